@@ -1,0 +1,207 @@
+//! `tweedie evaluate`.
+
+use crate::report::{generate, score_rows};
+use crate::{Settings, output, progress};
+use serde::Serialize;
+use std::path::PathBuf;
+use tweedie::data::{Dataset, Kind, Space, Split};
+use tweedie::denoise::Condition;
+use tweedie::likelihood::{Divergence, log_prob_raw};
+use tweedie::metric::judge::{Score, judge};
+use tweedie::train::Run;
+use tweedie::{Draws, Error, Result};
+
+/// Up to this width the divergence is exact by default.
+const MOST_EXACT: usize = 16;
+
+/// Options of `tweedie evaluate`.
+#[derive(clap::Args)]
+pub struct Options {
+    /// The run directory.
+    run: PathBuf,
+    /// Judge against this file in place of the run's own held-out rows; a table needs the run's columns.
+    #[arg(long)]
+    data: Option<String>,
+    /// Only these: samples, logp; may be repeated. Both by default.
+    #[arg(long)]
+    metric: Vec<String>,
+    /// How many samples to compare.
+    #[arg(short)]
+    n: Option<u64>,
+    /// How many held-out rows get a log p.
+    #[arg(long)]
+    rows: Option<usize>,
+    /// The seed of samples, dequantisation and probes.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Probes of the divergence; `exact` for none. Exact up to 16 dimensions, else 4, by default.
+    #[arg(long)]
+    probes: Option<String>,
+}
+
+/// log p of held-out rows.
+#[derive(Serialize)]
+struct LogP {
+    rows: usize,
+    mean: f64,
+    standard_error: f64,
+    unit: &'static str,
+    kind: tweedie::likelihood::Kind,
+    measure: tweedie::likelihood::Measure,
+    bits_per_dimension: Option<f64>,
+    bits_per_dimension_error: Option<f64>,
+}
+
+/// Everything measured.
+#[derive(Serialize)]
+struct Evaluated {
+    run: String,
+    scores: Vec<Score>,
+    log_p: Option<LogP>,
+}
+
+/// Judges a run.
+pub fn run(options: &Options, settings: &Settings) -> Result<()> {
+    for metric in &options.metric {
+        if !["samples", "logp"].contains(&metric.as_str()) {
+            let expected = tweedie::error::one_of(metric, &["samples", "logp"]);
+            return Err(Error::config("--metric", metric, expected));
+        }
+    }
+    let wants = |name: &str| options.metric.is_empty() || options.metric.iter().any(|m| m == name);
+    let run = Run::open(&options.run)?;
+    let data = data(&run, options.data.as_deref())?;
+    let n = options.n.unwrap_or(run.info.recipe.evaluation.samples as u64);
+    let mut scores = Vec::new();
+    if wants("samples") {
+        let sampler = run.sampler(run.denoiser(&settings.device)?, run.info.recipe.sampling.guidance)?;
+        let samples = generate(&run, &sampler, n, options.seed, settings)?;
+        scores = judge(&samples, &data, 0)?;
+    }
+    let log_p = if wants("logp") { log_p(&run, &data, options, settings)? } else { None };
+    let done = Evaluated { run: options.run.display().to_string(), scores, log_p };
+    if settings.json {
+        output::json(&done);
+    } else {
+        print(&done);
+    }
+    Ok(())
+}
+
+fn print(done: &Evaluated) {
+    if !done.scores.is_empty() {
+        output::table(&["metric", "samples", "±", "training data", "good"], &score_rows(&done.scores));
+    }
+    if let Some(p) = &done.log_p {
+        output::line(&format!(
+            "log p = {:.4} ± {:.4} nats a row over {} held-out rows ({:?}, {:?} measure)",
+            p.mean, p.standard_error, p.rows, p.kind, p.measure
+        ));
+        if let (Some(bits), Some(error)) = (p.bits_per_dimension, p.bits_per_dimension_error) {
+            output::line(&format!("      = {bits:.4} ± {error:.4} bits per dimension"));
+        }
+    }
+}
+
+/// The run's data, its held-out rows replaced by those of another source.
+fn data(run: &Run, other: Option<&str>) -> Result<Dataset> {
+    let Some(other) = other else { return run.data() };
+    let mut source = run.info.recipe.data.clone();
+    source.source = other.to_string();
+    source.held_out = Some(0.0);
+    let loaded = source.load()?;
+    let own = run.data()?;
+    let held_out = in_space(&run.info.space, &loaded, other)?;
+    Dataset::new(other, own.space, own.train, held_out)
+}
+
+/// Rows of another data set, checked to have this space's columns and classes.
+fn in_space(space: &Space, loaded: &Dataset, name: &str) -> Result<Split> {
+    let names = |s: &Space| (0..s.width()).map(|j| s.column_name(j)).collect::<Vec<_>>();
+    let (own, found) = (names(space), names(&loaded.space));
+    if own != found {
+        return Err(Error::config("--data", format!("{name} has columns {found:?}"), format!("{own:?}")));
+    }
+    let same_names = |j: usize| match (&space.coordinate(j).kind, &loaded.space.coordinate(j).kind) {
+        (Kind::Category { names: a }, Kind::Category { names: b }) => a == b,
+        (Kind::Category { .. }, _) | (_, Kind::Category { .. }) => false,
+        _ => true,
+    };
+    if let Some(j) = (0..space.width()).find(|&j| !same_names(j)) {
+        let problem = format!("{name} has other categories in column {}", own[j]);
+        return Err(Error::config("--data", problem, "the categories the model knows"));
+    }
+    let labels = loaded.train.labels().map(|labels| {
+        labels
+            .iter()
+            .map(|&label| {
+                let class = &loaded.space.classes()[label as usize];
+                let place = space.classes().iter().position(|c| c == class);
+                place.map(|p| p as u32).ok_or_else(|| {
+                    let problem = format!("{name} has the class {class}");
+                    Error::config("--data", problem, format!("one of {}", space.classes().join(", ")))
+                })
+            })
+            .collect::<Result<Vec<u32>>>()
+    });
+    Split::new(loaded.train.rows().clone(), labels.transpose()?)
+}
+
+/// log p of held-out rows under the probability-flow ODE; none where there is no density.
+fn log_p(run: &Run, data: &Dataset, options: &Options, settings: &Settings) -> Result<Option<LogP>> {
+    let space = &run.info.space;
+    let categorical = (0..space.width()).find(|&j| matches!(space.coordinate(j).kind, Kind::Category { .. }));
+    if let Some(j) = categorical {
+        eprintln!("no log p: column {} is categorical, and its relaxation has no density", space.column_name(j));
+        return Ok(None);
+    }
+    let wanted = options.rows.unwrap_or(run.info.recipe.evaluation.log_p_rows);
+    let rows: Vec<usize> = (0..data.held_out.len().min(wanted)).collect();
+    if rows.is_empty() {
+        eprintln!("no log p: there are no held-out rows");
+        return Ok(None);
+    }
+    let held_out = data.held_out.select(&rows);
+    let divergence = match options.probes.as_deref() {
+        Some("exact") => Divergence::Exact,
+        Some(text) => {
+            let probes = text.parse().ok().filter(|p| (1..=10_000).contains(p));
+            let wrong = || Error::config("--probes", text, "`exact` or a number from 1 to 10000");
+            Divergence::Hutchinson { probes: probes.ok_or_else(wrong)? }
+        }
+        None if space.model_width() <= MOST_EXACT => Divergence::Exact,
+        None => Divergence::Hutchinson { probes: 4 },
+    };
+    let draws = Draws::new(options.seed).purpose("log p");
+    let density = run.density(run.denoiser(&settings.device)?).with_divergence(divergence, draws);
+    let condition = match held_out.labels() {
+        Some(labels) => Condition::Class(labels.iter().map(|l| Some(*l)).collect()),
+        None => Condition::None,
+    };
+    let bar = progress::bar(held_out.len() as u64, "rows", settings.json);
+    bar.set_prefix("log p");
+    let log_p = log_prob_raw(
+        &density,
+        space,
+        held_out.rows(),
+        &condition,
+        &draws,
+        &settings.device,
+        64,
+        |done| bar.set_position(done as u64),
+    )?;
+    bar.finish_and_clear();
+    let (mean, standard_error) = log_p.mean();
+    let per_bit = 1.0 / (space.width() as f64 * std::f64::consts::LN_2);
+    let bits = space.bits_per_dimension(mean);
+    Ok(Some(LogP {
+        rows: held_out.len(),
+        mean,
+        standard_error,
+        unit: "nats",
+        kind: log_p.kind,
+        measure: log_p.measure,
+        bits_per_dimension: bits,
+        bits_per_dimension_error: bits.map(|_| standard_error * per_bit),
+    }))
+}

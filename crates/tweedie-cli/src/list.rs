@@ -1,0 +1,60 @@
+//! `tweedie list`.
+
+use crate::{Settings, output, recipes::RECIPES};
+use tweedie::{Error, Result};
+
+/// Options of `tweedie list`.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Only this kind: recipes, data, schedules, predictions, solvers, grids or devices.
+    kind: Option<String>,
+}
+
+/// Prints what there is.
+pub fn run(options: &Options, settings: &Settings) -> Result<()> {
+    let recipes: Vec<(String, String)> = RECIPES
+        .iter()
+        .map(|(name, text)| {
+            let about = tweedie::train::Recipe::parse(text, &[]).map(|r| r.about).unwrap_or_default();
+            (name.to_string(), about)
+        })
+        .collect();
+    let own = |entries: &[(&str, &str)]| {
+        entries.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect::<Vec<_>>()
+    };
+    let devices = crate::device::DEVICES.iter().map(|d| (d.to_string(), String::new())).collect();
+    let kinds = [
+        ("recipes", recipes),
+        ("data", own(&tweedie::data::list())),
+        ("schedules", own(tweedie::process::SCHEDULES)),
+        ("predictions", own(tweedie::denoise::PREDICTIONS)),
+        ("solvers", own(tweedie::solve::SOLVERS)),
+        ("grids", own(tweedie::solve::GRIDS)),
+        ("devices", devices),
+    ];
+    if let Some(kind) = &options.kind {
+        let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
+        if !names.contains(&kind.as_str()) {
+            return Err(Error::config("kind", kind, tweedie::error::one_of(kind, &names)));
+        }
+    }
+    let wanted = |name: &str| options.kind.as_ref().is_none_or(|kind| kind == name);
+    let mut json = serde_json::Map::new();
+    for (kind, entries) in kinds.iter().filter(|(kind, _)| wanted(kind)) {
+        if settings.json {
+            let map = entries.iter().map(|(a, b)| (a.clone(), b.clone().into())).collect();
+            json.insert(kind.to_string(), serde_json::Value::Object(map));
+        } else {
+            output::line(&format!("{kind}"));
+            let width = entries.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+            for (name, about) in entries {
+                let pad = " ".repeat(width - name.chars().count());
+                output::line(format!("  {name}{pad}  {about}").trim_end());
+            }
+        }
+    }
+    if settings.json {
+        output::json(&json);
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! The `tweedie` program: train, sample, evaluate and compare generative models.
+//!
+//! No method lives here: every command reads its options, calls the library and shows what comes back.
+
+mod device;
+mod evaluate;
+mod list;
+mod output;
+mod progress;
+mod recipes;
+mod report;
+mod sample;
+mod train;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Deep generative modelling: train, sample and judge models on real data.
+#[derive(Parser)]
+#[command(name = "tweedie", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print one JSON object on stdout and nothing else there.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Where to compute: cpu, or a GPU that this program was built for (vulkan, cuda, metal, rocm, wgpu).
+    #[arg(long, global = true, default_value = "cpu")]
+    device: String,
+    /// How many CPU threads to use; all by default. Results do not depend on it.
+    #[arg(long, global = true)]
+    threads: Option<usize>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// What there is: recipes, data sets, schedules, predictions, solvers, grids.
+    List(list::Options),
+    /// Train a model by a recipe and judge it.
+    Train(train::Options),
+    /// Sample a trained model to a .png, .npy, .csv or .safetensors file.
+    Sample(sample::Options),
+    /// Judge a trained model: sample metrics and log p.
+    Evaluate(evaluate::Options),
+}
+
+/// What every command needs to know.
+struct Settings {
+    json: bool,
+    device: tweedie::burn::tensor::Device,
+}
+
+fn run(cli: Cli) -> tweedie::Result<()> {
+    if let Some(threads) = cli.threads {
+        device::set_threads(threads)?;
+    }
+    let settings = Settings { json: cli.json, device: device::parse(&cli.device)? };
+    match cli.command {
+        Command::List(options) => list::run(&options, &settings),
+        Command::Train(options) => train::run(&options, &settings),
+        Command::Sample(options) => sample::run(&options, &settings),
+        Command::Evaluate(options) => evaluate::run(&options, &settings),
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            // Wrong options are wrong usage; everything else failed.
+            match error {
+                tweedie::Error::Config { .. } => ExitCode::from(2),
+                _ => ExitCode::from(1),
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The recipes that ship with the program.
+
+use std::path::Path;
+use tweedie::{Error, Result};
+
+/// Every shipped recipe by name.
+pub const RECIPES: &[(&str, &str)] = &[
+    ("digits", include_str!("../../../recipes/digits.toml")),
+    ("points", include_str!("../../../recipes/points.toml")),
+    ("table", include_str!("../../../recipes/table.toml")),
+];
+
+/// The text of a recipe, by name or by path, and the name that its runs bear.
+pub fn find(recipe: &str) -> Result<(String, String)> {
+    if let Some((name, text)) = RECIPES.iter().find(|(name, _)| *name == recipe) {
+        return Ok((name.to_string(), text.to_string()));
+    }
+    let path = Path::new(recipe);
+    if recipe.ends_with(".toml") {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        let name = path.file_stem().map_or("run".into(), |s| s.to_string_lossy().into_owned());
+        return Ok((name, text));
+    }
+    let names: Vec<&str> = RECIPES.iter().map(|(name, _)| *name).collect();
+    let expected = format!("{}, or the path of a .toml file", tweedie::error::one_of(recipe, &names));
+    Err(Error::config("recipe", recipe, expected))
+}

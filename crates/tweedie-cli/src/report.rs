@@ -1,0 +1,145 @@
+//! Judging a finished run, and the report on it.
+
+use crate::{Settings, output, progress};
+use serde::Serialize;
+use tweedie::Result;
+use tweedie::data::{Dataset, Rows, Split};
+use tweedie::metric::judge::{Score, judge};
+use tweedie::show::{Plot, Report, picture, png_bytes, save_png};
+use tweedie::solve::Sampler;
+use tweedie::train::{Run, curves};
+
+/// What a run is worth, and where it is.
+#[derive(Serialize)]
+pub struct Judged {
+    run: String,
+    samples: String,
+    report: String,
+    scores: Vec<Score>,
+}
+
+impl Judged {
+    /// Prints the table and the places.
+    pub fn print(&self) {
+        if !self.scores.is_empty() {
+            output::table(&["metric", "samples", "±", "training data", "good"], &score_rows(&self.scores));
+            output::line("");
+        }
+        output::line(&format!("run      {}", self.run));
+        output::line(&format!("samples  {}", self.samples));
+        output::line(&format!("report   {}", self.report));
+    }
+}
+
+/// Scores as rows of text.
+pub fn score_rows(scores: &[Score]) -> Vec<Vec<String>> {
+    let number = |v: f64| format!("{v:.4}");
+    scores
+        .iter()
+        .map(|s| {
+            vec![
+                s.name.to_string(),
+                number(s.value),
+                s.standard_error.map_or(String::new(), number),
+                s.floor.map_or(String::new(), number),
+                s.good.to_string(),
+            ]
+        })
+        .collect()
+}
+
+/// `n` samples with the labels 0, 1, …, 0, 1, … where the model has classes, made in chunks under a progress bar.
+pub fn generate(run: &Run, sampler: &Sampler, n: u64, seed: u64, settings: &Settings) -> Result<Split> {
+    let classes = run.info.space.classes().len() as u64;
+    let label = |row: u64| (classes > 0).then(|| (row % classes.max(1)) as u32);
+    let bar = progress::bar(n, "samples", settings.json);
+    bar.set_prefix("sampling");
+    let mut all: Option<Rows> = None;
+    for start in (0..n).step_by(256) {
+        let range = start..(start + 256).min(n);
+        let rows = run.generate(sampler, range.clone(), label, seed, &settings.device, |_| {})?;
+        match &mut all {
+            None => all = Some(rows),
+            Some(all) => all.extend(&rows)?,
+        }
+        bar.set_position(range.end);
+    }
+    bar.finish_and_clear();
+    let rows = all.ok_or_else(|| tweedie::Error::config("samples", "0", "at least 1"))?;
+    Split::new(rows, (classes > 0).then(|| (0..n).map(|row| (row % classes) as u32).collect()))
+}
+
+/// Samples and judges a finished run; writes `samples.png` and `report.html`.
+pub fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judged> {
+    let recipe = &run.info.recipe;
+    let sampler = run.sampler(run.denoiser(&settings.device)?, recipe.sampling.guidance)?;
+    let n = recipe.evaluation.samples as u64;
+    let before = sampler.evaluations();
+    let samples = generate(run, &sampler, n, recipe.seed, settings)?;
+    let per_sample = (sampler.evaluations() - before) as f64 / n as f64;
+    let scores = judge(&samples, data, 0)?;
+    let space = &run.info.space;
+    let real = if data.held_out.is_empty() { &data.train } else { &data.held_out };
+    let generated_png = picture(space, &samples, Some(real.rows()))?;
+    save_png(&generated_png, run.file("samples.png"))?;
+    let mut report = Report::new(&format!("tweedie: {}", run.folder().display()));
+    report.paragraph(&format!(
+        "{} training and {} held-out rows of {}; {} samples at {per_sample:.1} network evaluations each.",
+        data.train.len(),
+        data.held_out.len(),
+        data.name,
+        samples.len(),
+    ));
+    report.heading("Samples");
+    report.picture(&png_bytes(&generated_png)?, "Generated")?;
+    if matches!(space.layout(), tweedie::data::Layout::Image { .. }) {
+        report.picture(&png_bytes(&picture(space, real, None)?)?, "Real, held out")?;
+    }
+    if !scores.is_empty() {
+        report.heading("How good it is");
+        report.paragraph(
+            "Each metric compares samples with held-out data, in model units; beside it the same metric with \
+             training data in place of the samples.",
+        );
+        report.table(&["metric", "samples", "standard error", "training data", "good"], &score_rows(&scores))?;
+    }
+    report.heading("Training");
+    for (name, plot) in plots(&curves::read(run.file("curves.jsonl"))?) {
+        report.picture(&png_bytes(&plot.draw()?)?, &name)?;
+    }
+    report.heading("Recipe");
+    report.preformatted(&recipe.to_toml()?);
+    report.save(run.file("report.html"))?;
+    Ok(Judged {
+        run: run.folder().display().to_string(),
+        samples: run.file("samples.png").display().to_string(),
+        report: run.file("report.html").display().to_string(),
+        scores,
+    })
+}
+
+/// Losses in one plot, the gradient's norm and the learning rate in their own.
+fn plots(entries: &[curves::Entry]) -> Vec<(String, Plot)> {
+    let series = |wanted: &str| -> Vec<(f64, f64)> {
+        let of = |(step, values): &curves::Entry| {
+            let (_, value) = values.iter().find(|(name, _)| name == wanted)?;
+            Some((*step as f64, *value))
+        };
+        entries.iter().filter_map(of).collect()
+    };
+    let train = series("train/loss");
+    let window = (train.len() / 60).max(1);
+    let losses = Plot::new("Loss")
+        .x_name("step")
+        .log_y()
+        .smoothed("training", &train, window)
+        .line("held out", &series("held_out/loss"));
+    let norm = Plot::new("Gradient norm")
+        .x_name("step")
+        .log_y()
+        .smoothed("before clipping", &series("train/gradient_norm"), window);
+    vec![
+        ("Loss of training batches and of the averaged weights on held-out data".into(), losses),
+        ("Global norm of the gradient".into(), norm),
+    ]
+}

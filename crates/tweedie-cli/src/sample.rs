@@ -1,0 +1,309 @@
+//! `tweedie sample`.
+
+use crate::{Settings, output, progress};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use tweedie::burn::tensor::Tensor;
+use tweedie::data::{Layout, Rows, Split, npy, table::TableWriter};
+use tweedie::denoise::Condition;
+use tweedie::solve::{AnySolver, Grid, Sampler};
+use tweedie::train::Run;
+use tweedie::{Draws, Error, Result};
+
+/// Rows that are in memory at once.
+const CHUNK: u64 = 1024;
+
+/// Options of `tweedie sample`.
+#[derive(clap::Args)]
+pub struct Options {
+    /// The run directory.
+    run: PathBuf,
+    /// How many samples.
+    #[arg(short, default_value_t = 100)]
+    n: u64,
+    /// The file to write; its ending picks the format: .png, .npy, .csv or .safetensors.
+    #[arg(short, long)]
+    output: PathBuf,
+    /// The solver (see `tweedie list solvers`); the recipe's by default.
+    #[arg(long)]
+    solver: Option<String>,
+    /// The spacing of its levels (see `tweedie list grids`).
+    #[arg(long)]
+    grid: Option<String>,
+    /// Its steps, the last denoising included.
+    #[arg(long)]
+    steps: Option<usize>,
+    /// The seed; row i of the output depends on the seed and i alone.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The class to sample, by name or number, `all` for all in turn, or `none`.
+    #[arg(long)]
+    label: Option<String>,
+    /// The weight of classifier-free guidance; 1 is none.
+    #[arg(long)]
+    guidance: Option<f64>,
+    /// Start from the rows of this .npy file (model units, noisiest level) in place of the seed's noise.
+    #[arg(long)]
+    init: Option<PathBuf>,
+}
+
+/// What the command did.
+#[derive(serde::Serialize)]
+struct Done {
+    output: String,
+    samples: u64,
+    evaluations_per_sample: f64,
+}
+
+/// Samples and writes as the rows come.
+pub fn run(options: &Options, settings: &Settings) -> Result<()> {
+    if options.n == 0 {
+        return Err(Error::config("-n", "0", "at least 1"));
+    }
+    let run = Run::open(&options.run)?;
+    let recipe = &run.info.recipe;
+    let guidance = options.guidance.unwrap_or(recipe.sampling.guidance);
+    let mut sampler = run.sampler(run.denoiser(&settings.device)?, guidance)?;
+    if let Some(solver) = &options.solver {
+        sampler = sampler.with_solver(AnySolver::parse(solver)?);
+    }
+    if let Some(grid) = &options.grid {
+        sampler = sampler.with_grid(Grid::parse(grid)?);
+    }
+    if let Some(steps) = options.steps {
+        sampler = sampler.with_steps(steps);
+    }
+    sampler.levels()?;
+    let label = Label::parse(options.label.as_deref(), run.info.space.classes())?;
+    let start = options.init.as_deref().map(|path| read_start(path, &run, options.n)).transpose()?;
+    let mut sink = Sink::create(&options.output, &run, options.n, label.of(0).is_some())?;
+    let bar = progress::bar(options.n, "samples", settings.json);
+    bar.set_prefix("sampling");
+    for first in (0..options.n).step_by(CHUNK as usize) {
+        let range = first..(first + CHUNK).min(options.n);
+        let rows = match &start {
+            None => run.generate(&sampler, range.clone(), |i| label.of(i), options.seed, &settings.device, |_| {})?,
+            Some(start) => from_start(&run, &sampler, start, range.clone(), &label, options.seed, settings)?,
+        };
+        let labels = range.clone().map(|i| label.of(i)).collect::<Option<Vec<u32>>>();
+        sink.write(rows, labels)?;
+        bar.set_position(range.end);
+    }
+    bar.finish_and_clear();
+    sink.finish()?;
+    let done = Done {
+        output: options.output.display().to_string(),
+        samples: options.n,
+        evaluations_per_sample: sampler.evaluations() as f64 / options.n as f64,
+    };
+    if settings.json {
+        output::json(&done);
+    } else {
+        output::line(&format!(
+            "{}: {} samples, {:.1} network evaluations each",
+            done.output, done.samples, done.evaluations_per_sample
+        ));
+    }
+    Ok(())
+}
+
+/// Which class each row gets.
+enum Label {
+    None,
+    One(u32),
+    InTurn(u64),
+}
+
+impl Label {
+    fn parse(text: Option<&str>, classes: &[String]) -> Result<Self> {
+        let count = classes.len() as u64;
+        match text {
+            None | Some("all") if count > 0 => Ok(Label::InTurn(count)),
+            None | Some("none") => Ok(Label::None),
+            Some(text) => {
+                let by_name = classes.iter().position(|c| c == text);
+                let by_number = text.parse::<usize>().ok().filter(|k| *k < classes.len());
+                match by_name.or(by_number) {
+                    Some(class) => Ok(Label::One(class as u32)),
+                    None if classes.is_empty() => {
+                        Err(Error::config("--label", text, "no label: the model has no classes"))
+                    }
+                    None => {
+                        let mut names: Vec<&str> = classes.iter().map(String::as_str).collect();
+                        names.extend(["all", "none"]);
+                        Err(Error::config("--label", text, tweedie::error::one_of(text, &names)))
+                    }
+                }
+            }
+        }
+    }
+
+    fn of(&self, row: u64) -> Option<u32> {
+        match self {
+            Label::None => None,
+            Label::One(class) => Some(*class),
+            Label::InTurn(count) => Some((row % count) as u32),
+        }
+    }
+}
+
+/// The start of every row, from a file.
+fn read_start(path: &Path, run: &Run, n: u64) -> Result<Rows> {
+    let (_, rows) = npy::read(path)?;
+    let width = run.info.space.model_width();
+    if rows.width() != width || (rows.len() as u64) < n {
+        let problem = format!("{} rows of {} values", rows.len(), rows.width());
+        return Err(Error::file(path, "shape", problem, format!("at least {n} rows of {width} values")));
+    }
+    Ok(rows)
+}
+
+fn from_start(
+    run: &Run,
+    sampler: &Sampler,
+    start: &Rows,
+    range: std::ops::Range<u64>,
+    label: &Label,
+    seed: u64,
+    settings: &Settings,
+) -> Result<Rows> {
+    let ids: Vec<u64> = range.clone().collect();
+    let x: Tensor<2> = start.slice(range.start as usize..range.end as usize).to_tensor(&settings.device);
+    let condition = match run.info.space.classes() {
+        [] => Condition::None,
+        _ => Condition::Class(range.map(|i| label.of(i)).collect()),
+    };
+    let draws = Draws::new(seed).purpose("sample");
+    let x = sampler.generate_from(x, &ids, &condition, &draws, |_| {})?;
+    run.info.space.decode(&Rows::from_tensor(&x)?)
+}
+
+/// A file that samples are written to as they come; it appears under its name when it is complete.
+struct Sink {
+    path: PathBuf,
+    file: tempfile::NamedTempFile,
+    kind: SinkKind,
+}
+
+enum SinkKind {
+    Npy(npy::NpyWriter<BufWriter<File>>),
+    Csv(TableWriter<BufWriter<File>>),
+    /// Raw values are written behind a header of known size.
+    Safetensors(BufWriter<File>),
+    /// Pictures need all rows.
+    Png(Box<(Run, Option<Split>)>),
+}
+
+/// A picture holds at most so many samples.
+const MOST_IN_PICTURE: u64 = 100_000;
+
+impl Sink {
+    fn create(path: &Path, run: &Run, n: u64, labelled: bool) -> Result<Self> {
+        let fail = |e| Error::io(path, e);
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+        if !["png", "npy", "csv", "safetensors"].contains(&ending.as_str()) {
+            let name = path.display().to_string();
+            return Err(Error::config("-o", name, "a file ending in .png, .npy, .csv or .safetensors"));
+        }
+        if ending == "png" && n > MOST_IN_PICTURE {
+            return Err(Error::config("-n", n.to_string(), format!("at most {MOST_IN_PICTURE} for a .png")));
+        }
+        let file = tempfile::Builder::new().prefix(".tweedie-").tempfile_in(folder).map_err(fail)?;
+        let out = || Ok::<_, Error>(BufWriter::new(file.reopen().map_err(fail)?));
+        let space = &run.info.space;
+        let kind = match ending.as_str() {
+            "npy" => SinkKind::Npy(npy::NpyWriter::new(out()?, path, n as usize, space.layout())?),
+            "csv" => {
+                let own = run.info.recipe.data.label.as_deref().filter(|name| *name != "last");
+                let label = labelled.then(|| own.unwrap_or("label"));
+                SinkKind::Csv(TableWriter::new(out()?, path, space, label)?)
+            }
+            "safetensors" => {
+                let mut out = out()?;
+                out.write_all(&header(n, space.layout())).map_err(fail)?;
+                SinkKind::Safetensors(out)
+            }
+            _ => SinkKind::Png(Box::new((run.clone(), None))),
+        };
+        Ok(Self { path: path.to_path_buf(), file, kind })
+    }
+
+    fn write(&mut self, rows: Rows, labels: Option<Vec<u32>>) -> Result<()> {
+        match &mut self.kind {
+            SinkKind::Npy(out) => out.write(&rows),
+            SinkKind::Csv(out) => out.write(&rows, labels.as_deref()),
+            SinkKind::Safetensors(out) => rows
+                .values()
+                .iter()
+                .try_for_each(|v| out.write_all(&v.to_le_bytes()))
+                .map_err(|e| Error::io(&self.path, e)),
+            SinkKind::Png(held) => {
+                let split = match held.1.take() {
+                    None => Split::new(rows, labels)?,
+                    Some(before) => {
+                        let mut all = before.rows().clone();
+                        all.extend(&rows)?;
+                        let earlier = before.labels().map(<[u32]>::to_vec);
+                        let labels = earlier.zip(labels).map(|(mut a, b)| {
+                            a.extend(b);
+                            a
+                        });
+                        Split::new(all, labels)?
+                    }
+                };
+                held.1 = Some(split);
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        let path = self.path;
+        let flush = |mut out: BufWriter<File>| out.flush().map_err(|e| Error::io(&path, e));
+        match self.kind {
+            SinkKind::Npy(out) => flush(out.finish()?)?,
+            SinkKind::Csv(out) => flush(out.finish()?)?,
+            SinkKind::Safetensors(out) => flush(out)?,
+            SinkKind::Png(held) => {
+                let (run, split) = *held;
+                if let Some(split) = split {
+                    let picture = tweedie::show::picture(&run.info.space, &split, None)?;
+                    tweedie::show::save_png(&picture, &path)?;
+                }
+                return Ok(());
+            }
+        }
+        make_readable(self.file.as_file()).map_err(|e| Error::io(&path, e))?;
+        self.file.persist(&path).map_err(|e| Error::io(&path, e.error))?;
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn make_readable(file: &File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_file: &File) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// The header of a safetensors file with one float32 tensor `samples`.
+fn header(n: u64, layout: Layout) -> Vec<u8> {
+    let shape = match layout {
+        Layout::Vector { width } => format!("{n},{width}"),
+        Layout::Image { channels, height, width } => format!("{n},{channels},{height},{width}"),
+    };
+    let bytes = 4 * n * layout.width() as u64;
+    let mut json = format!(r#"{{"samples":{{"dtype":"F32","shape":[{shape}],"data_offsets":[0,{bytes}]}}}}"#);
+    while !json.len().is_multiple_of(8) {
+        json.push(' ');
+    }
+    let mut header = (json.len() as u64).to_le_bytes().to_vec();
+    header.extend(json.into_bytes());
+    header
+}

@@ -1,0 +1,172 @@
+//! `tweedie train`.
+
+use crate::{Settings, output, progress, recipes, report};
+use std::path::{Path, PathBuf};
+use tweedie::data::{Dataset, Split};
+use tweedie::solve::Sampler;
+use tweedie::train::{Event, Learner, Recipe, Run};
+use tweedie::{Error, Result};
+
+/// Options of `tweedie train`.
+#[derive(clap::Args)]
+pub struct Options {
+    /// A shipped recipe (see `tweedie list recipes`) or the path of a .toml file.
+    recipe: String,
+    /// Train on this instead: a shipped data set, a toy, or a .csv, .csv.gz, .dat or .npy file.
+    #[arg(long)]
+    data: Option<String>,
+    /// The label column of a table, by name or `last`; makes the model class-conditional.
+    #[arg(long)]
+    label: Option<String>,
+    /// Override a key of the recipe, such as training.steps=500; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The run directory; runs/RECIPE by default, numbered where that is taken.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// The seed of everything random.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Go on with the run in --out, or with the newest run of this recipe.
+    #[arg(long)]
+    resume: bool,
+}
+
+/// Trains, samples, judges and reports.
+pub fn run(options: &Options, settings: &Settings) -> Result<()> {
+    let (name, text) = recipes::find(&options.recipe)?;
+    let (run, data) = if options.resume { resume(options, &name)? } else { start(options, &name, &text)? };
+    let recipe = &run.info.recipe;
+    if !settings.json {
+        eprintln!(
+            "{}: {} training and {} held-out rows of {}, {} steps",
+            run.folder().display(),
+            data.train.len(),
+            data.held_out.len(),
+            data.name,
+            recipe.training.steps
+        );
+    }
+    let mut learner = run.learner(&data, &settings.device)?;
+    train(&run, &data, &mut *learner, settings)?;
+    run.save_weights(&learner.weights()?)?;
+    let judged = report::finish(&run, &data, settings)?;
+    if settings.json {
+        output::json(&judged);
+    } else {
+        judged.print();
+    }
+    Ok(())
+}
+
+/// A new run.
+fn start(options: &Options, name: &str, text: &str) -> Result<(Run, Dataset)> {
+    let mut overrides = options.set.clone();
+    if let Some(data) = &options.data {
+        overrides.push(format!("data.source={}", quoted(data)));
+    }
+    if let Some(label) = &options.label {
+        overrides.push(format!("data.label={}", quoted(label)));
+    }
+    if let Some(seed) = options.seed {
+        overrides.push(format!("seed={seed}"));
+    }
+    let recipe = Recipe::parse(text, &overrides)?;
+    let data = recipe.data.load()?;
+    let folder = match &options.out {
+        Some(folder) => folder.clone(),
+        None => numbered(name).find(|p| !p.exists()).unwrap_or_else(|| PathBuf::from("runs")),
+    };
+    Ok((Run::create(&folder, recipe, &data)?, data))
+}
+
+/// A run to go on with.
+fn resume(options: &Options, name: &str) -> Result<(Run, Dataset)> {
+    if !options.set.is_empty() || options.data.is_some() || options.label.is_some() || options.seed.is_some() {
+        let expected = "no --set, --data, --label or --seed: a resumed run keeps its own recipe";
+        return Err(Error::config("--resume", "given with an override", expected));
+    }
+    let folder = match &options.out {
+        Some(folder) => folder.clone(),
+        None => numbered(name).take_while(|p| p.exists()).last().ok_or_else(|| {
+            Error::config("--resume", format!("no run of {name} under runs/"), "--out with a run directory")
+        })?,
+    };
+    let run = Run::open(&folder)?;
+    let data = run.data()?;
+    Ok((run, data))
+}
+
+/// runs/NAME, runs/NAME-2, runs/NAME-3, …
+fn numbered(name: &str) -> impl Iterator<Item = PathBuf> {
+    let name = name.to_string();
+    (1..10_000u32).map(move |k| match k {
+        1 => Path::new("runs").join(&name),
+        k => Path::new("runs").join(format!("{name}-{k}")),
+    })
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Runs the loop with a progress bar and a picture of samples from time to time.
+fn train(run: &Run, data: &Dataset, learner: &mut dyn Learner, settings: &Settings) -> Result<()> {
+    let config = run.training_loop();
+    let bar = progress::bar(config.steps, "steps", settings.json);
+    bar.set_prefix("training");
+    let (mut smooth, mut held_out) = (None, String::new());
+    tweedie::train::train(learner, run.folder(), &config, |event| {
+        match event {
+            Event::Resumed(step) => bar.set_position(step),
+            Event::Step(step, loss) => {
+                let mean: f64 = smooth.map_or(loss, |s: f64| s + 0.02 * (loss - s));
+                smooth = Some(mean);
+                bar.set_position(step);
+                bar.set_message(format!("loss {mean:.4}{held_out}"));
+            }
+            Event::HeldOut(_, values) => {
+                if let Some((_, value)) = values.first() {
+                    held_out = format!(", held out {value:.4}");
+                }
+            }
+            Event::Sample(step, learner) => sample_picture(run, data, learner, step, settings)?,
+        }
+        Ok(())
+    })?;
+    bar.finish();
+    Ok(())
+}
+
+/// Writes `samples/step-….png`: the same noise at every step, so that the pictures show the model change.
+fn sample_picture(
+    run: &Run,
+    data: &Dataset,
+    learner: &mut dyn Learner,
+    step: u64,
+    settings: &Settings,
+) -> Result<()> {
+    let folder = run.file("samples");
+    std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+    let weights = learner.weights()?;
+    let denoiser = run.denoiser_with(&weights, &run.file("checkpoint.safetensors"), &settings.device)?;
+    let sampler = run.sampler(denoiser, run.info.recipe.sampling.guidance)?;
+    let split = samples_for_picture(run, &sampler, settings)?;
+    let picture = tweedie::show::picture(&run.info.space, &split, Some(data.held_out.rows()))?;
+    tweedie::show::save_png(&picture, folder.join(format!("step-{step:06}.png")))
+}
+
+/// Ten samples a class, or a thousand points, or 64 of anything else.
+pub fn samples_for_picture(run: &Run, sampler: &Sampler, settings: &Settings) -> Result<Split> {
+    let classes = run.info.space.classes().len() as u64;
+    let image = matches!(run.info.space.layout(), tweedie::data::Layout::Image { .. });
+    let n = match (image, classes) {
+        (true, 0) => 64,
+        (true, k) => 10 * k,
+        (false, _) => 1000,
+    };
+    let label = |row: u64| (classes > 0).then(|| (row % classes.max(1)) as u32);
+    let rows = run.generate(sampler, 0..n, label, run.info.recipe.seed, &settings.device, |_| {})?;
+    Split::new(rows, (classes > 0).then(|| (0..n).map(|row| (row % classes) as u32).collect()))
+}

@@ -1,0 +1,320 @@
+//! One column of a data set: its units and how a network sees it.
+//!
+//! ```text
+//! x = (raw − shift) / scale            model units from raw units
+//! x = (v + u − shift) / scale          a quantised v: u = ½ is its bin's centre, u ∈ [0, 1) dequantises
+//! x = (1[v = 0], …, 1[v = K − 1])      a category: one-hot
+//! ```
+//! Uniform dequantisation: Theis, van den Oord and Bethge, "A note on the evaluation of generative
+//! models", 2016, section 3.1.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Quantised values lie this close to `shift`, so that single precision in model units tells them apart.
+const QUANTISED_REACH: f64 = 4_194_304.0;
+/// The greatest integer up to which single precision holds them all.
+const EXACT: f64 = 16_777_216.0;
+/// Scales of quantised coordinates, such that model units stay far from overflow.
+const QUANTISED_SCALES: std::ops::RangeInclusive<f64> = 1e-30..=1e30;
+
+/// One column of a data set.
+///
+/// ```
+/// use tweedie::data::{Coordinate, Kind};
+/// let angle = Coordinate {
+///     unit: Some("rad".into()),
+///     kind: Kind::Periodic { low: -3.0, period: 6.0 },
+///     ..Coordinate::real("phi")
+/// };
+/// assert_eq!((angle.shift, angle.scale), (0.0, 1.0));
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coordinate {
+    /// The column's name.
+    pub name: String,
+    /// The unit of its raw values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The raw value that is 0 in model units.
+    pub shift: f64,
+    /// Raw units per model unit, above 0.
+    pub scale: f64,
+    /// Which raw values there are.
+    pub kind: Kind,
+}
+
+/// Which raw values a coordinate takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Kind {
+    /// Any real number.
+    Real,
+    /// Integers between two limits, both included.
+    Quantised {
+        /// The least value, if there is one.
+        low: Option<i64>,
+        /// The greatest value, if there is one.
+        high: Option<i64>,
+    },
+    /// One of several names; the raw value is the name's index.
+    Category {
+        /// The names, by index.
+        names: Vec<String>,
+    },
+    /// Real numbers of which those a period apart mean the same: `low..low + period` represents them.
+    Periodic {
+        /// The least representative.
+        low: f64,
+        /// The period, above 0.
+        period: f64,
+    },
+    /// Real numbers between two limits, both included.
+    Bounded {
+        /// The lower limit.
+        low: f64,
+        /// The upper limit.
+        high: f64,
+    },
+}
+
+impl Coordinate {
+    /// A real coordinate whose model units are its raw units.
+    pub fn real(name: impl Into<String>) -> Self {
+        Self { name: name.into(), unit: None, shift: 0.0, scale: 1.0, kind: Kind::Real }
+    }
+
+    /// How many numbers represent it in model units: as many as a category has names, else 1.
+    pub fn model_width(&self) -> usize {
+        match &self.kind {
+            Kind::Category { names } => names.len(),
+            _ => 1,
+        }
+    }
+
+    /// Whether its raw values are integers whose order has a meaning.
+    pub fn is_quantised(&self) -> bool {
+        matches!(self.kind, Kind::Quantised { .. })
+    }
+
+    /// The greatest raw value, if there is one.
+    pub fn highest(&self) -> Option<f64> {
+        match &self.kind {
+            Kind::Quantised { high, .. } => high.map(|h| h as f64),
+            Kind::Bounded { high, .. } => Some(*high),
+            Kind::Periodic { low, period } => Some(low + period),
+            Kind::Category { names } => Some(names.len() as f64 - 1.0),
+            Kind::Real => None,
+        }
+    }
+
+    /// The name with its unit as a table's header writes it: `alcohol [%]`.
+    pub fn title(&self) -> String {
+        match &self.unit {
+            Some(unit) => format!("{} [{unit}]", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// Checks that the numbers that describe it make sense.
+    pub(super) fn check(&self) -> Result<()> {
+        let refuse = |problem: String, expected: &str| {
+            Err(Error::config(format!("coordinate '{}'", self.name), problem, expected))
+        };
+        if !(self.shift.is_finite() && self.scale.is_finite() && self.scale > 0.0) {
+            let found = format!("shift {} and scale {}", self.shift, self.scale);
+            return refuse(found, "a finite shift and a finite scale above 0");
+        }
+        match &self.kind {
+            Kind::Quantised { .. } if !QUANTISED_SCALES.contains(&self.scale) => {
+                refuse(format!("scale {}", self.scale), "a scale from 1e-30 to 1e30")
+            }
+            Kind::Quantised { low: Some(low), high: Some(high) } if low > high => {
+                refuse(format!("low {low} is above high {high}"), "low at most high")
+            }
+            Kind::Category { names } if names.is_empty() => {
+                refuse("the category has no names".into(), "at least one name")
+            }
+            Kind::Category { .. } if (self.shift, self.scale) != (0.0, 1.0) => {
+                refuse("a category is shifted or scaled".into(), "shift 0 and scale 1")
+            }
+            Kind::Periodic { low, period }
+                if !(low.is_finite() && period.is_finite() && *period > 0.0) =>
+            {
+                refuse(
+                    format!("low {low}, period {period}"),
+                    "a finite low, a finite period above 0",
+                )
+            }
+            Kind::Bounded { low, high } if !(low.is_finite() && high.is_finite() && low < high) => {
+                refuse(format!("low {low}, high {high}"), "finite limits, low below high")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What is wrong with a raw value and what was expected, if anything is wrong.
+    pub(super) fn fault(&self, raw: f32) -> Option<(String, String)> {
+        if !raw.is_finite() {
+            return Some((format!("the value is {raw}"), "a finite number".into()));
+        }
+        let inside = match &self.kind {
+            Kind::Real | Kind::Periodic { .. } => true,
+            Kind::Quantised { low, high } => {
+                let (least, most) =
+                    (low.unwrap_or(i64::MIN) as f32, high.unwrap_or(i64::MAX) as f32);
+                let near = (f64::from(raw) - self.shift).abs() <= QUANTISED_REACH;
+                is_integer(raw) && raw >= least && raw <= most && near
+            }
+            Kind::Category { names } => is_integer(raw) && raw >= 0.0 && raw < names.len() as f32,
+            Kind::Bounded { low, high } => raw >= *low as f32 && raw <= *high as f32,
+        };
+        (!inside).then(|| (format!("the value is {raw}"), self.expectation()))
+    }
+
+    /// Which raw values there are, in words.
+    fn expectation(&self) -> String {
+        match &self.kind {
+            Kind::Real | Kind::Periodic { .. } => "a finite number".into(),
+            Kind::Quantised { low, high } => format!("an integer{}", limits(*low, *high)),
+            Kind::Category { names } => format!("the index of one of {} categories", names.len()),
+            Kind::Bounded { low, high } => format!("a number from {low} to {high}"),
+        }
+    }
+
+    /// A valid raw value in model units, unless it is a category; `u ∈ [0, 1)` places a quantised value
+    /// in its bin.
+    pub(super) fn encode(&self, raw: f32, u: f64) -> f32 {
+        match self.kind {
+            Kind::Quantised { .. } => self.inside_bin(raw, self.to_model(f64::from(raw) + u)),
+            Kind::Periodic { low, period } => self.to_model(wrap(f64::from(raw), low, period)),
+            _ => self.to_model(f64::from(raw)),
+        }
+    }
+
+    /// The raw value of a finite value in model units, unless it is a category.
+    pub(super) fn decode(&self, model: f32) -> f32 {
+        let value = self.to_raw(model);
+        match self.kind {
+            Kind::Quantised { low, high } => {
+                let least = low.map_or(f64::MIN, |low| low as f64);
+                let most = high.map_or(f64::MAX, |high| high as f64);
+                value.floor().clamp(least, most) as f32
+            }
+            Kind::Periodic { low, period } => {
+                let wrapped = wrap(value, low, period) as f32;
+                if f64::from(wrapped) < low + period { wrapped } else { low as f32 }
+            }
+            Kind::Bounded { low, high } => (value as f32).clamp(low as f32, high as f32),
+            Kind::Real | Kind::Category { .. } => value as f32,
+        }
+    }
+
+    fn to_model(&self, raw: f64) -> f32 {
+        ((raw - self.shift) / self.scale) as f32
+    }
+
+    fn to_raw(&self, model: f32) -> f64 {
+        f64::from(model) * self.scale + self.shift
+    }
+
+    /// Moves a model value that rounding has pushed over its bin's edge back into the bin.
+    fn inside_bin(&self, raw: f32, mut model: f32) -> f32 {
+        while self.to_raw(model).floor() > f64::from(raw) {
+            model = model.next_down();
+        }
+        while self.to_raw(model).floor() < f64::from(raw) {
+            model = model.next_up();
+        }
+        model
+    }
+
+    /// A real coordinate with shift and scale such that `values` have mean 0 and variance 1 in model
+    /// units; integers with more than two distinct values become quantised, and it is their dequantised
+    /// values, with variance 1/12 more, that are standardised. A constant keeps scale 1.
+    pub(super) fn fitted(mut self, values: impl Iterator<Item = f32> + Clone) -> Self {
+        if self.kind != Kind::Real {
+            return self;
+        }
+        let moments = Moments::of(values.clone());
+        let integers = values.clone().all(is_integer)
+            && moments.high - moments.low < QUANTISED_REACH
+            && moments.high.max(-moments.low) <= EXACT
+            && more_than_two(values);
+        let (bin, noise) = if integers { (0.5, 1.0 / 12.0) } else { (0.0, 0.0) };
+        if integers {
+            let (low, high) = (Some(moments.low as i64), Some(moments.high as i64));
+            self.kind = Kind::Quantised { low, high };
+        }
+        let scale = (moments.variance + noise).sqrt();
+        self.shift = moments.mean + bin;
+        self.scale = if moments.low < moments.high && scale > 0.0 { scale } else { 1.0 };
+        self
+    }
+
+    /// A quantised coordinate whose limits, where it has any, include `values`.
+    pub(super) fn covering(mut self, values: impl Iterator<Item = f32> + Clone) -> Self {
+        if let Kind::Quantised { low, high } = &mut self.kind {
+            for value in values.filter(|v| is_integer(*v)) {
+                *low = low.map(|low| low.min(value as i64));
+                *high = high.map(|high| high.max(value as i64));
+            }
+        }
+        self
+    }
+}
+
+/// Mean, variance (divided by n) and range of finite values, of which there is at least one.
+struct Moments {
+    mean: f64,
+    variance: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Moments {
+    fn of(values: impl Iterator<Item = f32> + Clone) -> Self {
+        let n = values.clone().count() as f64;
+        let mean = values.clone().map(f64::from).sum::<f64>() / n;
+        let variance = values.clone().map(|v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
+        let low = values.clone().fold(f32::INFINITY, f32::min);
+        let high = values.fold(f32::NEG_INFINITY, f32::max);
+        Self { mean, variance, low: f64::from(low), high: f64::from(high) }
+    }
+}
+
+fn is_integer(value: f32) -> bool {
+    value.fract() == 0.0
+}
+
+fn more_than_two(values: impl Iterator<Item = f32>) -> bool {
+    let mut seen = Vec::with_capacity(3);
+    for value in values {
+        if !seen.contains(&value) {
+            seen.push(value);
+        }
+        if seen.len() > 2 {
+            return true;
+        }
+    }
+    false
+}
+
+/// The representative of `value` in `low..low + period`; values already there keep their bits.
+fn wrap(value: f64, low: f64, period: f64) -> f64 {
+    if value >= low && value < low + period {
+        value
+    } else {
+        low + (value - low).rem_euclid(period)
+    }
+}
+
+fn limits(low: Option<i64>, high: Option<i64>) -> String {
+    match (low, high) {
+        (Some(low), Some(high)) => format!(" from {low} to {high}"),
+        (Some(low), None) => format!(" of at least {low}"),
+        (None, Some(high)) => format!(" of at most {high}"),
+        (None, None) => " that single precision holds exactly".into(),
+    }
+}

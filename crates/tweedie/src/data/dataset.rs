@@ -1,0 +1,293 @@
+//! Rows with labels, split into what is trained on and what is held out, and cut into batches.
+//!
+//! Both are functions of a seed alone, by [`Draws`]: the split is stratified (each class is held out in the
+//! same proportion, by the method of largest remainders), and batch k holds positions kB, …, kB + B − 1 of
+//! the endless sequence of epochs, each a fresh permutation of the rows.
+
+use super::{Rows, Space};
+use crate::draws::Draws;
+use crate::{Error, Result};
+
+/// Rows in raw units, with a label each if the data are labelled.
+///
+/// ```
+/// use tweedie::data::{Rows, Split};
+/// let split = Split::new(Rows::new(vec![0.5, 1.5], 1)?, Some(vec![0, 1]))?;
+/// assert_eq!(split.len(), 2);
+/// assert_eq!(split.select(&[1]).labels(), Some(&[1][..]));
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Split {
+    rows: Rows,
+    labels: Option<Vec<u32>>,
+}
+
+impl Split {
+    /// Rows with a label each, or with none.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there are not as many labels as rows.
+    pub fn new(rows: Rows, labels: Option<Vec<u32>>) -> Result<Self> {
+        match &labels {
+            Some(labels) if labels.len() != rows.len() => {
+                Err(Error::shape("labels", labels.len(), rows.len()))
+            }
+            _ => Ok(Self { rows, labels }),
+        }
+    }
+
+    /// The rows, in raw units.
+    pub fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// The label of each row, an index into the space's classes.
+    pub fn labels(&self) -> Option<&[u32]> {
+        self.labels.as_deref()
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The rows with the given indices, each below [`len`](Self::len), with their labels.
+    pub fn select(&self, indices: &[usize]) -> Self {
+        let labels = self.labels.as_ref().map(|all| indices.iter().map(|&i| all[i]).collect());
+        Self { rows: self.rows.select(indices), labels }
+    }
+
+    /// A hash of the content: 32 hexadecimal digits of 128-bit FNV-1a (Fowler, Noll and Vo) over width,
+    /// number of rows, the values' bits and the labels, each little-endian.
+    ///
+    /// It tells splits apart, not forgeries.
+    pub fn hash(&self) -> String {
+        let mut hash = Fnv::new();
+        hash.add(&(self.rows.width() as u64).to_le_bytes());
+        hash.add(&(self.rows.len() as u64).to_le_bytes());
+        self.rows.values().iter().for_each(|value| hash.add(&value.to_le_bytes()));
+        if let Some(labels) = &self.labels {
+            hash.add(b"labels");
+            labels.iter().for_each(|label| hash.add(&label.to_le_bytes()));
+        }
+        format!("{:032x}", hash.0)
+    }
+}
+
+/// The 128-bit FNV-1a hash.
+pub(super) struct Fnv(pub u128);
+
+impl Fnv {
+    pub(super) fn new() -> Self {
+        Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
+    }
+
+    pub(super) fn add(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 =
+                (self.0 ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+        }
+    }
+}
+
+/// Data to train on and data held out, with what their rows mean.
+///
+/// ```
+/// use tweedie::data::shipped;
+/// let digits = shipped::digits()?;
+/// assert_eq!((digits.train.len(), digits.held_out.len()), (1197, 600));
+/// assert_eq!(digits.space.classes()[3], "3");
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    /// What the data are called.
+    pub name: String,
+    /// What a row means.
+    pub space: Space,
+    /// What is trained on.
+    pub train: Split,
+    /// What is only judged on; it may be empty.
+    pub held_out: Split,
+}
+
+impl Dataset {
+    /// A data set in two given parts.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is nothing to train on, if a value is not in the space, or if a label has
+    /// no class or is missing; [`Error::Shape`] if a width is not the space's.
+    pub fn new(
+        name: impl Into<String>,
+        space: Space,
+        train: Split,
+        held_out: Split,
+    ) -> Result<Self> {
+        if train.is_empty() {
+            return Err(Error::config("data", "there are no rows to train on", "at least one row"));
+        }
+        for part in [&train, &held_out] {
+            space.validate(part.rows())?;
+            check_labels(&space, part)?;
+        }
+        Ok(Self { name: name.into(), space, train, held_out })
+    }
+
+    /// A data set of which a share is held out by [`split`](Self::split); the space's real coordinates are
+    /// standardised on the training rows, and its limits include all rows.
+    ///
+    /// # Errors
+    /// As [`split`](Self::split) and [`new`](Self::new).
+    pub fn divided(
+        name: impl Into<String>,
+        space: Space,
+        all: &Split,
+        held_out: f64,
+        seed: u64,
+    ) -> Result<Self> {
+        let (train, held_out) = Self::split(all.rows(), all.labels(), held_out, seed)?;
+        let space = space.fitted(train.rows())?.covering(held_out.rows())?;
+        Self::new(name, space, train, held_out)
+    }
+
+    /// The rows in two parts, training and held out, each in the given order; of `n` rows, `fraction · n`
+    /// rounded are held out, of each label in proportion.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `fraction` is not in [0, 1) or leaves nothing to train on; [`Error::Shape`] if
+    /// there are not as many labels as rows.
+    pub fn split(
+        rows: &Rows,
+        labels: Option<&[u32]>,
+        fraction: f64,
+        seed: u64,
+    ) -> Result<(Split, Split)> {
+        let all = Split::new(rows.clone(), labels.map(<[u32]>::to_vec))?;
+        let held = if (0.0..1.0).contains(&fraction) {
+            (fraction * all.len() as f64).round() as usize
+        } else {
+            all.len()
+        };
+        if held >= all.len() {
+            let problem = format!("{fraction} of {} rows leaves none to train on", all.len());
+            let expected = "a share of at least 0, and below 1 by enough for one row";
+            return Err(Error::config("held_out", problem, expected));
+        }
+        let classes = by_label(&all);
+        let quotas = largest_remainders(&classes, held, all.len());
+        let draws = Draws::new(seed).purpose("split");
+        let mut is_held = vec![false; all.len()];
+        for (k, (class, quota)) in classes.iter().zip(quotas).enumerate() {
+            let order = draws.at(k as u64).permutation(class.len());
+            order[..quota].iter().for_each(|&i| is_held[class[i]] = true);
+        }
+        let (held, kept): (Vec<usize>, Vec<usize>) = (0..all.len()).partition(|&i| is_held[i]);
+        Ok((all.select(&kept), all.select(&held)))
+    }
+}
+
+fn check_labels(space: &Space, part: &Split) -> Result<()> {
+    let classes = space.classes().len();
+    let Some(labels) = part.labels() else {
+        return if classes == 0 || part.is_empty() {
+            Ok(())
+        } else {
+            let problem = format!("there are {classes} classes but the rows have no labels");
+            Err(Error::config("labels", problem, "a label for each row"))
+        };
+    };
+    match labels.iter().position(|&label| label as usize >= classes) {
+        None => Ok(()),
+        Some(row) => {
+            let problem = format!("the label of row {row} is {}", labels[row]);
+            Err(Error::config("labels", problem, format!("a label below {classes}, the classes")))
+        }
+    }
+}
+
+/// The row numbers of each label that occurs, in the labels' order; all in one class without labels.
+fn by_label(split: &Split) -> Vec<Vec<usize>> {
+    let mut classes = std::collections::BTreeMap::<u32, Vec<usize>>::new();
+    for i in 0..split.len() {
+        classes.entry(split.labels().map_or(0, |labels| labels[i])).or_default().push(i);
+    }
+    classes.into_values().collect()
+}
+
+/// How many of each class are among `held < total`: their exact shares rounded down, and one more for
+/// those whose shares lost most, the first first among equals.
+fn largest_remainders(classes: &[Vec<usize>], held: usize, total: usize) -> Vec<usize> {
+    let share = |class: &Vec<usize>| class.len() as u128 * held as u128;
+    let mut quotas: Vec<usize> =
+        classes.iter().map(|class| (share(class) / total as u128) as usize).collect();
+    let mut order: Vec<usize> = (0..classes.len()).collect();
+    order.sort_by_key(|&k| std::cmp::Reverse(share(&classes[k]) % total as u128));
+    let missing = held - quotas.iter().sum::<usize>();
+    order.iter().take(missing).for_each(|&k| quotas[k] += 1);
+    quotas
+}
+
+/// Full batches of training rows, each epoch in a fresh order; batch `k` depends on `k` and on nothing that
+/// was asked before, so training resumes at any step.
+///
+/// ```
+/// use tweedie::data::Batches;
+/// let mut batches = Batches::new(10, 4, 7)?;
+/// let third = batches.batch(2); // two rows of the first epoch, two of the second
+/// assert_eq!(third.len(), 4);
+/// assert_eq!(Batches::new(10, 4, 7)?.batch(2), third);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Batches {
+    rows: usize,
+    size: usize,
+    draws: Draws,
+    /// The order of the epoch last used, since the next batch most likely needs it too.
+    order: Option<(u64, Vec<usize>)>,
+}
+
+impl Batches {
+    /// Batches of `size` out of `rows` rows; a batch may be larger than an epoch.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `rows` or `size` is 0.
+    pub fn new(rows: usize, size: usize, seed: u64) -> Result<Self> {
+        if rows == 0 || size == 0 {
+            let problem = format!("batches of {size} out of {rows} rows");
+            return Err(Error::config("batch", problem, "at least one of each"));
+        }
+        Ok(Self { rows, size, draws: Draws::new(seed).purpose("batches"), order: None })
+    }
+
+    /// The row numbers of batch `k`.
+    pub fn batch(&mut self, k: u64) -> Vec<usize> {
+        let start = u128::from(k) * self.size as u128;
+        (0..self.size as u128).map(|i| self.row_at(start + i)).collect()
+    }
+
+    /// The epoch (a whole number of passes over the rows) in which batch `k` begins.
+    pub fn epoch(&self, k: u64) -> u64 {
+        (u128::from(k) * self.size as u128 / self.rows as u128) as u64
+    }
+
+    fn row_at(&mut self, position: u128) -> usize {
+        let (epoch, place) = (position / self.rows as u128, position % self.rows as u128);
+        self.order_of(epoch as u64)[place as usize]
+    }
+
+    fn order_of(&mut self, epoch: u64) -> &[usize] {
+        let (draws, rows) = (self.draws, self.rows);
+        let fresh = || (epoch, draws.at(epoch).permutation(rows));
+        if self.order.as_ref().is_some_and(|(kept, _)| *kept != epoch) {
+            self.order = None;
+        }
+        &self.order.get_or_insert_with(fresh).1
+    }
+}

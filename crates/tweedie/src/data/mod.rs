@@ -1,0 +1,24 @@
+//! Data sets, what their rows mean, and the files they come from.
+//!
+//! A [`Source`] names data in a recipe; loading it gives a [`Dataset`]: training and held-out [`Rows`] in
+//! raw units with the [`Space`] that turns them into the units networks see, and back.
+
+mod batch;
+mod coordinate;
+mod dataset;
+pub mod npy;
+mod rows;
+pub mod shipped;
+mod source;
+mod space;
+pub mod table;
+#[cfg(test)]
+mod tests;
+mod toy;
+
+pub use coordinate::{Coordinate, Kind};
+pub use dataset::{Batches, Dataset, Split};
+pub use rows::Rows;
+pub use source::{Source, list};
+pub use space::{Layout, Manifold, Space};
+pub use toy::{Toy, eight_gaussians};

@@ -1,0 +1,100 @@
+//! A batch on the host: one sample a row.
+
+use crate::{Error, Result};
+
+/// A batch on the host: `len × width` values in row-major order, one sample a row.
+///
+/// Data sets, files and metrics hold `Rows`; networks, solvers and objectives take the same batch as a
+/// `Tensor<2>` ([`Rows::to_tensor`], [`Rows::from_tensor`]). Integers travel as exact `f32` values.
+///
+/// ```
+/// use tweedie::data::Rows;
+/// let rows = Rows::new(vec![1.0, 2.0, 3.0, 4.0], 2)?;
+/// assert_eq!((rows.len(), rows.width()), (2, 2));
+/// assert_eq!(rows.row(1), [3.0, 4.0]);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rows {
+    values: Vec<f32>,
+    width: usize,
+}
+
+impl Rows {
+    /// Rows of `width` values each.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `width` is zero or does not divide the number of values.
+    pub fn new(values: Vec<f32>, width: usize) -> Result<Self> {
+        if width == 0 || !values.len().is_multiple_of(width) {
+            return Err(Error::shape(
+                "rows",
+                format!("{} values", values.len()),
+                format!("a multiple of the row width {width}, which must be at least 1"),
+            ));
+        }
+        Ok(Self { values, width })
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.values.len() / self.width
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// How many values a row holds.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Row `i`; `i < self.len()`.
+    pub fn row(&self, i: usize) -> &[f32] {
+        &self.values[i * self.width..(i + 1) * self.width]
+    }
+
+    /// The rows in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.values.chunks_exact(self.width)
+    }
+
+    /// All values, row after row.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// All values, row after row, to change in place.
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+
+    /// The rows with the given indices, in the given order; every index is below `self.len()`.
+    pub fn select(&self, indices: &[usize]) -> Self {
+        let mut values = Vec::with_capacity(indices.len() * self.width);
+        for &i in indices {
+            values.extend_from_slice(self.row(i));
+        }
+        Self { values, width: self.width }
+    }
+
+    /// The rows `range`, which must lie within `0..self.len()`.
+    pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
+        let values = self.values[range.start * self.width..range.end * self.width].to_vec();
+        Self { values, width: self.width }
+    }
+
+    /// Appends the rows of `other`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the widths differ.
+    pub fn extend(&mut self, other: &Rows) -> Result<()> {
+        if other.width != self.width {
+            return Err(Error::shape("appended rows", other.width, self.width));
+        }
+        self.values.extend_from_slice(&other.values);
+        Ok(())
+    }
+}

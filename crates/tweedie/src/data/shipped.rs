@@ -1,0 +1,67 @@
+//! Data that come with the program, each with a recorded split and, in its directory, its licence.
+//!
+//! Wine is the table because its columns have plain names, some of them are integers and the rest are not,
+//! its three classes are well apart, and a reader can judge whether a generated wine is plausible.
+
+use super::table::{self, TableOptions};
+use super::{Dataset, Space, Split};
+use crate::{Error, Result};
+use std::io::Read;
+use std::path::Path;
+
+const DIGITS: &[u8] = include_bytes!("../../../../data/digits/digits.csv.gz");
+const DIGITS_HELD_OUT: &str = include_str!("../../../../data/digits/held_out.txt");
+const WINE: &[u8] = include_bytes!("../../../../data/wine/wine.csv");
+const WINE_HELD_OUT: &str = include_str!("../../../../data/wine/held_out.txt");
+
+/// Names and descriptions of what ships.
+pub(super) const NAMES: [(&str, &str); 2] = [
+    ("digits", "1,797 handwritten digits, 8×8 pixels of 17 levels, 10 classes; 600 held out"),
+    ("wine", "178 wines, 13 measurements, 3 cultivars; 36 held out"),
+];
+
+/// Handwritten digits: 1,197 to train on and 600, 60 of each digit, held out; 8×8 pixels with values 0 to 16.
+///
+/// Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998; by way of scikit-learn.
+///
+/// # Errors
+/// None in practice: the data are part of the program.
+pub fn digits() -> Result<Dataset> {
+    let options = TableOptions { label: Some("last".into()), columns: None };
+    let (table, all) = read(DIGITS, "digits.csv.gz", &options)?;
+    let space = Space::image(1, 8, 8, 17)?.with_classes(table.classes().to_vec());
+    let (train, held_out) = recorded(&all, DIGITS_HELD_OUT, "digits")?;
+    Dataset::new("digits", space, train, held_out)
+}
+
+/// Wines of three cultivars: 142 to train on and 36 held out; 13 measurements, two of them integers.
+///
+/// Aeberhard and Forina, "Wine", UCI, 1992; by way of scikit-learn.
+///
+/// # Errors
+/// None in practice: the data are part of the program.
+pub fn wine() -> Result<Dataset> {
+    let options = TableOptions { label: Some("cultivar".into()), columns: None };
+    let (space, all) = read(WINE, "wine.csv", &options)?;
+    let (train, held_out) = recorded(&all, WINE_HELD_OUT, "wine")?;
+    let space = space.fitted(train.rows())?.covering(held_out.rows())?;
+    Dataset::new("wine", space, train, held_out)
+}
+
+fn read(bytes: &[u8], name: &str, options: &TableOptions) -> Result<(Space, Split)> {
+    let gz = name.ends_with(".gz");
+    let plain: Box<dyn Read> =
+        if gz { Box::new(flate2::read::GzDecoder::new(bytes)) } else { Box::new(bytes) };
+    table::parse(plain, Path::new(name), options)
+}
+
+/// All rows in two parts, the second being those whose numbers are listed, one a line, in order.
+fn recorded(all: &Split, held_out: &str, name: &str) -> Result<(Split, Split)> {
+    let mut held = vec![false; all.len()];
+    for line in held_out.lines() {
+        let row = line.parse().ok().and_then(|row: usize| held.get_mut(row));
+        *row.ok_or_else(|| Error::file("held_out.txt", name, line, "a row's number"))? = true;
+    }
+    let (held, kept): (Vec<usize>, Vec<usize>) = (0..all.len()).partition(|&i| held[i]);
+    Ok((all.select(&kept), all.select(&held)))
+}

@@ -1,0 +1,185 @@
+//! From a recipe's words to a data set.
+
+use super::table::TableOptions;
+use super::{Dataset, Layout, Space, Split, Toy, npy, shipped, table};
+use crate::error::one_of;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The share held out if a recipe does not say.
+const HELD_OUT: f64 = 0.2;
+/// How many points of a toy to train on if a recipe does not say.
+const TOY_POINTS: usize = 50_000;
+/// The endings of files that can be read.
+const ENDINGS: [&str; 4] = [".csv", ".csv.gz", ".dat", ".npy"];
+
+/// Where data come from: what ships, a toy, or a file, with what a recipe says about it.
+///
+/// ```
+/// use tweedie::data::Source;
+/// let moons = Source { n: Some(100), ..Source::named("moons") }.load()?;
+/// assert_eq!((moons.train.len(), moons.held_out.len()), (100, 20));
+/// let error = Source::named("moon").load().unwrap_err();
+/// assert!(error.to_string().contains("`moons` perhaps"));
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// One of the names of [`list`], or the path of a `.csv`, `.csv.gz`, `.dat` or `.npy` file.
+    pub source: String,
+    /// A table's label column: its name, or `last`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The columns of a table to keep, in this order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<String>>,
+    /// The share of a file's rows to hold out, or for a toy how many points to hold out as a share of `n`;
+    /// 0.2 if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<f64>,
+    /// How many points of a toy to train on; 50,000 if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n: Option<usize>,
+    /// Channels, height and width of the pictures in a file's rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<[usize; 3]>,
+    /// The seed of a file's split or of a toy's points; runs that differ in their training seed only share
+    /// their data.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// The names that a [`Source`] knows, each with a description of one line.
+pub fn list() -> Vec<(&'static str, &'static str)> {
+    let toys = Toy::ALL.map(|toy| (toy.name(), toy.description()));
+    shipped::NAMES.into_iter().chain(toys).collect()
+}
+
+impl Source {
+    /// A source with nothing said but its name or path.
+    pub fn named(source: impl Into<String>) -> Self {
+        Self {
+            source: source.into(),
+            label: None,
+            columns: None,
+            held_out: None,
+            n: None,
+            image: None,
+            seed: 0,
+        }
+    }
+
+    /// Draws or reads the data.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the name is unknown (with the nearest that is known), or if an option does not fit
+    /// the source or its value cannot be used; what reading a file may give.
+    pub fn load(&self) -> Result<Dataset> {
+        let name = self.source.as_str();
+        let toy = Toy::ALL.into_iter().find(|toy| toy.name() == name);
+        match (name, toy) {
+            ("digits", _) => self.only(&[]).and_then(|()| shipped::digits()),
+            ("wine", _) => self.only(&[]).and_then(|()| shipped::wine()),
+            (_, Some(toy)) => self.only(&["n", "held_out", "seed"]).and_then(|()| self.toy(toy)),
+            _ if name.ends_with(".npy") => {
+                self.only(&["held_out", "image", "seed"]).and_then(|()| self.array())
+            }
+            _ if ENDINGS.iter().any(|ending| name.ends_with(ending)) => {
+                let options = ["label", "columns", "held_out", "image", "seed"];
+                self.only(&options).and_then(|()| self.table())
+            }
+            _ => Err(self.unknown()),
+        }
+    }
+
+    fn toy(&self, toy: Toy) -> Result<Dataset> {
+        let n = self.n.unwrap_or(TOY_POINTS);
+        let share = self.share()?;
+        if n == 0 || n > 1 << 28 {
+            return Err(Error::config("n", n.to_string(), "from 1 to 268435456 points"));
+        }
+        let n = n as u64;
+        let all = n + (share * n as f64).round() as u64;
+        let space = Space::vector(&["x", "y"])?.with_classes(toy.classes());
+        let (train, held_out) = (toy.split(0..n, self.seed)?, toy.split(n..all, self.seed)?);
+        Dataset::new(toy.name(), space, train, held_out)
+    }
+
+    fn array(&self) -> Result<Dataset> {
+        let (space, rows) = npy::read(&self.source)?;
+        self.divide(space, Split::new(rows, None)?)
+    }
+
+    fn table(&self) -> Result<Dataset> {
+        let options = TableOptions { label: self.label.clone(), columns: self.columns.clone() };
+        let (space, all) = table::read(&self.source, &options)?;
+        self.divide(space, all)
+    }
+
+    fn divide(&self, space: Space, all: Split) -> Result<Dataset> {
+        let space = self.shaped(space)?;
+        let path = Path::new(&self.source);
+        let name =
+            path.file_name().map_or(self.source.clone(), |f| f.to_string_lossy().into_owned());
+        Dataset::divided(name, space, &all, self.share()?, self.seed)
+    }
+
+    /// The space with its rows seen as the pictures that `image` describes, if it is given: their pixels share
+    /// one coordinate.
+    fn shaped(&self, space: Space) -> Result<Space> {
+        let Some([channels, height, width]) = self.image else { return Ok(space) };
+        let layout = Layout::Image { channels, height, width };
+        if layout.width() != space.width() {
+            let problem = format!("{channels}×{height}×{width} is {} values", layout.width());
+            let expected = format!("{}, the values of a row of {}", space.width(), self.source);
+            return Err(Error::config("image", problem, expected));
+        }
+        let mut pixel = space.coordinate(0).clone();
+        if space.coordinates().iter().any(|c| c.kind != pixel.kind) {
+            let problem = format!("{} mixes kinds of columns", self.source);
+            return Err(Error::config("image", problem, "columns of numbers only"));
+        }
+        pixel.name = "pixel".into();
+        pixel.unit = None;
+        Ok(Space::new(layout, vec![pixel])?.with_classes(space.classes().to_vec()))
+    }
+
+    fn share(&self) -> Result<f64> {
+        let share = self.held_out.unwrap_or(HELD_OUT);
+        if (0.0..1.0).contains(&share) {
+            return Ok(share);
+        }
+        Err(Error::config("held_out", share.to_string(), "a share of at least 0 and below 1"))
+    }
+
+    /// Refuses options that are given but mean nothing to this source.
+    fn only(&self, known: &[&str]) -> Result<()> {
+        let given = [
+            ("label", self.label.is_some()),
+            ("columns", self.columns.is_some()),
+            ("held_out", self.held_out.is_some()),
+            ("n", self.n.is_some()),
+            ("image", self.image.is_some()),
+            ("seed", self.seed != 0),
+        ];
+        let Some((key, _)) = given.iter().find(|(key, given)| *given && !known.contains(key))
+        else {
+            return Ok(());
+        };
+        let problem = format!("it means nothing to the source '{}'", self.source);
+        let expected = match known {
+            [] => "no option: these data are as recorded".into(),
+            _ => format!("only {}", known.join(", ")),
+        };
+        Err(Error::config(*key, problem, expected))
+    }
+
+    fn unknown(&self) -> Error {
+        let names: Vec<&str> = list().into_iter().map(|(name, _)| name).collect();
+        let files = ENDINGS.join(", ");
+        let expected = format!("{}, or the path of a file: {files}", one_of(&self.source, &names));
+        Error::config("source", format!("there is no source '{}'", self.source), expected)
+    }
+}

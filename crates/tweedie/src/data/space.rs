@@ -1,0 +1,414 @@
+//! What a row means.
+//!
+//! Model units are what networks see: x = (raw − shift)/scale in each coordinate ([`Coordinate`] has the
+//! details). Densities change by the volume of that map,
+//! ```text
+//! log p_raw(raw) = log p_model(x) − Σ ln scale
+//! bits per dimension = −log p_raw / (d ln 2)        when every coordinate is quantised
+//! ```
+//! and since a quantised value owns a bin of volume 1, the mean over dequantisation noise of log p_raw is a
+//! lower bound on the log-probability of the integer (Theis, van den Oord and Bethge, "A note on the
+//! evaluation of generative models", 2016, equations 9 to 12).
+
+use super::{Coordinate, Kind, Rows};
+use crate::draws::Draws;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::iter::{Copied, StepBy};
+use std::slice::Iter;
+
+/// How the values of a row are arranged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Layout {
+    /// Values side by side.
+    Vector {
+        /// How many.
+        width: usize,
+    },
+    /// A picture: channel by channel, row by row, as PyTorch has it.
+    Image {
+        /// Colours or other channels.
+        channels: usize,
+        /// Pixels from top to bottom.
+        height: usize,
+        /// Pixels from left to right.
+        width: usize,
+    },
+}
+
+impl Layout {
+    /// How many values a row holds.
+    pub fn width(&self) -> usize {
+        match *self {
+            Layout::Vector { width } => width,
+            Layout::Image { channels, height, width } => {
+                channels.saturating_mul(height).saturating_mul(width)
+            }
+        }
+    }
+}
+
+/// Where the values live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Manifold {
+    /// Flat space.
+    #[default]
+    Euclidean,
+    /// Unit vectors.
+    Sphere,
+    /// Angles, all periodic.
+    Torus,
+}
+
+/// What a row means: the arrangement, the coordinates with their units, and the names of the classes.
+///
+/// ```
+/// use tweedie::data::{Rows, Space};
+/// let raw = Rows::new(vec![1.5, 20.0, 2.5, 40.0, 3.5, 90.0], 2)?;
+/// let space = Space::standardised(&["length", "count"], &raw)?;
+/// let model = space.encode(&raw)?;
+/// assert!((model.row(0)[0] + 1.2247449).abs() < 1e-6); // (1.5 − 2.5) / √(2/3)
+/// assert_eq!(space.decode(&model)?, raw);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
+pub struct Space {
+    layout: Layout,
+    coordinates: Vec<Coordinate>,
+    manifold: Manifold,
+    classes: Vec<String>,
+}
+
+/// A [`Space`] as it is stored, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    layout: Layout,
+    coordinates: Vec<Coordinate>,
+    #[serde(default)]
+    manifold: Manifold,
+    #[serde(default)]
+    classes: Vec<String>,
+}
+
+impl TryFrom<Parts> for Space {
+    type Error = Error;
+
+    fn try_from(parts: Parts) -> Result<Self> {
+        let space = Space::new(parts.layout, parts.coordinates)?;
+        Ok(space.with_manifold(parts.manifold).with_classes(parts.classes))
+    }
+}
+
+/// A value that a space does not have.
+pub(super) struct Fault {
+    pub row: usize,
+    pub column: usize,
+    pub problem: String,
+    pub expected: String,
+}
+
+impl Space {
+    /// A Euclidean space without classes; `coordinates` are one per column, or one that all share.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the layout has no columns or the coordinates are neither one nor as many as the
+    /// columns; [`Error::Config`] if a coordinate's numbers make no sense.
+    pub fn new(layout: Layout, coordinates: Vec<Coordinate>) -> Result<Self> {
+        let width = layout.width();
+        if width == 0 || width == usize::MAX {
+            return Err(Error::shape(
+                "space",
+                format!("{layout:?}"),
+                "at least one value in a row",
+            ));
+        }
+        if coordinates.len() != width && coordinates.len() != 1 {
+            let expected = format!("{width}, one per column, or one that all share");
+            return Err(Error::shape("coordinates of a space", coordinates.len(), expected));
+        }
+        coordinates.iter().try_for_each(Coordinate::check)?;
+        Ok(Self { layout, coordinates, manifold: Manifold::Euclidean, classes: Vec::new() })
+    }
+
+    /// A vector of real coordinates whose model units are its raw units.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there is no name.
+    pub fn vector(names: &[impl AsRef<str>]) -> Result<Self> {
+        let coordinates = names.iter().map(|name| Coordinate::real(name.as_ref())).collect();
+        Self::new(Layout::Vector { width: names.len() }, coordinates)
+    }
+
+    /// Pictures with values 0, …, levels − 1, whose dequantised values fill [−1, 1] in model units:
+    /// shift = scale = levels/2.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there is no pixel; [`Error::Config`] if `levels` is 0 or above 2²².
+    pub fn image(channels: usize, height: usize, width: usize, levels: u32) -> Result<Self> {
+        if levels == 0 || levels > 1 << 22 {
+            return Err(Error::config("levels", levels.to_string(), "from 1 to 4194304 levels"));
+        }
+        let half = f64::from(levels) / 2.0;
+        let kind = Kind::Quantised { low: Some(0), high: Some(i64::from(levels) - 1) };
+        let pixel = Coordinate { shift: half, scale: half, kind, ..Coordinate::real("pixel") };
+        Self::new(Layout::Image { channels, height, width }, vec![pixel])
+    }
+
+    /// A vector space in whose model units each column of `raw` has mean 0 and variance 1.
+    ///
+    /// Columns of integers with more than two distinct values become quantised with their range as limits,
+    /// and are standardised as dequantised; a constant column keeps scale 1.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there are not as many names as columns; [`Error::Config`] if there are no rows or
+    /// a value is not finite.
+    pub fn standardised(names: &[impl AsRef<str>], raw: &Rows) -> Result<Self> {
+        Self::vector(names)?.fitted(raw)
+    }
+
+    /// The same space with the real coordinates standardised as by [`standardised`](Self::standardised);
+    /// coordinates of other kinds stay as they are.
+    ///
+    /// # Errors
+    /// As [`standardised`](Self::standardised).
+    pub fn fitted(mut self, raw: &Rows) -> Result<Self> {
+        self.validate(raw)?;
+        if raw.is_empty() {
+            return Err(Error::config(
+                "data",
+                "there are no rows",
+                "at least one row to fit units to",
+            ));
+        }
+        self.map_coordinates(raw, Coordinate::fitted);
+        Ok(self)
+    }
+
+    /// The same space with the limits of quantised coordinates widened to include all integers of `raw`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `raw` has another width.
+    pub fn covering(mut self, raw: &Rows) -> Result<Self> {
+        self.check_width("rows of a space", raw, self.width())?;
+        self.map_coordinates(raw, Coordinate::covering);
+        Ok(self)
+    }
+
+    /// Replaces each coordinate by what `change` makes of it and of its values.
+    fn map_coordinates<'a>(
+        &mut self,
+        raw: &'a Rows,
+        change: impl Fn(Coordinate, StepBy<Copied<Iter<'a, f32>>>) -> Coordinate,
+    ) {
+        let step = if self.coordinates.len() == 1 { 1 } else { raw.width() };
+        for (j, coordinate) in self.coordinates.iter_mut().enumerate() {
+            let values = raw.values().get(j..).unwrap_or_default();
+            *coordinate = change(coordinate.clone(), values.iter().copied().step_by(step));
+        }
+    }
+
+    /// The same space with these class names; label k is called `classes[k]`.
+    pub fn with_classes(mut self, classes: Vec<String>) -> Self {
+        self.classes = classes;
+        self
+    }
+
+    /// The same space on another manifold.
+    pub fn with_manifold(mut self, manifold: Manifold) -> Self {
+        self.manifold = manifold;
+        self
+    }
+
+    /// The arrangement of a row.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The coordinates: one per column, or one that all share.
+    pub fn coordinates(&self) -> &[Coordinate] {
+        &self.coordinates
+    }
+
+    /// The coordinate of column `column < self.width()`.
+    pub fn coordinate(&self, column: usize) -> &Coordinate {
+        &self.coordinates[if self.coordinates.len() == 1 { 0 } else { column }]
+    }
+
+    /// Where the values live.
+    pub fn manifold(&self) -> Manifold {
+        self.manifold
+    }
+
+    /// The names of the classes; none if the data are not labelled.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// How many raw values a row holds.
+    pub fn width(&self) -> usize {
+        self.layout.width()
+    }
+
+    /// How many values a row holds in model units; a category counts once for each of its names.
+    pub fn model_width(&self) -> usize {
+        (0..self.width()).map(|j| self.coordinate(j).model_width()).sum()
+    }
+
+    /// A name for column `column < self.width()`, unique if the coordinates' names are: `alcohol`, or
+    /// `pixel 0 3 5` for channel 0, row 3, column 5 of a picture whose pixels share a coordinate.
+    pub fn column_name(&self, column: usize) -> String {
+        let name = &self.coordinate(column).name;
+        match self.layout {
+            _ if self.coordinates.len() == self.width() => name.clone(),
+            Layout::Vector { .. } => format!("{name} {column}"),
+            Layout::Image { height, width, .. } => {
+                let (y, x) = (column / width % height, column % width);
+                format!("{name} {} {y} {x}", column / (width * height))
+            }
+        }
+    }
+
+    /// Raw rows in model units; a quantised value goes to its bin's centre.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate); [`Error::Config`] if a value overflows in model units;
+    /// [`Error::Undefined`] if the space is not Euclidean.
+    pub fn encode(&self, raw: &Rows) -> Result<Rows> {
+        self.encode_with(raw, |_| 0.5)
+    }
+
+    /// Raw rows in model units with uniform noise u ∈ [0, 1) added to quantised values: number j of row
+    /// `rows[i]` of `draws` goes to column j of row i.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode); [`Error::Shape`] if `rows` are not as many as the rows of `raw`.
+    pub fn encode_dequantised(&self, raw: &Rows, draws: &Draws, rows: &[u64]) -> Result<Rows> {
+        if rows.len() != raw.len() {
+            return Err(Error::shape("row numbers to dequantise with", rows.len(), raw.len()));
+        }
+        if !self.coordinates.iter().any(Coordinate::is_quantised) {
+            return self.encode(raw);
+        }
+        let noise = draws.uniforms_for(rows, raw.width());
+        self.encode_with(raw, |i| f64::from(noise.values()[i]))
+    }
+
+    /// Raw rows in model units, with `noise(i)` for the i-th value of all.
+    fn encode_with(&self, raw: &Rows, noise: impl Fn(usize) -> f64) -> Result<Rows> {
+        self.require_euclidean("encoding")?;
+        self.validate(raw)?;
+        let mut model = Vec::with_capacity(raw.len() * self.model_width());
+        for (i, &value) in raw.values().iter().enumerate() {
+            let (row, column) = (i / raw.width(), i % raw.width());
+            let coordinate = self.coordinate(column);
+            if let Kind::Category { names } = &coordinate.kind {
+                model.extend((0..names.len()).map(|k| f32::from(k == value as usize)));
+                continue;
+            }
+            let x = coordinate.encode(value, noise(i));
+            if !x.is_finite() {
+                let problem = format!("the value {value} overflows in model units");
+                let expected = format!("a value that scale {} brings near 1", coordinate.scale);
+                return Err(Error::config(self.place(row, column), problem, expected));
+            }
+            model.push(x);
+        }
+        Rows::new(model, self.model_width())
+    }
+
+    /// Model rows in raw units: the inverse of [`encode`](Self::encode), exact for integers and categories.
+    ///
+    /// Quantised values are rounded down and kept within their limits, bounded values are kept within
+    /// theirs, periodic values are represented in `low..low + period`, and of a category's values the
+    /// greatest decides.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the width is not [`model_width`](Self::model_width); [`Error::Config`] naming row
+    /// and column of a value that is not finite; [`Error::Undefined`] if the space is not Euclidean.
+    pub fn decode(&self, model: &Rows) -> Result<Rows> {
+        self.require_euclidean("decoding")?;
+        self.check_width("rows in model units", model, self.model_width())?;
+        let mut raw = Vec::with_capacity(model.len() * self.width());
+        for (i, row) in model.iter().enumerate() {
+            let mut rest = row;
+            for j in 0..self.width() {
+                let coordinate = self.coordinate(j);
+                let (own, others) = rest.split_at(coordinate.model_width());
+                rest = others;
+                if let Some(bad) = own.iter().find(|x| !x.is_finite()) {
+                    let problem = format!("the value is {bad} in model units");
+                    return Err(Error::config(self.place(i, j), problem, "a finite number"));
+                }
+                raw.push(match coordinate.kind {
+                    Kind::Category { .. } => greatest(own) as f32,
+                    _ => coordinate.decode(own[0]),
+                });
+            }
+        }
+        Rows::new(raw, self.width())
+    }
+
+    /// Σ ln scale in nats: log p_raw = log p_model − `log_volume()`. Categories do not count, since a
+    /// probability has no unit.
+    pub fn log_volume(&self) -> f64 {
+        (0..self.width()).map(|j| self.coordinate(j).scale.ln()).sum()
+    }
+
+    /// −log p / (d ln 2) of a log-density in raw units and nats, if all coordinates are quantised.
+    pub fn bits_per_dimension(&self, log_p_raw_nats: f64) -> Option<f64> {
+        let bits = -log_p_raw_nats / (self.width() as f64 * std::f64::consts::LN_2);
+        self.coordinates.iter().all(Coordinate::is_quantised).then_some(bits)
+    }
+
+    /// Checks that `raw` are rows of this space.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the width differs; [`Error::Config`] naming the row (counted from 0) and the
+    /// column of the first value that is not finite or that its coordinate does not have.
+    pub fn validate(&self, raw: &Rows) -> Result<()> {
+        self.check_width("rows of a space", raw, self.width())?;
+        match self.fault(raw) {
+            None => Ok(()),
+            Some(bad) => {
+                Err(Error::config(self.place(bad.row, bad.column), bad.problem, bad.expected))
+            }
+        }
+    }
+
+    /// The first value of rows of the right width that the space does not have.
+    pub(super) fn fault(&self, raw: &Rows) -> Option<Fault> {
+        raw.values().iter().enumerate().find_map(|(i, &value)| {
+            let (row, column) = (i / raw.width(), i % raw.width());
+            let (problem, expected) = self.coordinate(column).fault(value)?;
+            Some(Fault { row, column, problem, expected })
+        })
+    }
+
+    fn place(&self, row: usize, column: usize) -> String {
+        format!("row {row}, column {column} ('{}')", self.column_name(column))
+    }
+
+    fn check_width(&self, what: &str, rows: &Rows, width: usize) -> Result<()> {
+        if rows.width() == width { Ok(()) } else { Err(Error::shape(what, rows.width(), width)) }
+    }
+
+    fn require_euclidean(&self, what: &str) -> Result<()> {
+        match self.manifold {
+            Manifold::Euclidean => Ok(()),
+            other => {
+                let why = "shifting and scaling single coordinates would leave the manifold";
+                Err(Error::undefined(format!("{what} on the manifold {other:?}"), why))
+            }
+        }
+    }
+}
+
+/// The index of the greatest value, the first if there are several.
+fn greatest(values: &[f32]) -> usize {
+    (1..values.len()).fold(0, |best, k| if values[k] > values[best] { k } else { best })
+}

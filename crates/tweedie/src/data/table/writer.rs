@@ -1,0 +1,98 @@
+//! The writing half: see [`super`].
+
+use crate::data::{Kind, Rows, Space};
+use crate::{Error, Result};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Writes rows as a table, as they come.
+///
+/// ```
+/// use tweedie::data::{table::TableWriter, Rows, Space};
+/// let space = Space::vector(&["a", "b"])?;
+/// let mut table = TableWriter::new(Vec::new(), "out.csv", &space, None)?;
+/// table.write(&Rows::new(vec![0.5, 3.0], 2)?, None)?;
+/// assert_eq!(table.finish()?, b"a,b\n0.5,3\n");
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+pub struct TableWriter<W: Write> {
+    out: csv::Writer<W>,
+    path: PathBuf,
+    space: Space,
+    label: bool,
+}
+
+impl<W: Write> TableWriter<W> {
+    /// Writes the header: the columns' names with their units and, if labels will be written, the name of
+    /// their column, which comes last. `path` is what the output is called in errors.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if writing fails.
+    pub fn new(out: W, path: impl AsRef<Path>, space: &Space, label: Option<&str>) -> Result<Self> {
+        let shared = space.coordinates().len() != space.width();
+        let titles = (0..space.width())
+            .map(|j| if shared { space.column_name(j) } else { space.coordinate(j).title() });
+        let header: Vec<String> = titles.chain(label.map(String::from)).collect();
+        let path = path.as_ref().to_path_buf();
+        let mut table = Self {
+            out: csv::Writer::from_writer(out),
+            path,
+            space: space.clone(),
+            label: label.is_some(),
+        };
+        table.record(&header)?;
+        Ok(table)
+    }
+
+    /// Writes rows in raw units.
+    ///
+    /// # Errors
+    /// As [`Space::validate`]; [`Error::Shape`] if there are no labels where the header announces them, or
+    /// not as many as rows; [`Error::Config`] if a label has no class; [`Error::Io`] if writing fails.
+    pub fn write(&mut self, rows: &Rows, labels: Option<&[u32]>) -> Result<()> {
+        self.space.validate(rows)?;
+        let found = labels.map_or(0, <[u32]>::len);
+        let expected = if self.label { rows.len() } else { 0 };
+        if found != expected {
+            return Err(Error::shape("labels to write", found, expected));
+        }
+        for (i, row) in rows.iter().enumerate() {
+            let mut cells: Vec<String> =
+                row.iter().enumerate().map(|(j, &value)| self.cell(j, value)).collect();
+            if let Some(labels) = labels.filter(|_| self.label) {
+                cells.push(self.class(labels[i])?);
+            }
+            self.record(&cells)?;
+        }
+        Ok(())
+    }
+
+    /// Flushes and gives back the writer.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if writing fails.
+    pub fn finish(self) -> Result<W> {
+        let path = self.path;
+        self.out.into_inner().map_err(|e| Error::io(&path, e.into_error()))
+    }
+
+    fn cell(&self, column: usize, value: f32) -> String {
+        match &self.space.coordinate(column).kind {
+            Kind::Category { names } => names[value as usize].clone(),
+            // Adding zero writes −0 as 0.
+            _ => (value + 0.0).to_string(),
+        }
+    }
+
+    fn class(&self, label: u32) -> Result<String> {
+        let classes = self.space.classes();
+        classes.get(label as usize).cloned().ok_or_else(|| {
+            let expected = format!("a label below {}, the classes", classes.len());
+            Error::config("label", label.to_string(), expected)
+        })
+    }
+
+    fn record(&mut self, cells: &[String]) -> Result<()> {
+        self.out.write_record(cells).map_err(|e| Error::io(&self.path, e.into()))
+    }
+}

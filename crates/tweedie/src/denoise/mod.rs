@@ -1,0 +1,35 @@
+//! What a network predicts, and denoisers: (x_t, level, condition) ↦ E[x₀ | x_t].
+
+mod condition;
+mod guided;
+mod mixture;
+mod neural;
+mod prediction;
+
+pub use condition::Condition;
+pub use guided::Guided;
+pub use mixture::{Component, GaussianMixture};
+pub use neural::NeuralDenoiser;
+pub use prediction::{Coefficients, PREDICTIONS, Prediction};
+
+use crate::Result;
+use crate::nn::Dual;
+use crate::process::Levels;
+
+/// (x_t, levels, condition) ↦ E[x₀ | x_t], the posterior mean that Tweedie's formula ties to the score.
+///
+/// Neural, exact and guided denoisers share this trait, so that every solver, likelihood and picture works with each.
+pub trait Denoiser: Send + Sync {
+    /// The posterior mean, `[n, width]`, and its directional derivative where `x` carries a tangent.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if batch, levels and condition do not fit together;
+    /// [`crate::Error::Undefined`] where the denoiser's prediction does not determine the mean.
+    fn denoise(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>>;
+
+    /// The width of a row.
+    fn width(&self) -> usize;
+
+    /// How many rows networks have evaluated so far; divided by a batch's length, the evaluations per sample.
+    fn evaluations(&self) -> u64;
+}

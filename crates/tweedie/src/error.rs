@@ -1,0 +1,144 @@
+//! Errors as values: every failure names what was wrong, where, and what was expected.
+
+use std::path::{Path, PathBuf};
+
+/// The result of every fallible function of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, where, and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused to read or write a file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's own reason.
+        source: std::io::Error,
+    },
+    /// A file was read, but what it holds is not what it should be.
+    #[error("{}: {place}: {problem}; expected {expected}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file: a line, a column, an array's name.
+        place: String,
+        /// What is wrong there.
+        problem: String,
+        /// What would have been right.
+        expected: String,
+    },
+    /// A recipe, an option or an argument has a value that cannot be used.
+    #[error("{key}: {problem}; expected {expected}")]
+    Config {
+        /// The key, option or argument.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+        /// What would have been right.
+        expected: String,
+    },
+    /// A batch, a condition or an array has the wrong shape.
+    #[error("{what}: found {found}, expected {expected}")]
+    Shape {
+        /// What has the wrong shape.
+        what: String,
+        /// The shape it has.
+        found: String,
+        /// The shape it should have.
+        expected: String,
+    },
+    /// The quantity asked for does not exist mathematically.
+    #[error("{what} does not exist: {why}")]
+    Undefined {
+        /// The quantity.
+        what: String,
+        /// Why it does not exist.
+        why: String,
+    },
+    /// A value became NaN or infinite, or a solver could not go on.
+    #[error("{what} at step {step}")]
+    Diverged {
+        /// What diverged.
+        what: String,
+        /// The step (of training, or of a solver) at which it did.
+        step: u64,
+    },
+    /// The device asked for is not compiled in or not there.
+    #[error("device {device}: {why}")]
+    Device {
+        /// The device's name as given.
+        device: String,
+        /// Why it cannot be used.
+        why: String,
+    },
+}
+
+impl Error {
+    /// An [`Error::Io`] for `path`.
+    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Error::Io { path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// An [`Error::File`] for `path`.
+    pub fn file(
+        path: impl AsRef<Path>,
+        place: impl Into<String>,
+        problem: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Error::File {
+            path: path.as_ref().to_path_buf(),
+            place: place.into(),
+            problem: problem.into(),
+            expected: expected.into(),
+        }
+    }
+
+    /// An [`Error::Config`] for `key`.
+    pub fn config(
+        key: impl Into<String>,
+        problem: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Error::Config { key: key.into(), problem: problem.into(), expected: expected.into() }
+    }
+
+    /// An [`Error::Shape`] for `what`.
+    pub fn shape(
+        what: impl Into<String>,
+        found: impl std::fmt::Display,
+        expected: impl std::fmt::Display,
+    ) -> Self {
+        Error::Shape {
+            what: what.into(),
+            found: found.to_string(),
+            expected: expected.to_string(),
+        }
+    }
+
+    /// An [`Error::Undefined`] for `what`.
+    pub fn undefined(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Error::Undefined { what: what.into(), why: why.into() }
+    }
+}
+
+/// "one of a, b, c", preceded by the nearest name where one is near.
+pub fn one_of(found: &str, names: &[&str]) -> String {
+    let list = names.join(", ");
+    match nearest(found, names) {
+        Some(name) => format!("`{name}` perhaps; one of {list}"),
+        None => format!("one of {list}"),
+    }
+}
+
+/// The name that a misspelt one most likely meant.
+pub fn nearest<'a>(found: &str, names: &[&'a str]) -> Option<&'a str> {
+    names
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(found, name), *name))
+        .filter(|(distance, name)| *distance <= 1 + name.len().max(found.len()) / 3)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}

@@ -1,0 +1,89 @@
+//! All sample metrics of a data set at once, each beside its floor: the same metric between real rows.
+
+use super::{energy, mmd, neighbours, wasserstein};
+use crate::Result;
+use crate::data::{Dataset, Rows, Split};
+use serde::Serialize;
+
+/// Exact assignment costs the cube of the rows; above this many it is left out.
+const MOST_EXACT: usize = 1500;
+/// Directions of the sliced distance.
+const DIRECTIONS: usize = 512;
+
+/// One metric of generated rows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Score {
+    /// What it is called.
+    pub name: &'static str,
+    /// Its value on the generated rows.
+    pub value: f64,
+    /// Its standard error, where one is known.
+    pub standard_error: Option<f64>,
+    /// The same metric with as many training rows in place of the generated ones: what a perfect model that had
+    /// learnt the distribution by heart would get, up to noise.
+    pub floor: Option<f64>,
+    /// What is good.
+    pub good: &'static str,
+}
+
+/// Judges generated rows against held-out ones, in model units (so that no column dominates by its unit).
+///
+/// As many held-out, training and generated rows are compared as the smallest of the three has: the first ones, which
+/// for a stratified split keep the labels' proportions nearly. The label agreement is computed on all generated rows
+/// against all held-out ones. Without held-out rows there is nothing to judge by, and the list is empty.
+///
+/// # Errors
+/// [`crate::Error::Shape`] if the widths differ; [`crate::Error::Config`] for values that are not finite.
+pub fn judge(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>> {
+    let encode = |split: &Split| data.space.encode(split.rows());
+    let (fake, train, real) = (encode(generated)?, encode(&data.train)?, encode(&data.held_out)?);
+    let n = fake.len().min(train.len()).min(real.len());
+    if n < 2 {
+        return Ok(Vec::new());
+    }
+    let spread = |rows: &Rows| rows.select(&evenly(rows.len(), n));
+    let (fake_n, train_n, real_n) = (spread(&fake), spread(&train), spread(&real));
+    let mut scores = Vec::new();
+    let mut add = |name, value, standard_error, floor, good| {
+        scores.push(Score { name, value, standard_error, floor, good });
+    };
+    let sliced = wasserstein::sliced_random(&fake_n, &real_n, seed, DIRECTIONS)?;
+    let floor = wasserstein::sliced_random(&train_n, &real_n, seed, DIRECTIONS)?;
+    add("sliced W2", sliced.distance, sliced.standard_error, Some(floor.distance), "near the floor");
+    if n <= MOST_EXACT {
+        let floor = wasserstein::exact(&train_n, &real_n)?;
+        add("W2", wasserstein::exact(&fake_n, &real_n)?, None, Some(floor), "near the floor");
+    }
+    let distance = energy::distance(&fake_n, &real_n)?;
+    let floor = energy::distance(&train_n, &real_n)?;
+    let error = Some(distance.standard_error);
+    add("energy distance", distance.unbiased, error, Some(floor.unbiased), "near 0");
+    let bandwidths = [mmd::median_bandwidth(&train_n, &real_n)?];
+    let distance = mmd::gaussian(&fake_n, &real_n, &bandwidths)?;
+    let floor = mmd::gaussian(&train_n, &real_n, &bandwidths)?;
+    add("MMD²", distance.unbiased, Some(distance.standard_error), Some(floor.unbiased), "near 0");
+    let test = neighbours::two_sample(&real_n, &fake_n)?;
+    let floor = neighbours::two_sample(&real_n, &train_n)?;
+    let own = |share: neighbours::Share| (share.value, Some(share.standard_error));
+    let (value, error) = own(test.real);
+    add("1-NN accuracy, real", value, error, Some(floor.real.value), "near 0.5");
+    let (value, error) = own(test.fake);
+    add("1-NN accuracy, generated", value, error, Some(floor.fake.value), "near 0.5");
+    let memorised = neighbours::memorisation(&fake_n, &train_n, &real_n)?;
+    let (value, error) = own(memorised);
+    add("nearer to training", value, error, None, "near 0.5; 1 is memorised");
+    if let (Some(wanted), Some(labels)) = (generated.labels(), data.held_out.labels()) {
+        let found = neighbours::label_agreement(&fake, wanted, &real, labels)?;
+        let floor = match data.train.labels() {
+            Some(own) => Some(neighbours::label_agreement(&train, own, &real, labels)?.value),
+            None => None,
+        };
+        add("label agreement", found.value, Some(found.standard_error), floor, "at the floor or above");
+    }
+    Ok(scores)
+}
+
+/// `n` of `len` indices, evenly spread.
+fn evenly(len: usize, n: usize) -> Vec<usize> {
+    (0..n).map(|i| (i as u128 * len as u128 / n as u128) as usize).collect()
+}

@@ -1,0 +1,71 @@
+//! How far a generated sample is from a reference sample, and what else may be wrong with it.
+//!
+//! Every metric takes host batches ([`Rows`]), computes in double precision whatever they hold, and adds in an order
+//! that does not depend on the number of threads, so that its result is the same to the last bit on any of them.
+//!
+//! - [`wasserstein`]: the 2-Wasserstein distance, exact and sliced;
+//! - [`mmd`] and [`energy`]: kernel two-sample statistics, both a [`Discrepancy`];
+//! - [`judge`]: all of them at once, each beside its floor;
+//! - [`neighbours`]: nearest neighbours: the 1-NN two-sample test, label agreement, memorisation.
+
+pub mod energy;
+pub mod judge;
+pub mod mmd;
+pub mod neighbours;
+pub mod wasserstein;
+
+mod discrepancy;
+mod distance;
+#[cfg(test)]
+pub(crate) mod peer;
+#[cfg(test)]
+mod tests;
+
+pub use discrepancy::Discrepancy;
+
+use crate::data::Rows;
+use crate::{Error, Result};
+
+/// Refuses two samples that no metric can compare: of different widths, of fewer than `least` rows, not finite.
+fn check_pair(named: [(&str, &Rows); 2], least: usize) -> Result<()> {
+    let [(a, x), (b, y)] = named;
+    if x.width() != y.width() {
+        return Err(Error::shape(
+            format!("width of {b}"),
+            y.width(),
+            format!("{}, the width of {a}", x.width()),
+        ));
+    }
+    named
+        .iter()
+        .try_for_each(|(name, rows)| check(name, rows, least))
+}
+
+/// Refuses a sample of fewer than `least` rows or with a value that is not finite.
+fn check(name: &str, rows: &Rows, least: usize) -> Result<()> {
+    if rows.len() < least {
+        let found = format!("{} rows", rows.len());
+        return Err(Error::shape(name, found, format!("at least {least}")));
+    }
+    match rows.values().iter().position(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(at) => {
+            let (row, column) = (at / rows.width(), at % rows.width());
+            let problem = format!("{} at row {row}, column {column}", rows.values()[at]);
+            Err(Error::config(name, problem, "finite values"))
+        }
+    }
+}
+
+/// Refuses two samples of different sizes.
+fn check_sizes(named: [(&str, &Rows); 2]) -> Result<()> {
+    let [(a, x), (b, y)] = named;
+    if x.len() == y.len() {
+        return Ok(());
+    }
+    Err(Error::shape(
+        format!("{a} and {b}"),
+        format!("{} and {} rows", x.len(), y.len()),
+        "equally many rows: take a random subset of the larger sample",
+    ))
+}

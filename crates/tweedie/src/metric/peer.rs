@@ -1,0 +1,38 @@
+//! What SciPy, POT and scikit-learn make of small fixed inputs: `bench/metrics_peer.py` writes the file read here.
+
+use crate::data::Rows;
+use serde_json::Value;
+
+/// The inputs and the numbers.
+pub(crate) struct Peer(Value);
+
+impl Peer {
+    pub(crate) fn read() -> Self {
+        let text = include_str!("../../tests/fixtures/metrics.json");
+        Self(serde_json::from_str(text).expect("the fixture is JSON"))
+    }
+
+    /// The batch under `name`.
+    pub(crate) fn rows(&self, name: &str) -> Rows {
+        let rows: Vec<Vec<f32>> = self.get(&format!("/{name}"));
+        Rows::new(rows.concat(), rows[0].len()).expect("the rows are equally wide")
+    }
+
+    /// The value at a JSON pointer such as `/energy/biased`.
+    pub(crate) fn get<T: serde::de::DeserializeOwned>(&self, pointer: &str) -> T {
+        let value = self.0.pointer(pointer).expect(pointer);
+        serde_json::from_value(value.clone()).expect(pointer)
+    }
+
+    /// Asserts that `ours` is the number at `pointer` to 10 digits.
+    pub(crate) fn agrees(&self, pointer: &str, ours: f64) {
+        let theirs: f64 = self.get(pointer);
+        let near = (ours - theirs).abs() <= 1e-10 * theirs.abs();
+        assert!(near, "{pointer}: ours {ours}, theirs {theirs}");
+    }
+}
+
+/// The first coordinate of every row.
+pub(crate) fn first_coordinate(x: &Rows) -> Rows {
+    Rows::new(x.iter().map(|row| row[0]).collect(), 1).expect("one value a row")
+}

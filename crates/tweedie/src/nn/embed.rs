@@ -1,0 +1,152 @@
+//! Embeddings of noise levels and conditions.
+
+use super::{Dual, Embedding, EmbeddingConfig, Linear, LinearConfig};
+use crate::denoise::Condition;
+use crate::{Draws, Error, Result};
+use burn::module::Module;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+/// Configuration of [`TimeEmbedding`].
+#[derive(Debug, Clone, Copy)]
+pub struct TimeEmbeddingConfig {
+    frequencies: usize,
+    width: usize,
+}
+
+impl TimeEmbeddingConfig {
+    /// Sines and cosines of `frequencies` frequencies, mapped to `width` features by two linear layers.
+    pub fn new(frequencies: usize, width: usize) -> Self {
+        Self { frequencies, width }
+    }
+
+    /// The embedding with initial values from `draws`.
+    pub fn init(&self, draws: &Draws, device: &Device) -> TimeEmbedding {
+        TimeEmbedding {
+            linear_1: LinearConfig::new(2 * self.frequencies, self.width)
+                .init(&draws.purpose("linear_1"), device),
+            linear_2: LinearConfig::new(self.width, self.width)
+                .init(&draws.purpose("linear_2"), device),
+            frequencies: self.frequencies,
+        }
+    }
+}
+
+/// The noise level as features: sines and cosines of geometrically spaced frequencies, then two linear layers.
+///
+/// Frequencies run from ½ to 32 per unit of c = ¼ ln(σ/α), which spans about −2 to 2.
+#[derive(Module, Debug)]
+pub struct TimeEmbedding {
+    /// `[2·frequencies]` to `[width]`.
+    pub linear_1: Linear,
+    /// `[width]` to `[width]`.
+    pub linear_2: Linear,
+    #[module(skip)]
+    frequencies: usize,
+}
+
+impl TimeEmbedding {
+    /// `[n, 1]` ↦ `[n, width]`.
+    pub fn forward(&self, noise: Dual<2>) -> Dual<2> {
+        let device = noise.value.device();
+        let last = self.frequencies.max(2) - 1;
+        let frequencies: Vec<f32> = (0..self.frequencies)
+            .map(|k| (0.5 * 64f64.powf(k as f64 / last as f64) * std::f64::consts::TAU) as f32)
+            .collect();
+        let frequencies = Tensor::<2>::from_data(
+            TensorData::new(frequencies, [1, self.frequencies]),
+            (&device, DType::F32),
+        );
+        let phase = noise.mul(frequencies);
+        let features = Dual::cat(vec![phase.clone().sin(), phase.cos()], 1);
+        self.linear_2.forward(self.linear_1.forward(features).silu())
+    }
+}
+
+/// Configuration of [`ConditionEmbedding`].
+#[derive(Debug, Clone, Copy)]
+pub struct ConditionEmbeddingConfig {
+    classes: usize,
+    vector: usize,
+    width: usize,
+}
+
+impl ConditionEmbeddingConfig {
+    /// An embedding of `classes` classes (0: takes none) and vectors of length `vector` (0: takes none).
+    pub fn new(classes: usize, vector: usize, width: usize) -> Self {
+        Self { classes, vector, width }
+    }
+
+    /// The embedding with initial values from `draws`.
+    pub fn init(&self, draws: &Draws, device: &Device) -> ConditionEmbedding {
+        ConditionEmbedding {
+            classes: (self.classes > 0).then(|| {
+                EmbeddingConfig::new(self.classes + 1, self.width)
+                    .init(&draws.purpose("classes"), device)
+            }),
+            // One more input tells "none" from the zero vector.
+            vector: (self.vector > 0).then(|| {
+                LinearConfig::new(self.vector + 1, self.width)
+                    .init(&draws.purpose("vector"), device)
+            }),
+            class_count: self.classes,
+            vector_width: self.vector,
+        }
+    }
+}
+
+/// Class or vector conditions as features, "none" being one more class or a flag.
+#[derive(Module, Debug)]
+pub struct ConditionEmbedding {
+    classes: Option<Embedding>,
+    vector: Option<Linear>,
+    #[module(skip)]
+    class_count: usize,
+    #[module(skip)]
+    vector_width: usize,
+}
+
+impl ConditionEmbedding {
+    /// `[rows, width]` features, or none if the network takes no condition and none is given.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the condition is not of the kind or size that the network takes.
+    pub fn forward(&self, condition: &Condition, rows: usize, device: &Device) -> Result<Option<Dual<2>>> {
+        condition.check(rows)?;
+        match (condition, &self.classes, &self.vector) {
+            (Condition::None, None, None) => Ok(None),
+            (Condition::None, Some(table), _) => {
+                Ok(Some(table.forward(&vec![self.class_count as u32; rows])))
+            }
+            (Condition::Class(labels), Some(table), _) => {
+                let none = self.class_count as u32;
+                if let Some(bad) = labels.iter().flatten().find(|l| **l >= none) {
+                    return Err(Error::shape("class label", bad, format!("a label below {none}")));
+                }
+                let indices: Vec<u32> = labels.iter().map(|l| l.unwrap_or(none)).collect();
+                Ok(Some(table.forward(&indices)))
+            }
+            (Condition::None, None, Some(linear)) => {
+                let zeros = Tensor::zeros([rows, self.vector_width + 1], (device, DType::F32));
+                Ok(Some(linear.forward(zeros.into())))
+            }
+            (Condition::Vector { values, present }, _, Some(linear)) => {
+                if values.dims()[1] != self.vector_width {
+                    return Err(Error::shape("condition vector", values.dims()[1], self.vector_width));
+                }
+                let flags: Vec<f32> = present.iter().map(|p| f32::from(*p)).collect();
+                let flags = Tensor::<2>::from_data(TensorData::new(flags, [rows, 1]), (device, DType::F32));
+                let input = Tensor::cat(vec![values.clone() * flags.clone(), flags], 1);
+                Ok(Some(linear.forward(input.into())))
+            }
+            (other, _, _) => Err(Error::shape(
+                "condition",
+                other.kind(),
+                match (self.class_count, self.vector_width) {
+                    (0, 0) => "none: this network takes no condition".to_string(),
+                    (0, w) => format!("vectors of length {w}"),
+                    (k, _) => format!("one of {k} classes"),
+                },
+            )),
+        }
+    }
+}

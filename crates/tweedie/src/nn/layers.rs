@@ -1,0 +1,280 @@
+//! Layers over [`Dual`], with PyTorch's parameter names and layouts.
+//!
+//! Initial values come from [`Draws`] derived by parameter path, so that they depend on nothing but the seed and
+//! the name.
+
+use super::Dual;
+use crate::Draws;
+use burn::module::{Module, Param};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData, module, ops::ConvOptions};
+use serde::{Deserialize, Serialize};
+
+/// An activation function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    /// x · sigmoid(x).
+    Silu,
+    /// x · Φ(x).
+    Gelu,
+    /// max(x, 0).
+    Relu,
+    /// tanh x.
+    Tanh,
+    /// ln(1 + eˣ).
+    Softplus,
+}
+
+impl Activation {
+    /// The function, applied elementwise.
+    pub fn forward<const D: usize>(self, x: Dual<D>) -> Dual<D> {
+        match self {
+            Activation::Silu => x.silu(),
+            Activation::Gelu => x.gelu(),
+            Activation::Relu => x.relu(),
+            Activation::Tanh => x.tanh(),
+            Activation::Softplus => x.softplus(),
+        }
+    }
+}
+
+/// A parameter of `shape` with values uniform in ±`bound`, from its own stream of draws.
+fn uniform<const D: usize>(draws: &Draws, bound: f64, shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
+    let len = shape.iter().product();
+    let values = draws.uniforms(0..1, len);
+    let values: Vec<f32> = values.values().iter().map(|u| ((2.0 * f64::from(*u) - 1.0) * bound) as f32).collect();
+    Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), (device, DType::F32)))
+}
+
+fn constant<const D: usize>(value: f32, shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
+    Param::from_tensor(Tensor::full(shape, value, (device, DType::F32)))
+}
+
+/// Configuration of [`Linear`].
+#[derive(Debug, Clone, Copy)]
+pub struct LinearConfig {
+    input: usize,
+    output: usize,
+    bias: bool,
+    gain: f64,
+}
+
+impl LinearConfig {
+    /// `input` to `output` features, with a bias, PyTorch's initial values: uniform in ±1/√input.
+    pub fn new(input: usize, output: usize) -> Self {
+        Self { input, output, bias: true, gain: 1.0 }
+    }
+
+    /// With or without a bias.
+    pub fn with_bias(mut self, bias: bool) -> Self {
+        self.bias = bias;
+        self
+    }
+
+    /// Multiplies the initial values; 0 starts the layer at zero.
+    pub fn with_gain(mut self, gain: f64) -> Self {
+        self.gain = gain;
+        self
+    }
+
+    /// The layer with initial values from `draws`.
+    pub fn init(&self, draws: &Draws, device: &Device) -> Linear {
+        let bound = self.gain / (self.input as f64).sqrt();
+        Linear {
+            weight: uniform(&draws.purpose("weight"), bound, [self.output, self.input], device),
+            bias: self.bias.then(|| uniform(&draws.purpose("bias"), bound, [self.output], device)),
+        }
+    }
+}
+
+/// y = x Wᵀ + b with W `[out, in]`.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[out, in]`.
+    pub weight: Param<Tensor<2>>,
+    /// `[out]`.
+    pub bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    /// `[n, in]` ↦ `[n, out]`.
+    pub fn forward(&self, x: Dual<2>) -> Dual<2> {
+        let weight = self.weight.val().transpose();
+        let copy = weight.clone();
+        x.affine(
+            |x| module::linear(x, weight, self.bias.as_ref().map(|b| b.val())),
+            |dx| module::linear(dx, copy, None),
+        )
+    }
+}
+
+/// Configuration of [`Conv2d`].
+#[derive(Debug, Clone, Copy)]
+pub struct Conv2dConfig {
+    input: usize,
+    output: usize,
+    kernel: usize,
+    stride: usize,
+    gain: f64,
+}
+
+impl Conv2dConfig {
+    /// `input` to `output` channels by a square kernel of odd side, padded to keep the size, with a bias.
+    pub fn new(input: usize, output: usize, kernel: usize) -> Self {
+        Self { input, output, kernel, stride: 1, gain: 1.0 }
+    }
+
+    /// The stride in both directions.
+    pub fn with_stride(mut self, stride: usize) -> Self {
+        self.stride = stride;
+        self
+    }
+
+    /// Multiplies the initial values; 0 starts the layer at zero.
+    pub fn with_gain(mut self, gain: f64) -> Self {
+        self.gain = gain;
+        self
+    }
+
+    /// The layer with initial values from `draws`: uniform in ±1/√fan-in, as PyTorch's.
+    pub fn init(&self, draws: &Draws, device: &Device) -> Conv2d {
+        let (i, o, k) = (self.input, self.output, self.kernel);
+        let bound = self.gain / ((i * k * k) as f64).sqrt();
+        Conv2d {
+            weight: uniform(&draws.purpose("weight"), bound, [o, i, k, k], device),
+            bias: Some(uniform(&draws.purpose("bias"), bound, [o], device)),
+            stride: self.stride,
+        }
+    }
+}
+
+/// A 2-D convolution with padding ⌊k/2⌋, W `[out, in, k, k]`.
+#[derive(Module, Debug)]
+pub struct Conv2d {
+    /// `[out, in, k, k]`.
+    pub weight: Param<Tensor<4>>,
+    /// `[out]`.
+    pub bias: Option<Param<Tensor<1>>>,
+    /// The stride in both directions.
+    #[module(skip)]
+    pub stride: usize,
+}
+
+impl Conv2d {
+    /// `[n, in, h, w]` ↦ `[n, out, ⌈h/stride⌉, ⌈w/stride⌉]`.
+    pub fn forward(&self, x: Dual<4>) -> Dual<4> {
+        let weight = self.weight.val();
+        let [_, _, kh, kw] = weight.dims();
+        let options = || ConvOptions::new([self.stride; 2], [kh / 2, kw / 2], [1, 1], 1);
+        let copy = weight.clone();
+        x.affine(
+            |x| module::conv2d(x, weight, self.bias.as_ref().map(|b| b.val()), options()),
+            |dx| module::conv2d(dx, copy, None, options()),
+        )
+    }
+}
+
+/// Configuration of [`GroupNorm`].
+#[derive(Debug, Clone, Copy)]
+pub struct GroupNormConfig {
+    groups: usize,
+    channels: usize,
+    epsilon: f64,
+}
+
+impl GroupNormConfig {
+    /// `channels` in `groups` groups; `groups` divides `channels`. ε = 10⁻⁵.
+    pub fn new(groups: usize, channels: usize) -> Self {
+        Self { groups, channels, epsilon: 1e-5 }
+    }
+
+    /// The number added to the variance.
+    pub fn with_epsilon(mut self, epsilon: f64) -> Self {
+        self.epsilon = epsilon;
+        self
+    }
+
+    /// The layer, scale 1 and shift 0.
+    pub fn init(&self, device: &Device) -> GroupNorm {
+        GroupNorm {
+            weight: constant(1.0, [self.channels], device),
+            bias: constant(0.0, [self.channels], device),
+            groups: self.groups,
+            epsilon: self.epsilon,
+        }
+    }
+}
+
+/// Group normalisation (Wu & He 2018): each group of channels of each sample to mean 0 and variance 1, then a scale
+/// and a shift per channel.
+#[derive(Module, Debug)]
+pub struct GroupNorm {
+    /// `[channels]`.
+    pub weight: Param<Tensor<1>>,
+    /// `[channels]`.
+    pub bias: Param<Tensor<1>>,
+    /// How many groups.
+    #[module(skip)]
+    pub groups: usize,
+    /// Added to the variance.
+    #[module(skip)]
+    pub epsilon: f64,
+}
+
+impl GroupNorm {
+    /// `[n, channels, …]` ↦ the same shape.
+    pub fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
+        let shape = x.dims();
+        let (n, channels) = (shape[0], shape[1]);
+        let size = shape.iter().skip(1).product::<usize>() / self.groups;
+        let x = x.reshape([n, self.groups, size]);
+        let centred = x.clone().sub(x.mean_dim(2));
+        let variance = centred.clone().mul(centred.clone()).mean_dim(2);
+        let normed = centred.mul(variance.add_scalar(self.epsilon).sqrt().recip());
+        let per_channel = |p: &Param<Tensor<1>>| p.val().reshape([1, channels, 1]);
+        normed
+            .reshape([n, channels, size * self.groups / channels])
+            .mul(per_channel(&self.weight))
+            .add(per_channel(&self.bias))
+            .reshape(shape)
+    }
+}
+
+/// Configuration of [`Embedding`].
+#[derive(Debug, Clone, Copy)]
+pub struct EmbeddingConfig {
+    count: usize,
+    width: usize,
+}
+
+impl EmbeddingConfig {
+    /// `count` vectors of `width` values.
+    pub fn new(count: usize, width: usize) -> Self {
+        Self { count, width }
+    }
+
+    /// The table, standard normal as PyTorch's.
+    pub fn init(&self, draws: &Draws, device: &Device) -> Embedding {
+        let rows = draws.purpose("weight").normals(0..self.count as u64, self.width);
+        Embedding { weight: Param::from_tensor(rows.to_tensor(device)) }
+    }
+}
+
+/// A table of vectors.
+#[derive(Module, Debug)]
+pub struct Embedding {
+    /// `[count, width]`.
+    pub weight: Param<Tensor<2>>,
+}
+
+impl Embedding {
+    /// The vectors of the given indices, `[len, width]`; every index is below the table's length.
+    pub fn forward(&self, indices: &[u32]) -> Dual<2> {
+        let weight = self.weight.val();
+        let indices: Vec<i32> = indices.iter().map(|&i| i as i32).collect();
+        let len = indices.len();
+        let device = weight.device();
+        let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [len]), (&device, DType::I32));
+        weight.select(0, indices).into()
+    }
+}

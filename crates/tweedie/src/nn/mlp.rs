@@ -1,0 +1,168 @@
+//! A residual, time-conditional MLP for points, tables and tiny images.
+//!
+//! Each block is x ← x + W₂ · silu((1 + a) ⊙ norm(W₁-input) + b) with (a, b) a linear map of the noise level's and
+//! condition's features: the adaptive normalisation of DiT (Peebles & Xie 2023) on vectors.
+
+use super::{
+    Activation, ConditionEmbedding, ConditionEmbeddingConfig, Dual, GroupNorm, GroupNormConfig,
+    Linear, LinearConfig, Network, TimeEmbedding, TimeEmbeddingConfig,
+};
+use crate::denoise::Condition;
+use crate::{Draws, Error, Result};
+use burn::module::Module;
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+/// Configuration of [`ResidualMlp`].
+///
+/// ```
+/// use tweedie::{Draws, nn::ResidualMlpConfig, burn::tensor::Device};
+/// let network = ResidualMlpConfig::new(2).with_hidden(64).with_blocks(2).init(&Draws::new(0), &Device::flex());
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResidualMlpConfig {
+    /// The width of a row; 0 takes it from the data.
+    pub width: usize,
+    /// Classes that the network takes as a condition; 0 for none.
+    pub classes: usize,
+    /// The length of vectors that it takes as a condition; 0 for none.
+    pub vector: usize,
+    /// The width of the hidden layers.
+    pub hidden: usize,
+    /// How many residual blocks.
+    pub blocks: usize,
+    /// The activation.
+    pub activation: Activation,
+}
+
+impl Default for ResidualMlpConfig {
+    fn default() -> Self {
+        Self { width: 0, classes: 0, vector: 0, hidden: 128, blocks: 3, activation: Activation::Silu }
+    }
+}
+
+impl ResidualMlpConfig {
+    /// A network for rows of `width` values: 3 blocks of 128 hidden units.
+    pub fn new(width: usize) -> Self {
+        Self { width, ..Self::default() }
+    }
+
+    /// Classes to condition on.
+    pub fn with_classes(mut self, classes: usize) -> Self {
+        self.classes = classes;
+        self
+    }
+
+    /// The length of vectors to condition on.
+    pub fn with_vector(mut self, vector: usize) -> Self {
+        self.vector = vector;
+        self
+    }
+
+    /// The width of the hidden layers.
+    pub fn with_hidden(mut self, hidden: usize) -> Self {
+        self.hidden = hidden;
+        self
+    }
+
+    /// How many residual blocks.
+    pub fn with_blocks(mut self, blocks: usize) -> Self {
+        self.blocks = blocks;
+        self
+    }
+
+    /// The network with initial values from `draws`.
+    pub fn init(&self, draws: &Draws, device: &Device) -> ResidualMlp {
+        let h = self.hidden;
+        ResidualMlp {
+            time: TimeEmbeddingConfig::new(16, h).init(&draws.purpose("time"), device),
+            condition: ConditionEmbeddingConfig::new(self.classes, self.vector, h)
+                .init(&draws.purpose("condition"), device),
+            input: LinearConfig::new(self.width, h).init(&draws.purpose("input"), device),
+            blocks: (0..self.blocks)
+                .map(|k| Block::new(h, self.activation, &draws.purpose("blocks").at(k as u64), device))
+                .collect(),
+            norm: GroupNormConfig::new(1, h).init(device),
+            output: LinearConfig::new(h, self.width)
+                .with_gain(0.0)
+                .init(&draws.purpose("output"), device),
+            width: self.width,
+            activation: self.activation,
+        }
+    }
+}
+
+#[derive(Module, Debug)]
+struct Block {
+    norm: GroupNorm,
+    modulation: Linear,
+    linear_1: Linear,
+    linear_2: Linear,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl Block {
+    fn new(hidden: usize, activation: Activation, draws: &Draws, device: &Device) -> Self {
+        Self {
+            norm: GroupNormConfig::new(1, hidden).init(device),
+            modulation: LinearConfig::new(hidden, 2 * hidden)
+                .with_gain(0.0)
+                .init(&draws.purpose("modulation"), device),
+            linear_1: LinearConfig::new(hidden, hidden).init(&draws.purpose("linear_1"), device),
+            linear_2: LinearConfig::new(hidden, hidden)
+                .with_gain(0.0)
+                .init(&draws.purpose("linear_2"), device),
+            activation,
+        }
+    }
+
+    fn forward(&self, x: Dual<2>, features: Dual<2>) -> Dual<2> {
+        let [_, h] = x.dims();
+        let modulation = self.modulation.forward(features);
+        let scale = modulation.clone().linear(|m| m.narrow(1, 0, h)).add_scalar(1.0);
+        let shift = modulation.linear(|m| m.narrow(1, h, h));
+        let y = self.norm.forward(x.clone()).mul(scale).add(shift);
+        let y = self.activation.forward(self.linear_1.forward(y));
+        x.add(self.linear_2.forward(y))
+    }
+}
+
+/// The network; see the module's head.
+#[derive(Module, Debug)]
+pub struct ResidualMlp {
+    time: TimeEmbedding,
+    condition: ConditionEmbedding,
+    input: Linear,
+    blocks: Vec<Block>,
+    norm: GroupNorm,
+    output: Linear,
+    #[module(skip)]
+    width: usize,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl Network for ResidualMlp {
+    fn forward(&self, x: Dual<2>, noise: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
+        let [rows, width] = x.dims();
+        if width != self.width {
+            return Err(Error::shape("network input", format!("rows of {width}"), format!("rows of {}", self.width)));
+        }
+        let mut features = self.time.forward(noise);
+        if let Some(condition) = self.condition.forward(condition, rows, &x.value.device())? {
+            features = features.add(condition);
+        }
+        let features = self.activation.forward(features);
+        let mut h = self.input.forward(x);
+        for block in &self.blocks {
+            h = block.forward(h, features.clone());
+        }
+        Ok(self.output.forward(self.activation.forward(self.norm.forward(h))))
+    }
+
+    fn width(&self) -> usize {
+        self.width
+    }
+}

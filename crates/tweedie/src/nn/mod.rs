@@ -1,0 +1,46 @@
+//! Networks, written once over [`Dual`]: the same code gives values, gradients and directional derivatives.
+
+mod dual;
+mod embed;
+mod layers;
+mod mlp;
+mod params;
+
+pub use dual::Dual;
+pub use embed::{ConditionEmbedding, ConditionEmbeddingConfig, TimeEmbedding, TimeEmbeddingConfig};
+pub use layers::{
+    Activation, Conv2d, Conv2dConfig, Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig,
+    Linear, LinearConfig,
+};
+pub use mlp::{ResidualMlp, ResidualMlpConfig};
+pub(crate) use params::{EachParam, MapParam, each_param, map_each};
+pub use params::{
+    Params, collect_params, load_safetensors, map_params, param_count, safetensors_bytes, save_safetensors,
+};
+
+use crate::Result;
+use crate::denoise::Condition;
+use burn::module::Module;
+use burn::tensor::Device;
+
+/// What a model family asks of a network: (x, level, condition) ↦ an output as wide as x.
+pub trait Network: Module + Send + Sync + 'static {
+    /// The network's output for a batch.
+    ///
+    /// * `x` — `[n, width]`, scaled to unit variance;
+    /// * `noise` — `[n, 1]` or `[1, 1]`, the noise level as ¼ ln(σ/α) (EDM's c_noise), which does not depend on
+    ///   the schedule;
+    /// * `condition` — one condition per row, each possibly "none".
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the batch or the condition does not fit the network.
+    fn forward(&self, x: Dual<2>, noise: Dual<2>, condition: &Condition) -> Result<Dual<2>>;
+
+    /// The width of a row.
+    fn width(&self) -> usize;
+}
+
+/// The device of a module's first parameter.
+pub fn device_of<M: Module>(module: &M) -> Option<Device> {
+    module.devices().into_iter().next()
+}

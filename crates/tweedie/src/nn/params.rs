@@ -1,0 +1,194 @@
+//! A module's parameters by path: reading, replacing, saving and loading them.
+//!
+//! Paths join field names and indices with dots (`blocks.0.linear_1.weight`), as PyTorch does. Files are
+//! safetensors with sorted keys and no metadata, so that equal weights are equal files.
+
+use crate::train::write_atomically;
+use crate::{Error, Result};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, Tensor, TensorData};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+#[derive(Default)]
+struct Visitor<F> {
+    path: Vec<String>,
+    f: F,
+}
+
+/// Called with each parameter's path, shape and flattened value.
+pub(crate) trait EachParam {
+    fn each<const D: usize>(&mut self, path: &str, tensor: Tensor<D>);
+}
+
+impl<F: EachParam> ModuleVisitor for Visitor<F> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_string());
+    }
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.f.each(&self.path.join("."), param.val());
+    }
+}
+
+/// Calls `f` with every parameter in order.
+pub(crate) fn each_param<M: Module, F: EachParam>(module: &M, f: F) -> F {
+    let mut visitor = Visitor { path: Vec::new(), f };
+    module.visit(&mut visitor);
+    visitor.f
+}
+
+/// Replaces parameters by path; receives the untracked value and returns the new one.
+pub(crate) trait MapParam {
+    fn map<const D: usize>(&mut self, path: &str, tensor: Tensor<D>) -> Tensor<D>;
+}
+
+struct Mapper<F> {
+    path: Vec<String>,
+    f: F,
+}
+
+impl<F: MapParam> ModuleMapper for Mapper<F> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_string());
+    }
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let (autodiff, tracked) = (tensor.is_autodiff(), tensor.is_require_grad());
+        let plain = if autodiff { tensor.inner() } else { tensor };
+        let new = self.f.map(&self.path.join("."), plain);
+        let new = if autodiff { Tensor::from_inner(new).set_require_grad(tracked) } else { new };
+        Param::from_mapped_value(id, new, mapper)
+    }
+}
+
+/// Replaces every parameter in order.
+pub(crate) fn map_each<M: Module, F: MapParam>(module: M, f: F) -> (M, F) {
+    let mut mapper = Mapper { path: Vec::new(), f };
+    let module = module.map(&mut mapper);
+    (module, mapper.f)
+}
+
+/// Parameters by path, as host arrays with their shapes.
+pub type Params = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+#[derive(Default)]
+struct Collect(Params);
+
+impl EachParam for Collect {
+    fn each<const D: usize>(&mut self, path: &str, tensor: Tensor<D>) {
+        let shape = tensor.dims().to_vec();
+        let tensor = if tensor.is_autodiff() { tensor.inner() } else { tensor };
+        let values = tensor.into_data().convert::<f32>().try_into_vec::<f32>().unwrap_or_default();
+        self.0.insert(path.to_string(), (shape, values));
+    }
+}
+
+/// All parameters of a module, copied to the host.
+pub fn collect_params<M: Module>(module: &M) -> Params {
+    each_param(module, Collect::default()).0
+}
+
+/// How many numbers a module's parameters hold.
+pub fn param_count<M: Module>(module: &M) -> usize {
+    module.num_params()
+}
+
+struct Replace<'a> {
+    params: &'a Params,
+    seen: BTreeSet<String>,
+    error: Option<(String, String, String)>,
+}
+
+impl MapParam for Replace<'_> {
+    fn map<const D: usize>(&mut self, path: &str, tensor: Tensor<D>) -> Tensor<D> {
+        let expected = format!("shape {:?}", tensor.dims());
+        match self.params.get(path) {
+            Some((shape, values)) if *shape == tensor.dims() => {
+                self.seen.insert(path.to_string());
+                let data = TensorData::new(values.clone(), shape.clone());
+                Tensor::from_data(data, (&tensor.device(), DType::F32))
+            }
+            found => {
+                let problem = found.map_or("missing".to_string(), |(s, _)| format!("shape {s:?}"));
+                self.error.get_or_insert((path.to_string(), problem, expected));
+                tensor
+            }
+        }
+    }
+}
+
+/// The module with its parameters replaced by `params`, every one of which must be there and fit.
+///
+/// `origin` names where they come from, for errors.
+///
+/// # Errors
+/// [`Error::File`] naming the parameter that is missing, superfluous or of another shape.
+pub fn map_params<M: Module>(module: M, params: &Params, origin: &Path) -> Result<M> {
+    let replace = Replace { params, seen: BTreeSet::new(), error: None };
+    let (module, replace) = map_each(module, replace);
+    if let Some((path, problem, expected)) = replace.error {
+        return Err(Error::file(origin, path, problem, expected));
+    }
+    if let Some(extra) = params.keys().find(|k| !replace.seen.contains(*k)) {
+        return Err(Error::file(origin, extra, "unknown parameter", "only the network's own parameters"));
+    }
+    Ok(module)
+}
+
+/// Parameters as the bytes of a safetensors file.
+///
+/// # Errors
+/// [`Error::Config`] if a shape does not fit its values.
+pub fn safetensors_bytes(params: &Params) -> Result<Vec<u8>> {
+    let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = params
+        .iter()
+        .map(|(name, (shape, values))| {
+            (name, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+        })
+        .collect();
+    let views = bytes
+        .iter()
+        .map(|(name, shape, raw)| Ok((*name, TensorView::new(Dtype::F32, (*shape).clone(), raw)?)))
+        .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
+        .map_err(|e| Error::config("parameters", e.to_string(), "shapes that fit their values"))?;
+    safetensors::serialize(views, None)
+        .map_err(|e| Error::config("parameters", e.to_string(), "serialisable tensors"))
+}
+
+/// Writes parameters to a safetensors file, atomically.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be written.
+pub fn save_safetensors(params: &Params, path: &Path) -> Result<()> {
+    write_atomically(path, &safetensors_bytes(params)?)
+}
+
+/// Reads the float32 tensors of a safetensors file.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is not a safetensors file, or holds another type.
+pub fn load_safetensors(path: &Path) -> Result<Params> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let file = SafeTensors::deserialize(&bytes)
+        .map_err(|e| Error::file(path, "header", e.to_string(), "a complete safetensors file"))?;
+    let mut params = Params::new();
+    for (name, view) in file.tensors() {
+        if view.dtype() != Dtype::F32 {
+            return Err(Error::file(path, name, format!("type {:?}", view.dtype()), "type F32"));
+        }
+        let values = view
+            .data()
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
+        params.insert(name, (view.shape().to_vec(), values));
+    }
+    Ok(params)
+}

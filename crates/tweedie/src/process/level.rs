@@ -1,0 +1,246 @@
+//! Noise levels: the one currency between schedules, networks, solvers and losses.
+
+use crate::{Error, Result};
+use burn::tensor::{Tensor, TensorData, activation::log_sigmoid};
+
+/// One noise level of x_t = α x₀ + σ ε, in double precision on the host.
+///
+/// `lambda` is the log-SNR 2 ln(α/σ): +∞ at a clean level (σ = 0), −∞ at pure noise (α = 0).
+///
+/// ```
+/// use tweedie::process::Level;
+/// let level = Level::variance_preserving(0.5, 0.0);
+/// assert!((level.alpha - 0.5f64.sqrt()).abs() < 1e-15);
+/// assert!((level.alpha.powi(2) + level.sigma.powi(2) - 1.0).abs() < 1e-15);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Level {
+    /// Time in the schedule's own units.
+    pub t: f64,
+    /// The factor on the data, α ≥ 0.
+    pub alpha: f64,
+    /// The standard deviation of the noise, σ ≥ 0.
+    pub sigma: f64,
+    /// The log-SNR, 2 ln(α/σ).
+    pub lambda: f64,
+}
+
+impl Level {
+    /// The level of a given (α, σ); λ follows.
+    pub fn new(t: f64, alpha: f64, sigma: f64) -> Self {
+        Self { t, alpha, sigma, lambda: 2.0 * (alpha.ln() - sigma.ln()) }
+    }
+
+    /// The variance-preserving level of a given log-SNR: α² = sigmoid(λ), σ² = sigmoid(−λ).
+    pub fn variance_preserving(t: f64, lambda: f64) -> Self {
+        let alpha = (-0.5 * softplus(-lambda)).exp();
+        let sigma = (-0.5 * softplus(lambda)).exp();
+        Self { t, alpha, sigma, lambda }
+    }
+
+    /// Clean data: α = 1, σ = 0, λ = ∞.
+    pub fn clean(t: f64) -> Self {
+        Self { t, alpha: 1.0, sigma: 0.0, lambda: f64::INFINITY }
+    }
+
+    /// q(x_t | x_s) from the cleaner level `s` to this one (*An Introduction …*, eq. 6.54; *Demystifying …*,
+    /// App. A.1).
+    pub fn given(&self, s: &Level) -> Kernel {
+        // σ²_{t|s} = σ_t² − α²_{t|s} σ_s² = −σ_t² expm1(λ_t − λ_s): no cancellation for near levels.
+        let variance = if s.sigma == 0.0 {
+            self.sigma * self.sigma
+        } else {
+            -self.sigma * self.sigma * (self.lambda - s.lambda).exp_m1()
+        };
+        Kernel { alpha: self.alpha / s.alpha, variance: variance.max(0.0) }
+    }
+
+    /// q(x_s | x_t, x₀) towards the cleaner level `s` (*Demystifying …*, eq. A.21; corrected form of
+    /// *An Introduction …*, eq. 6.39).
+    pub fn posterior(&self, s: &Level) -> Posterior {
+        let kernel = self.given(s);
+        let var_t = self.sigma * self.sigma;
+        let var_s = s.sigma * s.sigma;
+        Posterior {
+            from_x: if var_t > 0.0 { kernel.alpha * var_s / var_t } else { 0.0 },
+            from_data: if var_t > 0.0 { s.alpha * kernel.variance / var_t } else { s.alpha },
+            variance: if var_t > 0.0 { kernel.variance * var_s / var_t } else { 0.0 },
+        }
+    }
+}
+
+/// ln(1 + eˣ) without overflow.
+pub(crate) fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+/// A forward transition, x_t = `alpha` · x_s + √`variance` · ε.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Kernel {
+    /// α_{t|s} = α_t/α_s.
+    pub alpha: f64,
+    /// σ²_{t|s} = σ_t² − α²_{t|s} σ_s².
+    pub variance: f64,
+}
+
+/// A posterior transition, x_s = `from_x` · x_t + `from_data` · x₀ + √`variance` · ε.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Posterior {
+    /// α_{t|s} σ_s²/σ_t².
+    pub from_x: f64,
+    /// α_s σ²_{t|s}/σ_t².
+    pub from_data: f64,
+    /// σ²_{t|s} σ_s²/σ_t².
+    pub variance: f64,
+}
+
+/// The noise levels of a batch: one for all rows, one per row, or a tracked column of log-SNRs.
+///
+/// Host levels are exact `f64`; the tracked form lives in the graph, so that a learned schedule receives
+/// gradients, and is variance preserving: α² = sigmoid(λ), σ² = sigmoid(−λ).
+#[derive(Debug, Clone)]
+pub enum Levels {
+    /// Every row has the same level.
+    All(Level),
+    /// Row i has level i.
+    Rows(Vec<Level>),
+    /// A `[rows, 1]` column of log-SNRs in the graph, beside the `[rows, 1]` column of times that it came from.
+    Tracked {
+        /// Times, `[rows, 1]`.
+        t: Tensor<2>,
+        /// Log-SNRs, `[rows, 1]`.
+        lambda: Tensor<2>,
+    },
+}
+
+impl From<Level> for Levels {
+    fn from(level: Level) -> Self {
+        Levels::All(level)
+    }
+}
+
+impl Levels {
+    /// A column made of each row's level: `[1, 1]` or `[rows, 1]`, on the device and in the type of `like`.
+    ///
+    /// # Errors
+    /// [`Error::Undefined`] for tracked levels, which are not on the host.
+    pub fn column(&self, like: &Tensor<2>, f: impl Fn(&Level) -> f64) -> Result<Tensor<2>> {
+        match self {
+            Levels::All(level) => Ok(column(like, std::iter::once(f(level)))),
+            Levels::Rows(levels) => Ok(column(like, levels.iter().map(f))),
+            Levels::Tracked { .. } => Err(Error::undefined(
+                "a host value of a tracked noise level",
+                "tracked levels live in the graph; only their t, α, σ and λ columns can be read",
+            )),
+        }
+    }
+
+    /// The column of α.
+    pub fn alpha(&self, like: &Tensor<2>) -> Result<Tensor<2>> {
+        match self {
+            Levels::Tracked { lambda, .. } => {
+                Ok(log_sigmoid(lambda.clone()).mul_scalar(0.5).exp().cast(like.dtype()))
+            }
+            _ => self.column(like, |l| l.alpha),
+        }
+    }
+
+    /// The column of σ.
+    pub fn sigma(&self, like: &Tensor<2>) -> Result<Tensor<2>> {
+        match self {
+            Levels::Tracked { lambda, .. } => {
+                Ok(log_sigmoid(lambda.clone().neg()).mul_scalar(0.5).exp().cast(like.dtype()))
+            }
+            _ => self.column(like, |l| l.sigma),
+        }
+    }
+
+    /// The column of λ, the log-SNR.
+    pub fn lambda(&self, like: &Tensor<2>) -> Result<Tensor<2>> {
+        match self {
+            Levels::Tracked { lambda, .. } => Ok(lambda.clone().cast(like.dtype())),
+            _ => self.column(like, |l| l.lambda),
+        }
+    }
+
+    /// The column of t.
+    pub fn t(&self, like: &Tensor<2>) -> Result<Tensor<2>> {
+        match self {
+            Levels::Tracked { t, .. } => Ok(t.clone().cast(like.dtype())),
+            _ => self.column(like, |l| l.t),
+        }
+    }
+
+    /// Row `i`'s level.
+    ///
+    /// # Errors
+    /// [`Error::Undefined`] for tracked levels; [`Error::Shape`] past the last row.
+    pub fn host(&self, i: usize) -> Result<Level> {
+        match self {
+            Levels::All(level) => Ok(*level),
+            Levels::Rows(levels) => levels
+                .get(i)
+                .copied()
+                .ok_or_else(|| Error::shape("noise levels", levels.len(), format!("more than {i}"))),
+            Levels::Tracked { .. } => Err(Error::undefined(
+                "a host value of a tracked noise level",
+                "tracked levels live in the graph",
+            )),
+        }
+    }
+
+    /// Fails unless the levels fit a batch of `rows` rows.
+    pub fn check(&self, rows: usize) -> Result<()> {
+        let found = match self {
+            Levels::All(_) => rows,
+            Levels::Rows(levels) => levels.len(),
+            Levels::Tracked { lambda, .. } => lambda.dims()[0],
+        };
+        if found == rows { Ok(()) } else { Err(Error::shape("noise levels", found, rows)) }
+    }
+
+    /// The levels of the rows with the given indices.
+    ///
+    /// # Errors
+    /// [`Error::Undefined`] for tracked levels; [`Error::Shape`] past the last row.
+    pub fn select(&self, rows: &[usize]) -> Result<Levels> {
+        match self {
+            Levels::All(level) => Ok(Levels::All(*level)),
+            _ => Ok(Levels::Rows(rows.iter().map(|&i| self.host(i)).collect::<Result<_>>()?)),
+        }
+    }
+
+    /// A column made of each row's pair of levels, as a transition needs: `[1, 1]` or `[rows, 1]`.
+    ///
+    /// # Errors
+    /// [`Error::Undefined`] for tracked levels; [`Error::Shape`] if the two have different lengths.
+    pub fn pair(
+        from: &Levels,
+        to: &Levels,
+        like: &Tensor<2>,
+        f: impl Fn(&Level, &Level) -> f64,
+    ) -> Result<Tensor<2>> {
+        match (from, to) {
+            (Levels::All(a), Levels::All(b)) => Ok(column(like, std::iter::once(f(a, b)))),
+            _ => {
+                let rows = like.dims()[0];
+                from.check(rows)?;
+                to.check(rows)?;
+                let values = (0..rows)
+                    .map(|i| Ok(f(&from.host(i)?, &to.host(i)?)))
+                    .collect::<Result<Vec<f64>>>()?;
+                Ok(column(like, values.into_iter()))
+            }
+        }
+    }
+}
+
+/// A `[len, 1]` column on the device and in the type of `like`.
+pub(crate) fn column(like: &Tensor<2>, values: impl Iterator<Item = f64>) -> Tensor<2> {
+    let values: Vec<f64> = values.collect();
+    let rows = values.len();
+    // Converted on the host: not every device has doubles.
+    let data = TensorData::new(values, [rows, 1]).convert_dtype(like.dtype());
+    Tensor::from_data(data, (&like.device(), like.dtype()))
+}
+

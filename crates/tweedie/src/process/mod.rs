@@ -1,0 +1,22 @@
+//! How data becomes noise: levels, schedules and the transitions between them.
+//!
+//! Every process here is a linear Gaussian corruption of data,
+//!
+//! > x_t = α_t x₀ + σ_t ε, ε ~ N(0, I),
+//!
+//! the marginal of the linear SDE dx = f(t) x dt + g(t) dW with f = d ln α/dt and
+//! g² = dσ²/dt − 2 f σ² = −σ² dλ/dt, where **λ = 2 ln(α/σ) is the log-SNR** (*An Introduction to Generative
+//! Modeling with Flows and Diffusion Models*, eqs. 6.12–6.15; *Demystifying Variational Diffusion Models*, App. A).
+
+mod level;
+mod linear;
+mod schedule;
+mod schedules;
+
+pub(crate) use level::column;
+pub use level::{Kernel, Level, Levels, Posterior};
+pub use linear::LinearSde;
+pub use schedule::{Rate, Schedule};
+pub use schedules::{
+    AnySchedule, Cosine, Edm, OrnsteinUhlenbeck, SCHEDULES, Straight, SubVp, Ve, VpLinear,
+};

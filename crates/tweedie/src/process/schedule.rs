@@ -1,0 +1,94 @@
+//! A schedule: time to noise level and back, with the SDE that it implies.
+
+use super::{Level, Levels};
+use crate::{Error, Result};
+
+/// dα/dt and dσ/dt of a schedule at one time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// dα/dt.
+    pub alpha: f64,
+    /// dσ/dt.
+    pub sigma: f64,
+}
+
+/// Time ↦ noise level, monotone: λ falls as t grows.
+///
+/// A schedule gives its level and the two logarithmic rates; drift, diffusion and everything else follow
+/// (*An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.14–6.15).
+///
+/// ```
+/// use tweedie::process::{Schedule, VpLinear};
+/// let schedule = VpLinear::default();
+/// let level = schedule.level(0.5);
+/// assert!((schedule.time(level.lambda) - 0.5).abs() < 1e-12);
+/// assert!((schedule.diffusion_squared(0.5) - 10.05).abs() < 1e-10); // g² = β(t)
+/// ```
+pub trait Schedule: std::fmt::Debug + Send + Sync {
+    /// The level at time `t`, which should lie in [`Schedule::range`].
+    fn level(&self, t: f64) -> Level;
+
+    /// d ln α/dt, which is the drift's factor f(t).
+    fn drift(&self, t: f64) -> f64;
+
+    /// dλ/dt, negative.
+    fn lambda_rate(&self, t: f64) -> f64;
+
+    /// The first (cleanest) and last (noisiest) time used for training and sampling.
+    fn range(&self) -> (f64, f64);
+
+    /// The time at which the log-SNR is `lambda`.
+    ///
+    /// The default solves for it by bisection to the last bit over [`Schedule::range`], clamping to its ends.
+    fn time(&self, lambda: f64) -> f64 {
+        let (mut lo, mut hi) = self.range();
+        if lambda >= self.level(lo).lambda {
+            return lo;
+        }
+        if lambda <= self.level(hi).lambda {
+            return hi;
+        }
+        loop {
+            let mid = 0.5 * (lo + hi);
+            if mid <= lo || mid >= hi {
+                return mid;
+            }
+            if self.level(mid).lambda > lambda { lo = mid } else { hi = mid }
+        }
+    }
+
+    /// g(t)² = dσ²/dt − 2 f σ² = −σ² dλ/dt.
+    fn diffusion_squared(&self, t: f64) -> f64 {
+        let sigma = self.level(t).sigma;
+        -sigma * sigma * self.lambda_rate(t)
+    }
+
+    /// dα/dt = f α and dσ/dt = σ (f − ½ dλ/dt).
+    fn rate(&self, t: f64) -> Rate {
+        let level = self.level(t);
+        let f = self.drift(t);
+        Rate { alpha: f * level.alpha, sigma: level.sigma * (f - 0.5 * self.lambda_rate(t)) }
+    }
+
+    /// The standard deviation of the prior N(0, s²) that sampling starts from, for data of standard deviation
+    /// `sigma_data`: √(α² σ_data² + σ²) at the last time.
+    fn prior_sd(&self, sigma_data: f64) -> f64 {
+        let last = self.level(self.range().1);
+        (last.alpha * sigma_data).hypot(last.sigma)
+    }
+
+    /// The levels at the given times, one per row.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a time outside [`Schedule::range`].
+    fn levels(&self, times: &[f64]) -> Result<Levels> {
+        let (first, last) = self.range();
+        let slack = 1e-9 * (last - first);
+        for &t in times {
+            if !(t >= first - slack && t <= last + slack) {
+                return Err(Error::config("time", format!("{t}"), format!("a time in [{first}, {last}]")));
+            }
+        }
+        Ok(Levels::Rows(times.iter().map(|&t| self.level(t)).collect()))
+    }
+}

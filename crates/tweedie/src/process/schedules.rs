@@ -1,0 +1,422 @@
+//! The named schedules.
+//!
+//! Each gives ln α and λ in closed form, so that no coefficient cancels over λ ∈ [−30, 30].
+
+use super::{Level, Rate, Schedule};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// ln(1 − e^{−x}) for x > 0, without cancellation.
+fn ln_one_minus_exp_neg(x: f64) -> f64 {
+    if x < std::f64::consts::LN_2 { (-(-x).exp_m1()).ln() } else { (-(-x).exp()).ln_1p() }
+}
+
+/// The level of a variance-preserving process whose ln α² is `−b`: σ² = 1 − e^{−b}.
+fn decayed(t: f64, b: f64) -> Level {
+    let ln_var = ln_one_minus_exp_neg(b);
+    Level { t, alpha: (-0.5 * b).exp(), sigma: (0.5 * ln_var).exp(), lambda: -b - ln_var }
+}
+
+/// The variance-preserving SDE with linear β, the continuous limit of DDPM (Song et al. 2021, eq. 11; *Generative
+/// Modeling with Diffusion Models*, eq. 58): dx = −½β x dt + √β dW, β(t) = β₀ + (β₁ − β₀) t, t ∈ [10⁻⁵, 1].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VpLinear {
+    /// β(0).
+    pub beta_min: f64,
+    /// β(1).
+    pub beta_max: f64,
+}
+
+impl Default for VpLinear {
+    fn default() -> Self {
+        Self { beta_min: 0.1, beta_max: 20.0 }
+    }
+}
+
+impl VpLinear {
+    fn beta(&self, t: f64) -> f64 {
+        self.beta_min + (self.beta_max - self.beta_min) * t
+    }
+
+    fn integral(&self, t: f64) -> f64 {
+        t * (self.beta_min + 0.5 * (self.beta_max - self.beta_min) * t)
+    }
+
+    /// The t at which ∫₀ᵗ β = `b`.
+    fn inverse_integral(&self, b: f64) -> f64 {
+        // The stable root of ½ Δ t² + β₀ t − b = 0.
+        let delta = self.beta_max - self.beta_min;
+        2.0 * b / (self.beta_min + (self.beta_min.powi(2) + 2.0 * delta * b).sqrt())
+    }
+}
+
+impl Schedule for VpLinear {
+    fn level(&self, t: f64) -> Level {
+        decayed(t, self.integral(t))
+    }
+    fn drift(&self, t: f64) -> f64 {
+        -0.5 * self.beta(t)
+    }
+    fn lambda_rate(&self, t: f64) -> f64 {
+        // λ = −b − ln(1 − e^{−b}), so dλ/dt = −β/(1 − e^{−b}).
+        self.beta(t) / (-self.integral(t)).exp_m1()
+    }
+    fn range(&self) -> (f64, f64) {
+        (1e-5, 1.0)
+    }
+    fn time(&self, lambda: f64) -> f64 {
+        // e^{−b} = sigmoid(λ), so b = softplus(−λ).
+        self.inverse_integral(super::level::softplus(-lambda))
+    }
+}
+
+/// The variance-exploding SDE with geometric σ (Song et al. 2021, eq. 9; *Generative Modeling with Diffusion
+/// Models*, eq. 57 as corrected): α = 1, σ(t) = σ₀ (σ₁/σ₀)ᵗ, g² = dσ²/dt, t ∈ [0, 1], prior N(0, σ₁²).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ve {
+    /// σ(0).
+    pub sigma_min: f64,
+    /// σ(1).
+    pub sigma_max: f64,
+}
+
+impl Default for Ve {
+    fn default() -> Self {
+        Self { sigma_min: 0.01, sigma_max: 50.0 }
+    }
+}
+
+impl Schedule for Ve {
+    fn level(&self, t: f64) -> Level {
+        let ln_sigma = self.sigma_min.ln() + t * (self.sigma_max / self.sigma_min).ln();
+        Level { t, alpha: 1.0, sigma: ln_sigma.exp(), lambda: -2.0 * ln_sigma }
+    }
+    fn drift(&self, _t: f64) -> f64 {
+        0.0
+    }
+    fn lambda_rate(&self, _t: f64) -> f64 {
+        -2.0 * (self.sigma_max / self.sigma_min).ln()
+    }
+    fn range(&self) -> (f64, f64) {
+        (0.0, 1.0)
+    }
+    fn time(&self, lambda: f64) -> f64 {
+        (-0.5 * lambda - self.sigma_min.ln()) / (self.sigma_max / self.sigma_min).ln()
+    }
+}
+
+/// The sub-VP SDE with linear β (Song et al. 2021, eq. 14 and App. B): α as in [`VpLinear`], σ = 1 − α² as a
+/// standard deviation, g² = β(1 − α⁴), t ∈ [10⁻³, 1].
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SubVp {
+    /// The β(t) shared with the variance-preserving SDE.
+    pub beta: VpLinear,
+}
+
+impl Schedule for SubVp {
+    fn level(&self, t: f64) -> Level {
+        let b = self.beta.integral(t);
+        let ln_sigma = ln_one_minus_exp_neg(b);
+        Level { t, alpha: (-0.5 * b).exp(), sigma: ln_sigma.exp(), lambda: -b - 2.0 * ln_sigma }
+    }
+    fn drift(&self, t: f64) -> f64 {
+        self.beta.drift(t)
+    }
+    fn lambda_rate(&self, t: f64) -> f64 {
+        // λ = −b − 2 ln(1 − e^{−b}), so dλ/dt = −β (1 + e^{−b})/(1 − e^{−b}).
+        let b = self.beta.integral(t);
+        self.beta.beta(t) * (1.0 + (-b).exp()) / (-b).exp_m1()
+    }
+    fn range(&self) -> (f64, f64) {
+        (1e-3, 1.0)
+    }
+    fn time(&self, lambda: f64) -> f64 {
+        // α/(1 − α²) = e^{λ/2} =: r is a quadratic in α; α = 2r/(1 + √(1 + 4r²)), −ln α² = 2 asinh(1/(2r)).
+        self.beta.inverse_integral(2.0 * (0.5 * (-0.5 * lambda).exp()).asinh())
+    }
+}
+
+/// The Ornstein–Uhlenbeck process dx = −θ x dt + √(2θ) dW (*An Introduction …*, Example 6.1): α = e^{−θt},
+/// σ² = 1 − e^{−2θt}, t ∈ [10⁻⁵, T].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OrnsteinUhlenbeck {
+    /// The rate θ.
+    pub theta: f64,
+    /// The last time T.
+    pub t_max: f64,
+}
+
+impl Default for OrnsteinUhlenbeck {
+    fn default() -> Self {
+        Self { theta: 1.0, t_max: 5.0 }
+    }
+}
+
+impl Schedule for OrnsteinUhlenbeck {
+    fn level(&self, t: f64) -> Level {
+        decayed(t, 2.0 * self.theta * t)
+    }
+    fn drift(&self, _t: f64) -> f64 {
+        -self.theta
+    }
+    fn lambda_rate(&self, t: f64) -> f64 {
+        2.0 * self.theta / (-2.0 * self.theta * t).exp_m1()
+    }
+    fn range(&self) -> (f64, f64) {
+        (1e-5, self.t_max)
+    }
+    fn time(&self, lambda: f64) -> f64 {
+        super::level::softplus(-lambda) / (2.0 * self.theta)
+    }
+}
+
+/// The cosine log-SNR with the resolution shift of *simple diffusion* (Hoogeboom et al. 2023, eqs. 3–4):
+/// variance preserving, λ(t) = −2 ln tan(a + (b − a) t) + 2 ln(64/d) for images of side d, t ∈ [0, 1]. The ends
+/// are finite: `lambda_max` at 0 and `lambda_min` at 1, before the shift.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cosine {
+    /// λ at t = 1, before the shift.
+    pub lambda_min: f64,
+    /// λ at t = 0, before the shift.
+    pub lambda_max: f64,
+    /// The image side d of the shift 2 ln(64/d); 64 is no shift.
+    pub side: f64,
+}
+
+impl Default for Cosine {
+    fn default() -> Self {
+        Self { lambda_min: -12.0, lambda_max: 12.0, side: 64.0 }
+    }
+}
+
+impl Cosine {
+    fn shift(&self) -> f64 {
+        2.0 * (64.0 / self.side).ln()
+    }
+
+    /// The angles at t = 0 and t = 1.
+    fn angles(&self) -> (f64, f64) {
+        ((-0.5 * self.lambda_max).exp().atan(), (-0.5 * self.lambda_min).exp().atan())
+    }
+}
+
+impl Schedule for Cosine {
+    fn level(&self, t: f64) -> Level {
+        let (a, b) = self.angles();
+        Level::variance_preserving(t, -2.0 * (a + (b - a) * t).tan().ln() + self.shift())
+    }
+    fn drift(&self, t: f64) -> f64 {
+        // ln α = −½ softplus(−λ), so d ln α/dt = ½ σ² dλ/dt.
+        0.5 * self.level(t).sigma.powi(2) * self.lambda_rate(t)
+    }
+    fn lambda_rate(&self, t: f64) -> f64 {
+        let (a, b) = self.angles();
+        let angle = a + (b - a) * t;
+        -4.0 * (b - a) / (2.0 * angle).sin()
+    }
+    fn range(&self) -> (f64, f64) {
+        (0.0, 1.0)
+    }
+    fn time(&self, lambda: f64) -> f64 {
+        let (a, b) = self.angles();
+        ((-0.5 * (lambda - self.shift())).exp().atan() - a) / (b - a)
+    }
+}
+
+/// The process of EDM (Karras et al. 2022): α = 1, σ = t, t ∈ [σ₀, σ₁].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Edm {
+    /// The smallest noise level.
+    pub sigma_min: f64,
+    /// The largest noise level.
+    pub sigma_max: f64,
+}
+
+impl Default for Edm {
+    fn default() -> Self {
+        Self { sigma_min: 0.002, sigma_max: 80.0 }
+    }
+}
+
+impl Schedule for Edm {
+    fn level(&self, t: f64) -> Level {
+        Level { t, alpha: 1.0, sigma: t, lambda: -2.0 * t.ln() }
+    }
+    fn drift(&self, _t: f64) -> f64 {
+        0.0
+    }
+    fn lambda_rate(&self, t: f64) -> f64 {
+        -2.0 / t
+    }
+    fn diffusion_squared(&self, t: f64) -> f64 {
+        2.0 * t
+    }
+    fn rate(&self, _t: f64) -> Rate {
+        Rate { alpha: 0.0, sigma: 1.0 }
+    }
+    fn range(&self) -> (f64, f64) {
+        (self.sigma_min, self.sigma_max)
+    }
+    fn time(&self, lambda: f64) -> f64 {
+        (-0.5 * lambda).exp()
+    }
+}
+
+/// The straight path of rectified flow and flow matching with independent ends: α = 1 − t, σ = t, on
+/// t ∈ [δ, 1 − δ], because g² = 2t/(1 − t) is singular at 1 and λ is infinite at both ends.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Straight {
+    /// δ, the distance kept from both ends.
+    pub delta: f64,
+}
+
+impl Default for Straight {
+    fn default() -> Self {
+        Self { delta: 1e-3 }
+    }
+}
+
+impl Schedule for Straight {
+    fn level(&self, t: f64) -> Level {
+        Level { t, alpha: 1.0 - t, sigma: t, lambda: 2.0 * ((-t).ln_1p() - t.ln()) }
+    }
+    fn drift(&self, t: f64) -> f64 {
+        -1.0 / (1.0 - t)
+    }
+    fn lambda_rate(&self, t: f64) -> f64 {
+        -2.0 / (t * (1.0 - t))
+    }
+    fn diffusion_squared(&self, t: f64) -> f64 {
+        2.0 * t / (1.0 - t)
+    }
+    fn rate(&self, _t: f64) -> Rate {
+        Rate { alpha: -1.0, sigma: 1.0 }
+    }
+    fn range(&self) -> (f64, f64) {
+        (self.delta, 1.0 - self.delta)
+    }
+    fn time(&self, lambda: f64) -> f64 {
+        // α/σ = e^{λ/2}, so t = sigmoid(−λ/2).
+        1.0 / (1.0 + (0.5 * lambda).exp())
+    }
+}
+
+/// Any named schedule, as recipes and runs write it: `{ name = "cosine", side = 32 }`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case")]
+pub enum AnySchedule {
+    /// [`VpLinear`].
+    VpLinear(VpLinear),
+    /// [`Ve`].
+    Ve(Ve),
+    /// [`SubVp`].
+    SubVp(SubVp),
+    /// [`OrnsteinUhlenbeck`].
+    Ou(OrnsteinUhlenbeck),
+    /// [`Cosine`].
+    Cosine(Cosine),
+    /// [`Edm`].
+    Edm(Edm),
+    /// [`Straight`].
+    Straight(Straight),
+}
+
+/// Every schedule by name, with one line on what it is.
+pub const SCHEDULES: &[(&str, &str)] = &[
+    ("vp-linear", "variance preserving, linear β (DDPM's limit); t in [1e-5, 1]"),
+    ("ve", "variance exploding, geometric σ; t in [0, 1]"),
+    ("sub-vp", "sub-VP, σ = 1 − α²; t in [1e-3, 1]"),
+    ("ou", "Ornstein–Uhlenbeck; t in [1e-5, 5]"),
+    ("cosine", "cosine log-SNR with resolution shift; t in [0, 1]"),
+    ("edm", "α = 1, σ = t; t in [0.002, 80]"),
+    ("straight", "α = 1 − t, σ = t (rectified flow); t in [0.001, 0.999]"),
+];
+
+impl AnySchedule {
+    fn inner(&self) -> &dyn Schedule {
+        match self {
+            Self::VpLinear(s) => s,
+            Self::Ve(s) => s,
+            Self::SubVp(s) => s,
+            Self::Ou(s) => s,
+            Self::Cosine(s) => s,
+            Self::Edm(s) => s,
+            Self::Straight(s) => s,
+        }
+    }
+
+    /// Fails, naming the key, unless every parameter makes sense.
+    pub fn check(&self) -> Result<()> {
+        let positive = |key: &str, value: f64| {
+            if value > 0.0 && value.is_finite() {
+                Ok(())
+            } else {
+                Err(Error::config(format!("schedule.{key}"), format!("{value}"), "a positive number"))
+            }
+        };
+        let rising = |low: &str, a: f64, high: &str, b: f64| {
+            if a < b && a.is_finite() && b.is_finite() {
+                Ok(())
+            } else {
+                Err(Error::config(
+                    format!("schedule.{high}"),
+                    format!("{b} with {low} = {a}"),
+                    format!("a finite number above {low}"),
+                ))
+            }
+        };
+        match self {
+            Self::VpLinear(s) | Self::SubVp(SubVp { beta: s }) => {
+                positive("beta_min", s.beta_min)?;
+                rising("beta_min", s.beta_min, "beta_max", s.beta_max)
+            }
+            Self::Ve(Ve { sigma_min, sigma_max }) | Self::Edm(Edm { sigma_min, sigma_max }) => {
+                positive("sigma_min", *sigma_min)?;
+                rising("sigma_min", *sigma_min, "sigma_max", *sigma_max)
+            }
+            Self::Ou(s) => {
+                positive("theta", s.theta)?;
+                positive("t_max", s.t_max - 1e-5)
+            }
+            Self::Cosine(s) => {
+                positive("side", s.side)?;
+                rising("lambda_min", s.lambda_min, "lambda_max", s.lambda_max)
+            }
+            Self::Straight(s) => {
+                positive("delta", s.delta)?;
+                rising("delta", s.delta, "1 - delta", 1.0 - s.delta)
+            }
+        }
+    }
+}
+
+impl Schedule for AnySchedule {
+    fn level(&self, t: f64) -> Level {
+        self.inner().level(t)
+    }
+    fn drift(&self, t: f64) -> f64 {
+        self.inner().drift(t)
+    }
+    fn lambda_rate(&self, t: f64) -> f64 {
+        self.inner().lambda_rate(t)
+    }
+    fn range(&self) -> (f64, f64) {
+        self.inner().range()
+    }
+    fn time(&self, lambda: f64) -> f64 {
+        self.inner().time(lambda)
+    }
+    fn diffusion_squared(&self, t: f64) -> f64 {
+        self.inner().diffusion_squared(t)
+    }
+    fn rate(&self, t: f64) -> Rate {
+        self.inner().rate(t)
+    }
+}

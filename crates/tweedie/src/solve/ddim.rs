@@ -1,0 +1,38 @@
+//! DDIM: a family of non-Markovian samplers with the same marginals.
+
+use super::{Context, Solver, State, noise_of};
+use crate::Result;
+use crate::process::Levels;
+use serde::{Deserialize, Serialize};
+
+/// DDIM (Song et al. 2021; *An Introduction …*, eqs. 6.63–6.68):
+///
+/// > x_s = α_s x̂₀ + √(σ_s² − η² v) ε̂ + η √v z, v = σ²_{t|s} σ_s²/σ_t².
+///
+/// η = 0 is the exponential Euler step of the probability-flow ODE (order 1); η = 1 is ancestral sampling.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ddim {
+    /// The share of noise, in [0, 1].
+    pub eta: f64,
+}
+
+impl Solver for Ddim {
+    fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
+        let State { x, step, .. } = state;
+        let data = context.denoise(x.clone(), from)?;
+        let eta2 = self.eta * self.eta;
+        let of_data = Levels::pair(from, to, &x, |_, s| s.alpha)?;
+        let of_eps = Levels::pair(from, to, &x, |t, s| {
+            (s.sigma * s.sigma - eta2 * t.posterior(s).variance).max(0.0).sqrt()
+        })?;
+        let eps = noise_of(&x, &data, from)?;
+        let mut next = data * of_data + eps * of_eps;
+        if self.eta > 0.0 {
+            let of_noise =
+                Levels::pair(from, to, &x, |t, s| self.eta * t.posterior(s).variance.sqrt())?;
+            next = next + context.noise(step, &x) * of_noise;
+        }
+        Ok(State { x: next, history: Vec::new(), step: step + 1 })
+    }
+}

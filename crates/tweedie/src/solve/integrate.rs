@@ -1,0 +1,214 @@
+//! The loop that runs any solver over any grid, and the sampler made of both.
+
+use super::{AnySolver, Context, Generate, Grid, Solver};
+use crate::denoise::{Condition, Denoiser};
+use crate::process::{Level, Schedule};
+use crate::{Draws, Error, Result};
+use burn::tensor::{Device, Tensor};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What happens at the cleanest level, which still carries a little noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Last {
+    /// Replace x by E[x₀ | x]: one more evaluation, no noise left.
+    #[default]
+    Denoise,
+    /// Stop at the grid's last level.
+    Stop,
+}
+
+/// Where an integration stands: after how many of how many steps, at which level, with which batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// Steps taken, the last denoising included.
+    pub step: usize,
+    /// Steps in all.
+    pub steps: usize,
+    /// The level reached.
+    pub level: Level,
+    /// The batch there, `[n, width]`.
+    pub x: &'a Tensor<2>,
+}
+
+/// Runs `solver` over the levels of a grid, from the first to the last.
+///
+/// `observe` is called with the start and after every step.
+///
+/// # Errors
+/// The solver's, and [`Error::Diverged`] if the result is not finite.
+pub fn integrate(
+    solver: &dyn Solver,
+    x: Tensor<2>,
+    grid: &[Level],
+    last: Last,
+    context: &Context,
+    mut observe: impl FnMut(Progress),
+) -> Result<Tensor<2>> {
+    let Some(&start) = grid.first() else {
+        return Err(Error::config("grid", "no level", "at least one"));
+    };
+    let steps = grid.len() - 1 + usize::from(last == Last::Denoise);
+    let mut state = solver.init(x);
+    observe(Progress { step: 0, steps, level: start, x: &state.x });
+    for (k, pair) in grid.windows(2).enumerate() {
+        state = solver.step(state, &pair[0].into(), &pair[1].into(), context)?;
+        observe(Progress { step: k + 1, steps, level: pair[1], x: &state.x });
+    }
+    if last == Last::Denoise {
+        let end = grid[grid.len() - 1];
+        state.x = context.denoise(state.x, &end.into())?;
+        observe(Progress { step: steps, steps, level: Level::clean(end.t), x: &state.x });
+    }
+    if !state.x.clone().is_finite().all().into_scalar::<bool>() {
+        return Err(Error::Diverged { what: "a sample became NaN or infinite".into(), step: steps as u64 });
+    }
+    Ok(state.x)
+}
+
+/// Samples a denoiser: prior noise, a solver, a grid and an explicit last step.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::process::VpLinear;
+/// use tweedie::solve::{Generate, Sampler};
+/// let unit = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0, 0.0], 0.01)])?;
+/// let sampler = Sampler::new(Arc::new(unit), Arc::new(VpLinear::default())).with_steps(20);
+/// let x = sampler.generate(0..8, &Condition::None, &tweedie::Draws::new(7), &Device::flex())?;
+/// assert_eq!(x.dims(), [8, 2]);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Sampler {
+    denoiser: Arc<dyn Denoiser>,
+    schedule: Arc<dyn Schedule>,
+    solver: AnySolver,
+    grid: Grid,
+    steps: usize,
+    last: Last,
+    sigma_data: f64,
+}
+
+impl Sampler {
+    /// DPM-Solver++(2M), 32 evaluations, uniform in the log-SNR, for data of unit variance.
+    pub fn new(denoiser: Arc<dyn Denoiser>, schedule: Arc<dyn Schedule>) -> Self {
+        Self {
+            denoiser,
+            schedule,
+            solver: AnySolver::default(),
+            grid: Grid::default(),
+            steps: 32,
+            last: Last::Denoise,
+            sigma_data: 1.0,
+        }
+    }
+
+    /// The solver.
+    pub fn with_solver(mut self, solver: AnySolver) -> Self {
+        self.solver = solver;
+        self
+    }
+
+    /// The spacing of the levels.
+    pub fn with_grid(mut self, grid: Grid) -> Self {
+        self.grid = grid;
+        self
+    }
+
+    /// How many steps, the last denoising included; at least 2 with it, at least 1 without. Adaptive solvers
+    /// choose their own.
+    pub fn with_steps(mut self, steps: usize) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    /// What happens at the cleanest level.
+    pub fn with_last(mut self, last: Last) -> Self {
+        self.last = last;
+        self
+    }
+
+    /// The standard deviation of the data in model units, part of the prior's.
+    pub fn with_sigma_data(mut self, sigma_data: f64) -> Self {
+        self.sigma_data = sigma_data;
+        self
+    }
+
+    /// The levels that the solver will visit.
+    ///
+    /// # Errors
+    /// As [`Grid::levels`].
+    pub fn levels(&self) -> Result<Vec<Level>> {
+        let before_last = self.steps.saturating_sub(usize::from(self.last == Last::Denoise));
+        if before_last == 0 {
+            let least = 1 + usize::from(self.last == Last::Denoise);
+            return Err(Error::config("steps", format!("{}", self.steps), format!("at least {least}")));
+        }
+        let steps = if self.solver.is_adaptive() { 1 } else { before_last };
+        self.grid.levels(&*self.schedule, steps)
+    }
+
+    /// Network evaluations so far, in rows.
+    pub fn evaluations(&self) -> u64 {
+        self.denoiser.evaluations()
+    }
+
+    /// As [`Generate::generate`], calling `observe` after every step.
+    ///
+    /// # Errors
+    /// As [`Generate::generate`].
+    pub fn generate_observed(
+        &self,
+        rows: Range<u64>,
+        condition: &Condition,
+        draws: &Draws,
+        device: &Device,
+        observe: impl FnMut(Progress),
+    ) -> Result<Tensor<2>> {
+        let width = self.denoiser.width();
+        let rows: Vec<u64> = rows.collect();
+        let prior = draws.purpose("prior").normals_for(&rows, width).to_tensor(device);
+        let x = prior.mul_scalar(self.schedule.prior_sd(self.sigma_data));
+        self.generate_from(x, &rows, condition, draws, observe)
+    }
+
+    /// Samples from a given start at the noisiest level, `[n, width]`; `rows` names each row's noise.
+    ///
+    /// # Errors
+    /// As [`Generate::generate`].
+    pub fn generate_from(
+        &self,
+        x: Tensor<2>,
+        rows: &[u64],
+        condition: &Condition,
+        draws: &Draws,
+        observe: impl FnMut(Progress),
+    ) -> Result<Tensor<2>> {
+        if x.dims()[1] != self.denoiser.width() {
+            return Err(Error::shape("start", x.dims()[1], self.denoiser.width()));
+        }
+        condition.check(rows.len())?;
+        let context = Context {
+            denoiser: &*self.denoiser,
+            schedule: &*self.schedule,
+            condition,
+            draws: &draws.purpose("solver"),
+            rows,
+        };
+        integrate(&self.solver, x, &self.levels()?, self.last, &context, observe)
+    }
+}
+
+impl Generate for Sampler {
+    fn generate(
+        &self,
+        rows: Range<u64>,
+        condition: &Condition,
+        draws: &Draws,
+        device: &Device,
+    ) -> Result<Tensor<2>> {
+        self.generate_observed(rows, condition, draws, device, |_| {})
+    }
+}

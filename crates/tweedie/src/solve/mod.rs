@@ -1,0 +1,220 @@
+//! How noise becomes data: solvers, time grids and the one loop that runs them.
+
+mod ddim;
+mod dormand_prince;
+mod dpm;
+mod grid;
+mod integrate;
+mod ode;
+mod sde;
+
+pub use ddim::Ddim;
+pub(crate) use dormand_prince::host_column;
+pub use dormand_prince::{DormandPrince, Tolerance, integrate_adaptive};
+pub use dpm::DpmSolverPp2M;
+pub use grid::{GRIDS, Grid};
+pub use integrate::{Last, Progress, Sampler, integrate};
+pub use ode::{Euler, Heun, velocity};
+pub use sde::{Ancestral, EulerMaruyama};
+
+use crate::denoise::{Condition, Denoiser};
+use crate::process::{Levels, Schedule};
+use crate::{Draws, Error, Result};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// What a step may ask: the model, its process, the condition and the noise of each row.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// E[x₀ | x_t].
+    pub denoiser: &'a dyn Denoiser,
+    /// The process that is reversed.
+    pub schedule: &'a dyn Schedule,
+    /// One condition per row.
+    pub condition: &'a Condition,
+    /// Noise, addressed by step and global row.
+    pub draws: &'a Draws,
+    /// The global index of each row.
+    pub rows: &'a [u64],
+}
+
+impl Context<'_> {
+    /// E[x₀ | x] without a tangent.
+    ///
+    /// # Errors
+    /// As the denoiser's.
+    pub fn denoise(&self, x: Tensor<2>, levels: &Levels) -> Result<Tensor<2>> {
+        Ok(self.denoiser.denoise(x.into(), levels, self.condition)?.value)
+    }
+
+    /// Standard normal noise for step `step`, in the shape and type of `like`.
+    pub fn noise(&self, step: u64, like: &Tensor<2>) -> Tensor<2> {
+        let rows = self.draws.at(step).normals_for(self.rows, like.dims()[1]);
+        rows.to_tensor(&like.device()).cast(like.dtype())
+    }
+}
+
+/// A batch on its way from noise to data, with what a multistep solver remembers.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// x at the current level, `[n, width]`.
+    pub x: Tensor<2>,
+    /// Earlier levels and denoised batches, the latest last.
+    pub history: Vec<(Levels, Tensor<2>)>,
+    /// How many steps were taken; addresses the noise.
+    pub step: u64,
+}
+
+impl State {
+    /// The state of the rows with the given indices, each below the number of rows.
+    ///
+    /// # Errors
+    /// As [`Levels::select`].
+    pub fn select(&self, rows: &[usize]) -> Result<Self> {
+        let history = self.history.iter();
+        Ok(Self {
+            x: select_rows(&self.x, rows),
+            history: history
+                .map(|(levels, x)| Ok((levels.select(rows)?, select_rows(x, rows))))
+                .collect::<Result<_>>()?,
+            step: self.step,
+        })
+    }
+}
+
+/// The rows of a batch with the given indices.
+pub(crate) fn select_rows(x: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
+    let indices: Vec<i64> = rows.iter().map(|&i| i as i64).collect();
+    let data = TensorData::new(indices, [rows.len()]);
+    x.clone().select(0, Tensor::<1, Int>::from_data(data, (&x.device(), DType::I64)))
+}
+
+/// One step from a noisier to a cleaner level.
+pub trait Solver: std::fmt::Debug + Send + Sync {
+    /// The state that starts at `x`.
+    fn init(&self, x: Tensor<2>) -> State {
+        State { x, history: Vec::new(), step: 0 }
+    }
+
+    /// The state at `to`, from the state at `from`; levels may differ between rows.
+    ///
+    /// # Errors
+    /// The denoiser's, and [`Error::Diverged`] from adaptive solvers.
+    fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State>;
+}
+
+/// n, condition, seed ↦ batch: what every generative family can do.
+pub trait Generate {
+    /// Rows `rows` of the endless sample that `draws` addresses, `[len, width]` in model units: row i depends on
+    /// `draws` and i, not on the range.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the condition does not fit; [`Error::Diverged`] if a value is not finite.
+    fn generate(
+        &self,
+        rows: Range<u64>,
+        condition: &Condition,
+        draws: &Draws,
+        device: &Device,
+    ) -> Result<Tensor<2>>;
+}
+
+/// Every solver by name, with one line on what it is.
+pub const SOLVERS: &[(&str, &str)] = &[
+    ("dpm++2m", "DPM-Solver++(2M): order 2, 1 evaluation a step; the default"),
+    ("ddim", "DDIM; eta = 0 is deterministic, order 1"),
+    ("ancestral", "ancestral sampling from the posterior for any (t, s), as VDM's and DDPM's"),
+    ("euler-maruyama", "reverse SDE, weak order 1"),
+    ("euler", "probability-flow ODE, order 1"),
+    ("heun", "probability-flow ODE, order 2, 2 evaluations a step"),
+    ("dopri5", "probability-flow ODE, order 5, adaptive steps for each row"),
+];
+
+/// Any named solver, as recipes and the program write it: `{ name = "ddim", eta = 0.5 }`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name")]
+pub enum AnySolver {
+    /// [`DpmSolverPp2M`].
+    #[serde(rename = "dpm++2m")]
+    DpmSolverPp2M(DpmSolverPp2M),
+    /// [`Ddim`].
+    #[serde(rename = "ddim")]
+    Ddim(Ddim),
+    /// [`Ancestral`].
+    #[serde(rename = "ancestral")]
+    Ancestral(Ancestral),
+    /// [`EulerMaruyama`].
+    #[serde(rename = "euler-maruyama")]
+    EulerMaruyama(EulerMaruyama),
+    /// [`Euler`].
+    #[serde(rename = "euler")]
+    Euler(Euler),
+    /// [`Heun`].
+    #[serde(rename = "heun")]
+    Heun(Heun),
+    /// [`DormandPrince`].
+    #[serde(rename = "dopri5")]
+    DormandPrince(DormandPrince),
+}
+
+impl Default for AnySolver {
+    fn default() -> Self {
+        Self::DpmSolverPp2M(DpmSolverPp2M {})
+    }
+}
+
+impl AnySolver {
+    /// The solver of a given name with its default options.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an unknown name.
+    pub fn parse(name: &str) -> Result<Self> {
+        Ok(match name {
+            "dpm++2m" => Self::default(),
+            "ddim" => Self::Ddim(Ddim::default()),
+            "ancestral" => Self::Ancestral(Ancestral {}),
+            "euler-maruyama" => Self::EulerMaruyama(EulerMaruyama {}),
+            "euler" => Self::Euler(Euler {}),
+            "heun" => Self::Heun(Heun {}),
+            "dopri5" => Self::DormandPrince(DormandPrince::default()),
+            _ => {
+                let names: Vec<&str> = SOLVERS.iter().map(|(name, _)| *name).collect();
+                return Err(Error::config("solver", name, crate::error::one_of(name, &names)));
+            }
+        })
+    }
+
+    /// Whether the solver chooses its own steps, so that the grid's inner levels do not matter.
+    pub fn is_adaptive(&self) -> bool {
+        matches!(self, Self::DormandPrince(_))
+    }
+
+    fn inner(&self) -> &dyn Solver {
+        match self {
+            Self::DpmSolverPp2M(s) => s,
+            Self::Ddim(s) => s,
+            Self::Ancestral(s) => s,
+            Self::EulerMaruyama(s) => s,
+            Self::Euler(s) => s,
+            Self::Heun(s) => s,
+            Self::DormandPrince(s) => s,
+        }
+    }
+}
+
+impl Solver for AnySolver {
+    fn init(&self, x: Tensor<2>) -> State {
+        self.inner().init(x)
+    }
+    fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
+        self.inner().step(state, from, to, context)
+    }
+}
+
+/// ε̂ = (x − α x̂₀)/σ.
+pub(crate) fn noise_of(x: &Tensor<2>, data: &Tensor<2>, levels: &Levels) -> Result<Tensor<2>> {
+    let of_x = levels.column(x, |l| 1.0 / l.sigma)?;
+    let of_data = levels.column(x, |l| -l.alpha / l.sigma)?;
+    Ok(x.clone() * of_x + data.clone() * of_data)
+}

@@ -1,0 +1,56 @@
+//! Fixed-step solvers of the probability-flow ODE in t.
+
+use super::{Context, Solver, State};
+use crate::Result;
+use crate::denoise::Prediction;
+use crate::process::Levels;
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+/// dx/dt = f x − ½ g² ∇log p_t(x) (Song et al. 2021, eq. 13; *An Introduction …*, eq. 6.27), as the velocity
+/// (dα/dt) x̂₀ + (dσ/dt) ε̂.
+///
+/// # Errors
+/// As the denoiser's.
+pub fn velocity(x: &Tensor<2>, levels: &Levels, context: &Context) -> Result<Tensor<2>> {
+    let data = context.denoise(x.clone(), levels)?;
+    let velocity = Prediction::Data.convert_batch(
+        Prediction::Velocity,
+        data.into(),
+        x.clone().into(),
+        levels,
+        context.schedule,
+        1.0,
+    )?;
+    Ok(velocity.value)
+}
+
+/// Euler's method on the probability-flow ODE: order 1, one evaluation a step.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Euler {}
+
+impl Solver for Euler {
+    fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
+        let State { x, step, .. } = state;
+        let dt = Levels::pair(from, to, &x, |a, b| b.t - a.t)?;
+        let u = velocity(&x, from, context)?;
+        Ok(State { x: x + u * dt, history: Vec::new(), step: step + 1 })
+    }
+}
+
+/// Heun's method on the probability-flow ODE (Karras et al. 2022, algorithm 1): order 2, two evaluations a step.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Heun {}
+
+impl Solver for Heun {
+    fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
+        let State { x, step, .. } = state;
+        let dt = Levels::pair(from, to, &x, |a, b| b.t - a.t)?;
+        let u = velocity(&x, from, context)?;
+        let euler = x.clone() + u.clone() * dt.clone();
+        let v = velocity(&euler, to, context)?;
+        Ok(State { x: x + (u + v) * dt.mul_scalar(0.5), history: Vec::new(), step: step + 1 })
+    }
+}

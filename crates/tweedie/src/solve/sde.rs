@@ -1,0 +1,53 @@
+//! Samplers of the reverse SDE.
+
+use super::{Context, Solver, State};
+use crate::Result;
+use crate::process::Levels;
+use serde::{Deserialize, Serialize};
+
+/// Euler–Maruyama on the reverse SDE dx = (f x − g² ∇log p_t) dt + g dW̄ (Anderson 1982; *Generative Modeling with
+/// Diffusion Models*, eq. 60; *An Introduction …*, eq. 6.26, evaluated at T − i). Weak order 1.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EulerMaruyama {}
+
+impl Solver for EulerMaruyama {
+    fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
+        let State { x, step, .. } = state;
+        let data = context.denoise(x.clone(), from)?;
+        let s = context.schedule;
+        // x + (f x − g² s) Δt with s = (α x̂₀ − x)/σ², Δt < 0.
+        let of_x = Levels::pair(from, to, &x, |a, b| {
+            let g2 = s.diffusion_squared(a.t);
+            1.0 + (b.t - a.t) * (s.drift(a.t) + g2 / (a.sigma * a.sigma))
+        })?;
+        let of_data = Levels::pair(from, to, &x, |a, b| {
+            -(b.t - a.t) * s.diffusion_squared(a.t) * a.alpha / (a.sigma * a.sigma)
+        })?;
+        let of_noise = Levels::pair(from, to, &x, |a, b| {
+            (s.diffusion_squared(a.t) * (b.t - a.t).abs()).sqrt()
+        })?;
+        let noise = context.noise(step, &x);
+        let x = x * of_x + data * of_data + noise * of_noise;
+        Ok(State { x, history: Vec::new(), step: step + 1 })
+    }
+}
+
+/// Ancestral sampling from q(x_s | x_t, x̂₀) for any s < t (*Demystifying Variational Diffusion Models*, eq. A.23;
+/// *An Introduction …*, eq. 6.55 corrected; Ho et al. 2020 with the smaller variance).
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ancestral {}
+
+impl Solver for Ancestral {
+    fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
+        let State { x, step, .. } = state;
+        let data = context.denoise(x.clone(), from)?;
+        let of_x = Levels::pair(from, to, &x, |t, s| t.posterior(s).from_x)?;
+        let of_data = Levels::pair(from, to, &x, |t, s| t.posterior(s).from_data)?;
+        let of_noise = Levels::pair(from, to, &x, |t, s| t.posterior(s).variance.sqrt())?;
+        let noise = context.noise(step, &x);
+        let x = x * of_x + data * of_data + noise * of_noise;
+        Ok(State { x, history: Vec::new(), step: step + 1 })
+    }
+}

@@ -1,0 +1,206 @@
+//! AdamW with state by parameter path, learning rates, and clipping by the global norm.
+//!
+//! Loshchilov & Hutter (2019), algorithm 2: with m, v the exponential means of g and g², m̂ = m/(1 − β₁ᵏ),
+//! v̂ = v/(1 − β₂ᵏ),
+//!
+//! > θ ← θ − η (m̂/(√v̂ + ε) + w θ).
+
+use crate::nn::{EachParam, MapParam, Params, each_param, map_each};
+use crate::{Error, Result};
+use burn::module::Module;
+use burn::tensor::{DType, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Flat gradients by parameter path.
+pub type Gradients = BTreeMap<String, Tensor<1>>;
+
+/// How the learning rate goes after its warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LearningRate {
+    /// It stays.
+    Constant,
+    /// It falls to zero along half a cosine by the last step.
+    #[default]
+    Cosine,
+}
+
+impl LearningRate {
+    /// The factor on the peak rate at step `step` (from 0) of `steps`, rising linearly over the first `warmup`.
+    pub fn factor(self, step: u64, steps: u64, warmup: u64) -> f64 {
+        let rise = ((step + 1) as f64 / (warmup.max(1)) as f64).min(1.0);
+        let fall = match self {
+            LearningRate::Constant => 1.0,
+            LearningRate::Cosine => {
+                let done = step.saturating_sub(warmup) as f64 / steps.saturating_sub(warmup).max(1) as f64;
+                0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos())
+            }
+        };
+        rise * fall
+    }
+}
+
+/// Configuration of [`AdamW`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdamWConfig {
+    /// The decay of the mean gradient.
+    pub beta_1: f64,
+    /// The decay of the mean squared gradient.
+    pub beta_2: f64,
+    /// Added to the root of the mean square.
+    pub epsilon: f64,
+    /// Decoupled weight decay, on parameters of two dimensions or more.
+    pub weight_decay: f64,
+    /// The largest global norm of a gradient; larger ones are scaled down. 0 never clips.
+    pub clip: f64,
+}
+
+impl Default for AdamWConfig {
+    fn default() -> Self {
+        Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.0, clip: 1.0 }
+    }
+}
+
+/// The optimiser.
+#[derive(Debug, Clone)]
+pub struct AdamW {
+    config: AdamWConfig,
+    steps: u64,
+    mean: Gradients,
+    square: Gradients,
+}
+
+struct Collect<'a> {
+    gradients: &'a burn::tensor::Gradients,
+    found: Gradients,
+}
+
+impl EachParam for Collect<'_> {
+    fn each<const D: usize>(&mut self, path: &str, tensor: Tensor<D>) {
+        if let Some(gradient) = tensor.grad(self.gradients) {
+            let len = gradient.shape().num_elements();
+            self.found.insert(path.to_string(), gradient.reshape([len]));
+        }
+    }
+}
+
+impl AdamW {
+    /// An optimiser that has not stepped yet.
+    pub fn new(config: AdamWConfig) -> Self {
+        Self { config, steps: 0, mean: Gradients::new(), square: Gradients::new() }
+    }
+
+    /// The gradients of a module's parameters after a backward pass.
+    pub fn gradients<M: Module>(module: &M, gradients: &burn::tensor::Gradients) -> Gradients {
+        each_param(module, Collect { gradients, found: Gradients::new() }).found
+    }
+
+    /// Adds gradients to a sum, as micro-batches need.
+    pub fn accumulate(sum: &mut Gradients, more: Gradients) {
+        for (path, gradient) in more {
+            let total = match sum.remove(&path) {
+                Some(earlier) => earlier + gradient,
+                None => gradient,
+            };
+            sum.insert(path, total);
+        }
+    }
+
+    /// One step with gradients multiplied by `scale` at learning rate `rate`; gives the module and the gradient's
+    /// global norm before clipping.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] if the norm is not finite; the module is then lost to the caller, but no state changed.
+    pub fn step<M: Module>(
+        &mut self,
+        module: M,
+        gradients: &Gradients,
+        scale: f64,
+        rate: f64,
+    ) -> Result<(M, f64)> {
+        let mut square = 0.0;
+        for gradient in gradients.values() {
+            square += gradient.clone().square().sum().into_scalar::<f32>() as f64;
+        }
+        let norm = square.sqrt() * scale;
+        if !norm.is_finite() {
+            return Err(Error::Diverged { what: "the gradient became NaN or infinite".into(), step: self.steps });
+        }
+        self.steps += 1;
+        let clip = self.config.clip;
+        let factor = if clip > 0.0 && norm > clip { scale * clip / norm } else { scale };
+        let (module, _) = map_each(module, Update { adam: self, gradients, factor, rate });
+        Ok((module, norm))
+    }
+
+    /// The state as arrays named `adam.m.…` and `adam.v.…`.
+    pub fn save(&self, into: &mut Params) {
+        into.insert("adam.steps".into(), (vec![2], vec![(self.steps >> 20) as f32, (self.steps & 0xf_ffff) as f32]));
+        for (prefix, state) in [("adam.m.", &self.mean), ("adam.v.", &self.square)] {
+            for (path, tensor) in state {
+                let values = tensor.to_data().try_into_vec::<f32>().unwrap_or_default();
+                into.insert(format!("{prefix}{path}"), (vec![values.len()], values));
+            }
+        }
+    }
+
+    /// Takes back what [`AdamW::save`] gave, removing it from `from`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the step count is missing.
+    pub fn load(&mut self, from: &mut Params, device: &burn::tensor::Device) -> Result<()> {
+        let Some((_, halves)) = from.remove("adam.steps").filter(|(_, h)| h.len() == 2) else {
+            return Err(Error::config("checkpoint", "adam.steps is missing", "an optimiser's state"));
+        };
+        self.steps = ((halves[0] as u64) << 20) | halves[1] as u64;
+        for (prefix, state) in [("adam.m.", &mut self.mean), ("adam.v.", &mut self.square)] {
+            *state = take_flat(from, prefix, device);
+        }
+        Ok(())
+    }
+}
+
+/// Removes the arrays whose names begin with `prefix`, as flat tensors under the rest of their names.
+pub(crate) fn take_flat(from: &mut Params, prefix: &str, device: &burn::tensor::Device) -> Gradients {
+    let names: Vec<String> = from.keys().filter(|k| k.starts_with(prefix)).cloned().collect();
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let (_, values) = from.remove(&name)?;
+            let data = TensorData::new(values.clone(), [values.len()]);
+            Some((name[prefix.len()..].to_string(), Tensor::from_data(data, (device, DType::F32))))
+        })
+        .collect()
+}
+
+struct Update<'a> {
+    adam: &'a mut AdamW,
+    gradients: &'a Gradients,
+    factor: f64,
+    rate: f64,
+}
+
+impl MapParam for Update<'_> {
+    fn map<const D: usize>(&mut self, path: &str, tensor: Tensor<D>) -> Tensor<D> {
+        let Some(gradient) = self.gradients.get(path) else { return tensor };
+        let AdamWConfig { beta_1, beta_2, epsilon, weight_decay, .. } = self.adam.config;
+        let gradient = gradient.clone().mul_scalar(self.factor);
+        let blend = |old: Option<Tensor<1>>, new: Tensor<1>, beta: f64| match old {
+            Some(old) => old.mul_scalar(beta) + new.mul_scalar(1.0 - beta),
+            None => new.mul_scalar(1.0 - beta),
+        };
+        let mean = blend(self.adam.mean.remove(path), gradient.clone(), beta_1);
+        let square = blend(self.adam.square.remove(path), gradient.square(), beta_2);
+        let k = self.adam.steps as i32;
+        let step = self.rate / (1.0 - beta_1.powi(k));
+        let root = square.clone().div_scalar(1.0 - beta_2.powi(k)).sqrt().add_scalar(epsilon);
+        let shape = tensor.dims();
+        let decay = if D > 1 { 1.0 - self.rate * weight_decay } else { 1.0 };
+        let update = (mean.clone() / root).mul_scalar(step).reshape(shape);
+        self.adam.mean.insert(path.to_string(), mean);
+        self.adam.square.insert(path.to_string(), square);
+        tensor.mul_scalar(decay) - update
+    }
+}

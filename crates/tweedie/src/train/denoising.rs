@@ -1,0 +1,186 @@
+//! The learner of diffusion models: denoising score matching with AdamW and an average of the weights.
+
+use super::{AdamW, AdamWConfig, Ema, Gradients, Learner, LearningRate};
+use crate::data::{Batches, Space, Split};
+use crate::denoise::{Condition, NeuralDenoiser};
+use crate::nn::{Network, Params, collect_params, map_params};
+use crate::objective::{Batch, Objective};
+use crate::{Draws, Error, Result};
+use burn::tensor::Device;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Configuration of a [`DenoiserLearner`].
+#[derive(Debug, Clone)]
+pub struct DenoiserLearnerConfig {
+    /// Steps in all; the learning rate's shape needs it.
+    pub steps: u64,
+    /// Rows of one micro-batch.
+    pub batch: usize,
+    /// Micro-batches of one step.
+    pub accumulate: usize,
+    /// The peak learning rate.
+    pub learning_rate: f64,
+    /// Steps over which it rises.
+    pub warmup: u64,
+    /// How it goes on.
+    pub decay: LearningRate,
+    /// The optimiser.
+    pub adamw: AdamWConfig,
+    /// The decay of the averaged weights.
+    pub ema: f64,
+    /// The probability that a row's condition is dropped.
+    pub label_dropout: f64,
+    /// Held-out rows that are judged at most.
+    pub held_out_rows: usize,
+    /// The seed of batches and noise.
+    pub seed: u64,
+}
+
+/// Trains a [`NeuralDenoiser`] on the rows of a data set.
+pub struct DenoiserLearner<N: Network> {
+    denoiser: NeuralDenoiser<N>,
+    ema: Ema,
+    adamw: AdamW,
+    objective: Arc<dyn Objective<NeuralDenoiser<N>>>,
+    space: Space,
+    train: Split,
+    held_out: Split,
+    batches: Batches,
+    config: DenoiserLearnerConfig,
+    draws: Draws,
+    device: Device,
+}
+
+impl<N: Network> DenoiserLearner<N> {
+    /// A learner that starts from `denoiser`'s weights. `device` is the plain device of its network.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if batch or data are empty.
+    pub fn new(
+        denoiser: NeuralDenoiser<N>,
+        objective: Arc<dyn Objective<NeuralDenoiser<N>>>,
+        space: Space,
+        train: Split,
+        held_out: Split,
+        config: DenoiserLearnerConfig,
+        device: &Device,
+    ) -> Result<Self> {
+        if config.accumulate == 0 {
+            return Err(Error::config("training.accumulate", "0", "at least 1"));
+        }
+        let batches = Batches::new(train.len(), config.batch * config.accumulate, config.seed)?;
+        let ema = Ema::new(&denoiser.network, config.ema);
+        let network = denoiser.network.clone().train();
+        let rows: Vec<usize> = (0..held_out.len().min(config.held_out_rows)).collect();
+        Ok(Self {
+            denoiser: denoiser.with_network(network),
+            ema,
+            adamw: AdamW::new(config.adamw),
+            objective,
+            space,
+            train,
+            held_out: held_out.select(&rows),
+            batches,
+            draws: Draws::new(config.seed),
+            config,
+            device: device.clone(),
+        })
+    }
+
+    /// The denoiser with the averaged weights, outside any graph.
+    pub fn denoiser(&self) -> NeuralDenoiser<N> {
+        let plain = self.denoiser.valid();
+        let network = self.ema.apply(plain.network.clone());
+        plain.with_network(network)
+    }
+
+    /// Rows `indices` of a split in model units, dequantised, with their labels.
+    fn batch(&self, split: &Split, indices: &[usize], draws: &Draws, device: &Device) -> Result<Batch> {
+        let rows = split.rows().select(indices);
+        let ids: Vec<u64> = (0..indices.len() as u64).collect();
+        let x = self.space.encode_dequantised(&rows, &draws.purpose("dequantise"), &ids)?;
+        let condition = match split.labels() {
+            Some(labels) => Condition::Class(indices.iter().map(|&i| Some(labels[i])).collect()),
+            None => Condition::None,
+        };
+        Ok(Batch { x: x.to_tensor(device), condition })
+    }
+}
+
+impl<N: Network> Learner for DenoiserLearner<N> {
+    fn step(&mut self, step: u64) -> Result<Vec<(&'static str, f64)>> {
+        let indices = self.batches.batch(step);
+        let device = self.device.clone().autodiff();
+        let mut gradients = Gradients::new();
+        let mut loss = 0.0;
+        let parts = self.config.accumulate;
+        for (part, indices) in indices.chunks(self.config.batch).enumerate() {
+            let draws = self.draws.purpose("train").at(step).at(part as u64);
+            let mut batch = self.batch(&self.train, indices, &draws, &device)?;
+            let coins = draws.purpose("label dropout");
+            let dropped: Vec<bool> = (0..indices.len() as u64)
+                .map(|i| coins.uniform_f64(i, 0) < self.config.label_dropout)
+                .collect();
+            batch.condition = batch.condition.dropped(&dropped);
+            let value = self.objective.loss(&self.denoiser, &batch, &draws)?;
+            loss += value.mean()?.0 / parts as f64;
+            if !loss.is_finite() {
+                return Err(Error::Diverged { what: format!("the loss became {loss}"), step: step + 1 });
+            }
+            let backward = value.surrogate.mean().backward();
+            let more = AdamW::gradients(&self.denoiser.network, &backward);
+            AdamW::accumulate(&mut gradients, more);
+        }
+        let factor = self.config.decay.factor(step, self.config.steps, self.config.warmup);
+        let rate = self.config.learning_rate * factor;
+        let network = self.denoiser.network.clone();
+        let (network, norm) = self.adamw.step(network, &gradients, 1.0 / parts as f64, rate)?;
+        self.denoiser.network = network;
+        self.ema.update(&self.denoiser.network, step);
+        Ok(vec![("train/loss", loss), ("train/gradient_norm", norm), ("train/learning_rate", rate)])
+    }
+
+    fn held_out(&mut self) -> Result<Vec<(&'static str, f64)>> {
+        if self.held_out.is_empty() {
+            return Ok(Vec::new());
+        }
+        let denoiser = self.denoiser();
+        let (mut sum, mut count) = (0.0, 0.0);
+        let all: Vec<usize> = (0..self.held_out.len()).collect();
+        for (k, indices) in all.chunks(self.config.batch.max(256)).enumerate() {
+            // The same noise each time, so that the curve shows the model alone.
+            let draws = self.draws.purpose("held out").at(k as u64);
+            let batch = self.batch(&self.held_out, indices, &draws, &self.device)?;
+            let (mean, _) = self.objective.loss(&denoiser, &batch, &draws)?.mean()?;
+            sum += mean * indices.len() as f64;
+            count += indices.len() as f64;
+        }
+        Ok(vec![("held_out/loss", sum / count)])
+    }
+
+    fn save(&self) -> Params {
+        let mut state = Params::new();
+        for (path, array) in collect_params(&self.denoiser.network) {
+            state.insert(format!("network.{path}"), array);
+        }
+        self.adamw.save(&mut state);
+        self.ema.save(&mut state);
+        state
+    }
+
+    fn load(&mut self, mut state: Params, origin: &Path) -> Result<()> {
+        self.adamw.load(&mut state, &self.device)?;
+        self.ema.load(&mut state, &self.device);
+        let params = state
+            .into_iter()
+            .filter_map(|(name, array)| Some((name.strip_prefix("network.")?.to_string(), array)))
+            .collect();
+        self.denoiser.network = map_params(self.denoiser.network.clone(), &params, origin)?;
+        Ok(())
+    }
+
+    fn weights(&self) -> Result<Params> {
+        Ok(collect_params(&self.denoiser().network))
+    }
+}

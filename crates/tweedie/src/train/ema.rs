@@ -1,0 +1,79 @@
+//! The exponential moving average of a model's parameters.
+//!
+//! θ̄ ← β_k θ̄ + (1 − β_k) θ with β_k = min(β, (1 + k)/(10 + k)) after step k: the early average forgets the initial
+//! values quickly instead of dragging them along, and is a convex combination throughout, so that no bias correction
+//! is needed.
+
+use super::Gradients;
+use crate::nn::{EachParam, MapParam, Params, each_param, map_each};
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+/// The average.
+#[derive(Debug, Clone)]
+pub struct Ema {
+    decay: f64,
+    average: Gradients,
+}
+
+struct Blend<'a> {
+    average: &'a mut Gradients,
+    decay: f64,
+}
+
+impl EachParam for Blend<'_> {
+    fn each<const D: usize>(&mut self, path: &str, tensor: Tensor<D>) {
+        let tensor = if tensor.is_autodiff() { tensor.inner() } else { tensor };
+        let len = tensor.shape().num_elements();
+        let value = tensor.reshape([len]);
+        let new = match self.average.remove(path) {
+            Some(old) => old.mul_scalar(self.decay) + value.mul_scalar(1.0 - self.decay),
+            None => value,
+        };
+        self.average.insert(path.to_string(), new);
+    }
+}
+
+struct Place<'a>(&'a Gradients);
+
+impl MapParam for Place<'_> {
+    fn map<const D: usize>(&mut self, path: &str, tensor: Tensor<D>) -> Tensor<D> {
+        match self.0.get(path) {
+            Some(average) => average.clone().reshape(tensor.dims()),
+            None => tensor,
+        }
+    }
+}
+
+impl Ema {
+    /// The average that begins at a module's parameters; `decay` is β, 0 keeps the parameters themselves.
+    pub fn new<M: Module>(module: &M, decay: f64) -> Self {
+        let mut average = Gradients::new();
+        each_param(module, Blend { average: &mut average, decay: 0.0 });
+        Self { decay, average }
+    }
+
+    /// Takes in the parameters after step `step` (from 0).
+    pub fn update<M: Module>(&mut self, module: &M, step: u64) {
+        let decay = self.decay.min((1.0 + step as f64) / (10.0 + step as f64));
+        each_param(module, Blend { average: &mut self.average, decay });
+    }
+
+    /// The module with the average as its parameters.
+    pub fn apply<M: Module>(&self, module: M) -> M {
+        map_each(module, Place(&self.average)).0
+    }
+
+    /// The average as arrays named `ema.…`.
+    pub fn save(&self, into: &mut Params) {
+        for (path, tensor) in &self.average {
+            let values = tensor.to_data().try_into_vec::<f32>().unwrap_or_default();
+            into.insert(format!("ema.{path}"), (vec![values.len()], values));
+        }
+    }
+
+    /// Takes back what [`Ema::save`] gave, removing it from `from`.
+    pub fn load(&mut self, from: &mut Params, device: &burn::tensor::Device) {
+        self.average = super::adamw::take_flat(from, "ema.", device);
+    }
+}

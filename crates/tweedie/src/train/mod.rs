@@ -1,0 +1,23 @@
+//! Training: learners, the loop that runs them, and what a run leaves on disk.
+
+mod adamw;
+mod checkpoint;
+pub mod curves;
+mod denoising;
+mod ema;
+mod learner;
+mod recipe;
+mod run;
+mod tensorboard;
+
+pub use adamw::{AdamW, AdamWConfig, Gradients, LearningRate};
+pub use checkpoint::{load_checkpoint, save_checkpoint, write_atomically};
+pub use curves::Curves;
+pub use denoising::{DenoiserLearner, DenoiserLearnerConfig};
+pub use ema::Ema;
+pub use learner::{Event, Learner, Loop, train};
+pub use recipe::{
+    EvaluationRecipe, ModelRecipe, NetworkRecipe, ObjectiveRecipe, Recipe,
+    SamplingRecipe, TrainingRecipe,
+};
+pub use run::{Run, RunInfo, SplitInfo};

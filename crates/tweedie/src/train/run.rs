@@ -1,0 +1,311 @@
+//! A run on disk: everything that is needed to resume, sample or judge it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `run.json` | version, recipe, space, widths, and the data split by hash |
+//! | `checkpoint.safetensors` | the learner's whole state |
+//! | `model.safetensors` | the averaged weights, for sampling |
+//! | `curves.jsonl`, `events.out.tfevents…` | the curves |
+
+use super::{DenoiserLearner, DenoiserLearnerConfig, Learner, Loop, NetworkRecipe, Recipe, write_atomically};
+use crate::data::{Dataset, Rows, Space};
+use crate::denoise::{Condition, Denoiser, Guided, NeuralDenoiser};
+use crate::likelihood::PfOde;
+use crate::nn::{Network, Params, load_safetensors, map_params, save_safetensors};
+use crate::objective::DenoisingScoreMatching;
+use crate::solve::Sampler;
+use crate::{Draws, Error, Result};
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The version of `run.json` that this program writes and reads.
+const VERSION: u32 = 1;
+
+/// One part of a data set as a run remembers it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SplitInfo {
+    /// How many rows it has.
+    pub rows: usize,
+    /// Its content's hash.
+    pub hash: String,
+}
+
+/// What `run.json` holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// The version of this format.
+    pub version: u32,
+    /// The program that wrote it.
+    pub program: String,
+    /// The recipe, as TOML would hold it.
+    pub recipe: Recipe,
+    /// The network with every width resolved.
+    pub network: NetworkRecipe,
+    /// The standard deviation of the data in model units.
+    pub sigma_data: f64,
+    /// The name of the data set.
+    pub data: String,
+    /// What a row means.
+    pub space: Space,
+    /// The rows trained on.
+    pub train: SplitInfo,
+    /// The rows held out.
+    pub held_out: SplitInfo,
+}
+
+/// A run directory.
+#[derive(Debug, Clone)]
+pub struct Run {
+    folder: PathBuf,
+    /// What `run.json` holds.
+    pub info: RunInfo,
+}
+
+impl Run {
+    /// Starts a run in a folder, which is made if need be and must not hold another run.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is a run already; [`Error::Io`] if the folder cannot be written.
+    pub fn create(folder: &Path, recipe: Recipe, data: &Dataset) -> Result<Self> {
+        if folder.join("run.json").exists() {
+            let name = folder.display().to_string();
+            return Err(Error::config("--out", format!("{name} holds a run already"), "another folder, or --resume"));
+        }
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+        let split = |s: &crate::data::Split| SplitInfo { rows: s.len(), hash: s.hash() };
+        let sigma_data = match recipe.model.sigma_data {
+            Some(sigma) => sigma,
+            None => root_mean_square(data.space.encode(data.train.rows())?.values()),
+        };
+        let mut network = recipe.network.clone();
+        let NetworkRecipe::Mlp(mlp) = &mut network;
+        mlp.width = data.space.model_width();
+        mlp.classes = data.space.classes().len();
+        let info = RunInfo {
+            version: VERSION,
+            program: concat!("tweedie ", env!("CARGO_PKG_VERSION")).into(),
+            recipe,
+            network,
+            sigma_data,
+            data: data.name.clone(),
+            space: data.space.clone(),
+            train: split(&data.train),
+            held_out: split(&data.held_out),
+        };
+        let path = folder.join("run.json");
+        let text = serde_json::to_string_pretty(&info)
+            .map_err(|e| Error::file(&path, "recipe", e.to_string(), "values JSON can hold"))?;
+        write_atomically(&path, text.as_bytes())?;
+        Ok(Self { folder: folder.to_path_buf(), info })
+    }
+
+    /// Opens a run.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is no `run.json`; [`Error::File`] if it is damaged or of another version.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join("run.json");
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+        let place = |e: &serde_json::Error| format!("line {}", e.line());
+        let value: serde_json::Value = serde_json::from_str(&text)
+            .map_err(|e| Error::file(&path, place(&e), e.to_string(), "a run written by tweedie"))?;
+        if value.get("version").and_then(serde_json::Value::as_u64) != Some(VERSION.into()) {
+            let found = value.get("version").map_or("no version".into(), |v| format!("version {v}"));
+            return Err(Error::file(&path, "version", found, format!("version {VERSION}")));
+        }
+        let info: RunInfo = serde_json::from_value(value)
+            .map_err(|e| Error::file(&path, "content", e.to_string(), "a run written by tweedie"))?;
+        info.recipe.check()?;
+        if info.network_width() != info.space.model_width() {
+            let expected = format!("{}, the space's width", info.space.model_width());
+            return Err(Error::file(&path, "network.width", info.network_width().to_string(), expected));
+        }
+        Ok(Self { folder: folder.to_path_buf(), info })
+    }
+
+    /// The run's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A file of the run.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Loads the data that the run was trained on, or `other` in its place.
+    ///
+    /// # Errors
+    /// What loading gives; [`Error::Config`] if the data are not those that the run remembers.
+    pub fn data(&self) -> Result<Dataset> {
+        let data = self.info.recipe.data.load()?;
+        for (name, now, then) in [
+            ("training", &data.train, &self.info.train),
+            ("held-out", &data.held_out, &self.info.held_out),
+        ] {
+            if now.hash() != then.hash {
+                return Err(Error::config(
+                    format!("data {}", self.info.data),
+                    format!("the {name} rows have changed since the run began"),
+                    "the same data",
+                ));
+            }
+        }
+        Ok(data)
+    }
+
+    /// The learner at its first step, or where its checkpoint stands once [`super::train`] loads it.
+    ///
+    /// # Errors
+    /// As [`DenoiserLearner::new`].
+    pub fn learner(&self, data: &Dataset, device: &Device) -> Result<Box<dyn Learner>> {
+        let NetworkRecipe::Mlp(mlp) = &self.info.network;
+        let draws = Draws::new(self.info.recipe.seed).purpose("initial");
+        let network = mlp.init(&draws, device);
+        Ok(Box::new(self.learner_of(network, data, device)?))
+    }
+
+    fn learner_of<N: Network>(&self, network: N, data: &Dataset, device: &Device) -> Result<DenoiserLearner<N>> {
+        let recipe = &self.info.recipe;
+        let t = &recipe.training;
+        let objective = DenoisingScoreMatching::new(Arc::new(recipe.schedule))
+            .with_weighting(recipe.objective.weighting)
+            .with_levels(recipe.objective.levels);
+        let config = DenoiserLearnerConfig {
+            steps: t.steps,
+            batch: t.batch,
+            accumulate: t.accumulate,
+            learning_rate: t.learning_rate,
+            warmup: t.warmup,
+            decay: t.decay,
+            adamw: t.adamw,
+            ema: t.ema,
+            label_dropout: recipe.objective.label_dropout,
+            held_out_rows: t.held_out_rows,
+            seed: recipe.seed,
+        };
+        DenoiserLearner::new(
+            self.denoiser_of(network),
+            Arc::new(objective),
+            data.space.clone(),
+            data.train.clone(),
+            data.held_out.clone(),
+            config,
+            device,
+        )
+    }
+
+    fn denoiser_of<N: Network>(&self, network: N) -> NeuralDenoiser<N> {
+        let recipe = &self.info.recipe;
+        NeuralDenoiser::new(network, recipe.model.prediction, recipe.schedule)
+            .with_sigma_data(self.info.sigma_data)
+    }
+
+    /// How the training loop runs.
+    pub fn training_loop(&self) -> Loop {
+        let t = &self.info.recipe.training;
+        Loop {
+            steps: t.steps,
+            log_every: t.log_every,
+            held_out_every: t.held_out_every,
+            sample_every: t.sample_every,
+            checkpoint_after: Duration::from_secs(2),
+        }
+    }
+
+    /// Writes the weights to sample with.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be written.
+    pub fn save_weights(&self, weights: &Params) -> Result<()> {
+        save_safetensors(weights, &self.file("model.safetensors"))
+    }
+
+    /// The trained denoiser.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if training has not finished; [`Error::File`] if the weights do not fit the network.
+    pub fn denoiser(&self, device: &Device) -> Result<Arc<dyn Denoiser>> {
+        let path = self.file("model.safetensors");
+        if !path.exists() {
+            return Err(Error::file(&path, "file", "missing", "a finished run; `train --resume` finishes one"));
+        }
+        self.denoiser_with(&load_safetensors(&path)?, &path, device)
+    }
+
+    /// The denoiser with the given weights; `origin` names them, for errors.
+    ///
+    /// # Errors
+    /// [`Error::File`] if they do not fit the network.
+    pub fn denoiser_with(&self, weights: &Params, origin: &Path, device: &Device) -> Result<Arc<dyn Denoiser>> {
+        let NetworkRecipe::Mlp(mlp) = &self.info.network;
+        let network = map_params(mlp.init(&Draws::new(0), device), weights, origin)?;
+        Ok(Arc::new(self.denoiser_of(network)))
+    }
+
+    /// A sampler as the recipe says, with guidance if its weight is not 1.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the guidance weight is not finite.
+    pub fn sampler(&self, denoiser: Arc<dyn Denoiser>, guidance: f64) -> Result<Sampler> {
+        let recipe = &self.info.recipe;
+        let denoiser: Arc<dyn Denoiser> =
+            if guidance == 1.0 { denoiser } else { Arc::new(Guided::new(denoiser, guidance)?) };
+        Ok(Sampler::new(denoiser, Arc::new(recipe.schedule))
+            .with_solver(recipe.sampling.solver)
+            .with_grid(recipe.sampling.grid)
+            .with_steps(recipe.sampling.steps)
+            .with_sigma_data(self.info.sigma_data))
+    }
+
+    /// Rows `rows` of the endless sample of seed `seed`, decoded to raw units.
+    ///
+    /// `label` gives each row's class; `observe` hears of every solver step.
+    ///
+    /// # Errors
+    /// As [`Sampler::generate_observed`]; [`Error::Config`] if a label is not one of the model's classes.
+    pub fn generate(
+        &self,
+        sampler: &Sampler,
+        rows: Range<u64>,
+        label: impl Fn(u64) -> Option<u32>,
+        seed: u64,
+        device: &Device,
+        observe: impl FnMut(crate::solve::Progress),
+    ) -> Result<Rows> {
+        let labels: Vec<Option<u32>> = rows.clone().map(label).collect();
+        let classes = self.info.space.classes().len();
+        if let Some(bad) = labels.iter().flatten().find(|l| **l as usize >= classes) {
+            let expected = match classes {
+                0 => "no label: the model has no classes".to_string(),
+                _ => format!("a label below {classes}"),
+            };
+            return Err(Error::config("label", bad.to_string(), expected));
+        }
+        let condition = if classes == 0 { Condition::None } else { Condition::Class(labels) };
+        let draws = Draws::new(seed).purpose("sample");
+        let x = sampler.generate_observed(rows, &condition, &draws, device, observe)?;
+        self.info.space.decode(&Rows::from_tensor(&x)?)
+    }
+
+    /// The density of the probability-flow ODE.
+    pub fn density(&self, denoiser: Arc<dyn Denoiser>) -> PfOde {
+        PfOde::new(denoiser, Arc::new(self.info.recipe.schedule)).with_sigma_data(self.info.sigma_data)
+    }
+}
+
+impl RunInfo {
+    fn network_width(&self) -> usize {
+        let NetworkRecipe::Mlp(mlp) = &self.network;
+        mlp.width
+    }
+}
+
+fn root_mean_square(values: &[f32]) -> f64 {
+    let sum: f64 = values.iter().map(|v| f64::from(*v).powi(2)).sum();
+    (sum / values.len().max(1) as f64).sqrt().max(1e-6)
+}

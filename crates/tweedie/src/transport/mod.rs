@@ -1,0 +1,3 @@
+//! Couplings and optimal transport.
+
+pub mod assignment;
