@@ -1,6 +1,7 @@
 //! `tweedie evaluate`.
 
 use crate::report::{generate, score_rows};
+use crate::sample::Sampling;
 use crate::{Settings, output, progress};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub struct Options {
     /// How many held-out rows get a log p.
     #[arg(long)]
     rows: Option<usize>,
+    #[command(flatten)]
+    sampling: Sampling,
     /// The seed of samples, dequantisation and probes.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -74,7 +77,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let n = options.n.unwrap_or(run.info.recipe.evaluation.samples as u64);
     let mut scores = Vec::new();
     if wants("samples") {
-        let sampler = run.sampler(run.denoiser(&settings.device)?, run.info.recipe.sampling.guidance)?;
+        let sampler = options.sampling.sampler(&run, settings)?;
         let samples = generate(&run, &sampler, n, options.seed, settings)?;
         scores = judge(&samples, &data, 0)?;
     }

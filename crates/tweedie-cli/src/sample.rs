@@ -25,7 +25,23 @@ pub struct Options {
     /// The file to write; its ending picks the format: .png, .npy, .csv or .safetensors.
     #[arg(short, long)]
     output: PathBuf,
-    /// The solver (see `tweedie list solvers`); the recipe's by default.
+    #[command(flatten)]
+    sampling: Sampling,
+    /// The seed; row i of the output depends on the seed and i alone.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The class to sample, by name or number, `all` for all in turn, or `none`.
+    #[arg(long)]
+    label: Option<String>,
+    /// Start from the rows of this .npy file (model units, noisiest level) in place of the seed's noise.
+    #[arg(long)]
+    init: Option<PathBuf>,
+}
+
+/// How samples are made, where it is not as the recipe says.
+#[derive(clap::Args)]
+pub struct Sampling {
+    /// The solver (see `tweedie list solvers`).
     #[arg(long)]
     solver: Option<String>,
     /// The spacing of its levels (see `tweedie list grids`).
@@ -34,18 +50,28 @@ pub struct Options {
     /// Its steps, the last denoising included.
     #[arg(long)]
     steps: Option<usize>,
-    /// The seed; row i of the output depends on the seed and i alone.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// The class to sample, by name or number, `all` for all in turn, or `none`.
-    #[arg(long)]
-    label: Option<String>,
     /// The weight of classifier-free guidance; 1 is none.
     #[arg(long)]
     guidance: Option<f64>,
-    /// Start from the rows of this .npy file (model units, noisiest level) in place of the seed's noise.
-    #[arg(long)]
-    init: Option<PathBuf>,
+}
+
+impl Sampling {
+    /// The run's sampler with these changes.
+    pub fn sampler(&self, run: &Run, settings: &Settings) -> Result<Sampler> {
+        let guidance = self.guidance.unwrap_or(run.info.recipe.sampling.guidance);
+        let mut sampler = run.sampler(run.denoiser(&settings.device)?, guidance)?;
+        if let Some(solver) = &self.solver {
+            sampler = sampler.with_solver(AnySolver::parse(solver)?);
+        }
+        if let Some(grid) = &self.grid {
+            sampler = sampler.with_grid(Grid::parse(grid)?);
+        }
+        if let Some(steps) = self.steps {
+            sampler = sampler.with_steps(steps);
+        }
+        sampler.levels()?;
+        Ok(sampler)
+    }
 }
 
 /// What the command did.
@@ -62,19 +88,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         return Err(Error::config("-n", "0", "at least 1"));
     }
     let run = Run::open(&options.run)?;
-    let recipe = &run.info.recipe;
-    let guidance = options.guidance.unwrap_or(recipe.sampling.guidance);
-    let mut sampler = run.sampler(run.denoiser(&settings.device)?, guidance)?;
-    if let Some(solver) = &options.solver {
-        sampler = sampler.with_solver(AnySolver::parse(solver)?);
-    }
-    if let Some(grid) = &options.grid {
-        sampler = sampler.with_grid(Grid::parse(grid)?);
-    }
-    if let Some(steps) = options.steps {
-        sampler = sampler.with_steps(steps);
-    }
-    sampler.levels()?;
+    let sampler = options.sampling.sampler(&run, settings)?;
     let label = Label::parse(options.label.as_deref(), run.info.space.classes())?;
     let start = options.init.as_deref().map(|path| read_start(path, &run, options.n)).transpose()?;
     let mut sink = Sink::create(&options.output, &run, options.n, label.of(0).is_some())?;

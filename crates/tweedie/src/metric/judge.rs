@@ -28,8 +28,8 @@ pub struct Score {
 
 /// Judges generated rows against held-out ones, in model units (so that no column dominates by its unit).
 ///
-/// As many held-out, training and generated rows are compared as the smallest of the three has: the first ones, which
-/// for a stratified split keep the labels' proportions nearly. The label agreement is computed on all generated rows
+/// As many held-out, training and generated rows are compared as the smallest of the three has: the first generated
+/// ones and evenly spread real ones. The label agreement is computed on all generated rows
 /// against all held-out ones. Without held-out rows there is nothing to judge by, and the list is empty.
 ///
 /// # Errors
@@ -42,7 +42,7 @@ pub fn judge(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>>
         return Ok(Vec::new());
     }
     let spread = |rows: &Rows| rows.select(&evenly(rows.len(), n));
-    let (fake_n, train_n, real_n) = (spread(&fake), spread(&train), spread(&real));
+    let (fake_n, train_n, real_n) = (fake.slice(0..n), spread(&train), spread(&real));
     let mut scores = Vec::new();
     let mut add = |name, value, standard_error, floor, good| {
         scores.push(Score { name, value, standard_error, floor, good });

@@ -10,17 +10,19 @@
 //! c(i, j) − vⱼ, and free columns have vⱼ = 0 if n < m. Once all rows are assigned, both sides are equal: π is
 //! optimal.
 //!
-//! 1. Cooling (n = m only): row reduction with an allowance ε that shrinks from stage to stage, which is
-//!    Bertsekas's auction with ε-scaling. Only its prices are kept: they make the search below short.
-//! 2. Row reduction: a free row takes its cheapest column and lowers the price of it until the second cheapest is
+//! 1. Row reduction: a free row takes its cheapest column and lowers the price of it until the second cheapest is
 //!    as cheap; the row it displaces is free again.
+//! 2. If many rows are still free (and n = m): cooling. Row reduction from the start with an allowance ε that shrinks
+//!    from stage to stage, which is Bertsekas's auction with ε-scaling. Of its result only the prices are kept, which
+//!    make the searches below short. Then column reduction: vⱼ = minᵢ c(i, j) − uᵢ, a column going to the row that
+//!    attains the minimum if that row is free; then 1 again.
 //! 3. Augmentation: Dijkstra's algorithm over the columns, in reduced costs, from each row still free.
 //!
-//! 2 and 3: R. Jonker and A. Volgenant, "A shortest augmenting path algorithm for dense and sparse linear
-//! assignment problems", Computing 38 (1987) 325–340; the rectangular case after D. F. Crouse, "On implementing 2D
-//! rectangular assignment algorithms", IEEE Trans. Aerosp. Electron. Syst. 52 (2016) 1679–1696. 1: D. P. Bertsekas,
-//! "The auction algorithm: a distributed relaxation method for the assignment problem", Ann. Oper. Res. 14 (1988)
-//! 105–123.
+//! 1, column reduction and 3: R. Jonker and A. Volgenant, "A shortest augmenting path algorithm for dense and sparse
+//! linear assignment problems", Computing 38 (1987) 325–340; the rectangular case after D. F. Crouse, "On implementing
+//! 2D rectangular assignment algorithms", IEEE Trans. Aerosp. Electron. Syst. 52 (2016) 1679–1696. Cooling: D. P.
+//! Bertsekas, "The auction algorithm: a distributed relaxation method for the assignment problem", Ann. Oper. Res. 14
+//! (1988) 105–123.
 
 use crate::{Error, Result};
 
@@ -30,6 +32,9 @@ const FREE: usize = usize::MAX;
 /// Displacements that one row reduction may make per row. It bounds the work whatever the ties and the rounding;
 /// what is left over goes to the next step.
 const DISPLACEMENTS: usize = 20;
+
+/// Cooling begins if more than one row in this many is free after the first row reduction.
+const FEW: usize = 8;
 
 /// The allowance of the first cooling stage is the spread of the costs over this.
 const WARMEST: f64 = 8.0;
@@ -79,11 +84,13 @@ pub fn assign(cost: &[f64], rows: usize, columns: usize) -> Result<Assignment> {
         row_of: vec![FREE; columns],
         price: vec![0.0; columns],
     };
-    // Cooling leaves a price on columns that may stay free, which n < m does not allow.
-    if rows == columns {
-        search.cool();
-    }
     search.reduce_rows(0.0);
+    // Cooling leaves a price on columns that may stay free, which n < m does not allow.
+    if rows == columns && search.free_rows().len() > rows / FEW {
+        search.cool();
+        search.reduce_columns();
+        search.reduce_rows(0.0);
+    }
     search.augment();
     Ok(search.finish())
 }
@@ -91,11 +98,7 @@ pub fn assign(cost: &[f64], rows: usize, columns: usize) -> Result<Assignment> {
 fn check(cost: &[f64], rows: usize, columns: usize) -> Result<()> {
     let what = "assignment costs";
     if rows.checked_mul(columns) != Some(cost.len()) {
-        return Err(Error::shape(
-            what,
-            cost.len(),
-            format!("{rows} × {columns}"),
-        ));
+        return Err(Error::shape(what, cost.len(), format!("{rows} × {columns}")));
     }
     if rows > columns {
         let found = format!("{rows} rows and {columns} columns");
@@ -106,11 +109,7 @@ fn check(cost: &[f64], rows: usize, columns: usize) -> Result<()> {
         Some(at) => {
             let (row, column) = (at / columns, at % columns);
             let problem = format!("{} at row {row}, column {column}", cost[at]);
-            Err(Error::config(
-                what,
-                problem,
-                format!("values within ±{LARGEST:e}"),
-            ))
+            Err(Error::config(what, problem, format!("values within ±{LARGEST:e}")))
         }
     }
 }
@@ -133,9 +132,7 @@ impl<'a> Search<'a> {
     }
 
     fn free_rows(&self) -> Vec<usize> {
-        (0..self.column_of.len())
-            .filter(|&i| self.column_of[i] == FREE)
-            .collect()
+        (0..self.column_of.len()).filter(|&i| self.column_of[i] == FREE).collect()
     }
 
     fn give(&mut self, row: usize, column: usize) {
@@ -143,24 +140,48 @@ impl<'a> Search<'a> {
         self.row_of[column] = row;
     }
 
-    /// Step 1: prices from auctions with a shrinking allowance.
+    /// Frees every row and column; the prices stay.
+    fn free_all(&mut self) {
+        self.column_of.fill(FREE);
+        self.row_of.fill(FREE);
+    }
+
+    /// Prices from auctions with a shrinking allowance; everything is free afterwards.
     fn cool(&mut self) {
-        let most = self
-            .cost
-            .iter()
-            .fold(f64::NEG_INFINITY, |a, &b| if a < b { b } else { a });
+        let most = self.cost.iter().fold(f64::NEG_INFINITY, |a, &b| if a < b { b } else { a });
         let least = smallest(self.cost);
         let mut allowance = (most - least) / WARMEST;
+        self.free_all();
         while allowance * COLDEST * self.columns as f64 > most - least {
             self.reduce_rows(allowance);
-            self.column_of.fill(FREE);
-            self.row_of.fill(FREE);
+            self.free_all();
             allowance /= COOLING;
         }
     }
 
-    /// Step 2, and with a positive `allowance` one stage of step 1: an auction in which each bid lowers a price by
-    /// the allowance more than it need, so that rows may end up that much away from their cheapest column.
+    /// Raises each price as far as no row would pay less for the column than for its cheapest one.
+    fn reduce_columns(&mut self) {
+        let rows = self.cost.chunks_exact(self.columns);
+        let row_prices: Vec<f64> =
+            rows.clone().map(|row| two_cheapest(row, &self.price).1).collect();
+        let mut cheapest = vec![0; self.columns];
+        self.price.fill(f64::INFINITY);
+        for ((i, row), row_price) in rows.enumerate().zip(row_prices) {
+            for ((price, at), c) in self.price.iter_mut().zip(&mut cheapest).zip(row) {
+                let reduced = c - row_price;
+                *at = if reduced < *price { i } else { *at };
+                *price = smaller(reduced, *price);
+            }
+        }
+        for (column, &row) in cheapest.iter().enumerate() {
+            if self.column_of[row] == FREE {
+                self.give(row, column);
+            }
+        }
+    }
+
+    /// Row reduction. With a positive `allowance` each bid lowers a price by that much more than it need, so that
+    /// rows may end up that much away from their cheapest column.
     fn reduce_rows(&mut self, allowance: f64) {
         let mut budget = DISPLACEMENTS * self.column_of.len();
         let mut waiting = self.free_rows();
@@ -170,7 +191,13 @@ impl<'a> Search<'a> {
             let owner = self.row_of[cheapest];
             if owner != FREE {
                 // A tie, or a gap lost in rounding, displaces nobody: the two rows could swap for ever.
-                if lowered >= self.price[cheapest] || budget == 0 {
+                if lowered >= self.price[cheapest] {
+                    if let Some(column) = self.free_column(row, least) {
+                        self.give(row, column);
+                    }
+                    continue;
+                }
+                if budget == 0 {
                     continue;
                 }
                 budget -= 1;
@@ -185,7 +212,13 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Step 3.
+    /// A column without an owner whose reduced cost to `row` is `least`.
+    fn free_column(&self, row: usize, least: f64) -> Option<usize> {
+        let reduced = |j: usize| self.row(row)[j] - self.price[j];
+        (0..self.columns).find(|&j| self.row_of[j] == FREE && reduced(j) == least)
+    }
+
+    /// Gives each row still free a column by a shortest alternating path.
     fn augment(&mut self) {
         let mut paths = Paths::new(self.columns);
         for row in self.free_rows() {
@@ -228,9 +261,7 @@ impl<'a> Search<'a> {
         let rows = 0..self.column_of.len();
         Assignment {
             cost: rows.clone().map(paid).sum(),
-            row_prices: rows
-                .map(|i| paid(i) - self.price[self.column_of[i]])
-                .collect(),
+            row_prices: rows.map(|i| paid(i) - self.price[self.column_of[i]]).collect(),
             columns: self.column_of,
             column_prices: self.price,
         }
@@ -267,10 +298,7 @@ impl Paths {
 
     /// Extends the paths by the row `from`, reached at `offset`, to every open column; returns the least distance.
     fn relax(&mut self, cost: &[f64], price: &[f64], from: usize, offset: f64) -> f64 {
-        let columns = self
-            .distance
-            .chunks_mut(BLOCK)
-            .zip(self.from.chunks_mut(BLOCK));
+        let columns = self.distance.chunks_mut(BLOCK).zip(self.from.chunks_mut(BLOCK));
         let inputs = cost.chunks(BLOCK).zip(price.chunks(BLOCK));
         for (((distance, last), (cost, price)), least) in columns.zip(inputs).zip(&mut self.least) {
             let inputs = cost.iter().zip(price);
@@ -291,9 +319,7 @@ impl Paths {
             .flat_map(|b| b * BLOCK..self.distance.len().min((b + 1) * BLOCK))
             .filter(|&j| self.distance[j] == least);
         let first = ties.next().unwrap_or(0);
-        let free = std::iter::once(first)
-            .chain(ties)
-            .find(|&j| row_of[j] == FREE);
+        let free = std::iter::once(first).chain(ties).find(|&j| row_of[j] == FREE);
         free.unwrap_or(first)
     }
 }
@@ -312,11 +338,7 @@ impl Cheapest {
         let Self { first, second, at } = self;
         for l in 0..LANES {
             let reduced = cost[l] - price[l];
-            let larger = if reduced < first[l] {
-                first[l]
-            } else {
-                reduced
-            };
+            let larger = if reduced < first[l] { first[l] } else { reduced };
             second[l] = smaller(larger, second[l]);
             at[l] = if reduced < first[l] { chunk } else { at[l] };
             first[l] = smaller(reduced, first[l]);
@@ -326,11 +348,8 @@ impl Cheapest {
 
 /// The first cheapest column of a row, its reduced cost, and the least reduced cost among the other columns.
 fn two_cheapest(cost: &[f64], price: &[f64]) -> (usize, f64, f64) {
-    let mut found = Cheapest {
-        first: [f64::INFINITY; LANES],
-        second: [f64::INFINITY; LANES],
-        at: [0; LANES],
-    };
+    let mut found =
+        Cheapest { first: [f64::INFINITY; LANES], second: [f64::INFINITY; LANES], at: [0; LANES] };
     let (costs, cost_rest) = cost.as_chunks();
     let (prices, price_rest) = price.as_chunks();
     for (chunk, (cost, price)) in costs.iter().zip(prices).enumerate() {
@@ -342,13 +361,8 @@ fn two_cheapest(cost: &[f64], price: &[f64]) -> (usize, f64, f64) {
     found.compare(costs.len(), &last_cost, &last_price);
 
     let Cheapest { first, second, at } = found;
-    let best = (1..LANES).fold(0, |best, l| {
-        if (first[l], at[l]) < (first[best], at[best]) {
-            l
-        } else {
-            best
-        }
-    });
+    let best = (1..LANES)
+        .fold(0, |best, l| if (first[l], at[l]) < (first[best], at[best]) { l } else { best });
     let others = (0..LANES).filter(|&l| l != best).map(|l| first[l]);
     let runner_up = others.fold(smallest(&second), smaller);
     (at[best] * LANES + best, first[best], runner_up)
@@ -363,11 +377,7 @@ fn smallest(values: &[f64]) -> f64 {
             *lane = smaller(value, *lane);
         }
     }
-    lanes
-        .iter()
-        .chain(rest)
-        .copied()
-        .fold(f64::INFINITY, smaller)
+    lanes.iter().chain(rest).copied().fold(f64::INFINITY, smaller)
 }
 
 /// `min` of two numbers neither of which is NaN: one instruction.
