@@ -93,7 +93,10 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
 
 fn print(done: &Evaluated) {
     if !done.scores.is_empty() {
-        output::table(&["metric", "samples", "±", "training data", "good"], &score_rows(&done.scores));
+        output::table(
+            &["metric", "samples", "±", "training data", "good"],
+            &score_rows(&done.scores),
+        );
     }
     if let Some(p) = &done.log_p {
         output::line(&format!(
@@ -123,9 +126,14 @@ fn in_space(space: &Space, loaded: &Dataset, name: &str) -> Result<Split> {
     let names = |s: &Space| (0..s.width()).map(|j| s.column_name(j)).collect::<Vec<_>>();
     let (own, found) = (names(space), names(&loaded.space));
     if own != found {
-        return Err(Error::config("--data", format!("{name} has columns {found:?}"), format!("{own:?}")));
+        return Err(Error::config(
+            "--data",
+            format!("{name} has columns {found:?}"),
+            format!("{own:?}"),
+        ));
     }
-    let same_names = |j: usize| match (&space.coordinate(j).kind, &loaded.space.coordinate(j).kind) {
+    let same_names = |j: usize| match (&space.coordinate(j).kind, &loaded.space.coordinate(j).kind)
+    {
         (Kind::Category { names: a }, Kind::Category { names: b }) => a == b,
         (Kind::Category { .. }, _) | (_, Kind::Category { .. }) => false,
         _ => true,
@@ -142,7 +150,11 @@ fn in_space(space: &Space, loaded: &Dataset, name: &str) -> Result<Split> {
                 let place = space.classes().iter().position(|c| c == class);
                 place.map(|p| p as u32).ok_or_else(|| {
                     let problem = format!("{name} has the class {class}");
-                    Error::config("--data", problem, format!("one of {}", space.classes().join(", ")))
+                    Error::config(
+                        "--data",
+                        problem,
+                        format!("one of {}", space.classes().join(", ")),
+                    )
                 })
             })
             .collect::<Result<Vec<u32>>>()
@@ -151,11 +163,20 @@ fn in_space(space: &Space, loaded: &Dataset, name: &str) -> Result<Split> {
 }
 
 /// log p of held-out rows under the probability-flow ODE; none where there is no density.
-fn log_p(run: &Run, data: &Dataset, options: &Options, settings: &Settings) -> Result<Option<LogP>> {
+fn log_p(
+    run: &Run,
+    data: &Dataset,
+    options: &Options,
+    settings: &Settings,
+) -> Result<Option<LogP>> {
     let space = &run.info.space;
-    let categorical = (0..space.width()).find(|&j| matches!(space.coordinate(j).kind, Kind::Category { .. }));
+    let categorical =
+        (0..space.width()).find(|&j| matches!(space.coordinate(j).kind, Kind::Category { .. }));
     if let Some(j) = categorical {
-        eprintln!("no log p: column {} is categorical, and its relaxation has no density", space.column_name(j));
+        eprintln!(
+            "no log p: column {} is categorical, and its relaxation has no density",
+            space.column_name(j)
+        );
         return Ok(None);
     }
     let wanted = options.rows.unwrap_or(run.info.recipe.evaluation.log_p_rows);

@@ -22,6 +22,7 @@ pub fn find(recipe: &str) -> Result<(String, String)> {
         return Ok((name, text));
     }
     let names: Vec<&str> = RECIPES.iter().map(|(name, _)| *name).collect();
-    let expected = format!("{}, or the path of a .toml file", tweedie::error::one_of(recipe, &names));
+    let expected =
+        format!("{}, or the path of a .toml file", tweedie::error::one_of(recipe, &names));
     Err(Error::config("recipe", recipe, expected))
 }

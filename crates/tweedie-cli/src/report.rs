@@ -3,7 +3,7 @@
 use crate::{Settings, output, progress};
 use serde::Serialize;
 use tweedie::Result;
-use tweedie::data::{Dataset, Rows, Split};
+use tweedie::data::{Dataset, Split};
 use tweedie::metric::judge::{Score, judge};
 use tweedie::show::{Plot, Report, picture, png_bytes, save_png};
 use tweedie::solve::Sampler;
@@ -22,7 +22,10 @@ impl Judged {
     /// Prints the table and the places.
     pub fn print(&self) {
         if !self.scores.is_empty() {
-            output::table(&["metric", "samples", "±", "training data", "good"], &score_rows(&self.scores));
+            output::table(
+                &["metric", "samples", "±", "training data", "good"],
+                &score_rows(&self.scores),
+            );
             output::line("");
         }
         output::line(&format!("run      {}", self.run));
@@ -49,24 +52,31 @@ pub fn score_rows(scores: &[Score]) -> Vec<Vec<String>> {
 }
 
 /// `n` samples with the labels 0, 1, …, 0, 1, … where the model has classes, made in chunks under a progress bar.
-pub fn generate(run: &Run, sampler: &Sampler, n: u64, seed: u64, settings: &Settings) -> Result<Split> {
+pub fn generate(
+    run: &Run,
+    sampler: &Sampler,
+    n: u64,
+    seed: u64,
+    settings: &Settings,
+) -> Result<Split> {
     let classes = run.info.space.classes().len() as u64;
     let label = |row: u64| (classes > 0).then(|| (row % classes.max(1)) as u32);
     let bar = progress::bar(n, "samples", settings.json);
     bar.set_prefix("sampling");
-    let mut all: Option<Rows> = None;
+    let mut all: Option<Split> = None;
     for start in (0..n).step_by(256) {
         let range = start..(start + 256).min(n);
         let rows = run.generate(sampler, range.clone(), label, seed, &settings.device, |_| {})?;
-        match &mut all {
-            None => all = Some(rows),
-            Some(all) => all.extend(&rows)?,
-        }
+        let labels = range.clone().map(label).collect();
+        let new = Split::new(rows, labels)?;
+        all = Some(match all {
+            None => new,
+            Some(earlier) => earlier.followed_by(&new)?,
+        });
         bar.set_position(range.end);
     }
     bar.finish_and_clear();
-    let rows = all.ok_or_else(|| tweedie::Error::config("samples", "0", "at least 1"))?;
-    Split::new(rows, (classes > 0).then(|| (0..n).map(|row| (row % classes) as u32).collect()))
+    all.ok_or_else(|| tweedie::Error::config("samples", "0", "at least 1"))
 }
 
 /// Samples and judges a finished run; writes `samples.png` and `report.html`.
@@ -101,7 +111,10 @@ pub fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judged> 
             "Each metric compares samples with held-out data, in model units; beside it the same metric with \
              training data in place of the samples.",
         );
-        report.table(&["metric", "samples", "standard error", "training data", "good"], &score_rows(&scores))?;
+        report.table(
+            &["metric", "samples", "standard error", "training data", "good"],
+            &score_rows(&scores),
+        )?;
     }
     report.heading("Training");
     for (name, plot) in plots(&curves::read(run.file("curves.jsonl"))?) {
@@ -134,10 +147,11 @@ fn plots(entries: &[curves::Entry]) -> Vec<(String, Plot)> {
         .log_y()
         .smoothed("training", &train, window)
         .line("held out", &series("held_out/loss"));
-    let norm = Plot::new("Gradient norm")
-        .x_name("step")
-        .log_y()
-        .smoothed("before clipping", &series("train/gradient_norm"), window);
+    let norm = Plot::new("Gradient norm").x_name("step").log_y().smoothed(
+        "before clipping",
+        &series("train/gradient_norm"),
+        window,
+    );
     vec![
         ("Loss of training batches and of the averaged weights on held-out data".into(), losses),
         ("Global norm of the gradient".into(), norm),

@@ -1,12 +1,12 @@
 //! `tweedie sample`.
 
 use crate::{Settings, output, progress};
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use tweedie::burn::tensor::Tensor;
-use tweedie::data::{Layout, Rows, Split, npy, table::TableWriter};
+use tweedie::data::{Layout, Rows, Space, Split, npy, table::TableWriter};
 use tweedie::denoise::Condition;
+use tweedie::files::AtomicFile;
 use tweedie::solve::{AnySolver, Grid, Sampler};
 use tweedie::train::Run;
 use tweedie::{Draws, Error, Result};
@@ -90,15 +90,25 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let run = Run::open(&options.run)?;
     let sampler = options.sampling.sampler(&run, settings)?;
     let label = Label::parse(options.label.as_deref(), run.info.space.classes())?;
-    let start = options.init.as_deref().map(|path| read_start(path, &run, options.n)).transpose()?;
+    let start =
+        options.init.as_deref().map(|path| read_start(path, &run, options.n)).transpose()?;
     let mut sink = Sink::create(&options.output, &run, options.n, label.of(0).is_some())?;
     let bar = progress::bar(options.n, "samples", settings.json);
     bar.set_prefix("sampling");
     for first in (0..options.n).step_by(CHUNK as usize) {
         let range = first..(first + CHUNK).min(options.n);
         let rows = match &start {
-            None => run.generate(&sampler, range.clone(), |i| label.of(i), options.seed, &settings.device, |_| {})?,
-            Some(start) => from_start(&run, &sampler, start, range.clone(), &label, options.seed, settings)?,
+            None => run.generate(
+                &sampler,
+                range.clone(),
+                |i| label.of(i),
+                options.seed,
+                &settings.device,
+                |_| {},
+            )?,
+            Some(start) => {
+                from_start(&run, &sampler, start, range.clone(), &label, options.seed, settings)?
+            }
         };
         let labels = range.clone().map(|i| label.of(i)).collect::<Option<Vec<u32>>>();
         sink.write(rows, labels)?;
@@ -168,7 +178,12 @@ fn read_start(path: &Path, run: &Run, n: u64) -> Result<Rows> {
     let width = run.info.space.model_width();
     if rows.width() != width || (rows.len() as u64) < n {
         let problem = format!("{} rows of {} values", rows.len(), rows.width());
-        return Err(Error::file(path, "shape", problem, format!("at least {n} rows of {width} values")));
+        return Err(Error::file(
+            path,
+            "shape",
+            problem,
+            format!("at least {n} rows of {width} values"),
+        ));
     }
     Ok(rows)
 }
@@ -183,7 +198,8 @@ fn from_start(
     settings: &Settings,
 ) -> Result<Rows> {
     let ids: Vec<u64> = range.clone().collect();
-    let x: Tensor<2> = start.slice(range.start as usize..range.end as usize).to_tensor(&settings.device);
+    let x: Tensor<2> =
+        start.slice(range.start as usize..range.end as usize).to_tensor(&settings.device);
     let condition = match run.info.space.classes() {
         [] => Condition::None,
         _ => Condition::Class(range.map(|i| label.of(i)).collect()),
@@ -194,19 +210,13 @@ fn from_start(
 }
 
 /// A file that samples are written to as they come; it appears under its name when it is complete.
-struct Sink {
-    path: PathBuf,
-    file: tempfile::NamedTempFile,
-    kind: SinkKind,
-}
-
-enum SinkKind {
-    Npy(npy::NpyWriter<BufWriter<File>>),
-    Csv(TableWriter<BufWriter<File>>),
-    /// Raw values are written behind a header of known size.
-    Safetensors(BufWriter<File>),
+enum Sink {
+    Npy(npy::NpyWriter<AtomicFile>),
+    Csv(TableWriter<AtomicFile>),
+    /// Raw values behind a header of known size.
+    Safetensors(AtomicFile, PathBuf),
     /// Pictures need all rows.
-    Png(Box<(Run, Option<Split>)>),
+    Png { path: PathBuf, space: Box<Space>, samples: Option<Split> },
 }
 
 /// A picture holds at most so many samples.
@@ -214,96 +224,69 @@ const MOST_IN_PICTURE: u64 = 100_000;
 
 impl Sink {
     fn create(path: &Path, run: &Run, n: u64, labelled: bool) -> Result<Self> {
-        let fail = |e| Error::io(path, e);
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-        if !["png", "npy", "csv", "safetensors"].contains(&ending.as_str()) {
-            let name = path.display().to_string();
-            return Err(Error::config("-o", name, "a file ending in .png, .npy, .csv or .safetensors"));
-        }
-        if ending == "png" && n > MOST_IN_PICTURE {
-            return Err(Error::config("-n", n.to_string(), format!("at most {MOST_IN_PICTURE} for a .png")));
-        }
-        let file = tempfile::Builder::new().prefix(".tweedie-").tempfile_in(folder).map_err(fail)?;
-        let out = || Ok::<_, Error>(BufWriter::new(file.reopen().map_err(fail)?));
         let space = &run.info.space;
-        let kind = match ending.as_str() {
-            "npy" => SinkKind::Npy(npy::NpyWriter::new(out()?, path, n as usize, space.layout())?),
+        match ending.as_str() {
+            "npy" => {
+                let out = AtomicFile::create(path)?;
+                Ok(Sink::Npy(npy::NpyWriter::new(out, path, n as usize, space.layout())?))
+            }
             "csv" => {
                 let own = run.info.recipe.data.label.as_deref().filter(|name| *name != "last");
                 let label = labelled.then(|| own.unwrap_or("label"));
-                SinkKind::Csv(TableWriter::new(out()?, path, space, label)?)
+                Ok(Sink::Csv(TableWriter::new(AtomicFile::create(path)?, path, space, label)?))
             }
             "safetensors" => {
-                let mut out = out()?;
-                out.write_all(&header(n, space.layout())).map_err(fail)?;
-                SinkKind::Safetensors(out)
+                let mut out = AtomicFile::create(path)?;
+                out.write_all(&header(n, space.layout())).map_err(|e| Error::io(path, e))?;
+                Ok(Sink::Safetensors(out, path.to_path_buf()))
             }
-            _ => SinkKind::Png(Box::new((run.clone(), None))),
-        };
-        Ok(Self { path: path.to_path_buf(), file, kind })
+            "png" if n > MOST_IN_PICTURE => {
+                let expected = format!("at most {MOST_IN_PICTURE} for a .png");
+                Err(Error::config("-n", n.to_string(), expected))
+            }
+            "png" => {
+                let (path, space) = (path.to_path_buf(), Box::new(space.clone()));
+                Ok(Sink::Png { path, space, samples: None })
+            }
+            _ => {
+                let name = path.display().to_string();
+                Err(Error::config("-o", name, "a file ending in .png, .npy, .csv or .safetensors"))
+            }
+        }
     }
 
     fn write(&mut self, rows: Rows, labels: Option<Vec<u32>>) -> Result<()> {
-        match &mut self.kind {
-            SinkKind::Npy(out) => out.write(&rows),
-            SinkKind::Csv(out) => out.write(&rows, labels.as_deref()),
-            SinkKind::Safetensors(out) => rows
+        match self {
+            Sink::Npy(out) => out.write(&rows),
+            Sink::Csv(out) => out.write(&rows, labels.as_deref()),
+            Sink::Safetensors(out, path) => rows
                 .values()
                 .iter()
                 .try_for_each(|v| out.write_all(&v.to_le_bytes()))
-                .map_err(|e| Error::io(&self.path, e)),
-            SinkKind::Png(held) => {
-                let split = match held.1.take() {
-                    None => Split::new(rows, labels)?,
-                    Some(before) => {
-                        let mut all = before.rows().clone();
-                        all.extend(&rows)?;
-                        let earlier = before.labels().map(<[u32]>::to_vec);
-                        let labels = earlier.zip(labels).map(|(mut a, b)| {
-                            a.extend(b);
-                            a
-                        });
-                        Split::new(all, labels)?
-                    }
-                };
-                held.1 = Some(split);
+                .map_err(|e| Error::io(&*path, e)),
+            Sink::Png { samples, .. } => {
+                let new = Split::new(rows, labels)?;
+                *samples = Some(match samples.take() {
+                    None => new,
+                    Some(earlier) => earlier.followed_by(&new)?,
+                });
                 Ok(())
             }
         }
     }
 
     fn finish(self) -> Result<()> {
-        let path = self.path;
-        let flush = |mut out: BufWriter<File>| out.flush().map_err(|e| Error::io(&path, e));
-        match self.kind {
-            SinkKind::Npy(out) => flush(out.finish()?)?,
-            SinkKind::Csv(out) => flush(out.finish()?)?,
-            SinkKind::Safetensors(out) => flush(out)?,
-            SinkKind::Png(held) => {
-                let (run, split) = *held;
-                if let Some(split) = split {
-                    let picture = tweedie::show::picture(&run.info.space, &split, None)?;
-                    tweedie::show::save_png(&picture, &path)?;
-                }
-                return Ok(());
+        match self {
+            Sink::Npy(out) => out.finish()?.finish(),
+            Sink::Csv(out) => out.finish()?.finish(),
+            Sink::Safetensors(out, _) => out.finish(),
+            Sink::Png { path, space, samples: Some(samples) } => {
+                tweedie::show::save_png(&tweedie::show::picture(&space, &samples, None)?, path)
             }
+            Sink::Png { samples: None, .. } => Ok(()),
         }
-        make_readable(self.file.as_file()).map_err(|e| Error::io(&path, e))?;
-        self.file.persist(&path).map_err(|e| Error::io(&path, e.error))?;
-        Ok(())
     }
-}
-
-#[cfg(unix)]
-fn make_readable(file: &File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_file: &File) -> std::io::Result<()> {
-    Ok(())
 }
 
 /// The header of a safetensors file with one float32 tensor `samples`.
@@ -313,7 +296,8 @@ fn header(n: u64, layout: Layout) -> Vec<u8> {
         Layout::Image { channels, height, width } => format!("{n},{channels},{height},{width}"),
     };
     let bytes = 4 * n * layout.width() as u64;
-    let mut json = format!(r#"{{"samples":{{"dtype":"F32","shape":[{shape}],"data_offsets":[0,{bytes}]}}}}"#);
+    let mut json =
+        format!(r#"{{"samples":{{"dtype":"F32","shape":[{shape}],"data_offsets":[0,{bytes}]}}}}"#);
     while !json.len().is_multiple_of(8) {
         json.push(' ');
     }

@@ -35,7 +35,8 @@ pub struct Options {
 /// Trains, samples, judges and reports.
 pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let (name, text) = recipes::find(&options.recipe)?;
-    let (run, data) = if options.resume { resume(options, &name)? } else { start(options, &name, &text)? };
+    let (run, data) =
+        if options.resume { resume(options, &name)? } else { start(options, &name, &text)? };
     let recipe = &run.info.recipe;
     if !settings.json {
         eprintln!(
@@ -82,14 +83,22 @@ fn start(options: &Options, name: &str, text: &str) -> Result<(Run, Dataset)> {
 
 /// A run to go on with.
 fn resume(options: &Options, name: &str) -> Result<(Run, Dataset)> {
-    if !options.set.is_empty() || options.data.is_some() || options.label.is_some() || options.seed.is_some() {
+    if !options.set.is_empty()
+        || options.data.is_some()
+        || options.label.is_some()
+        || options.seed.is_some()
+    {
         let expected = "no --set, --data, --label or --seed: a resumed run keeps its own recipe";
         return Err(Error::config("--resume", "given with an override", expected));
     }
     let folder = match &options.out {
         Some(folder) => folder.clone(),
         None => numbered(name).take_while(|p| p.exists()).last().ok_or_else(|| {
-            Error::config("--resume", format!("no run of {name} under runs/"), "--out with a run directory")
+            Error::config(
+                "--resume",
+                format!("no run of {name} under runs/"),
+                "--out with a run directory",
+            )
         })?,
     };
     let run = Run::open(&folder)?;
@@ -150,7 +159,8 @@ fn sample_picture(
     let folder = run.file("samples");
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
     let weights = learner.weights()?;
-    let denoiser = run.denoiser_with(&weights, &run.file("checkpoint.safetensors"), &settings.device)?;
+    let denoiser =
+        run.denoiser_with(&weights, &run.file("checkpoint.safetensors"), &settings.device)?;
     let sampler = run.sampler(denoiser, run.info.recipe.sampling.guidance)?;
     let split = samples_for_picture(run, &sampler, settings)?;
     let picture = tweedie::show::picture(&run.info.space, &split, Some(data.held_out.rows()))?;
@@ -167,6 +177,7 @@ pub fn samples_for_picture(run: &Run, sampler: &Sampler, settings: &Settings) ->
         (false, _) => 1000,
     };
     let label = |row: u64| (classes > 0).then(|| (row % classes.max(1)) as u32);
-    let rows = run.generate(sampler, 0..n, label, run.info.recipe.seed, &settings.device, |_| {})?;
+    let rows =
+        run.generate(sampler, 0..n, label, run.info.recipe.seed, &settings.device, |_| {})?;
     Split::new(rows, (classes > 0).then(|| (0..n).map(|row| (row % classes) as u32).collect()))
 }

@@ -111,11 +111,7 @@ impl Error {
         found: impl std::fmt::Display,
         expected: impl std::fmt::Display,
     ) -> Self {
-        Error::Shape {
-            what: what.into(),
-            found: found.to_string(),
-            expected: expected.to_string(),
-        }
+        Error::Shape { what: what.into(), found: found.to_string(), expected: expected.to_string() }
     }
 
     /// An [`Error::Undefined`] for `what`.

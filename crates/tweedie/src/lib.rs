@@ -5,6 +5,7 @@ pub mod data;
 pub mod denoise;
 pub mod draws;
 pub mod error;
+pub mod files;
 pub mod likelihood;
 pub mod metric;
 pub mod nn;

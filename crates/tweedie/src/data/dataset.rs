@@ -63,6 +63,19 @@ impl Split {
         Self { rows: self.rows.select(indices), labels }
     }
 
+    /// These rows and then those of `other`, with labels if both have them.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the widths differ.
+    pub fn followed_by(mut self, other: &Split) -> Result<Self> {
+        self.rows.extend(&other.rows)?;
+        self.labels = self.labels.zip(other.labels.as_deref()).map(|(mut all, more)| {
+            all.extend_from_slice(more);
+            all
+        });
+        Ok(self)
+    }
+
     /// A hash of the content: 32 hexadecimal digits of 128-bit FNV-1a (Fowler, Noll and Vo) over width,
     /// number of rows, the values' bits and the labels, each little-endian.
     ///

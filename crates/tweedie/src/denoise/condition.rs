@@ -49,9 +49,10 @@ impl PartialEq for Condition {
         match (self, other) {
             (Condition::None, Condition::None) => true,
             (Condition::Class(a), Condition::Class(b)) => a == b,
-            (Condition::Vector { values: a, present: p }, Condition::Vector { values: b, present: q }) => {
-                p == q && a.to_data() == b.to_data()
-            }
+            (
+                Condition::Vector { values: a, present: p },
+                Condition::Vector { values: b, present: q },
+            ) => p == q && a.to_data() == b.to_data(),
             (
                 Condition::Image { values: a, shape: s, present: p },
                 Condition::Image { values: b, shape: t, present: q },
@@ -98,7 +99,11 @@ impl Condition {
     /// [`Error::Shape`].
     pub fn check(&self, rows: usize) -> Result<()> {
         if let Some(found) = self.len().filter(|found| *found != rows) {
-            return Err(Error::shape(format!("{} condition", self.kind()), found, format!("{rows} rows")));
+            return Err(Error::shape(
+                format!("{} condition", self.kind()),
+                found,
+                format!("{rows} rows"),
+            ));
         }
         let flags = match self {
             Condition::Vector { present, .. } | Condition::Image { present, .. } => present.len(),
@@ -109,13 +114,17 @@ impl Condition {
             return Err(Error::shape(format!("{} condition's flags", self.kind()), flags, rows));
         }
         match self {
-            Condition::Image { values, shape, .. } if values.dims()[1] != shape.iter().product::<usize>() => {
+            Condition::Image { values, shape, .. }
+                if values.dims()[1] != shape.iter().product::<usize>() =>
+            {
                 Err(Error::shape("image condition", values.dims()[1], format!("{shape:?}")))
             }
             Condition::Sequence { values, width, lengths } => {
                 let steps = values.dims()[1] / (*width).max(1);
                 match lengths.iter().find(|l| **l > steps) {
-                    Some(bad) => Err(Error::shape("sequence length", bad, format!("at most {steps}"))),
+                    Some(bad) => {
+                        Err(Error::shape("sequence length", bad, format!("at most {steps}")))
+                    }
                     None => Ok(()),
                 }
             }

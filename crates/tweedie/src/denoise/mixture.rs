@@ -102,14 +102,26 @@ impl GaussianMixture {
         for (k, c) in components.iter().enumerate() {
             if c.mean.len() != dim || c.variances.len() != dim || dim == 0 {
                 let found = format!("{} means and {} variances", c.mean.len(), c.variances.len());
-                return Err(Error::shape(format!("component {k}"), found, format!("{dim}, above 0")));
+                return Err(Error::shape(
+                    format!("component {k}"),
+                    found,
+                    format!("{dim}, above 0"),
+                ));
             }
             if !positive(c.weight) || !c.variances.iter().all(|v| positive(*v)) {
                 let problem = format!("weight {} and variances {:?}", c.weight, c.variances);
-                return Err(Error::config(format!("component {k}"), problem, "positive finite numbers"));
+                return Err(Error::config(
+                    format!("component {k}"),
+                    problem,
+                    "positive finite numbers",
+                ));
             }
             if !c.mean.iter().all(|m| m.is_finite()) {
-                return Err(Error::config(format!("component {k}"), "a mean is not finite", "finite"));
+                return Err(Error::config(
+                    format!("component {k}"),
+                    "a mean is not finite",
+                    "finite",
+                ));
             }
         }
         let total: f64 = components.iter().map(|c| c.weight).sum();
@@ -138,7 +150,9 @@ impl GaussianMixture {
             for a in 0..dim {
                 let spread: f64 = match &c.basis {
                     None => c.variances[a].sqrt() * z[a],
-                    Some(u) => (0..dim).map(|j| u[a * dim + j] * c.variances[j].sqrt() * z[j]).sum(),
+                    Some(u) => {
+                        (0..dim).map(|j| u[a * dim + j] * c.variances[j].sqrt() * z[j]).sum()
+                    }
                 };
                 values.push(c.mean[a] + spread);
             }
@@ -202,7 +216,10 @@ impl GaussianMixture {
             Levels::All(level) => (1, row(level)),
             Levels::Rows(levels) => (levels.len(), levels.iter().flat_map(row).collect()),
             Levels::Tracked { .. } => {
-                return Err(Error::undefined("the exact denoiser at tracked levels", "it is a host oracle"));
+                return Err(Error::undefined(
+                    "the exact denoiser at tracked levels",
+                    "it is a host oracle",
+                ));
             }
         };
         Ok(Tensor::from_data(TensorData::new(values, [rows, dim]), (&like.device(), DType::F64)))
@@ -212,7 +229,11 @@ impl GaussianMixture {
     fn parts(&self, x: &Dual<2>, levels: &Levels, condition: Option<&Condition>) -> Result<Parts> {
         let [n, dim] = x.dims();
         if dim != self.width() || n == 0 {
-            return Err(Error::shape("batch", format!("{n} × {dim}"), format!("n × {}", self.width())));
+            return Err(Error::shape(
+                "batch",
+                format!("{n} × {dim}"),
+                format!("n × {}", self.width()),
+            ));
         }
         levels.check(n)?;
         let alpha = levels.alpha(&x.value)?;
@@ -246,9 +267,15 @@ impl GaussianMixture {
         for label in labels {
             let fits = |c: &Component| label.is_none() || c.class == *label;
             if !self.components.iter().any(fits) {
-                return Err(Error::shape("class label", format!("{label:?}"), "a class of the mixture"));
+                return Err(Error::shape(
+                    "class label",
+                    format!("{label:?}"),
+                    "a class of the mixture",
+                ));
             }
-            values.extend(self.components.iter().map(|c| if fits(c) { 0.0 } else { f64::NEG_INFINITY }));
+            values.extend(
+                self.components.iter().map(|c| if fits(c) { 0.0 } else { f64::NEG_INFINITY }),
+            );
         }
         let data = TensorData::new(values, [labels.len(), self.components.len()]);
         Ok(Tensor::from_data(data, (&like.device(), DType::F64)))

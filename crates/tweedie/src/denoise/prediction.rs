@@ -71,14 +71,17 @@ impl Prediction {
         match self {
             Prediction::Noise => Ok((0.0, 1.0)),
             Prediction::Data => Ok((1.0, 0.0)),
-            Prediction::Score if sigma == 0.0 => {
-                Err(Error::undefined("the score at σ = 0", "noise-free data need not have a density"))
-            }
+            Prediction::Score if sigma == 0.0 => Err(Error::undefined(
+                "the score at σ = 0",
+                "noise-free data need not have a density",
+            )),
             Prediction::Score => Ok((0.0, -1.0 / sigma)),
             Prediction::V => Ok((-sigma, alpha)),
             Prediction::Velocity => match rate {
                 Some(rate) => Ok((rate.alpha, rate.sigma)),
-                None => Err(Error::undefined("the velocity", "it needs the schedule's dα/dt and dσ/dt")),
+                None => {
+                    Err(Error::undefined("the velocity", "it needs the schedule's dα/dt and dσ/dt"))
+                }
             },
             Prediction::Edm => {
                 let s = sigma.hypot(alpha * sigma_data);
@@ -180,9 +183,10 @@ impl Prediction {
                     sigma.clone() / s.clone().mul_scalar(sigma_data),
                     alpha.clone().mul_scalar(-sigma_data) / s,
                 )),
-                Prediction::Velocity => {
-                    Err(Error::undefined("the velocity at tracked levels", "the schedule's rates are learned"))
-                }
+                Prediction::Velocity => Err(Error::undefined(
+                    "the velocity at tracked levels",
+                    "the schedule's rates are learned",
+                )),
             }
         };
         let (p1, q1) = mixture(self)?;

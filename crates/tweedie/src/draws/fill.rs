@@ -100,10 +100,7 @@ fn scatter<'a>(
         let (here, rest) = out.split_at_mut(take);
         match <&mut [f32; 4]>::try_from(&mut *here) {
             Ok(here) => *here = block,
-            Err(_) => here
-                .iter_mut()
-                .zip(&block[skip..])
-                .for_each(|(to, from)| *to = *from),
+            Err(_) => here.iter_mut().zip(&block[skip..]).for_each(|(to, from)| *to = *from),
         }
         out = rest;
     }

@@ -88,13 +88,7 @@ impl Draws {
     /// # Panics
     /// If `width` is 0, which no [`Rows`] can have.
     pub fn normals(&self, rows: Range<u64>, width: usize) -> Rows {
-        self.batch(
-            Branch::Normal,
-            rows_in(&rows),
-            width,
-            counting_from(rows.start),
-            to_normals,
-        )
+        self.batch(Branch::Normal, rows_in(&rows), width, counting_from(rows.start), to_normals)
     }
 
     /// [`normals`](Self::normals) for the global rows listed, in their order.
@@ -120,13 +114,7 @@ impl Draws {
     /// # Panics
     /// If `width` is 0.
     pub fn uniforms(&self, rows: Range<u64>, width: usize) -> Rows {
-        self.batch(
-            Branch::Uniform,
-            rows_in(&rows),
-            width,
-            counting_from(rows.start),
-            to_uniforms,
-        )
+        self.batch(Branch::Uniform, rows_in(&rows), width, counting_from(rows.start), to_uniforms)
     }
 
     /// [`uniforms`](Self::uniforms) for the global rows listed, in their order.
@@ -152,13 +140,7 @@ impl Draws {
     /// # Panics
     /// If `width` is 0.
     pub fn signs(&self, rows: Range<u64>, width: usize) -> Rows {
-        self.batch(
-            Branch::Sign,
-            rows_in(&rows),
-            width,
-            counting_from(rows.start),
-            to_signs,
-        )
+        self.batch(Branch::Sign, rows_in(&rows), width, counting_from(rows.start), to_signs)
     }
 
     /// [`signs`](Self::signs) for the global rows listed, in their order.
@@ -202,9 +184,7 @@ impl Draws {
     }
 
     fn child(&self, branch: Branch, number: u64) -> Self {
-        Self {
-            key: mix(mix(self.key ^ branch as u64).wrapping_add(number)),
-        }
+        Self { key: mix(mix(self.key ^ branch as u64).wrapping_add(number)) }
     }
 
     fn block(&self, row: u64, index: u64) -> [u32; 4] {
@@ -223,13 +203,7 @@ impl Draws {
         assert!(width > 0, "a row has at least one number");
         let mut values = vec![0.0; len * width];
         let key = philox::halves(self.child(branch, 0).key);
-        Filling {
-            key,
-            width,
-            id,
-            convert,
-        }
-        .run(&mut values);
+        Filling { key, width, id, convert }.run(&mut values);
         Rows::new(values, width).expect("the values are rows of this width")
     }
 
@@ -247,13 +221,7 @@ impl Draws {
             return Err(Error::shape("batch to fill", found, expected));
         }
         let key = philox::halves(self.child(branch, 0).key);
-        Filling {
-            key,
-            width,
-            id: |i: usize| rows[i],
-            convert,
-        }
-        .run(out);
+        Filling { key, width, id: |i: usize| rows[i], convert }.run(out);
         Ok(())
     }
 }

@@ -83,18 +83,11 @@ fn cos_sin(word: u32) -> [f32; 2] {
     let cos_series = horner(square, [2.443_315_7e-5, -1.388_731_6e-3, 4.166_664_6e-2]);
     let sin = angle + angle * square * sin_series;
     let cos = 1.0 - 0.5 * square + square * square * cos_series;
-    let (x, y) = if word & 0x4000_0000 == 0 {
-        (cos, sin)
-    } else {
-        (sin, cos)
-    };
+    let (x, y) = if word & 0x4000_0000 == 0 { (cos, sin) } else { (sin, cos) };
     // After 1 and 2 quarter turns the cosine changes sign, after 2 and 3 the sine.
     let x_sign = (word ^ (word << 1)) & 0x8000_0000;
     let y_sign = word & 0x8000_0000;
-    [
-        f32::from_bits(x.to_bits() ^ x_sign),
-        f32::from_bits(y.to_bits() ^ y_sign),
-    ]
+    [f32::from_bits(x.to_bits() ^ x_sign), f32::from_bits(y.to_bits() ^ y_sign)]
 }
 
 /// [`ln`] in double precision, by `__ieee754_log` of Sun's fdlibm: with s = f / (2 + f),
@@ -154,11 +147,7 @@ fn cos_f64(k: u64) -> f64 {
         );
         angle + angle * square * series
     };
-    if quarter == 1 || quarter == 2 {
-        -size
-    } else {
-        size
-    }
+    if quarter == 1 || quarter == 2 { -size } else { size }
 }
 
 /// The polynomial with these coefficients, highest power first, at `x`.
@@ -173,9 +162,7 @@ fn horner<const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
 
 /// [`horner`] in double precision.
 fn horner_f64<const N: usize>(x: f64, coefficients: [f64; N]) -> f64 {
-    coefficients
-        .into_iter()
-        .fold(0.0, |sum, coefficient| sum * x + coefficient)
+    coefficients.into_iter().fold(0.0, |sum, coefficient| sum * x + coefficient)
 }
 
 #[cfg(test)]
@@ -229,17 +216,11 @@ mod tests {
     #[test]
     fn double_precision_agrees_with_the_standard_library() {
         for (high, low) in words() {
-            let (word0, word1) = (
-                u64::from(high) << 32 | u64::from(low),
-                u64::from(low) << 32 | 7,
-            );
+            let (word0, word1) = (u64::from(high) << 32 | u64::from(low), u64::from(low) << 32 | 7);
             let u = ((word0 >> 11) as f64 + 0.5) / 2.0_f64.powi(53);
             let v = ((word1 >> 11) as f64 + 0.5) / 2.0_f64.powi(53);
             let exact = (-2.0 * u.ln()).sqrt() * (TAU * v - FRAC_PI_4).cos();
-            assert!(
-                (one_f64(word0, word1) - exact).abs() < 1e-14,
-                "{word0} {word1}"
-            );
+            assert!((one_f64(word0, word1) - exact).abs() < 1e-14, "{word0} {word1}");
         }
         let farthest = one_f64(0, 1 << 61);
         assert!((farthest - (108.0 * 2.0_f64.ln()).sqrt()).abs() < 1e-14);
@@ -255,10 +236,7 @@ mod tests {
         for limit in [5.5_f64, 6.0, 6.4, 6.7, 7.0, 7.3] {
             let exact = 2.0_f64.powi(40) * (-0.5 * limit * limit).exp();
             let count = (0..1 << 20).filter(|&k| radius(k) > limit).count();
-            assert!(
-                (count as f64 - exact).abs() <= 1.0 + 2e-6 * exact,
-                "{limit}: {count} {exact}"
-            );
+            assert!((count as f64 - exact).abs() <= 1.0 + 2e-6 * exact, "{limit}: {count} {exact}");
         }
         assert!((radius(0) - (82.0 * 2.0_f64.ln()).sqrt()).abs() < 2e-6);
     }

@@ -52,16 +52,8 @@ mod tests {
     fn known_answers() {
         let ones = u32::MAX;
         let cases = [
-            (
-                [0; 2],
-                [0; 4],
-                [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8],
-            ),
-            (
-                [ones; 2],
-                [ones; 4],
-                [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd],
-            ),
+            ([0; 2], [0; 4], [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]),
+            ([ones; 2], [ones; 4], [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd]),
             (
                 [0xa4093822, 0x299f31d0],
                 [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344],

@@ -34,39 +34,20 @@ fn bits_are_pinned() {
     assert_eq!(noise().key, 0x8E26_3B87_47E2_98E7);
     assert_eq!(bits(&noise().normals(141..142, 6)), NOISE_BITS);
     assert_eq!(bits(&root.normals_for(&[far], 6)), ROOT_BITS);
-    for (row, exact) in [
-        (noise().normals(141..142, 6), NOISE_NORMALS),
-        (root.normals_for(&[far], 6), ROOT_NORMALS),
-    ] {
+    for (row, exact) in
+        [(noise().normals(141..142, 6), NOISE_NORMALS), (root.normals_for(&[far], 6), ROOT_NORMALS)]
+    {
         for (found, exact) in row.values().iter().zip(exact) {
-            assert!(
-                (f64::from(*found) / exact - 1.0).abs() < 3e-7,
-                "{found} {exact}"
-            );
+            assert!((f64::from(*found) / exact - 1.0).abs() < 3e-7, "{found} {exact}");
         }
     }
-    let scaled = |row: Rows| {
-        row.values()
-            .iter()
-            .map(|u| u * 16_777_216.0)
-            .collect::<Vec<_>>()
-    };
-    let expected = [
-        15373289.0, 2399290.0, 13987689.0, 10147231.0, 12055125.0, 14487115.0,
-    ];
+    let scaled = |row: Rows| row.values().iter().map(|u| u * 16_777_216.0).collect::<Vec<_>>();
+    let expected = [15373289.0, 2399290.0, 13987689.0, 10147231.0, 12055125.0, 14487115.0];
     assert_eq!(scaled(noise().uniforms(141..142, 6)), expected);
-    let expected = [
-        6875411.0, 4860736.0, 2323460.0, 9376212.0, 14849833.0, 15758702.0,
-    ];
+    let expected = [6875411.0, 4860736.0, 2323460.0, 9376212.0, 14849833.0, 15758702.0];
     assert_eq!(scaled(root.uniforms_for(&[far], 6)), expected);
-    assert_eq!(
-        noise().signs(141..142, 6).values(),
-        [-1.0, 1.0, 1.0, -1.0, -1.0, -1.0]
-    );
-    assert_eq!(
-        root.signs_for(&[far], 6).values(),
-        [1.0, -1.0, -1.0, 1.0, -1.0, -1.0]
-    );
+    assert_eq!(noise().signs(141..142, 6).values(), [-1.0, 1.0, 1.0, -1.0, -1.0, -1.0]);
+    assert_eq!(root.signs_for(&[far], 6).values(), [1.0, -1.0, -1.0, 1.0, -1.0, -1.0]);
     assert_eq!(noise().uniform_f64(141, 0), 0.12599233311768165);
     assert_eq!(root.uniform_f64(far, 0), 0.8864558169715092);
     assert_eq!(noise().below(141, 0, 1000), 753);
@@ -92,25 +73,19 @@ const ROOT_NORMALS: [f64; 6] = [
     -3.017226408285101,
     -0.020976582378381646,
 ];
-const NOISE_BITS: [u32; 6] = [
-    0xBFA47A85, 0xBEDB983C, 0x3F4F88C6, 0x3EB84A7B, 0x3F926FAF, 0x3F925B43,
-];
-const ROOT_BITS: [u32; 6] = [
-    0xBF751733, 0x3F36C787, 0xBF96F1ED, 0xBD3F2CF2, 0xC0411A3D, 0xBCABD716,
-];
+const NOISE_BITS: [u32; 6] =
+    [0xBFA47A85, 0xBEDB983C, 0x3F4F88C6, 0x3EB84A7B, 0x3F926FAF, 0x3F925B43];
+const ROOT_BITS: [u32; 6] =
+    [0xBF751733, 0x3F36C787, 0xBF96F1ED, 0xBD3F2CF2, 0xC0411A3D, 0xBCABD716];
 const PERMUTATION: [usize; 8] = [0, 5, 1, 4, 2, 6, 7, 3];
 
 /// The same for a million normals in one number, so that no rounding can change unnoticed.
 #[test]
 fn all_bits_are_pinned() {
     let rows = noise().normals(0..1000, 1000);
-    let digest = bits(&rows)
-        .into_iter()
-        .fold(0, |digest, bits| mix(digest ^ u64::from(bits)));
+    let digest = bits(&rows).into_iter().fold(0, |digest, bits| mix(digest ^ u64::from(bits)));
     assert_eq!(digest, 0xA37C3838DF638EDF);
-    let digest = (0..10_000).fold(0, |digest, i| {
-        mix(digest ^ noise().normal_f64(i, 1).to_bits())
-    });
+    let digest = (0..10_000).fold(0, |digest, i| mix(digest ^ noise().normal_f64(i, 1).to_bits()));
     assert_eq!(digest, 0xA7F350019EB673B4);
 }
 
@@ -150,20 +125,14 @@ fn a_row_does_not_depend_on_its_batch() -> Result<()> {
         draws.fill_normals(&ids, &mut refilled)?;
         assert_eq!(refilled, whole.select(&listed).values());
         for i in [0, 1, 350, 699] {
-            assert_eq!(
-                draws.normals_for(&[i as u64 + 5], width).values(),
-                whole.row(i)
-            );
+            assert_eq!(draws.normals_for(&[i as u64 + 5], width).values(), whole.row(i));
         }
     }
     let uniforms = draws.uniforms(0..300, 50);
     let mut refilled = vec![f32::NAN; 50];
     draws.fill_uniforms(&[299], &mut refilled)?;
     assert_eq!(refilled, uniforms.row(299));
-    assert_eq!(
-        draws.signs_for(&[299], 50).values(),
-        draws.signs(0..300, 50).row(299)
-    );
+    assert_eq!(draws.signs_for(&[299], 50).values(), draws.signs(0..300, 50).row(299));
     Ok(())
 }
 
@@ -183,15 +152,9 @@ fn a_number_does_not_depend_on_the_width() {
 fn threads_change_nothing() -> std::result::Result<(), rayon::ThreadPoolBuildError> {
     let expected: Vec<Rows> = [2, 77, 3072, 200_000].map(draw_width).into();
     for threads in [1, 2, 3, 8] {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()?;
-        let found: Vec<Rows> = pool.install(|| {
-            [2, 77, 3072, 200_000]
-                .into_par_iter()
-                .map(draw_width)
-                .collect()
-        });
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let found: Vec<Rows> =
+            pool.install(|| [2, 77, 3072, 200_000].into_par_iter().map(draw_width).collect());
         assert!(found == expected, "{threads} threads");
     }
     Ok(())
@@ -207,14 +170,8 @@ fn empty_and_misshapen_batches() {
     assert!(noise().normals_for(&[], 3).is_empty());
     assert!(noise().fill_normals(&[], &mut []).is_ok());
     assert!(noise().fill_normals(&[1, 2], &mut []).is_ok());
-    assert!(matches!(
-        noise().fill_normals(&[1, 2], &mut [0.0; 3]),
-        Err(Error::Shape { .. })
-    ));
-    assert!(matches!(
-        noise().fill_uniforms(&[], &mut [0.0]),
-        Err(Error::Shape { .. })
-    ));
+    assert!(matches!(noise().fill_normals(&[1, 2], &mut [0.0; 3]), Err(Error::Shape { .. })));
+    assert!(matches!(noise().fill_uniforms(&[], &mut [0.0]), Err(Error::Shape { .. })));
     assert_eq!(noise().normals(u64::MAX - 1..u64::MAX, 2).len(), 1);
 }
 
@@ -222,11 +179,7 @@ fn empty_and_misshapen_batches() {
 fn assert_mean(values: impl Iterator<Item = f64>, mean: f64, variance: f64) {
     let (count, sum) = values.fold((0.0, 0.0), |(n, sum), value| (n + 1.0, sum + value));
     let error = (sum / count - mean) * (count / variance).sqrt();
-    assert!(
-        error.abs() < SIGMAS,
-        "{} for {mean}: {error} standard errors",
-        sum / count
-    );
+    assert!(error.abs() < SIGMAS, "{} for {mean}: {error} standard errors", sum / count);
 }
 
 /// Moment p of a normal is (p − 1)!! for even p, else 0; Var zᵖ = E z²ᵖ − (E zᵖ)².
@@ -264,9 +217,7 @@ fn assert_distribution(mut values: Vec<f64>, cdf: impl Fn(f64) -> f64) {
     let n = values.len() as f64;
     let distances = values.iter().enumerate().map(|(i, &value)| {
         let (below, expected) = (i as f64 / n, cdf(value));
-        (expected - below)
-            .abs()
-            .max((below + 1.0 / n - expected).abs())
+        (expected - below).abs().max((below + 1.0 / n - expected).abs())
     });
     let statistic = n.sqrt() * distances.fold(0.0, f64::max);
     assert!(statistic < 2.9, "{statistic}");
@@ -286,23 +237,12 @@ fn normal_cdf(x: f64) -> f64 {
 #[test]
 fn kolmogorov_smirnov() {
     let draws = noise().purpose("kolmogorov");
-    let wide = |rows: Rows| {
-        rows.values()
-            .iter()
-            .map(|&value| f64::from(value))
-            .collect()
-    };
+    let wide = |rows: Rows| rows.values().iter().map(|&value| f64::from(value)).collect();
     assert_distribution(wide(draws.normals(0..250_000, 2)), normal_cdf);
     assert_distribution(wide(draws.normals(0..100, 5000)), normal_cdf);
     assert_distribution(wide(draws.uniforms(0..250_000, 2)), |u| u);
-    assert_distribution(
-        (0..300_000).map(|i| draws.normal_f64(1, i)).collect(),
-        normal_cdf,
-    );
-    assert_distribution(
-        (0..300_000).map(|i| draws.uniform_f64(1, i)).collect(),
-        |u| u,
-    );
+    assert_distribution((0..300_000).map(|i| draws.normal_f64(1, i)).collect(), normal_cdf);
+    assert_distribution((0..300_000).map(|i| draws.uniform_f64(1, i)).collect(), |u| u);
 }
 
 /// Σxy and Σ(x² − 1)(y² − 1)/2 over n pairs of independent normals have mean 0 and variance n.
@@ -314,14 +254,8 @@ fn assert_independent<'a>(pairs: impl Iterator<Item = (&'a f32, &'a f32)>) {
         product += x * y;
         squares += (x * x - 1.0) * (y * y - 1.0) / 2.0;
     }
-    assert!(
-        f64::abs(product) < SIGMAS * f64::sqrt(n),
-        "{product} of {n}"
-    );
-    assert!(
-        f64::abs(squares) < SIGMAS * f64::sqrt(n),
-        "{squares} of {n}"
-    );
+    assert!(f64::abs(product) < SIGMAS * f64::sqrt(n), "{product} of {n}");
+    assert!(f64::abs(squares) < SIGMAS * f64::sqrt(n), "{squares} of {n}");
 }
 
 #[test]
@@ -347,10 +281,7 @@ fn kinds_are_independent() {
     let rows = |rows: Rows| rows.values().to_vec();
     let normals = rows(noise().normals(0..60_000, 8));
     let uniforms = rows(noise().uniforms(0..60_000, 8));
-    let standard: Vec<f32> = uniforms
-        .iter()
-        .map(|u| (u - 0.5) * 12.0_f32.sqrt())
-        .collect();
+    let standard: Vec<f32> = uniforms.iter().map(|u| (u - 0.5) * 12.0_f32.sqrt()).collect();
     let signs = rows(noise().signs(0..60_000, 8));
     assert_independent(normals.iter().zip(&standard));
     assert_independent(normals.iter().zip(&signs));
@@ -361,10 +292,7 @@ fn kinds_are_independent() {
 fn chi_square(counts: &[u32]) -> f64 {
     let total: u32 = counts.iter().sum();
     let expected = f64::from(total) / counts.len() as f64;
-    counts
-        .iter()
-        .map(|&count| (f64::from(count) - expected).powi(2) / expected)
-        .sum()
+    counts.iter().map(|&count| (f64::from(count) - expected).powi(2) / expected).sum()
 }
 
 /// The limits are the χ² quantiles at 1 − 10⁻⁷ (scipy): 43.3 for 6 degrees of freedom, 32.2 for 2.

@@ -130,7 +130,11 @@ pub fn log_prob_raw(
         let range = start..(start + chunk.max(1)).min(raw.len());
         let ids: Vec<u64> = range.clone().map(|i| i as u64).collect();
         let indices: Vec<usize> = range.clone().collect();
-        let x = space.encode_dequantised(&raw.slice(range.clone()), &draws.purpose("dequantise"), &ids)?;
+        let x = space.encode_dequantised(
+            &raw.slice(range.clone()),
+            &draws.purpose("dequantise"),
+            &ids,
+        )?;
         let mut part = density.log_prob(x.to_tensor(device), &condition.select(&indices))?;
         if counting && part.kind == Kind::Exact {
             part.kind = Kind::LowerBound;

@@ -83,12 +83,7 @@ impl Sums {
     fn projected_variance(&self, others: f64) -> f64 {
         let n = self.within.len() as f64;
         let projected = |(a, b): (&f64, &f64)| a / (n - 1.0) - b / others;
-        let values: Vec<f64> = self
-            .within
-            .iter()
-            .zip(&self.across)
-            .map(projected)
-            .collect();
+        let values: Vec<f64> = self.within.iter().zip(&self.across).map(projected).collect();
         let mean = values.iter().sum::<f64>() / n;
         values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)
     }
@@ -117,10 +112,7 @@ mod tests {
         let mean = values.iter().sum::<f64>() / count;
         let spread = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count).sqrt();
         let ratio = errors / count / spread;
-        assert!(
-            (ratio - 1.0).abs() < 0.1,
-            "standard error over spread: {ratio}"
-        );
+        assert!((ratio - 1.0).abs() < 0.1, "standard error over spread: {ratio}");
         Ok(())
     }
 }

@@ -30,20 +30,13 @@ pub(super) fn fold_rows<R: Send>(
     let arch = pulp::Arch::new();
     let tile = |first: usize| {
         let rows = first..x.len().min(first + TILE);
-        let distances = arch.dispatch(Tile {
-            x,
-            rows: rows.clone(),
-            y: &packed,
-        });
-        let folded = rows
-            .enumerate()
-            .map(|(r, i)| fold(i, &distances[r * packed.stride()..][..y.len()]));
+        let distances = arch.dispatch(Tile { x, rows: rows.clone(), y: &packed });
+        let folded =
+            rows.enumerate().map(|(r, i)| fold(i, &distances[r * packed.stride()..][..y.len()]));
         folded.collect::<Vec<R>>()
     };
-    let tiles: Vec<Vec<R>> = (0..x.len().div_ceil(TILE))
-        .into_par_iter()
-        .map(|t| tile(t * TILE))
-        .collect();
+    let tiles: Vec<Vec<R>> =
+        (0..x.len().div_ceil(TILE)).into_par_iter().map(|t| tile(t * TILE)).collect();
     tiles.into_iter().flatten().collect()
 }
 
@@ -105,9 +98,7 @@ impl pulp::NullaryFnOnce for Tile<'_> {
 /// Rows `first..first + ROWS` of `x` side by side; its last row stands in for those past its end.
 fn interleave(x: &Rows, first: usize) -> Vec<[f64; ROWS]> {
     let row = |r: usize| x.row((first + r).min(x.len() - 1));
-    (0..x.width())
-        .map(|k| std::array::from_fn(|r| f64::from(row(r)[k])))
-        .collect()
+    (0..x.width()).map(|k| std::array::from_fn(|r| f64::from(row(r)[k]))).collect()
 }
 
 /// The distances between [`ROWS`] rows and [`LANES`] rows.
@@ -138,9 +129,7 @@ mod tests {
             assert_eq!(found.len(), x.len());
             for (i, (index, row)) in found.into_iter().enumerate() {
                 let square = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
-                let naive = y
-                    .iter()
-                    .map(|y| x.row(i).iter().zip(y).map(square).sum::<f64>());
+                let naive = y.iter().map(|y| x.row(i).iter().zip(y).map(square).sum::<f64>());
                 assert_eq!((index, row), (i, naive.collect::<Vec<f64>>()));
             }
         }

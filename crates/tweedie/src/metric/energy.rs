@@ -31,10 +31,7 @@ mod tests {
         peer.agrees("/energy/biased", found.biased);
         peer.agrees("/energy/unbiased", found.unbiased);
         let on_line = distance(&first_coordinate(&x), &first_coordinate(&y))?;
-        peer.agrees(
-            "/energy_of_first_coordinate_by_scipy",
-            on_line.biased.sqrt(),
-        );
+        peer.agrees("/energy_of_first_coordinate_by_scipy", on_line.biased.sqrt());
         Ok(())
     }
 }

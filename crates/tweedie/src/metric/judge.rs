@@ -49,7 +49,13 @@ pub fn judge(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>>
     };
     let sliced = wasserstein::sliced_random(&fake_n, &real_n, seed, DIRECTIONS)?;
     let floor = wasserstein::sliced_random(&train_n, &real_n, seed, DIRECTIONS)?;
-    add("sliced W2", sliced.distance, sliced.standard_error, Some(floor.distance), "near the floor");
+    add(
+        "sliced W2",
+        sliced.distance,
+        sliced.standard_error,
+        Some(floor.distance),
+        "near the floor",
+    );
     if n <= MOST_EXACT {
         let floor = wasserstein::exact(&train_n, &real_n)?;
         add("W2", wasserstein::exact(&fake_n, &real_n)?, None, Some(floor), "near the floor");
@@ -78,7 +84,13 @@ pub fn judge(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>>
             Some(own) => Some(neighbours::label_agreement(&train, own, &real, labels)?.value),
             None => None,
         };
-        add("label agreement", found.value, Some(found.standard_error), floor, "at the floor or above");
+        add(
+            "label agreement",
+            found.value,
+            Some(found.standard_error),
+            floor,
+            "at the floor or above",
+        );
     }
     Ok(scores)
 }

@@ -37,16 +37,10 @@ pub fn gaussian(x: &Rows, y: &Rows, bandwidths: &[f64]) -> Result<Discrepancy> {
     let usable = |s: f64| s > 0.0 && (-0.5 / (s * s)).is_finite();
     if bandwidths.is_empty() || !bandwidths.iter().all(|&s| usable(s)) {
         let expected = "one or more positive numbers";
-        return Err(Error::config(
-            "bandwidths",
-            format!("{bandwidths:?}"),
-            expected,
-        ));
+        return Err(Error::config("bandwidths", format!("{bandwidths:?}"), expected));
     }
     let rates: Vec<f64> = bandwidths.iter().map(|s| -0.5 / (s * s)).collect();
-    discrepancy(x, y, |squared| {
-        rates.iter().map(|rate| (rate * squared).exp()).sum()
-    })
+    discrepancy(x, y, |squared| rates.iter().map(|rate| (rate * squared).exp()).sum())
 }
 
 /// The median of the distances between all pairs of different rows of the two samples taken together, the usual
@@ -67,11 +61,7 @@ pub fn median_bandwidth(x: &Rows, y: &Rows) -> Result<f64> {
     let (below, &mut upper, _) = squared.select_nth_unstable_by(middle, f64::total_cmp);
     let lower = below.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let odd = !squared.len().is_multiple_of(2);
-    let median = if odd {
-        upper.sqrt()
-    } else {
-        0.5 * (lower.sqrt() + upper.sqrt())
-    };
+    let median = if odd { upper.sqrt() } else { 0.5 * (lower.sqrt() + upper.sqrt()) };
     if median > 0.0 {
         return Ok(median);
     }
@@ -100,10 +90,7 @@ mod tests {
     #[test]
     fn median_agrees_with_numpy() -> Result<()> {
         let peer = Peer::read();
-        peer.agrees(
-            "/median",
-            median_bandwidth(&peer.rows("x"), &peer.rows("y"))?,
-        );
+        peer.agrees("/median", median_bandwidth(&peer.rows("x"), &peer.rows("y"))?);
         let three = Rows::new(vec![0.0, 1.0, 5.0], 1)?;
         let one = Rows::new(vec![6.0], 1)?;
         // The distances are 1, 1, 4, 5, 5, 6.
@@ -121,10 +108,7 @@ mod tests {
         let truth = 2.0 * (1.0 - (-4.0f64 / 6.0).exp()) / 3f64.sqrt();
         let found = gaussian(&x, &y, &[1.0])?;
         assert!(found.standard_error < 0.03);
-        assert!(
-            (found.unbiased - truth).abs() < 6.0 * found.standard_error,
-            "{found:?}"
-        );
+        assert!((found.unbiased - truth).abs() < 6.0 * found.standard_error, "{found:?}");
         Ok(())
     }
 }

@@ -36,9 +36,7 @@ fn check_pair(named: [(&str, &Rows); 2], least: usize) -> Result<()> {
             format!("{}, the width of {a}", x.width()),
         ));
     }
-    named
-        .iter()
-        .try_for_each(|(name, rows)| check(name, rows, least))
+    named.iter().try_for_each(|(name, rows)| check(name, rows, least))
 }
 
 /// Refuses a sample of fewer than `least` rows or with a value that is not finite.

@@ -42,10 +42,7 @@ pub fn nearest(queries: &Rows, references: &Rows) -> Result<Vec<Neighbour>> {
     check_pair([("references", references), ("queries", queries)], 0)?;
     Ok(fold_rows(queries, references, |_, row| {
         let (index, squared) = least(row);
-        Neighbour {
-            index,
-            distance: squared.sqrt(),
-        }
+        Neighbour { index, distance: squared.sqrt() }
     }))
 }
 
@@ -95,9 +92,7 @@ pub struct TwoSample {
 pub fn two_sample(real: &Rows, fake: &Rows) -> Result<TwoSample> {
     check_pair([("real", real), ("fake", fake)], 2)?;
     let correct = |own: &Rows, other: &Rows| {
-        let within = fold_rows(own, own, |i, row| {
-            least(&row[..i]).1.min(least(&row[i + 1..]).1)
-        });
+        let within = fold_rows(own, own, |i, row| least(&row[..i]).1.min(least(&row[i + 1..]).1));
         wins(&within, &fold_rows(own, other, |_, row| least(row).1))
     };
     let (of_real, of_fake) = (correct(real, fake), correct(fake, real));
@@ -133,23 +128,15 @@ pub fn label_agreement<L: PartialEq>(
     labels: &[L],
 ) -> Result<Share> {
     check_pair([("references", references), ("samples", samples)], 1)?;
-    for (what, labels, rows) in [
-        ("requested labels", requested, samples),
-        ("labels of references", labels, references),
-    ] {
+    for (what, labels, rows) in
+        [("requested labels", requested, samples), ("labels of references", labels, references)]
+    {
         if labels.len() != rows.len() {
-            return Err(Error::shape(
-                what,
-                labels.len(),
-                format!("{}, one a row", rows.len()),
-            ));
+            return Err(Error::shape(what, labels.len(), format!("{}, one a row", rows.len())));
         }
     }
     let found = fold_rows(samples, references, |_, row| least(row).0);
-    let agree = found
-        .iter()
-        .zip(requested)
-        .filter(|&(&at, label)| labels[at] == *label);
+    let agree = found.iter().zip(requested).filter(|&(&at, label)| labels[at] == *label);
     Ok(Share::new(agree.count() as f64, samples.len()))
 }
 
@@ -186,11 +173,7 @@ impl Share {
     fn new(count: f64, rows: usize) -> Self {
         let value = count / rows as f64;
         let standard_error = (value * (1.0 - value) / rows as f64).sqrt();
-        Self {
-            value,
-            standard_error,
-            rows,
-        }
+        Self { value, standard_error, rows }
     }
 }
 
@@ -234,14 +217,8 @@ mod tests {
             peer.agrees(&format!("/nearest/1/{at}"), found.distance);
         }
         let [requested, labels] = ["/y_labels", "/x_labels"].map(|at| peer.get::<Vec<u8>>(at));
-        peer.agrees(
-            "/agreement",
-            label_agreement(&y, &requested, &x, &labels)?.value,
-        );
-        peer.agrees(
-            "/memorisation",
-            memorisation(&y, &x.slice(0..30), &x.slice(30..60))?.value,
-        );
+        peer.agrees("/agreement", label_agreement(&y, &requested, &x, &labels)?.value);
+        peer.agrees("/memorisation", memorisation(&y, &x.slice(0..30), &x.slice(30..60))?.value);
         Ok(())
     }
 
@@ -250,10 +227,7 @@ mod tests {
         let real = Draws::new(1).normals(0..100, 2);
         let copied = two_sample(&real, &real)?;
         assert_eq!((copied.real.value, copied.fake.value), (0.0, 0.0));
-        assert_eq!(
-            memorisation(&real, &real, &Draws::new(2).normals(0..100, 2))?.value,
-            1.0
-        );
+        assert_eq!(memorisation(&real, &real, &Draws::new(2).normals(0..100, 2))?.value, 1.0);
         assert_eq!(memorisation(&real, &real, &real)?.value, 0.5);
         let mut collapsed = Draws::new(3).normals(0..100, 2);
         collapsed.values_mut().iter_mut().for_each(|v| *v *= 1e-3);

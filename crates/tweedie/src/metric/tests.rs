@@ -53,23 +53,14 @@ fn unusable_samples_are_typed_errors() {
             rows(&[0.0, 1.0], 1),
             "width of second sample: found 1, expected 2, the width of first sample",
         ),
-        (
-            rows(&[], 2),
-            "second sample: found 0 rows, expected at least 2",
-        ),
-        (
-            rows(&[0.0; 2], 2),
-            "second sample: found 1 rows, expected at least 2",
-        ),
+        (rows(&[], 2), "second sample: found 0 rows, expected at least 2"),
+        (rows(&[0.0; 2], 2), "second sample: found 1 rows, expected at least 2"),
         (
             rows(&[0.0, 0.0, 0.0, f32::NAN], 2),
             "second sample: NaN at row 1, column 1; expected finite values",
         ),
     ] {
-        for result in [
-            energy::distance(&good, &bad),
-            mmd::gaussian(&good, &bad, &[1.0]),
-        ] {
+        for result in [energy::distance(&good, &bad), mmd::gaussian(&good, &bad, &[1.0])] {
             assert_eq!(result.expect_err("unusable").to_string(), message);
         }
     }
@@ -82,10 +73,7 @@ fn unusable_samples_are_typed_errors() {
         neighbours::label_agreement(&infinite, &[0, 0], &good, &[0, 0]).expect_err("infinite"),
         mmd::median_bandwidth(&good, &infinite).expect_err("infinite"),
     ] {
-        assert!(
-            error.to_string().contains("inf at row 0, column 0"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("inf at row 0, column 0"), "{error}");
     }
 }
 
@@ -114,10 +102,7 @@ fn unusable_arguments_are_typed_errors() {
     let equal = mmd::median_bandwidth(&y, &y).expect_err("all rows are equal");
     assert!(matches!(equal, Error::Undefined { .. }), "{equal}");
     let far = rows(&[f32::MAX, f32::MIN], 1);
-    assert!(
-        all(&far, &far).is_ok(),
-        "the largest values do not overflow"
-    );
+    assert!(all(&far, &far).is_ok(), "the largest values do not overflow");
 }
 
 type Metric = fn(&Rows, &Rows) -> Result<super::Discrepancy>;

@@ -90,10 +90,7 @@ pub fn sliced(x: &Rows, y: &Rows, directions: &Rows) -> Result<Sliced> {
     check_pair([("first sample", x), ("second sample", y)], 1)?;
     check_pair([("samples", x), ("directions", directions)], 1)?;
     let length = |v: &[f32]| v.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
-    if let Some(at) = directions
-        .iter()
-        .position(|v| (length(v) - 1.0).abs() > UNIT)
-    {
+    if let Some(at) = directions.iter().position(|v| (length(v) - 1.0).abs() > UNIT) {
         let problem = format!("row {at} has length {}", length(directions.row(at)).sqrt());
         return Err(Error::config("directions", problem, "unit vectors"));
     }
@@ -121,9 +118,7 @@ pub fn sliced(x: &Rows, y: &Rows, directions: &Rows) -> Result<Sliced> {
 /// Those of [`sliced`]; no direction is [`Error::Shape`].
 pub fn sliced_random(x: &Rows, y: &Rows, seed: u64, directions: usize) -> Result<Sliced> {
     check("first sample", x, 1)?;
-    let normals = Draws::new(seed)
-        .purpose("slices")
-        .normals(0..directions as u64, x.width());
+    let normals = Draws::new(seed).purpose("slices").normals(0..directions as u64, x.width());
     sliced(x, y, &on_sphere(normals))
 }
 
@@ -134,11 +129,7 @@ impl Sliced {
         let deviations = squared.iter().map(|s| (s - mean).powi(2)).sum::<f64>();
         let error = (deviations / (count - 1.0) / count).sqrt();
         let distance = mean.sqrt();
-        let scaled = if distance > 0.0 {
-            error / (2.0 * distance)
-        } else {
-            0.0
-        };
+        let scaled = if distance > 0.0 { error / (2.0 * distance) } else { 0.0 };
         Self {
             distance,
             standard_error: (squared.len() > 1).then_some(scaled),
@@ -151,14 +142,9 @@ impl Sliced {
 fn on_sphere(mut normals: Rows) -> Rows {
     let width = normals.width();
     for row in normals.values_mut().chunks_exact_mut(width) {
-        let length = row
-            .iter()
-            .map(|&v| f64::from(v).powi(2))
-            .sum::<f64>()
-            .sqrt();
+        let length = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
         if length > 0.0 {
-            row.iter_mut()
-                .for_each(|v| *v = (f64::from(*v) / length) as f32);
+            row.iter_mut().for_each(|v| *v = (f64::from(*v) / length) as f32);
         } else {
             row[0] = 1.0;
         }
@@ -203,10 +189,7 @@ mod tests {
         peer.agrees("/exact_by_scipy", exact(&as_many, &y)?);
         peer.agrees("/line", line(&first_coordinate(&x), &first_coordinate(&y))?);
         peer.agrees("/sliced", sliced(&x, &y, &directions)?.distance);
-        peer.agrees(
-            "/sliced_equal_sizes",
-            sliced(&as_many, &y, &directions)?.distance,
-        );
+        peer.agrees("/sliced_equal_sizes", sliced(&as_many, &y, &directions)?.distance);
         Ok(())
     }
 
@@ -218,19 +201,13 @@ mod tests {
         let x = Rows::new(x.values().iter().map(grid).collect(), 3)?;
         let shift = [0.5, -2.0, 1.25];
         let mut y = x.clone();
-        y.values_mut()
-            .iter_mut()
-            .zip(shift.iter().cycle())
-            .for_each(|(v, s)| *v += s);
+        y.values_mut().iter_mut().zip(shift.iter().cycle()).for_each(|(v, s)| *v += s);
         let shifted_by = shift.iter().map(|s| f64::from(s * s)).sum::<f64>();
         assert!((exact(&x, &y)? - shifted_by.sqrt()).abs() < 1e-12);
         // E⟨θ, shift⟩² = ‖shift‖² / 3; 6 standard errors are a false alarm in 10⁸.
         let found = sliced_random(&x, &y, 4, 4000)?;
         let error = found.standard_error.unwrap_or(0.0);
-        assert!(
-            (found.distance - (shifted_by / 3.0).sqrt()).abs() < 6.0 * error,
-            "{found:?}"
-        );
+        assert!((found.distance - (shifted_by / 3.0).sqrt()).abs() < 6.0 * error, "{found:?}");
         assert!(error > 0.0 && error < 0.02, "{found:?}");
         Ok(())
     }
@@ -254,10 +231,7 @@ mod tests {
         let unit = on_sphere(Rows::new(vec![3.0, 4.0, 0.0, 0.0], 2)?);
         assert_eq!(unit.values(), [0.6, 0.8, 1.0, 0.0]);
         let found = sliced(&unit, &unit, &unit.slice(0..1))?;
-        assert_eq!(
-            (found.distance, found.standard_error, found.directions),
-            (0.0, None, 1)
-        );
+        assert_eq!((found.distance, found.standard_error, found.directions), (0.0, None, 1));
         Ok(())
     }
 }

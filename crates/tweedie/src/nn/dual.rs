@@ -151,7 +151,9 @@ impl<const D: usize> Dual<D> {
 
     /// max(x, 0).
     pub fn relu(self) -> Self {
-        self.map(activation::relu, |x, _| x.clone().zeros_like().mask_fill(x.greater_scalar(0.0), 1.0))
+        self.map(activation::relu, |x, _| {
+            x.clone().zeros_like().mask_fill(x.greater_scalar(0.0), 1.0)
+        })
     }
 
     /// x · sigmoid(x).
@@ -166,7 +168,12 @@ impl<const D: usize> Dual<D> {
     /// x · Φ(x), the exact form.
     pub fn gelu(self) -> Self {
         self.map(activation::gelu, |x, _| {
-            let cdf = x.clone().mul_scalar(std::f64::consts::FRAC_1_SQRT_2).erf().add_scalar(1.0).mul_scalar(0.5);
+            let cdf = x
+                .clone()
+                .mul_scalar(std::f64::consts::FRAC_1_SQRT_2)
+                .erf()
+                .add_scalar(1.0)
+                .mul_scalar(0.5);
             let pdf = x.clone().square().mul_scalar(-0.5).exp().mul_scalar(0.398_942_280_401_432_7);
             cdf + x * pdf
         })

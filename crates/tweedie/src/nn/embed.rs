@@ -110,7 +110,12 @@ impl ConditionEmbedding {
     ///
     /// # Errors
     /// [`Error::Shape`] if the condition is not of the kind or size that the network takes.
-    pub fn forward(&self, condition: &Condition, rows: usize, device: &Device) -> Result<Option<Dual<2>>> {
+    pub fn forward(
+        &self,
+        condition: &Condition,
+        rows: usize,
+        device: &Device,
+    ) -> Result<Option<Dual<2>>> {
         condition.check(rows)?;
         match (condition, &self.classes, &self.vector) {
             (Condition::None, None, None) => Ok(None),
@@ -131,10 +136,15 @@ impl ConditionEmbedding {
             }
             (Condition::Vector { values, present }, _, Some(linear)) => {
                 if values.dims()[1] != self.vector_width {
-                    return Err(Error::shape("condition vector", values.dims()[1], self.vector_width));
+                    return Err(Error::shape(
+                        "condition vector",
+                        values.dims()[1],
+                        self.vector_width,
+                    ));
                 }
                 let flags: Vec<f32> = present.iter().map(|p| f32::from(*p)).collect();
-                let flags = Tensor::<2>::from_data(TensorData::new(flags, [rows, 1]), (device, DType::F32));
+                let flags =
+                    Tensor::<2>::from_data(TensorData::new(flags, [rows, 1]), (device, DType::F32));
                 let input = Tensor::cat(vec![values.clone() * flags.clone(), flags], 1);
                 Ok(Some(linear.forward(input.into())))
             }

@@ -39,10 +39,16 @@ impl Activation {
 }
 
 /// A parameter of `shape` with values uniform in ±`bound`, from its own stream of draws.
-fn uniform<const D: usize>(draws: &Draws, bound: f64, shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
+fn uniform<const D: usize>(
+    draws: &Draws,
+    bound: f64,
+    shape: [usize; D],
+    device: &Device,
+) -> Param<Tensor<D>> {
     let len = shape.iter().product();
     let values = draws.uniforms(0..1, len);
-    let values: Vec<f32> = values.values().iter().map(|u| ((2.0 * f64::from(*u) - 1.0) * bound) as f32).collect();
+    let values: Vec<f32> =
+        values.values().iter().map(|u| ((2.0 * f64::from(*u) - 1.0) * bound) as f32).collect();
     Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), (device, DType::F32)))
 }
 
@@ -274,7 +280,8 @@ impl Embedding {
         let indices: Vec<i32> = indices.iter().map(|&i| i as i32).collect();
         let len = indices.len();
         let device = weight.device();
-        let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [len]), (&device, DType::I32));
+        let indices =
+            Tensor::<1, Int>::from_data(TensorData::new(indices, [len]), (&device, DType::I32));
         weight.select(0, indices).into()
     }
 }

@@ -38,7 +38,14 @@ pub struct ResidualMlpConfig {
 
 impl Default for ResidualMlpConfig {
     fn default() -> Self {
-        Self { width: 0, classes: 0, vector: 0, hidden: 128, blocks: 3, activation: Activation::Silu }
+        Self {
+            width: 0,
+            classes: 0,
+            vector: 0,
+            hidden: 128,
+            blocks: 3,
+            activation: Activation::Silu,
+        }
     }
 }
 
@@ -81,7 +88,9 @@ impl ResidualMlpConfig {
                 .init(&draws.purpose("condition"), device),
             input: LinearConfig::new(self.width, h).init(&draws.purpose("input"), device),
             blocks: (0..self.blocks)
-                .map(|k| Block::new(h, self.activation, &draws.purpose("blocks").at(k as u64), device))
+                .map(|k| {
+                    Block::new(h, self.activation, &draws.purpose("blocks").at(k as u64), device)
+                })
                 .collect(),
             norm: GroupNormConfig::new(1, h).init(device),
             output: LinearConfig::new(h, self.width)
@@ -148,7 +157,11 @@ impl Network for ResidualMlp {
     fn forward(&self, x: Dual<2>, noise: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
         let [rows, width] = x.dims();
         if width != self.width {
-            return Err(Error::shape("network input", format!("rows of {width}"), format!("rows of {}", self.width)));
+            return Err(Error::shape(
+                "network input",
+                format!("rows of {width}"),
+                format!("rows of {}", self.width),
+            ));
         }
         let mut features = self.time.forward(noise);
         if let Some(condition) = self.condition.forward(condition, rows, &x.value.device())? {

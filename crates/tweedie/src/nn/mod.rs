@@ -15,7 +15,8 @@ pub use layers::{
 pub use mlp::{ResidualMlp, ResidualMlpConfig};
 pub(crate) use params::{EachParam, MapParam, each_param, map_each};
 pub use params::{
-    Params, collect_params, load_safetensors, map_params, param_count, safetensors_bytes, save_safetensors,
+    Params, collect_params, load_safetensors, map_params, param_count, safetensors_bytes,
+    save_safetensors,
 };
 
 use crate::Result;

@@ -3,7 +3,7 @@
 //! Paths join field names and indices with dots (`blocks.0.linear_1.weight`), as PyTorch does. Files are
 //! safetensors with sorted keys and no metadata, so that equal weights are equal files.
 
-use crate::train::write_atomically;
+use crate::files::write_atomically;
 use crate::{Error, Result};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
@@ -137,7 +137,12 @@ pub fn map_params<M: Module>(module: M, params: &Params, origin: &Path) -> Resul
         return Err(Error::file(origin, path, problem, expected));
     }
     if let Some(extra) = params.keys().find(|k| !replace.seen.contains(*k)) {
-        return Err(Error::file(origin, extra, "unknown parameter", "only the network's own parameters"));
+        return Err(Error::file(
+            origin,
+            extra,
+            "unknown parameter",
+            "only the network's own parameters",
+        ));
     }
     Ok(module)
 }

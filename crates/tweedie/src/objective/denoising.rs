@@ -94,7 +94,8 @@ impl<N: Network> Objective<NeuralDenoiser<N>> for DenoisingScoreMatching {
         let times = self.levels.times(n, &*self.schedule, draws)?;
         let levels = Levels::Rows(times.iter().map(|&t| self.schedule.level(t)).collect());
         let noise = draws.purpose("noise").normals(0..n as u64, width).to_tensor(&batch.x.device());
-        let x = batch.x.clone() * levels.alpha(&batch.x)? + noise.clone() * levels.sigma(&batch.x)?;
+        let x =
+            batch.x.clone() * levels.alpha(&batch.x)? + noise.clone() * levels.sigma(&batch.x)?;
         let output = model.predict(x.into(), &levels, &batch.condition)?.value;
         let mut mixtures = Vec::with_capacity(n);
         let mut weights = Vec::with_capacity(n);
@@ -105,7 +106,8 @@ impl<N: Network> Objective<NeuralDenoiser<N>> for DenoisingScoreMatching {
             let own = model.prediction;
             weights.push(self.weighting.factor(own, &level, &*self.schedule, model.sigma_data)?);
         }
-        let column = |values: &mut dyn Iterator<Item = f64>| crate::process::column(&batch.x, values);
+        let column =
+            |values: &mut dyn Iterator<Item = f64>| crate::process::column(&batch.x, values);
         let of_data = column(&mut mixtures.iter().map(|m| m.0));
         let of_noise = column(&mut mixtures.iter().map(|m| m.1));
         let target = batch.x.clone() * of_data + noise * of_noise;

@@ -178,10 +178,9 @@ impl Levels {
     pub fn host(&self, i: usize) -> Result<Level> {
         match self {
             Levels::All(level) => Ok(*level),
-            Levels::Rows(levels) => levels
-                .get(i)
-                .copied()
-                .ok_or_else(|| Error::shape("noise levels", levels.len(), format!("more than {i}"))),
+            Levels::Rows(levels) => levels.get(i).copied().ok_or_else(|| {
+                Error::shape("noise levels", levels.len(), format!("more than {i}"))
+            }),
             Levels::Tracked { .. } => Err(Error::undefined(
                 "a host value of a tracked noise level",
                 "tracked levels live in the graph",
@@ -243,4 +242,3 @@ pub(crate) fn column(like: &Tensor<2>, values: impl Iterator<Item = f64>) -> Ten
     let data = TensorData::new(values, [rows, 1]).convert_dtype(like.dtype());
     Tensor::from_data(data, (&like.device(), like.dtype()))
 }
-

@@ -81,7 +81,11 @@ impl LinearSde {
         range: (f64, f64),
     ) -> Result<Self> {
         if !(range.0 > 0.0 && range.0 < range.1 && range.1.is_finite()) {
-            return Err(Error::config("range", format!("{range:?}"), "0 < first < last, both finite"));
+            return Err(Error::config(
+                "range",
+                format!("{range:?}"),
+                "0 < first < last, both finite",
+            ));
         }
         let mut mesh =
             vec![Node { t: 0.0, ln_alpha: 0.0, offset_over_alpha: 0.0, variance_over_alpha2: 0.0 }];
@@ -95,11 +99,16 @@ impl LinearSde {
                 .iter()
                 .all(|v| v.is_finite())
             {
-                return Err(Error::config("f, h, g", format!("not integrable up to t = {t}"), "finite"));
+                return Err(Error::config(
+                    "f, h, g",
+                    format!("not integrable up to t = {t}"),
+                    "finite",
+                ));
             }
             mesh.push(node);
         }
-        let form = Form::Drift { f: Arc::new(f), h: Arc::new(h), g: Arc::new(g), mesh: mesh.into() };
+        let form =
+            Form::Drift { f: Arc::new(f), h: Arc::new(h), g: Arc::new(g), mesh: mesh.into() };
         Ok(Self { range, form })
     }
 

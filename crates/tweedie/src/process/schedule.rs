@@ -86,7 +86,11 @@ pub trait Schedule: std::fmt::Debug + Send + Sync {
         let slack = 1e-9 * (last - first);
         for &t in times {
             if !(t >= first - slack && t <= last + slack) {
-                return Err(Error::config("time", format!("{t}"), format!("a time in [{first}, {last}]")));
+                return Err(Error::config(
+                    "time",
+                    format!("{t}"),
+                    format!("a time in [{first}, {last}]"),
+                ));
             }
         }
         Ok(Levels::Rows(times.iter().map(|&t| self.level(t)).collect()))

@@ -358,7 +358,11 @@ impl AnySchedule {
             if value > 0.0 && value.is_finite() {
                 Ok(())
             } else {
-                Err(Error::config(format!("schedule.{key}"), format!("{value}"), "a positive number"))
+                Err(Error::config(
+                    format!("schedule.{key}"),
+                    format!("{value}"),
+                    "a positive number",
+                ))
             }
         };
         let rising = |low: &str, a: f64, high: &str, b: f64| {

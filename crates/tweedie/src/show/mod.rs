@@ -15,7 +15,7 @@ mod plot;
 mod report;
 mod samples;
 
-use std::io::{Cursor, Write};
+use std::io::Cursor;
 use std::path::Path;
 
 use image::{ImageFormat, RgbImage};
@@ -27,6 +27,7 @@ pub use plot::Plot;
 pub use report::Report;
 pub use samples::picture;
 
+use crate::files::write_atomically;
 use crate::{Error, Result};
 
 /// The picture as the bytes of a PNG file.
@@ -45,33 +46,7 @@ pub fn png_bytes(picture: &RgbImage) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Error::Io`] if the folder or the file cannot be written.
 pub fn save_png(picture: &RgbImage, path: impl AsRef<Path>) -> Result<()> {
-    write_whole(path.as_ref(), &png_bytes(picture)?)
-}
-
-/// Writes a file whole or not at all: beside it first, then renamed.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let failed = |e| Error::io(path, e);
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    readable_by_all(file.as_file()).map_err(failed)?;
-    file.persist(path).map_err(|e| Error::io(path, e.error))?;
-    Ok(())
-}
-
-/// Temporary files are private; a finished picture is an ordinary file.
-#[cfg(unix)]
-fn readable_by_all(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn readable_by_all(_file: &std::fs::File) -> std::io::Result<()> {
-    Ok(())
+    write_atomically(path, &png_bytes(picture)?)
 }
 
 #[cfg(test)]

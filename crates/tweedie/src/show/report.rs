@@ -139,7 +139,7 @@ impl Report {
     /// # Errors
     /// [`Error::Io`] if the folder or the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        super::write_whole(path.as_ref(), self.html().as_bytes())
+        crate::files::write_atomically(path, self.html().as_bytes())
     }
 }
 

@@ -146,12 +146,18 @@ fn choose(accepted: &[bool], new: Tensor<2>, old: Tensor<2>) -> Tensor<2> {
     }
     let n = accepted.len();
     let both = Tensor::cat(vec![new, old], 0);
-    let pick: Vec<usize> = accepted.iter().enumerate().map(|(i, a)| if *a { i } else { n + i }).collect();
+    let pick: Vec<usize> =
+        accepted.iter().enumerate().map(|(i, a)| if *a { i } else { n + i }).collect();
     select_rows(&both, &pick)
 }
 
 /// The root mean square over a row of error/(atol + rtol max(|y|, |end|)).
-fn row_norms(error: &Tensor<2>, y: &Tensor<2>, end: &Tensor<2>, tolerance: Tolerance) -> Result<Vec<f64>> {
+fn row_norms(
+    error: &Tensor<2>,
+    y: &Tensor<2>,
+    end: &Tensor<2>,
+    tolerance: Tolerance,
+) -> Result<Vec<f64>> {
     let size = y.clone().abs().max_pair(end.clone().abs());
     let scale = size.mul_scalar(tolerance.rtol).add_scalar(tolerance.atol);
     let mean = (error.clone() / scale).square().mean_dim(1).sqrt();
@@ -203,7 +209,8 @@ impl Solver for DormandPrince {
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         let State { x, step, .. } = state;
         let n = x.dims()[0];
-        let times = |levels: &Levels| (0..n).map(|i| Ok(levels.host(i)?.t)).collect::<Result<Vec<f64>>>();
+        let times =
+            |levels: &Levels| (0..n).map(|i| Ok(levels.host(i)?.t)).collect::<Result<Vec<f64>>>();
         let f = |active: &[usize], t: &[f64], x: Tensor<2>| {
             let levels = Levels::Rows(t.iter().map(|&t| context.schedule.level(t)).collect());
             let condition = context.condition.select(active);

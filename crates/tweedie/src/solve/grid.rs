@@ -92,7 +92,11 @@ impl Grid {
             })
             .collect();
         if levels.windows(2).any(|pair| pair[1].lambda <= pair[0].lambda) {
-            return Err(Error::config("steps", format!("{steps}"), "few enough that no two levels coincide"));
+            return Err(Error::config(
+                "steps",
+                format!("{steps}"),
+                "few enough that no two levels coincide",
+            ));
         }
         Ok(levels)
     }

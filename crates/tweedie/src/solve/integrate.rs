@@ -61,7 +61,10 @@ pub fn integrate(
         observe(Progress { step: steps, steps, level: Level::clean(end.t), x: &state.x });
     }
     if !state.x.clone().is_finite().all().into_scalar::<bool>() {
-        return Err(Error::Diverged { what: "a sample became NaN or infinite".into(), step: steps as u64 });
+        return Err(Error::Diverged {
+            what: "a sample became NaN or infinite".into(),
+            step: steps as u64,
+        });
     }
     Ok(state.x)
 }
@@ -144,7 +147,11 @@ impl Sampler {
         let before_last = self.steps.saturating_sub(usize::from(self.last == Last::Denoise));
         if before_last == 0 {
             let least = 1 + usize::from(self.last == Last::Denoise);
-            return Err(Error::config("steps", format!("{}", self.steps), format!("at least {least}")));
+            return Err(Error::config(
+                "steps",
+                format!("{}", self.steps),
+                format!("at least {least}"),
+            ));
         }
         let steps = if self.solver.is_adaptive() { 1 } else { before_last };
         self.grid.levels(&*self.schedule, steps)

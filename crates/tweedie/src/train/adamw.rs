@@ -33,7 +33,8 @@ impl LearningRate {
         let fall = match self {
             LearningRate::Constant => 1.0,
             LearningRate::Cosine => {
-                let done = step.saturating_sub(warmup) as f64 / steps.saturating_sub(warmup).max(1) as f64;
+                let done =
+                    step.saturating_sub(warmup) as f64 / steps.saturating_sub(warmup).max(1) as f64;
                 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos())
             }
         };
@@ -126,7 +127,10 @@ impl AdamW {
         }
         let norm = square.sqrt() * scale;
         if !norm.is_finite() {
-            return Err(Error::Diverged { what: "the gradient became NaN or infinite".into(), step: self.steps });
+            return Err(Error::Diverged {
+                what: "the gradient became NaN or infinite".into(),
+                step: self.steps,
+            });
         }
         self.steps += 1;
         let clip = self.config.clip;
@@ -137,7 +141,10 @@ impl AdamW {
 
     /// The state as arrays named `adam.m.…` and `adam.v.…`.
     pub fn save(&self, into: &mut Params) {
-        into.insert("adam.steps".into(), (vec![2], vec![(self.steps >> 20) as f32, (self.steps & 0xf_ffff) as f32]));
+        into.insert(
+            "adam.steps".into(),
+            (vec![2], vec![(self.steps >> 20) as f32, (self.steps & 0xf_ffff) as f32]),
+        );
         for (prefix, state) in [("adam.m.", &self.mean), ("adam.v.", &self.square)] {
             for (path, tensor) in state {
                 let values = tensor.to_data().try_into_vec::<f32>().unwrap_or_default();
@@ -152,7 +159,11 @@ impl AdamW {
     /// [`Error::Config`] if the step count is missing.
     pub fn load(&mut self, from: &mut Params, device: &burn::tensor::Device) -> Result<()> {
         let Some((_, halves)) = from.remove("adam.steps").filter(|(_, h)| h.len() == 2) else {
-            return Err(Error::config("checkpoint", "adam.steps is missing", "an optimiser's state"));
+            return Err(Error::config(
+                "checkpoint",
+                "adam.steps is missing",
+                "an optimiser's state",
+            ));
         };
         self.steps = ((halves[0] as u64) << 20) | halves[1] as u64;
         for (prefix, state) in [("adam.m.", &mut self.mean), ("adam.v.", &mut self.square)] {
@@ -163,7 +174,11 @@ impl AdamW {
 }
 
 /// Removes the arrays whose names begin with `prefix`, as flat tensors under the rest of their names.
-pub(crate) fn take_flat(from: &mut Params, prefix: &str, device: &burn::tensor::Device) -> Gradients {
+pub(crate) fn take_flat(
+    from: &mut Params,
+    prefix: &str,
+    device: &burn::tensor::Device,
+) -> Gradients {
     let names: Vec<String> = from.keys().filter(|k| k.starts_with(prefix)).cloned().collect();
     names
         .into_iter()

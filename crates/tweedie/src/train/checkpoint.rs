@@ -1,40 +1,9 @@
 //! Checkpoints: everything that a learner needs to go on, in one file, written atomically.
 
 use crate::nn::{Params, load_safetensors, safetensors_bytes};
+use crate::files::write_atomically;
 use crate::{Error, Result};
-use std::io::Write;
 use std::path::Path;
-
-/// Writes a file so that it is either all there or not there at all: to a temporary file beside it, which is then
-/// renamed.
-///
-/// # Errors
-/// [`Error::Io`] if the file cannot be written.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let fail = |e| Error::io(path, e);
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".tweedie-")
-        .tempfile_in(folder)
-        .map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
-    file.as_file().sync_data().map_err(fail)?;
-    make_readable(file.as_file()).map_err(fail)?;
-    file.persist(path).map_err(|e| Error::io(path, e.error))?;
-    Ok(())
-}
-
-/// Temporary files are private; a result should be as readable as any other file.
-#[cfg(unix)]
-fn make_readable(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_file: &std::fs::File) -> std::io::Result<()> {
-    Ok(())
-}
 
 /// The name under which a checkpoint keeps its step, as two exact halves.
 const STEP: &str = "step";

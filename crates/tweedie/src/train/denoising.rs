@@ -96,7 +96,13 @@ impl<N: Network> DenoiserLearner<N> {
     }
 
     /// Rows `indices` of a split in model units, dequantised, with their labels.
-    fn batch(&self, split: &Split, indices: &[usize], draws: &Draws, device: &Device) -> Result<Batch> {
+    fn batch(
+        &self,
+        split: &Split,
+        indices: &[usize],
+        draws: &Draws,
+        device: &Device,
+    ) -> Result<Batch> {
         let rows = split.rows().select(indices);
         let ids: Vec<u64> = (0..indices.len() as u64).collect();
         let x = self.space.encode_dequantised(&rows, &draws.purpose("dequantise"), &ids)?;
@@ -126,7 +132,10 @@ impl<N: Network> Learner for DenoiserLearner<N> {
             let value = self.objective.loss(&self.denoiser, &batch, &draws)?;
             loss += value.mean()?.0 / parts as f64;
             if !loss.is_finite() {
-                return Err(Error::Diverged { what: format!("the loss became {loss}"), step: step + 1 });
+                return Err(Error::Diverged {
+                    what: format!("the loss became {loss}"),
+                    step: step + 1,
+                });
             }
             let backward = value.surrogate.mean().backward();
             let more = AdamW::gradients(&self.denoiser.network, &backward);

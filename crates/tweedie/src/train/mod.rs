@@ -11,13 +11,13 @@ mod run;
 mod tensorboard;
 
 pub use adamw::{AdamW, AdamWConfig, Gradients, LearningRate};
-pub use checkpoint::{load_checkpoint, save_checkpoint, write_atomically};
+pub use checkpoint::{load_checkpoint, save_checkpoint};
 pub use curves::Curves;
 pub use denoising::{DenoiserLearner, DenoiserLearnerConfig};
 pub use ema::Ema;
 pub use learner::{Event, Learner, Loop, train};
 pub use recipe::{
-    EvaluationRecipe, ModelRecipe, NetworkRecipe, ObjectiveRecipe, Recipe,
-    SamplingRecipe, TrainingRecipe,
+    EvaluationRecipe, ModelRecipe, NetworkRecipe, ObjectiveRecipe, Recipe, SamplingRecipe,
+    TrainingRecipe,
 };
 pub use run::{Run, RunInfo, SplitInfo};

@@ -196,8 +196,9 @@ impl Recipe {
     /// # Errors
     /// [`Error::Config`] naming the key that is unknown (with the nearest known one), or whose value is wrong.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
-        let mut table: toml::Table = toml::from_str(text)
-            .map_err(|e| Error::config("recipe", e.message().to_string() + &place(text, &e), "TOML"))?;
+        let mut table: toml::Table = toml::from_str(text).map_err(|e| {
+            Error::config("recipe", e.message().to_string() + &place(text, &e), "TOML")
+        })?;
         for item in overrides {
             let Some((key, value)) = item.split_once('=') else {
                 return Err(Error::config("--set", item, "key=value, such as training.steps=500"));
@@ -214,7 +215,8 @@ impl Recipe {
     /// # Errors
     /// [`Error::Config`] if it cannot be written as TOML.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|e| Error::config("recipe", e.to_string(), "values TOML can hold"))
+        toml::to_string(self)
+            .map_err(|e| Error::config("recipe", e.to_string(), "values TOML can hold"))
     }
 
     /// Fails, naming the key, unless every value makes sense.

@@ -7,7 +7,10 @@
 //! | `model.safetensors` | the averaged weights, for sampling |
 //! | `curves.jsonl`, `events.out.tfevents…` | the curves |
 
-use super::{DenoiserLearner, DenoiserLearnerConfig, Learner, Loop, NetworkRecipe, Recipe, write_atomically};
+use super::{
+    DenoiserLearner, DenoiserLearnerConfig, Learner, Loop, NetworkRecipe, Recipe,
+};
+use crate::files::write_atomically;
 use crate::data::{Dataset, Rows, Space};
 use crate::denoise::{Condition, Denoiser, Guided, NeuralDenoiser};
 use crate::likelihood::PfOde;
@@ -73,7 +76,11 @@ impl Run {
     pub fn create(folder: &Path, recipe: Recipe, data: &Dataset) -> Result<Self> {
         if folder.join("run.json").exists() {
             let name = folder.display().to_string();
-            return Err(Error::config("--out", format!("{name} holds a run already"), "another folder, or --resume"));
+            return Err(Error::config(
+                "--out",
+                format!("{name} holds a run already"),
+                "another folder, or --resume",
+            ));
         }
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
         let split = |s: &crate::data::Split| SplitInfo { rows: s.len(), hash: s.hash() };
@@ -111,18 +118,26 @@ impl Run {
         let path = folder.join("run.json");
         let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
         let place = |e: &serde_json::Error| format!("line {}", e.line());
-        let value: serde_json::Value = serde_json::from_str(&text)
-            .map_err(|e| Error::file(&path, place(&e), e.to_string(), "a run written by tweedie"))?;
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| {
+            Error::file(&path, place(&e), e.to_string(), "a run written by tweedie")
+        })?;
         if value.get("version").and_then(serde_json::Value::as_u64) != Some(VERSION.into()) {
-            let found = value.get("version").map_or("no version".into(), |v| format!("version {v}"));
+            let found =
+                value.get("version").map_or("no version".into(), |v| format!("version {v}"));
             return Err(Error::file(&path, "version", found, format!("version {VERSION}")));
         }
-        let info: RunInfo = serde_json::from_value(value)
-            .map_err(|e| Error::file(&path, "content", e.to_string(), "a run written by tweedie"))?;
+        let info: RunInfo = serde_json::from_value(value).map_err(|e| {
+            Error::file(&path, "content", e.to_string(), "a run written by tweedie")
+        })?;
         info.recipe.check()?;
         if info.network_width() != info.space.model_width() {
             let expected = format!("{}, the space's width", info.space.model_width());
-            return Err(Error::file(&path, "network.width", info.network_width().to_string(), expected));
+            return Err(Error::file(
+                &path,
+                "network.width",
+                info.network_width().to_string(),
+                expected,
+            ));
         }
         Ok(Self { folder: folder.to_path_buf(), info })
     }
@@ -169,7 +184,12 @@ impl Run {
         Ok(Box::new(self.learner_of(network, data, device)?))
     }
 
-    fn learner_of<N: Network>(&self, network: N, data: &Dataset, device: &Device) -> Result<DenoiserLearner<N>> {
+    fn learner_of<N: Network>(
+        &self,
+        network: N,
+        data: &Dataset,
+        device: &Device,
+    ) -> Result<DenoiserLearner<N>> {
         let recipe = &self.info.recipe;
         let t = &recipe.training;
         let objective = DenoisingScoreMatching::new(Arc::new(recipe.schedule))
@@ -232,7 +252,12 @@ impl Run {
     pub fn denoiser(&self, device: &Device) -> Result<Arc<dyn Denoiser>> {
         let path = self.file("model.safetensors");
         if !path.exists() {
-            return Err(Error::file(&path, "file", "missing", "a finished run; `train --resume` finishes one"));
+            return Err(Error::file(
+                &path,
+                "file",
+                "missing",
+                "a finished run; `train --resume` finishes one",
+            ));
         }
         self.denoiser_with(&load_safetensors(&path)?, &path, device)
     }
@@ -241,7 +266,12 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::File`] if they do not fit the network.
-    pub fn denoiser_with(&self, weights: &Params, origin: &Path, device: &Device) -> Result<Arc<dyn Denoiser>> {
+    pub fn denoiser_with(
+        &self,
+        weights: &Params,
+        origin: &Path,
+        device: &Device,
+    ) -> Result<Arc<dyn Denoiser>> {
         let NetworkRecipe::Mlp(mlp) = &self.info.network;
         let network = map_params(mlp.init(&Draws::new(0), device), weights, origin)?;
         Ok(Arc::new(self.denoiser_of(network)))
@@ -294,7 +324,8 @@ impl Run {
 
     /// The density of the probability-flow ODE.
     pub fn density(&self, denoiser: Arc<dyn Denoiser>) -> PfOde {
-        PfOde::new(denoiser, Arc::new(self.info.recipe.schedule)).with_sigma_data(self.info.sigma_data)
+        PfOde::new(denoiser, Arc::new(self.info.recipe.schedule))
+            .with_sigma_data(self.info.sigma_data)
     }
 }
 

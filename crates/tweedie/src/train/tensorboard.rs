@@ -16,7 +16,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::show::write_whole;
+use crate::files::write_atomically;
 use crate::{Error, Result};
 
 const VERSION: &[u8] = b"brain.Event:2";
@@ -102,7 +102,7 @@ pub(super) fn read_if_there(path: &Path) -> Result<Vec<u8>> {
 /// Makes `kept` the content of a file that held `before`, whole or not at all, and opens it for appending.
 pub(super) fn replace_and_append(path: &Path, before: &[u8], kept: &[u8]) -> Result<File> {
     if before != kept {
-        write_whole(path, kept)?;
+        write_atomically(path, kept)?;
     }
     let file = OpenOptions::new().append(true).create(true).open(path);
     file.map_err(|e| Error::io(path, e))

@@ -22,26 +22,16 @@ fn assert_optimal(cost: &[f64], rows: usize, columns: usize) {
     let tolerance = 1e-9 * cost.iter().fold(1.0, |a: f64, c| a.max(c.abs()));
     let mut used = vec![false; columns];
     for (i, &column) in found.columns.iter().enumerate() {
-        assert!(
-            !std::mem::replace(&mut used[column], true),
-            "column {column} given twice"
-        );
+        assert!(!std::mem::replace(&mut used[column], true), "column {column} given twice");
         for j in 0..columns {
             let slack = cost[i * columns + j] - found.row_prices[i] - found.column_prices[j];
             assert!(slack > -tolerance, "row {i}, column {j}: {slack}");
-            assert!(
-                j != column || slack.abs() < tolerance,
-                "row {i} pays {slack} too much"
-            );
+            assert!(j != column || slack.abs() < tolerance, "row {i} pays {slack} too much");
         }
     }
     if rows < columns {
         assert!(found.column_prices.iter().all(|&v| v <= 0.0));
-        let free = found
-            .column_prices
-            .iter()
-            .zip(&used)
-            .filter(|&(_, &used)| !used);
+        let free = found.column_prices.iter().zip(&used).filter(|&(_, &used)| !used);
         assert!(free.into_iter().all(|(&v, _)| v == 0.0));
     }
 }
@@ -66,12 +56,12 @@ fn brute_force(cost: &[f64], columns: usize, row: usize, used: &mut [bool]) -> f
 fn matrix<S: Strategy<Value = f64> + Clone>(
     values: S,
 ) -> impl Strategy<Value = (usize, usize, Vec<f64>)> {
-    (1usize..=7)
-        .prop_flat_map(|columns| (1..=columns, Just(columns)))
-        .prop_flat_map(move |(rows, columns)| {
+    (1usize..=7).prop_flat_map(|columns| (1..=columns, Just(columns))).prop_flat_map(
+        move |(rows, columns)| {
             let costs = prop::collection::vec(values.clone(), rows * columns);
             (Just(rows), Just(columns), costs)
-        })
+        },
+    )
 }
 
 proptest! {
@@ -98,9 +88,7 @@ fn prices_prove_large_assignments() {
     assert_optimal(&squared_distances(2, 300), 300, 300);
     assert_optimal(&normals(3, 60, 333), 60, 333);
     // Costs i·j, for which the assignment is the reversal and shortest paths are long.
-    let product: Vec<f64> = (0..10_000)
-        .map(|k| f64::from((k / 100) * (k % 100)))
-        .collect();
+    let product: Vec<f64> = (0..10_000).map(|k| f64::from((k / 100) * (k % 100))).collect();
     assert_optimal(&product, 100, 100);
     let found = assign(&product, 100, 100).expect("usable costs");
     assert!(found.columns.into_iter().eq((0..100).rev()));
@@ -115,10 +103,7 @@ fn agrees_with_scipy_on_a_rectangle() -> Result<()> {
     let (x, y) = (peer.rows("x"), peer.rows("y"));
     let square = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
     let distance = |y: &[f32], x: &[f32]| y.iter().zip(x).map(square).sum::<f64>();
-    let cost: Vec<f64> = y
-        .iter()
-        .flat_map(|y| x.iter().map(move |x| distance(y, x)))
-        .collect();
+    let cost: Vec<f64> = y.iter().flat_map(|y| x.iter().map(move |x| distance(y, x))).collect();
     let found = assign(&cost, y.len(), x.len())?;
     peer.agrees("/assignment/cost", found.cost);
     assert_eq!(found.columns, peer.get::<Vec<usize>>("/assignment/columns"));
@@ -128,13 +113,9 @@ fn agrees_with_scipy_on_a_rectangle() -> Result<()> {
 #[test]
 fn a_constant_on_a_row_or_column_changes_nothing_but_the_cost() -> Result<()> {
     let cost = squared_distances(7, 80);
-    let moved: Vec<f64> = (0..6400)
-        .map(|k| cost[k] + 1000.0 * (k / 80) as f64 - 300.0 * (k % 80) as f64)
-        .collect();
-    assert_eq!(
-        assign(&moved, 80, 80)?.columns,
-        assign(&cost, 80, 80)?.columns
-    );
+    let moved: Vec<f64> =
+        (0..6400).map(|k| cost[k] + 1000.0 * (k / 80) as f64 - 300.0 * (k % 80) as f64).collect();
+    assert_eq!(assign(&moved, 80, 80)?.columns, assign(&cost, 80, 80)?.columns);
     Ok(())
 }
 
@@ -144,22 +125,14 @@ fn nothing_and_one_are_assigned() -> Result<()> {
     assert_eq!(assign(&[], 0, 3)?.column_prices, [0.0; 3]);
     let one = assign(&[-2.5], 1, 1)?;
     assert_eq!((one.columns, one.cost), (vec![0], -2.5));
-    assert_eq!(
-        assign(&[1e290, -1e290, -1e290, 1e290], 2, 2)?.columns,
-        [1, 0]
-    );
+    assert_eq!(assign(&[1e290, -1e290, -1e290, 1e290], 2, 2)?.columns, [1, 0]);
     Ok(())
 }
 
 #[test]
 fn unusable_costs_are_typed_errors() {
     for (cost, rows, columns, message) in [
-        (
-            vec![1.0; 5],
-            2,
-            3,
-            "assignment costs: found 5, expected 2 × 3",
-        ),
+        (vec![1.0; 5], 2, 3, "assignment costs: found 5, expected 2 × 3"),
         (
             vec![1.0; 6],
             3,
