@@ -101,9 +101,12 @@ pub fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judged> 
         samples.len(),
     ));
     report.heading("Samples");
-    report.picture(&png_bytes(&generated_png)?, "Generated")?;
+    let generated_png = png_bytes(&generated_png)?;
     if matches!(space.layout(), tweedie::data::Layout::Image { .. }) {
-        report.picture(&png_bytes(&picture(space, real, None)?)?, "Real, held out")?;
+        let real_png = png_bytes(&picture(space, real, None)?)?;
+        report.pictures(&[(&real_png, "Real, held out"), (&generated_png, "Generated")])?;
+    } else {
+        report.picture(&generated_png, "Real and generated")?;
     }
     if !scores.is_empty() {
         report.heading("How good it is");

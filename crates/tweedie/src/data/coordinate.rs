@@ -207,7 +207,8 @@ impl Coordinate {
                 if f64::from(wrapped) < low + period { wrapped } else { low as f32 }
             }
             Kind::Bounded { low, high } => (value as f32).clamp(low as f32, high as f32),
-            Kind::Real | Kind::Category { .. } => value as f32,
+            // Beyond the range of single precision lie only its ends.
+            Kind::Real | Kind::Category { .. } => (value as f32).clamp(f32::MIN, f32::MAX),
         }
     }
 

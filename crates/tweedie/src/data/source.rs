@@ -29,7 +29,7 @@ const ENDINGS: [&str; 4] = [".csv", ".csv.gz", ".dat", ".npy"];
 pub struct Source {
     /// One of the names of [`list`], or the path of a `.csv`, `.csv.gz`, `.dat` or `.npy` file.
     pub source: String,
-    /// A table's label column: its name, or `last`.
+    /// A table's label column: its name, or `last`; for a toy `class`, if its points are to have labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// The columns of a table to keep, in this order.
@@ -82,7 +82,9 @@ impl Source {
         match (name, toy) {
             ("digits", _) => self.only(&[]).and_then(|()| shipped::digits()),
             ("wine", _) => self.only(&[]).and_then(|()| shipped::wine()),
-            (_, Some(toy)) => self.only(&["n", "held_out", "seed"]).and_then(|()| self.toy(toy)),
+            (_, Some(toy)) => {
+                self.only(&["n", "held_out", "label", "seed"]).and_then(|()| self.toy(toy))
+            }
             _ if name.ends_with(".npy") => {
                 self.only(&["held_out", "image", "seed"]).and_then(|()| self.array())
             }
@@ -102,8 +104,20 @@ impl Source {
         }
         let n = n as u64;
         let all = n + (share * n as f64).round() as u64;
-        let space = Space::vector(&["x", "y"])?.with_classes(toy.classes());
-        let (train, held_out) = (toy.split(0..n, self.seed)?, toy.split(n..all, self.seed)?);
+        let (mut train, mut held_out) = (toy.split(0..n, self.seed)?, toy.split(n..all, self.seed)?);
+        let mut space = Space::vector(&["x", "y"])?.fitted(train.rows())?;
+        match self.label.as_deref() {
+            Some("class") if !toy.classes().is_empty() => space = space.with_classes(toy.classes()),
+            Some(label) => {
+                let problem = format!("{} has no label '{label}'", toy.name());
+                let expected = if toy.classes().is_empty() { "no label" } else { "'class'" };
+                return Err(Error::config("label", problem, expected));
+            }
+            None => {
+                train = Split::new(train.rows().clone(), None)?;
+                held_out = Split::new(held_out.rows().clone(), None)?;
+            }
+        }
         Dataset::new(toy.name(), space, train, held_out)
     }
 

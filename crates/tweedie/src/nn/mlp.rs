@@ -13,6 +13,9 @@ use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+/// Frequencies of the time embedding.
+const FREQUENCIES: usize = 16;
+
 /// Configuration of [`ResidualMlp`].
 ///
 /// ```
@@ -79,11 +82,23 @@ impl ResidualMlpConfig {
         self
     }
 
+    /// How many numbers the network's parameters hold.
+    pub fn parameters(&self) -> u128 {
+        let [width, classes, vector, h, blocks] =
+            [self.width, self.classes, self.vector, self.hidden, self.blocks].map(|n| n as u128);
+        let linear = |input: u128, output: u128| (input + 1) * output;
+        let condition = if classes > 0 { (classes + 1) * h } else { 0 }
+            + if vector > 0 { linear(vector + 1, h) } else { 0 };
+        let block = 2 * h + linear(h, 2 * h) + 2 * linear(h, h);
+        let time = linear(2 * FREQUENCIES as u128, h) + linear(h, h);
+        time + condition + linear(width, h) + blocks * block + 2 * h + linear(h, width)
+    }
+
     /// The network with initial values from `draws`.
     pub fn init(&self, draws: &Draws, device: &Device) -> ResidualMlp {
         let h = self.hidden;
         ResidualMlp {
-            time: TimeEmbeddingConfig::new(16, h).init(&draws.purpose("time"), device),
+            time: TimeEmbeddingConfig::new(FREQUENCIES, h).init(&draws.purpose("time"), device),
             condition: ConditionEmbeddingConfig::new(self.classes, self.vector, h)
                 .init(&draws.purpose("condition"), device),
             input: LinearConfig::new(self.width, h).init(&draws.purpose("input"), device),
@@ -177,5 +192,21 @@ impl Network for ResidualMlp {
 
     fn width(&self) -> usize {
         self.width
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::param_count;
+
+    #[test]
+    fn parameters_are_counted_before_they_are_made() {
+        for (classes, vector) in [(0, 0), (3, 0), (0, 2), (5, 4)] {
+            let config = ResidualMlpConfig { classes, vector, ..ResidualMlpConfig::new(7) };
+            let config = config.with_hidden(6).with_blocks(2);
+            let network = config.init(&Draws::new(0), &Device::flex());
+            assert_eq!(config.parameters(), param_count(&network) as u128);
+        }
     }
 }

@@ -13,7 +13,7 @@ pub use layers::{
     Linear, LinearConfig,
 };
 pub use mlp::{ResidualMlp, ResidualMlpConfig};
-pub(crate) use params::{EachParam, MapParam, each_param, map_each};
+pub(crate) use params::{EachParam, MapParam, each_param, map_each, not_finite};
 pub use params::{
     Params, collect_params, load_safetensors, map_params, param_count, safetensors_bytes,
     save_safetensors,

@@ -175,10 +175,16 @@ pub fn save_safetensors(params: &Params, path: &Path) -> Result<()> {
     write_atomically(path, &safetensors_bytes(params)?)
 }
 
+/// Whether a value is NaN or infinite.
+pub(crate) fn not_finite(values: &[f32]) -> bool {
+    values.iter().any(|value| !value.is_finite())
+}
+
 /// Reads the float32 tensors of a safetensors file.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is not a safetensors file, or holds another type.
+/// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is not a safetensors file, or holds another type
+/// or a value that is not finite.
 pub fn load_safetensors(path: &Path) -> Result<Params> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     let file = SafeTensors::deserialize(&bytes)
@@ -188,11 +194,14 @@ pub fn load_safetensors(path: &Path) -> Result<Params> {
         if view.dtype() != Dtype::F32 {
             return Err(Error::file(path, name, format!("type {:?}", view.dtype()), "type F32"));
         }
-        let values = view
+        let values: Vec<f32> = view
             .data()
             .chunks_exact(4)
             .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
             .collect();
+        if not_finite(&values) {
+            return Err(Error::file(path, name, "holds NaN or infinity", "finite numbers"));
+        }
         params.insert(name, (view.shape().to_vec(), values));
     }
     Ok(params)

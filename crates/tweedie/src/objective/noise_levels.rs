@@ -50,6 +50,23 @@ impl Default for NoiseLevels {
 }
 
 impl NoiseLevels {
+    /// Fails, naming the key, unless the distribution's numbers make sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check(&self) -> Result<()> {
+        match self.distribution {
+            LevelDistribution::LogNormal { mean, sd }
+            | LevelDistribution::LogitNormal { mean, sd }
+                if !(mean.abs() <= 100.0 && sd > 0.0 && sd <= 100.0) =>
+            {
+                let expected = "a mean from -100 to 100, and an sd above 0 and at most 100";
+                Err(Error::config("levels.distribution", format!("mean {mean}, sd {sd}"), expected))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// `n` times of `schedule`.
     ///
     /// # Errors

@@ -43,8 +43,8 @@ impl Level {
         Self { t, alpha: 1.0, sigma: 0.0, lambda: f64::INFINITY }
     }
 
-    /// q(x_t | x_s) from the cleaner level `s` to this one (*An Introduction …*, eq. 6.54; *Demystifying …*,
-    /// App. A.1).
+    /// q(x_t | x_s) from the cleaner level `s` to this one (*An Introduction to Generative Modeling with Flows and
+    /// Diffusion Models*, eq. 6.52), by the `expm1` of *Demystifying Variational Diffusion Models*, eq. A.21.
     pub fn given(&self, s: &Level) -> Kernel {
         // σ²_{t|s} = σ_t² − α²_{t|s} σ_s² = −σ_t² expm1(λ_t − λ_s): no cancellation for near levels.
         let variance = if s.sigma == 0.0 {
@@ -55,8 +55,7 @@ impl Level {
         Kernel { alpha: self.alpha / s.alpha, variance: variance.max(0.0) }
     }
 
-    /// q(x_s | x_t, x₀) towards the cleaner level `s` (*Demystifying …*, eq. A.21; corrected form of
-    /// *An Introduction …*, eq. 6.39).
+    /// q(x_s | x_t, x₀) towards the cleaner level `s` (*An Introduction …*, eq. 6.55; *Demystifying …*, eq. A.15).
     pub fn posterior(&self, s: &Level) -> Posterior {
         let kernel = self.given(s);
         let var_t = self.sigma * self.sigma;

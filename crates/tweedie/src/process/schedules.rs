@@ -6,6 +6,9 @@ use super::{Level, Rate, Schedule};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+/// Up to this |λ| single precision holds σ² and 1/σ² with room to spare.
+const MOST_LOG_SNR: f64 = 80.0;
+
 /// ln(1 − e^{−x}) for x > 0, without cancellation.
 fn ln_one_minus_exp_neg(x: f64) -> f64 {
     if x < std::f64::consts::LN_2 { (-(-x).exp_m1()).ln() } else { (-(-x).exp()).ln_1p() }
@@ -397,7 +400,15 @@ impl AnySchedule {
                 positive("delta", s.delta)?;
                 rising("delta", s.delta, "1 - delta", 1.0 - s.delta)
             }
+        }?;
+        let (first, last) = self.range();
+        let (high, low) = (self.level(first).lambda, self.level(last).lambda);
+        if high <= MOST_LOG_SNR && low >= -MOST_LOG_SNR && low < high {
+            return Ok(());
         }
+        let problem = format!("its log-SNR falls from {high:.4e} to {low:.4e}");
+        let expected = format!("a fall within {MOST_LOG_SNR} to -{MOST_LOG_SNR}");
+        Err(Error::config("schedule", problem, expected))
     }
 }
 

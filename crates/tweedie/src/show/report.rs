@@ -25,6 +25,7 @@ td{border-bottom:1px solid var(--line)}\
 tbody tr:nth-child(even){background:var(--band)}\
 .number{text-align:right}\
 figure{margin:1.75rem 0}\
+.beside{display:flex;flex-wrap:wrap;gap:1.5rem}.beside figure{flex:1 1 22rem;margin:1rem 0}\
 img{display:block;max-width:100%;height:auto;border-radius:6px;background:#fff}\
 figcaption{color:var(--soft);font-size:.92rem;margin-top:.5rem;max-width:44rem}\
 pre{background:var(--band);border:1px solid var(--line);border-radius:6px;padding:1rem;overflow-x:auto;\
@@ -110,14 +111,18 @@ impl Report {
     /// # Errors
     /// [`Error::Config`] if the bytes do not begin as a PNG file does.
     pub fn picture(&mut self, png: &[u8], caption: &str) -> Result<&mut Self> {
-        let Some((width, height)) = png_size(png) else {
-            return Err(Error::config("picture", "not a PNG file", "the bytes of a PNG file"));
-        };
-        let (caption, data) = (escaped(caption), STANDARD.encode(png));
-        self.body.push_str(&format!(
-            "<figure><img width=\"{width}\" height=\"{height}\" alt=\"{caption}\" \
-             src=\"data:image/png;base64,{data}\"><figcaption>{caption}</figcaption></figure>\n"
-        ));
+        self.body.push_str(&figure(png, caption)?);
+        Ok(self)
+    }
+
+    /// Pictures beside each other where the page is wide enough, each with its caption.
+    ///
+    /// # Errors
+    /// As [`Report::picture`].
+    pub fn pictures(&mut self, pictures: &[(&[u8], &str)]) -> Result<&mut Self> {
+        let figures =
+            pictures.iter().map(|(png, caption)| figure(png, caption)).collect::<Result<String>>()?;
+        self.body.push_str(&format!("<div class=\"beside\">{figures}</div>\n"));
         Ok(self)
     }
 
@@ -141,6 +146,18 @@ impl Report {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         crate::files::write_atomically(path, self.html().as_bytes())
     }
+}
+
+/// A picture with its caption as HTML.
+fn figure(png: &[u8], caption: &str) -> Result<String> {
+    let Some((width, height)) = png_size(png) else {
+        return Err(Error::config("picture", "not a PNG file", "the bytes of a PNG file"));
+    };
+    let (caption, data) = (escaped(caption), STANDARD.encode(png));
+    Ok(format!(
+        "<figure><img width=\"{width}\" height=\"{height}\" alt=\"{caption}\" \
+         src=\"data:image/png;base64,{data}\"><figcaption>{caption}</figcaption></figure>\n"
+    ))
 }
 
 /// Width and height from the header of a PNG file.

@@ -27,6 +27,9 @@ fn seven() -> f64 {
     7.0
 }
 
+/// A grid has at most so many steps.
+const MOST_STEPS: usize = 100_000;
+
 /// Every grid by name, with one line on what it is.
 pub const GRIDS: &[(&str, &str)] = &[
     ("time", "uniform in t"),
@@ -56,10 +59,11 @@ impl Grid {
     /// `steps + 1` levels from the schedule's last time to its first, both exact, λ strictly rising.
     ///
     /// # Errors
-    /// [`Error::Config`] if `steps` is 0, ρ is not positive, or so many steps that two levels coincide.
+    /// [`Error::Config`] if `steps` is 0 or above 100,000, ρ is not positive, or two levels coincide.
     pub fn levels(&self, schedule: &dyn Schedule, steps: usize) -> Result<Vec<Level>> {
-        if steps == 0 {
-            return Err(Error::config("steps", "0", "at least 1"));
+        if steps == 0 || steps > MOST_STEPS {
+            let expected = format!("from 1 to {MOST_STEPS}");
+            return Err(Error::config("steps", steps.to_string(), expected));
         }
         let (first, last) = schedule.range();
         let (lo, hi) = (schedule.level(last).lambda, schedule.level(first).lambda);
@@ -91,7 +95,7 @@ impl Grid {
                 k => schedule.level(at(k)),
             })
             .collect();
-        if levels.windows(2).any(|pair| pair[1].lambda <= pair[0].lambda) {
+        if !levels.is_sorted_by(|a, b| a.lambda < b.lambda) {
             return Err(Error::config(
                 "steps",
                 format!("{steps}"),

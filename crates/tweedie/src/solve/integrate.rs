@@ -142,19 +142,9 @@ impl Sampler {
     /// The levels that the solver will visit.
     ///
     /// # Errors
-    /// As [`Grid::levels`].
+    /// As [`AnySolver::levels`].
     pub fn levels(&self) -> Result<Vec<Level>> {
-        let before_last = self.steps.saturating_sub(usize::from(self.last == Last::Denoise));
-        if before_last == 0 {
-            let least = 1 + usize::from(self.last == Last::Denoise);
-            return Err(Error::config(
-                "steps",
-                format!("{}", self.steps),
-                format!("at least {least}"),
-            ));
-        }
-        let steps = if self.solver.is_adaptive() { 1 } else { before_last };
-        self.grid.levels(&*self.schedule, steps)
+        self.solver.levels(self.grid, &*self.schedule, self.steps, self.last)
     }
 
     /// Network evaluations so far, in rows.

@@ -18,7 +18,7 @@ pub use ode::{Euler, Heun, velocity};
 pub use sde::{Ancestral, EulerMaruyama};
 
 use crate::denoise::{Condition, Denoiser};
-use crate::process::{Levels, Schedule};
+use crate::process::{Level, Levels, Schedule};
 use crate::{Draws, Error, Result};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -188,6 +188,44 @@ impl AnySolver {
     /// Whether the solver chooses its own steps, so that the grid's inner levels do not matter.
     pub fn is_adaptive(&self) -> bool {
         matches!(self, Self::DormandPrince(_))
+    }
+
+    /// Fails, naming the key, unless every option makes sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Ddim(Ddim { eta }) if !(0.0..=1.0).contains(eta) => {
+                Err(Error::config("solver.eta", eta.to_string(), "a number from 0 to 1"))
+            }
+            Self::DormandPrince(DormandPrince { tolerance: Tolerance { atol, rtol } })
+                if !(1e-12..=1.0).contains(atol) || !(1e-12..=1.0).contains(rtol) =>
+            {
+                let found = format!("atol {atol:?} and rtol {rtol:?}");
+                Err(Error::config("solver.tolerance", found, "numbers from 1e-12 to 1"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The levels of a grid that it visits in `steps` steps, the last denoising, if there is one, included.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there are too few steps; as [`Grid::levels`].
+    pub fn levels(
+        &self,
+        grid: Grid,
+        schedule: &dyn Schedule,
+        steps: usize,
+        last: Last,
+    ) -> Result<Vec<Level>> {
+        let ending = usize::from(last == Last::Denoise);
+        if steps <= ending {
+            let expected = format!("at least {}", ending + 1);
+            return Err(Error::config("steps", steps.to_string(), expected));
+        }
+        grid.levels(schedule, if self.is_adaptive() { 1 } else { steps - ending })
     }
 
     fn inner(&self) -> &dyn Solver {

@@ -5,12 +5,14 @@
 //!
 //! > θ ← θ − η (m̂/(√v̂ + ε) + w θ).
 
+use super::checkpoint::{halves, take_count};
 use crate::nn::{EachParam, MapParam, Params, each_param, map_each};
 use crate::{Error, Result};
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Flat gradients by parameter path.
 pub type Gradients = BTreeMap<String, Tensor<1>>;
@@ -129,7 +131,7 @@ impl AdamW {
         if !norm.is_finite() {
             return Err(Error::Diverged {
                 what: "the gradient became NaN or infinite".into(),
-                step: self.steps,
+                step: self.steps + 1,
             });
         }
         self.steps += 1;
@@ -141,10 +143,7 @@ impl AdamW {
 
     /// The state as arrays named `adam.m.…` and `adam.v.…`.
     pub fn save(&self, into: &mut Params) {
-        into.insert(
-            "adam.steps".into(),
-            (vec![2], vec![(self.steps >> 20) as f32, (self.steps & 0xf_ffff) as f32]),
-        );
+        into.insert("adam.steps".into(), halves(self.steps));
         for (prefix, state) in [("adam.m.", &self.mean), ("adam.v.", &self.square)] {
             for (path, tensor) in state {
                 let values = tensor.to_data().try_into_vec::<f32>().unwrap_or_default();
@@ -153,41 +152,58 @@ impl AdamW {
         }
     }
 
-    /// Takes back what [`AdamW::save`] gave, removing it from `from`.
+    /// Takes back what [`AdamW::save`] gave, removing it from `from`, for a module with parameters of these
+    /// `sizes`; `origin` names where it comes from, for errors.
     ///
     /// # Errors
-    /// [`Error::Config`] if the step count is missing.
-    pub fn load(&mut self, from: &mut Params, device: &burn::tensor::Device) -> Result<()> {
-        let Some((_, halves)) = from.remove("adam.steps").filter(|(_, h)| h.len() == 2) else {
-            return Err(Error::config(
-                "checkpoint",
-                "adam.steps is missing",
-                "an optimiser's state",
-            ));
-        };
-        self.steps = ((halves[0] as u64) << 20) | halves[1] as u64;
-        for (prefix, state) in [("adam.m.", &mut self.mean), ("adam.v.", &mut self.square)] {
-            *state = take_flat(from, prefix, device);
+    /// [`Error::File`] naming what is missing or does not fit.
+    pub fn load(
+        &mut self,
+        from: &mut Params,
+        sizes: &BTreeMap<String, usize>,
+        origin: &Path,
+        device: &burn::tensor::Device,
+    ) -> Result<()> {
+        self.steps = take_count(from, "adam.steps", origin)?;
+        self.mean = take_flat(from, "adam.m.", sizes, origin, device)?;
+        self.square = take_flat(from, "adam.v.", sizes, origin, device)?;
+        // A parameter that no loss has reached yet has neither.
+        match self.mean.keys().zip(self.square.keys()).find(|(m, v)| m != v) {
+            None if self.mean.len() == self.square.len() => Ok(()),
+            odd => {
+                let name = odd.map_or("adam".into(), |(m, v)| format!("adam.m.{}", m.min(v)));
+                Err(Error::file(origin, name, "one mean is missing", "both means of a gradient"))
+            }
         }
-        Ok(())
     }
 }
 
-/// Removes the arrays whose names begin with `prefix`, as flat tensors under the rest of their names.
+/// Removes the arrays whose names begin with `prefix`, as flat tensors under the rest of their names, which must be
+/// among `sizes`.
 pub(crate) fn take_flat(
     from: &mut Params,
     prefix: &str,
+    sizes: &BTreeMap<String, usize>,
+    origin: &Path,
     device: &burn::tensor::Device,
-) -> Gradients {
+) -> Result<Gradients> {
     let names: Vec<String> = from.keys().filter(|k| k.starts_with(prefix)).cloned().collect();
-    names
-        .into_iter()
-        .filter_map(|name| {
-            let (_, values) = from.remove(&name)?;
-            let data = TensorData::new(values.clone(), [values.len()]);
-            Some((name[prefix.len()..].to_string(), Tensor::from_data(data, (device, DType::F32))))
-        })
-        .collect()
+    let mut taken = Gradients::new();
+    for name in names {
+        let (shape, values) = from.remove(&name).unwrap_or_default();
+        let path = name[prefix.len()..].to_string();
+        let expected = match sizes.get(&path) {
+            Some(size) if *size == values.len() => {
+                let data = TensorData::new(values, [*size]);
+                taken.insert(path, Tensor::from_data(data, (device, DType::F32)));
+                continue;
+            }
+            Some(size) => format!("shape [{size}]"),
+            None => "only the network's own parameters".into(),
+        };
+        return Err(Error::file(origin, name, format!("shape {shape:?}"), expected));
+    }
+    Ok(taken)
 }
 
 struct Update<'a> {

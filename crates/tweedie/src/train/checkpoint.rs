@@ -5,7 +5,7 @@ use crate::files::write_atomically;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// The name under which a checkpoint keeps its step, as two exact halves.
+/// The name under which a checkpoint keeps its step.
 const STEP: &str = "step";
 
 /// Writes a learner's state after `step` steps.
@@ -13,8 +13,7 @@ const STEP: &str = "step";
 /// # Errors
 /// [`Error::Io`] if the file cannot be written.
 pub fn save_checkpoint(mut state: Params, step: u64, path: &Path) -> Result<()> {
-    let halves = vec![(step >> 20) as f32, (step & 0xf_ffff) as f32];
-    state.insert(STEP.into(), (vec![2], halves));
+    state.insert(STEP.into(), halves(step));
     write_atomically(path, &safetensors_bytes(&state)?)
 }
 
@@ -24,10 +23,26 @@ pub fn save_checkpoint(mut state: Params, step: u64, path: &Path) -> Result<()> 
 /// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is not a checkpoint.
 pub fn load_checkpoint(path: &Path) -> Result<(Params, u64)> {
     let mut state = load_safetensors(path)?;
-    match state.remove(STEP) {
-        Some((_, halves)) if halves.len() == 2 => {
-            Ok((state, ((halves[0] as u64) << 20) | halves[1] as u64))
+    let step = take_count(&mut state, STEP, path)?;
+    Ok((state, step))
+}
+
+/// A count as an array of two exact halves.
+pub(super) fn halves(count: u64) -> (Vec<usize>, Vec<f32>) {
+    (vec![2], vec![(count >> 20) as f32, (count & 0xf_ffff) as f32])
+}
+
+/// Removes a count that [`halves`] has written.
+///
+/// # Errors
+/// [`Error::File`] if it is missing or no count.
+pub(super) fn take_count(state: &mut Params, name: &str, origin: &Path) -> Result<u64> {
+    let fault = |problem: String| Error::file(origin, name, problem, "a count written by tweedie");
+    let (_, values) = state.remove(name).ok_or_else(|| fault("missing".into()))?;
+    match values[..] {
+        [high, low] if halves(((high as u64) << 20) | low as u64).1 == values => {
+            Ok(((high as u64) << 20) | low as u64)
         }
-        _ => Err(Error::file(path, STEP, "missing", "a checkpoint written by tweedie")),
+        _ => Err(fault(format!("{values:?}"))),
     }
 }

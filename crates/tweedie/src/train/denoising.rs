@@ -179,12 +179,19 @@ impl<N: Network> Learner for DenoiserLearner<N> {
     }
 
     fn load(&mut self, mut state: Params, origin: &Path) -> Result<()> {
-        self.adamw.load(&mut state, &self.device)?;
-        self.ema.load(&mut state, &self.device);
-        let params = state
+        let sizes = collect_params(&self.denoiser.network)
             .into_iter()
-            .filter_map(|(name, array)| Some((name.strip_prefix("network.")?.to_string(), array)))
+            .map(|(path, (_, values))| (path, values.len()))
             .collect();
+        self.adamw.load(&mut state, &sizes, origin, &self.device)?;
+        self.ema.load(&mut state, &sizes, origin, &self.device)?;
+        let mut params = Params::new();
+        for (name, array) in state {
+            let Some(path) = name.strip_prefix("network.") else {
+                return Err(Error::file(origin, name, "unknown", "only what a learner saves"));
+            };
+            params.insert(path.to_string(), array);
+        }
         self.denoiser.network = map_params(self.denoiser.network.clone(), &params, origin)?;
         Ok(())
     }

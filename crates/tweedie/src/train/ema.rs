@@ -6,8 +6,11 @@
 
 use super::Gradients;
 use crate::nn::{EachParam, MapParam, Params, each_param, map_each};
+use crate::{Error, Result};
 use burn::module::Module;
 use burn::tensor::Tensor;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The average.
 #[derive(Debug, Clone)]
@@ -72,8 +75,24 @@ impl Ema {
         }
     }
 
-    /// Takes back what [`Ema::save`] gave, removing it from `from`.
-    pub fn load(&mut self, from: &mut Params, device: &burn::tensor::Device) {
-        self.average = super::adamw::take_flat(from, "ema.", device);
+    /// Takes back what [`Ema::save`] gave, removing it from `from`, for a module with parameters of these `sizes`;
+    /// `origin` names where it comes from, for errors.
+    ///
+    /// # Errors
+    /// [`Error::File`] naming what is missing or does not fit.
+    pub fn load(
+        &mut self,
+        from: &mut Params,
+        sizes: &BTreeMap<String, usize>,
+        origin: &Path,
+        device: &burn::tensor::Device,
+    ) -> Result<()> {
+        let average = super::adamw::take_flat(from, "ema.", sizes, origin, device)?;
+        if let Some(path) = sizes.keys().find(|path| !average.contains_key(*path)) {
+            let expected = format!("shape [{}]", sizes[path]);
+            return Err(Error::file(origin, format!("ema.{path}"), "missing", expected));
+        }
+        self.average = average;
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Learners, and the loop that runs any of them: curves, checkpoints, resuming, stopping on NaN.
 
 use super::{Curves, load_checkpoint, save_checkpoint};
-use crate::nn::Params;
+use crate::nn::{Params, not_finite};
 use crate::{Error, Result};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -69,7 +69,8 @@ pub enum Event<'a> {
 /// the checkpoint on resuming. `observe` may stop the run by an error, which loses nothing written.
 ///
 /// # Errors
-/// The learner's and the observer's; [`Error::Diverged`] if the loss is not finite, with the last checkpoint kept.
+/// The learner's and the observer's; [`Error::Diverged`] if the loss or the state to be saved is not finite, with the
+/// last checkpoint kept.
 pub fn train(
     learner: &mut dyn Learner,
     folder: &Path,
@@ -83,6 +84,10 @@ pub fn train(
         learner.load(state, &path)?;
         start = step;
         observe(Event::Resumed(step))?;
+    }
+    if start > config.steps {
+        let expected = format!("at most {}, the steps of the run", config.steps);
+        return Err(Error::file(&path, "step", start.to_string(), expected));
     }
     let mut curves = Curves::open(folder, (start > 0).then_some(start))?;
     let mut saved = Instant::now();
@@ -116,7 +121,12 @@ pub fn train(
         let overdue = due(config.log_every) && saved.elapsed() >= config.checkpoint_after;
         if overdue || done == config.steps {
             curves.flush()?;
-            save_checkpoint(learner.save(), done, &path)?;
+            let state = learner.save();
+            if let Some((name, _)) = state.iter().find(|(_, (_, values))| not_finite(values)) {
+                let what = format!("{name} became NaN or infinite");
+                return Err(Error::Diverged { what, step: done });
+            }
+            save_checkpoint(state, done, &path)?;
             saved = Instant::now();
         }
     }

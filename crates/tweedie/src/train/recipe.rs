@@ -1,9 +1,11 @@
 //! Recipes: everything that defines a run, as TOML.
 
+mod check;
+mod parse;
+
 use super::{AdamWConfig, LearningRate};
-use crate::data::Source;
+use crate::data::{Dataset, Source};
 use crate::denoise::Prediction;
-use crate::error::nearest;
 use crate::nn::ResidualMlpConfig;
 use crate::objective::{NoiseLevels, Weighting};
 use crate::process::{AnySchedule, Cosine};
@@ -133,6 +135,8 @@ pub struct TrainingRecipe {
     pub held_out_rows: usize,
     /// Steps between pictures of samples; 0 for never.
     pub sample_every: u64,
+    /// Seconds between checkpoints, from 0 (one at each point of the curves) to 10.
+    pub checkpoint_seconds: f64,
 }
 
 impl Default for TrainingRecipe {
@@ -150,6 +154,7 @@ impl Default for TrainingRecipe {
             held_out_every: 500,
             held_out_rows: 2048,
             sample_every: 1000,
+            checkpoint_seconds: 2.0,
         }
     }
 }
@@ -196,16 +201,7 @@ impl Recipe {
     /// # Errors
     /// [`Error::Config`] naming the key that is unknown (with the nearest known one), or whose value is wrong.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
-        let mut table: toml::Table = toml::from_str(text).map_err(|e| {
-            Error::config("recipe", e.message().to_string() + &place(text, &e), "TOML")
-        })?;
-        for item in overrides {
-            let Some((key, value)) = item.split_once('=') else {
-                return Err(Error::config("--set", item, "key=value, such as training.steps=500"));
-            };
-            set(&mut table, key.trim(), parse_value(value.trim()))?;
-        }
-        let recipe: Recipe = Recipe::deserialize(toml::Value::Table(table)).map_err(explain)?;
+        let recipe = parse::parse(text, overrides)?;
         recipe.check()?;
         Ok(recipe)
     }
@@ -219,112 +215,17 @@ impl Recipe {
             .map_err(|e| Error::config("recipe", e.to_string(), "values TOML can hold"))
     }
 
-    /// Fails, naming the key, unless every value makes sense.
+    /// Draws or reads its data.
     ///
     /// # Errors
-    /// [`Error::Config`].
-    pub fn check(&self) -> Result<()> {
-        self.schedule.check()?;
-        let t = &self.training;
-        let count = |key: &str, value: u64, most: u64| match value {
-            0 => Err(Error::config(key, "0", "at least 1")),
-            v if v > most => Err(Error::config(key, v.to_string(), format!("at most {most}"))),
-            _ => Ok(()),
-        };
-        count("training.steps", t.steps, 1 << 40)?;
-        count("training.batch", t.batch as u64, 1 << 20)?;
-        count("training.accumulate", t.accumulate as u64, 1 << 20)?;
-        count("training.log_every", t.log_every, 1 << 40)?;
-        count("training.held_out_rows", t.held_out_rows as u64, 1 << 30)?;
-        count("sampling.steps", self.sampling.steps as u64, 100_000)?;
-        count("evaluation.samples", self.evaluation.samples as u64, 1 << 30)?;
-        let NetworkRecipe::Mlp(mlp) = &self.network;
-        count("network.hidden", mlp.hidden as u64, 1 << 16)?;
-        count("network.blocks", mlp.blocks as u64, 1 << 10)?;
-        let within = |key: &str, value: f64, low: f64, high: f64| {
-            if value >= low && value <= high {
-                Ok(())
-            } else {
-                Err(Error::config(key, value.to_string(), format!("a number in [{low}, {high}]")))
+    /// As [`Source::load`], with the recipe's keys.
+    pub fn load_data(&self) -> Result<Dataset> {
+        const KEYS: [&str; 6] = ["source", "label", "columns", "held_out", "n", "image"];
+        self.data.load().map_err(|error| match error {
+            Error::Config { key, problem, expected } if KEYS.contains(&key.as_str()) => {
+                Error::config(format!("data.{key}"), problem, expected)
             }
-        };
-        within("training.learning_rate", t.learning_rate, 0.0, 10.0)?;
-        within("training.ema", t.ema, 0.0, 1.0)?;
-        within("training.adamw.beta_1", t.adamw.beta_1, 0.0, 0.999_999)?;
-        within("training.adamw.beta_2", t.adamw.beta_2, 0.0, 0.999_999_9)?;
-        within("training.adamw.epsilon", t.adamw.epsilon, 1e-30, 1.0)?;
-        within("training.adamw.weight_decay", t.adamw.weight_decay, 0.0, 1e6)?;
-        within("training.adamw.clip", t.adamw.clip, 0.0, f64::MAX)?;
-        within("objective.label_dropout", self.objective.label_dropout, 0.0, 1.0)?;
-        within("sampling.guidance", self.sampling.guidance, -1e3, 1e3)?;
-        if let Some(sigma_data) = self.model.sigma_data {
-            within("model.sigma_data", sigma_data, 1e-6, 1e6)?;
-        }
-        Ok(())
-    }
-}
-
-/// " (line n)" of a TOML error.
-fn place(text: &str, error: &toml::de::Error) -> String {
-    error.span().map_or(String::new(), |span| {
-        let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
-        format!(" (line {line})")
-    })
-}
-
-/// A TOML value, or the text itself where it is not one.
-fn parse_value(text: &str) -> toml::Value {
-    toml::from_str::<toml::Table>(&format!("v = {text}"))
-        .ok()
-        .and_then(|mut table| table.remove("v"))
-        .unwrap_or_else(|| toml::Value::String(text.to_string()))
-}
-
-/// Sets a dotted key, making tables on the way. A name replaces a whole `{ name = … }` table.
-fn set(table: &mut toml::Table, key: &str, value: toml::Value) -> Result<()> {
-    match key.split_once('.') {
-        None => {
-            let named = matches!(key, "schedule" | "network" | "solver" | "grid" | "distribution");
-            let value = match value {
-                toml::Value::String(name) if named => {
-                    toml::Value::Table([("name".to_string(), name.into())].into_iter().collect())
-                }
-                value => value,
-            };
-            table.insert(key.to_string(), value);
-            Ok(())
-        }
-        Some((head, rest)) => {
-            let inner = table
-                .entry(head.to_string())
-                .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-            match inner {
-                toml::Value::Table(inner) => set(inner, rest, value),
-                _ => Err(Error::config(key, format!("{head} is a value"), "a key inside a table")),
-            }
-        }
-    }
-}
-
-/// Turns serde's words into an error that suggests the right key.
-fn explain(error: toml::de::Error) -> Error {
-    let message = error.message().to_string();
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
-    match quoted.split_first() {
-        Some((found, known)) if unknown => {
-            let known: Vec<&str> = known.to_vec();
-            let suggestion = match nearest(found, &known) {
-                Some(name) => format!("`{name}`, perhaps; known are {}", known.join(", ")),
-                None => format!("one of {}", known.join(", ")),
-            };
-            Error::config(format!("recipe key `{found}`"), "unknown", suggestion)
-        }
-        _ => {
-            let text = error.to_string();
-            let place = text.lines().find_map(|l| l.trim().strip_prefix("in ")).map(str::to_string);
-            let key = place.map_or("recipe".to_string(), |p| p.trim_matches('`').to_string());
-            Error::config(key, message, "a value of the right type")
-        }
+            other => other,
+        })
     }
 }

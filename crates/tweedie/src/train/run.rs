@@ -233,7 +233,7 @@ impl Run {
             log_every: t.log_every,
             held_out_every: t.held_out_every,
             sample_every: t.sample_every,
-            checkpoint_after: Duration::from_secs(2),
+            checkpoint_after: Duration::from_secs_f64(t.checkpoint_seconds),
         }
     }
 

@@ -148,7 +148,12 @@ fn sources_resolve_names_toys_and_files() {
     let moons = Source { n: Some(10), seed: 4, ..Source::named("moons") }.load().unwrap();
     let more = Source { n: Some(30), seed: 4, ..Source::named("moons") }.load().unwrap();
     assert_eq!(moons.train.rows().values(), &more.train.rows().values()[..20]);
-    assert_eq!(moons.space.log_volume(), 0.0);
+    assert!(moons.train.labels().is_none() && moons.space.classes().is_empty());
+    let model = more.space.encode(more.train.rows()).unwrap();
+    let mean: f64 = model.iter().map(|row| f64::from(row[0])).sum::<f64>() / 30.0;
+    assert!(mean.abs() < 1e-6);
+    let labelled = Source { label: Some("class".into()), n: Some(10), ..Source::named("moons") };
+    assert_eq!(labelled.load().unwrap().space.classes().len(), 2);
 
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t.csv");

@@ -217,7 +217,7 @@ fn bad_sources() {
         (Source::named("xyzzyxyzzy"), "source", "expected one of digits, wine"),
         (Source::named("data.parquet"), "source", "no source 'data.parquet'"),
         (Source::named(""), "source", "no source ''"),
-        (Source { label: Some("k".into()), ..toy.clone() }, "label", "only n, held_out, seed"),
+        (Source { label: Some("k".into()), ..toy.clone() }, "label", "moons has no label"),
         (Source { image: Some([1, 1, 2]), ..toy.clone() }, "image", "means nothing"),
         (Source { n: Some(0), ..toy.clone() }, "n", "from 1 to"),
         (Source { n: Some(usize::MAX), ..toy.clone() }, "n", "from 1 to"),

@@ -1,0 +1,126 @@
+//! What a recipe's values must be.
+
+use super::{NetworkRecipe, Recipe, TrainingRecipe};
+use crate::data::Space;
+use crate::solve::Last;
+use crate::{Error, Result};
+
+/// A network has at most so many parameters: with gradients, averages and a checkpoint being written, training holds
+/// some sixteen copies, 8 GiB.
+const MOST_PARAMETERS: u128 = 1 << 27;
+/// A batch makes at most so many activations; training keeps some sixteen numbers for each, 4 GiB.
+const MOST_ACTIVATIONS: usize = 1 << 26;
+/// Samples that are held in memory to be judged.
+pub(super) const MOST_JUDGED: u64 = 1 << 20;
+
+impl Recipe {
+    /// Fails, naming the key, unless every value makes sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check(&self) -> Result<()> {
+        self.schedule.check()?;
+        self.training.check()?;
+        let NetworkRecipe::Mlp(mlp) = &self.network;
+        count("network.hidden", mlp.hidden as u64, 1 << 16)?;
+        count("network.blocks", mlp.blocks as u64, 1 << 10)?;
+        if let Some(sigma_data) = self.model.sigma_data {
+            within("model.sigma_data", sigma_data, 1e-6, 1e6)?;
+        }
+        self.objective.levels.check().map_err(|e| inside("objective", e))?;
+        within("objective.label_dropout", self.objective.label_dropout, 0.0, 1.0)?;
+        let sampling = &self.sampling;
+        within("sampling.guidance", sampling.guidance, -1e3, 1e3)?;
+        sampling.solver.check().map_err(|e| inside("sampling", e))?;
+        let levels = sampling.solver.levels(
+            sampling.grid,
+            &self.schedule,
+            sampling.steps,
+            Last::Denoise,
+        );
+        levels.map_err(|e| inside("sampling", e))?;
+        count("evaluation.samples", self.evaluation.samples as u64, MOST_JUDGED)?;
+        count("evaluation.log_p_rows", self.evaluation.log_p_rows as u64, 1 << 30)
+    }
+
+    /// The network for rows of `space`, every width resolved.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a width is given that is not the space's, or if network or batch are too large.
+    pub fn network_for(&self, space: &Space) -> Result<NetworkRecipe> {
+        let NetworkRecipe::Mlp(mut mlp) = self.network.clone();
+        let given = [
+            ("network.width", &mut mlp.width, space.model_width()),
+            ("network.classes", &mut mlp.classes, space.classes().len()),
+            ("network.vector", &mut mlp.vector, 0),
+        ];
+        for (key, value, own) in given {
+            if *value != 0 && *value != own {
+                let expected = format!("no such key: it is {own} for these data");
+                return Err(Error::config(key, value.to_string(), expected));
+            }
+            *value = own;
+        }
+        let parameters = mlp.parameters();
+        if parameters > MOST_PARAMETERS {
+            let problem = format!(
+                "{} hidden units in {} blocks make {parameters} parameters",
+                mlp.hidden, mlp.blocks
+            );
+            let expected = format!("at most {MOST_PARAMETERS}");
+            return Err(Error::config("network.hidden", problem, expected));
+        }
+        let of_a_row = mlp.hidden * (mlp.blocks + 4) + 4 * mlp.width;
+        let most = MOST_ACTIVATIONS / of_a_row;
+        if self.training.batch > most {
+            let expected = format!(
+                "at most {most} rows for this network; training.accumulate makes larger batches"
+            );
+            return Err(Error::config("training.batch", self.training.batch.to_string(), expected));
+        }
+        Ok(NetworkRecipe::Mlp(mlp))
+    }
+}
+
+impl TrainingRecipe {
+    fn check(&self) -> Result<()> {
+        count("training.steps", self.steps, 1 << 40)?;
+        count("training.batch", self.batch as u64, 1 << 20)?;
+        count("training.accumulate", self.accumulate as u64, 1 << 20)?;
+        count("training.log_every", self.log_every, 1 << 40)?;
+        count("training.held_out_rows", self.held_out_rows as u64, 1 << 30)?;
+        within("training.learning_rate", self.learning_rate, 1e-30, 10.0)?;
+        within("training.ema", self.ema, 0.0, 1.0)?;
+        within("training.checkpoint_seconds", self.checkpoint_seconds, 0.0, 10.0)?;
+        within("training.adamw.beta_1", self.adamw.beta_1, 0.0, 0.999_999)?;
+        within("training.adamw.beta_2", self.adamw.beta_2, 0.0, 0.999_999_9)?;
+        within("training.adamw.epsilon", self.adamw.epsilon, 1e-30, 1.0)?;
+        within("training.adamw.weight_decay", self.adamw.weight_decay, 0.0, 1e6)?;
+        within("training.adamw.clip", self.adamw.clip, 0.0, 1e30)
+    }
+}
+
+fn count(key: &str, value: u64, most: u64) -> Result<()> {
+    match value {
+        0 => Err(Error::config(key, "0", "at least 1")),
+        v if v > most => Err(Error::config(key, v.to_string(), format!("at most {most}"))),
+        _ => Ok(()),
+    }
+}
+
+fn within(key: &str, value: f64, low: f64, high: f64) -> Result<()> {
+    if value >= low && value <= high {
+        return Ok(());
+    }
+    Err(Error::config(key, format!("{value:?}"), format!("a number from {low:?} to {high:?}")))
+}
+
+/// The error with its key inside a table of the recipe.
+fn inside(table: &str, error: Error) -> Error {
+    match error {
+        Error::Config { key, problem, expected } => {
+            Error::config(format!("{table}.{key}"), problem, expected)
+        }
+        other => other,
+    }
+}

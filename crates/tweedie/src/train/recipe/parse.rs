@@ -1,0 +1,165 @@
+//! From a recipe's text to its values, and from serde's words to errors that name the key.
+
+use super::Recipe;
+use crate::error::one_of;
+use crate::{Error, Result};
+use serde::Deserialize;
+use toml::{Table, Value};
+
+/// Tables that are chosen by their `name`; a bare name stands for the whole table.
+const NAMED: [&str; 5] = ["schedule", "network", "solver", "grid", "distribution"];
+
+/// A recipe's text with `overrides` of the form `key.path=value` applied, unchecked.
+pub(super) fn parse(text: &str, overrides: &[String]) -> Result<Recipe> {
+    let mut table: Table = toml::from_str(text)
+        .map_err(|e| Error::config("recipe", e.message().to_string() + &place(text, &e), "TOML"))?;
+    for item in overrides {
+        match item.split_once('=') {
+            Some((key, value)) if key.split('.').all(|part| !part.trim().is_empty()) => {
+                let value = value.trim();
+                let text = || Value::String(value.to_string());
+                set(&mut table, key.trim(), value.parse().unwrap_or_else(|_| text()))?;
+            }
+            _ => return Err(Error::config("--set", item, "key=value, such as training.steps=500")),
+        }
+    }
+    Recipe::deserialize(Value::Table(table.clone())).map_err(|e| explain(&e, &table))
+}
+
+/// " (line n)" of a TOML error.
+fn place(text: &str, error: &toml::de::Error) -> String {
+    error.span().map_or(String::new(), |span| {
+        let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
+        format!(" (line {line})")
+    })
+}
+
+/// Sets a dotted key, making tables on the way.
+fn set(table: &mut Table, path: &str, value: Value) -> Result<()> {
+    let parts: Vec<&str> = path.split('.').map(str::trim).collect();
+    let (key, heads) = parts.split_last().unwrap_or((&path, &[]));
+    let mut table = table;
+    for (depth, head) in heads.iter().enumerate() {
+        let inner = table.entry(*head).or_insert_with(|| Value::Table(Table::new()));
+        let Value::Table(inner) = inner else {
+            let problem = format!("{} is a value", parts[..=depth].join("."));
+            return Err(Error::config(path, problem, "a key inside a table"));
+        };
+        table = inner;
+    }
+    let value = match value {
+        Value::String(name) if NAMED.contains(key) => {
+            Value::Table([("name".to_string(), name.into())].into_iter().collect())
+        }
+        value => value,
+    };
+    table.insert(key.to_string(), value);
+    Ok(())
+}
+
+/// An error that names the key, what it holds, and what it takes.
+fn explain(error: &toml::de::Error, table: &Table) -> Error {
+    let (message, text) = (error.message(), error.to_string());
+    let path = text.lines().find_map(|line| line.strip_prefix("in `")?.strip_suffix('`'));
+    let path = path.unwrap_or_default();
+    let under = |key: &str| if path.is_empty() { key.into() } else { format!("{path}.{key}") };
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let found = quoted.first().copied().unwrap_or_default();
+    let known = || one_of(found, quoted.get(1..).unwrap_or_default());
+    if message.starts_with("unknown field") {
+        return Error::config(under(found), "unknown key", known());
+    }
+    if message.starts_with("unknown variant") {
+        return Error::config(path, found, known());
+    }
+    if message.starts_with("missing field") {
+        return Error::config(under(found), "missing", "a value");
+    }
+    let key = culprit(table, path, message);
+    let (problem, expected) = message.rsplit_once(", expected ").unwrap_or((message, "another"));
+    let value = at(table, &key).filter(|value| !value.is_table());
+    Error::config(key, value.map_or(problem.into(), Value::to_string), in_words(expected))
+}
+
+/// The key whose value is wrong. Inside a table that is chosen by its name serde does not tell: there it is the key
+/// without which the message is another.
+fn culprit(table: &Table, path: &str, message: &str) -> String {
+    let inner = at(table, path).and_then(Value::as_table).filter(|t| t.contains_key("name"));
+    let mut keys = inner.into_iter().flat_map(Table::keys).filter(|key| *key != "name");
+    let decides = |key: &&String| {
+        let mut without = table.clone();
+        let inner = path.split('.').try_fold(&mut without, |t, part| t.get_mut(part)?.as_table_mut());
+        inner.and_then(|inner| inner.remove(*key));
+        let other = Recipe::deserialize(Value::Table(without));
+        other.err().is_none_or(|error| error.message() != message)
+    };
+    keys.find(decides).map_or(path.to_string(), |key| format!("{path}.{key}"))
+}
+
+/// The value at a dotted key.
+fn at<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
+    let (first, rest) = path.split_once('.').map_or((path, None), |(a, b)| (a, Some(b)));
+    let value = table.get(first)?;
+    rest.map_or(Some(value), |rest| at(value.as_table()?, rest))
+}
+
+/// What serde expected, for people.
+fn in_words(expected: &str) -> String {
+    match expected {
+        "u32" | "u64" | "usize" => "a whole number, 0 or more".into(),
+        "f32" | "f64" => "a number".into(),
+        "a boolean" => "true or false".into(),
+        other if other.starts_with("struct") || other.contains("tagged enum") => {
+            "a table of keys".into()
+        }
+        other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(overrides: &[&str]) -> String {
+        let overrides: Vec<String> = overrides.iter().map(|o| o.to_string()).collect();
+        parse("[data]\nsource = \"moons\"", &overrides).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_name_the_key_its_value_and_what_it_takes() {
+        let cases = [
+            ("trainig.steps=5", "trainig: unknown key; expected `training` perhaps"),
+            ("training.step=5", "training.step: unknown key; expected `steps` perhaps"),
+            ("training.steps=many", "training.steps: \"many\"; expected a whole number"),
+            ("training.steps=-1", "training.steps: -1; expected a whole number"),
+            ("training.ema=x", "training.ema: \"x\"; expected a number"),
+            ("training.decay=cosin", "training.decay: cosin; expected `cosine` perhaps"),
+            ("training=3", "training: 3; expected a table of keys"),
+            ("training.steps.x=3", "training.steps.x"),
+            ("schedule=cosin", "schedule: cosin; expected `cosine` perhaps"),
+            ("schedule.side=1", "schedule.name: missing"),
+            ("network={name='mlp',hiden=4}", "network.hiden: unknown key; expected `hidden` perhaps"),
+            ("network={name='mlp',blocks=2,hidden=-4}", "network.hidden: -4; expected a whole number"),
+            ("data.image=[1,2]", "data.image: [1, 2]; expected an array of length 3"),
+            ("data=moons", "data: \"moons\"; expected a table of keys"),
+            ("training.steps", "--set: training.steps; expected key=value"),
+            ("=5", "--set: =5"),
+            ("training..steps=5", "--set: training..steps=5"),
+        ];
+        for (item, expected) in cases {
+            let error = error(&[item]);
+            assert!(error.starts_with(expected), "{item}: {error}");
+        }
+        assert!(error(&["training.steps=5", "training.steps.x=3"]).contains("training.steps is a value"));
+    }
+
+    #[test]
+    fn overrides_make_tables_and_names_replace_them() {
+        let set = ["schedule=edm", "schedule.sigma_max=10", "training.adamw.clip=0.5", "about=a b"];
+        let set = set.map(String::from);
+        let recipe = parse("[data]\nsource = \"moons\"\n[schedule]\nname = \"ve\"", &set).unwrap();
+        let edm = crate::process::Edm { sigma_max: 10.0, ..Default::default() };
+        assert_eq!(recipe.schedule, crate::process::AnySchedule::Edm(edm));
+        assert_eq!((recipe.training.adamw.clip, recipe.about.as_str()), (0.5, "a b"));
+    }
+}

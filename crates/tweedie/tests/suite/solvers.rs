@@ -1,0 +1,8 @@
+//! Solvers against exact denoisers: orders, limits, peers, grids and whole samplers.
+
+mod adaptive;
+mod grids;
+mod ode;
+mod peer;
+mod sampler;
+mod sde;

@@ -1,0 +1,159 @@
+//! Time grids: exact ends, rising log-SNR, the spacing that the name says, errors, and what a step costs.
+
+use crate::oracle::{COSINE, EDM, OU, VE, VP, eight_gaussians, gap, gaussian, host};
+use std::sync::Arc;
+use tweedie::burn::tensor::Device;
+use tweedie::denoise::{Condition, Denoiser};
+use tweedie::process::{
+    AnySchedule, Level, LinearSde, OrnsteinUhlenbeck, Schedule, Straight, SubVp, VpLinear,
+};
+use tweedie::solve::{
+    AnySolver, GRIDS, Generate, Grid, Last, Progress, SOLVERS, Sampler,
+};
+use tweedie::{Draws, Error};
+
+const GRID: [Grid; 5] = [
+    Grid::Time,
+    Grid::LogSnr,
+    Grid::Quadratic,
+    Grid::Karras { rho: 7.0 },
+    Grid::Karras { rho: 1.0 },
+];
+
+fn schedules() -> [AnySchedule; 7] {
+    let (straight, sub_vp) = (Straight { delta: 1e-3 }, SubVp { beta: VpLinear::default() });
+    [VP, OU, VE, COSINE, EDM, AnySchedule::Straight(straight), AnySchedule::SubVp(sub_vp)]
+}
+
+/// The variable in which a grid is uniform.
+fn spaced(grid: Grid, level: &Level) -> f64 {
+    match grid {
+        Grid::Time => level.t,
+        Grid::LogSnr => level.lambda,
+        Grid::Quadratic => level.t.sqrt(),
+        Grid::Karras { rho } => (level.sigma / level.alpha).powf(1.0 / rho),
+    }
+}
+
+#[test]
+fn ends_are_exact_and_levels_are_uniform_in_the_right_variable() {
+    for schedule in schedules() {
+        let (first, last) = schedule.range();
+        for grid in GRID {
+            for steps in [1, 2, 7, 50, 1000] {
+                let levels = grid.levels(&schedule, steps).unwrap();
+                assert_eq!(levels.len(), steps + 1);
+                assert_eq!(levels[0], schedule.level(last));
+                assert_eq!(levels[steps], schedule.level(first));
+                assert!(levels.windows(2).all(|p| p[1].lambda > p[0].lambda && p[1].t < p[0].t));
+                let (a, b) = (spaced(grid, &levels[0]), spaced(grid, &levels[steps]));
+                for (k, level) in levels.iter().enumerate() {
+                    let right = a + (b - a) * k as f64 / steps as f64;
+                    let found = spaced(grid, level);
+                    let place = format!("{schedule:?} {grid:?}, {k} of {steps}");
+                    assert!((found - right).abs() < 1e-9 * (b - a).abs(), "{place}: {found}, {right}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn grids_that_cannot_be_are_errors() {
+    let config = |found: tweedie::Result<Vec<Level>>, key: &str| match found {
+        Err(Error::Config { key: found, .. }) => assert_eq!(found, key),
+        other => panic!("{:?}", other.map(|levels| levels.len())),
+    };
+    for grid in GRID {
+        config(grid.levels(&VP, 0), "steps");
+        // Between two times four rounding errors apart there is no room for ten steps.
+        let first = OrnsteinUhlenbeck::default().range().0;
+        let t_max = f64::from_bits(first.to_bits() + 4);
+        config(grid.levels(&OrnsteinUhlenbeck { theta: 1.0, t_max }, 10), "steps");
+        config(grid.levels(&VP, usize::MAX), "steps");
+    }
+    for rho in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        config(Grid::Karras { rho }.levels(&VP, 10), "grid.rho");
+    }
+    // A square root of negative times.
+    let around_zero = LinearSde::from_log_snr(|t| -10.0 * t, (-1.0, 1.0));
+    config(Grid::Quadratic.levels(&around_zero, 10), "steps");
+    assert!(Grid::Time.levels(&around_zero, 10).is_ok());
+}
+
+#[test]
+fn names_are_parsed_and_misspelt_ones_corrected() {
+    for (name, _) in GRIDS {
+        let parsed = Grid::parse(name).unwrap();
+        let json = serde_json::to_value(parsed).unwrap();
+        assert_eq!(json["name"], **name);
+    }
+    for (name, _) in SOLVERS {
+        let parsed = AnySolver::parse(name).unwrap();
+        assert_eq!(serde_json::to_value(parsed).unwrap()["name"], **name);
+    }
+    let wrong = Grid::parse("quadratc").unwrap_err().to_string();
+    assert!(wrong.contains("quadratic"), "{wrong}");
+    let wrong = AnySolver::parse("huen").unwrap_err().to_string();
+    assert!(wrong.contains("heun"), "{wrong}");
+}
+
+fn generated(sampler: &Sampler) -> Vec<f64> {
+    host(&sampler.generate(0..5, &Condition::None, &Draws::new(31), &Device::flex()).unwrap())
+}
+
+#[test]
+fn steps_are_evaluations_and_the_last_may_denoise() {
+    for (name, _) in SOLVERS {
+        let solver = AnySolver::parse(name).unwrap();
+        let data = Arc::new(eight_gaussians());
+        let sampler = |steps, last| {
+            Sampler::new(data.clone(), Arc::new(COSINE))
+                .with_solver(solver)
+                .with_steps(steps)
+                .with_last(last)
+        };
+        let cost = |steps, last| {
+            let before = data.evaluations();
+            let x = generated(&sampler(steps, last));
+            ((data.evaluations() - before) as f64 / 5.0, x)
+        };
+        let (stop_cost, stop) = cost(9, Last::Stop);
+        let (denoise_cost, denoised) = cost(10, Last::Denoise);
+        match *name {
+            "dopri5" => assert_eq!(denoise_cost, stop_cost + 1.0),
+            "heun" => assert_eq!((stop_cost, denoise_cost), (18.0, 19.0)),
+            _ => assert_eq!((stop_cost, denoise_cost), (9.0, 10.0)),
+        }
+        // Denoising replaces the batch at the last level by its posterior mean.
+        let end = COSINE.level(0.0);
+        let stop_batch = crate::oracle::doubles(&stop, 2);
+        let mean = data.denoise(stop_batch.into(), &end.into(), &Condition::None).unwrap().value;
+        assert!(gap(&denoised, &host(&mean)) < 1e-6, "{name}");
+        assert!(gap(&denoised, &stop) > 1e-5, "{name}: nothing was denoised");
+        // Too few steps.
+        assert!(sampler(1, Last::Denoise).levels().is_err());
+        assert!(sampler(0, Last::Stop).levels().is_err());
+        assert_eq!(sampler(1, Last::Stop).levels().unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn progress_is_told_once_a_step() {
+    for (last, steps) in [(Last::Stop, 6), (Last::Denoise, 6)] {
+        let data = Arc::new(gaussian(0.3, 0.5));
+        let sampler = Sampler::new(data, Arc::new(VP)).with_steps(steps).with_last(last);
+        let levels = sampler.levels().unwrap();
+        let mut seen = Vec::new();
+        let observe = |p: Progress| seen.push((p.step, p.steps, p.level, host(p.x)));
+        let draws = Draws::new(32);
+        let device = Device::flex();
+        let end = sampler.generate_observed(0..3, &Condition::None, &draws, &device, observe).unwrap();
+        assert_eq!(seen.len(), steps + 1);
+        for (k, (step, of, level, x)) in seen.iter().enumerate() {
+            assert_eq!((*step, *of, x.len()), (k, steps, 3));
+            assert_eq!(level.lambda, levels.get(k).map_or(f64::INFINITY, |l| l.lambda));
+        }
+        assert_eq!(seen[steps].3, host(&end));
+    }
+}

@@ -1,0 +1,147 @@
+//! Fixed-step solvers of the probability-flow ODE against exact end points.
+
+use crate::oracle::{COSINE, EDM, Gaussian3, OU, VE, VP, gap, host, normals, orders, run, three_components};
+use tweedie::burn::tensor::Tensor;
+use tweedie::denoise::{Condition, Denoiser};
+use tweedie::process::{AnySchedule, Level, Schedule};
+use tweedie::solve::{Context, Ddim, DormandPrince, DpmSolverPp2M, Euler, Grid, Heun, Solver, Tolerance};
+
+const KARRAS: Grid = Grid::Karras { rho: 7.0 };
+
+/// Solvers with their order, and a schedule and grid on which the step size is smooth.
+fn cases() -> Vec<(Box<dyn Solver>, f64, AnySchedule, Grid)> {
+    vec![
+        (Box::new(Euler {}), 1.0, VP, Grid::Time),
+        (Box::new(Euler {}), 1.0, COSINE, Grid::LogSnr),
+        (Box::new(Euler {}), 1.0, EDM, KARRAS),
+        (Box::new(Heun {}), 2.0, VP, Grid::Time),
+        (Box::new(Heun {}), 2.0, COSINE, Grid::LogSnr),
+        (Box::new(Heun {}), 2.0, EDM, KARRAS),
+        (Box::new(Heun {}), 2.0, OU, Grid::Quadratic),
+        (Box::new(Ddim { eta: 0.0 }), 1.0, VP, Grid::LogSnr),
+        (Box::new(Ddim { eta: 0.0 }), 1.0, COSINE, Grid::LogSnr),
+        (Box::new(Ddim { eta: 0.0 }), 1.0, VE, Grid::Time),
+        (Box::new(DpmSolverPp2M {}), 2.0, VP, Grid::LogSnr),
+        (Box::new(DpmSolverPp2M {}), 2.0, COSINE, Grid::LogSnr),
+        (Box::new(DpmSolverPp2M {}), 2.0, EDM, KARRAS),
+        (Box::new(DpmSolverPp2M {}), 2.0, VP, Grid::Time),
+    ]
+}
+
+/// The largest error over the batch at each number of steps.
+fn errors(
+    solver: &dyn Solver,
+    denoiser: &dyn Denoiser,
+    schedule: &AnySchedule,
+    grid: Grid,
+    start: &Tensor<2>,
+    end: &[f64],
+    steps: &[usize],
+) -> Vec<f64> {
+    let end_at = |&n: &usize| {
+        let levels = grid.levels(schedule, n).unwrap();
+        gap(&host(&run(solver, denoiser, schedule, start.clone(), &levels)), end)
+    };
+    steps.iter().map(end_at).collect()
+}
+
+fn ends(schedule: &AnySchedule) -> (Level, Level) {
+    let (first, last) = schedule.range();
+    (schedule.level(last), schedule.level(first))
+}
+
+#[test]
+fn strong_orders_on_a_correlated_gaussian() {
+    let data = Gaussian3::new();
+    for (solver, order, schedule, grid) in cases() {
+        let (from, to) = ends(&schedule);
+        let x = normals(8, 3, schedule.prior_sd(1.0), 11);
+        let end = data.flow(&host(&x), &from, &to);
+        let found =
+            errors(&*solver, &data.mixture, &schedule, grid, &x, &end, &[64, 128, 256, 512]);
+        println!("G {solver:?} {order} {schedule:?} {grid:?} {found:?} {:?}", orders(&found));
+    }
+}
+
+#[test]
+fn strong_orders_on_a_mixture() {
+    let data = three_components();
+    let exact = DormandPrince { tolerance: Tolerance { atol: 1e-12, rtol: 1e-12 } };
+    for (solver, order, schedule, grid) in cases() {
+        let (from, to) = ends(&schedule);
+        let x = normals(8, 2, schedule.prior_sd(1.0), 12);
+        let end = host(&run(&exact, &data, &schedule, x.clone(), &[from, to]));
+        let found = errors(&*solver, &data, &schedule, grid, &x, &end, &[64, 128, 256, 512]);
+        println!("M {solver:?} {order} {schedule:?} {grid:?} {found:?} {:?}", orders(&found));
+    }
+}
+
+/// x_s = (α_s/α_t) x_t + α_s (e^{−λ_s/2} − e^{−λ_t/2}) ε̂: the ODE d(x/α)/d(σ/α) = ε with ε held over the step.
+fn exponential_euler(x: &[f64], data: &[f64], t: &Level, s: &Level) -> Vec<f64> {
+    let run = (-0.5 * s.lambda).exp() - (-0.5 * t.lambda).exp();
+    let one = |(x, data): (&f64, &f64)| {
+        let noise = (x - t.alpha * data) / t.sigma;
+        s.alpha / t.alpha * x + s.alpha * run * noise
+    };
+    x.iter().zip(data).map(one).collect()
+}
+
+#[test]
+fn ddim_without_noise_and_the_first_multistep_step_are_the_exponential_euler_step() {
+    let data = three_components();
+    for schedule in [VP, COSINE, VE, OU, EDM] {
+        let levels = Grid::LogSnr.levels(&schedule, 10).unwrap();
+        for pair in levels.windows(2) {
+            let sd = pair[0].sigma.hypot(pair[0].alpha);
+            let x = normals(16, 2, sd, 13);
+            let mean = data.denoise(x.clone().into(), &pair[0].into(), &Condition::None).unwrap();
+            let right = exponential_euler(&host(&x), &host(&mean.value), &pair[0], &pair[1]);
+            let solvers: [&dyn Solver; 2] = [&Ddim { eta: 0.0 }, &DpmSolverPp2M {}];
+            for solver in solvers {
+                let found = host(&run(solver, &data, &schedule, x.clone(), pair));
+                assert!(gap(&found, &right) < 1e-12 * (1.0 + sd), "{solver:?} at {pair:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_multistep_solver_remembers_one_step_and_forgets_the_rest() {
+    // Cloning and selecting rows of a state half-way changes nothing.
+    let data = three_components();
+    let levels = Grid::LogSnr.levels(&VP, 12).unwrap();
+    let x = normals(5, 2, 1.0, 14);
+    let whole = host(&run(&DpmSolverPp2M {}, &data, &VP, x.clone(), &levels));
+    let draws = tweedie::Draws::new(3);
+    let rows = [0, 1, 2, 3, 4];
+    let condition = &Condition::None;
+    let context = Context { denoiser: &data, schedule: &VP, condition, draws: &draws, rows: &rows };
+    let mut state = DpmSolverPp2M {}.init(x);
+    for (k, pair) in levels.windows(2).enumerate() {
+        state = DpmSolverPp2M {}.step(state, &pair[0].into(), &pair[1].into(), &context).unwrap();
+        assert_eq!(state.history.len(), 1);
+        if k == 5 {
+            state = state.clone().select(&[3, 1]).unwrap();
+        }
+    }
+    let right: Vec<f64> = [&whole[6..8], &whole[2..4]].concat();
+    assert!(gap(&host(&state.x), &right) < 1e-12);
+}
+
+#[test]
+fn a_step_to_noise_free_data_is_the_posterior_mean() {
+    // At σ = 0 nothing of x but E[x₀ | x] is left, in every solver that can get there.
+    let data = three_components();
+    let mut levels = Grid::LogSnr.levels(&COSINE, 8).unwrap();
+    let x = normals(6, 2, 1.0, 15);
+    let solvers: [&dyn Solver; 3] =
+        [&Ddim { eta: 0.0 }, &tweedie::solve::Ancestral {}, &DpmSolverPp2M {}];
+    for solver in solvers {
+        let before = run(solver, &data, &COSINE, x.clone(), &levels);
+        let mean = data.denoise(before.into(), &levels[8].into(), &Condition::None).unwrap();
+        levels.push(Level::clean(0.0));
+        let after = run(solver, &data, &COSINE, x.clone(), &levels);
+        levels.pop();
+        assert!(gap(&host(&after), &host(&mean.value)) < 1e-12, "{solver:?}");
+    }
+}

@@ -1,0 +1,186 @@
+//! Stochastic solvers by exact recursion of moments.
+//!
+//! On Gaussian data a step is x ↦ a x + b + c z. The coefficients are read off the solver itself, so mean and variance
+//! after any number of steps are known without sampling.
+
+use crate::oracle::{COSINE, EDM, OU, VE, VP, doubles, gap, gaussian, host, orders, run, three_components};
+use tweedie::Draws;
+use tweedie::denoise::{Condition, GaussianMixture};
+use tweedie::process::{AnySchedule, Level, Levels, Schedule};
+use tweedie::solve::{Ancestral, Context, Ddim, EulerMaruyama, Grid, Solver};
+
+const MEAN: f64 = 0.8;
+const VARIANCE: f64 = 0.6;
+
+#[derive(Debug, Clone, Copy)]
+struct Affine {
+    a: f64,
+    b: f64,
+    c: f64,
+}
+
+/// The coefficients of each step over `levels`: per step a row at 0, a row at 1 with the same noise, and a row at 0
+/// with other noise.
+fn coefficients(
+    solver: &dyn Solver,
+    denoiser: &GaussianMixture,
+    schedule: &dyn Schedule,
+    levels: &[Level],
+) -> Vec<Affine> {
+    let steps = levels.len() - 1;
+    let rows = [0, 0, 1].repeat(steps);
+    let each = |offset: usize| Levels::Rows((0..3 * steps).map(|i| levels[i / 3 + offset]).collect());
+    let draws = Draws::new(5);
+    let condition = &Condition::None;
+    let context = Context { denoiser, schedule, condition, draws: &draws, rows: &rows };
+    let x = doubles(&[0.0, 1.0, 0.0].repeat(steps), 1);
+    let z = host(&context.noise(0, &x));
+    let (z, other) = (z[0], z[2]);
+    assert!((z - other).abs() > 0.3);
+    let y = host(&solver.step(solver.init(x), &each(0), &each(1), &context).unwrap().x);
+    y.chunks(3)
+        .map(|y| {
+            let c = (y[2] - y[0]) / (other - z);
+            Affine { a: y[1] - y[0], b: y[0] - c * z, c }
+        })
+        .collect()
+}
+
+fn moments(data: (f64, f64), level: &Level) -> (f64, f64) {
+    (level.alpha * data.0, level.alpha.powi(2) * data.1 + level.sigma.powi(2))
+}
+
+/// Mean and variance after all steps, from the exact moments at the first level.
+fn propagated(steps: &[Affine], start: (f64, f64)) -> (f64, f64) {
+    steps.iter().fold(start, |(mean, variance), s| {
+        (s.a * mean + s.b, s.a.powi(2) * variance + s.c.powi(2))
+    })
+}
+
+/// Errors of mean and variance at the cleanest level for each number of steps.
+fn errors(solver: &dyn Solver, schedule: &AnySchedule, grid: Grid, steps: &[usize]) -> [Vec<f64>; 2] {
+    let data = gaussian(MEAN, VARIANCE);
+    let mut found = [Vec::new(), Vec::new()];
+    for &n in steps {
+        let levels = grid.levels(schedule, n).unwrap();
+        let steps = coefficients(solver, &data, schedule, &levels);
+        let (mean, variance) = propagated(&steps, moments((MEAN, VARIANCE), &levels[0]));
+        let (right_mean, right_variance) = moments((MEAN, VARIANCE), &levels[n]);
+        found[0].push((mean - right_mean).abs());
+        found[1].push((variance - right_variance).abs());
+    }
+    found
+}
+
+#[test]
+fn euler_maruyama_has_weak_order_1() {
+    for (schedule, grid) in [
+        (VP, Grid::Time),
+        (OU, Grid::Time),
+        (OU, Grid::Quadratic),
+        (COSINE, Grid::LogSnr),
+        (VE, Grid::Time),
+        (EDM, Grid::Karras { rho: 7.0 }),
+    ] {
+        let found = errors(&EulerMaruyama {}, &schedule, grid, &[256, 512, 1024, 2048, 4096]);
+        println!("EM {schedule:?} {grid:?}\n  {:?} {:?}\n  {:?} {:?}", found[0], orders(&found[0]), found[1], orders(&found[1]));
+    }
+}
+
+#[test]
+fn ancestral_sampling_has_weak_order_1_and_beats_euler_maruyama() {
+    for (schedule, grid) in [
+        (VP, Grid::Time),
+        (OU, Grid::Time),
+        (VP, Grid::LogSnr),
+        (COSINE, Grid::LogSnr),
+        (VE, Grid::Time),
+        (EDM, Grid::Karras { rho: 7.0 }),
+    ] {
+        let n = [8, 16, 32, 64, 128, 256, 512, 1024];
+        let found = errors(&Ancestral {}, &schedule, grid, &n);
+        println!("Anc {schedule:?} {grid:?}\n  {:?} {:?}\n  {:?} {:?}", found[0], orders(&found[0]), found[1], orders(&found[1]));
+        let found = errors(&EulerMaruyama {}, &schedule, grid, &n);
+        println!("EM  {schedule:?} {grid:?}\n  {:?} {:?}\n  {:?} {:?}", found[0], orders(&found[0]), found[1], orders(&found[1]));
+        for eta in [0.0, 0.3, 0.7] {
+            let found = errors(&Ddim { eta }, &schedule, grid, &n);
+            println!("DDIM {eta} {schedule:?} {grid:?}\n  {:?} {:?}\n  {:?} {:?}", found[0], orders(&found[0]), found[1], orders(&found[1]));
+        }
+    }
+}
+
+#[test]
+fn euler_maruyama_takes_the_reverse_drift_and_diffusion() {
+    let data = gaussian(MEAN, VARIANCE);
+    for schedule in [VP, OU, VE, COSINE, EDM] {
+        let levels = Grid::LogSnr.levels(&schedule, 40).unwrap();
+        let steps = coefficients(&EulerMaruyama {}, &data, &schedule, &levels);
+        for (s, pair) in steps.iter().zip(levels.windows(2)) {
+            // dx = (f x + g² (x − α m)/v) dt + g dW̄.
+            let (f, g2) = (schedule.drift(pair[0].t), schedule.diffusion_squared(pair[0].t));
+            let (mean, variance) = moments((MEAN, VARIANCE), &pair[0]);
+            let dt = pair[1].t - pair[0].t;
+            let right = [1.0 + dt * (f + g2 / variance), -dt * g2 * mean / variance, (-dt * g2).sqrt()];
+            let size = 1.0 + (dt * g2 / pair[0].sigma.powi(2)).abs();
+            let found = gap(&[s.a, s.b, s.c], &right) / size;
+            assert!(found < 1e-9, "{schedule:?} at {pair:?}: {s:?} against {right:?}");
+        }
+    }
+}
+
+#[test]
+fn posteriors_are_bayes_rule() {
+    for schedule in [VP, OU, VE, COSINE, EDM] {
+        let levels = Grid::LogSnr.levels(&schedule, 12).unwrap();
+        for (i, t) in levels.iter().enumerate() {
+            for s in &levels[i + 1..] {
+                let (kernel, posterior) = (t.given(s), t.posterior(s));
+                let close = |a: f64, b: f64| (a - b).abs() <= 1e-10 * b.abs().max(1e-12);
+                // x_t = α_{t|s} x_s + noise has q(x_t | x₀)'s moments.
+                assert!(close(kernel.alpha * s.alpha, t.alpha));
+                let variance = kernel.alpha.powi(2) * s.sigma.powi(2) + kernel.variance;
+                assert!(close(variance, t.sigma.powi(2)));
+                // Precisions add: 1/σ_s² from x₀, α²_{t|s}/σ²_{t|s} from x_t.
+                let precision = s.sigma.powi(-2) + kernel.alpha.powi(2) / kernel.variance;
+                assert!(close(posterior.variance, 1.0 / precision), "{t:?} {s:?}");
+                assert!(close(posterior.from_x, kernel.alpha / kernel.variance / precision));
+                assert!(close(posterior.from_data, s.alpha * s.sigma.powi(-2) / precision));
+            }
+        }
+    }
+}
+
+#[test]
+fn ddim_with_all_its_noise_is_ancestral_sampling() {
+    let data = three_components();
+    for schedule in [VP, COSINE, OU, VE, EDM] {
+        let levels = Grid::LogSnr.levels(&schedule, 30).unwrap();
+        let x = crate::oracle::normals(16, 2, schedule.prior_sd(1.0), 1);
+        let ancestral = run(&Ancestral {}, &data, &schedule, x.clone(), &levels);
+        let ddim = run(&Ddim { eta: 1.0 }, &data, &schedule, x.clone(), &levels);
+        println!("{schedule:?} {:e}", gap(&host(&ancestral), &host(&ddim)));
+        assert!(gap(&host(&ancestral), &host(&ddim)) < 1e-9);
+        let other = run(&Ddim { eta: 0.5 }, &data, &schedule, x, &levels);
+        assert!(gap(&host(&ancestral), &host(&other)) > 0.1);
+    }
+}
+
+#[test]
+fn each_step_has_its_own_noise() {
+    // The whole integration is the composition of affine steps with the noise addressed by (step, row).
+    let data = gaussian(MEAN, VARIANCE);
+    let levels = Grid::LogSnr.levels(&COSINE, 20).unwrap();
+    let solvers: [&dyn Solver; 3] = [&EulerMaruyama {}, &Ancestral {}, &Ddim { eta: 0.6 }];
+    for solver in solvers {
+        let steps = coefficients(solver, &data, &COSINE, &levels);
+        let x = host(&run(solver, &data, &COSINE, doubles(&[0.3, -1.2, 2.0], 1), &levels));
+        // `run` draws from seed 3.
+        let noise = |k: usize| Draws::new(3).at(k as u64).normals(0..3, 1);
+        for (row, start) in [0.3, -1.2, 2.0].into_iter().enumerate() {
+            let end = steps.iter().enumerate().fold(start, |x, (k, s)| {
+                s.a * x + s.b + s.c * f64::from(noise(k).row(row)[0])
+            });
+            assert!((x[row] - end).abs() < 1e-9, "{solver:?}: {} against {end}", x[row]);
+        }
+    }
+}
