@@ -5,7 +5,7 @@ use crate::sample::Sampling;
 use crate::{Settings, output, progress};
 use serde::Serialize;
 use std::path::PathBuf;
-use tweedie::data::{Dataset, Kind, Space, Split, Toy};
+use tweedie::data::{Dataset, Kind, Source, Space, Split, Toy};
 use tweedie::denoise::Condition;
 use tweedie::likelihood::{Divergence, Kind as LogKind, LogProb, Measure, log_prob_raw};
 use tweedie::metric::judge::{Score, judge};
@@ -27,18 +27,18 @@ pub struct Options {
     #[arg(long)]
     metric: Vec<String>,
     /// How many samples to compare.
-    #[arg(short)]
+    #[arg(short, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     n: Option<u64>,
     /// How many held-out rows get a log p.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     rows: Option<usize>,
     #[command(flatten)]
     sampling: Sampling,
     /// The seed of samples, dequantisation and probes.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     seed: u64,
     /// Probes of the divergence; `exact` for none. Exact up to 16 dimensions, else 4, by default.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     probes: Option<String>,
 }
 
@@ -74,17 +74,31 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
             return Err(Error::config("--metric", metric, expected));
         }
     }
+    for (option, value, most) in
+        [("-n", options.n, 1 << 20), ("--rows", options.rows.map(|n| n as u64), 1 << 30)]
+    {
+        if value.is_some_and(|value| value == 0 || value > most) {
+            let value = value.unwrap_or_default().to_string();
+            return Err(Error::config(option, value, format!("from 1 to {most}")));
+        }
+    }
     let wants = |name: &str| options.metric.is_empty() || options.metric.iter().any(|m| m == name);
     let run = Run::open(&options.run)?;
+    let divergence = divergence(options.probes.as_deref(), &run.info.space)?;
     let data = data(&run, options.data.as_deref())?;
     let n = options.n.unwrap_or(run.info.recipe.evaluation.samples as u64);
     let mut scores = Vec::new();
     if wants("samples") {
         let sampler = options.sampling.sampler(&run, settings)?;
-        let samples = generate(&run, &sampler, n, options.seed, settings)?;
+        let real = if data.held_out.is_empty() { &data.train } else { &data.held_out };
+        let samples = generate(&run, &sampler, n, real, options.seed, settings)?;
         scores = judge(&samples, &data, 0)?;
+        if scores.is_empty() {
+            eprintln!("no scores: there are fewer than two held-out rows");
+        }
     }
-    let log_p = if wants("logp") { log_p(&run, &data, options, settings)? } else { None };
+    let log_p =
+        if wants("logp") { log_p(&run, &data, divergence, options, settings)? } else { None };
     let done = Evaluated { run: options.run.display().to_string(), scores, log_p };
     if settings.json {
         output::json(&done);
@@ -110,68 +124,109 @@ fn print(done: &Evaluated) {
             output::line(&format!("      = {bits:.4} ± {error:.4} bits per dimension"));
         }
         if let (Some(kl), Some(error)) = (p.divergence, p.divergence_error) {
-            output::line(&format!("KL(data ‖ model) = {kl:.4} ± {error:.4} nats, by the data's known density"));
+            output::line(&format!(
+                "KL(data ‖ model) = {kl:.4} ± {error:.4} nats, by the data's known density"
+            ));
         }
     }
 }
 
-/// The run's data, its held-out rows replaced by those of another source.
+/// The run's data, its held-out rows replaced by those of another source: all rows of a file, or what is held out of
+/// a data set that is known by name.
 fn data(run: &Run, other: Option<&str>) -> Result<Dataset> {
     let Some(other) = other else { return run.data() };
-    let mut source = run.info.recipe.data.clone();
-    source.source = other.to_string();
-    source.held_out = Some(0.0);
-    let loaded = source.load()?;
+    let (loaded, rows) = if tweedie::data::list().iter().any(|(name, _)| *name == other) {
+        let mut source = Source::named(other);
+        source.label = run.info.recipe.data.label.clone().filter(|_| other.parse::<Toy>().is_ok());
+        let loaded = source.load()?;
+        let rows = loaded.held_out.clone();
+        (loaded, rows)
+    } else {
+        let mut source = run.info.recipe.data.clone();
+        (source.source, source.held_out, source.n) = (other.to_string(), Some(0.0), None);
+        let loaded = source.load()?;
+        let rows = loaded.train.clone();
+        (loaded, rows)
+    };
     let own = run.data()?;
-    let held_out = in_space(&run.info.space, &loaded, other)?;
-    Dataset::new(other, own.space, own.train, held_out)
+    let held_out = in_space(&own.space, &loaded.space, &rows, other)?;
+    Dataset::new(other, own.space, own.train, held_out).map_err(|error| match error {
+        Error::Config { key, problem, expected } => Error::file(other, key, problem, expected),
+        error => error,
+    })
 }
 
-/// Rows of another data set, checked to have this space's columns and classes.
-fn in_space(space: &Space, loaded: &Dataset, name: &str) -> Result<Split> {
+/// Rows of another space in this one, checked to have its columns, categories and classes.
+fn in_space(own: &Space, other: &Space, rows: &Split, file: &str) -> Result<Split> {
     let names = |s: &Space| (0..s.width()).map(|j| s.column_name(j)).collect::<Vec<_>>();
-    let (own, found) = (names(space), names(&loaded.space));
-    if own != found {
-        return Err(Error::config(
-            "--data",
-            format!("{name} has columns {found:?}"),
-            format!("{own:?}"),
-        ));
+    if names(own) != names(other) {
+        let columns = |s: &Space| {
+            let more = if s.width() > 8 { ", …" } else { "" };
+            let first = names(s)[..s.width().min(8)].join(", ");
+            format!("{} columns: {first}{more}", s.width())
+        };
+        return Err(Error::file(file, "header", columns(other), columns(own)));
     }
-    let same_names = |j: usize| match (&space.coordinate(j).kind, &loaded.space.coordinate(j).kind)
-    {
-        (Kind::Category { names: a }, Kind::Category { names: b }) => a == b,
-        (Kind::Category { .. }, _) | (_, Kind::Category { .. }) => false,
-        _ => true,
+    let (mut raw, width) = (rows.rows().clone(), own.width());
+    for j in 0..width {
+        let place = || format!("column '{}'", own.column_name(j));
+        match (&own.coordinate(j).kind, &other.coordinate(j).kind) {
+            (Kind::Category { names: own }, Kind::Category { names: other }) => {
+                let index = places(other, own, file, place)?;
+                for value in raw.values_mut().iter_mut().skip(j).step_by(width) {
+                    *value = index[*value as usize] as f32;
+                }
+            }
+            (Kind::Category { .. }, _) => {
+                return Err(Error::file(file, place(), "numbers", "categories"));
+            }
+            (_, Kind::Category { .. }) => {
+                return Err(Error::file(file, place(), "categories", "numbers"));
+            }
+            _ => {}
+        }
+    }
+    let classes = places(other.classes(), own.classes(), file, || "label".into())?;
+    let labels = rows.labels().map(|labels| labels.iter().map(|&k| classes[k as usize]).collect());
+    Split::new(raw, labels)
+}
+
+/// Where each name stands among the model's own.
+fn places(
+    names: &[String],
+    own: &[String],
+    file: &str,
+    place: impl Fn() -> String,
+) -> Result<Vec<u32>> {
+    let known: Vec<&str> = own.iter().map(String::as_str).collect();
+    let place_of = |name: &String| {
+        let found = own.iter().position(|known| known == name).map(|at| at as u32);
+        found.ok_or_else(|| {
+            Error::file(file, place(), name.as_str(), tweedie::error::one_of(name, &known))
+        })
     };
-    if let Some(j) = (0..space.width()).find(|&j| !same_names(j)) {
-        let problem = format!("{name} has other categories in column {}", own[j]);
-        return Err(Error::config("--data", problem, "the categories the model knows"));
+    names.iter().map(place_of).collect()
+}
+
+/// How the divergence is computed.
+fn divergence(probes: Option<&str>, space: &Space) -> Result<Divergence> {
+    match probes {
+        Some("exact") => Ok(Divergence::Exact),
+        Some(text) => {
+            let probes = text.parse().ok().filter(|p| (1..=10_000).contains(p));
+            let wrong = || Error::config("--probes", text, "`exact` or a number from 1 to 10000");
+            Ok(Divergence::Hutchinson { probes: probes.ok_or_else(wrong)? })
+        }
+        None if space.model_width() <= MOST_EXACT => Ok(Divergence::Exact),
+        None => Ok(Divergence::Hutchinson { probes: 4 }),
     }
-    let labels = loaded.train.labels().map(|labels| {
-        labels
-            .iter()
-            .map(|&label| {
-                let class = &loaded.space.classes()[label as usize];
-                let place = space.classes().iter().position(|c| c == class);
-                place.map(|p| p as u32).ok_or_else(|| {
-                    let problem = format!("{name} has the class {class}");
-                    Error::config(
-                        "--data",
-                        problem,
-                        format!("one of {}", space.classes().join(", ")),
-                    )
-                })
-            })
-            .collect::<Result<Vec<u32>>>()
-    });
-    Split::new(loaded.train.rows().clone(), labels.transpose()?)
 }
 
 /// log p of held-out rows under the probability-flow ODE; none where there is no density.
 fn log_p(
     run: &Run,
     data: &Dataset,
+    divergence: Divergence,
     options: &Options,
     settings: &Settings,
 ) -> Result<Option<LogP>> {
@@ -192,16 +247,6 @@ fn log_p(
         return Ok(None);
     }
     let held_out = data.held_out.select(&rows);
-    let divergence = match options.probes.as_deref() {
-        Some("exact") => Divergence::Exact,
-        Some(text) => {
-            let probes = text.parse().ok().filter(|p| (1..=10_000).contains(p));
-            let wrong = || Error::config("--probes", text, "`exact` or a number from 1 to 10000");
-            Divergence::Hutchinson { probes: probes.ok_or_else(wrong)? }
-        }
-        None if space.model_width() <= MOST_EXACT => Divergence::Exact,
-        None => Divergence::Hutchinson { probes: 4 },
-    };
     let draws = Draws::new(options.seed).purpose("log p");
     let density = run.density(run.denoiser(&settings.device)?).with_divergence(divergence, draws);
     let condition = match held_out.labels() {

@@ -28,7 +28,7 @@ struct Cli {
     #[arg(long, global = true, default_value = "cpu")]
     device: String,
     /// How many CPU threads to use; all by default. Results do not depend on it.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     threads: Option<usize>,
 }
 
@@ -42,6 +42,11 @@ enum Command {
     Sample(sample::Options),
     /// Judge a trained model: sample metrics and log p.
     Evaluate(evaluate::Options),
+}
+
+/// A whole number given to an option.
+fn whole<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "expected a whole number, 0 or more".into())
 }
 
 /// What every command needs to know.

@@ -26,3 +26,17 @@ pub fn find(recipe: &str) -> Result<(String, String)> {
         format!("{}, or the path of a .toml file", tweedie::error::one_of(recipe, &names));
     Err(Error::config("recipe", recipe, expected))
 }
+
+/// An error of a recipe's values, with the name of the file if that is where they stand.
+pub fn located(error: Error, recipe: &str, text: &str) -> Error {
+    let alone = tweedie::train::Recipe::parse(text, &[]).err().map(|e| e.to_string());
+    match error {
+        Error::Config { key, problem, expected }
+            if recipe.ends_with(".toml")
+                && alone == Some(format!("{key}: {problem}; expected {expected}")) =>
+        {
+            Error::file(recipe, key, problem, expected)
+        }
+        other => other,
+    }
+}

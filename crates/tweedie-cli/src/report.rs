@@ -51,16 +51,20 @@ pub fn score_rows(scores: &[Score]) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// `n` samples with the labels 0, 1, …, 0, 1, … where the model has classes, made in chunks under a progress bar.
+/// `n` samples with the labels of real rows in turn, so that classes are as frequent as there, made in chunks under a
+/// progress bar.
 pub fn generate(
     run: &Run,
     sampler: &Sampler,
     n: u64,
+    real: &Split,
     seed: u64,
     settings: &Settings,
 ) -> Result<Split> {
-    let classes = run.info.space.classes().len() as u64;
-    let label = |row: u64| (classes > 0).then(|| (row % classes.max(1)) as u32);
+    let label = |row: u64| {
+        let labels = real.labels().filter(|labels| !labels.is_empty())?;
+        labels.get((row % labels.len() as u64) as usize).copied()
+    };
     let bar = progress::bar(n, "samples", settings.json);
     bar.set_prefix("sampling");
     let mut all: Option<Split> = None;
@@ -85,11 +89,11 @@ pub fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judged> 
     let sampler = run.sampler(run.denoiser(&settings.device)?, recipe.sampling.guidance)?;
     let n = recipe.evaluation.samples as u64;
     let before = sampler.evaluations();
-    let samples = generate(run, &sampler, n, recipe.seed, settings)?;
+    let real = if data.held_out.is_empty() { &data.train } else { &data.held_out };
+    let samples = generate(run, &sampler, n, real, recipe.seed, settings)?;
     let per_sample = (sampler.evaluations() - before) as f64 / n as f64;
     let scores = judge(&samples, data, 0)?;
     let space = &run.info.space;
-    let real = if data.held_out.is_empty() { &data.train } else { &data.held_out };
     let generated_png = picture(space, &samples, Some(real.rows()))?;
     save_png(&generated_png, run.file("samples.png"))?;
     let mut report = Report::new(&format!("tweedie: {}", run.folder().display()));

@@ -14,13 +14,16 @@ use tweedie::{Draws, Error, Result};
 /// Rows that are in memory at once.
 const CHUNK: u64 = 1024;
 
+/// So many samples are written at most, so that every size in a file's header can be held.
+const MOST: u64 = 1 << 40;
+
 /// Options of `tweedie sample`.
 #[derive(clap::Args)]
 pub struct Options {
     /// The run directory.
     run: PathBuf,
     /// How many samples.
-    #[arg(short, default_value_t = 100)]
+    #[arg(short, default_value_t = 100, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     n: u64,
     /// The file to write; its ending picks the format: .png, .npy, .csv or .safetensors.
     #[arg(short, long)]
@@ -28,10 +31,11 @@ pub struct Options {
     #[command(flatten)]
     sampling: Sampling,
     /// The seed; row i of the output depends on the seed and i alone.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     seed: u64,
-    /// The class to sample, by name or number, `all` for all in turn, or `none`.
-    #[arg(long)]
+    /// The class to sample, by name or number; `all` for all in turn, `data` for as often as in the training data,
+    /// or `none`. By default `data` for a .csv, which records them, else `all`.
+    #[arg(long, allow_negative_numbers = true)]
     label: Option<String>,
     /// Start from the rows of this .npy file (model units, noisiest level) in place of the seed's noise.
     #[arg(long)]
@@ -48,16 +52,25 @@ pub struct Sampling {
     #[arg(long)]
     grid: Option<String>,
     /// Its steps, the last denoising included.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     steps: Option<usize>,
     /// The weight of classifier-free guidance; 1 is none.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     guidance: Option<f64>,
 }
 
 impl Sampling {
     /// The run's sampler with these changes.
     pub fn sampler(&self, run: &Run, settings: &Settings) -> Result<Sampler> {
+        self.changed(run, settings).map_err(|error| match error {
+            Error::Config { key, problem, expected } => {
+                Error::config(format!("--{key}"), problem, expected)
+            }
+            other => other,
+        })
+    }
+
+    fn changed(&self, run: &Run, settings: &Settings) -> Result<Sampler> {
         let guidance = self.guidance.unwrap_or(run.info.recipe.sampling.guidance);
         let mut sampler = run.sampler(run.denoiser(&settings.device)?, guidance)?;
         if let Some(solver) = &self.solver {
@@ -84,12 +97,12 @@ struct Done {
 
 /// Samples and writes as the rows come.
 pub fn run(options: &Options, settings: &Settings) -> Result<()> {
-    if options.n == 0 {
-        return Err(Error::config("-n", "0", "at least 1"));
+    if options.n == 0 || options.n > MOST {
+        return Err(Error::config("-n", options.n.to_string(), format!("from 1 to {MOST}")));
     }
     let run = Run::open(&options.run)?;
     let sampler = options.sampling.sampler(&run, settings)?;
-    let label = Label::parse(options.label.as_deref(), run.info.space.classes())?;
+    let label = Label::parse(options, &run)?;
     let start =
         options.init.as_deref().map(|path| read_start(path, &run, options.n)).transpose()?;
     let mut sink = Sink::create(&options.output, &run, options.n, label.of(0).is_some())?;
@@ -137,13 +150,19 @@ enum Label {
     None,
     One(u32),
     InTurn(u64),
+    /// As often as in the training data, which have so many rows of each class.
+    AsData(Vec<usize>, Draws),
 }
 
 impl Label {
-    fn parse(text: Option<&str>, classes: &[String]) -> Result<Self> {
-        let count = classes.len() as u64;
-        match text {
-            None | Some("all") if count > 0 => Ok(Label::InTurn(count)),
+    fn parse(options: &Options, run: &Run) -> Result<Self> {
+        let classes = run.info.space.classes();
+        let csv = options.output.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
+        match options.label.as_deref() {
+            None if classes.is_empty() => Ok(Label::None),
+            None if csv => Ok(Label::as_data(options, run)),
+            None | Some("all") if !classes.is_empty() => Ok(Label::InTurn(classes.len() as u64)),
+            Some("data") if !classes.is_empty() => Ok(Label::as_data(options, run)),
             None | Some("none") => Ok(Label::None),
             Some(text) => {
                 let by_name = classes.iter().position(|c| c == text);
@@ -155,7 +174,7 @@ impl Label {
                     }
                     None => {
                         let mut names: Vec<&str> = classes.iter().map(String::as_str).collect();
-                        names.extend(["all", "none"]);
+                        names.extend(["all", "data", "none"]);
                         Err(Error::config("--label", text, tweedie::error::one_of(text, &names)))
                     }
                 }
@@ -163,11 +182,27 @@ impl Label {
         }
     }
 
+    fn as_data(options: &Options, run: &Run) -> Self {
+        Label::AsData(run.info.train.classes.clone(), Draws::new(options.seed).purpose("label"))
+    }
+
     fn of(&self, row: u64) -> Option<u32> {
         match self {
             Label::None => None,
             Label::One(class) => Some(*class),
             Label::InTurn(count) => Some((row % count) as u32),
+            Label::AsData(counts, draws) => {
+                let total: usize = counts.iter().sum();
+                let mut place = draws.below(row, 0, total as u64) as usize;
+                let class = counts.iter().position(|count| match place.checked_sub(*count) {
+                    Some(rest) => {
+                        place = rest;
+                        false
+                    }
+                    None => true,
+                });
+                class.map(|class| class as u32)
+            }
         }
     }
 }
@@ -216,7 +251,12 @@ enum Sink {
     /// Raw values behind a header of known size.
     Safetensors(AtomicFile, PathBuf),
     /// Pictures need all rows.
-    Png { path: PathBuf, space: Box<Space>, samples: Option<Split> },
+    Png {
+        out: AtomicFile,
+        path: PathBuf,
+        space: Box<Space>,
+        samples: Option<Split>,
+    },
 }
 
 /// A picture holds at most so many samples.
@@ -224,7 +264,8 @@ const MOST_IN_PICTURE: u64 = 100_000;
 
 impl Sink {
     fn create(path: &Path, run: &Run, n: u64, labelled: bool) -> Result<Self> {
-        let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let ending =
+            path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
         let space = &run.info.space;
         match ending.as_str() {
             "npy" => {
@@ -247,7 +288,7 @@ impl Sink {
             }
             "png" => {
                 let (path, space) = (path.to_path_buf(), Box::new(space.clone()));
-                Ok(Sink::Png { path, space, samples: None })
+                Ok(Sink::Png { out: AtomicFile::create(&path)?, path, space, samples: None })
             }
             _ => {
                 let name = path.display().to_string();
@@ -281,8 +322,11 @@ impl Sink {
             Sink::Npy(out) => out.finish()?.finish(),
             Sink::Csv(out) => out.finish()?.finish(),
             Sink::Safetensors(out, _) => out.finish(),
-            Sink::Png { path, space, samples: Some(samples) } => {
-                tweedie::show::save_png(&tweedie::show::picture(&space, &samples, None)?, path)
+            Sink::Png { mut out, path, space, samples: Some(samples) } => {
+                let picture = tweedie::show::picture(&space, &samples, None)?;
+                let bytes = tweedie::show::png_bytes(&picture)?;
+                out.write_all(&bytes).map_err(|e| Error::io(path, e))?;
+                out.finish()
             }
             Sink::Png { samples: None, .. } => Ok(()),
         }

@@ -25,7 +25,7 @@ pub struct Options {
     #[arg(long)]
     out: Option<PathBuf>,
     /// The seed of everything random.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     seed: Option<u64>,
     /// Go on with the run in --out, or with the newest run of this recipe.
     #[arg(long)]
@@ -72,8 +72,9 @@ fn start(options: &Options, name: &str, text: &str) -> Result<(Run, Dataset)> {
     if let Some(seed) = options.seed {
         overrides.push(format!("seed={seed}"));
     }
-    let recipe = Recipe::parse(text, &overrides)?;
-    let data = recipe.data.load()?;
+    let recipe = Recipe::parse(text, &overrides)
+        .map_err(|error| recipes::located(error, &options.recipe, text))?;
+    let data = recipe.load_data()?;
     let folder = match &options.out {
         Some(folder) => folder.clone(),
         None => numbered(name).find(|p| !p.exists()).unwrap_or_else(|| PathBuf::from("runs")),
@@ -103,6 +104,9 @@ fn resume(options: &Options, name: &str) -> Result<(Run, Dataset)> {
     };
     let run = Run::open(&folder)?;
     let data = run.data()?;
+    for folder in [folder.clone(), run.file("samples")].iter().filter(|f| f.is_dir()) {
+        tweedie::files::remove_leftovers(folder)?;
+    }
     Ok((run, data))
 }
 

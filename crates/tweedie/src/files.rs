@@ -5,6 +5,9 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+/// How the names of files begin that are being written.
+const PREFIX: &str = ".tweedie-";
+
 /// A file that appears under its name only when it is complete: it is written beside it and then renamed.
 ///
 /// Dropped before [`AtomicFile::finish`], it leaves no trace, and a file of that name stays as it was.
@@ -34,7 +37,12 @@ impl AtomicFile {
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = tempfile::Builder::new().prefix(".tweedie-").tempfile_in(folder);
+        // Both would otherwise be told late or with the name of the temporary file.
+        std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
+        if path.is_dir() {
+            return Err(Error::io(&path, std::io::ErrorKind::IsADirectory.into()));
+        }
+        let file = tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder);
         let out = BufWriter::new(file.map_err(|e| Error::io(&path, e))?);
         Ok(Self { out, path })
     }
@@ -60,6 +68,20 @@ impl Write for AtomicFile {
     fn flush(&mut self) -> std::io::Result<()> {
         self.out.flush()
     }
+}
+
+/// Removes what writers that were killed have left in a folder that no one else is writing to.
+///
+/// # Errors
+/// [`Error::Io`] if the folder cannot be read or a file cannot be removed.
+pub fn remove_leftovers(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
+        let entry = entry.map_err(|e| Error::io(folder, e))?;
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            std::fs::remove_file(entry.path()).map_err(|e| Error::io(entry.path(), e))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a whole file, all or nothing.

@@ -10,7 +10,7 @@
 use super::{Coordinate, Layout, Rows, Space};
 use crate::{Error, Result};
 use std::fs::File;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Reads a `.npy` array as rows along its first axis, and the space that its shape and type suggest.
@@ -58,7 +58,12 @@ impl Header {
             |problem: String, expected: &str| Error::file(path, "header", problem, expected);
         let mut fixed = [0; 8];
         let read = bytes.read_exact(&mut fixed);
-        if read.is_err() || &fixed[..6] != b"\x93NUMPY" {
+        if let Err(e) = read
+            && e.kind() != ErrorKind::UnexpectedEof
+        {
+            return Err(Error::io(path, e));
+        }
+        if !fixed.starts_with(b"\x93NUMPY") {
             return Err(fault("the file does not begin with \\x93NUMPY".into(), "a .npy file"));
         }
         let mut size = [0; 4];
@@ -71,11 +76,11 @@ impl Header {
         bytes.read_exact(&mut size[..size_bytes]).map_err(truncated)?;
         let size = u64::from(u32::from_le_bytes(size));
         let start = 8 + size_bytes as u64 + size;
-        if start > length || size > 1 << 20 {
-            return Err(fault(
-                format!("its length is {size} of {length} bytes"),
-                "a shorter header",
-            ));
+        if start > length {
+            return Err(truncated(ErrorKind::UnexpectedEof.into()));
+        }
+        if size > 1 << 20 {
+            return Err(fault(format!("its length is {size} bytes"), "a shorter header"));
         }
         let mut text = vec![0; size as usize];
         bytes.read_exact(&mut text).map_err(truncated)?;
@@ -112,8 +117,9 @@ impl Header {
             ));
         }
         if claimed != Some(there) {
-            let problem = format!("{:?} of {} bytes each", self.shape, self.element.size);
-            return Err(fault(problem, format!("the {there} bytes that follow the header")));
+            let values = format!("{:?} values of {} bytes each", self.shape, self.element.size);
+            let problem = format!("{values} do not make the {there} bytes that follow the header");
+            return Err(fault(problem, "a whole .npy file".into()));
         }
         Ok(self.shape.iter().map(|&n| n as usize).collect())
     }

@@ -1,8 +1,8 @@
 //! All sample metrics of a data set at once, each beside its floor: the same metric between real rows.
 
 use super::{energy, mmd, neighbours, wasserstein};
-use crate::Result;
 use crate::data::{Dataset, Rows, Split};
+use crate::{Error, Result};
 use serde::Serialize;
 
 /// Exact assignment costs the cube of the rows; above this many it is left out.
@@ -64,10 +64,12 @@ pub fn judge(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>>
     let floor = energy::distance(&train_n, &real_n)?;
     let error = Some(distance.standard_error);
     add("energy distance", distance.unbiased, error, Some(floor.unbiased), "near 0");
-    let bandwidths = [mmd::median_bandwidth(&train_n, &real_n)?];
-    let distance = mmd::gaussian(&fake_n, &real_n, &bandwidths)?;
-    let floor = mmd::gaussian(&train_n, &real_n, &bandwidths)?;
-    add("MMD²", distance.unbiased, Some(distance.standard_error), Some(floor.unbiased), "near 0");
+    // Where most rows are equal, as in tables of few categories, there is no median distance to compare at.
+    if let Some(bandwidth) = defined(mmd::median_bandwidth(&train_n, &real_n))? {
+        let distance = mmd::gaussian(&fake_n, &real_n, &[bandwidth])?;
+        let floor = Some(mmd::gaussian(&train_n, &real_n, &[bandwidth])?.unbiased);
+        add("MMD²", distance.unbiased, Some(distance.standard_error), floor, "near 0");
+    }
     let test = neighbours::two_sample(&real_n, &fake_n)?;
     let floor = neighbours::two_sample(&real_n, &train_n)?;
     let own = |share: neighbours::Share| (share.value, Some(share.standard_error));
@@ -93,6 +95,14 @@ pub fn judge(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>>
         );
     }
     Ok(scores)
+}
+
+/// None where the quantity does not exist.
+fn defined(value: Result<f64>) -> Result<Option<f64>> {
+    match value {
+        Err(Error::Undefined { .. }) => Ok(None),
+        value => value.map(Some),
+    }
 }
 
 /// `n` of `len` indices, evenly spread.

@@ -407,7 +407,7 @@ impl AnySchedule {
             return Ok(());
         }
         let problem = format!("its log-SNR falls from {high:.4e} to {low:.4e}");
-        let expected = format!("a fall within {MOST_LOG_SNR} to -{MOST_LOG_SNR}");
+        let expected = format!("a fall within ±{MOST_LOG_SNR}");
         Err(Error::config("schedule", problem, expected))
     }
 }

@@ -20,10 +20,9 @@ pub fn picture(space: &Space, generated: &Split, real: Option<&Rows>) -> Result<
     if let Layout::Image { channels, height, width } = space.layout() {
         return grid(space, generated, [channels, height, width])?.draw();
     }
-    let mut sets = Vec::new();
-    if let Some(real) = real.filter(|r| !r.is_empty()) {
-        sets.push(("real", real));
-    }
+    // As many real rows as generated ones, so that the eye compares like with like.
+    let real = real.filter(|r| !r.is_empty()).map(|r| r.slice(0..r.len().min(generated.len())));
+    let mut sets: Vec<(&str, &Rows)> = real.iter().map(|real| ("real", real)).collect();
     sets.push(("generated", generated.rows()));
     let names: Vec<String> = (0..space.width()).map(|j| space.column_name(j)).collect();
     match &names[..] {

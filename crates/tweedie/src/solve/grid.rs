@@ -1,5 +1,6 @@
 //! Time grids: which levels a solver visits.
 
+use super::MOST_STEPS;
 use crate::process::{Level, Schedule};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -26,9 +27,6 @@ pub enum Grid {
 fn seven() -> f64 {
     7.0
 }
-
-/// A grid has at most so many steps.
-const MOST_STEPS: usize = 100_000;
 
 /// Every grid by name, with one line on what it is.
 pub const GRIDS: &[(&str, &str)] = &[

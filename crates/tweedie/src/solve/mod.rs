@@ -90,6 +90,9 @@ pub(crate) fn select_rows(x: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
     x.clone().select(0, Tensor::<1, Int>::from_data(data, (&x.device(), DType::I64)))
 }
 
+/// More steps than this are a mistake.
+const MOST_STEPS: usize = 100_000;
+
 /// One step from a noisier to a cleaner level.
 pub trait Solver: std::fmt::Debug + Send + Sync {
     /// The state that starts at `x`.
@@ -212,7 +215,7 @@ impl AnySolver {
     /// The levels of a grid that it visits in `steps` steps, the last denoising, if there is one, included.
     ///
     /// # Errors
-    /// [`Error::Config`] if there are too few steps; as [`Grid::levels`].
+    /// [`Error::Config`] if there are too few or too many steps; as [`Grid::levels`].
     pub fn levels(
         &self,
         grid: Grid,
@@ -221,8 +224,8 @@ impl AnySolver {
         last: Last,
     ) -> Result<Vec<Level>> {
         let ending = usize::from(last == Last::Denoise);
-        if steps <= ending {
-            let expected = format!("at least {}", ending + 1);
+        if steps <= ending || steps > MOST_STEPS {
+            let expected = format!("from {} to {MOST_STEPS}", ending + 1);
             return Err(Error::config("steps", steps.to_string(), expected));
         }
         grid.levels(schedule, if self.is_adaptive() { 1 } else { steps - ending })

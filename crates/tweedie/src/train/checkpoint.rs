@@ -1,7 +1,7 @@
 //! Checkpoints: everything that a learner needs to go on, in one file, written atomically.
 
-use crate::nn::{Params, load_safetensors, safetensors_bytes};
 use crate::files::write_atomically;
+use crate::nn::{Params, load_safetensors, safetensors_bytes};
 use crate::{Error, Result};
 use std::path::Path;
 

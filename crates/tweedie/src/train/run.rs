@@ -7,12 +7,10 @@
 //! | `model.safetensors` | the averaged weights, for sampling |
 //! | `curves.jsonl`, `events.out.tfevents…` | the curves |
 
-use super::{
-    DenoiserLearner, DenoiserLearnerConfig, Learner, Loop, NetworkRecipe, Recipe,
-};
-use crate::files::write_atomically;
-use crate::data::{Dataset, Rows, Space};
+use super::{DenoiserLearner, DenoiserLearnerConfig, Learner, Loop, NetworkRecipe, Recipe};
+use crate::data::{Dataset, Rows, Space, Split};
 use crate::denoise::{Condition, Denoiser, Guided, NeuralDenoiser};
+use crate::files::write_atomically;
 use crate::likelihood::PfOde;
 use crate::nn::{Network, Params, load_safetensors, map_params, save_safetensors};
 use crate::objective::DenoisingScoreMatching;
@@ -35,6 +33,9 @@ pub struct SplitInfo {
     pub rows: usize,
     /// Its content's hash.
     pub hash: String,
+    /// How many rows each class has; empty without labels.
+    #[serde(default)]
+    pub classes: Vec<usize>,
 }
 
 /// What `run.json` holds.
@@ -72,9 +73,10 @@ impl Run {
     /// Starts a run in a folder, which is made if need be and must not hold another run.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is a run already; [`Error::Io`] if the folder cannot be written.
+    /// [`Error::Config`] if there is a run already, or as [`Recipe::network_for`]; [`Error::Io`] if the folder cannot
+    /// be written.
     pub fn create(folder: &Path, recipe: Recipe, data: &Dataset) -> Result<Self> {
-        if folder.join("run.json").exists() {
+        if ["run.json", "checkpoint.safetensors"].iter().any(|name| folder.join(name).exists()) {
             let name = folder.display().to_string();
             return Err(Error::config(
                 "--out",
@@ -82,16 +84,19 @@ impl Run {
                 "another folder, or --resume",
             ));
         }
-        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-        let split = |s: &crate::data::Split| SplitInfo { rows: s.len(), hash: s.hash() };
+        let network = recipe.network_for(&data.space)?;
+        let count = |s: &Split, class: usize| {
+            s.labels().map_or(0, |labels| labels.iter().filter(|l| **l as usize == class).count())
+        };
+        let split = |s: &Split| SplitInfo {
+            rows: s.len(),
+            hash: s.hash(),
+            classes: (0..data.space.classes().len()).map(|class| count(s, class)).collect(),
+        };
         let sigma_data = match recipe.model.sigma_data {
             Some(sigma) => sigma,
-            None => root_mean_square(data.space.encode(data.train.rows())?.values()),
+            None => root_mean_square(&data.space, data.train.rows())?,
         };
-        let mut network = recipe.network.clone();
-        let NetworkRecipe::Mlp(mlp) = &mut network;
-        mlp.width = data.space.model_width();
-        mlp.classes = data.space.classes().len();
         let info = RunInfo {
             version: VERSION,
             program: concat!("tweedie ", env!("CARGO_PKG_VERSION")).into(),
@@ -103,6 +108,7 @@ impl Run {
             train: split(&data.train),
             held_out: split(&data.held_out),
         };
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
         let path = folder.join("run.json");
         let text = serde_json::to_string_pretty(&info)
             .map_err(|e| Error::file(&path, "recipe", e.to_string(), "values JSON can hold"))?;
@@ -129,16 +135,10 @@ impl Run {
         let info: RunInfo = serde_json::from_value(value).map_err(|e| {
             Error::file(&path, "content", e.to_string(), "a run written by tweedie")
         })?;
-        info.recipe.check()?;
-        if info.network_width() != info.space.model_width() {
-            let expected = format!("{}, the space's width", info.space.model_width());
-            return Err(Error::file(
-                &path,
-                "network.width",
-                info.network_width().to_string(),
-                expected,
-            ));
-        }
+        info.check().map_err(|error| match error {
+            Error::Config { key, problem, expected } => Error::file(&path, key, problem, expected),
+            other => other,
+        })?;
         Ok(Self { folder: folder.to_path_buf(), info })
     }
 
@@ -152,23 +152,26 @@ impl Run {
         self.folder.join(name)
     }
 
-    /// Loads the data that the run was trained on, or `other` in its place.
+    /// Loads the data that the run was trained on.
     ///
     /// # Errors
-    /// What loading gives; [`Error::Config`] if the data are not those that the run remembers.
+    /// What loading gives; [`Error::File`] if the data are not those that the run remembers.
     pub fn data(&self) -> Result<Dataset> {
-        let data = self.info.recipe.data.load()?;
+        let data = self.info.recipe.load_data()?;
         for (name, now, then) in [
             ("training", &data.train, &self.info.train),
             ("held-out", &data.held_out, &self.info.held_out),
         ] {
             if now.hash() != then.hash {
-                return Err(Error::config(
-                    format!("data {}", self.info.data),
-                    format!("the {name} rows have changed since the run began"),
-                    "the same data",
-                ));
+                let place = format!("{name} rows");
+                let expected = format!("the {} rows of hash {}", then.rows, then.hash);
+                let problem = "changed since the run began";
+                return Err(Error::file(&self.info.recipe.data.source, place, problem, expected));
             }
+        }
+        if data.space != self.info.space {
+            let problem = "not the space of the data";
+            return Err(Error::file(self.file("run.json"), "space", problem, "no changes by hand"));
         }
         Ok(data)
     }
@@ -280,9 +283,13 @@ impl Run {
     /// A sampler as the recipe says, with guidance if its weight is not 1.
     ///
     /// # Errors
-    /// [`Error::Config`] if the guidance weight is not finite.
+    /// [`Error::Config`] if the guidance weight is not a number from -1000 to 1000.
     pub fn sampler(&self, denoiser: Arc<dyn Denoiser>, guidance: f64) -> Result<Sampler> {
         let recipe = &self.info.recipe;
+        if !(-1e3..=1e3).contains(&guidance) {
+            let expected = "a number from -1000 to 1000";
+            return Err(Error::config("guidance", format!("{guidance:?}"), expected));
+        }
         let denoiser: Arc<dyn Denoiser> =
             if guidance == 1.0 { denoiser } else { Arc::new(Guided::new(denoiser, guidance)?) };
         Ok(Sampler::new(denoiser, Arc::new(recipe.schedule))
@@ -330,13 +337,33 @@ impl Run {
 }
 
 impl RunInfo {
-    fn network_width(&self) -> usize {
-        let NetworkRecipe::Mlp(mlp) = &self.network;
-        mlp.width
+    /// Fails, naming the key, unless the parts make sense and agree.
+    fn check(&self) -> Result<()> {
+        self.recipe.check()?;
+        let network = self.recipe.network_for(&self.space)?;
+        let [found, expected] =
+            [&self.network, &network].map(|n| serde_json::to_value(n).unwrap_or_default());
+        let mut values = expected.as_object().into_iter().flatten();
+        if let Some((key, value)) = values.find(|(key, value)| found.get(key) != Some(value)) {
+            let found = found.get(key).map_or("missing".into(), ToString::to_string);
+            let expected = format!("{value}, by recipe and space");
+            return Err(Error::config(format!("network.{key}"), found, expected));
+        }
+        if !(1e-6..=1e6).contains(&self.sigma_data) {
+            let found = format!("{:?}", self.sigma_data);
+            return Err(Error::config("sigma_data", found, "a number from 1e-6 to 1e6"));
+        }
+        Ok(())
     }
 }
 
-fn root_mean_square(values: &[f32]) -> f64 {
-    let sum: f64 = values.iter().map(|v| f64::from(*v).powi(2)).sum();
-    (sum / values.len().max(1) as f64).sqrt().max(1e-6)
+/// √(mean x²) of rows in model units, encoded a part at a time.
+fn root_mean_square(space: &Space, raw: &Rows) -> Result<f64> {
+    let (mut sum, mut count) = (0.0, 0.0);
+    for start in (0..raw.len()).step_by(4096) {
+        let part = space.encode(&raw.slice(start..(start + 4096).min(raw.len())))?;
+        sum = part.values().iter().fold(sum, |sum, v| sum + f64::from(*v).powi(2));
+        count += part.values().len() as f64;
+    }
+    Ok((sum / count).sqrt().clamp(1e-6, 1e6))
 }

@@ -5,3 +5,4 @@ mod oracle;
 mod process;
 mod solvers;
 mod support;
+mod trained;

@@ -11,7 +11,7 @@ const MOST_PARAMETERS: u128 = 1 << 27;
 /// A batch makes at most so many activations; training keeps some sixteen numbers for each, 4 GiB.
 const MOST_ACTIVATIONS: usize = 1 << 26;
 /// Samples that are held in memory to be judged.
-pub(super) const MOST_JUDGED: u64 = 1 << 20;
+const MOST_JUDGED: u64 = 1 << 20;
 
 impl Recipe {
     /// Fails, naming the key, unless every value makes sense.
@@ -32,12 +32,8 @@ impl Recipe {
         let sampling = &self.sampling;
         within("sampling.guidance", sampling.guidance, -1e3, 1e3)?;
         sampling.solver.check().map_err(|e| inside("sampling", e))?;
-        let levels = sampling.solver.levels(
-            sampling.grid,
-            &self.schedule,
-            sampling.steps,
-            Last::Denoise,
-        );
+        let levels =
+            sampling.solver.levels(sampling.grid, &self.schedule, sampling.steps, Last::Denoise);
         levels.map_err(|e| inside("sampling", e))?;
         count("evaluation.samples", self.evaluation.samples as u64, MOST_JUDGED)?;
         count("evaluation.log_p_rows", self.evaluation.log_p_rows as u64, 1 << 30)

@@ -11,8 +11,8 @@ const NAMED: [&str; 5] = ["schedule", "network", "solver", "grid", "distribution
 
 /// A recipe's text with `overrides` of the form `key.path=value` applied, unchecked.
 pub(super) fn parse(text: &str, overrides: &[String]) -> Result<Recipe> {
-    let mut table: Table = toml::from_str(text)
-        .map_err(|e| Error::config("recipe", e.message().to_string() + &place(text, &e), "TOML"))?;
+    let mut table: Table =
+        toml::from_str(text).map_err(|e| Error::config(place(text, &e), e.message(), "TOML"))?;
     for item in overrides {
         match item.split_once('=') {
             Some((key, value)) if key.split('.').all(|part| !part.trim().is_empty()) => {
@@ -26,12 +26,10 @@ pub(super) fn parse(text: &str, overrides: &[String]) -> Result<Recipe> {
     Recipe::deserialize(Value::Table(table.clone())).map_err(|e| explain(&e, &table))
 }
 
-/// " (line n)" of a TOML error.
+/// The line of a TOML error.
 fn place(text: &str, error: &toml::de::Error) -> String {
-    error.span().map_or(String::new(), |span| {
-        let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
-        format!(" (line {line})")
-    })
+    let before = error.span().map_or(0, |span| span.start.min(text.len()));
+    format!("line {}", text.bytes().take(before).filter(|byte| *byte == b'\n').count() + 1)
 }
 
 /// Sets a dotted key, making tables on the way.
@@ -70,7 +68,7 @@ fn explain(error: &toml::de::Error, table: &Table) -> Error {
         return Error::config(under(found), "unknown key", known());
     }
     if message.starts_with("unknown variant") {
-        return Error::config(path, found, known());
+        return Error::config(culprit(table, path, message), found, known());
     }
     if message.starts_with("missing field") {
         return Error::config(under(found), "missing", "a value");
@@ -88,7 +86,8 @@ fn culprit(table: &Table, path: &str, message: &str) -> String {
     let mut keys = inner.into_iter().flat_map(Table::keys).filter(|key| *key != "name");
     let decides = |key: &&String| {
         let mut without = table.clone();
-        let inner = path.split('.').try_fold(&mut without, |t, part| t.get_mut(part)?.as_table_mut());
+        let inner =
+            path.split('.').try_fold(&mut without, |t, part| t.get_mut(part)?.as_table_mut());
         inner.and_then(|inner| inner.remove(*key));
         let other = Recipe::deserialize(Value::Table(without));
         other.err().is_none_or(|error| error.message() != message)
@@ -138,8 +137,18 @@ mod tests {
             ("training.steps.x=3", "training.steps.x"),
             ("schedule=cosin", "schedule: cosin; expected `cosine` perhaps"),
             ("schedule.side=1", "schedule.name: missing"),
-            ("network={name='mlp',hiden=4}", "network.hiden: unknown key; expected `hidden` perhaps"),
-            ("network={name='mlp',blocks=2,hidden=-4}", "network.hidden: -4; expected a whole number"),
+            (
+                "network={name='mlp',hiden=4}",
+                "network.hiden: unknown key; expected `hidden` perhaps",
+            ),
+            (
+                "network={name='mlp',blocks=2,hidden=-4}",
+                "network.hidden: -4; expected a whole number",
+            ),
+            (
+                "network={name='mlp',activation='sillu'}",
+                "network.activation: sillu; expected `silu`",
+            ),
             ("data.image=[1,2]", "data.image: [1, 2]; expected an array of length 3"),
             ("data=moons", "data: \"moons\"; expected a table of keys"),
             ("training.steps", "--set: training.steps; expected key=value"),
@@ -150,7 +159,16 @@ mod tests {
             let error = error(&[item]);
             assert!(error.starts_with(expected), "{item}: {error}");
         }
-        assert!(error(&["training.steps=5", "training.steps.x=3"]).contains("training.steps is a value"));
+        assert!(
+            error(&["training.steps=5", "training.steps.x=3"])
+                .contains("training.steps is a value")
+        );
+    }
+
+    #[test]
+    fn what_is_no_toml_is_told_with_its_line() {
+        let error = parse("[data]\nsource = 'ä'\n[training\n", &[]).unwrap_err().to_string();
+        assert!(error.starts_with("line 3: ") && error.ends_with("expected TOML"), "{error}");
     }
 
     #[test]

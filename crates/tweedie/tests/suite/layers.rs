@@ -1,0 +1,364 @@
+//! Layers and networks: directional derivatives against differences and reverse mode, values and gradients against
+//! PyTorch's (`bench/layers_peer.py` writes the file read here).
+
+use crate::support::*;
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use serde_json::Value;
+use std::path::Path;
+use tweedie::denoise::Condition;
+use tweedie::nn::*;
+use tweedie::{Draws, Error};
+
+fn draws(purpose: &str) -> Draws {
+    Draws::new(77).purpose(purpose)
+}
+
+fn normal<const D: usize>(purpose: &str, shape: [usize; D]) -> Tensor<D> {
+    let len = shape.iter().product();
+    singles(draws(purpose).normals(0..1, len).values().to_vec(), shape)
+}
+
+/// The module with every parameter drawn anew, so that none is zero.
+fn randomised<M: Module>(module: M, sd: f32) -> M {
+    let mut params = collect_params(&module);
+    for (path, (_, values)) in &mut params {
+        let normals = draws(path).normals(0..1, values.len());
+        values.iter_mut().zip(normals.values()).for_each(|(v, z)| *v = sd * z);
+    }
+    map_params(module, &params, Path::new("drawn")).unwrap()
+}
+
+fn norm(values: &[f64]) -> f64 {
+    values.iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// Holds J ẋ against central differences with step `h`, to 0.3% of its norm, and against reverse mode, to 1e-5: for
+/// every u, u·(J ẋ) = ẋ·(Jᵀ u).
+fn derivative<const D: usize, const E: usize>(
+    name: &str,
+    x: Tensor<D>,
+    h: f64,
+    f: impl Fn(Dual<D>) -> Dual<E>,
+) {
+    let along = normal(&format!("{name} along"), x.dims());
+    let out = f(Dual::new(x.clone(), along.clone()));
+    let tangent = host(&out.tangent.expect("a tangent goes through"));
+    assert_eq!(host(&out.value), host(&f(x.clone().into()).value), "{name}: a tangent changes f");
+    assert!(norm(&tangent) > 1e-3, "{name}: the derivative vanishes");
+
+    let at = |h: f64| host(&f((x.clone() + along.clone().mul_scalar(h)).into()).value);
+    let (ahead, behind) = (at(h), at(-h));
+    let error: Vec<f64> =
+        (0..tangent.len()).map(|i| (ahead[i] - behind[i]) / (2.0 * h) - tangent[i]).collect();
+    let relative = norm(&error) / norm(&tangent);
+    assert!(relative < 3e-3, "{name}: {relative:e} from differences");
+
+    let upstream: Tensor<E> = normal(&format!("{name} upstream"), out.value.dims());
+    let tracked = x.autodiff().require_grad();
+    let sum = (f(tracked.clone().into()).value * upstream.clone()).sum();
+    let gradient = host(&tracked.grad(&sum.backward()).expect("x has a gradient"));
+    let (forward, reverse) = (dot(&host(&upstream), &tangent), dot(&host(&along), &gradient));
+    let scale = norm(&host(&upstream)) * norm(&tangent);
+    within(format!("{name}: reverse mode"), forward, reverse, 1e-5 * scale);
+}
+
+#[test]
+fn directional_derivatives_of_layers() {
+    let device = cpu();
+    let linear = LinearConfig::new(6, 4).init(&draws("linear"), &device);
+    derivative("linear", normal("x", [5, 6]), 1e-2, |x| linear.forward(x));
+    let bare = LinearConfig::new(6, 4).with_bias(false).init(&draws("linear"), &device);
+    derivative("linear without bias", normal("x", [5, 6]), 1e-2, |x| bare.forward(x));
+    for (kernel, stride) in [(1, 1), (3, 1), (5, 1), (3, 2)] {
+        let conv = Conv2dConfig::new(3, 4, kernel).with_stride(stride);
+        let conv = conv.init(&draws("conv"), &device);
+        let x: Tensor<4> = normal("image", [2, 3, 7, 6]);
+        let name = format!("{kernel}×{kernel} convolution of stride {stride}");
+        derivative(&name, x.clone(), 1e-2, |x| conv.forward(x));
+        let size = conv.forward(x.into()).dims();
+        assert_eq!(size, [2, 4, 7usize.div_ceil(stride), 6usize.div_ceil(stride)], "{name}");
+    }
+    for groups in [1, 2, 6] {
+        let group_norm = randomised(GroupNormConfig::new(groups, 6).init(&device), 1.0);
+        let name = format!("norm of {groups} groups");
+        derivative(&name, normal("image", [3, 6, 4, 5]), 1e-2, |x: Dual<4>| group_norm.forward(x));
+    }
+    let row_norm = randomised(GroupNormConfig::new(2, 8).init(&device), 1.0);
+    derivative("norm of rows", normal("x", [4, 8]), 3e-3, |x: Dual<2>| row_norm.forward(x));
+}
+
+#[test]
+fn directional_derivatives_of_functions() {
+    // Away from relu's kink by more than a step.
+    let x: Vec<f32> = (-20..20).map(|k| (k as f32 + 0.5) * 0.2).collect();
+    let x: Tensor<2> = singles(x, [8, 5]);
+    for activation in [
+        Activation::Silu,
+        Activation::Gelu,
+        Activation::Relu,
+        Activation::Tanh,
+        Activation::Softplus,
+    ] {
+        derivative(&format!("{activation:?}"), x.clone(), 1e-2, |x| activation.forward(x));
+    }
+    let positive = x.clone().abs().add_scalar(0.5);
+    derivative("1/x", positive.clone(), 3e-3, Dual::recip);
+    derivative("√x", positive, 3e-3, Dual::sqrt);
+    derivative("exp", x.clone(), 1e-2, Dual::exp);
+    derivative("sin", x.clone(), 1e-2, Dual::sin);
+    derivative("cos", x.clone(), 1e-2, Dual::cos);
+    derivative("sigmoid", x.clone(), 1e-2, Dual::sigmoid);
+    derivative("x · sin x − x", x.clone(), 1e-2, |x| x.clone().mul(x.clone().sin()).sub(x));
+    let column = |x: &Dual<2>| x.clone().linear(|v| v.narrow(1, 0, 1));
+    derivative("broadcast product", x.clone(), 1e-2, |x| column(&x).mul(x));
+    derivative("broadcast sum", x.clone(), 1e-2, |x| column(&x).add(x.mul_scalar(2.0)));
+    let fixed: Tensor<2> = normal("fixed", [8, 5]);
+    derivative("column plus constant", x.clone(), 1e-2, |x| column(&x).add(fixed.clone()));
+    derivative("means and sums", x.clone(), 1e-2, |x| x.clone().mean_dim(1).mul(x.sum_dim(0)));
+    derivative("concatenation", x, 1e-2, |x| {
+        Dual::cat(vec![x.clone().sin(), fixed.clone().into(), x.reshape([8, 5])], 1)
+    });
+}
+
+#[test]
+fn directional_derivatives_of_the_time_embedding() {
+    // The highest frequency is 32 · 2π, hence the small step.
+    let embedding = TimeEmbeddingConfig::new(16, 12).init(&draws("time"), &cpu());
+    let noise = singles(vec![-1.7, -0.4, 0.0, 0.3, 0.9, 1.9], [6, 1]);
+    derivative("time", noise, 3e-4, |noise: Dual<2>| embedding.forward(noise));
+}
+
+#[test]
+fn directional_derivatives_of_the_residual_mlp() {
+    let config = ResidualMlpConfig::new(3).with_hidden(32).with_blocks(2);
+    let x: Tensor<2> = normal("x", [5, 3]);
+    let noise = singles(vec![-1.5, -0.7, 0.1, 0.8, 1.6], [5, 1]);
+    let vector = Condition::Vector {
+        values: normal("vector", [5, 2]),
+        present: vec![true, false, true, true, false],
+    };
+    let class = Condition::Class(vec![Some(0), Some(3), None, Some(1), Some(1)]);
+    let cases = [
+        (config.clone(), Condition::None),
+        (config.clone().with_classes(4), class),
+        (config.clone().with_vector(2), vector),
+        (ResidualMlpConfig { activation: Activation::Gelu, ..config }, Condition::None),
+    ];
+    for (config, condition) in cases {
+        let network = randomised(config.init(&draws("mlp"), &cpu()), 0.25);
+        let kind = condition.kind();
+        derivative(&format!("mlp with {kind}, in x"), x.clone(), 3e-3, |x| {
+            network.forward(x, noise.clone().into(), &condition).unwrap()
+        });
+        derivative(&format!("mlp with {kind}, in the level"), noise.clone(), 3e-4, |noise| {
+            network.forward(x.clone().into(), noise, &condition).unwrap()
+        });
+    }
+}
+
+#[test]
+fn networks_take_their_own_conditions_only() {
+    let config = ResidualMlpConfig::new(2).with_hidden(8).with_blocks(1);
+    let ask = |config: ResidualMlpConfig, width: usize, condition: Condition| {
+        let network = config.init(&draws("mlp"), &cpu());
+        let noise = singles(vec![0.0], [1, 1]).into();
+        network.forward(normal::<2>("x", [3, width]).into(), noise, &condition)
+    };
+    let fits = |found: tweedie::Result<Dual<2>>| match found {
+        Ok(_) => true,
+        Err(Error::Shape { .. }) => false,
+        Err(other) => panic!("{other}"),
+    };
+    let vector = |len| Condition::Vector { values: normal("v", [3, len]), present: vec![true; 3] };
+    assert!(fits(ask(config.clone(), 2, Condition::None)));
+    assert!(!fits(ask(config.clone(), 3, Condition::None)));
+    assert!(!fits(ask(config.clone(), 2, Condition::class(0, 3))));
+    assert!(!fits(ask(config.clone(), 2, vector(4))));
+    let classes = config.clone().with_classes(4);
+    assert!(fits(ask(classes.clone(), 2, Condition::class(3, 3))));
+    assert!(fits(ask(classes.clone(), 2, Condition::None)));
+    assert!(!fits(ask(classes.clone(), 2, Condition::class(4, 3))));
+    assert!(!fits(ask(classes, 2, Condition::class(0, 2))));
+    let vectors = config.with_vector(4);
+    assert!(fits(ask(vectors.clone(), 2, vector(4))));
+    assert!(fits(ask(vectors.clone(), 2, Condition::None)));
+    assert!(!fits(ask(vectors, 2, vector(3))));
+}
+
+#[test]
+fn none_is_the_embedding_of_absent_rows() {
+    // A row without a class or vector is the unconditional model's row, whatever value it carries.
+    let config = ResidualMlpConfig::new(2).with_hidden(8).with_blocks(1);
+    let noise = || singles(vec![0.2], [1, 1]).into();
+    let x: Tensor<2> = normal("x", [2, 2]);
+    let cases = [
+        (config.clone().with_classes(3), Condition::Class(vec![None, Some(1)])),
+        (
+            config.with_vector(2),
+            Condition::Vector { values: normal("v", [2, 2]), present: vec![false, true] },
+        ),
+    ];
+    for (config, condition) in cases {
+        let network = randomised(config.init(&draws("mlp"), &cpu()), 0.4);
+        let ask = |c: &Condition| host(&network.forward(x.clone().into(), noise(), c).unwrap().value);
+        let (some, none) = (ask(&condition), ask(&Condition::None));
+        all_close(condition.kind(), &some[..2], &none[..2], 1e-6);
+        assert!((some[2] - none[2]).abs() > 1e-3, "{}", condition.kind());
+    }
+}
+
+struct Peer(Value);
+
+impl Peer {
+    fn read() -> Self {
+        let text = include_str!("../fixtures/layers.json");
+        Self(serde_json::from_str(text).expect("the fixture is JSON"))
+    }
+
+    fn values(&self, pointer: &str) -> Vec<f64> {
+        let value = self.0.pointer(&format!("{pointer}/values")).expect(pointer);
+        serde_json::from_value(value.clone()).expect(pointer)
+    }
+
+    fn tensor<const D: usize>(&self, pointer: &str) -> Tensor<D> {
+        let shape = self.0.pointer(&format!("{pointer}/shape")).expect(pointer);
+        let shape: Vec<usize> = serde_json::from_value(shape.clone()).expect(pointer);
+        let values = self.values(pointer).iter().map(|v| *v as f32).collect();
+        singles(values, shape.try_into().expect("the rank asked for"))
+    }
+
+    fn param<const D: usize>(&self, pointer: &str) -> Param<Tensor<D>> {
+        Param::from_tensor(self.tensor::<D>(pointer).autodiff().require_grad())
+    }
+
+    /// A layer's output and its gradients by x, weight and bias, each to 1e-5 of the largest value.
+    fn layer<const D: usize, const W: usize>(
+        &self,
+        name: &str,
+        weight: Tensor<W>,
+        bias: Tensor<1>,
+        forward: impl Fn(Dual<D>) -> Dual<D>,
+    ) {
+        let x = self.tensor::<D>(&format!("/{name}/x")).autodiff().require_grad();
+        let y = forward(x.clone().into()).value;
+        all_close(format!("{name}: y"), &host(&y), &self.values(&format!("/{name}/y")), 1e-5);
+        let gradients = (y * self.tensor(&format!("/{name}/upstream"))).sum().backward();
+        let check = |what: &str, found: Vec<f64>| {
+            let expected = self.values(&format!("/{name}/{what}"));
+            all_close(format!("{name}: {what}"), &found, &expected, 1e-5);
+        };
+        check("dx", host(&x.grad(&gradients).unwrap()));
+        check("dweight", host(&weight.grad(&gradients).unwrap()));
+        check("dbias", host(&bias.grad(&gradients).unwrap()));
+    }
+}
+
+#[test]
+fn linear_is_pytorch_s() {
+    let peer = Peer::read();
+    let layer = Linear { weight: peer.param("/linear/weight"), bias: Some(peer.param("/linear/bias")) };
+    let bias = layer.bias.as_ref().unwrap().val();
+    peer.layer("linear", layer.weight.val(), bias, |x| layer.forward(x));
+}
+
+#[test]
+fn convolutions_are_pytorch_s() {
+    let peer = Peer::read();
+    let cases = [("conv2d", 1), ("conv2d_stride_2", 2), ("conv2d_wide", 1), ("conv2d_point", 1)];
+    for (name, stride) in cases {
+        let bias: Param<Tensor<1>> = peer.param(&format!("/{name}/bias"));
+        let layer =
+            Conv2d { weight: peer.param(&format!("/{name}/weight")), bias: Some(bias), stride };
+        let bias = layer.bias.as_ref().unwrap().val();
+        peer.layer(name, layer.weight.val(), bias, |x| layer.forward(x));
+    }
+}
+
+#[test]
+fn group_norm_is_pytorch_s() {
+    let peer = Peer::read();
+    let of = |name: &str, groups: usize| GroupNorm {
+        weight: peer.param(&format!("/{name}/weight")),
+        bias: peer.param(&format!("/{name}/bias")),
+        groups,
+        epsilon: 1e-5,
+    };
+    let images = of("group_norm", 2);
+    let (weight, bias) = (images.weight.val(), images.bias.val());
+    peer.layer("group_norm", weight, bias, |x: Dual<4>| images.forward(x));
+    let rows = of("group_norm_rows", 1);
+    let (weight, bias) = (rows.weight.val(), rows.bias.val());
+    peer.layer("group_norm_rows", weight, bias, |x: Dual<2>| rows.forward(x));
+}
+
+#[test]
+fn embedding_is_pytorch_s() {
+    let peer = Peer::read();
+    let table = Embedding { weight: peer.param("/embedding/weight") };
+    let indices: Vec<u32> =
+        peer.values("/embedding/x").into_iter().map(|index| index as u32).collect();
+    let y = table.forward(&indices).value;
+    assert_eq!(host(&y), host(&peer.tensor::<2>("/embedding/y")));
+    let gradients = (y * peer.tensor("/embedding/upstream")).sum().backward();
+    let found = host(&table.weight.val().grad(&gradients).unwrap());
+    all_close("embedding: dweight", &found, &peer.values("/embedding/dweight"), 1e-5);
+}
+
+#[test]
+fn activations_are_pytorch_s() {
+    let peer = Peer::read();
+    for (name, activation) in [
+        ("silu", Activation::Silu),
+        ("gelu", Activation::Gelu),
+        ("relu", Activation::Relu),
+        ("tanh", Activation::Tanh),
+        ("softplus", Activation::Softplus),
+    ] {
+        let x = peer.tensor::<1>(&format!("/{name}/x"));
+        let tracked = x.clone().autodiff().require_grad();
+        let value = activation.forward(tracked.clone().into()).value;
+        let gradient = tracked.grad(&value.clone().sum().backward()).unwrap();
+        let one = Dual::new(x.clone(), x.ones_like());
+        let tangent = activation.forward(one).tangent.unwrap();
+        let (y, dx) = (peer.values(&format!("/{name}/y")), peer.values(&format!("/{name}/dx")));
+        for (i, x) in host(&x).into_iter().enumerate() {
+            let at = |what| format!("{what} of {name} at {x}");
+            within(at("value"), host(&value)[i], y[i], 1e-5 * y[i].abs().max(0.1));
+            within(at("gradient"), host(&gradient)[i], dx[i], 1e-5);
+            within(at("tangent"), host(&tangent)[i], dx[i], 1e-5);
+        }
+    }
+}
+
+#[test]
+fn parameters_are_named_and_shaped_as_pytorch_s() {
+    let network = ResidualMlpConfig::new(2).with_hidden(8).with_blocks(2).init(&draws("mlp"), &cpu());
+    let params = collect_params(&network);
+    assert_eq!(params["input.weight"].0, [8, 2]);
+    assert_eq!(params["blocks.1.linear_1.bias"].0, [8]);
+    assert_eq!(params["time.linear_1.weight"].0, [8, 32]);
+    assert_eq!(params.values().map(|(_, v)| v.len()).sum::<usize>(), param_count(&network));
+    // Initial values are uniform in ±1/√in, depend on the seed and on the path, and on nothing else.
+    let bound = 1.0 / 2f32.sqrt();
+    assert!(params["input.weight"].1.iter().all(|v| v.abs() <= bound));
+    let wider = ResidualMlpConfig::new(2).with_hidden(8).with_blocks(3).init(&draws("mlp"), &cpu());
+    assert_eq!(collect_params(&wider)["blocks.1.linear_1.weight"], params["blocks.1.linear_1.weight"]);
+    assert_ne!(params["blocks.0.linear_1.weight"], params["blocks.1.linear_1.weight"]);
+    // A missing, a superfluous and a misshapen parameter are errors that name it.
+    let replace = |change: &dyn Fn(&mut Params)| {
+        let mut changed = params.clone();
+        change(&mut changed);
+        map_params(network.clone(), &changed, Path::new("file")).map(drop).unwrap_err().to_string()
+    };
+    let missing = replace(&|p| drop(p.remove("norm.weight")));
+    assert!(missing.contains("norm.weight") && missing.contains("missing"), "{missing}");
+    let extra = replace(&|p| drop(p.insert("more".into(), (vec![1], vec![0.0]))));
+    assert!(extra.contains("more") && extra.contains("unknown"), "{extra}");
+    let shape = replace(&|p| drop(p.insert("norm.bias".into(), (vec![4], vec![0.0; 4]))));
+    assert!(shape.contains("norm.bias") && shape.contains("[8]"), "{shape}");
+}

@@ -1,0 +1,260 @@
+//! log p by the probability-flow ODE against exact densities, in every unit and measure.
+
+use crate::oracle::{COSINE, EDM, VP, eight_gaussians, gap};
+use crate::support::{doubles, host, moments, simpson};
+use std::sync::Arc;
+use tweedie::burn::tensor::{Device, Tensor};
+use tweedie::data::{Rows, Space, Toy, toy};
+use tweedie::denoise::{Component, Condition, Denoiser, GaussianMixture};
+use tweedie::likelihood::{
+    Density, Divergence, Kind, LogProb, Measure, PfOde, log_prob_raw, mean_and_error,
+};
+use tweedie::process::{AnySchedule, Level, Schedule};
+use tweedie::solve::Tolerance;
+use tweedie::{Draws, Error};
+
+const FINE: Tolerance = Tolerance { atol: 1e-7, rtol: 1e-7 };
+
+/// Two components on the line, mean 0 and variance 1.
+fn line() -> GaussianMixture {
+    let component = |w, m, v| Component::isotropic(w, vec![m], v);
+    GaussianMixture::new(vec![component(0.4, 0.9, 0.12), component(0.6, -0.6, 0.68 / 0.6 - 0.08 - 0.54)])
+        .unwrap()
+}
+
+/// Two components in five dimensions with correlations, each coordinate of mean 0 and variance 1.
+fn five_dimensions() -> GaussianMixture {
+    let entry = |i: usize, j: usize| 0.8 * (-0.5f64).powi((i as i32 - j as i32).abs());
+    let covariance: Vec<f64> = (0..25).map(|k| entry(k / 5, k % 5)).collect();
+    let side = 0.2f64.sqrt();
+    let mean = |sign: f64| [1.0, -1.0, 1.0, 1.0, -1.0].map(|m| sign * side * m).to_vec();
+    let full = |sign| Component::full(0.5, mean(sign), &covariance).unwrap();
+    GaussianMixture::new(vec![full(1.0), full(-1.0)]).unwrap()
+}
+
+fn flow(mixture: GaussianMixture, schedule: AnySchedule) -> PfOde {
+    PfOde::new(Arc::new(mixture), Arc::new(schedule)).with_tolerance(FINE)
+}
+
+fn sample(mixture: &GaussianMixture, n: usize, seed: u64) -> Tensor<2> {
+    mixture.sample(n, &Draws::new(seed), &Device::flex())
+}
+
+#[test]
+fn exact_denoisers_give_exact_densities() {
+    for (name, mixture) in
+        [("line", line as fn() -> _), ("eight", eight_gaussians), ("five", five_dimensions)]
+    {
+        for schedule in [VP, COSINE, EDM] {
+            let data = mixture();
+            let x = sample(&data, 64, 51);
+            let clock = std::time::Instant::now();
+            let found = flow(mixture(), schedule).log_prob(x.clone(), &Condition::None).unwrap();
+            let time = clock.elapsed();
+            let at = |l: Level| host(&data.log_density(x.clone(), &l.into()).unwrap());
+            let first = at(schedule.level(schedule.range().0));
+            let clean = at(Level::clean(0.0));
+            let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+            println!("{name} {schedule:?} first {:e} clean {:e} mean {:e} {time:?}", gap(&found.value, &first), gap(&found.value, &clean), mean(&found.value) - mean(&clean));
+        }
+    }
+}
+
+#[test]
+fn hutchinson_is_unbiased_and_its_standard_error_honest() {
+    let (n, probes) = (300, 6);
+    let clock = std::time::Instant::now();
+    let x = sample(&five_dimensions(), n, 52);
+    let density = flow(five_dimensions(), COSINE).with_tolerance(Tolerance::default());
+    let exact = density.log_prob(x.clone(), &Condition::None).unwrap();
+    assert_eq!((exact.kind, exact.standard_error.is_none()), (Kind::Exact, true));
+    let density = density.with_divergence(Divergence::Hutchinson { probes }, Draws::new(53));
+    let found = density.log_prob(x, &Condition::None).unwrap();
+    assert_eq!((found.kind, found.measure), (Kind::Estimate, exact.measure));
+    let reported = found.standard_error.unwrap();
+    let errors: Vec<f64> = found.value.iter().zip(&exact.value).map(|(a, b)| a - b).collect();
+    let (bias, spread) = mean_and_error(&errors);
+    let square = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>() / v.len() as f64;
+    let ratio = (square(&errors) / square(&reported)).sqrt();
+    println!("bias {bias} se {spread} z {} ratio {ratio} rms {} {:?}", bias / spread, square(&errors).sqrt(), clock.elapsed());
+}
+
+#[test]
+fn one_probe_has_no_standard_error_and_none_is_an_error() {
+    let x = sample(&eight_gaussians(), 3, 54);
+    let with = |probes| {
+        let density = flow(eight_gaussians(), COSINE);
+        density.with_divergence(Divergence::Hutchinson { probes }, Draws::new(55))
+    };
+    let one = with(1).log_prob(x.clone(), &Condition::None).unwrap();
+    assert_eq!((one.kind, one.standard_error), (Kind::Estimate, None));
+    assert!(matches!(with(0).log_prob(x, &Condition::None), Err(Error::Config { .. })));
+    // On the line a sign squared is 1: every probe is exact.
+    let x = sample(&line(), 8, 56);
+    let exact = flow(line(), COSINE).log_prob(x.clone(), &Condition::None).unwrap();
+    let probed = flow(line(), COSINE)
+        .with_divergence(Divergence::Hutchinson { probes: 2 }, Draws::new(55))
+        .log_prob(x, &Condition::None)
+        .unwrap();
+    assert!(gap(&probed.value, &exact.value) < 1e-9);
+    assert!(probed.standard_error.unwrap().iter().all(|e| *e < 1e-9));
+}
+
+#[test]
+fn conditions_choose_the_density() {
+    let data = eight_gaussians();
+    let x = sample(&data, 6, 57);
+    let labels = [Some(0), Some(3), None, Some(7), None, Some(1)];
+    let found = flow(eight_gaussians(), COSINE)
+        .log_prob(x.clone(), &Condition::Class(labels.to_vec()))
+        .unwrap();
+    let level = COSINE.level(0.0);
+    for (i, label) in labels.into_iter().enumerate() {
+        let row = x.clone().narrow(0, i, 1);
+        let right = match label {
+            None => host(&data.log_density(row, &level.into()).unwrap())[0],
+            Some(k) => {
+                let own = GaussianMixture::new(vec![data.components()[k as usize].clone()]).unwrap();
+                host(&own.log_density(row, &level.into()).unwrap())[0]
+            }
+        };
+        println!("row {i} {label:?}: {} {right}", found.value[i]);
+    }
+}
+
+#[test]
+fn a_batch_that_does_not_fit_is_an_error() {
+    let density = flow(eight_gaussians(), COSINE);
+    let shape = |found: tweedie::Result<LogProb>| matches!(found, Err(Error::Shape { .. }));
+    assert!(shape(density.log_prob(doubles(&[1.0, 2.0, 3.0], 3), &Condition::None)));
+    assert!(shape(density.log_prob(doubles(&[], 2), &Condition::None)));
+    assert!(shape(density.log_prob(doubles(&[1.0, 2.0], 2), &Condition::class(0, 2))));
+    let nan = density.log_prob(doubles(&[f64::NAN, 2.0], 2), &Condition::None);
+    assert!(matches!(nan, Err(Error::Diverged { .. })), "{nan:?}");
+}
+
+/// A mixture on the raw line in the model units of `space`, one real or quantised column.
+fn in_model_units(parts: &[(f64, f64, f64)], space: &Space) -> (GaussianMixture, f64) {
+    let c = space.coordinate(0);
+    let scaled = |&(w, m, sd): &(f64, f64, f64)| {
+        Component::isotropic(w, vec![(m - c.shift) / c.scale], (sd / c.scale).powi(2))
+    };
+    let mixture = GaussianMixture::new(parts.iter().map(scaled).collect()).unwrap();
+    let square = |p: &Component| p.weight * p.mean[0].powi(2);
+    let within = parts.iter().map(|p| p.0 * (p.2 / c.scale).powi(2)).sum::<f64>();
+    let sigma_data = (within + mixture.components().iter().map(square).sum::<f64>()).sqrt();
+    (mixture, sigma_data)
+}
+
+fn normal(x: f64, mean: f64, sd: f64) -> f64 {
+    (-0.5 * ((x - mean) / sd).powi(2)).exp() / (sd * std::f64::consts::TAU.sqrt())
+}
+
+#[test]
+fn integers_are_bounded_from_below_within_the_jensen_gap() {
+    // Integers 0 to 15, mean 8: two Gaussians cut into bins of length 1.
+    let parts = [(0.5, 5.0, 0.7), (0.5, 11.0, 1.1)];
+    let density = |x: f64| parts.iter().map(|(w, m, sd)| w * normal(x, *m, *sd)).sum::<f64>();
+    let bins: Vec<f64> = (0..16).map(|k| simpson(k as f64, k as f64 + 1.0, 64, density)).collect();
+    assert!((bins.iter().sum::<f64>() - 1.0).abs() < 1e-5);
+    let of_bin = |k: usize| simpson(k as f64, k as f64 + 1.0, 64, |x| density(x).ln());
+    let entropy = -bins.iter().map(|p| p * p.ln()).sum::<f64>();
+    let bound = -bins.iter().enumerate().map(|(k, p)| p * of_bin(k)).sum::<f64>();
+
+    let space = Space::image(1, 1, 1, 16).unwrap();
+    let (mixture, sigma_data) = in_model_units(&parts, &space);
+    let flow = PfOde::new(Arc::new(mixture), Arc::new(COSINE)).with_sigma_data(sigma_data);
+    let each = 250;
+    let raw: Vec<f32> = (0..16 * each).map(|i| (i / each) as f32).collect();
+    let raw = Rows::new(raw, 1).unwrap();
+    let device = Device::flex();
+    let mut heard = Vec::new();
+    let found = log_prob_raw(&flow, &space, &raw, &Condition::None, &Draws::new(58), &device, 1500, |n| {
+        heard.push(n);
+    })
+    .unwrap();
+    assert_eq!(heard, [1500, 3000, 4000]);
+    assert_eq!((found.kind, found.measure), (Kind::LowerBound, Measure::Counting));
+    let (mut mean, mut square) = (0.0, 0.0);
+    for (p, own) in bins.iter().zip(found.value.chunks(each)) {
+        let (m, v) = moments(own);
+        mean -= p * m;
+        square += p * p * v / each as f64;
+    }
+    let error = square.sqrt();
+    println!("entropy {entropy} bound {bound} found {mean} ± {error}; bits {:?}", space.bits_per_dimension(-mean));
+}
+
+#[test]
+fn raw_densities_are_shifted_by_the_volume_of_the_units() {
+    // The eight Gaussians in their own units against the toy's own density.
+    let raw = Toy::EightGaussians.sample(96, 59);
+    let space = Space::standardised(&["x", "y"], &Toy::EightGaussians.sample(20_000, 60)).unwrap();
+    let (centres, variance) = toy::eight_gaussians();
+    let scaled = |m: [f64; 2]| {
+        let c = [space.coordinate(0), space.coordinate(1)];
+        let mean = (0..2).map(|j| (m[j] - c[j].shift) / c[j].scale).collect();
+        Component::diagonal(1.0, mean, c.map(|c| variance / c.scale.powi(2)).to_vec())
+    };
+    let mixture = GaussianMixture::new(centres.map(scaled).to_vec()).unwrap();
+    let flow = PfOde::new(Arc::new(mixture), Arc::new(COSINE));
+    let device = Device::flex();
+    let draws = Draws::new(61);
+    let log_p = |chunk: usize| {
+        log_prob_raw(&flow, &space, &raw, &Condition::None, &draws, &device, chunk, |_| {}).unwrap()
+    };
+    let found = log_p(40);
+    assert_eq!((found.kind, found.measure), (Kind::Exact, Measure::Raw));
+    let right: Vec<f64> = raw
+        .iter()
+        .map(|x| Toy::EightGaussians.log_density([f64::from(x[0]), f64::from(x[1])]))
+        .collect();
+    let differences: Vec<f64> = found.value.iter().zip(&right).map(|(a, b)| a - b).collect();
+    println!("raw: gap {:e} mean {:?}", gap(&found.value, &right), mean_and_error(&differences));
+    // In model units the same rows have densities larger by the volume of a model unit.
+    let model = flow.log_prob(space.encode(&raw).unwrap().to_tensor(&device), &Condition::None).unwrap();
+    assert_eq!(model.measure, Measure::Standardised);
+    let shifted: Vec<f64> = model.value.iter().map(|v| v - space.log_volume()).collect();
+    println!("chunks {:e}", gap(&shifted, &found.value));
+    assert!(space.log_volume() > 2.0);
+    let none = raw.slice(0..0);
+    let empty = log_prob_raw(&flow, &space, &none, &Condition::None, &draws, &device, 8, |_| {});
+    assert!(matches!(empty, Err(Error::Shape { .. })));
+}
+
+#[test]
+fn measures_are_never_mixed() {
+    let of = |value: &[f64], measure| LogProb {
+        value: value.to_vec(),
+        kind: Kind::Exact,
+        standard_error: None,
+        measure,
+    };
+    let a = of(&[-1.0, -2.0, -4.0], Measure::Raw);
+    let b = of(&[-1.5, -2.0, -3.0], Measure::Raw);
+    // Paired differences 0.5, 0, −1: mean −1/6, variance 7/12.
+    let (mean, error) = a.mean_difference(&b).unwrap();
+    assert!((mean + 1.0 / 6.0).abs() < 1e-12 && (error - (7.0f64 / 36.0).sqrt()).abs() < 1e-12);
+    for other in [Measure::Counting, Measure::Standardised] {
+        let c = of(&b.value, other);
+        assert!(matches!(a.mean_difference(&c), Err(Error::Config { .. })));
+        assert!(matches!(c.mean_difference(&a), Err(Error::Config { .. })));
+        assert!(a.mean_difference(&c.shifted(-1.0, Measure::Raw)).is_ok());
+    }
+    assert!(matches!(a.mean_difference(&of(&[0.0], Measure::Raw)), Err(Error::Shape { .. })));
+}
+
+#[test]
+fn a_row_is_judged_alone() {
+    // A row's value does not depend on the batch; the whole batch costs what its rows cost.
+    let data = Arc::new(eight_gaussians());
+    let x = sample(&data, 10, 62);
+    let flow = PfOde::new(data.clone(), Arc::new(COSINE)).with_tolerance(FINE);
+    let together = flow.log_prob(x.clone(), &Condition::None).unwrap();
+    let cost = data.evaluations();
+    for i in 0..10 {
+        let alone = flow.log_prob(x.clone().narrow(0, i, 1), &Condition::None).unwrap();
+        assert!((alone.value[0] - together.value[i]).abs() < 1e-10, "row {i}");
+    }
+    assert_eq!(data.evaluations(), 2 * cost);
+}
