@@ -7,7 +7,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use tweedie::data::{Dataset, Kind, Source, Space, Split, Toy};
 use tweedie::denoise::Condition;
-use tweedie::likelihood::{Divergence, Kind as LogKind, LogProb, Measure, log_prob_raw};
+use tweedie::likelihood::{Divergence, Kind as LogKind, LogProb, Measure, RawDensity};
 use tweedie::metric::judge::{Score, judge};
 use tweedie::train::Run;
 use tweedie::{Draws, Error, Result};
@@ -255,16 +255,15 @@ fn log_p(
     };
     let bar = progress::bar(held_out.len() as u64, "rows", settings.json);
     bar.set_prefix("log p");
-    let log_p = log_prob_raw(
-        &density,
+    let density = RawDensity {
+        density: &density,
         space,
-        held_out.rows(),
-        &condition,
-        &draws,
-        &settings.device,
-        ((1 << 17) / space.model_width()).clamp(64, 4096),
-        |done| bar.set_position(done as u64),
-    )?;
+        draws,
+        device: &settings.device,
+        chunk: ((1 << 17) / space.model_width()).clamp(64, 4096),
+    };
+    let log_p =
+        density.log_prob(held_out.rows(), &condition, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     let known = known_density(data, &held_out);
     let divergence = known.map(|truth| truth.mean_difference(&log_p)).transpose()?;

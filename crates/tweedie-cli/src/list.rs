@@ -46,7 +46,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
             let map = entries.iter().map(|(a, b)| (a.clone(), b.clone().into())).collect();
             json.insert(kind.to_string(), serde_json::Value::Object(map));
         } else {
-            output::line(&format!("{kind}"));
+            output::line(kind);
             let width = entries.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
             for (name, about) in entries {
                 let pad = " ".repeat(width - name.chars().count());

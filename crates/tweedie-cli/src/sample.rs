@@ -247,7 +247,7 @@ fn from_start(
 /// A file that samples are written to as they come; it appears under its name when it is complete.
 enum Sink {
     Npy(npy::NpyWriter<AtomicFile>),
-    Csv(TableWriter<AtomicFile>),
+    Csv(Box<TableWriter<AtomicFile>>),
     /// Raw values behind a header of known size.
     Safetensors(AtomicFile, PathBuf),
     /// Pictures need all rows.
@@ -275,7 +275,8 @@ impl Sink {
             "csv" => {
                 let own = run.info.recipe.data.label.as_deref().filter(|name| *name != "last");
                 let label = labelled.then(|| own.unwrap_or("label"));
-                Ok(Sink::Csv(TableWriter::new(AtomicFile::create(path)?, path, space, label)?))
+                let out = AtomicFile::create(path)?;
+                Ok(Sink::Csv(Box::new(TableWriter::new(out, path, space, label)?)))
             }
             "safetensors" => {
                 let mut out = AtomicFile::create(path)?;

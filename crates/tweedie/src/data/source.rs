@@ -104,7 +104,8 @@ impl Source {
         }
         let n = n as u64;
         let all = n + (share * n as f64).round() as u64;
-        let (mut train, mut held_out) = (toy.split(0..n, self.seed)?, toy.split(n..all, self.seed)?);
+        let (mut train, mut held_out) =
+            (toy.split(0..n, self.seed)?, toy.split(n..all, self.seed)?);
         let mut space = Space::vector(&["x", "y"])?.fitted(train.rows())?;
         match self.label.as_deref() {
             Some("class") if !toy.classes().is_empty() => space = space.with_classes(toy.classes()),

@@ -67,7 +67,7 @@ impl<D: Denoiser> Denoiser for Guided<D> {
             None => self.model.denoise(x.clone(), levels, &condition.none())?,
         };
         let weight = levels.column(&x.value, weight_of)?;
-        Ok(weak.clone().add(strong.sub(weak).mul(weight)))
+        Ok(weak.clone() + (strong - weak) * weight)
     }
 
     fn width(&self) -> usize {

@@ -244,20 +244,20 @@ impl GaussianMixture {
                 TensorData::new(c.mean.clone(), [1, dim]),
                 (&x.value.device(), DType::F64),
             );
-            let u = into_basis(c, x.clone().sub(alpha.clone() * mean));
+            let u = into_basis(c, x.clone() - alpha.clone() * mean);
             let inverse = self.spectrum(c, levels, &x.value, |_, v| 1.0 / v)?;
             let ln_v = self.spectrum(c, levels, &x.value, |_, v| v.ln())?.sum_dim(1);
-            let square = u.clone().mul(u.clone()).mul(inverse).sum_dim(1);
+            let square = (u.clone() * u.clone() * inverse).sum_dim(1);
             let constant = c.weight.ln() - 0.5 * dim as f64 * std::f64::consts::TAU.ln();
-            columns.push(square.add(ln_v).mul_scalar(-0.5).add_scalar(constant));
+            columns.push((square + ln_v).mul_scalar(-0.5).add_scalar(constant));
             rotated.push(u);
         }
         let mut logs = Dual::cat(columns, 1);
         if let Some(Condition::Class(labels)) = condition {
-            logs = logs.add(self.class_mask(labels, &x.value)?);
+            logs = logs + self.class_mask(labels, &x.value)?;
         }
         let max = logs.value.clone().max_dim(1);
-        let shifted = logs.sub(max.clone());
+        let shifted = logs - max.clone();
         Ok(Parts { rotated, shifted, max })
     }
 
@@ -296,7 +296,7 @@ impl Parts {
     fn responsibilities(&self) -> Dual<2> {
         let e = self.shifted.clone().exp();
         let total = e.clone().sum_dim(1);
-        e.mul(total.recip())
+        e * total.recip()
     }
 }
 
@@ -341,11 +341,11 @@ impl Denoiser for GaussianMixture {
                 TensorData::new(c.mean.clone(), [1, c.mean.len()]),
                 (&x.value.device(), DType::F64),
             );
-            let inner = parts.rotated[k].clone().mul(gain).linear(|v| from_basis(c, v)).add(own);
-            let term = inner.mul(r.clone().linear(|r| r.narrow(1, k, 1)));
+            let inner = (parts.rotated[k].clone() * gain).linear(|v| from_basis(c, v)) + own;
+            let term = inner * r.clone().linear(|r| r.narrow(1, k, 1));
             mean = Some(match mean {
                 None => term,
-                Some(sum) => sum.add(term),
+                Some(sum) => sum + term,
             });
         }
         let mean = mean.ok_or_else(|| Error::config("mixture", "no component", "at least one"))?;

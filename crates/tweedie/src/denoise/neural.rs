@@ -90,7 +90,7 @@ impl<N: Network> NeuralDenoiser<N> {
         // A network's parameters are single precision; the batch may not be.
         let kind = x.value.dtype();
         let single = |t: Dual<2>| t.linear(|v| v.cast(burn::tensor::DType::F32));
-        let output = self.network.forward(single(x.mul(scale)), single(noise.into()), condition)?;
+        let output = self.network.forward(single(x * scale), single(noise.into()), condition)?;
         Ok(output.linear(|v| v.cast(kind)))
     }
 }

@@ -157,7 +157,7 @@ impl Prediction {
         let nothing = Coefficients { of_x: f64::NAN, of_prediction: f64::NAN };
         let of_x = levels.column(&x.value, |l| at(l).unwrap_or(nothing).of_x)?;
         let of_prediction = levels.column(&x.value, |l| at(l).unwrap_or(nothing).of_prediction)?;
-        Ok(x.mul(of_x).add(value.mul(of_prediction)))
+        Ok(x * of_x + value * of_prediction)
     }
 
     /// The same determinant with α and σ as columns of the graph.
@@ -194,6 +194,6 @@ impl Prediction {
         let det = alpha.clone() * q1.clone() - sigma.clone() * p1.clone();
         let of_x = (p2.clone() * q1 - q2.clone() * p1) / det.clone();
         let of_prediction = (alpha * q2 - sigma * p2) / det;
-        Ok(x.mul(of_x).add(value.mul(of_prediction)))
+        Ok(x * of_x + value * of_prediction)
     }
 }

@@ -4,11 +4,12 @@ mod pf_ode;
 
 pub use pf_ode::{Divergence, PfOde};
 
-use crate::data::Rows;
+use crate::data::{Rows, Space};
 use crate::denoise::Condition;
-use crate::{Error, Result};
-use burn::tensor::Tensor;
+use crate::{Draws, Error, Result};
+use burn::tensor::{Device, Tensor};
 use serde::Serialize;
+use std::ops::Range;
 
 /// What kind of number a log-probability is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -74,6 +75,15 @@ impl LogProb {
         Ok(mean_and_error(&pairs.map(|(a, b)| a - b).collect::<Vec<_>>()))
     }
 
+    /// These rows and then those of `other`, which are of the same kind.
+    fn followed_by(mut self, other: LogProb) -> Self {
+        self.value.extend(other.value);
+        if let (Some(errors), Some(more)) = (&mut self.standard_error, other.standard_error) {
+            errors.extend(more);
+        }
+        self
+    }
+
     /// The same densities against another volume: adds `shift` nats to every row.
     pub fn shifted(mut self, shift: f64, measure: Measure) -> Self {
         self.value.iter_mut().for_each(|v| *v += shift);
@@ -105,52 +115,62 @@ pub fn mean_and_error(values: &[f64]) -> (f64, f64) {
     (mean, (variance / n).sqrt())
 }
 
-/// log p of raw data under a model in `space`'s model units, in chunks of `chunk` rows.
+/// A density in model units, asked for log p of data in raw units.
 ///
-/// Integer columns are dequantised uniformly with `draws`, one draw per row: if every column is an integer the
-/// result is a lower bound of the log-probability of the integers themselves (Theis et al. 2016, eq. 5), against the
-/// counting measure; otherwise it is a density in raw units. `observe` hears how many rows are done.
-///
-/// # Errors
-/// As [`Density::log_prob`] and [`crate::data::Space::encode`]; [`Error::Undefined`] if a column is categorical.
-pub fn log_prob_raw(
-    density: &dyn Density,
-    space: &crate::data::Space,
-    raw: &Rows,
-    condition: &Condition,
-    draws: &crate::Draws,
-    device: &burn::tensor::Device,
-    chunk: usize,
-    mut observe: impl FnMut(usize),
-) -> Result<LogProb> {
-    let counting = space.bits_per_dimension(0.0).is_some();
-    let volume = space.log_volume();
-    let mut all: Option<LogProb> = None;
-    for start in (0..raw.len()).step_by(chunk.max(1)) {
-        let range = start..(start + chunk.max(1)).min(raw.len());
-        let ids: Vec<u64> = range.clone().map(|i| i as u64).collect();
-        let indices: Vec<usize> = range.clone().collect();
-        let x = space.encode_dequantised(
-            &raw.slice(range.clone()),
-            &draws.purpose("dequantise"),
-            &ids,
-        )?;
-        let mut part = density.log_prob(x.to_tensor(device), &condition.select(&indices))?;
+/// Integer columns are dequantised uniformly, one draw per row: if every column is an integer the result is a lower
+/// bound of the log-probability of the integers themselves (Theis et al. 2016, eq. 5), against the counting measure;
+/// otherwise it is a density in raw units.
+#[derive(Clone, Copy)]
+pub struct RawDensity<'a> {
+    /// The density in model units.
+    pub density: &'a dyn Density,
+    /// What a row means.
+    pub space: &'a Space,
+    /// The noise of dequantisation.
+    pub draws: Draws,
+    /// Where to compute.
+    pub device: &'a Device,
+    /// How many rows are in memory at once.
+    pub chunk: usize,
+}
+
+impl RawDensity<'_> {
+    /// log p of each row; `observe` hears how many rows are done.
+    ///
+    /// # Errors
+    /// As [`Density::log_prob`] and [`Space::encode`]; [`Error::Shape`] if there is no row.
+    pub fn log_prob(
+        &self,
+        raw: &Rows,
+        condition: &Condition,
+        mut observe: impl FnMut(usize),
+    ) -> Result<LogProb> {
+        condition.check(raw.len())?;
+        let mut all: Option<LogProb> = None;
+        for start in (0..raw.len()).step_by(self.chunk.max(1)) {
+            let end = (start + self.chunk.max(1)).min(raw.len());
+            let part = self.part(raw, start..end, condition)?;
+            all = Some(match all {
+                None => part,
+                Some(earlier) => earlier.followed_by(part),
+            });
+            observe(end);
+        }
+        all.ok_or_else(|| Error::shape("data", "0 rows", "at least one row"))
+    }
+
+    fn part(&self, raw: &Rows, rows: Range<usize>, condition: &Condition) -> Result<LogProb> {
+        let ids: Vec<u64> = rows.clone().map(|i| i as u64).collect();
+        let indices: Vec<usize> = rows.clone().collect();
+        let noise = self.draws.purpose("dequantise");
+        let x = self.space.encode_dequantised(&raw.slice(rows), &noise, &ids)?;
+        let mut part =
+            self.density.log_prob(x.to_tensor(self.device), &condition.select(&indices))?;
+        let counting = self.space.bits_per_dimension(0.0).is_some();
         if counting && part.kind == Kind::Exact {
             part.kind = Kind::LowerBound;
         }
         let measure = if counting { Measure::Counting } else { Measure::Raw };
-        let part = part.shifted(-volume, measure);
-        match &mut all {
-            None => all = Some(part),
-            Some(all) => {
-                all.value.extend(part.value);
-                if let (Some(a), Some(b)) = (&mut all.standard_error, part.standard_error) {
-                    a.extend(b);
-                }
-            }
-        }
-        observe(range.end);
+        Ok(part.shifted(-self.space.log_volume(), measure))
     }
-    all.ok_or_else(|| Error::shape("data", "0 rows", "at least one row"))
 }

@@ -98,7 +98,7 @@ impl PfOde {
                 .map(|j| {
                     let row = (0..d).map(|i| if i == j { 1.0f32 } else { 0.0 }).collect();
                     let unit = TensorData::new::<f32, _>(row, [1, d]).convert_dtype(like.dtype());
-                    Tensor::<2>::from_data(unit, place.clone()).expand([n, d])
+                    Tensor::<2>::from_data(unit, place).expand([n, d])
                 })
                 .collect()),
             Divergence::Hutchinson { probes: 0 } => {

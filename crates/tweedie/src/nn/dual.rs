@@ -4,6 +4,7 @@
 //! gradients of Jacobian–vector products need no second backward pass. Without a tangent nothing is computed twice.
 
 use burn::tensor::{Tensor, activation};
+use std::ops::{Add, Mul, Neg, Sub};
 
 /// A value and, where a derivative is wanted, its tangent of the same shape.
 ///
@@ -12,7 +13,7 @@ use burn::tensor::{Tensor, activation};
 /// use tweedie::nn::Dual;
 /// let device = Device::flex();
 /// let x = Dual::new(Tensor::<1>::from_floats([2.0], &device), Tensor::from_floats([1.0], &device));
-/// let y = x.clone().mul(x); // y = x², dy = 2 x dx
+/// let y = x.clone() * x; // y = x², dy = 2 x dx
 /// assert_eq!(y.tangent.unwrap().into_scalar::<f32>(), 4.0);
 /// ```
 #[derive(Debug, Clone)]
@@ -68,40 +69,6 @@ impl<const D: usize> Dual<D> {
                 Dual::new(value, tangent * slope)
             }
         }
-    }
-
-    /// Sum, with broadcasting.
-    pub fn add(self, other: impl Into<Dual<D>>) -> Self {
-        let other = other.into();
-        let value = self.value + other.value;
-        let tangent = match (self.tangent, other.tangent) {
-            (Some(a), Some(b)) => Some(a + b),
-            (Some(a), None) | (None, Some(a)) => Some(a.expand(value.dims())),
-            (None, None) => None,
-        };
-        Self { value, tangent }
-    }
-
-    /// Difference, with broadcasting.
-    pub fn sub(self, other: impl Into<Dual<D>>) -> Self {
-        self.add(other.into().neg())
-    }
-
-    /// Product, with broadcasting.
-    pub fn mul(self, other: impl Into<Dual<D>>) -> Self {
-        let other = other.into();
-        let tangent = match (self.tangent, other.tangent) {
-            (Some(a), Some(b)) => Some(a * other.value.clone() + b * self.value.clone()),
-            (Some(a), None) => Some(a * other.value.clone()),
-            (None, Some(b)) => Some(b * self.value.clone()),
-            (None, None) => None,
-        };
-        Self { value: self.value * other.value, tangent }
-    }
-
-    /// Negation.
-    pub fn neg(self) -> Self {
-        self.linear(Tensor::neg)
     }
 
     /// Product with a constant.
@@ -207,5 +174,55 @@ impl<const D: usize> Dual<D> {
             Tensor::cat(tangents.collect(), dim)
         });
         Self { value: Tensor::cat(parts.into_iter().map(|p| p.value).collect(), dim), tangent }
+    }
+}
+
+impl<const D: usize, T: Into<Dual<D>>> Add<T> for Dual<D> {
+    type Output = Self;
+
+    /// The sum, with broadcasting.
+    fn add(self, other: T) -> Self {
+        let other = other.into();
+        let value = self.value + other.value;
+        let tangent = match (self.tangent, other.tangent) {
+            (Some(a), Some(b)) => Some(a + b),
+            (Some(a), None) | (None, Some(a)) => Some(a.expand(value.dims())),
+            (None, None) => None,
+        };
+        Self { value, tangent }
+    }
+}
+
+impl<const D: usize, T: Into<Dual<D>>> Sub<T> for Dual<D> {
+    type Output = Self;
+
+    /// The difference, with broadcasting.
+    fn sub(self, other: T) -> Self {
+        self + -other.into()
+    }
+}
+
+impl<const D: usize, T: Into<Dual<D>>> Mul<T> for Dual<D> {
+    type Output = Self;
+
+    /// The product, with broadcasting.
+    fn mul(self, other: T) -> Self {
+        let other = other.into();
+        let tangent = match (self.tangent, other.tangent) {
+            (Some(a), Some(b)) => Some(a * other.value.clone() + b * self.value.clone()),
+            (Some(a), None) => Some(a * other.value.clone()),
+            (None, Some(b)) => Some(b * self.value.clone()),
+            (None, None) => None,
+        };
+        Self { value: self.value * other.value, tangent }
+    }
+}
+
+impl<const D: usize> Neg for Dual<D> {
+    type Output = Self;
+
+    /// The negative.
+    fn neg(self) -> Self {
+        self.linear(Tensor::neg)
     }
 }

@@ -56,7 +56,7 @@ impl TimeEmbedding {
             TensorData::new(frequencies, [1, self.frequencies]),
             (&device, DType::F32),
         );
-        let phase = noise.mul(frequencies);
+        let phase = noise * frequencies;
         let features = Dual::cat(vec![phase.clone().sin(), phase.cos()], 1);
         self.linear_2.forward(self.linear_1.forward(features).silu())
     }

@@ -234,15 +234,12 @@ impl GroupNorm {
         let (n, channels) = (shape[0], shape[1]);
         let size = shape.iter().skip(1).product::<usize>() / self.groups;
         let x = x.reshape([n, self.groups, size]);
-        let centred = x.clone().sub(x.mean_dim(2));
-        let variance = centred.clone().mul(centred.clone()).mean_dim(2);
-        let normed = centred.mul(variance.add_scalar(self.epsilon).sqrt().recip());
+        let centred = x.clone() - x.mean_dim(2);
+        let variance = (centred.clone() * centred.clone()).mean_dim(2);
+        let normed = centred * variance.add_scalar(self.epsilon).sqrt().recip();
         let per_channel = |p: &Param<Tensor<1>>| p.val().reshape([1, channels, 1]);
-        normed
-            .reshape([n, channels, size * self.groups / channels])
-            .mul(per_channel(&self.weight))
-            .add(per_channel(&self.bias))
-            .reshape(shape)
+        let normed = normed.reshape([n, channels, size * self.groups / channels]);
+        (normed * per_channel(&self.weight) + per_channel(&self.bias)).reshape(shape)
     }
 }
 

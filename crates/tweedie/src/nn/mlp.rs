@@ -147,9 +147,9 @@ impl Block {
         let modulation = self.modulation.forward(features);
         let scale = modulation.clone().linear(|m| m.narrow(1, 0, h)).add_scalar(1.0);
         let shift = modulation.linear(|m| m.narrow(1, h, h));
-        let y = self.norm.forward(x.clone()).mul(scale).add(shift);
+        let y = self.norm.forward(x.clone()) * scale + shift;
         let y = self.activation.forward(self.linear_1.forward(y));
-        x.add(self.linear_2.forward(y))
+        x + self.linear_2.forward(y)
     }
 }
 
@@ -180,7 +180,7 @@ impl Network for ResidualMlp {
         }
         let mut features = self.time.forward(noise);
         if let Some(condition) = self.condition.forward(condition, rows, &x.value.device())? {
-            features = features.add(condition);
+            features = features + condition;
         }
         let features = self.activation.forward(features);
         let mut h = self.input.forward(x);

@@ -98,6 +98,7 @@ pub struct Posterior {
 /// Host levels are exact `f64`; the tracked form lives in the graph, so that a learned schedule receives
 /// gradients, and is variance preserving: α² = sigmoid(λ), σ² = sigmoid(−λ).
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "tensors are handles, and levels are seldom moved")]
 pub enum Levels {
     /// Every row has the same level.
     All(Level),

@@ -5,9 +5,9 @@
 //!
 //! > ln α = ∫₀ᵗ f, m = α ∫₀ᵗ h/α, σ² = α² ∫₀ᵗ g²/α².
 //!
-//! The three integrals are tabulated once by Gauss–Legendre quadrature on a mesh graded towards t = 0, so that a
-//! level costs one partial panel. The other way round, from (α, σ) or from a log-SNR, the rates come from the
-//! given functions by a fourth-order difference.
+//! The three integrals are tabulated once by Gauss–Legendre quadrature on a mesh graded towards t = 0 and refined where
+//! needed, so that a level costs one partial panel. The other way round, from (α, σ) or from a log-SNR, the rates come
+//! from the given functions by extrapolated differences.
 
 use super::{Level, Schedule};
 use crate::{Error, Result};
@@ -63,6 +63,18 @@ struct Node {
     variance_over_alpha2: f64,
 }
 
+impl Node {
+    fn values(&self) -> [f64; 3] {
+        [self.ln_alpha, self.offset_over_alpha, self.variance_over_alpha2]
+    }
+
+    /// Whether two results of one integration agree to ten digits.
+    fn agrees(&self, other: &Node) -> bool {
+        let near = |(a, b): (f64, f64)| (a - b).abs() <= 1e-10 * b.abs();
+        self.values().into_iter().zip(other.values()).all(near)
+    }
+}
+
 impl std::fmt::Debug for LinearSde {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("LinearSde").field("range", &self.range).finish_non_exhaustive()
@@ -93,19 +105,14 @@ impl LinearSde {
         let panels = 256;
         for k in 1..=panels {
             let t = range.1 * (k as f64 / panels as f64).powi(3);
-            let last = mesh[k - 1];
-            let node = advance(&f, &h, &g, last, t);
-            if ![node.ln_alpha, node.offset_over_alpha, node.variance_over_alpha2]
-                .iter()
-                .all(|v| v.is_finite())
-            {
+            let node = extend(&mut mesh, t, 10, &|from, t| advance(&f, &h, &g, from, t));
+            if !node.values().iter().all(|v| v.is_finite()) {
                 return Err(Error::config(
                     "f, h, g",
                     format!("not integrable up to t = {t}"),
                     "finite",
                 ));
             }
-            mesh.push(node);
         }
         let form =
             Form::Drift { f: Arc::new(f), h: Arc::new(h), g: Arc::new(g), mesh: mesh.into() };
@@ -146,6 +153,10 @@ impl LinearSde {
         }
     }
 
+    fn span(&self) -> f64 {
+        self.range.1 - self.range.0
+    }
+
     fn node(&self, t: f64) -> Node {
         match &self.form {
             Form::Drift { f, h, g, mesh } => {
@@ -157,6 +168,21 @@ impl LinearSde {
             }
         }
     }
+}
+
+/// Extends the mesh to `t`, halving panels (at most `depth` times) until the halves agree with the whole: a rate may
+/// be all but singular at the end of the range, as the straight path's is. Gives the last node.
+fn extend(mesh: &mut Vec<Node>, t: f64, depth: u32, advance: &impl Fn(Node, f64) -> Node) -> Node {
+    let from = mesh[mesh.len() - 1];
+    let middle = 0.5 * (from.t + t);
+    let whole = advance(from, t);
+    let halves = advance(advance(from, middle), t);
+    if depth == 0 || whole.agrees(&halves) {
+        mesh.push(halves);
+        return halves;
+    }
+    extend(mesh, middle, depth - 1, advance);
+    extend(mesh, t, depth - 1, advance)
 }
 
 /// The integrals at `t` from those at an earlier mesh point.
@@ -178,10 +204,36 @@ fn advance(
     }
 }
 
-/// A fourth-order central difference.
-fn derivative(f: &dyn Fn(f64) -> f64, t: f64) -> f64 {
-    let e = 1e-3 * t.abs().clamp(1e-6, 1.0);
-    (8.0 * (f(t + e) - f(t - e)) - (f(t + 2.0 * e) - f(t - 2.0 * e))) / (12.0 * e)
+/// f′(t) by Ridders' method (Press et al., *Numerical Recipes*, 3rd ed., sec. 5.7): central differences at steps that
+/// halve from a tenth of `span`, extrapolated to step 0. The value of smallest estimated error, rounding included, is
+/// taken; steps that leave the function's domain are passed over, so that t may be close to its end.
+fn derivative(f: &dyn Fn(f64) -> f64, t: f64, span: f64) -> f64 {
+    let (mut best, mut least) = (f64::NAN, f64::INFINITY);
+    let mut earlier: Vec<f64> = Vec::new();
+    for k in 0..40 {
+        let step = 0.1 * span * 0.5f64.powi(k);
+        let (left, right) = (t - step, t + step);
+        let (low, high) = (f(left), f(right));
+        let mut row = vec![(high - low) / (right - left)];
+        if !row[0].is_finite() {
+            earlier.clear();
+            continue;
+        }
+        let rounding = f64::EPSILON * low.abs().max(high.abs()) / step;
+        if rounding > least {
+            break;
+        }
+        for j in 1..=earlier.len().min(6) {
+            let value = row[j - 1] + (row[j - 1] - earlier[j - 1]) / (4f64.powi(j as i32) - 1.0);
+            let error = (value - row[j - 1]).abs().max((value - earlier[j - 1]).abs()) + rounding;
+            if error < least {
+                (best, least) = (value, error);
+            }
+            row.push(value);
+        }
+        earlier = row;
+    }
+    best
 }
 
 impl Schedule for LinearSde {
@@ -207,7 +259,7 @@ impl Schedule for LinearSde {
     fn drift(&self, t: f64) -> f64 {
         match &self.form {
             Form::Drift { f, .. } => f(t),
-            Form::Marginals { ln_alpha, .. } => derivative(&**ln_alpha, t),
+            Form::Marginals { ln_alpha, .. } => derivative(&**ln_alpha, t, self.span()),
         }
     }
 
@@ -215,7 +267,7 @@ impl Schedule for LinearSde {
         match &self.form {
             // g² = −σ² dλ/dt.
             Form::Drift { g, .. } => -(g(t) / self.level(t).sigma).powi(2),
-            Form::Marginals { lambda, .. } => derivative(&**lambda, t),
+            Form::Marginals { lambda, .. } => derivative(&**lambda, t, self.span()),
         }
     }
 

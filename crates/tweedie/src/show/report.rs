@@ -120,8 +120,10 @@ impl Report {
     /// # Errors
     /// As [`Report::picture`].
     pub fn pictures(&mut self, pictures: &[(&[u8], &str)]) -> Result<&mut Self> {
-        let figures =
-            pictures.iter().map(|(png, caption)| figure(png, caption)).collect::<Result<String>>()?;
+        let figures = pictures
+            .iter()
+            .map(|(png, caption)| figure(png, caption))
+            .collect::<Result<String>>()?;
         self.body.push_str(&format!("<div class=\"beside\">{figures}</div>\n"));
         Ok(self)
     }

@@ -349,6 +349,15 @@ impl RunInfo {
             let expected = format!("{value}, by recipe and space");
             return Err(Error::config(format!("network.{key}"), found, expected));
         }
+        let classes = self.space.classes().len();
+        for (key, split) in [("train", &self.train), ("held_out", &self.held_out)] {
+            let sum = split.classes.iter().try_fold(0usize, |sum, n| sum.checked_add(*n));
+            if classes > 0 && (split.classes.len() != classes || sum != Some(split.rows)) {
+                let expected = format!("{classes} numbers that make {} rows", split.rows);
+                let found = format!("{:?}", split.classes);
+                return Err(Error::config(format!("{key}.classes"), found, expected));
+            }
+        }
         if !(1e-6..=1e6).contains(&self.sigma_data) {
             let found = format!("{:?}", self.sigma_data);
             return Err(Error::config("sigma_data", found, "a number from 1e-6 to 1e6"));

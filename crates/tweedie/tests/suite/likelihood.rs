@@ -4,10 +4,10 @@ use crate::oracle::{COSINE, EDM, VP, eight_gaussians, gap};
 use crate::support::{doubles, host, moments, simpson};
 use std::sync::Arc;
 use tweedie::burn::tensor::{Device, Tensor};
-use tweedie::data::{Rows, Space, Toy, toy};
+use tweedie::data::{self, Rows, Space, Toy};
 use tweedie::denoise::{Component, Condition, Denoiser, GaussianMixture};
 use tweedie::likelihood::{
-    Density, Divergence, Kind, LogProb, Measure, PfOde, log_prob_raw, mean_and_error,
+    Density, Divergence, Kind, LogProb, Measure, PfOde, RawDensity, mean_and_error,
 };
 use tweedie::process::{AnySchedule, Level, Schedule};
 use tweedie::solve::Tolerance;
@@ -169,10 +169,10 @@ fn integers_are_bounded_from_below_within_the_jensen_gap() {
     let raw = Rows::new(raw, 1).unwrap();
     let device = Device::flex();
     let mut heard = Vec::new();
-    let found = log_prob_raw(&flow, &space, &raw, &Condition::None, &Draws::new(58), &device, 1500, |n| {
-        heard.push(n);
-    })
-    .unwrap();
+    let draws = Draws::new(58);
+    let density =
+        RawDensity { density: &flow, space: &space, draws, device: &device, chunk: 1500 };
+    let found = density.log_prob(&raw, &Condition::None, |n| heard.push(n)).unwrap();
     assert_eq!(heard, [1500, 3000, 4000]);
     assert_eq!((found.kind, found.measure), (Kind::LowerBound, Measure::Counting));
     let (mut mean, mut square) = (0.0, 0.0);
@@ -190,7 +190,7 @@ fn raw_densities_are_shifted_by_the_volume_of_the_units() {
     // The eight Gaussians in their own units against the toy's own density.
     let raw = Toy::EightGaussians.sample(96, 59);
     let space = Space::standardised(&["x", "y"], &Toy::EightGaussians.sample(20_000, 60)).unwrap();
-    let (centres, variance) = toy::eight_gaussians();
+    let (centres, variance) = data::eight_gaussians();
     let scaled = |m: [f64; 2]| {
         let c = [space.coordinate(0), space.coordinate(1)];
         let mean = (0..2).map(|j| (m[j] - c[j].shift) / c[j].scale).collect();
@@ -201,7 +201,8 @@ fn raw_densities_are_shifted_by_the_volume_of_the_units() {
     let device = Device::flex();
     let draws = Draws::new(61);
     let log_p = |chunk: usize| {
-        log_prob_raw(&flow, &space, &raw, &Condition::None, &draws, &device, chunk, |_| {}).unwrap()
+        let density = RawDensity { density: &flow, space: &space, draws, device: &device, chunk };
+        density.log_prob(&raw, &Condition::None, |_| {}).unwrap()
     };
     let found = log_p(40);
     assert_eq!((found.kind, found.measure), (Kind::Exact, Measure::Raw));
@@ -218,7 +219,8 @@ fn raw_densities_are_shifted_by_the_volume_of_the_units() {
     println!("chunks {:e}", gap(&shifted, &found.value));
     assert!(space.log_volume() > 2.0);
     let none = raw.slice(0..0);
-    let empty = log_prob_raw(&flow, &space, &none, &Condition::None, &draws, &device, 8, |_| {});
+    let density = RawDensity { density: &flow, space: &space, draws, device: &device, chunk: 8 };
+    let empty = density.log_prob(&none, &Condition::None, |_| {});
     assert!(matches!(empty, Err(Error::Shape { .. })));
 }
 

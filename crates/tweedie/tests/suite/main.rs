@@ -1,7 +1,13 @@
 //! The library against closed forms, identities, naive versions and peers' numbers.
 
+mod layers;
 mod levels;
+mod linear_sde;
+mod mixture;
+mod objectives;
+mod optimiser;
 mod oracle;
+mod predictions;
 mod process;
 mod solvers;
 mod support;

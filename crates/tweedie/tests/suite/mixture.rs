@@ -35,7 +35,11 @@ fn plane() -> GaussianMixture {
 fn levels() -> Vec<Level> {
     let preserving = [5.0, 0.0, -5.0].map(|l| Level::variance_preserving(0.5, l));
     let mut levels = preserving.to_vec();
-    levels.extend([Level::new(0.2, 1.0, 0.2), Level::new(3.0, 1.0, 3.0), Level::new(0.6, 0.4, 0.6)]);
+    levels.extend([
+        Level::new(0.2, 1.0, 0.2),
+        Level::new(3.0, 1.0, 3.0),
+        Level::new(0.6, 0.4, 0.6),
+    ]);
     levels
 }
 
@@ -109,8 +113,11 @@ fn tweedie_s_formula_is_the_posterior_mean() {
         let score = host(&mixture.score(doubles(&x, 2), &level.into()).unwrap());
         let batch = doubles(&x, 2).into();
         let mean = mixture.denoise(batch, &level.into(), &Condition::None).unwrap();
-        let formula: Vec<f64> =
-            x.iter().zip(&score).map(|(x, s)| (x + level.sigma.powi(2) * s) / level.alpha).collect();
+        let formula: Vec<f64> = x
+            .iter()
+            .zip(&score)
+            .map(|(x, s)| (x + level.sigma.powi(2) * s) / level.alpha)
+            .collect();
         all_close(format!("E[x₀ | x] at {level:?}"), &host(&mean.value), &formula, 1e-10);
     }
 }
@@ -150,16 +157,16 @@ fn a_full_covariance_is_a_rotated_diagonal_one() {
     };
     let turned = GaussianMixture::new(parts.iter().map(full).collect()).unwrap();
     let x = points();
-    let all = |f: &dyn Fn(&[f64]) -> Vec<f64>, x: &[f64]| x.chunks(2).flat_map(f).collect::<Vec<_>>();
+    let all =
+        |f: &dyn Fn(&[f64]) -> Vec<f64>, x: &[f64]| x.chunks(2).flat_map(f).collect::<Vec<_>>();
     let y = all(&turn, &x);
     for level in levels() {
         let log = |m: &GaussianMixture, x: &[f64]| {
             host(&m.log_density(doubles(x, 2), &level.into()).unwrap())
         };
         all_close("log p", &log(&turned, &y), &log(&straight, &x), 1e-12);
-        let score = |m: &GaussianMixture, x: &[f64]| {
-            host(&m.score(doubles(x, 2), &level.into()).unwrap())
-        };
+        let score =
+            |m: &GaussianMixture, x: &[f64]| host(&m.score(doubles(x, 2), &level.into()).unwrap());
         all_close("score", &score(&turned, &y), &all(&turn, &score(&straight, &x)), 1e-12);
         let mean = |m: &GaussianMixture, x: &[f64]| {
             let batch = doubles(x, 2).into();
@@ -223,8 +230,7 @@ fn the_denoiser_s_tangent_is_its_derivative() {
     let (mixture, x) = (plane(), points()[..20].to_vec());
     let along: Vec<f64> = (0..20).map(|i| (f64::from(i) * 0.7).sin()).collect();
     for level in levels() {
-        let denoise =
-            |x: Dual<2>| mixture.denoise(x, &level.into(), &Condition::None).unwrap();
+        let denoise = |x: Dual<2>| mixture.denoise(x, &level.into(), &Condition::None).unwrap();
         let moved = |h: f64| {
             let x: Vec<f64> = x.iter().zip(&along).map(|(x, a)| x + h * a).collect();
             host(&denoise(doubles(&x, 2).into()).value)
@@ -284,7 +290,10 @@ fn impossible_mixtures_are_errors() {
         vec![Component::isotropic(0.0, vec![0.0], 1.0)],
         vec![Component::isotropic(1.0, vec![f64::NAN], 1.0)],
         vec![Component::isotropic(1.0, vec![0.0], -1.0)],
-        vec![Component::isotropic(1.0, vec![0.0], 1.0), Component::isotropic(1.0, vec![0.0; 2], 1.0)],
+        vec![
+            Component::isotropic(1.0, vec![0.0], 1.0),
+            Component::isotropic(1.0, vec![0.0; 2], 1.0),
+        ],
         vec![Component::full(1.0, vec![0.0, 0.0], &[1.0, 2.0, 2.0, 1.0]).unwrap()],
     ];
     assert!(bad.into_iter().all(|parts| GaussianMixture::new(parts).is_err()));

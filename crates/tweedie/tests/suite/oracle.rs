@@ -4,9 +4,11 @@ pub use crate::support::{doubles, host};
 
 use tweedie::Draws;
 use tweedie::burn::tensor::Tensor;
-use tweedie::data::toy;
+use tweedie::data;
 use tweedie::denoise::{Component, Condition, Denoiser, GaussianMixture};
-use tweedie::process::{AnySchedule, Cosine, Edm, Level, OrnsteinUhlenbeck, Schedule, Ve, VpLinear};
+use tweedie::process::{
+    AnySchedule, Cosine, Edm, Level, OrnsteinUhlenbeck, Schedule, Ve, VpLinear,
+};
 use tweedie::solve::{Context, Last, Solver, integrate};
 
 pub const VP: AnySchedule = AnySchedule::VpLinear(VpLinear { beta_min: 0.1, beta_max: 20.0 });
@@ -69,7 +71,7 @@ pub fn three_components() -> GaussianMixture {
 
 /// The eight Gaussians in units in which each coordinate has mean 0 and variance 1; component k has class k.
 pub fn eight_gaussians() -> GaussianMixture {
-    let (centres, variance) = toy::eight_gaussians();
+    let (centres, variance) = data::eight_gaussians();
     let total = variance + centres.iter().map(|c| c[0] * c[0]).sum::<f64>() / 8.0;
     let component = |k: usize| {
         let mean = centres[k].map(|m| m / total.sqrt()).to_vec();

@@ -90,9 +90,9 @@ fn cases() -> impl Iterator<Item = (&'static str, Case)> {
         (-8..=8).flat_map(move |k| {
             let level = schedule.level(schedule.time(2.5 * f64::from(k)));
             let rate = Some(schedule.rate(level.t));
-            [(1.0, 0.3, -1.1), (0.5, -0.7, 0.4), (0.1, 2.0, 1.0)].map(|(sigma_data, data, noise)| {
-                (name, Case { level, rate, sigma_data, data, noise })
-            })
+            [(1.0, 0.3, -1.1), (0.5, -0.7, 0.4), (0.1, 2.0, 1.0)].map(
+                |(sigma_data, data, noise)| (name, Case { level, rate, sigma_data, data, noise }),
+            )
         })
     })
 }
@@ -243,11 +243,18 @@ fn batches_convert_alike_for_one_level_many_levels_and_tracked_levels() {
 
 #[test]
 fn a_batch_with_one_impossible_row_is_an_error() {
-    let levels = Levels::Rows(vec![Level::variance_preserving(0.5, 0.0), Level::new(1.0, 0.0, 1.0)]);
+    let levels =
+        Levels::Rows(vec![Level::variance_preserving(0.5, 0.0), Level::new(1.0, 0.0, 1.0)]);
     let batch = || doubles(&[1.0, 2.0], 1).into();
     let schedule = Straight::default();
-    let found =
-        Prediction::Noise.convert_batch(Prediction::Data, batch(), batch(), &levels, &schedule, 1.0);
+    let found = Prediction::Noise.convert_batch(
+        Prediction::Data,
+        batch(),
+        batch(),
+        &levels,
+        &schedule,
+        1.0,
+    );
     assert!(matches!(found, Err(Error::Undefined { .. })));
 }
 

@@ -4,7 +4,7 @@ use crate::support::cpu;
 use std::path::Path;
 use tweedie::data::{Source, Split, Toy};
 use tweedie::denoise::Condition;
-use tweedie::likelihood::{Kind, LogProb, Measure, log_prob_raw};
+use tweedie::likelihood::{Kind, LogProb, Measure, RawDensity};
 use tweedie::metric::judge::judge;
 use tweedie::solve::Tolerance;
 use tweedie::train::{Recipe, Run, train};
@@ -29,16 +29,15 @@ fn trained(name: &str, overrides: &[&str], folder: &Path) -> Result<Run> {
 #[test]
 fn eight_gaussians_are_learnt_to_three_hundredths_of_a_nat() -> Result<()> {
     let folder = tempfile::tempdir().expect("a folder");
-    let run = trained("points", &["training.steps=4000", "training.sample_every=0"], folder.path())?;
+    let run =
+        trained("points", &["training.steps=4000", "training.sample_every=0"], folder.path())?;
     let points = Source { n: Some(20_000), seed: 99, ..Source::named("8gaussians") }.load()?;
     let raw = points.train.rows();
-    let density = run
-        .density(run.denoiser(&cpu())?)
-        .with_tolerance(Tolerance { atol: 1e-3, rtol: 1e-3 });
-    let draws = Draws::new(1);
-    let space = &run.info.space;
-    let model =
-        log_prob_raw(&density, space, raw, &Condition::None, &draws, &cpu(), 4096, |_| {})?;
+    let density =
+        run.density(run.denoiser(&cpu())?).with_tolerance(Tolerance { atol: 1e-3, rtol: 1e-3 });
+    let (space, draws) = (&run.info.space, Draws::new(1));
+    let density = RawDensity { density: &density, space, draws, device: &cpu(), chunk: 4096 };
+    let model = density.log_prob(raw, &Condition::None, |_| {})?;
     let toy = Toy::EightGaussians;
     let value = raw.iter().map(|r| toy.log_density([r[0].into(), r[1].into()])).collect();
     let truth = LogProb { value, kind: Kind::Exact, standard_error: None, measure: Measure::Raw };

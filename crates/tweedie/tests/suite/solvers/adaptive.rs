@@ -1,6 +1,8 @@
 //! Dormand–Prince: tolerance, order, steps of its own for each row, and errors where it cannot go on.
 
-use crate::oracle::{COSINE, EDM, Gaussian3, VE, VP, doubles, eight_gaussians, gap, host, normals, run};
+use crate::oracle::{
+    COSINE, EDM, Gaussian3, VE, VP, doubles, eight_gaussians, gap, host, normals, run,
+};
 use std::cell::Cell;
 use tweedie::burn::tensor::Tensor;
 use tweedie::denoise::Denoiser;
@@ -42,7 +44,11 @@ fn the_tolerance_is_respected_and_the_order_is_5() {
         };
         let end = integrate_adaptive(f, start.clone(), &t0, &t1, both(tolerance)).unwrap();
         let error = gap(&host(&end), &turned(&rates, &t1));
-        println!("tol {tolerance:e} error {error:e} ratio {} calls {}", error / tolerance, calls.get());
+        println!(
+            "tol {tolerance:e} error {error:e} ratio {} calls {}",
+            error / tolerance,
+            calls.get()
+        );
         table.push((error, calls.get()));
     }
     let slope = (table[6].0 / table[2].0).ln() / (table[6].1 / table[2].1).ln();
@@ -78,7 +84,11 @@ fn the_probability_flow_reaches_the_exact_end_within_tolerance() {
             let solver = DormandPrince { tolerance: both(tolerance) };
             let before = data.mixture.evaluations();
             let end = host(&run(&solver, &data.mixture, &schedule, x.clone(), &[from, to]));
-            println!("{schedule:?} {tolerance:e} {:e} {}", gap(&end, &right) / tolerance, (data.mixture.evaluations() - before) / 8);
+            println!(
+                "{schedule:?} {tolerance:e} {:e} {}",
+                gap(&end, &right) / tolerance,
+                (data.mixture.evaluations() - before) / 8
+            );
         }
     }
 }
@@ -109,7 +119,7 @@ fn rows_choose_their_steps_alone() {
 #[test]
 fn rows_have_their_own_spans_and_directions() {
     let rates = [1.0, 40.0, 1.0, 2.0, 3.0];
-    let (t0, t1) = ([0.0, 0.0, 5.0, 1.0, 0.0], [5.0, 1.0, 0.0, 1.0, 1e-3]);
+    let (t0, t1) = ([0.0f64, 0.0, 5.0, 1.0, 0.0], [5.0, 1.0, 0.0, 1.0, 1e-3]);
     let rest = Cell::new(true);
     let f = |active: &[usize], t: &[f64], y: Tensor<2>| {
         assert_eq!(active.len(), y.dims()[0]);
@@ -149,7 +159,8 @@ fn what_cannot_be_integrated_is_an_error() {
     };
     // NaN from the start, NaN later on, infinity, and a solution that blows up at t = 1.
     let nan = |_: &[usize], _: &[f64], y: Tensor<2>| Ok(y * f64::NAN);
-    let later = |_: &[usize], t: &[f64], y: Tensor<2>| Ok(y * if t[0] > 0.5 { f64::NAN } else { 1.0 });
+    let later =
+        |_: &[usize], t: &[f64], y: Tensor<2>| Ok(y * if t[0] > 0.5 { f64::NAN } else { 1.0 });
     let infinite = |_: &[usize], _: &[f64], y: Tensor<2>| Ok(y * f64::INFINITY);
     let blow_up = |_: &[usize], _: &[f64], y: Tensor<2>| Ok(y.square());
     for (name, found) in [

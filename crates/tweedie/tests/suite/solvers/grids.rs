@@ -7,9 +7,7 @@ use tweedie::denoise::{Condition, Denoiser};
 use tweedie::process::{
     AnySchedule, Level, LinearSde, OrnsteinUhlenbeck, Schedule, Straight, SubVp, VpLinear,
 };
-use tweedie::solve::{
-    AnySolver, GRIDS, Generate, Grid, Last, Progress, SOLVERS, Sampler,
-};
+use tweedie::solve::{AnySolver, GRIDS, Generate, Grid, Last, Progress, SOLVERS, Sampler};
 use tweedie::{Draws, Error};
 
 const GRID: [Grid; 5] = [
@@ -51,7 +49,10 @@ fn ends_are_exact_and_levels_are_uniform_in_the_right_variable() {
                     let right = a + (b - a) * k as f64 / steps as f64;
                     let found = spaced(grid, level);
                     let place = format!("{schedule:?} {grid:?}, {k} of {steps}");
-                    assert!((found - right).abs() < 1e-9 * (b - a).abs(), "{place}: {found}, {right}");
+                    assert!(
+                        (found - right).abs() < 1e-9 * (b - a).abs(),
+                        "{place}: {found}, {right}"
+                    );
                 }
             }
         }
@@ -148,7 +149,8 @@ fn progress_is_told_once_a_step() {
         let observe = |p: Progress| seen.push((p.step, p.steps, p.level, host(p.x)));
         let draws = Draws::new(32);
         let device = Device::flex();
-        let end = sampler.generate_observed(0..3, &Condition::None, &draws, &device, observe).unwrap();
+        let end =
+            sampler.generate_observed(0..3, &Condition::None, &draws, &device, observe).unwrap();
         assert_eq!(seen.len(), steps + 1);
         for (k, (step, of, level, x)) in seen.iter().enumerate() {
             assert_eq!((*step, *of, x.len()), (k, steps, 3));

@@ -1,10 +1,14 @@
 //! Fixed-step solvers of the probability-flow ODE against exact end points.
 
-use crate::oracle::{COSINE, EDM, Gaussian3, OU, VE, VP, gap, host, normals, orders, run, three_components};
+use crate::oracle::{
+    COSINE, EDM, Gaussian3, OU, VE, VP, gap, host, normals, orders, run, three_components,
+};
 use tweedie::burn::tensor::Tensor;
 use tweedie::denoise::{Condition, Denoiser};
 use tweedie::process::{AnySchedule, Level, Schedule};
-use tweedie::solve::{Context, Ddim, DormandPrince, DpmSolverPp2M, Euler, Grid, Heun, Solver, Tolerance};
+use tweedie::solve::{
+    Context, Ddim, DormandPrince, DpmSolverPp2M, Euler, Grid, Heun, Solver, Tolerance,
+};
 
 const KARRAS: Grid = Grid::Karras { rho: 7.0 };
 

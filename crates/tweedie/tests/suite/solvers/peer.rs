@@ -40,7 +40,8 @@ impl Path {
 }
 
 fn fixture() -> (Fixture, GaussianMixture) {
-    let fixture: Fixture = serde_json::from_str(include_str!("../../fixtures/solvers.json")).unwrap();
+    let fixture: Fixture =
+        serde_json::from_str(include_str!("../../fixtures/solvers.json")).unwrap();
     let components = fixture.weights.iter().zip(&fixture.means).zip(&fixture.covariances);
     let components = components.map(|((w, m), c)| Component::full(*w, m.clone(), c).unwrap());
     let mixture = GaussianMixture::new(components.collect()).unwrap();
@@ -71,7 +72,8 @@ fn stochastic_ddim_steps_agree_with_diffusers() {
     let start = doubles(&fixture.starts.concat(), 2);
     let (draws, rows) = (Draws::new(4), [0, 1, 2, 3, 4, 5]);
     let condition = &Condition::None;
-    let context = Context { denoiser: &mixture, schedule: &VP, condition, draws: &draws, rows: &rows };
+    let context =
+        Context { denoiser: &mixture, schedule: &VP, condition, draws: &draws, rows: &rows };
     let noise = host(&context.noise(0, &start));
     let solver = Ddim { eta: 0.5 };
     for (pair, right) in fixture.ddim.levels().windows(2).zip(&fixture.ddim.half_eta) {

@@ -50,7 +50,8 @@ fn sample(solver: AnySolver, schedule: AnySchedule, grid: Grid, steps: usize, se
 
 #[test]
 fn every_solver_samples_the_mixture() {
-    let floors: Vec<f64> = (0..20).map(|k| distance(&exact(2 * k + 100), &exact(2 * k + 101))).collect();
+    let floors: Vec<f64> =
+        (0..20).map(|k| distance(&exact(2 * k + 100), &exact(2 * k + 101))).collect();
     let mean = floors.iter().sum::<f64>() / 20.0;
     let sd = (floors.iter().map(|f| (f - mean).powi(2)).sum::<f64>() / 19.0).sqrt();
     println!("floor {mean} sd {sd} {floors:?}");
@@ -73,6 +74,12 @@ fn every_solver_samples_the_mixture() {
         let clock = std::time::Instant::now();
         let x = sample(solver, schedule, grid, steps, 7);
         let found = distance(&x, &reference);
-        println!("{name}: {found} = {} floors, {} sd, chi2 {} ({:?})", found / mean, (found - mean) / sd, chi_square(&x), clock.elapsed());
+        println!(
+            "{name}: {found} = {} floors, {} sd, chi2 {} ({:?})",
+            found / mean,
+            (found - mean) / sd,
+            chi_square(&x),
+            clock.elapsed()
+        );
     }
 }

@@ -3,7 +3,9 @@
 //! On Gaussian data a step is x ↦ a x + b + c z. The coefficients are read off the solver itself, so mean and variance
 //! after any number of steps are known without sampling.
 
-use crate::oracle::{COSINE, EDM, OU, VE, VP, doubles, gap, gaussian, host, orders, run, three_components};
+use crate::oracle::{
+    COSINE, EDM, OU, VE, VP, doubles, gap, gaussian, host, orders, run, three_components,
+};
 use tweedie::Draws;
 use tweedie::denoise::{Condition, GaussianMixture};
 use tweedie::process::{AnySchedule, Level, Levels, Schedule};
@@ -29,7 +31,8 @@ fn coefficients(
 ) -> Vec<Affine> {
     let steps = levels.len() - 1;
     let rows = [0, 0, 1].repeat(steps);
-    let each = |offset: usize| Levels::Rows((0..3 * steps).map(|i| levels[i / 3 + offset]).collect());
+    let each =
+        |offset: usize| Levels::Rows((0..3 * steps).map(|i| levels[i / 3 + offset]).collect());
     let draws = Draws::new(5);
     let condition = &Condition::None;
     let context = Context { denoiser, schedule, condition, draws: &draws, rows: &rows };
@@ -52,13 +55,18 @@ fn moments(data: (f64, f64), level: &Level) -> (f64, f64) {
 
 /// Mean and variance after all steps, from the exact moments at the first level.
 fn propagated(steps: &[Affine], start: (f64, f64)) -> (f64, f64) {
-    steps.iter().fold(start, |(mean, variance), s| {
-        (s.a * mean + s.b, s.a.powi(2) * variance + s.c.powi(2))
-    })
+    steps
+        .iter()
+        .fold(start, |(mean, variance), s| (s.a * mean + s.b, s.a.powi(2) * variance + s.c.powi(2)))
 }
 
 /// Errors of mean and variance at the cleanest level for each number of steps.
-fn errors(solver: &dyn Solver, schedule: &AnySchedule, grid: Grid, steps: &[usize]) -> [Vec<f64>; 2] {
+fn errors(
+    solver: &dyn Solver,
+    schedule: &AnySchedule,
+    grid: Grid,
+    steps: &[usize],
+) -> [Vec<f64>; 2] {
     let data = gaussian(MEAN, VARIANCE);
     let mut found = [Vec::new(), Vec::new()];
     for &n in steps {
@@ -83,7 +91,13 @@ fn euler_maruyama_has_weak_order_1() {
         (EDM, Grid::Karras { rho: 7.0 }),
     ] {
         let found = errors(&EulerMaruyama {}, &schedule, grid, &[256, 512, 1024, 2048, 4096]);
-        println!("EM {schedule:?} {grid:?}\n  {:?} {:?}\n  {:?} {:?}", found[0], orders(&found[0]), found[1], orders(&found[1]));
+        println!(
+            "EM {schedule:?} {grid:?}\n  {:?} {:?}\n  {:?} {:?}",
+            found[0],
+            orders(&found[0]),
+            found[1],
+            orders(&found[1])
+        );
     }
 }
 
@@ -99,12 +113,30 @@ fn ancestral_sampling_has_weak_order_1_and_beats_euler_maruyama() {
     ] {
         let n = [8, 16, 32, 64, 128, 256, 512, 1024];
         let found = errors(&Ancestral {}, &schedule, grid, &n);
-        println!("Anc {schedule:?} {grid:?}\n  {:?} {:?}\n  {:?} {:?}", found[0], orders(&found[0]), found[1], orders(&found[1]));
+        println!(
+            "Anc {schedule:?} {grid:?}\n  {:?} {:?}\n  {:?} {:?}",
+            found[0],
+            orders(&found[0]),
+            found[1],
+            orders(&found[1])
+        );
         let found = errors(&EulerMaruyama {}, &schedule, grid, &n);
-        println!("EM  {schedule:?} {grid:?}\n  {:?} {:?}\n  {:?} {:?}", found[0], orders(&found[0]), found[1], orders(&found[1]));
+        println!(
+            "EM  {schedule:?} {grid:?}\n  {:?} {:?}\n  {:?} {:?}",
+            found[0],
+            orders(&found[0]),
+            found[1],
+            orders(&found[1])
+        );
         for eta in [0.0, 0.3, 0.7] {
             let found = errors(&Ddim { eta }, &schedule, grid, &n);
-            println!("DDIM {eta} {schedule:?} {grid:?}\n  {:?} {:?}\n  {:?} {:?}", found[0], orders(&found[0]), found[1], orders(&found[1]));
+            println!(
+                "DDIM {eta} {schedule:?} {grid:?}\n  {:?} {:?}\n  {:?} {:?}",
+                found[0],
+                orders(&found[0]),
+                found[1],
+                orders(&found[1])
+            );
         }
     }
 }
@@ -120,7 +152,8 @@ fn euler_maruyama_takes_the_reverse_drift_and_diffusion() {
             let (f, g2) = (schedule.drift(pair[0].t), schedule.diffusion_squared(pair[0].t));
             let (mean, variance) = moments((MEAN, VARIANCE), &pair[0]);
             let dt = pair[1].t - pair[0].t;
-            let right = [1.0 + dt * (f + g2 / variance), -dt * g2 * mean / variance, (-dt * g2).sqrt()];
+            let right =
+                [1.0 + dt * (f + g2 / variance), -dt * g2 * mean / variance, (-dt * g2).sqrt()];
             let size = 1.0 + (dt * g2 / pair[0].sigma.powi(2)).abs();
             let found = gap(&[s.a, s.b, s.c], &right) / size;
             assert!(found < 1e-9, "{schedule:?} at {pair:?}: {s:?} against {right:?}");
@@ -177,9 +210,10 @@ fn each_step_has_its_own_noise() {
         // `run` draws from seed 3.
         let noise = |k: usize| Draws::new(3).at(k as u64).normals(0..3, 1);
         for (row, start) in [0.3, -1.2, 2.0].into_iter().enumerate() {
-            let end = steps.iter().enumerate().fold(start, |x, (k, s)| {
-                s.a * x + s.b + s.c * f64::from(noise(k).row(row)[0])
-            });
+            let end = steps
+                .iter()
+                .enumerate()
+                .fold(start, |x, (k, s)| s.a * x + s.b + s.c * f64::from(noise(k).row(row)[0]));
             assert!((x[row] - end).abs() < 1e-9, "{solver:?}: {} against {end}", x[row]);
         }
     }

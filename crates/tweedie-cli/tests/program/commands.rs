@@ -1,0 +1,181 @@
+//! What the commands print: results on stdout, progress and reasons on stderr, one JSON object with `--json`.
+
+use crate::support::{coloured, copy_of, digits, done, numbers, program, training, tweedie};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Stdio;
+use tweedie::data::Source;
+use tweedie::train::Recipe;
+
+/// Runs a command with `--json`: stdout must hold one object in one line, stderr no progress.
+fn object(folder: &Path, arguments: &[&str]) -> Value {
+    let ran = tweedie(folder, &[arguments, &["--json"]].concat());
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    assert_eq!(ran.stdout.matches('\n').count(), 1, "{}", ran.stdout);
+    assert!(
+        !ran.stderr.contains(['\r', '\x1b']) && !ran.stderr.contains("steps"),
+        "{}",
+        ran.stderr
+    );
+    let value: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert!(value.is_object(), "{value}");
+    value
+}
+
+#[test]
+fn every_command_prints_one_json_object() {
+    let folder = copy_of(numbers());
+    let listed = object(folder.path(), &["list"]);
+    assert!(listed["recipes"]["digits"].is_string() && listed["devices"]["cpu"].is_string());
+    let folder_of_one = object(folder.path(), &["list", "solvers"]);
+    assert_eq!(folder_of_one.as_object().unwrap().len(), 1);
+    let sampled = object(folder.path(), &["sample", "run", "-n", "7", "-o", "out.npy"]);
+    assert_eq!((&sampled["output"], &sampled["samples"]), (&"out.npy".into(), &7.into()));
+    // Six steps, as the recipe says.
+    assert_eq!(sampled["evaluations_per_sample"], 6.0);
+    let judged = object(folder.path(), &["evaluate", "run", "-n", "30", "--rows", "5"]);
+    assert!(judged["scores"].as_array().unwrap().len() > 5);
+    let data = ["--data", "table.csv", "--label", "kind"];
+    let mut arguments = training("table", &data);
+    arguments[3] = "second";
+    let trained = object(folder.path(), &arguments);
+    assert_eq!(trained["run"], "second");
+    for key in ["samples", "report"] {
+        assert!(folder.path().join(trained[key].as_str().unwrap()).is_file());
+    }
+    assert!(trained["scores"].as_array().unwrap().iter().all(|s| s["value"].is_number()));
+}
+
+#[test]
+fn without_json_stdout_holds_results_and_no_progress() {
+    let folder = copy_of(numbers());
+    let mut arguments = training("points", &["--set", "data.n=200"]);
+    arguments[3] = "points";
+    let printed = [
+        done(folder.path(), &arguments),
+        done(folder.path(), &["sample", "run", "-n", "5", "-o", "out.csv"]),
+        done(folder.path(), &["evaluate", "run", "-n", "30", "--rows", "5"]),
+    ];
+    for text in &printed {
+        assert!(!text.is_empty() && !text.contains(['\r', '\x1b', '█', '░']), "{text}");
+    }
+    assert!(printed[0].contains("energy distance") && printed[0].contains("points/report.html"));
+    assert!(printed[1].starts_with("out.csv: 5 samples"));
+    assert!(printed[2].contains("log p = ") && printed[2].contains(" ± "));
+}
+
+#[test]
+fn numbers_get_a_log_p_with_its_error_and_categories_the_reason_for_none() {
+    let of = |folder: &Path| object(folder, &["evaluate", "run", "--metric", "logp"]);
+    let judged = of(numbers());
+    assert_eq!(judged["scores"], serde_json::json!([]));
+    let log_p = &judged["log_p"];
+    assert_eq!((&log_p["rows"], &log_p["unit"]), (&24.into(), &"nats".into()));
+    // A length is a density: in raw units, and no bits per dimension.
+    assert_eq!((&log_p["measure"], &log_p["bits_per_dimension"]), (&"raw".into(), &Value::Null));
+    let value = |key: &str| log_p[key].as_f64().unwrap();
+    assert!(value("mean").is_finite() && value("standard_error") > 0.0);
+    let ran = tweedie(coloured(), &["evaluate", "run", "--metric", "logp"]);
+    assert_eq!(ran.status, Some(0));
+    assert!(ran.stderr.contains("no log p: column colour is categorical"), "{}", ran.stderr);
+    assert_eq!(of(coloured())["log_p"], Value::Null);
+    // Whole numbers in every column: a bound on probabilities, with bits per dimension.
+    let judged =
+        object(digits(), &["evaluate", "run", "--metric", "logp", "--rows", "3", "--probes", "1"]);
+    let log_p = &judged["log_p"];
+    assert_eq!((&log_p["measure"], &log_p["rows"]), (&"counting".into(), &3.into()));
+    assert!(log_p["bits_per_dimension"].as_f64().unwrap() > 0.0);
+    assert!(log_p["bits_per_dimension_error"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_file_is_judged_against_with_its_categories_and_classes_by_name() {
+    let folder = copy_of(coloured());
+    let text = std::fs::read_to_string(folder.path().join("table.csv")).unwrap();
+    // Fewer categories and classes than the model's, so that their numbers differ.
+    let kept = |line: &&str| !line.contains("dark blue") && !line.contains("elm");
+    let some: String = text.lines().filter(kept).map(|line| format!("{line}\n")).collect();
+    std::fs::write(folder.path().join("some.csv"), some).unwrap();
+    for file in ["some.csv", "table.csv"] {
+        let arguments = ["evaluate", "run", "--data", file, "--metric", "samples", "-n", "90"];
+        let judged = object(folder.path(), &arguments);
+        assert!(
+            judged["scores"].as_array().unwrap().iter().any(|s| s["name"] == "label agreement")
+        );
+    }
+}
+
+#[test]
+fn list_shows_every_shipped_recipe_and_each_of_them_can_be_read() {
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(recipes).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let recipe =
+            Recipe::parse(&text, &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert!(!recipe.about.is_empty());
+        names.push((path.file_stem().unwrap().to_string_lossy().into_owned(), recipe.about));
+    }
+    names.sort();
+    let listed = object(Path::new("."), &["list", "recipes"]);
+    let listed: Vec<(String, String)> = listed["recipes"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, about)| (name.clone(), about.as_str().unwrap().to_string()))
+        .collect();
+    assert_eq!(listed, names);
+    let text = done(Path::new("."), &["list"]);
+    for (name, about) in &names {
+        assert!(text.contains(name.as_str()) && text.contains(about.as_str()));
+    }
+    for (name, _) in tweedie::data::list() {
+        assert!(text.contains(name));
+        Source::named(name).load().unwrap();
+    }
+}
+
+#[test]
+fn help_is_there_for_every_command() {
+    for command in [&[][..], &["list"], &["train"], &["sample"], &["evaluate"]] {
+        let text = done(Path::new("."), &[command, &["--help"]].concat());
+        assert!(text.contains("Usage: tweedie") && text.contains("--json"), "{text}");
+    }
+    assert!(done(Path::new("."), &["--version"]).starts_with("tweedie "));
+    let ran = tweedie(Path::new("."), &[] as &[&str]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""));
+    assert!(ran.stderr.contains("Usage: tweedie"));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let mut child = program(Path::new("."))
+        .arg("list")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(output.status.success());
+}
+
+#[test]
+fn a_run_records_its_recipe_and_its_data_by_hash() {
+    let text = std::fs::read_to_string(numbers().join("run/run.json")).unwrap();
+    let recorded: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(recorded["version"], 1);
+    assert_eq!(recorded["recipe"]["training"]["steps"], 60);
+    assert_eq!(recorded["recipe"]["training"]["checkpoint_seconds"], 2.0);
+    let path = numbers().join("table.csv").to_string_lossy().into_owned();
+    let data = Source { label: Some("kind".into()), ..Source::named(path) }.load().unwrap();
+    for (name, split, rows) in [("train", &data.train, 96), ("held_out", &data.held_out, 24)] {
+        assert_eq!((&recorded[name]["rows"], split.len()), (&rows.into(), rows));
+        assert_eq!(recorded[name]["hash"], split.hash().as_str());
+    }
+    assert_ne!(recorded["train"]["hash"], recorded["held_out"]["hash"]);
+    let space: tweedie::data::Space = serde_json::from_value(recorded["space"].clone()).unwrap();
+    assert_eq!(space, data.space);
+}

@@ -1,0 +1,231 @@
+//! What must not change a result: the batch that a row is in, the number of threads, an interruption.
+
+use crate::support::host;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tweedie::burn::tensor::{Device, Tensor};
+use tweedie::data::{Space, Toy};
+use tweedie::denoise::{Condition, NeuralDenoiser, Prediction};
+use tweedie::likelihood::{Density, Divergence, PfOde};
+use tweedie::nn::{ResidualMlp, ResidualMlpConfig, collect_params, map_params, safetensors_bytes};
+use tweedie::objective::DenoisingScoreMatching;
+use tweedie::process::Cosine;
+use tweedie::solve::{AnySolver, Ddim, Generate, SOLVERS, Sampler};
+use tweedie::train::{
+    AdamWConfig, DenoiserLearner, DenoiserLearnerConfig, Event, Learner, LearningRate, Loop,
+    load_checkpoint, train,
+};
+use tweedie::{Draws, Error, Result};
+
+const CLASSES: usize = 2;
+
+/// A network none of whose layers is silent, as the initial values leave some.
+fn network(hidden: usize) -> ResidualMlp {
+    let config = ResidualMlpConfig::new(2).with_hidden(hidden).with_blocks(2).with_classes(CLASSES);
+    let network = config.init(&Draws::new(0), &Device::flex());
+    let mut params = collect_params(&network);
+    for (name, (_, values)) in &mut params {
+        let noise = Draws::new(1).purpose(name).normals(0..1, values.len());
+        values.iter_mut().zip(noise.values()).for_each(|(v, z)| *v += 0.05 * z);
+    }
+    map_params(network, &params, Path::new("perturbed")).unwrap()
+}
+
+fn denoiser(hidden: usize) -> NeuralDenoiser<ResidualMlp> {
+    NeuralDenoiser::new(network(hidden), Prediction::Edm, Cosine::default())
+}
+
+/// The labels of some rows: each class in turn, every third row without.
+fn labels(rows: std::ops::Range<u64>) -> Condition {
+    Condition::Class(rows.map(|i| (i % 3 < 2).then_some((i % 2) as u32)).collect())
+}
+
+pub fn sample(solver: AnySolver, hidden: usize, rows: std::ops::Range<u64>) -> Vec<f64> {
+    let sampler = Sampler::new(Arc::new(denoiser(hidden)), Arc::new(Cosine::default()))
+        .with_solver(solver)
+        .with_steps(12);
+    let draws = Draws::new(7);
+    host(&sampler.generate(rows.clone(), &labels(rows), &draws, &Device::flex()).unwrap())
+}
+
+/// Runs `f` on a pool of so many threads.
+pub fn on_threads<T: Send>(threads: usize, f: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(f)
+}
+
+fn solvers() -> impl Iterator<Item = AnySolver> {
+    let named = SOLVERS.iter().map(|(name, _)| AnySolver::parse(name).unwrap());
+    named.chain([AnySolver::Ddim(Ddim { eta: 0.7 })])
+}
+
+#[test]
+fn a_sample_depends_on_its_own_row() {
+    for solver in solvers() {
+        let batch = sample(solver, 64, 0..64);
+        let other = sample(solver, 64, 37..60);
+        for row in [0u64, 37, 41, 59, 63] {
+            let alone = sample(solver, 64, row..row + 1);
+            for j in 0..2 {
+                let right = batch[2 * row as usize + j];
+                let close = |x: f64| (x - right).abs() <= 1e-4 * (1.0 + right.abs());
+                assert!(close(alone[j]), "{solver:?}, row {row}: {} against {right}", alone[j]);
+                if (37..60).contains(&row) {
+                    assert!(close(other[2 * (row as usize - 37) + j]), "{solver:?}, row {row}");
+                }
+            }
+        }
+        let spread = batch.chunks(2).filter(|x| (x[0] - batch[0]).abs() > 1e-2).count();
+        assert!(spread > 50, "{solver:?}: the rows are all alike");
+    }
+}
+
+#[test]
+fn a_row_has_the_same_draws_in_every_batch() {
+    let draws = Draws::new(7).purpose("solver").at(3);
+    let all = draws.normals(0..64, 5);
+    for row in [0u64, 17, 63] {
+        assert_eq!(draws.normals(row..row + 1, 5).values(), all.row(row as usize));
+        assert_eq!(draws.normals_for(&[50, row, 2], 5).row(1), all.row(row as usize));
+    }
+}
+
+#[test]
+fn samples_have_the_same_bytes_on_any_number_of_threads() {
+    for solver in solvers() {
+        let bits = |threads| -> Vec<u64> {
+            let x = on_threads(threads, || sample(solver, 128, 0..1500));
+            x.into_iter().map(f64::to_bits).collect()
+        };
+        let one = bits(1);
+        for threads in [2, 3, 8] {
+            let other = bits(threads);
+            let differ = one.iter().zip(&other).filter(|(a, b)| a != b).count();
+            println!("{solver:?} {threads}: {differ}");
+        }
+    }
+}
+
+#[test]
+fn densities_have_the_same_bytes_on_any_number_of_threads() {
+    let x: Tensor<2> = Draws::new(8).normals(0..200, 2).to_tensor(&Device::flex());
+    for divergence in [Divergence::Exact, Divergence::Hutchinson { probes: 2 }] {
+        let bits = |threads| {
+            on_threads(threads, || {
+                let density = PfOde::new(Arc::new(denoiser(64)), Arc::new(Cosine::default()))
+                    .with_divergence(divergence, Draws::new(9));
+                let found = density.log_prob(x.clone(), &labels(0..200)).unwrap();
+                found.value.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+            })
+        };
+        let one = bits(1);
+        for threads in [2, 3, 8] {
+            println!("density {threads} {}", one == bits(threads));
+        }
+    }
+}
+
+const STEPS: u64 = 40;
+
+fn learner() -> Result<DenoiserLearner<ResidualMlp>> {
+    let (train, held_out) = (Toy::Moons.split(0..3000, 5)?, Toy::Moons.split(3000..3500, 5)?);
+    let space = Space::standardised(&["x", "y"], train.rows())?;
+    let config = ResidualMlpConfig::new(2).with_hidden(64).with_blocks(2).with_classes(CLASSES);
+    let network = config.init(&Draws::new(2), &Device::flex());
+    let schedule = Cosine::default();
+    DenoiserLearner::new(
+        NeuralDenoiser::new(network, Prediction::Edm, schedule),
+        Arc::new(DenoisingScoreMatching::new(Arc::new(schedule))),
+        space,
+        train,
+        held_out,
+        DenoiserLearnerConfig {
+            steps: STEPS,
+            batch: 300,
+            accumulate: 2,
+            learning_rate: 3e-3,
+            warmup: 5,
+            decay: LearningRate::Cosine,
+            adamw: AdamWConfig { weight_decay: 0.01, ..AdamWConfig::default() },
+            ema: 0.98,
+            label_dropout: 0.2,
+            held_out_rows: 400,
+            seed: 11,
+        },
+        &Device::flex(),
+    )
+}
+
+#[test]
+fn training_gives_the_same_bytes_on_any_number_of_threads() {
+    let trained = |threads| {
+        on_threads(threads, || {
+            let mut learner = learner().unwrap();
+            let losses: Vec<f64> = (0..STEPS).map(|k| learner.step(k).unwrap()[0].1).collect();
+            (losses, learner.held_out().unwrap(), safetensors_bytes(&learner.save()).unwrap())
+        })
+    };
+    let (losses, held_out, bytes) = trained(1);
+    println!("losses {losses:?}");
+    for threads in [2, 3, 8] {
+        let other = trained(threads);
+        println!("train {threads} {} {} {}", losses == other.0, held_out == other.1, bytes == other.2);
+        if losses != other.0 {
+            println!("first {:?}", losses.iter().zip(&other.0).position(|(a, b)| a != b));
+        }
+    }
+}
+
+const LOOP: Loop = Loop {
+    steps: STEPS,
+    log_every: 17,
+    held_out_every: 10,
+    sample_every: 0,
+    checkpoint_after: Duration::ZERO,
+};
+
+/// What a run leaves: its checkpoint, its weights and its curves, byte for byte.
+fn left(learner: &dyn Learner, folder: &Path) -> [Vec<u8>; 3] {
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let weights = safetensors_bytes(&learner.weights().unwrap()).unwrap();
+    [read("checkpoint.safetensors"), weights, read("curves.jsonl")]
+}
+
+#[test]
+fn a_resumed_run_equals_an_uninterrupted_one() {
+    let whole = tempfile::tempdir().unwrap();
+    let mut straight = learner().unwrap();
+    train(&mut straight, whole.path(), &LOOP, |_| Ok(())).unwrap();
+    let right = left(&straight, whole.path());
+
+    // Stopped by its observer well after the checkpoint of step 17, and once more after that of step 34.
+    let parts = tempfile::tempdir().unwrap();
+    for (from, stop, saved) in [(0, 25, 17), (17, 38, 34)] {
+        let mut seen = Vec::new();
+        let stopped = train(&mut learner().unwrap(), parts.path(), &LOOP, |event| {
+            match event {
+                Event::Resumed(step) => assert_eq!(step, from),
+                Event::Step(step, _) if step == stop => {
+                    return Err(Error::config("test", "stop", "a stop"));
+                }
+                Event::Step(step, _) => seen.push(step),
+                _ => {}
+            }
+            Ok(())
+        });
+        assert!(matches!(stopped, Err(Error::Config { .. })));
+        assert_eq!(seen, (from + 1..stop).collect::<Vec<_>>());
+        assert_eq!(load_checkpoint(&parts.path().join("checkpoint.safetensors")).unwrap().1, saved);
+    }
+    let mut resumed = learner().unwrap();
+    train(&mut resumed, parts.path(), &LOOP, |_| Ok(())).unwrap();
+    let found = left(&resumed, parts.path());
+    for (name, (found, right)) in
+        ["checkpoint", "weights", "curves"].iter().zip(found.iter().zip(&right))
+    {
+        assert!(found == right, "the {name} differ");
+    }
+    // The weights moved at all, and another seed would have moved them elsewhere.
+    let start = safetensors_bytes(&learner().unwrap().weights().unwrap()).unwrap();
+    assert_ne!(right[1], start);
+}
