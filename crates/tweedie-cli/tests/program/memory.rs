@@ -30,17 +30,17 @@ fn peak(n: usize, output: &str) -> u64 {
 fn sampling_streams() {
     for ending in ["npy", "csv", "safetensors"] {
         let output = format!("many.{ending}");
-        let (few, many) = (peak(2_000, &output), peak(30_000, &output));
+        let (few, many) = (peak(5_000, &output), peak(100_000, &output));
         assert!(few > 1000, "{few} KiB");
-        // Kept rows would take 7,000 KiB more, and several times that as cells of a table.
-        assert!(many < few + 3_000, "{few} KiB for 2,000 rows, {many} KiB for 30,000 as {ending}");
+        // Kept rows would take 24,000 KiB more, and several times that as cells of a table.
+        assert!(many < few + 3_000, "{few} KiB for 5,000 rows, {many} KiB for 100,000 as {ending}");
         let path = digits().join(&output);
         let rows = match ending {
             "npy" => npy::read(&path).unwrap().1.len(),
             "csv" => std::fs::read_to_string(&path).unwrap().lines().count() - 1,
             _ => tweedie::nn::load_safetensors(&path).unwrap()["samples"].0[0],
         };
-        assert_eq!(rows, 30_000);
+        assert_eq!(rows, 100_000);
         std::fs::remove_file(path).unwrap();
     }
 }

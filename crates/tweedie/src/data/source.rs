@@ -99,8 +99,8 @@ impl Source {
     fn toy(&self, toy: Toy) -> Result<Dataset> {
         let n = self.n.unwrap_or(TOY_POINTS);
         let share = self.share()?;
-        if n == 0 || n > 1 << 28 {
-            return Err(Error::config("n", n.to_string(), "from 1 to 268435456 points"));
+        if n == 0 || n > 1 << 26 {
+            return Err(Error::config("n", n.to_string(), "from 1 to 67108864 points"));
         }
         let n = n as u64;
         let all = n + (share * n as f64).round() as u64;

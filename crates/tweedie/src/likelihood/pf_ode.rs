@@ -25,7 +25,7 @@ pub enum Divergence {
     /// One Jacobian–vector product per dimension.
     Exact,
     /// The mean of `probes` products with random signs, fixed along the path (Hutchinson 1990; Grathwohl et al.
-    /// 2019). With two probes or more each row's standard error is reported.
+    /// 2019) and addressed by the row's values. With two probes or more each row's standard error is reported.
     Hutchinson {
         /// How many probes.
         probes: usize,
@@ -104,12 +104,15 @@ impl PfOde {
             Divergence::Hutchinson { probes: 0 } => {
                 Err(Error::config("hutchinson.probes", "0", "at least 1"))
             }
-            Divergence::Hutchinson { probes } => Ok((0..probes as u64)
-                .map(|k| {
-                    let signs = self.draws.at(k).signs(0..n as u64, d);
-                    signs.to_tensor(&like.device()).cast(like.dtype())
-                })
-                .collect()),
+            Divergence::Hutchinson { probes } => {
+                let rows = addresses(like)?;
+                Ok((0..probes as u64)
+                    .map(|k| {
+                        let signs = self.draws.at(k).signs_for(&rows, d);
+                        signs.to_tensor(&like.device()).cast(like.dtype())
+                    })
+                    .collect())
+            }
         }
     }
 
@@ -147,6 +150,18 @@ impl PfOde {
         Ok(Tensor::cat(vec![velocity, traces], 1))
     }
 }
+
+/// A number for each row made of its values alone, so that a row has the same signs in every batch and different
+/// rows have different ones.
+fn addresses(x: &Tensor<2>) -> Result<Vec<u64>> {
+    let [_, d] = x.dims();
+    let values = host_column(&x.clone().reshape([-1, 1]))?;
+    let mix = |hash: u64, v: &f64| (hash.rotate_left(23) ^ v.to_bits()).wrapping_mul(FNV_PRIME);
+    Ok(values.chunks(d).map(|row| row.iter().fold(0, mix)).collect())
+}
+
+/// The multiplier of the 64-bit hash of Fowler, Noll and Vo.
+const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
 impl Density for PfOde {
     fn log_prob(&self, x: Tensor<2>, condition: &Condition) -> Result<LogProb> {

@@ -43,7 +43,7 @@ const E: [f64; 7] = [
     -1.0 / 40.0,
 ];
 /// Steps after which a row counts as stuck.
-const MAX_STEPS: u64 = 100_000;
+const MAX_STEPS: u64 = 10_000;
 
 /// Integrates dy/dt = f from `t0[i]` to `t1[i]` for each row i of `y`, `[n, width]`, with Dormand & Prince's
 /// 5(4) pair (1980), local extrapolation and a step size per row (Hairer, Nørsett & Wanner, II.4).

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// > x_s = (σ_s/σ_t) x_t − α_s (e^{−h} − 1) [(1 + 1/(2r)) x̂₀ − 1/(2r) x̂₀⁻], h = ℓ_s − ℓ_t, r = h⁻/h.
 ///
-/// The first step is DDIM's.
+/// The first step is DDIM's, and so is one to noise-free data, where h is infinite.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DpmSolverPp2M {}
@@ -27,7 +27,11 @@ impl Solver for DpmSolverPp2M {
         let blend = match history.pop() {
             None => data.clone(),
             Some((before, earlier)) => {
-                let h = Levels::pair(from, to, &x, half_step)?;
+                // Extrapolation over an endless step means nothing.
+                let h = Levels::pair(from, to, &x, |t, s| match half_step(t, s) {
+                    h if h.is_finite() => h,
+                    _ => 0.0,
+                })?;
                 let h_before = Levels::pair(&before, from, &x, half_step)?;
                 let half_inverse_r = h / h_before.mul_scalar(2.0);
                 data.clone() + (data.clone() - earlier) * half_inverse_r

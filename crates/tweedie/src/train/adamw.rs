@@ -125,7 +125,7 @@ impl AdamW {
     ) -> Result<(M, f64)> {
         let mut square = 0.0;
         for gradient in gradients.values() {
-            square += gradient.clone().square().sum().into_scalar::<f32>() as f64;
+            square += square_sum(gradient);
         }
         let norm = square.sqrt() * scale;
         if !norm.is_finite() {
@@ -204,6 +204,15 @@ pub(crate) fn take_flat(
         return Err(Error::file(origin, name, format!("shape {shape:?}"), expected));
     }
     Ok(taken)
+}
+
+/// Σ v² of a flat tensor, in pieces: flex adds 4 M numbers or more in an order that depends on the threads.
+fn square_sum(gradient: &Tensor<1>) -> f64 {
+    const PIECE: usize = 1 << 20;
+    let [len] = gradient.dims();
+    let piece = |start: usize| gradient.clone().narrow(0, start, PIECE.min(len - start));
+    let sum = |piece: Tensor<1>| f64::from(piece.square().sum().into_scalar::<f32>());
+    (0..len).step_by(PIECE).map(|start| sum(piece(start))).sum()
 }
 
 struct Update<'a> {

@@ -29,19 +29,6 @@ const FRAME: usize = 16;
 const FIRST_RECORD: usize = 64;
 
 /// An event file open for appending. TensorBoard finds files whose name contains `tfevents`.
-///
-/// ```
-/// use tweedie::train::tensorboard::EventFile;
-/// let folder = tempfile::tempdir()?;
-/// let path = folder.path().join("events.out.tfevents.run");
-/// let mut events = EventFile::open(&path, None)?;
-/// events.scalars(10, &[("loss", 0.5), ("rate", 1e-3)])?;
-/// events.flush()?;
-/// drop(events);
-/// // Goes on after step 5: what was logged for step 10 is dropped.
-/// EventFile::open(&path, Some(5))?.scalars(6, &[("loss", 0.6)])?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 #[derive(Debug)]
 pub struct EventFile {
     file: BufWriter<File>,

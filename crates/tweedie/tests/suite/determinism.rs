@@ -4,17 +4,19 @@ use crate::support::host;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tweedie::burn::tensor::{Device, Tensor};
+use tweedie::burn::tensor::{DType, Device, Tensor, TensorData};
 use tweedie::data::{Space, Toy};
 use tweedie::denoise::{Condition, NeuralDenoiser, Prediction};
 use tweedie::likelihood::{Density, Divergence, PfOde};
-use tweedie::nn::{ResidualMlp, ResidualMlpConfig, collect_params, map_params, safetensors_bytes};
+use tweedie::nn::{
+    LinearConfig, ResidualMlp, ResidualMlpConfig, collect_params, map_params, safetensors_bytes,
+};
 use tweedie::objective::DenoisingScoreMatching;
 use tweedie::process::Cosine;
 use tweedie::solve::{AnySolver, Ddim, Generate, SOLVERS, Sampler};
 use tweedie::train::{
-    AdamWConfig, DenoiserLearner, DenoiserLearnerConfig, Event, Learner, LearningRate, Loop,
-    load_checkpoint, train,
+    AdamW, AdamWConfig, DenoiserLearner, DenoiserLearnerConfig, Event, Gradients, Learner,
+    LearningRate, Loop, load_checkpoint, train,
 };
 use tweedie::{Draws, Error, Result};
 
@@ -41,7 +43,7 @@ fn labels(rows: std::ops::Range<u64>) -> Condition {
     Condition::Class(rows.map(|i| (i % 3 < 2).then_some((i % 2) as u32)).collect())
 }
 
-pub fn sample(solver: AnySolver, hidden: usize, rows: std::ops::Range<u64>) -> Vec<f64> {
+fn sample(solver: AnySolver, hidden: usize, rows: std::ops::Range<u64>) -> Vec<f64> {
     let sampler = Sampler::new(Arc::new(denoiser(hidden)), Arc::new(Cosine::default()))
         .with_solver(solver)
         .with_steps(12);
@@ -50,7 +52,7 @@ pub fn sample(solver: AnySolver, hidden: usize, rows: std::ops::Range<u64>) -> V
 }
 
 /// Runs `f` on a pool of so many threads.
-pub fn on_threads<T: Send>(threads: usize, f: impl FnOnce() -> T + Send) -> T {
+fn on_threads<T: Send>(threads: usize, f: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(f)
 }
 
@@ -62,13 +64,15 @@ fn solvers() -> impl Iterator<Item = AnySolver> {
 #[test]
 fn a_sample_depends_on_its_own_row() {
     for solver in solvers() {
+        // Steps of its own choice react to the last bit: rows then agree to the solver's error.
+        let tolerance = if solver.is_adaptive() { 1e-2 } else { 1e-4 };
         let batch = sample(solver, 64, 0..64);
         let other = sample(solver, 64, 37..60);
         for row in [0u64, 37, 41, 59, 63] {
             let alone = sample(solver, 64, row..row + 1);
             for j in 0..2 {
                 let right = batch[2 * row as usize + j];
-                let close = |x: f64| (x - right).abs() <= 1e-4 * (1.0 + right.abs());
+                let close = |x: f64| (x - right).abs() <= tolerance * (1.0 + right.abs());
                 assert!(close(alone[j]), "{solver:?}, row {row}: {} against {right}", alone[j]);
                 if (37..60).contains(&row) {
                     assert!(close(other[2 * (row as usize - 37) + j]), "{solver:?}, row {row}");
@@ -94,14 +98,14 @@ fn a_row_has_the_same_draws_in_every_batch() {
 fn samples_have_the_same_bytes_on_any_number_of_threads() {
     for solver in solvers() {
         let bits = |threads| -> Vec<u64> {
-            let x = on_threads(threads, || sample(solver, 128, 0..1500));
+            let x = on_threads(threads, || sample(solver, 128, 0..700));
             x.into_iter().map(f64::to_bits).collect()
         };
         let one = bits(1);
         for threads in [2, 3, 8] {
             let other = bits(threads);
             let differ = one.iter().zip(&other).filter(|(a, b)| a != b).count();
-            println!("{solver:?} {threads}: {differ}");
+            assert_eq!(differ, 0, "{solver:?} on {threads} threads");
         }
     }
 }
@@ -120,7 +124,7 @@ fn densities_have_the_same_bytes_on_any_number_of_threads() {
         };
         let one = bits(1);
         for threads in [2, 3, 8] {
-            println!("density {threads} {}", one == bits(threads));
+            assert!(one == bits(threads), "{divergence:?} on {threads} threads");
         }
     }
 }
@@ -166,13 +170,34 @@ fn training_gives_the_same_bytes_on_any_number_of_threads() {
         })
     };
     let (losses, held_out, bytes) = trained(1);
-    println!("losses {losses:?}");
+    assert!(losses[39] < losses[0]);
     for threads in [2, 3, 8] {
         let other = trained(threads);
-        println!("train {threads} {} {} {}", losses == other.0, held_out == other.1, bytes == other.2);
-        if losses != other.0 {
-            println!("first {:?}", losses.iter().zip(&other.0).position(|(a, b)| a != b));
-        }
+        assert_eq!(losses, other.0, "losses on {threads} threads");
+        assert_eq!(held_out, other.1, "held-out values on {threads} threads");
+        assert!(bytes == other.2, "state on {threads} threads");
+    }
+}
+
+#[test]
+fn a_large_gradient_has_the_same_norm_on_any_number_of_threads() {
+    // The backend adds 4 M numbers and more in an order that depends on its threads.
+    let values = Draws::new(12).normals(0..1, 2300 * 2300);
+    let step = |threads| {
+        on_threads(threads, || {
+            let layer = LinearConfig::new(2300, 2300).with_bias(false);
+            let layer = layer.init(&Draws::new(13), &Device::flex());
+            let data = TensorData::new(values.values().to_vec(), [2300 * 2300]);
+            let gradient = Tensor::<1>::from_data(data, (&Device::flex(), DType::F32));
+            let gradients = Gradients::from([("weight".to_string(), gradient)]);
+            AdamW::new(AdamWConfig::default()).step(layer, &gradients, 1.0, 1e-3).unwrap().1
+        })
+    };
+    let norm = step(1);
+    let square: f64 = values.values().iter().map(|v| f64::from(*v).powi(2)).sum();
+    assert!((norm / square.sqrt() - 1.0).abs() < 1e-6, "{norm}, {}", square.sqrt());
+    for threads in [2, 3, 8] {
+        assert_eq!(norm.to_bits(), step(threads).to_bits(), "{threads} threads");
     }
 }
 

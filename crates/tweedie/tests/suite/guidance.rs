@@ -35,7 +35,13 @@ fn levels() -> Vec<Level> {
 }
 
 /// (x + σ² [s_weak + w (s − s_weak)])/α.
-fn extrapolated(x: &Tensor<2>, level: &Level, strong: &Tensor<2>, weak: &Tensor<2>, w: f64) -> Vec<f64> {
+fn extrapolated(
+    x: &Tensor<2>,
+    level: &Level,
+    strong: &Tensor<2>,
+    weak: &Tensor<2>,
+    w: f64,
+) -> Vec<f64> {
     let scores = host(strong).into_iter().zip(host(weak));
     let guided = scores.map(|(s, weak)| weak + w * (s - weak));
     let mean = |(x, s): (f64, f64)| (x + level.sigma.powi(2) * s) / level.alpha;
@@ -46,7 +52,12 @@ fn size(values: &[f64]) -> f64 {
     values.iter().fold(1.0, |most: f64, v| most.max(v.abs()))
 }
 
-fn denoised(denoiser: &dyn Denoiser, x: &Tensor<2>, level: &Level, condition: &Condition) -> Vec<f64> {
+fn denoised(
+    denoiser: &dyn Denoiser,
+    x: &Tensor<2>,
+    level: &Level,
+    condition: &Condition,
+) -> Vec<f64> {
     host(&denoiser.denoise(x.clone().into(), &(*level).into(), condition).unwrap().value)
 }
 
@@ -65,7 +76,8 @@ fn guidance_extrapolates_scores_at_every_level_and_weight() {
                 let right = extrapolated(&x, &level, &strong, &weak, w);
                 let found = denoised(&Guided::new(&all, w).unwrap(), &x, &level, &condition);
                 // The closed form cancels where σ ≫ α.
-                let tolerance = 1e-12 * size(&right) * (1.0 + w.abs()) * (1.0 + level.sigma / level.alpha);
+                let tolerance =
+                    1e-12 * size(&right) * (1.0 + w.abs()) * (1.0 + level.sigma / level.alpha);
                 assert!(gap(&found, &right) < tolerance, "w = {w} at {level:?}");
             }
         }
@@ -91,7 +103,8 @@ fn autoguidance_extrapolates_from_the_weak_model_under_the_same_condition() {
             let right = extrapolated(&x, &level, &good, &bad, w);
             let guided = Guided::new(&strong, w).unwrap().with_weak(weak.clone());
             let found = denoised(&guided, &x, &level, &condition);
-            let tolerance = 1e-12 * size(&right) * (1.0 + w.abs()) * (1.0 + level.sigma / level.alpha);
+            let tolerance =
+                1e-12 * size(&right) * (1.0 + w.abs()) * (1.0 + level.sigma / level.alpha);
             assert!(gap(&found, &right) < tolerance, "w = {w} at {level:?}");
         }
     }
@@ -187,7 +200,8 @@ fn the_tangent_is_guided_too() {
     let tangent = guided.denoise(dual, &level.into(), &condition).unwrap().tangent.unwrap();
     let h = 1e-5;
     let shifted = |s: f64| denoised(&guided, &(x.clone() + v.clone() * s), &level, &condition);
-    let slope: Vec<f64> = shifted(h).iter().zip(shifted(-h)).map(|(a, b)| (a - b) / (2.0 * h)).collect();
+    let slope: Vec<f64> =
+        shifted(h).iter().zip(shifted(-h)).map(|(a, b)| (a - b) / (2.0 * h)).collect();
     assert!(gap(&host(&tangent), &slope) < 1e-7);
 }
 
@@ -211,14 +225,12 @@ fn guided_flows_of_gaussians_end_where_they_should() {
             let strong = (noised(&to, 0.4) / noised(&from, 0.4)).powf(0.5 * w);
             let factor = strong * (noised(&to, 0.9) / noised(&from, 0.9)).powf(0.5 * (1.0 - w));
             let right = starts.map(|x| x * factor);
-            println!("w {w} {:e}", gap(&end, &right));
             assert!(gap(&end, &right) < 1e-9, "variances, w = {w}: {end:?}, {right:?}");
             let guided = Guided::new(one(0.8, 0.5), w).unwrap().with_weak(Arc::new(one(-0.2, 0.5)));
             let end = host(&run(&solver, &guided, &schedule, doubles(&starts, 1), &[from, to]));
             let mean = -0.2 + w;
             let factor = (noised(&to, 0.5) / noised(&from, 0.5)).sqrt();
             let right = starts.map(|x| to.alpha * mean + (x - from.alpha * mean) * factor);
-            println!("w {w} {:e}", gap(&end, &right));
             assert!(gap(&end, &right) < 1e-9, "means, w = {w}: {end:?}, {right:?}");
         }
     }
@@ -226,16 +238,21 @@ fn guided_flows_of_gaussians_end_where_they_should() {
 
 #[test]
 fn guided_samples_obey_their_labels() {
-    // 400 rows; class 1 unguided has its two components as 2 to 3, and guidance leaves every row in its class.
     let all = Arc::new(mixture(&components()));
-    let sampler = Sampler::new(Arc::new(Guided::new(all.clone(), 2.0).unwrap()), Arc::new(COSINE));
     let labels = Condition::Class((0..400).map(|i| Some(i % 2)).collect());
-    let x = sampler.generate(0..400, &labels, &Draws::new(48), &Device::flex()).unwrap();
-    let class = |k: u32| {
+    let class = |k: u32, x: &Tensor<2>| {
         let own: Vec<Component> = components().into_iter().filter(|c| c.class == Some(k)).collect();
         host(&mixture(&own).log_density(x.clone(), &Level::clean(0.0).into()).unwrap())
     };
-    let (zero, one) = (class(0), class(1));
-    let right = (0..400).filter(|&i| (zero[i] > one[i]) == (i % 2 == 0)).count();
-    println!("right {right}");
+    let rightly = |w: f64| {
+        let guided = Arc::new(Guided::new(all.clone(), w).unwrap());
+        let sampler = Sampler::new(guided, Arc::new(COSINE));
+        let x = sampler.generate(0..400, &labels, &Draws::new(48), &Device::flex()).unwrap();
+        let (zero, one) = (class(0, &x), class(1, &x));
+        (0..400).filter(|&i| (zero[i] > one[i]) == (i % 2 == 0)).count()
+    };
+    // With weight 0 the label does not matter: half of the rows fit theirs, 100 ± 10 more or less at 5 deviations.
+    let counts = [0.0, 1.0, 2.5].map(rightly);
+    assert!(counts[0].abs_diff(200) <= 50, "{counts:?}");
+    assert!(counts[1] > 360 && counts[2] >= counts[1], "{counts:?}");
 }

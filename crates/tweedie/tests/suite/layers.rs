@@ -287,8 +287,7 @@ fn group_norm_is_pytorch_s() {
     let of = |name: &str, groups: usize| GroupNorm {
         weight: peer.param(&format!("/{name}/weight")),
         bias: peer.param(&format!("/{name}/bias")),
-        groups,
-        epsilon: 1e-5,
+        ..GroupNormConfig::new(groups, groups).init(&cpu())
     };
     let images = of("group_norm", 2);
     let (weight, bias) = (images.weight.val(), images.bias.val());

@@ -24,7 +24,8 @@ fn all_rows_and_tracked_levels_are_the_same_columns() {
     let by_row = Levels::Rows(rows());
     let by_graph = tracked(doubles(&lambdas(), 1));
     type Column = fn(&Levels, &Tensor<2>) -> tweedie::Result<Tensor<2>>;
-    let columns: [(&str, Column, fn(&Level) -> f64); 4] = [
+    type OnHost = fn(&Level) -> f64;
+    let columns: [(&str, Column, OnHost); 4] = [
         ("α", Levels::alpha, |l| l.alpha),
         ("σ", Levels::sigma, |l| l.sigma),
         ("λ", Levels::lambda, |l| l.lambda),

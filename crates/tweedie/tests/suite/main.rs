@@ -1,7 +1,10 @@
 //! The library against closed forms, identities, naive versions and peers' numbers.
 
+mod determinism;
+mod guidance;
 mod layers;
 mod levels;
+mod likelihood;
 mod linear_sde;
 mod mixture;
 mod objectives;

@@ -49,7 +49,7 @@ fn tables_are_refused_by_line_and_column() {
         ("word.csv", with_line("1.2.3,3,oak").into(), &["line 6", "'length'", "'1.2.3'"]),
         ("gap.csv", with_line("1,,oak").into(), &["line 6, column 'count'", "missing"]),
         ("ragged.csv", with_line("1,3").into(), &["line 6", "2 columns", "expected 3"]),
-        ("cut.csv", table(9, false)[..124].into(), &["line 9", "columns", "expected 3"]),
+        ("cut.csv", table(9, false)[..124].into(), &["line 10", "columns", "expected 3"]),
         ("semicolons.csv", table(9, false).replace(',', ";").into(), &["line 1", "commas"]),
         ("zeros.csv", vec![0; 100], &["line 1", "zero byte", "UTF-8"]),
         ("latin.csv", b"a,b\n1,2\n\xe9,3\n".to_vec(), &["line 3, column 1", "UTF-8"]),

@@ -38,7 +38,7 @@ fn a_description_changed_by_hand_is_refused_by_every_command() {
         ("/network/vector", json!(4), &["network.vector: 4", "expected 0"]),
         ("/recipe/network/hidden", json!(60_000), &["network.hidden", "parameters", "at most"]),
         ("/recipe/training/steps", json!(0), &["training.steps: 0", "at least 1"]),
-        ("/recipe/training/batch", json!(1_000_000), &["training.batch", "at most"]),
+        ("/recipe/training/batch", json!(10_000_000), &["training.batch", "at most"]),
         ("/recipe/sampling/steps", json!(1), &["sampling.steps: 1", "from 2"]),
         ("/recipe/schedule/lambda_max", json!(1e9), &["schedule", "log-SNR"]),
         ("/recipe/schedule/name", json!("cosin"), &["content", "cosin"]),

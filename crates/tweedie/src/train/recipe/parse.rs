@@ -75,8 +75,11 @@ fn explain(error: &toml::de::Error, table: &Table) -> Error {
     }
     let key = culprit(table, path, message);
     let (problem, expected) = message.rsplit_once(", expected ").unwrap_or((message, "another"));
-    let value = at(table, &key).filter(|value| !value.is_table());
-    Error::config(key, value.map_or(problem.into(), Value::to_string), in_words(expected))
+    let found = match at(table, &key) {
+        Some(Value::Table(_)) => "a table of keys".into(),
+        value => value.map_or(problem.into(), Value::to_string),
+    };
+    Error::config(key, found, in_words(expected))
 }
 
 /// The key whose value is wrong. Inside a table that is chosen by its name serde does not tell: there it is the key
@@ -134,8 +137,8 @@ mod tests {
             ("training.ema=x", "training.ema: \"x\"; expected a number"),
             ("training.decay=cosin", "training.decay: cosin; expected `cosine` perhaps"),
             ("training=3", "training: 3; expected a table of keys"),
-            ("training.steps.x=3", "training.steps.x"),
-            ("schedule=cosin", "schedule: cosin; expected `cosine` perhaps"),
+            ("training.steps.x=3", "training.steps: a table of keys; expected a whole number"),
+            ("schedule=cosin", "schedule.name: cosin; expected `cosine` perhaps"),
             ("schedule.side=1", "schedule.name: missing"),
             (
                 "network={name='mlp',hiden=4}",

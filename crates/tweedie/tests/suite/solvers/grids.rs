@@ -1,6 +1,7 @@
 //! Time grids: exact ends, rising log-SNR, the spacing that the name says, errors, and what a step costs.
 
 use crate::oracle::{COSINE, EDM, OU, VE, VP, eight_gaussians, gap, gaussian, host};
+use crate::support::moments;
 use std::sync::Arc;
 use tweedie::burn::tensor::Device;
 use tweedie::denoise::{Condition, Denoiser};
@@ -157,5 +158,30 @@ fn progress_is_told_once_a_step() {
             assert_eq!(level.lambda, levels.get(k).map_or(f64::INFINITY, |l| l.lambda));
         }
         assert_eq!(seen[steps].3, host(&end));
+    }
+}
+
+#[test]
+fn samples_start_from_the_prior() {
+    // √(α² σ_data² + σ²) at the last time, where the data still show.
+    let schedule = OrnsteinUhlenbeck { theta: 1.0, t_max: 0.5 };
+    let draws = Draws::new(33);
+    let start = |sigma_data: f64| {
+        let sampler = Sampler::new(Arc::new(gaussian(0.0, 1.0)), Arc::new(schedule));
+        let mut first = None;
+        let observe = |p: Progress| _ = first.get_or_insert_with(|| host(p.x));
+        let sampler = sampler.with_sigma_data(sigma_data);
+        sampler
+            .generate_observed(0..20_000, &Condition::None, &draws, &Device::flex(), observe)
+            .unwrap();
+        first.unwrap()
+    };
+    let (alpha, variance) = ((-0.5f64).exp(), 1.0 - (-1.0f64).exp());
+    for sigma_data in [1.0, 2.5] {
+        let right = (alpha * sigma_data).hypot(variance.sqrt());
+        let (mean, found) = moments(&start(sigma_data));
+        // The variance of 20,000 normal numbers is known to 1%, their mean to 0.7%: six deviations.
+        assert!(mean.abs() < 0.043 * right, "{mean}");
+        assert!((found / right.powi(2) - 1.0).abs() < 0.06, "{found}, {}", right.powi(2));
     }
 }

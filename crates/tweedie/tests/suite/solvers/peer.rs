@@ -61,8 +61,8 @@ fn ends_agree_with_diffusers() {
     for (name, solver, path) in cases {
         // The schedule does not matter: both solvers know levels only.
         let end = host(&run(solver, &mixture, &VP, start.clone(), &path.levels()));
-        println!("peer {name} {:e}", gap(&end, &path.ends.concat()));
-        assert!(gap(&end, &path.ends.concat()) < 1e-4, "{name}");
+        // They step in single precision; agreement is to 1e-6.
+        assert!(gap(&end, &path.ends.concat()) < 1e-5, "{name}");
     }
 }
 

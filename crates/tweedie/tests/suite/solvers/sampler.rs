@@ -1,11 +1,13 @@
 //! Whole samplers in single precision against fresh exact samples of eight Gaussians.
 
 use crate::oracle::{COSINE, EDM, VP, eight_gaussians};
+use crate::support::{KOLMOGOROV, kolmogorov};
+use statrs::distribution::{ContinuousCDF, Normal};
 use std::sync::Arc;
 use tweedie::Draws;
 use tweedie::burn::tensor::{DType, Device};
 use tweedie::data::Rows;
-use tweedie::denoise::Condition;
+use tweedie::denoise::{Condition, GaussianMixture};
 use tweedie::metric::wasserstein;
 use tweedie::process::AnySchedule;
 use tweedie::solve::{AnySolver, Ddim, Generate, Grid, Last, Sampler};
@@ -21,16 +23,31 @@ fn distance(a: &Rows, b: &Rows) -> f64 {
     wasserstein::sliced_random(a, b, 1, 64).unwrap().distance
 }
 
+/// The component whose centre is nearest.
+fn nearest(mixture: &GaussianMixture, row: &[f32]) -> usize {
+    let square = |k: usize| {
+        let mean = &mixture.components()[k].mean;
+        row.iter().zip(mean).map(|(x, m)| (f64::from(*x) - m).powi(2)).sum::<f64>()
+    };
+    (0..8).min_by(|a, b| square(*a).total_cmp(&square(*b))).unwrap()
+}
+
+/// The components' standard deviation in standardised units.
+fn component_sd() -> f64 {
+    let (_, variance) = tweedie::data::eight_gaussians();
+    (variance / (variance + 12.5)).sqrt()
+}
+
+fn normal_cdf(z: f64) -> f64 {
+    Normal::standard().cdf(z)
+}
+
 /// Pearson's statistic of the nearest components' counts; χ² with 7 degrees of freedom.
 fn chi_square(x: &Rows) -> f64 {
     let mixture = eight_gaussians();
     let mut counts = [0.0; 8];
     for row in x.iter() {
-        let square = |k: usize| {
-            let mean = &mixture.components()[k].mean;
-            row.iter().zip(mean).map(|(x, m)| (f64::from(*x) - m).powi(2)).sum::<f64>()
-        };
-        counts[(0..8).min_by(|a, b| square(*a).total_cmp(&square(*b))).unwrap()] += 1.0;
+        counts[nearest(&mixture, row)] += 1.0;
     }
     let expected = x.len() as f64 / 8.0;
     counts.iter().map(|c| (c - expected).powi(2) / expected).sum()
@@ -48,38 +65,55 @@ fn sample(solver: AnySolver, schedule: AnySchedule, grid: Grid, steps: usize, se
     Rows::from_tensor(&x).unwrap()
 }
 
+/// The distances of the samples' coordinates from their nearest centre, in that component's standard deviations.
+fn residuals(x: &Rows) -> Vec<f64> {
+    let sd = component_sd();
+    let mixture = eight_gaussians();
+    x.iter()
+        .flat_map(|row| {
+            let mean = &mixture.components()[nearest(&mixture, row)].mean;
+            [0, 1].map(|j| (f64::from(row[j]) - mean[j]) / sd)
+        })
+        .collect()
+}
+
+/// χ² with 7 degrees of freedom exceeds this with probability 1e-6.
+const CHI_SQUARE: f64 = 40.5;
+
 #[test]
 fn every_solver_samples_the_mixture() {
-    let floors: Vec<f64> =
-        (0..20).map(|k| distance(&exact(2 * k + 100), &exact(2 * k + 101))).collect();
-    let mean = floors.iter().sum::<f64>() / 20.0;
-    let sd = (floors.iter().map(|f| (f - mean).powi(2)).sum::<f64>() / 19.0).sqrt();
-    println!("floor {mean} sd {sd} {floors:?}");
+    // SW₂² of two exact samples is about a sum of few χ², with mean `floor`² and a relative spread below 0.7: nine
+    // times the mean is exceeded with a probability below 1e-7.
+    let pairs: Vec<f64> =
+        (0..12).map(|k| distance(&exact(2 * k + 100), &exact(2 * k + 101)).powi(2)).collect();
+    let floor = (pairs.iter().sum::<f64>() / pairs.len() as f64).sqrt();
     let reference = exact(99);
     let karras = Grid::Karras { rho: 7.0 };
-    for (name, solver, schedule, grid, steps) in [
-        ("dpm++2m", AnySolver::default(), COSINE, Grid::LogSnr, 40),
-        ("dpm++2m edm", AnySolver::default(), EDM, karras, 40),
-        ("ddim", AnySolver::Ddim(Ddim { eta: 0.0 }), COSINE, Grid::LogSnr, 200),
-        ("ddim eta", AnySolver::Ddim(Ddim { eta: 0.5 }), VP, Grid::LogSnr, 200),
-        ("ancestral", AnySolver::parse("ancestral").unwrap(), VP, Grid::LogSnr, 300),
-        ("euler-maruyama", AnySolver::parse("euler-maruyama").unwrap(), VP, Grid::Time, 600),
-        ("euler", AnySolver::parse("euler").unwrap(), VP, Grid::Time, 300),
-        ("heun", AnySolver::parse("heun").unwrap(), EDM, karras, 40),
-        ("dopri5", AnySolver::parse("dopri5").unwrap(), COSINE, Grid::LogSnr, 1),
-        ("bad dpm", AnySolver::default(), COSINE, Grid::LogSnr, 6),
-        ("bad euler", AnySolver::parse("euler").unwrap(), VP, Grid::Time, 10),
-        ("bad anc", AnySolver::parse("ancestral").unwrap(), VP, Grid::LogSnr, 12),
+    let named = |name| AnySolver::parse(name).unwrap();
+    for (solver, schedule, grid, steps) in [
+        (named("dpm++2m"), COSINE, Grid::LogSnr, 60),
+        (named("dpm++2m"), EDM, karras, 60),
+        (named("ddim"), COSINE, Grid::LogSnr, 300),
+        (AnySolver::Ddim(Ddim { eta: 0.5 }), VP, Grid::LogSnr, 300),
+        (named("ancestral"), VP, Grid::LogSnr, 500),
+        (named("euler-maruyama"), VP, Grid::LogSnr, 500),
+        (named("euler"), VP, Grid::Time, 300),
+        (named("heun"), EDM, karras, 50),
+        (named("dopri5"), COSINE, Grid::LogSnr, 1),
     ] {
-        let clock = std::time::Instant::now();
         let x = sample(solver, schedule, grid, steps, 7);
-        let found = distance(&x, &reference);
-        println!(
-            "{name}: {found} = {} floors, {} sd, chi2 {} ({:?})",
-            found / mean,
-            (found - mean) / sd,
-            chi_square(&x),
-            clock.elapsed()
-        );
+        let place = format!("{solver:?}, {schedule:?}, {steps} steps");
+        let far = distance(&x, &reference);
+        let statistic = chi_square(&x);
+        let shape = kolmogorov(&residuals(&x), normal_cdf) * (2.0 * N as f64).sqrt();
+        assert!(far < 3.0 * floor, "{place}: {far} with a floor of {floor}");
+        assert!(statistic < CHI_SQUARE, "{place}: χ² = {statistic}");
+        assert!(shape < KOLMOGOROV, "{place}: √n D = {shape}");
+    }
+    // The judges see too few steps.
+    for (name, steps) in [("dpm++2m", 6), ("ddim", 8), ("ancestral", 8), ("euler-maruyama", 16)] {
+        let x = sample(named(name), VP, Grid::LogSnr, steps, 7);
+        let shape = kolmogorov(&residuals(&x), normal_cdf) * (2.0 * N as f64).sqrt();
+        assert!(shape > KOLMOGOROV, "{name} at {steps} steps: √n D = {shape}");
     }
 }

@@ -4,11 +4,11 @@
 //! after any number of steps are known without sampling.
 
 use crate::oracle::{
-    COSINE, EDM, OU, VE, VP, doubles, gap, gaussian, host, orders, run, three_components,
+    COSINE, EDM, OU, VE, VP, doubles, gap, gaussian, host, normals, orders, run, three_components,
 };
 use tweedie::Draws;
 use tweedie::denoise::{Condition, GaussianMixture};
-use tweedie::process::{AnySchedule, Level, Levels, Schedule};
+use tweedie::process::{AnySchedule, Level, Levels, Schedule, Ve};
 use tweedie::solve::{Ancestral, Context, Ddim, EulerMaruyama, Grid, Solver};
 
 const MEAN: f64 = 0.8;
@@ -60,85 +60,99 @@ fn propagated(steps: &[Affine], start: (f64, f64)) -> (f64, f64) {
         .fold(start, |(mean, variance), s| (s.a * mean + s.b, s.a.powi(2) * variance + s.c.powi(2)))
 }
 
-/// Errors of mean and variance at the cleanest level for each number of steps.
+/// Errors of mean and variance at the cleanest level for each number of steps, from data N(0.8, `variance`).
 fn errors(
     solver: &dyn Solver,
     schedule: &AnySchedule,
     grid: Grid,
+    variance: f64,
     steps: &[usize],
 ) -> [Vec<f64>; 2] {
-    let data = gaussian(MEAN, VARIANCE);
+    let data = gaussian(MEAN, variance);
     let mut found = [Vec::new(), Vec::new()];
     for &n in steps {
         let levels = grid.levels(schedule, n).unwrap();
         let steps = coefficients(solver, &data, schedule, &levels);
-        let (mean, variance) = propagated(&steps, moments((MEAN, VARIANCE), &levels[0]));
-        let (right_mean, right_variance) = moments((MEAN, VARIANCE), &levels[n]);
-        found[0].push((mean - right_mean).abs());
-        found[1].push((variance - right_variance).abs());
+        let end = propagated(&steps, moments((MEAN, variance), &levels[0]));
+        let right = moments((MEAN, variance), &levels[n]);
+        found[0].push((end.0 - right.0).abs());
+        found[1].push((end.1 - right.1).abs());
     }
     found
 }
 
+const DOUBLING: [usize; 4] = [512, 1024, 2048, 4096];
+
+fn assert_order_1(what: &str, errors: &[f64]) {
+    let orders = orders(errors);
+    assert!(orders.iter().all(|o| (o - 1.0).abs() < 0.1), "{what}: {errors:?}, orders {orders:?}");
+}
+
 #[test]
 fn euler_maruyama_has_weak_order_1() {
+    // Down to σ = 0.01 the variance-exploding process forgets its early errors and looks of order 2.
+    let ve = AnySchedule::Ve(Ve { sigma_min: 0.3, sigma_max: 20.0 });
     for (schedule, grid) in [
         (VP, Grid::Time),
         (OU, Grid::Time),
         (OU, Grid::Quadratic),
         (COSINE, Grid::LogSnr),
-        (VE, Grid::Time),
+        (ve, Grid::Time),
         (EDM, Grid::Karras { rho: 7.0 }),
     ] {
-        let found = errors(&EulerMaruyama {}, &schedule, grid, &[256, 512, 1024, 2048, 4096]);
-        println!(
-            "EM {schedule:?} {grid:?}\n  {:?} {:?}\n  {:?} {:?}",
-            found[0],
-            orders(&found[0]),
-            found[1],
-            orders(&found[1])
-        );
+        let [mean, variance] = errors(&EulerMaruyama {}, &schedule, grid, VARIANCE, &DOUBLING);
+        assert_order_1(&format!("variance, {schedule:?} {grid:?}"), &variance);
+        assert!(variance[3] < 2e-3);
+        // Without a drift of its own the process keeps the mean exactly.
+        match schedule {
+            AnySchedule::Ve(_) | AnySchedule::Edm(_) => assert!(mean.iter().all(|e| *e < 1e-12)),
+            _ => assert_order_1(&format!("mean, {schedule:?} {grid:?}"), &mean),
+        }
     }
 }
 
 #[test]
-fn ancestral_sampling_has_weak_order_1_and_beats_euler_maruyama() {
-    for (schedule, grid) in [
-        (VP, Grid::Time),
-        (OU, Grid::Time),
-        (VP, Grid::LogSnr),
-        (COSINE, Grid::LogSnr),
-        (VE, Grid::Time),
-        (EDM, Grid::Karras { rho: 7.0 }),
-    ] {
-        let n = [8, 16, 32, 64, 128, 256, 512, 1024];
-        let found = errors(&Ancestral {}, &schedule, grid, &n);
-        println!(
-            "Anc {schedule:?} {grid:?}\n  {:?} {:?}\n  {:?} {:?}",
-            found[0],
-            orders(&found[0]),
-            found[1],
-            orders(&found[1])
-        );
-        let found = errors(&EulerMaruyama {}, &schedule, grid, &n);
-        println!(
-            "EM  {schedule:?} {grid:?}\n  {:?} {:?}\n  {:?} {:?}",
-            found[0],
-            orders(&found[0]),
-            found[1],
-            orders(&found[1])
-        );
-        for eta in [0.0, 0.3, 0.7] {
-            let found = errors(&Ddim { eta }, &schedule, grid, &n);
-            println!(
-                "DDIM {eta} {schedule:?} {grid:?}\n  {:?} {:?}\n  {:?} {:?}",
-                found[0],
-                orders(&found[0]),
-                found[1],
-                orders(&found[1])
-            );
+fn ancestral_sampling_and_ddim_keep_the_mean_and_have_order_1_in_the_variance() {
+    let solvers: [&dyn Solver; 5] = [
+        &Ancestral {},
+        &Ddim { eta: 0.0 },
+        &Ddim { eta: 0.3 },
+        &Ddim { eta: 0.7 },
+        &Ddim { eta: 1.0 },
+    ];
+    for solver in solvers {
+        for (schedule, grid) in [
+            (VP, Grid::Time),
+            (VP, Grid::LogSnr),
+            (OU, Grid::Quadratic),
+            (COSINE, Grid::LogSnr),
+            (VE, Grid::Time),
+            (EDM, Grid::Karras { rho: 7.0 }),
+        ] {
+            let [mean, variance] = errors(solver, &schedule, grid, VARIANCE, &DOUBLING);
+            assert!(mean.iter().all(|e| *e < 1e-12), "{solver:?} {schedule:?}: {mean:?}");
+            assert_order_1(&format!("{solver:?}, {schedule:?} {grid:?}"), &variance);
+            assert!(variance[3] < 2.5e-3, "{solver:?} {schedule:?}: {variance:?}");
         }
     }
+}
+
+/// Which of the two is better depends on the data. Ancestral steps leave out the spread of x₀ given x_t: on data
+/// concentrated in less than the noise of a step, as data near a manifold are, their error is at most the data's own
+/// variance, and Euler–Maruyama leaves noise behind. On a wide Gaussian it is the other way round.
+#[test]
+fn ancestral_sampling_beats_euler_maruyama_on_concentrated_data() {
+    let steps = [8, 16, 32, 64, 128, 256];
+    for (schedule, grid) in [(VP, Grid::Time), (OU, Grid::Time)] {
+        let [_, ancestral] = errors(&Ancestral {}, &schedule, grid, 1e-4, &steps);
+        let [_, euler] = errors(&EulerMaruyama {}, &schedule, grid, 1e-4, &steps);
+        for (ours, theirs) in ancestral.iter().zip(&euler) {
+            assert!(3.0 * ours < *theirs, "{schedule:?}: {ancestral:?}, {euler:?}");
+        }
+    }
+    let [_, ancestral] = errors(&Ancestral {}, &VP, Grid::Time, 1.0, &steps);
+    let [_, euler] = errors(&EulerMaruyama {}, &VP, Grid::Time, 1.0, &steps);
+    assert!(ancestral.iter().zip(&euler).all(|(a, e)| 2.0 * e < *a), "{ancestral:?}, {euler:?}");
 }
 
 #[test]
@@ -188,11 +202,10 @@ fn ddim_with_all_its_noise_is_ancestral_sampling() {
     let data = three_components();
     for schedule in [VP, COSINE, OU, VE, EDM] {
         let levels = Grid::LogSnr.levels(&schedule, 30).unwrap();
-        let x = crate::oracle::normals(16, 2, schedule.prior_sd(1.0), 1);
+        let x = normals(16, 2, schedule.prior_sd(1.0), 1);
         let ancestral = run(&Ancestral {}, &data, &schedule, x.clone(), &levels);
         let ddim = run(&Ddim { eta: 1.0 }, &data, &schedule, x.clone(), &levels);
-        println!("{schedule:?} {:e}", gap(&host(&ancestral), &host(&ddim)));
-        assert!(gap(&host(&ancestral), &host(&ddim)) < 1e-9);
+        assert!(gap(&host(&ancestral), &host(&ddim)) < 1e-12 * (1.0 + levels[0].sigma));
         let other = run(&Ddim { eta: 0.5 }, &data, &schedule, x, &levels);
         assert!(gap(&host(&ancestral), &host(&other)) > 0.1);
     }
