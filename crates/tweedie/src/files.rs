@@ -55,6 +55,8 @@ impl AtomicFile {
         let path = self.path;
         let file = self.out.into_inner().map_err(|e| Error::io(&path, e.into_error()))?;
         readable_by_all(file.as_file()).map_err(|e| Error::io(&path, e))?;
+        // On the disk before it has its name, so that a power cut leaves the old file or the new one.
+        file.as_file().sync_data().map_err(|e| Error::io(&path, e))?;
         file.persist(&path).map_err(|e| Error::io(&path, e.error))?;
         Ok(())
     }
