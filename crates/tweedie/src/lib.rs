@@ -19,3 +19,8 @@ pub mod transport;
 pub use burn;
 pub use draws::Draws;
 pub use error::{Error, Result};
+
+/// The README's example, run as a test.
+#[doc = include_str!("../../../README.md")]
+#[cfg(doctest)]
+pub struct Readme;

@@ -10,13 +10,13 @@
 
 mod level;
 mod linear;
+mod named;
 mod schedule;
 mod schedules;
 
 pub(crate) use level::column;
 pub use level::{Kernel, Level, Levels, Posterior};
 pub use linear::LinearSde;
+pub use named::{AnySchedule, SCHEDULES};
 pub use schedule::{Rate, Schedule};
-pub use schedules::{
-    AnySchedule, Cosine, Edm, OrnsteinUhlenbeck, SCHEDULES, Straight, SubVp, Ve, VpLinear,
-};
+pub use schedules::{Cosine, Edm, OrnsteinUhlenbeck, Straight, SubVp, Ve, VpLinear};

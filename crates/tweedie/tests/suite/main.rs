@@ -2,6 +2,7 @@
 
 mod determinism;
 mod guidance;
+mod house;
 mod layers;
 mod levels;
 mod likelihood;
