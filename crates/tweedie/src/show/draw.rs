@@ -14,7 +14,7 @@ impl Plot {
     /// The picture.
     ///
     /// # Errors
-    /// [`Error::Config`] if the size is zero or larger than 2²⁸ pixels.
+    /// [`crate::Error::Config`] if the size is zero or larger than 2²⁸ pixels.
     pub fn draw(&self) -> Result<RgbImage> {
         let mut canvas = Canvas::new(self.width, self.height)?;
         let (width, height) = (self.width as f32, self.height as f32);
@@ -129,7 +129,7 @@ fn cut(x: Scale, y: Scale, area: Area) -> Area {
 /// Several plots on one page, `columns` beside each other.
 ///
 /// # Errors
-/// [`Error::Config`] if there is no plot, no column, or the page would be larger than 2²⁸ pixels.
+/// [`crate::Error::Config`] if there is no plot, no column, or the page would be larger than 2²⁸ pixels.
 pub fn panels(plots: &[Plot], columns: usize) -> Result<RgbImage> {
     let columns = columns.min(plots.len());
     let width = plots.iter().map(|p| p.width).max().unwrap_or(0);

@@ -144,12 +144,8 @@ impl AdamW {
     /// The state as arrays named `adam.m.…` and `adam.v.…`.
     pub fn save(&self, into: &mut Params) {
         into.insert("adam.steps".into(), halves(self.steps));
-        for (prefix, state) in [("adam.m.", &self.mean), ("adam.v.", &self.square)] {
-            for (path, tensor) in state {
-                let values = tensor.to_data().try_into_vec::<f32>().unwrap_or_default();
-                into.insert(format!("{prefix}{path}"), (vec![values.len()], values));
-            }
-        }
+        put_flat(into, "adam.m.", &self.mean);
+        put_flat(into, "adam.v.", &self.square);
     }
 
     /// Takes back what [`AdamW::save`] gave, removing it from `from`, for a module with parameters of these
@@ -175,6 +171,14 @@ impl AdamW {
                 Err(Error::file(origin, name, "one mean is missing", "both means of a gradient"))
             }
         }
+    }
+}
+
+/// Adds flat tensors as arrays whose names begin with `prefix`.
+pub(crate) fn put_flat(into: &mut Params, prefix: &str, state: &Gradients) {
+    for (path, tensor) in state {
+        let values = tensor.to_data().try_into_vec::<f32>().unwrap_or_default();
+        into.insert(format!("{prefix}{path}"), (vec![values.len()], values));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The learner of diffusion models: denoising score matching with AdamW and an average of the weights.
 
-use super::{AdamW, AdamWConfig, Ema, Gradients, Learner, LearningRate};
-use crate::data::{Batches, Space, Split};
+use super::{AdamW, Ema, Gradients, Learner, TrainingRecipe};
+use crate::data::{Batches, Dataset, Space, Split};
 use crate::denoise::{Condition, NeuralDenoiser};
 use crate::nn::{Network, Params, collect_params, map_params};
 use crate::objective::{Batch, Objective};
@@ -9,33 +9,6 @@ use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use std::path::Path;
 use std::sync::Arc;
-
-/// Configuration of a [`DenoiserLearner`].
-#[derive(Debug, Clone)]
-pub struct DenoiserLearnerConfig {
-    /// Steps in all; the learning rate's shape needs it.
-    pub steps: u64,
-    /// Rows of one micro-batch.
-    pub batch: usize,
-    /// Micro-batches of one step.
-    pub accumulate: usize,
-    /// The peak learning rate.
-    pub learning_rate: f64,
-    /// Steps over which it rises.
-    pub warmup: u64,
-    /// How it goes on.
-    pub decay: LearningRate,
-    /// The optimiser.
-    pub adamw: AdamWConfig,
-    /// The decay of the averaged weights.
-    pub ema: f64,
-    /// The probability that a row's condition is dropped.
-    pub label_dropout: f64,
-    /// Held-out rows that are judged at most.
-    pub held_out_rows: usize,
-    /// The seed of batches and noise.
-    pub seed: u64,
-}
 
 /// Trains a [`NeuralDenoiser`] on the rows of a data set.
 pub struct DenoiserLearner<N: Network> {
@@ -47,45 +20,53 @@ pub struct DenoiserLearner<N: Network> {
     train: Split,
     held_out: Split,
     batches: Batches,
-    config: DenoiserLearnerConfig,
+    config: TrainingRecipe,
+    label_dropout: f64,
     draws: Draws,
     device: Device,
 }
 
 impl<N: Network> DenoiserLearner<N> {
-    /// A learner that starts from `denoiser`'s weights. `device` is the plain device of its network.
+    /// A learner that starts from `denoiser`'s weights and drops no labels; `seed` is that of batches and noise, `device`
+    /// the plain device of its network.
     ///
     /// # Errors
     /// [`Error::Config`] if batch or data are empty.
     pub fn new(
         denoiser: NeuralDenoiser<N>,
         objective: Arc<dyn Objective<NeuralDenoiser<N>>>,
-        space: Space,
-        train: Split,
-        held_out: Split,
-        config: DenoiserLearnerConfig,
+        data: &Dataset,
+        config: &TrainingRecipe,
+        seed: u64,
         device: &Device,
     ) -> Result<Self> {
         if config.accumulate == 0 {
             return Err(Error::config("training.accumulate", "0", "at least 1"));
         }
-        let batches = Batches::new(train.len(), config.batch * config.accumulate, config.seed)?;
+        let batches = Batches::new(data.train.len(), config.batch * config.accumulate, seed)?;
         let ema = Ema::new(&denoiser.network, config.ema);
         let network = denoiser.network.clone().train();
-        let rows: Vec<usize> = (0..held_out.len().min(config.held_out_rows)).collect();
+        let judged: Vec<usize> = (0..data.held_out.len().min(config.held_out_rows)).collect();
         Ok(Self {
             denoiser: denoiser.with_network(network),
             ema,
             adamw: AdamW::new(config.adamw),
             objective,
-            space,
-            train,
-            held_out: held_out.select(&rows),
+            space: data.space.clone(),
+            train: data.train.clone(),
+            held_out: data.held_out.select(&judged),
             batches,
-            draws: Draws::new(config.seed),
-            config,
+            config: config.clone(),
+            label_dropout: 0.0,
+            draws: Draws::new(seed),
             device: device.clone(),
         })
+    }
+
+    /// The probability that a row's condition is dropped, so that the unconditional model is learnt too.
+    pub fn with_label_dropout(mut self, label_dropout: f64) -> Self {
+        self.label_dropout = label_dropout;
+        self
     }
 
     /// The denoiser with the averaged weights, outside any graph.
@@ -126,7 +107,7 @@ impl<N: Network> Learner for DenoiserLearner<N> {
             let mut batch = self.batch(&self.train, indices, &draws, &device)?;
             let coins = draws.purpose("label dropout");
             let dropped: Vec<bool> = (0..indices.len() as u64)
-                .map(|i| coins.uniform_f64(i, 0) < self.config.label_dropout)
+                .map(|i| coins.uniform_f64(i, 0) < self.label_dropout)
                 .collect();
             batch.condition = batch.condition.dropped(&dropped);
             let value = self.objective.loss(&self.denoiser, &batch, &draws)?;

@@ -69,10 +69,7 @@ impl Ema {
 
     /// The average as arrays named `ema.…`.
     pub fn save(&self, into: &mut Params) {
-        for (path, tensor) in &self.average {
-            let values = tensor.to_data().try_into_vec::<f32>().unwrap_or_default();
-            into.insert(format!("ema.{path}"), (vec![values.len()], values));
-        }
+        super::adamw::put_flat(into, "ema.", &self.average);
     }
 
     /// Takes back what [`Ema::save`] gave, removing it from `from`, for a module with parameters of these `sizes`;

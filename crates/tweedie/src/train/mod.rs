@@ -13,7 +13,7 @@ mod tensorboard;
 pub use adamw::{AdamW, AdamWConfig, Gradients, LearningRate};
 pub use checkpoint::{load_checkpoint, save_checkpoint};
 pub use curves::Curves;
-pub use denoising::{DenoiserLearner, DenoiserLearnerConfig};
+pub use denoising::DenoiserLearner;
 pub use ema::Ema;
 pub use learner::{Event, Learner, Loop, train};
 pub use recipe::{

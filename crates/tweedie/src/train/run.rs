@@ -7,7 +7,7 @@
 //! | `model.safetensors` | the averaged weights, for sampling |
 //! | `curves.jsonl`, `events.out.tfevents…` | the curves |
 
-use super::{DenoiserLearner, DenoiserLearnerConfig, Learner, Loop, NetworkRecipe, Recipe};
+use super::{DenoiserLearner, Learner, Loop, NetworkRecipe, Recipe};
 use crate::data::{Dataset, Rows, Space, Split};
 use crate::denoise::{Condition, Denoiser, Guided, NeuralDenoiser};
 use crate::files::write_atomically;
@@ -194,32 +194,13 @@ impl Run {
         device: &Device,
     ) -> Result<DenoiserLearner<N>> {
         let recipe = &self.info.recipe;
-        let t = &recipe.training;
         let objective = DenoisingScoreMatching::new(Arc::new(recipe.schedule))
             .with_weighting(recipe.objective.weighting)
             .with_levels(recipe.objective.levels);
-        let config = DenoiserLearnerConfig {
-            steps: t.steps,
-            batch: t.batch,
-            accumulate: t.accumulate,
-            learning_rate: t.learning_rate,
-            warmup: t.warmup,
-            decay: t.decay,
-            adamw: t.adamw,
-            ema: t.ema,
-            label_dropout: recipe.objective.label_dropout,
-            held_out_rows: t.held_out_rows,
-            seed: recipe.seed,
-        };
-        DenoiserLearner::new(
-            self.denoiser_of(network),
-            Arc::new(objective),
-            data.space.clone(),
-            data.train.clone(),
-            data.held_out.clone(),
-            config,
-            device,
-        )
+        let (denoiser, objective) = (self.denoiser_of(network), Arc::new(objective));
+        let learner =
+            DenoiserLearner::new(denoiser, objective, data, &recipe.training, recipe.seed, device)?;
+        Ok(learner.with_label_dropout(recipe.objective.label_dropout))
     }
 
     fn denoiser_of<N: Network>(&self, network: N) -> NeuralDenoiser<N> {

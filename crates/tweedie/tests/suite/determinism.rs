@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tweedie::burn::tensor::{DType, Device, Tensor, TensorData};
-use tweedie::data::{Space, Toy};
+use tweedie::data::{Dataset, Space, Toy};
 use tweedie::denoise::{Condition, NeuralDenoiser, Prediction};
 use tweedie::likelihood::{Density, Divergence, PfOde};
 use tweedie::nn::{
@@ -15,8 +15,8 @@ use tweedie::objective::DenoisingScoreMatching;
 use tweedie::process::Cosine;
 use tweedie::solve::{AnySolver, Ddim, Generate, SOLVERS, Sampler};
 use tweedie::train::{
-    AdamW, AdamWConfig, DenoiserLearner, DenoiserLearnerConfig, Event, Gradients, Learner,
-    LearningRate, Loop, load_checkpoint, train,
+    AdamW, AdamWConfig, DenoiserLearner, Event, Gradients, Learner, Loop, TrainingRecipe,
+    load_checkpoint, train,
 };
 use tweedie::{Draws, Error, Result};
 
@@ -133,31 +133,26 @@ const STEPS: u64 = 40;
 
 fn learner() -> Result<DenoiserLearner<ResidualMlp>> {
     let (train, held_out) = (Toy::Moons.split(0..3000, 5)?, Toy::Moons.split(3000..3500, 5)?);
-    let space = Space::standardised(&["x", "y"], train.rows())?;
+    let space = Space::standardised(&["x", "y"], train.rows())?.with_classes(Toy::Moons.classes());
+    let data = Dataset::new("moons", space, train, held_out)?;
     let config = ResidualMlpConfig::new(2).with_hidden(64).with_blocks(2).with_classes(CLASSES);
     let network = config.init(&Draws::new(2), &Device::flex());
     let schedule = Cosine::default();
-    DenoiserLearner::new(
-        NeuralDenoiser::new(network, Prediction::Edm, schedule),
-        Arc::new(DenoisingScoreMatching::new(Arc::new(schedule))),
-        space,
-        train,
-        held_out,
-        DenoiserLearnerConfig {
-            steps: STEPS,
-            batch: 300,
-            accumulate: 2,
-            learning_rate: 3e-3,
-            warmup: 5,
-            decay: LearningRate::Cosine,
-            adamw: AdamWConfig { weight_decay: 0.01, ..AdamWConfig::default() },
-            ema: 0.98,
-            label_dropout: 0.2,
-            held_out_rows: 400,
-            seed: 11,
-        },
-        &Device::flex(),
-    )
+    let denoiser = NeuralDenoiser::new(network, Prediction::Edm, schedule);
+    let objective = Arc::new(DenoisingScoreMatching::new(Arc::new(schedule)));
+    let training = TrainingRecipe {
+        steps: STEPS,
+        batch: 300,
+        accumulate: 2,
+        learning_rate: 3e-3,
+        warmup: 5,
+        adamw: AdamWConfig { weight_decay: 0.01, ..AdamWConfig::default() },
+        ema: 0.98,
+        held_out_rows: 400,
+        ..TrainingRecipe::default()
+    };
+    let learner = DenoiserLearner::new(denoiser, objective, &data, &training, 11, &Device::flex())?;
+    Ok(learner.with_label_dropout(0.2))
 }
 
 #[test]
