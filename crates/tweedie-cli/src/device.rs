@@ -1,6 +1,8 @@
 //! `--device` and `--threads`.
 
 use tweedie::burn::tensor::Device;
+#[cfg(any(feature = "metal", feature = "vulkan", feature = "wgpu"))]
+use tweedie::burn::tensor::DeviceKind;
 use tweedie::{Error, Result};
 
 /// The devices this program was built for.
@@ -18,20 +20,20 @@ pub const DEVICES: &[&str] = &[
     "wgpu",
 ];
 
-/// The device of a given name.
+/// The device of a given name; a GPU must come up and answer.
 pub fn parse(name: &str) -> Result<Device> {
     match name {
         "cpu" => Ok(Device::flex()),
         #[cfg(feature = "cuda")]
-        "cuda" => Ok(Device::cuda(0)),
+        "cuda" => probed(name, || Device::cuda(0)),
         #[cfg(feature = "metal")]
-        "metal" => Ok(Device::metal(tweedie::burn::tensor::DeviceKind::DefaultDevice)),
+        "metal" => probed(name, || Device::metal(DeviceKind::DefaultDevice)),
         #[cfg(feature = "rocm")]
-        "rocm" => Ok(Device::rocm(0)),
+        "rocm" => probed(name, || Device::rocm(0)),
         #[cfg(feature = "vulkan")]
-        "vulkan" => Ok(Device::vulkan(tweedie::burn::tensor::DeviceKind::DefaultDevice)),
+        "vulkan" => probed(name, || Device::vulkan(DeviceKind::DefaultDevice)),
         #[cfg(feature = "wgpu")]
-        "wgpu" => Ok(Device::wgpu(tweedie::burn::tensor::DeviceKind::DefaultDevice)),
+        "wgpu" => probed(name, || Device::wgpu(DeviceKind::DefaultDevice)),
         "cuda" | "metal" | "rocm" | "vulkan" | "wgpu" => Err(Error::Device {
             device: name.into(),
             why: format!(
@@ -39,6 +41,32 @@ pub fn parse(name: &str) -> Result<Device> {
             ),
         }),
         _ => Err(Error::config("--device", name, tweedie::error::one_of(name, DEVICES))),
+    }
+}
+
+/// A device that has computed something: drivers that are not there show themselves only then, and by a panic.
+#[cfg(any(
+    feature = "cuda",
+    feature = "metal",
+    feature = "rocm",
+    feature = "vulkan",
+    feature = "wgpu"
+))]
+fn probed(name: &str, device: impl FnOnce() -> Device) -> Result<Device> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let probe = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let device = device();
+        let two = tweedie::burn::tensor::Tensor::<1>::ones([1], &device).mul_scalar(2.0);
+        (two.into_scalar::<f32>() == 2.0).then_some(device)
+    }));
+    std::panic::set_hook(hook);
+    match probe {
+        Ok(Some(device)) => Ok(device),
+        _ => Err(Error::Device {
+            device: name.into(),
+            why: "it does not come up; is there such a GPU, with its driver?".into(),
+        }),
     }
 }
 
