@@ -20,6 +20,9 @@ pub const DEVICES: &[&str] = &[
     "wgpu",
 ];
 
+/// The features that bring a GPU.
+const GPUS: [&str; 5] = ["cuda", "metal", "rocm", "vulkan", "wgpu"];
+
 /// The device of a given name; a GPU must come up and answer.
 pub fn parse(name: &str) -> Result<Device> {
     match name {
@@ -34,7 +37,7 @@ pub fn parse(name: &str) -> Result<Device> {
         "vulkan" => probed(name, || Device::vulkan(DeviceKind::DefaultDevice)),
         #[cfg(feature = "wgpu")]
         "wgpu" => probed(name, || Device::wgpu(DeviceKind::DefaultDevice)),
-        "cuda" | "metal" | "rocm" | "vulkan" | "wgpu" => Err(Error::Device {
+        name if GPUS.contains(&name) => Err(Error::Device {
             device: name.into(),
             why: format!(
                 "this program was built without it; build with `cargo build --release --features {name}`"
