@@ -3,6 +3,7 @@
 
 pub mod data;
 pub mod denoise;
+pub mod diffusers;
 pub mod draws;
 pub mod error;
 pub mod files;

@@ -9,7 +9,7 @@ mod prediction;
 pub use condition::Condition;
 pub use guided::Guided;
 pub use mixture::{Component, GaussianMixture};
-pub use neural::NeuralDenoiser;
+pub use neural::{CLOCKS, Clock, NeuralDenoiser};
 pub use prediction::{Coefficients, PREDICTIONS, Prediction};
 
 use crate::Result;

@@ -4,13 +4,68 @@ use super::{Condition, Denoiser, Prediction};
 use crate::nn::{Dual, Network};
 use crate::process::{Levels, Schedule};
 use crate::{Error, Result};
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How a network is told the noise level. Every clock depends on the level's log-SNR alone, so that a trained network
+/// works with any schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clock {
+    /// ¼ ln(σ/α), EDM's c_noise (Karras et al. 2022, table 1).
+    #[default]
+    LogSnr,
+    /// The index, from 0, of the step of the discrete chain that the network was trained on; of 1,000 uniform steps
+    /// of any other schedule's time. Fractions lie between.
+    Index,
+    /// σ/α.
+    Sigma,
+}
+
+/// Every clock by name, with one line on what it is.
+pub const CLOCKS: &[(&str, &str)] = &[
+    ("log-snr", "¼ ln(σ/α), EDM's c_noise"),
+    ("index", "the index in the chain, or of 1,000 steps uniform in t"),
+    ("sigma", "σ/α"),
+];
+
+/// Steps that [`Clock::Index`] cuts a continuous schedule into.
+const STEPS: usize = 1000;
+
+impl Clock {
+    /// The level of log-SNR `lambda` as the network is told it; `schedule` is the one it was trained on.
+    pub fn read(self, lambda: f64, schedule: &dyn Schedule) -> f64 {
+        match self {
+            Clock::LogSnr => -0.125 * lambda,
+            Clock::Index => {
+                let (first, last) = schedule.range();
+                (STEPS as f64 - 1.0) * (schedule.time(lambda) - first) / (last - first)
+            }
+            Clock::Sigma => (-0.5 * lambda).exp(),
+        }
+    }
+
+    /// The column `[n, 1]` or `[1, 1]` for a batch.
+    fn column(
+        self,
+        levels: &Levels,
+        like: &Tensor<2>,
+        schedule: &dyn Schedule,
+    ) -> Result<Tensor<2>> {
+        match self {
+            Clock::LogSnr => Ok(levels.lambda(like)?.mul_scalar(-0.125)),
+            Clock::Sigma => Ok(levels.lambda(like)?.mul_scalar(-0.5).exp()),
+            Clock::Index => levels.column(like, |level| self.read(level.lambda, schedule)),
+        }
+    }
+}
 
 /// A network, what it predicts, and the schedule it was trained on.
 ///
 /// The network sees x_t divided by √(α² σ_data² + σ²), so that its input has unit variance at every level (Karras et
-/// al. 2022, eq. 7, for any α), and the level as ¼ ln(σ/α).
+/// al. 2022, eq. 7, for any α), and the level by its [`Clock`].
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
@@ -34,6 +89,8 @@ pub struct NeuralDenoiser<N> {
     pub schedule: Arc<dyn Schedule>,
     /// The standard deviation of the data in model units.
     pub sigma_data: f64,
+    /// How the network is told the noise level.
+    pub clock: Clock,
     evaluations: Arc<AtomicU64>,
 }
 
@@ -45,6 +102,7 @@ impl<N: Network> NeuralDenoiser<N> {
             prediction,
             schedule: Arc::new(schedule),
             sigma_data: 1.0,
+            clock: Clock::default(),
             evaluations: Arc::default(),
         }
     }
@@ -55,6 +113,12 @@ impl<N: Network> NeuralDenoiser<N> {
         self
     }
 
+    /// How the network is told the noise level.
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// The same denoiser around another network.
     pub fn with_network<M: Network>(&self, network: M) -> NeuralDenoiser<M> {
         NeuralDenoiser {
@@ -62,6 +126,7 @@ impl<N: Network> NeuralDenoiser<N> {
             prediction: self.prediction,
             schedule: self.schedule.clone(),
             sigma_data: self.sigma_data,
+            clock: self.clock,
             evaluations: self.evaluations.clone(),
         }
     }
@@ -86,7 +151,7 @@ impl<N: Network> NeuralDenoiser<N> {
         let alpha = levels.alpha(&x.value)?;
         let sigma = levels.sigma(&x.value)?;
         let scale = (alpha.mul_scalar(self.sigma_data).square() + sigma.square()).sqrt().recip();
-        let noise = levels.lambda(&x.value)?.mul_scalar(-0.125);
+        let noise = self.clock.column(levels, &x.value, &*self.schedule)?;
         // A network's parameters are single precision; the batch may not be.
         let kind = x.value.dtype();
         let single = |t: Dual<2>| t.linear(|v| v.cast(burn::tensor::DType::F32));

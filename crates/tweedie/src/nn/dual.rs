@@ -161,6 +161,34 @@ impl<const D: usize> Dual<D> {
         self.linear(|x| x.sum_dim(dim))
     }
 
+    /// The softmax over one dimension.
+    pub fn softmax(self, dim: usize) -> Self {
+        let value = activation::softmax(self.value, dim);
+        let tangent = self.tangent.map(|dx| {
+            let product = value.clone() * dx;
+            product.clone() - value.clone() * product.sum_dim(dim)
+        });
+        Self { value, tangent }
+    }
+
+    /// The matrix product over the last two dimensions.
+    pub fn matmul(self, other: Self) -> Self {
+        let tangent = match (self.tangent, other.tangent) {
+            (Some(a), Some(b)) => {
+                Some(a.matmul(other.value.clone()) + self.value.clone().matmul(b))
+            }
+            (Some(a), None) => Some(a.matmul(other.value.clone())),
+            (None, Some(b)) => Some(self.value.clone().matmul(b)),
+            (None, None) => None,
+        };
+        Self { value: self.value.matmul(other.value), tangent }
+    }
+
+    /// Two dimensions exchanged.
+    pub fn swap_dims(self, a: usize, b: usize) -> Self {
+        self.linear(|x| x.swap_dims(a, b))
+    }
+
     /// The same values in another shape.
     pub fn reshape<const E: usize>(self, shape: [usize; E]) -> Dual<E> {
         self.linear(|x| x.reshape(shape))

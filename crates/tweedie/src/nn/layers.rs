@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "lowercase")]
 pub enum Activation {
     /// x · sigmoid(x).
+    #[serde(alias = "swish")]
     Silu,
     /// x · Φ(x).
     Gelu,
@@ -121,13 +122,20 @@ pub struct Conv2dConfig {
     output: usize,
     kernel: usize,
     stride: usize,
+    padding: (usize, usize),
     gain: f64,
 }
 
 impl Conv2dConfig {
     /// `input` to `output` channels by a square kernel of odd side, padded to keep the size, with a bias.
     pub fn new(input: usize, output: usize, kernel: usize) -> Self {
-        Self { input, output, kernel, stride: 1, gain: 1.0 }
+        Self { input, output, kernel, stride: 1, padding: (kernel / 2, kernel / 2), gain: 1.0 }
+    }
+
+    /// The zeros before and after each row and column; by default half the kernel on both sides.
+    pub fn with_padding(mut self, before: usize, after: usize) -> Self {
+        self.padding = (before, after);
+        self
     }
 
     /// The stride in both directions.
@@ -150,11 +158,12 @@ impl Conv2dConfig {
             weight: uniform(&draws.purpose("weight"), bound, [o, i, k, k], device),
             bias: Some(uniform(&draws.purpose("bias"), bound, [o], device)),
             stride: self.stride,
+            padding: self.padding,
         }
     }
 }
 
-/// A 2-D convolution with padding ⌊k/2⌋, W `[out, in, k, k]`.
+/// A 2-D convolution with W `[out, in, k, k]`.
 #[derive(Module, Debug)]
 pub struct Conv2d {
     /// `[out, in, k, k]`.
@@ -164,14 +173,17 @@ pub struct Conv2d {
     /// The stride in both directions.
     #[module(skip)]
     pub stride: usize,
+    /// The zeros before and after each row and column.
+    #[module(skip)]
+    pub padding: (usize, usize),
 }
 
 impl Conv2d {
-    /// `[n, in, h, w]` ↦ `[n, out, ⌈h/stride⌉, ⌈w/stride⌉]`.
+    /// `[n, in, h, w]` ↦ `[n, out, h′, w′]` with h′ = ⌊(h + padding − k)/stride⌋ + 1.
     pub fn forward(&self, x: Dual<4>) -> Dual<4> {
         let weight = self.weight.val();
-        let [_, _, kh, kw] = weight.dims();
-        let options = || ConvOptions::new([self.stride; 2], [kh / 2, kw / 2], [1, 1], 1);
+        let options =
+            || ConvOptions::new_with_padding([self.stride; 2], [self.padding; 2], [1, 1], 1);
         let copy = weight.clone();
         x.affine(
             |x| module::conv2d(x, weight, self.bias.as_ref().map(|b| b.val()), options()),

@@ -5,6 +5,7 @@ mod embed;
 mod layers;
 mod mlp;
 mod params;
+mod unet;
 
 pub use dual::Dual;
 pub use embed::{ConditionEmbedding, ConditionEmbeddingConfig, TimeEmbedding, TimeEmbeddingConfig};
@@ -13,10 +14,15 @@ pub use layers::{
     Linear, LinearConfig,
 };
 pub use mlp::{ResidualMlp, ResidualMlpConfig};
-pub(crate) use params::{EachParam, MapParam, each_param, map_each, not_finite};
+pub(crate) use params::{EachParam, MapParam, each_param, map_each, not_finite, singles};
 pub use params::{
     Params, collect_params, load_safetensors, map_params, param_count, safetensors_bytes,
     save_safetensors,
+};
+
+pub use unet::{
+    ClassEmbedType, DownBlock, MidBlock, Resampling, TimeEmbeddingType, TimeScaleShift, UNet,
+    UNetConfig, UpBlock,
 };
 
 use crate::Result;
@@ -29,8 +35,7 @@ pub trait Network: Module + Send + Sync + 'static {
     /// The network's output for a batch.
     ///
     /// * `x` — `[n, width]`, scaled to unit variance;
-    /// * `noise` — `[n, 1]` or `[1, 1]`, the noise level as ¼ ln(σ/α) (EDM's c_noise), which does not depend on
-    ///   the schedule;
+    /// * `noise` — `[n, 1]` or `[1, 1]`, the noise level by the denoiser's [`crate::denoise::Clock`];
     /// * `condition` — one condition per row, each possibly "none".
     ///
     /// # Errors

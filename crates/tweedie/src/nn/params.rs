@@ -7,9 +7,15 @@ use crate::files::write_atomically;
 use crate::{Error, Result};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
+use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+
+/// Whether what is inside a container has a name in paths: the variants of an enum have none.
+fn has_name(container: &str) -> bool {
+    !container.starts_with("Enum:")
+}
 
 #[derive(Default)]
 struct Visitor<F> {
@@ -23,11 +29,15 @@ pub(crate) trait EachParam {
 }
 
 impl<F: EachParam> ModuleVisitor for Visitor<F> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_string());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        if has_name(container) {
+            self.path.push(name.to_string());
+        }
     }
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        if has_name(container) {
+            self.path.pop();
+        }
     }
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.f.each(&self.path.join("."), param.val());
@@ -52,11 +62,15 @@ struct Mapper<F> {
 }
 
 impl<F: MapParam> ModuleMapper for Mapper<F> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_string());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        if has_name(container) {
+            self.path.push(name.to_string());
+        }
     }
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        if has_name(container) {
+            self.path.pop();
+        }
     }
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, tensor, mapper) = param.consume();
@@ -180,7 +194,7 @@ pub(crate) fn not_finite(values: &[f32]) -> bool {
     values.iter().any(|value| !value.is_finite())
 }
 
-/// Reads the float32 tensors of a safetensors file.
+/// Reads the floating-point tensors of a safetensors file, as single precision.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is not a safetensors file, or holds another type
@@ -191,18 +205,40 @@ pub fn load_safetensors(path: &Path) -> Result<Params> {
         .map_err(|e| Error::file(path, "header", e.to_string(), "a complete safetensors file"))?;
     let mut params = Params::new();
     for (name, view) in file.tensors() {
-        if view.dtype() != Dtype::F32 {
-            return Err(Error::file(path, name, format!("type {:?}", view.dtype()), "type F32"));
-        }
-        let values: Vec<f32> = view
-            .data()
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
+        let kind = match view.dtype() {
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+            Dtype::F32 => DType::F32,
+            Dtype::F64 => DType::F64,
+            other => {
+                let expected = "type F32, F16, BF16 or F64";
+                return Err(Error::file(path, name, format!("type {other:?}"), expected));
+            }
+        };
+        let values = singles(view.data(), kind);
         if not_finite(&values) {
             return Err(Error::file(path, name, "holds NaN or infinity", "finite numbers"));
         }
         params.insert(name, (view.shape().to_vec(), values));
     }
     Ok(params)
+}
+
+/// Little-endian floating-point numbers in single precision; whole numbers only, none of other types.
+pub(crate) fn singles(bytes: &[u8], kind: DType) -> Vec<f32> {
+    let two = |b: &[u8]| [b[0], b[1]];
+    match kind {
+        DType::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes(two(b)).to_f32()).collect(),
+        DType::BF16 => {
+            bytes.chunks_exact(2).map(|b| bf16::from_le_bytes(two(b)).to_f32()).collect()
+        }
+        DType::F32 => {
+            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        }
+        DType::F64 => {
+            let eight = |b: &[u8]| std::array::from_fn(|i| b[i]);
+            bytes.chunks_exact(8).map(|b| f64::from_le_bytes(eight(b)) as f32).collect()
+        }
+        _ => Vec::new(),
+    }
 }

@@ -1,12 +1,14 @@
 //! Recipes: everything that defines a run, as TOML.
 
 mod check;
+mod network;
 mod parse;
+
+pub use network::{NETWORKS, NetworkRecipe};
 
 use super::{AdamWConfig, LearningRate};
 use crate::data::{Dataset, Source};
-use crate::denoise::Prediction;
-use crate::nn::ResidualMlpConfig;
+use crate::denoise::{Clock, Prediction};
 use crate::objective::{NoiseLevels, Weighting};
 use crate::process::{AnySchedule, Cosine};
 use crate::solve::{AnySolver, Grid};
@@ -58,20 +60,6 @@ fn default_schedule() -> AnySchedule {
     AnySchedule::Cosine(Cosine::default())
 }
 
-/// The network of a recipe; widths of 0 are taken from the data.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case")]
-pub enum NetworkRecipe {
-    /// [`crate::nn::ResidualMlp`].
-    Mlp(ResidualMlpConfig),
-}
-
-impl Default for NetworkRecipe {
-    fn default() -> Self {
-        Self::Mlp(ResidualMlpConfig::default())
-    }
-}
-
 /// What the network predicts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -81,11 +69,14 @@ pub struct ModelRecipe {
     /// The standard deviation of the data in model units; measured on the training data if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sigma_data: Option<f64>,
+    /// How the network is told the noise level; as it is made for if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
 }
 
 impl Default for ModelRecipe {
     fn default() -> Self {
-        Self { prediction: Prediction::Edm, sigma_data: None }
+        Self { prediction: Prediction::Edm, sigma_data: None, clock: None }
     }
 }
 

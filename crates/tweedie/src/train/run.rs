@@ -181,10 +181,15 @@ impl Run {
     /// # Errors
     /// As [`DenoiserLearner::new`].
     pub fn learner(&self, data: &Dataset, device: &Device) -> Result<Box<dyn Learner>> {
-        let NetworkRecipe::Mlp(mlp) = &self.info.network;
         let draws = Draws::new(self.info.recipe.seed).purpose("initial");
-        let network = mlp.init(&draws, device);
-        Ok(Box::new(self.learner_of(network, data, device)?))
+        Ok(match &self.info.network {
+            NetworkRecipe::Mlp(mlp) => {
+                Box::new(self.learner_of(mlp.init(&draws, device), data, device)?)
+            }
+            NetworkRecipe::Unet(unet) => {
+                Box::new(self.learner_of(unet.init(&draws, device)?, data, device)?)
+            }
+        })
     }
 
     fn learner_of<N: Network>(
@@ -207,6 +212,7 @@ impl Run {
         let recipe = &self.info.recipe;
         NeuralDenoiser::new(network, recipe.model.prediction, recipe.schedule)
             .with_sigma_data(self.info.sigma_data)
+            .with_clock(recipe.model.clock.unwrap_or(self.info.network.clock()))
     }
 
     /// How the training loop runs.
@@ -256,9 +262,17 @@ impl Run {
         origin: &Path,
         device: &Device,
     ) -> Result<Arc<dyn Denoiser>> {
-        let NetworkRecipe::Mlp(mlp) = &self.info.network;
-        let network = map_params(mlp.init(&Draws::new(0), device), weights, origin)?;
-        Ok(Arc::new(self.denoiser_of(network)))
+        let draws = Draws::new(0);
+        Ok(match &self.info.network {
+            NetworkRecipe::Mlp(mlp) => {
+                let network = map_params(mlp.init(&draws, device), weights, origin)?;
+                Arc::new(self.denoiser_of(network))
+            }
+            NetworkRecipe::Unet(unet) => {
+                let network = map_params(unet.init(&draws, device)?, weights, origin)?;
+                Arc::new(self.denoiser_of(network))
+            }
+        })
     }
 
     /// A sampler as the recipe says, with guidance if its weight is not 1.

@@ -274,8 +274,9 @@ fn convolutions_are_pytorch_s() {
     let cases = [("conv2d", 1), ("conv2d_stride_2", 2), ("conv2d_wide", 1), ("conv2d_point", 1)];
     for (name, stride) in cases {
         let bias: Param<Tensor<1>> = peer.param(&format!("/{name}/bias"));
-        let layer =
-            Conv2d { weight: peer.param(&format!("/{name}/weight")), bias: Some(bias), stride };
+        let weight: Param<Tensor<4>> = peer.param(&format!("/{name}/weight"));
+        let half = weight.dims()[2] / 2;
+        let layer = Conv2d { weight, bias: Some(bias), stride, padding: (half, half) };
         let bias = layer.bias.as_ref().unwrap().val();
         peer.layer(name, layer.weight.val(), bias, |x| layer.forward(x));
     }

@@ -1,6 +1,7 @@
 //! The library against closed forms, identities, naive versions and peers' numbers.
 
 mod determinism;
+mod diffusers;
 mod guidance;
 mod house;
 mod layers;

@@ -21,9 +21,6 @@ impl Recipe {
     pub fn check(&self) -> Result<()> {
         self.schedule.check()?;
         self.training.check()?;
-        let NetworkRecipe::Mlp(mlp) = &self.network;
-        count("network.hidden", mlp.hidden as u64, 1 << 16)?;
-        count("network.blocks", mlp.blocks as u64, 1 << 10)?;
         if let Some(sigma_data) = self.model.sigma_data {
             within("model.sigma_data", sigma_data, 1e-6, 1e6)?;
         }
@@ -44,37 +41,22 @@ impl Recipe {
     /// # Errors
     /// [`Error::Config`] if a width is given that is not the space's, or if network or batch are too large.
     pub fn network_for(&self, space: &Space) -> Result<NetworkRecipe> {
-        let NetworkRecipe::Mlp(mut mlp) = self.network.clone();
-        let given = [
-            ("network.width", &mut mlp.width, space.model_width()),
-            ("network.classes", &mut mlp.classes, space.classes().len()),
-            ("network.vector", &mut mlp.vector, 0),
-        ];
-        for (key, value, own) in given {
-            if *value != 0 && *value != own {
-                let expected = format!("no such key: it is {own} for these data");
-                return Err(Error::config(key, value.to_string(), expected));
-            }
-            *value = own;
-        }
-        let parameters = mlp.parameters();
+        let network = self.network.for_space(space)?;
+        let parameters = network.parameters();
         if parameters > MOST_PARAMETERS {
-            let problem = format!(
-                "{} hidden units in {} blocks make {parameters} parameters",
-                mlp.hidden, mlp.blocks
-            );
+            let (key, size) = network.size();
+            let problem = format!("{size} make {parameters} parameters");
             let expected = format!("at most {MOST_PARAMETERS}");
-            return Err(Error::config("network.hidden", problem, expected));
+            return Err(Error::config(format!("network.{key}"), problem, expected));
         }
-        let of_a_row = mlp.hidden * (mlp.blocks + 4) + 4 * mlp.width;
-        let most = MOST_ACTIVATIONS / of_a_row;
+        let most = MOST_ACTIVATIONS / network.activations();
         if self.training.batch > most {
             let expected = format!(
                 "at most {most} rows for this network; training.accumulate makes larger batches"
             );
             return Err(Error::config("training.batch", self.training.batch.to_string(), expected));
         }
-        Ok(NetworkRecipe::Mlp(mlp))
+        Ok(network)
     }
 }
 
@@ -96,7 +78,7 @@ impl TrainingRecipe {
     }
 }
 
-fn count(key: &str, value: u64, most: u64) -> Result<()> {
+pub(super) fn count(key: &str, value: u64, most: u64) -> Result<()> {
     match value {
         0 => Err(Error::config(key, "0", "at least 1")),
         v if v > most => Err(Error::config(key, v.to_string(), format!("at most {most}"))),

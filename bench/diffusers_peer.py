@@ -1,0 +1,147 @@
+"""Random small UNet2DModels, saved by diffusers with a scheduler each, and what diffusers makes of them.
+
+    python bench/diffusers_peer.py crates/tweedie/tests/fixtures/diffusers   # write the fixtures
+    python bench/diffusers_peer.py --check FOLDER...                         # load folders that tweedie exported
+
+Needs torch, diffusers and safetensors. Each fixture is a pipeline folder as `save_pretrained` writes it, with
+`expected.safetensors` beside it: the network's output for given pictures, times and conditions, a 10-step DDIM sample
+(eta = 0) and a 50-step DDPM sample from the same start, the latter with given noise. `--check` writes the same file
+into each folder, from diffusers' own loading of it.
+"""
+
+import json
+import math
+import pathlib
+import sys
+
+import torch
+from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
+from diffusers.schedulers import scheduling_ddpm
+from safetensors.torch import save_file
+
+ROWS = 2
+
+
+def numbers(seed, shape):
+    """Unit-variance uniform numbers that any language can make: a 64-bit LCG's upper 53 bits."""
+    state, values = seed, []
+    for _ in range(math.prod(shape)):
+        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+        values.append(math.sqrt(3) * (2 * ((state >> 11) / 2**53) - 1))
+    return torch.tensor(values, dtype=torch.float64).float().reshape(shape)
+
+
+SMALL = dict(block_out_channels=(4, 8), norm_num_groups=2, layers_per_block=1, attention_head_dim=4)
+PLAIN = dict(down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2)
+ATTENTION = dict(
+    down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D")
+)
+
+FIXTURES = {
+    # As the first DDPM checkpoints are configured.
+    "ddpm": (
+        dict(SMALL, **ATTENTION, sample_size=8, attention_head_dim=None, flip_sin_to_cos=False, freq_shift=1,
+             downsample_padding=0, norm_eps=1e-6),
+        DDPMScheduler(variance_type="fixed_large", clip_sample=True),
+    ),
+    "cosine": (
+        dict(SMALL, **ATTENTION, sample_size=8, layers_per_block=2),
+        DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", clip_sample=False,
+                      timestep_spacing="trailing"),
+    ),
+    "resnet-resampling": (
+        dict(SMALL, sample_size=8, down_block_types=("ResnetDownsampleBlock2D",) * 2,
+             up_block_types=("ResnetUpsampleBlock2D",) * 2, resnet_time_scale_shift="scale_shift",
+             num_class_embeds=5),
+        DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False,
+                      prediction_type="sample", set_alpha_to_one=False, steps_offset=1),
+    ),
+    "attention-resampling": (
+        dict(SMALL, sample_size=8, in_channels=1, out_channels=1, down_block_types=("AttnDownBlock2D",) * 2,
+             up_block_types=("AttnUpBlock2D",) * 2, downsample_type="resnet", upsample_type="resnet",
+             center_input_sample=True, act_fn="gelu", resnet_time_scale_shift="scale_shift",
+             attn_norm_num_groups=4, time_embedding_dim=12),
+        DDPMScheduler(beta_schedule="sigmoid", clip_sample=False, thresholding=True,
+                      dynamic_thresholding_ratio=0.9, sample_max_value=1.5),
+    ),
+    "fourier": (
+        dict(SMALL, **PLAIN, sample_size=8, time_embedding_type="fourier", add_attention=False,
+             mid_block_scale_factor=math.sqrt(2)),
+        DDPMScheduler(steps_offset=1, clip_sample=True, clip_sample_range=1.5),
+    ),
+    "learned": (
+        dict(SMALL, **PLAIN, sample_size=8, time_embedding_type="learned", num_train_timesteps=100,
+             class_embed_type="timestep"),
+        DDPMScheduler(num_train_timesteps=100, rescale_betas_zero_snr=True, prediction_type="v_prediction",
+                      timestep_spacing="trailing", clip_sample=False),
+    ),
+    "three-levels": (
+        dict(SMALL, sample_size=(8, 12), block_out_channels=(4, 8, 12), down_block_types=("DownBlock2D",
+             "AttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+             mid_block_type=None, class_embed_type="identity", act_fn="relu"),
+        DDIMScheduler(timestep_spacing="trailing", clip_sample=True),
+    ),
+}
+BINARY = "ddpm"  # saved once more with torch.save
+
+
+def condition(config):
+    if config.class_embed_type == "identity":
+        return numbers(7, (ROWS, 4 * config.block_out_channels[0]))
+    if config.num_class_embeds is not None or config.class_embed_type == "timestep":
+        return torch.tensor([3, 1])
+    return None
+
+
+@torch.no_grad()
+def expected(model, scheduler):
+    config = model.config
+    size = config.sample_size if isinstance(config.sample_size, (tuple, list)) else [config.sample_size] * 2
+    shape = (ROWS, config.in_channels, *size)
+    labels = condition(config)
+    count = scheduler.config.num_train_timesteps
+    output = model(numbers(1, shape), torch.tensor([count // 3, count - 7]), class_labels=labels).sample
+
+    def run(scheduler, steps, **options):
+        x = numbers(2, shape)
+        scheduler.set_timesteps(steps)
+        for k, t in enumerate(scheduler.timesteps):
+            scheduling_ddpm.randn_tensor = lambda *a, **b: numbers(1000 + k, shape)
+            x = scheduler.step(model(x, t, class_labels=labels).sample, t, x, **options).prev_sample
+        return x
+
+    # DDIMScheduler does not know every beta schedule by name.
+    table = {"trained_betas": scheduler.betas.tolist()} if scheduler.config.beta_schedule == "sigmoid" else {}
+    ddim = run(DDIMScheduler.from_config(scheduler.config, **table), 10, eta=0.0)
+    ddpm = run(DDPMScheduler.from_config(scheduler.config), 50)
+    return {"output": output, "ddim": ddim, "ddpm": ddpm}
+
+
+def write(root):
+    for seed, (name, (config, scheduler)) in enumerate(FIXTURES.items()):
+        torch.manual_seed(seed)
+        model = UNet2DModel(**config).eval()
+        for parameter in model.parameters():
+            # Norms' scales and shifts, and biases, are not left where they begin.
+            if parameter.ndim == 1 and parameter.requires_grad:
+                parameter.data += 0.2 * torch.randn_like(parameter)
+        pipeline = DDIMPipeline if isinstance(scheduler, DDIMScheduler) else DDPMPipeline
+        pipeline = pipeline(unet=model, scheduler=scheduler)
+        pipeline.save_pretrained(root / name)
+        save_file(expected(model, scheduler), root / name / "expected.safetensors")
+        if name == BINARY:
+            pipeline.save_pretrained(root / f"{name}-bin", safe_serialization=False)
+
+
+def check(folder):
+    pipeline = DiffusionPipeline.from_pretrained(folder)
+    print(folder, type(pipeline).__name__, type(pipeline.scheduler).__name__)
+    save_file(expected(pipeline.unet.eval(), pipeline.scheduler), folder / "expected.safetensors")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--check":
+        for folder in sys.argv[2:]:
+            check(pathlib.Path(folder))
+    else:
+        write(pathlib.Path(sys.argv[1]))

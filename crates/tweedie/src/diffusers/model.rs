@@ -1,0 +1,82 @@
+//! `config.json` of a network.
+
+use crate::nn::UNetConfig;
+use crate::{Error, Result};
+use serde_json::{Map, Value};
+use std::path::Path;
+
+/// The class that is read and written.
+const CLASS: &str = "UNet2DModel";
+
+/// A JSON object from a file.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be read; [`Error::File`] if it is no JSON object.
+pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    serde_json::from_str(&text).map_err(|e| {
+        Error::file(path, format!("line {}", e.line()), e.to_string(), "a JSON object")
+    })
+}
+
+/// The class that a configuration names.
+pub(super) fn class(object: &Map<String, Value>) -> &str {
+    object.get("_class_name").and_then(Value::as_str).unwrap_or("no class")
+}
+
+/// The network's configuration; `object` is the content of `path`. Every key must be known.
+///
+/// # Errors
+/// [`Error::File`] naming the key that is unknown or whose value cannot be used.
+pub(super) fn from_json(object: &Map<String, Value>, path: &Path) -> Result<UNetConfig> {
+    if class(object) != CLASS {
+        return Err(Error::file(path, "_class_name", class(object), CLASS));
+    }
+    let fault = |error: Error| match error {
+        Error::Config { key, problem, expected } => {
+            Error::file(path, key.trim_start_matches("network."), problem, expected)
+        }
+        other => other,
+    };
+    let own = |(key, _): &(&String, &Value)| !key.starts_with('_');
+    // Over diffusers' defaults, since old files lack new keys.
+    let mut all = to_json(&UNetConfig::of_diffusers());
+    for (key, value) in object.iter().filter(own) {
+        if all.insert(key.clone(), value.clone()).is_none() {
+            return Err(Error::file(path, key, "unknown key", "a key of UNet2DModel"));
+        }
+    }
+    all.remove("_class_name");
+    let mut unet: UNetConfig = serde_json::from_value(Value::Object(all.clone())).map_err(|e| {
+        // The key that does not read alone.
+        let wrong = all.iter().find(|(key, value)| {
+            let alone = Map::from_iter([(key.to_string(), (*value).clone())]);
+            serde_json::from_value::<UNetConfig>(Value::Object(alone)).is_err()
+        });
+        let (key, found) = wrong.map_or(("content".into(), String::new()), |(key, value)| {
+            (key.clone(), value.to_string())
+        });
+        Error::file(path, key, found, e.to_string())
+    })?;
+    if unet.class_embed_type.is_none() {
+        unet.classes = unet.num_class_embeds.unwrap_or(0);
+    }
+    unet.check().map_err(fault)?;
+    Ok(unet)
+}
+
+/// The configuration as `config.json` holds it.
+pub(super) fn to_json(unet: &UNetConfig) -> Map<String, Value> {
+    let mut object = match serde_json::to_value(unet) {
+        Ok(Value::Object(object)) => object,
+        _ => Map::new(),
+    };
+    object.remove("classes");
+    if let [h, w] = unet.sample_size
+        && h == w
+    {
+        object.insert("sample_size".into(), h.into());
+    }
+    object.insert("_class_name".into(), CLASS.into());
+    object
+}

@@ -1,0 +1,81 @@
+//! Weights in a checkpoint's folder: safetensors or PyTorch's own files, in any floating-point type.
+
+use crate::nn::{Params, load_safetensors, not_finite, singles};
+use crate::{Error, Result};
+use burn::tensor::DType;
+use pytorch_reader::PytorchReader;
+use std::path::{Path, PathBuf};
+
+/// The names under which diffusers and the scripts around it save weights, the preferred first.
+const NAMES: [&str; 6] = [
+    "diffusion_pytorch_model.safetensors",
+    "model.safetensors",
+    "diffusion_pytorch_model.bin",
+    "pytorch_model.bin",
+    "diffusion_pytorch_model.pt",
+    "model.pt",
+];
+
+/// What older checkpoints call the parts of attention.
+const OLD_NAMES: [(&str, &str); 4] = [
+    (".query.", ".to_q."),
+    (".key.", ".to_k."),
+    (".value.", ".to_v."),
+    (".proj_attn.", ".to_out.0."),
+];
+
+/// The weights of a network's folder, under their present names, and the file they came from.
+///
+/// # Errors
+/// [`Error::File`] if there is no file of weights in the folder, or it is damaged.
+pub(super) fn load(folder: &Path) -> Result<(Params, PathBuf)> {
+    let found = NAMES.iter().map(|name| folder.join(name)).find(|path| path.exists());
+    let Some(path) = found else {
+        let expected = format!("one of {}", NAMES.join(", "));
+        return Err(Error::file(folder, "weights", "missing", expected));
+    };
+    let params = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("safetensors") => load_safetensors(&path)?,
+        _ => load_pytorch(&path)?,
+    };
+    let params = params.into_iter().map(|(name, (shape, values))| {
+        let is_linear = name.contains("attentions.") && name.ends_with("weight");
+        // Older ones have 1 × 1 convolutions in their place.
+        let shape = match shape[..] {
+            [output, input, 1, 1] if is_linear => vec![output, input],
+            _ => shape,
+        };
+        let renamed = OLD_NAMES.iter().fold(name, |name, (old, new)| name.replace(old, new));
+        (renamed, (shape, values))
+    });
+    Ok((params.collect(), path))
+}
+
+/// The floating-point tensors of a `.bin`, `.pt` or `.pth` file, as single precision.
+fn load_pytorch(path: &Path) -> Result<Params> {
+    std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
+    let reader = PytorchReader::new(path)
+        .map_err(|e| Error::file(path, "content", e.to_string(), "a state dict by torch.save"))?;
+    let mut params = Params::new();
+    for (name, tensor) in reader.tensors() {
+        let kind = match tensor.dtype() {
+            pytorch_reader::DType::F16 => DType::F16,
+            pytorch_reader::DType::BF16 => DType::BF16,
+            pytorch_reader::DType::F32 => DType::F32,
+            pytorch_reader::DType::F64 => DType::F64,
+            other => {
+                let expected = "a floating-point type";
+                return Err(Error::file(path, name, format!("type {other:?}"), expected));
+            }
+        };
+        let bytes = tensor
+            .read()
+            .map_err(|e| Error::file(path, name, e.to_string(), "a complete tensor"))?;
+        let values = singles(&bytes, kind);
+        if not_finite(&values) {
+            return Err(Error::file(path, name, "holds NaN or infinity", "finite numbers"));
+        }
+        params.insert(name.clone(), (tensor.shape().to_vec(), values));
+    }
+    Ok(params)
+}

@@ -1,0 +1,297 @@
+//! The time-conditional UNet (Ronneberger et al. 2015; Ho et al. 2020; *An Introduction to Generative Modeling with
+//! Flows and Diffusion Models*, sec. 6.5.1), parameter for parameter diffusers' `UNet2DModel`.
+//!
+//! A way down halves the picture level by level, a way up doubles it again and takes in what the way down had at the
+//! same resolution. Every residual block hears of the noise level and of the class by features that an embedding
+//! makes once.
+
+mod blocks;
+mod config;
+
+pub use config::{
+    ClassEmbedType, DownBlock, MidBlock, Resampling, TimeEmbeddingType, TimeScaleShift, UNetConfig,
+    UpBlock,
+};
+
+use super::{
+    Conv2d, Conv2dConfig, Dual, Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig, Linear,
+    LinearConfig, Network,
+};
+use crate::denoise::Condition;
+use crate::{Draws, Error, Result};
+use blocks::Block;
+use burn::module::{Module, Param};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+/// The scale of random frequencies (Song et al. 2021).
+const FOURIER_SCALE: f32 = 16.0;
+
+/// The network; see the module's head. It sees the noise level by the clock of its denoiser.
+#[derive(Module, Debug)]
+pub struct UNet {
+    conv_in: Conv2d,
+    time_proj: Option<TimeTable>,
+    time_embedding: TimeMlp,
+    class_embedding: Option<ClassEmbedding>,
+    down_blocks: Vec<Block>,
+    mid_block: Option<Block>,
+    up_blocks: Vec<Block>,
+    conv_norm_out: GroupNorm,
+    conv_out: Conv2d,
+    #[module(skip)]
+    config: UNetConfig,
+}
+
+/// Frequencies `[count]` that are not trained, or a table `[times, width]` that is.
+#[derive(Module, Debug)]
+enum TimeTable {
+    Fourier(Frequencies),
+    Learned(Embedding),
+}
+
+#[derive(Module, Debug)]
+struct Frequencies {
+    weight: Param<Tensor<1>>,
+}
+
+/// Two linear layers with SiLU between them.
+#[derive(Module, Debug)]
+struct TimeMlp {
+    linear_1: Linear,
+    linear_2: Linear,
+}
+
+impl TimeMlp {
+    fn new(input: usize, width: usize, draws: &Draws, device: &Device) -> Self {
+        Self {
+            linear_1: LinearConfig::new(input, width).init(&draws.purpose("linear_1"), device),
+            linear_2: LinearConfig::new(width, width).init(&draws.purpose("linear_2"), device),
+        }
+    }
+
+    fn forward(&self, x: Dual<2>) -> Dual<2> {
+        self.linear_2.forward(self.linear_1.forward(x).silu())
+    }
+}
+
+#[derive(Module, Debug)]
+enum ClassEmbedding {
+    Table(Embedding),
+    Timestep(TimeMlp),
+}
+
+impl UNet {
+    /// The network of a configuration that has been checked.
+    fn new(config: &UNetConfig, draws: &Draws, device: &Device) -> Self {
+        let channels = &config.block_out_channels;
+        let (first, time) = (channels[0], config.time_width());
+        let time_mlp =
+            |name: &str| TimeMlp::new(config.frequencies(), time, &draws.purpose(name), device);
+        let time_proj = match config.time_embedding_type {
+            TimeEmbeddingType::Positional => None,
+            TimeEmbeddingType::Fourier => {
+                let weight = draws.purpose("time_proj").normals(0..1, first);
+                let weight = weight.to_tensor(device).mul_scalar(FOURIER_SCALE).reshape([first]);
+                Some(TimeTable::Fourier(Frequencies { weight: Param::from_tensor(weight) }))
+            }
+            TimeEmbeddingType::Learned => {
+                let times = config.num_train_timesteps.unwrap_or(1);
+                let table = EmbeddingConfig::new(times, first);
+                Some(TimeTable::Learned(table.init(&draws.purpose("time_proj"), device)))
+            }
+        };
+        let class_embedding = match (config.class_embed_type, config.num_class_embeds) {
+            (None, Some(rows)) => {
+                let table = EmbeddingConfig::new(rows, time);
+                Some(ClassEmbedding::Table(table.init(&draws.purpose("class_embedding"), device)))
+            }
+            (Some(ClassEmbedType::Timestep), _) => {
+                Some(ClassEmbedding::Timestep(time_mlp("class_embedding")))
+            }
+            _ => None,
+        };
+        let down = draws.purpose("down_blocks");
+        let up = draws.purpose("up_blocks");
+        let levels = 0..channels.len();
+        Self {
+            conv_in: Conv2dConfig::new(config.in_channels, first, 3)
+                .init(&draws.purpose("conv_in"), device),
+            time_proj,
+            time_embedding: time_mlp("time_embedding"),
+            class_embedding,
+            down_blocks: levels
+                .clone()
+                .map(|k| Block::down(config, k, &down.at(k as u64), device))
+                .collect(),
+            mid_block: config
+                .mid_block_type
+                .map(|_| Block::middle(config, &draws.purpose("mid_block"), device)),
+            up_blocks: levels.map(|k| Block::up(config, k, &up.at(k as u64), device)).collect(),
+            conv_norm_out: GroupNormConfig::new(config.norm_num_groups, first)
+                .with_epsilon(config.norm_eps)
+                .init(device),
+            conv_out: Conv2dConfig::new(first, config.out_channels, 3)
+                .with_gain(0.0)
+                .init(&draws.purpose("conv_out"), device),
+            config: config.clone(),
+        }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &UNetConfig {
+        &self.config
+    }
+
+    /// `[n, 1]` times as `[n, frequencies]`.
+    fn embed(&self, time: Dual<2>) -> Dual<2> {
+        match &self.time_proj {
+            None => {
+                let count = self.config.block_out_channels[0] / 2;
+                let step = -1e4f64.ln() / (count as f64 - self.config.freq_shift);
+                let frequencies = (0..count).map(|k| (step * k as f64).exp() as f32).collect();
+                let frequencies = row(frequencies, &time.value.device());
+                self.waves(time * frequencies, self.config.flip_sin_to_cos)
+            }
+            Some(TimeTable::Fourier(table)) => {
+                // Frequencies are not trained.
+                let weight = table.weight.val().detach();
+                let [count] = weight.dims();
+                let frequencies = weight.reshape([1, count]).mul_scalar(std::f64::consts::TAU);
+                let log = time.map(Tensor::log, |x, _| x.recip());
+                self.waves(log * frequencies, false)
+            }
+            Some(TimeTable::Learned(table)) => {
+                // A hat around each index: at an index its row, between two the mean of both by distance.
+                let weight = table.weight.val();
+                let [count, _] = weight.dims();
+                let indices = row((0..count).map(|k| k as f32).collect(), &weight.device());
+                let last = count as f64 - 1.0;
+                let inside =
+                    |x: Tensor<2>, y: Tensor<2>| x.clone().zeros_like().mask_fill(x.equal(y), 1.0);
+                let distance = time.map(|x| x.clamp(0.0, last), inside) - indices;
+                let hat = distance.map(
+                    |d| d.abs().neg().add_scalar(1.0).clamp_min(0.0),
+                    |d, y| {
+                        let within = y.clone().zeros_like().mask_fill(y.greater_scalar(0.0), 1.0);
+                        d.sign().neg() * within
+                    },
+                );
+                hat.matmul(weight.into())
+            }
+        }
+    }
+
+    fn waves(&self, phase: Dual<2>, flip: bool) -> Dual<2> {
+        let (sin, cos) = (phase.clone().sin(), phase.cos());
+        Dual::cat(if flip { vec![cos, sin] } else { vec![sin, cos] }, 1)
+    }
+
+    /// `[rows, time]` features of the conditions, if the network takes any.
+    fn classes(
+        &self,
+        condition: &Condition,
+        rows: usize,
+        device: &Device,
+    ) -> Result<Option<Dual<2>>> {
+        condition.check(rows)?;
+        let width = self.config.time_width();
+        let identity = self.config.class_embed_type == Some(ClassEmbedType::Identity);
+        match (condition, &self.class_embedding) {
+            (Condition::None, None) if !identity => Ok(None),
+            (Condition::Vector { values, present }, None) if identity => {
+                if values.dims()[1] != width || present.contains(&false) {
+                    let expected = format!("one of length {width} for every row");
+                    return Err(Error::shape("condition vector", values.dims()[1], expected));
+                }
+                Ok(Some(values.clone().into()))
+            }
+            (Condition::None, Some(_)) => self.labels(&vec![None; rows], device).map(Some),
+            (Condition::Class(labels), Some(_)) => self.labels(labels, device).map(Some),
+            (other, _) => {
+                let expected = match &self.class_embedding {
+                    Some(_) => "a class".to_string(),
+                    None if identity => format!("vectors of length {width}"),
+                    None => "none: this network takes no condition".to_string(),
+                };
+                Err(Error::shape("condition", other.kind(), expected))
+            }
+        }
+    }
+
+    fn labels(&self, labels: &[Option<u32>], device: &Device) -> Result<Dual<2>> {
+        let rows = self.config.num_class_embeds.unwrap_or(u32::MAX as usize);
+        let table = matches!(self.class_embedding, Some(ClassEmbedding::Table(_)));
+        let classes = if self.config.classes > 0 { self.config.classes } else { rows };
+        let none = (table && classes < rows).then_some(classes as u32);
+        let indices: Vec<u32> = labels
+            .iter()
+            .map(|label| match (label, none) {
+                (Some(label), _) if (*label as usize) < classes => Ok(*label),
+                (Some(label), _) => {
+                    Err(Error::shape("class label", label, format!("a label below {classes}")))
+                }
+                (None, Some(none)) => Ok(none),
+                (None, None) => {
+                    let expected = "a class: this network was trained with one for every row";
+                    Err(Error::shape("condition", "none", expected))
+                }
+            })
+            .collect::<Result<_>>()?;
+        Ok(match &self.class_embedding {
+            Some(ClassEmbedding::Table(table)) => table.forward(&indices),
+            Some(ClassEmbedding::Timestep(mlp)) => {
+                let numbers: Vec<f32> = indices.iter().map(|&i| i as f32).collect();
+                let data = TensorData::new(numbers, [indices.len(), 1]);
+                let numbers = Tensor::<2>::from_data(data, (device, DType::F32));
+                mlp.forward(self.embed(numbers.into()))
+            }
+            None => Tensor::zeros([indices.len(), self.config.time_width()], (device, DType::F32))
+                .into(),
+        })
+    }
+}
+
+/// A constant row `[1, len]`.
+fn row(values: Vec<f32>, device: &Device) -> Tensor<2> {
+    let len = values.len();
+    Tensor::from_data(TensorData::new(values, [1, len]), (device, DType::F32))
+}
+
+impl Network for UNet {
+    fn forward(&self, x: Dual<2>, noise: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
+        let [rows, width] = x.dims();
+        if width != self.width() {
+            let expected = format!("rows of {}", self.width());
+            return Err(Error::shape("network input", format!("rows of {width}"), expected));
+        }
+        let [h, w] = self.config.sample_size;
+        let mut x = x.reshape([rows, self.config.in_channels, h, w]);
+        if self.config.center_input_sample {
+            x = x.mul_scalar(2.0).add_scalar(-1.0);
+        }
+        let mut time = self.time_embedding.forward(self.embed(noise.clone()));
+        if let Some(classes) = self.classes(condition, rows, &x.value.device())? {
+            time = time + classes;
+        }
+        x = self.conv_in.forward(x);
+        let mut skips = vec![x.clone()];
+        for block in &self.down_blocks {
+            x = block.descend(x, &time, &mut skips);
+        }
+        if let Some(block) = &self.mid_block {
+            x = block.cross(x, &time);
+        }
+        for block in &self.up_blocks {
+            x = block.ascend(x, &time, &mut skips);
+        }
+        let y = self.conv_out.forward(self.conv_norm_out.forward(x).silu()).reshape([rows, width]);
+        Ok(match self.config.time_embedding_type {
+            TimeEmbeddingType::Fourier => y * noise.recip(),
+            TimeEmbeddingType::Positional | TimeEmbeddingType::Learned => y,
+        })
+    }
+
+    fn width(&self) -> usize {
+        self.config.in_channels * self.config.sample_size.iter().product::<usize>()
+    }
+}

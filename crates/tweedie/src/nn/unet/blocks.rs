@@ -1,0 +1,412 @@
+//! The parts of a UNet: residual blocks, attention over pixels, changes of resolution.
+
+use super::config::{DownBlock, Resampling, TimeScaleShift, UNetConfig, UpBlock};
+use crate::Draws;
+use crate::nn::{
+    Activation, Conv2d, Conv2dConfig, Dual, GroupNorm, GroupNormConfig, Linear, LinearConfig,
+};
+use burn::module::Module;
+use burn::tensor::{Device, module, ops::AvgPoolOptions};
+
+/// Twice the height and width, by nearest neighbours.
+pub(super) fn enlarge(x: Dual<4>) -> Dual<4> {
+    let [n, c, h, w] = x.dims();
+    x.linear(|x| {
+        let x = x.reshape([n, c, h, 1, w, 1]).expand([n, c, h, 2, w, 2]);
+        x.reshape([n, c, 2 * h, 2 * w])
+    })
+}
+
+/// Half the height and width, by means of 2 × 2 pixels.
+fn halve(x: Dual<4>) -> Dual<4> {
+    x.linear(|x| module::avg_pool2d(x, AvgPoolOptions::new([2, 2])))
+}
+
+/// How a residual block changes the resolution.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Change {
+    None,
+    Down,
+    Up,
+}
+
+impl Change {
+    fn apply(self, x: Dual<4>) -> Dual<4> {
+        match self {
+            Change::None => x,
+            Change::Down => halve(x),
+            Change::Up => enlarge(x),
+        }
+    }
+}
+
+/// x ← (skip(x) + conv₂(act(norm₂(conv₁(act(norm₁(x))) + time)))) / scale.
+#[derive(Module, Debug)]
+pub(super) struct Resnet {
+    norm1: GroupNorm,
+    conv1: Conv2d,
+    time_emb_proj: Linear,
+    norm2: GroupNorm,
+    conv2: Conv2d,
+    conv_shortcut: Option<Conv2d>,
+    #[module(skip)]
+    activation: Activation,
+    #[module(skip)]
+    scale_shift: bool,
+    #[module(skip)]
+    change: Change,
+    #[module(skip)]
+    scale: f64,
+}
+
+impl Resnet {
+    pub(super) fn new(
+        config: &UNetConfig,
+        [input, output]: [usize; 2],
+        change: Change,
+        scale: f64,
+        draws: &Draws,
+        device: &Device,
+    ) -> Self {
+        let norm = |channels| {
+            GroupNormConfig::new(config.norm_num_groups, channels)
+                .with_epsilon(config.norm_eps)
+                .init(device)
+        };
+        let scale_shift = config.resnet_time_scale_shift == TimeScaleShift::ScaleShift;
+        let time = if scale_shift { 2 * output } else { output };
+        Self {
+            norm1: norm(input),
+            conv1: Conv2dConfig::new(input, output, 3).init(&draws.purpose("conv1"), device),
+            time_emb_proj: LinearConfig::new(config.time_width(), time)
+                .init(&draws.purpose("time_emb_proj"), device),
+            norm2: norm(output),
+            conv2: Conv2dConfig::new(output, output, 3)
+                .with_gain(0.0)
+                .init(&draws.purpose("conv2"), device),
+            conv_shortcut: (input != output).then(|| {
+                Conv2dConfig::new(input, output, 1).init(&draws.purpose("conv_shortcut"), device)
+            }),
+            activation: config.act_fn,
+            scale_shift,
+            change,
+            scale,
+        }
+    }
+
+    /// `[n, input, h, w]` and features `[n, time]`, or `[1, time]` for all.
+    pub(super) fn forward(&self, x: Dual<4>, time: &Dual<2>) -> Dual<4> {
+        let h = self.change.apply(self.activation.forward(self.norm1.forward(x.clone())));
+        let x = self.change.apply(x);
+        let h = self.conv1.forward(h);
+        let time = self.time_emb_proj.forward(self.activation.forward(time.clone()));
+        let [rows, width] = time.dims();
+        let time = time.reshape([rows, width, 1, 1]);
+        let h = if self.scale_shift {
+            let half = width / 2;
+            let scale = time.clone().linear(|t| t.narrow(1, 0, half)).add_scalar(1.0);
+            let shift = time.linear(|t| t.narrow(1, half, half));
+            self.norm2.forward(h) * scale + shift
+        } else {
+            self.norm2.forward(h + time)
+        };
+        let h = self.conv2.forward(self.activation.forward(h));
+        let x = match &self.conv_shortcut {
+            Some(conv) => conv.forward(x),
+            None => x,
+        };
+        divided(x + h, self.scale)
+    }
+}
+
+fn divided(x: Dual<4>, by: f64) -> Dual<4> {
+    if by == 1.0 { x } else { x.mul_scalar(1.0 / by) }
+}
+
+/// Self-attention over the pixels of a picture (Vaswani et al. 2017), with a skip around it.
+#[derive(Module, Debug)]
+pub(super) struct Attention {
+    group_norm: Option<GroupNorm>,
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: Vec<Linear>,
+    #[module(skip)]
+    heads: usize,
+    #[module(skip)]
+    scale: f64,
+}
+
+impl Attention {
+    pub(super) fn new(
+        config: &UNetConfig,
+        channels: usize,
+        groups: Option<usize>,
+        scale: f64,
+        draws: &Draws,
+        device: &Device,
+    ) -> Self {
+        let head = config.head(channels);
+        let heads = channels / head;
+        let to = |name: &str| {
+            LinearConfig::new(channels, heads * head).init(&draws.purpose(name), device)
+        };
+        let out = LinearConfig::new(heads * head, channels).with_gain(0.0);
+        Self {
+            group_norm: groups.map(|groups| {
+                GroupNormConfig::new(groups, channels).with_epsilon(config.norm_eps).init(device)
+            }),
+            to_q: to("to_q"),
+            to_k: to("to_k"),
+            to_v: to("to_v"),
+            to_out: vec![out.init(&draws.purpose("to_out"), device)],
+            heads,
+            scale,
+        }
+    }
+
+    /// `[n, channels, h, w]` ↦ the same shape.
+    pub(super) fn forward(&self, x: Dual<4>) -> Dual<4> {
+        let [n, c, h, w] = x.dims();
+        let y = match &self.group_norm {
+            Some(norm) => norm.forward(x.clone()),
+            None => x.clone(),
+        };
+        let pixels = y.reshape([n, c, h * w]).swap_dims(1, 2).reshape([n * h * w, c]);
+        let split = |linear: &Linear| {
+            let y = linear.forward(pixels.clone());
+            let [_, inner] = y.dims();
+            y.reshape([n, h * w, self.heads, inner / self.heads]).swap_dims(1, 2)
+        };
+        let (q, k, v) = (split(&self.to_q), split(&self.to_k), split(&self.to_v));
+        let [_, _, _, head] = q.dims();
+        // Scaling the smaller factor is cheaper than scaling the scores.
+        let scores = q.mul_scalar(1.0 / (head as f64).sqrt()).matmul(k.swap_dims(2, 3));
+        let mixed = scores.softmax(3).matmul(v);
+        let mut y = mixed.swap_dims(1, 2).reshape([n * h * w, self.heads * head]);
+        for linear in &self.to_out {
+            y = linear.forward(y);
+        }
+        let y = y.reshape([n, h * w, c]).swap_dims(1, 2).reshape([n, c, h, w]);
+        divided(y + x, self.scale)
+    }
+}
+
+/// A convolution that changes the resolution.
+#[derive(Module, Debug)]
+pub(super) struct Resample {
+    conv: Conv2d,
+    #[module(skip)]
+    up: bool,
+}
+
+impl Resample {
+    fn new(config: &UNetConfig, channels: usize, up: bool, draws: &Draws, device: &Device) -> Self {
+        let conv = Conv2dConfig::new(channels, channels, 3);
+        let conv = match (up, config.downsample_padding) {
+            (true, _) => conv,
+            (false, 0) => conv.with_stride(2).with_padding(0, 1),
+            (false, p) => conv.with_stride(2).with_padding(p, p),
+        };
+        Self { conv: conv.init(&draws.purpose("conv"), device), up }
+    }
+
+    fn forward(&self, x: Dual<4>) -> Dual<4> {
+        self.conv.forward(if self.up { enlarge(x) } else { x })
+    }
+}
+
+/// One resolution on the way down or up, or the middle. `downsamplers` and `upsamplers` hold at most one part, a
+/// convolution or a residual block, as the checkpoints' keys have it.
+#[derive(Module, Debug)]
+pub(super) struct Block {
+    resnets: Vec<Resnet>,
+    attentions: Vec<Attention>,
+    downsamplers: Vec<Resampler>,
+    upsamplers: Vec<Resampler>,
+}
+
+/// How a level ends.
+#[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a network has a handful of them")]
+pub(super) enum Resampler {
+    Conv(Resample),
+    Resnet(Resnet),
+}
+
+impl Resampler {
+    fn forward(&self, x: Dual<4>, time: &Dual<2>) -> Dual<4> {
+        match self {
+            Resampler::Conv(conv) => conv.forward(x),
+            Resampler::Resnet(resnet) => resnet.forward(x, time),
+        }
+    }
+}
+
+impl Block {
+    /// Level `level` of the way down; the last does not halve the size.
+    pub(super) fn down(config: &UNetConfig, level: usize, draws: &Draws, device: &Device) -> Self {
+        let channels = &config.block_out_channels;
+        let c = channels[level];
+        let kind = config.down_block_types[level];
+        let parts = Parts { config, draws, device };
+        let inputs = (0..config.layers_per_block)
+            .map(|layer| if layer == 0 { channels[level.max(1) - 1] } else { c });
+        let by_resnet = match kind {
+            DownBlock::Plain => false,
+            DownBlock::Resnet => true,
+            DownBlock::Attention => config.downsample_type == Resampling::Resnet,
+        };
+        Self {
+            resnets: parts.resnets(inputs, c, 1.0),
+            attentions: match kind {
+                DownBlock::Attention => parts.attentions(config.layers_per_block, c),
+                DownBlock::Plain | DownBlock::Resnet => Vec::new(),
+            },
+            downsamplers: (level + 1 < channels.len())
+                .then(|| parts.resampler("downsamplers", c, by_resnet, false))
+                .into_iter()
+                .collect(),
+            upsamplers: Vec::new(),
+        }
+    }
+
+    /// Two residual blocks with attention between them.
+    pub(super) fn middle(config: &UNetConfig, draws: &Draws, device: &Device) -> Self {
+        let c = config.block_out_channels[config.block_out_channels.len() - 1];
+        let scale = config.mid_block_scale_factor;
+        let parts = Parts { config, draws, device };
+        let attention = || {
+            let draws = draws.purpose("attentions").at(0);
+            Attention::new(config, c, config.mid_groups(), scale, &draws, device)
+        };
+        Self {
+            resnets: parts.resnets([c, c].into_iter(), c, scale),
+            attentions: config.add_attention.then(attention).into_iter().collect(),
+            downsamplers: Vec::new(),
+            upsamplers: Vec::new(),
+        }
+    }
+
+    /// Block `index` of the way up, the lowest resolution first; the last does not double the size.
+    pub(super) fn up(config: &UNetConfig, index: usize, draws: &Draws, device: &Device) -> Self {
+        let channels = &config.block_out_channels;
+        let level = channels.len() - 1 - index;
+        let c = channels[level];
+        let before = channels[(level + 1).min(channels.len() - 1)];
+        let kind = config.up_block_types[index];
+        let parts = Parts { config, draws, device };
+        let inputs = (0..=config.layers_per_block).map(|layer| {
+            let own = if layer == 0 { before } else { c };
+            let last = layer == config.layers_per_block;
+            own + if last { channels[level.max(1) - 1] } else { c }
+        });
+        let by_resnet = match kind {
+            UpBlock::Plain => false,
+            UpBlock::Resnet => true,
+            UpBlock::Attention => config.upsample_type == Resampling::Resnet,
+        };
+        Self {
+            resnets: parts.resnets(inputs, c, 1.0),
+            attentions: match kind {
+                UpBlock::Attention => parts.attentions(config.layers_per_block + 1, c),
+                UpBlock::Plain | UpBlock::Resnet => Vec::new(),
+            },
+            downsamplers: Vec::new(),
+            upsamplers: (level > 0)
+                .then(|| parts.resampler("upsamplers", c, by_resnet, true))
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    /// The way down: everything that the way up will need goes onto `skips`.
+    pub(super) fn descend(
+        &self,
+        mut x: Dual<4>,
+        time: &Dual<2>,
+        skips: &mut Vec<Dual<4>>,
+    ) -> Dual<4> {
+        for (k, resnet) in self.resnets.iter().enumerate() {
+            x = resnet.forward(x, time);
+            if let Some(attention) = self.attentions.get(k) {
+                x = attention.forward(x);
+            }
+            skips.push(x.clone());
+        }
+        for resampler in &self.downsamplers {
+            x = resampler.forward(x, time);
+            skips.push(x.clone());
+        }
+        x
+    }
+
+    /// The middle.
+    pub(super) fn cross(&self, mut x: Dual<4>, time: &Dual<2>) -> Dual<4> {
+        for (k, resnet) in self.resnets.iter().enumerate() {
+            if let Some(attention) = k.checked_sub(1).and_then(|k| self.attentions.get(k)) {
+                x = attention.forward(x);
+            }
+            x = resnet.forward(x, time);
+        }
+        x
+    }
+
+    /// The way up: takes back what the way down left.
+    pub(super) fn ascend(
+        &self,
+        mut x: Dual<4>,
+        time: &Dual<2>,
+        skips: &mut Vec<Dual<4>>,
+    ) -> Dual<4> {
+        for (k, resnet) in self.resnets.iter().enumerate() {
+            if let Some(skip) = skips.pop() {
+                x = Dual::cat(vec![x, skip], 1);
+            }
+            x = resnet.forward(x, time);
+            if let Some(attention) = self.attentions.get(k) {
+                x = attention.forward(x);
+            }
+        }
+        for resampler in &self.upsamplers {
+            x = resampler.forward(x, time);
+        }
+        x
+    }
+}
+
+/// What all parts of a level are made with.
+struct Parts<'a> {
+    config: &'a UNetConfig,
+    draws: &'a Draws,
+    device: &'a Device,
+}
+
+impl Parts<'_> {
+    fn resnets(&self, inputs: impl Iterator<Item = usize>, c: usize, scale: f64) -> Vec<Resnet> {
+        let draws = self.draws.purpose("resnets");
+        let resnet = |(k, input)| {
+            let draws = draws.at(k as u64);
+            Resnet::new(self.config, [input, c], Change::None, scale, &draws, self.device)
+        };
+        inputs.enumerate().map(resnet).collect()
+    }
+
+    fn attentions(&self, count: usize, c: usize) -> Vec<Attention> {
+        let draws = self.draws.purpose("attentions");
+        let groups = Some(self.config.norm_num_groups);
+        let attention =
+            |k| Attention::new(self.config, c, groups, 1.0, &draws.at(k as u64), self.device);
+        (0..count).map(attention).collect()
+    }
+
+    fn resampler(&self, name: &str, c: usize, by_resnet: bool, up: bool) -> Resampler {
+        let draws = self.draws.purpose(name);
+        if by_resnet {
+            let change = if up { Change::Up } else { Change::Down };
+            Resampler::Resnet(Resnet::new(self.config, [c, c], change, 1.0, &draws, self.device))
+        } else {
+            Resampler::Conv(Resample::new(self.config, c, up, &draws, self.device))
+        }
+    }
+}

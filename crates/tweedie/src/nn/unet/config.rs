@@ -1,0 +1,485 @@
+//! The configuration of a UNet, with the field names and defaults of diffusers' `UNet2DModel`.
+
+use super::UNet;
+use crate::nn::Activation;
+use crate::{Draws, Error, Result};
+use burn::tensor::Device;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// How a level of the way down is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DownBlock {
+    /// Residual blocks, then a convolution of stride 2.
+    #[serde(rename = "DownBlock2D")]
+    Plain,
+    /// Residual blocks, then one that halves the size.
+    #[serde(rename = "ResnetDownsampleBlock2D")]
+    Resnet,
+    /// Residual blocks with attention after each, then `downsample_type`.
+    #[serde(rename = "AttnDownBlock2D")]
+    Attention,
+}
+
+/// How a level of the way up is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UpBlock {
+    /// Residual blocks, then nearest-neighbour enlargement and a convolution.
+    #[serde(rename = "UpBlock2D")]
+    Plain,
+    /// Residual blocks, then one that doubles the size.
+    #[serde(rename = "ResnetUpsampleBlock2D")]
+    Resnet,
+    /// Residual blocks with attention after each, then `upsample_type`.
+    #[serde(rename = "AttnUpBlock2D")]
+    Attention,
+}
+
+/// The block at the lowest resolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MidBlock {
+    /// Two residual blocks with attention between them.
+    #[serde(rename = "UNetMidBlock2D")]
+    Attention,
+}
+
+/// How attention levels change the resolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resampling {
+    /// A convolution.
+    Conv,
+    /// A residual block that resamples inside: 2×2 means down, nearest neighbours up.
+    Resnet,
+}
+
+/// How residual blocks take in the time's features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeScaleShift {
+    /// Added before the second normalisation.
+    Default,
+    /// As scale and shift after it.
+    ScaleShift,
+}
+
+/// How the noise level becomes features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeEmbeddingType {
+    /// Sines and cosines of geometric frequencies (Ho et al. 2020).
+    Positional,
+    /// Sines and cosines of the logarithm at random frequencies (Song et al. 2021); the output is divided by the
+    /// noise level.
+    Fourier,
+    /// A table, one row per index, interpolated between them.
+    Learned,
+}
+
+/// How class labels become features, if not by a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClassEmbedType {
+    /// The label's number, as the time is embedded.
+    Timestep,
+    /// The condition is a vector of features already.
+    Identity,
+}
+
+/// Configuration of [`UNet`]: the fields of diffusers' `UNet2DModel`, and `classes`.
+///
+/// ```
+/// use tweedie::{Draws, nn::UNetConfig, burn::tensor::Device};
+/// let config = UNetConfig { block_out_channels: vec![8, 16], norm_num_groups: 4, ..UNetConfig::small([1, 8, 8]) };
+/// let network = config.init(&Draws::new(0), &Device::flex())?;
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UNetConfig {
+    /// Height and width of a picture; 0 takes them from the data.
+    #[serde(deserialize_with = "one_or_two")]
+    pub sample_size: [usize; 2],
+    /// Channels of a picture; 0 takes them from the data.
+    pub in_channels: usize,
+    /// Channels of the output, as many as of a picture; 0 takes them from the data.
+    pub out_channels: usize,
+    /// Whether pictures come in [0, 1] and are brought to [−1, 1] first.
+    pub center_input_sample: bool,
+    /// How the noise level becomes features.
+    pub time_embedding_type: TimeEmbeddingType,
+    /// The width of the time's features; four times the first level's channels if absent.
+    pub time_embedding_dim: Option<usize>,
+    /// Shifts the frequencies: the last is 10⁻⁴ if 1.
+    pub freq_shift: f64,
+    /// Cosines before sines.
+    pub flip_sin_to_cos: bool,
+    /// The levels on the way down, the highest resolution first.
+    pub down_block_types: Vec<DownBlock>,
+    /// The block at the lowest resolution, if any.
+    pub mid_block_type: Option<MidBlock>,
+    /// The levels on the way up, the lowest resolution first.
+    pub up_block_types: Vec<UpBlock>,
+    /// Channels of each level, the highest resolution first.
+    pub block_out_channels: Vec<usize>,
+    /// Residual blocks of a level on the way down; one more on the way up.
+    pub layers_per_block: usize,
+    /// Divides what the middle block's parts add up to.
+    pub mid_block_scale_factor: f64,
+    /// Zeros around a picture that is halved by a convolution; 0 pads below and to the right only.
+    pub downsample_padding: usize,
+    /// How attention levels halve the size.
+    pub downsample_type: Resampling,
+    /// How attention levels double the size.
+    pub upsample_type: Resampling,
+    /// The probability of dropping an activation in training, which only 0 is trained with.
+    pub dropout: f64,
+    /// The activation of residual blocks.
+    pub act_fn: Activation,
+    /// Channels of one attention head; all of a level's if absent.
+    pub attention_head_dim: Option<usize>,
+    /// Groups of every normalisation.
+    pub norm_num_groups: usize,
+    /// Groups of the normalisation before the middle block's attention; if absent `norm_num_groups`, and no
+    /// normalisation with scale and shift by time.
+    pub attn_norm_num_groups: Option<usize>,
+    /// Added to variances.
+    pub norm_eps: f64,
+    /// How residual blocks take in the time's features.
+    pub resnet_time_scale_shift: TimeScaleShift,
+    /// Whether the middle block has attention.
+    pub add_attention: bool,
+    /// How class labels become features, if not by a table.
+    pub class_embed_type: Option<ClassEmbedType>,
+    /// Rows of the table of classes.
+    pub num_class_embeds: Option<usize>,
+    /// Rows of a learned time embedding.
+    pub num_train_timesteps: Option<usize>,
+    /// How many of the table's rows are classes: where it has one more, that is "none". 0 takes the data's, and
+    /// adds one.
+    pub classes: usize,
+}
+
+impl Default for UNetConfig {
+    /// Three levels of 32, 64 and 128 channels, one residual block each, no attention but in the middle: for
+    /// pictures of about 28 × 28.
+    fn default() -> Self {
+        Self {
+            sample_size: [0, 0],
+            in_channels: 0,
+            out_channels: 0,
+            down_block_types: vec![DownBlock::Plain; 3],
+            up_block_types: vec![UpBlock::Plain; 3],
+            block_out_channels: vec![32, 64, 128],
+            layers_per_block: 1,
+            norm_num_groups: 8,
+            attention_head_dim: None,
+            ..Self::of_diffusers()
+        }
+    }
+}
+
+impl UNetConfig {
+    /// The defaults of diffusers' `UNet2DModel`.
+    pub fn of_diffusers() -> Self {
+        Self {
+            sample_size: [0, 0],
+            in_channels: 3,
+            out_channels: 3,
+            center_input_sample: false,
+            time_embedding_type: TimeEmbeddingType::Positional,
+            time_embedding_dim: None,
+            freq_shift: 0.0,
+            flip_sin_to_cos: true,
+            down_block_types: {
+                let rest = [DownBlock::Attention; 3];
+                [vec![DownBlock::Plain], rest.to_vec()].concat()
+            },
+            mid_block_type: Some(MidBlock::Attention),
+            up_block_types: {
+                let first = [UpBlock::Attention; 3];
+                [first.to_vec(), vec![UpBlock::Plain]].concat()
+            },
+            block_out_channels: vec![224, 448, 672, 896],
+            layers_per_block: 2,
+            mid_block_scale_factor: 1.0,
+            downsample_padding: 1,
+            downsample_type: Resampling::Conv,
+            upsample_type: Resampling::Conv,
+            dropout: 0.0,
+            act_fn: Activation::Silu,
+            attention_head_dim: Some(8),
+            norm_num_groups: 32,
+            attn_norm_num_groups: None,
+            norm_eps: 1e-5,
+            resnet_time_scale_shift: TimeScaleShift::Default,
+            add_attention: true,
+            class_embed_type: None,
+            num_class_embeds: None,
+            num_train_timesteps: None,
+            classes: 0,
+        }
+    }
+
+    /// Two levels for small pictures of the given channels, height and width.
+    pub fn small([channels, height, width]: [usize; 3]) -> Self {
+        Self {
+            sample_size: [height, width],
+            in_channels: channels,
+            out_channels: channels,
+            down_block_types: vec![DownBlock::Plain; 2],
+            up_block_types: vec![UpBlock::Plain; 2],
+            block_out_channels: vec![32, 64],
+            ..Self::default()
+        }
+    }
+
+    /// The width of the time's features.
+    pub fn time_width(&self) -> usize {
+        let first = self.block_out_channels.first().copied().unwrap_or(0);
+        self.time_embedding_dim.unwrap_or(4 * first)
+    }
+
+    /// The width of what the time is embedded by, before its two linear layers.
+    pub(super) fn frequencies(&self) -> usize {
+        let first = self.block_out_channels.first().copied().unwrap_or(0);
+        if self.time_embedding_type == TimeEmbeddingType::Fourier { 2 * first } else { first }
+    }
+
+    /// Groups of the normalisation before the middle block's attention, if there is one.
+    pub(super) fn mid_groups(&self) -> Option<usize> {
+        match self.resnet_time_scale_shift {
+            _ if self.attn_norm_num_groups.is_some() => self.attn_norm_num_groups,
+            TimeScaleShift::Default => Some(self.norm_num_groups),
+            TimeScaleShift::ScaleShift => None,
+        }
+    }
+
+    /// Channels of one head where a level has `channels`.
+    pub(super) fn head(&self, channels: usize) -> usize {
+        self.attention_head_dim.unwrap_or(channels)
+    }
+
+    /// The network with initial values from `draws`: PyTorch's, but that every residual branch and the output begin at
+    /// zero (as in Dhariwal & Nichol 2021).
+    ///
+    /// # Errors
+    /// As [`UNetConfig::check`].
+    pub fn init(&self, draws: &Draws, device: &Device) -> Result<UNet> {
+        self.check()?;
+        Ok(UNet::new(self, draws, device))
+    }
+
+    /// Fails, naming the key, unless the numbers make sense together.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check(&self) -> Result<()> {
+        let wrong = |key: &str, found: String, expected: String| {
+            Err(Error::config(format!("network.{key}"), found, expected))
+        };
+        let levels = self.block_out_channels.len();
+        if !(1..=10).contains(&levels) {
+            return wrong("block_out_channels", format!("{levels} levels"), "1 to 10".into());
+        }
+        for (key, found) in [
+            ("down_block_types", self.down_block_types.len()),
+            ("up_block_types", self.up_block_types.len()),
+        ] {
+            if found != levels {
+                let expected = format!("{levels}, as many as block_out_channels");
+                return wrong(key, format!("{found} levels"), expected);
+            }
+        }
+        let numbers = [
+            ("layers_per_block", Some(self.layers_per_block), 64),
+            ("norm_num_groups", Some(self.norm_num_groups), 1 << 16),
+            ("attn_norm_num_groups", self.attn_norm_num_groups, 1 << 16),
+            ("attention_head_dim", self.attention_head_dim, 1 << 16),
+            ("time_embedding_dim", self.time_embedding_dim, 1 << 16),
+            ("num_class_embeds", self.num_class_embeds, 1 << 20),
+            ("num_train_timesteps", self.num_train_timesteps, 1 << 20),
+            ("sample_size", Some(self.sample_size[0]), 1 << 12),
+            ("sample_size", Some(self.sample_size[1]), 1 << 12),
+            ("in_channels", Some(self.in_channels), 1 << 10),
+            ("out_channels", Some(self.out_channels), 1 << 10),
+        ];
+        for (key, value, most) in numbers {
+            if value.is_some_and(|value| value == 0 || value > most) {
+                let found = value.unwrap_or_default().to_string();
+                return wrong(key, found, format!("from 1 to {most}"));
+            }
+        }
+        if self.in_channels != self.out_channels {
+            let expected = format!("{}, as many as in_channels", self.in_channels);
+            return wrong("out_channels", self.out_channels.to_string(), expected);
+        }
+        let factor = 1usize << (levels - 1);
+        if let Some(side) = self.sample_size.iter().find(|side| !side.is_multiple_of(factor)) {
+            let expected = format!("a multiple of {factor}, since {levels} levels halve it");
+            return wrong("sample_size", side.to_string(), expected);
+        }
+        for &channels in &self.block_out_channels {
+            let odd = channels % 2 == 1;
+            if channels == 0 || channels > 1 << 14 || odd {
+                return wrong("block_out_channels", channels.to_string(), "even, to 16384".into());
+            }
+            if !channels.is_multiple_of(self.norm_num_groups) {
+                let expected = format!("multiples of norm_num_groups, {}", self.norm_num_groups);
+                return wrong("block_out_channels", channels.to_string(), expected);
+            }
+            if self.head(channels) > channels {
+                let expected = format!("at most {channels}, a level's channels");
+                return wrong("attention_head_dim", self.head(channels).to_string(), expected);
+            }
+        }
+        let last = self.block_out_channels[levels - 1];
+        if let Some(groups) = self.mid_groups().filter(|groups| !last.is_multiple_of(*groups)) {
+            let expected = format!("a divisor of {last}, the last level's channels");
+            return wrong("attn_norm_num_groups", groups.to_string(), expected);
+        }
+        let learned = self.time_embedding_type == TimeEmbeddingType::Learned;
+        if learned && self.num_train_timesteps.is_none() {
+            let expected = "a number, for a learned time embedding".into();
+            return wrong("num_train_timesteps", "absent".into(), expected);
+        }
+        let positive = [
+            ("norm_eps", self.norm_eps, 1e-12, 1.0),
+            ("mid_block_scale_factor", self.mid_block_scale_factor, 1e-6, 1e6),
+            ("freq_shift", self.freq_shift, 0.0, 1.0),
+            ("dropout", self.dropout, 0.0, 1.0),
+        ];
+        for (key, value, low, high) in positive {
+            if !(low..=high).contains(&value) {
+                return wrong(key, format!("{value:?}"), format!("from {low:?} to {high:?}"));
+            }
+        }
+        if self.time_embedding_type == TimeEmbeddingType::Positional
+            && self.block_out_channels[0] as f64 / 2.0 <= self.freq_shift
+        {
+            let expected = "below half the first level's channels".into();
+            return wrong("freq_shift", format!("{:?}", self.freq_shift), expected);
+        }
+        self.check_classes()
+    }
+
+    fn check_classes(&self) -> Result<()> {
+        let rows = match (self.class_embed_type, self.num_class_embeds) {
+            (None, Some(rows)) => rows,
+            (Some(ClassEmbedType::Timestep), _) => return Ok(()),
+            _ => 0,
+        };
+        if self.classes == 0 || rows == self.classes || rows == self.classes + 1 {
+            return Ok(());
+        }
+        let expected = format!("{} or, with one for \"none\", {}", self.classes, self.classes + 1);
+        Err(Error::config("network.num_class_embeds", rows.to_string(), expected))
+    }
+
+    /// How many numbers the network's parameters hold, as [`UNetConfig::init`] would make them.
+    pub fn parameters(&self) -> u128 {
+        let time = self.time_width() as u128;
+        let conv = |i: usize, o: usize| (9 * i as u128 + 1) * o as u128;
+        let linear = |i: u128, o: u128| (i + 1) * o;
+        let resnet = |i: usize, o: usize| {
+            let double = self.resnet_time_scale_shift == TimeScaleShift::ScaleShift;
+            let width = if double { 2 * o } else { o } as u128;
+            let shortcut = if i == o { 0 } else { linear(i as u128, o as u128) };
+            2 * (i + o) as u128 + conv(i, o) + conv(o, o) + linear(time, width) + shortcut
+        };
+        let attention = |c: usize, normed: bool| {
+            let head = self.head(c).max(1);
+            let inner = (c / head * head) as u128;
+            let c = c as u128;
+            3 * linear(c, inner) + linear(inner, c) + if normed { 2 * c } else { 0 }
+        };
+        let channels = &self.block_out_channels;
+        let (Some(&first), Some(&last)) = (channels.first(), channels.last()) else { return 0 };
+        let embedded = linear(self.frequencies() as u128, time) + linear(time, time);
+        let mut sum = conv(self.in_channels, first) + embedded;
+        sum += match (self.class_embed_type, self.num_class_embeds) {
+            (None, Some(rows)) => rows as u128 * time,
+            (Some(ClassEmbedType::Timestep), _) => embedded,
+            _ => 0,
+        };
+        sum += match self.time_embedding_type {
+            TimeEmbeddingType::Positional => 0,
+            TimeEmbeddingType::Fourier => first as u128,
+            TimeEmbeddingType::Learned => {
+                self.num_train_timesteps.unwrap_or(0) as u128 * first as u128
+            }
+        };
+        let resample =
+            |c: usize, by_resnet: bool| if by_resnet { resnet(c, c) } else { conv(c, c) };
+        let mut before = first;
+        for (k, (&c, block)) in channels.iter().zip(&self.down_block_types).enumerate() {
+            for layer in 0..self.layers_per_block {
+                sum += resnet(if layer == 0 { before } else { c }, c);
+                sum += if *block == DownBlock::Attention { attention(c, true) } else { 0 };
+            }
+            if k + 1 < channels.len() {
+                let by_resnet = match block {
+                    DownBlock::Plain => false,
+                    DownBlock::Resnet => true,
+                    DownBlock::Attention => self.downsample_type == Resampling::Resnet,
+                };
+                sum += resample(c, by_resnet);
+            }
+            before = c;
+        }
+        if self.mid_block_type.is_some() {
+            sum += 2 * resnet(last, last);
+            sum +=
+                if self.add_attention { attention(last, self.mid_groups().is_some()) } else { 0 };
+        }
+        for (k, block) in self.up_block_types.iter().take(channels.len()).enumerate() {
+            let level = channels.len() - 1 - k;
+            let c = channels[level];
+            for layer in 0..=self.layers_per_block {
+                let own = if layer == 0 { before } else { c };
+                let skip =
+                    if layer < self.layers_per_block { c } else { channels[level.max(1) - 1] };
+                sum += resnet(own + skip, c);
+                sum += if *block == UpBlock::Attention { attention(c, true) } else { 0 };
+            }
+            if level > 0 {
+                let by_resnet = match block {
+                    UpBlock::Plain => false,
+                    UpBlock::Resnet => true,
+                    UpBlock::Attention => self.upsample_type == Resampling::Resnet,
+                };
+                sum += resample(c, by_resnet);
+            }
+            before = c;
+        }
+        sum + 2 * first as u128 + conv(first, self.out_channels)
+    }
+
+    /// About how many activations a picture makes.
+    pub fn activations(&self) -> usize {
+        let pixels = self.sample_size[0].saturating_mul(self.sample_size[1]);
+        let levels = self.block_out_channels.iter().enumerate();
+        let of_level = |(k, c): (usize, &usize)| {
+            let pixels = (pixels >> (2 * k)).max(1);
+            c.saturating_mul(pixels).saturating_mul(6 * (2 * self.layers_per_block + 1))
+        };
+        levels.map(of_level).fold(0, usize::saturating_add).max(1)
+    }
+}
+
+/// A side, or height and width; none is 0.
+fn one_or_two<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<[usize; 2], D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Size {
+        One(usize),
+        Two([usize; 2]),
+        None(()),
+    }
+    Ok(match Size::deserialize(deserializer)? {
+        Size::One(side) => [side, side],
+        Size::Two(both) => both,
+        Size::None(()) => [0, 0],
+    })
+}
