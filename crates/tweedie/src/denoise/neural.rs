@@ -2,7 +2,7 @@
 
 use super::{Condition, Denoiser, Prediction};
 use crate::nn::{Dual, Network};
-use crate::process::{Levels, Schedule};
+use crate::process::{Levels, MOST_LOG_SNR, Schedule};
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -86,7 +86,9 @@ impl<N: Network> NeuralDenoiser<N> {
         let alpha = levels.alpha(&x.value)?;
         let sigma = levels.sigma(&x.value)?;
         let scale = (alpha.mul_scalar(self.sigma_data).square() + sigma.square()).sqrt().recip();
-        let noise = levels.lambda(&x.value)?.mul_scalar(-0.125);
+        // A level of pure noise is at infinity.
+        let lambda = levels.lambda(&x.value)?.clamp(-MOST_LOG_SNR, MOST_LOG_SNR);
+        let noise = lambda.mul_scalar(-0.125);
         // A network's parameters are single precision; the batch may not be.
         let kind = x.value.dtype();
         let single = |t: Dual<2>| t.linear(|v| v.cast(burn::tensor::DType::F32));

@@ -1,6 +1,6 @@
 //! Which noise levels training visits.
 
-use crate::process::Schedule;
+use crate::process::{Schedule, finite_log_snrs};
 use crate::{Draws, Error, Result};
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -97,7 +97,7 @@ impl NoiseLevels {
         let t = match self.distribution {
             LevelDistribution::Uniform => first + u * (last - first),
             LevelDistribution::LogSnr => {
-                let (hi, lo) = (schedule.level(first).lambda, schedule.level(last).lambda);
+                let (hi, lo) = finite_log_snrs(schedule);
                 schedule.time(hi + u * (lo - hi))
             }
             LevelDistribution::LogNormal { mean, sd } => schedule.time(-2.0 * normal(mean, sd)?),

@@ -2,7 +2,6 @@
 
 use super::{NetworkRecipe, Recipe, TrainingRecipe};
 use crate::data::Space;
-use crate::solve::Last;
 use crate::{Error, Result};
 
 /// A network has at most so many parameters: with gradients, averages and a checkpoint being written, training holds
@@ -32,8 +31,11 @@ impl Recipe {
         let sampling = &self.sampling;
         within("sampling.guidance", sampling.guidance, -1e3, 1e3)?;
         sampling.solver.check().map_err(|e| inside("sampling", e))?;
+        if let Some(clip) = &sampling.clip {
+            clip.check().map_err(|e| inside("sampling", e))?;
+        }
         let levels =
-            sampling.solver.levels(sampling.grid, &self.schedule, sampling.steps, Last::Denoise);
+            sampling.solver.levels(sampling.grid, &self.schedule, sampling.steps, sampling.last);
         levels.map_err(|e| inside("sampling", e))?;
         count("evaluation.samples", self.evaluation.samples as u64, MOST_JUDGED)?;
         count("evaluation.log_p_rows", self.evaluation.log_p_rows as u64, 1 << 30)
