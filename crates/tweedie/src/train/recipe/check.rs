@@ -26,7 +26,7 @@ impl Recipe {
         if let Some(sigma_data) = self.model.sigma_data {
             within("model.sigma_data", sigma_data, 1e-6, 1e6)?;
         }
-        self.objective.levels.check().map_err(|e| inside("objective", e))?;
+        self.objective.levels.check(&self.schedule).map_err(|e| inside("objective", e))?;
         within("objective.label_dropout", self.objective.label_dropout, 0.0, 1.0)?;
         let sampling = &self.sampling;
         within("sampling.guidance", sampling.guidance, -1e3, 1e3)?;
