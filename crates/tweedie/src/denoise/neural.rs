@@ -2,7 +2,7 @@
 
 use super::{Condition, Denoiser, Prediction};
 use crate::nn::{Dual, Network};
-use crate::process::{Levels, Schedule};
+use crate::process::{Levels, MOST_LOG_SNR, Schedule};
 use crate::{Error, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -35,15 +35,18 @@ pub const CLOCKS: &[(&str, &str)] = &[
 const STEPS: usize = 1000;
 
 impl Clock {
-    /// The level of log-SNR `lambda` as the network is told it; `schedule` is the one it was trained on.
+    /// The level of log-SNR `lambda` as the network is told it; `schedule` is the one it was trained on. A level of
+    /// pure noise, at infinity, counts as one of log-SNR −80.
     pub fn read(self, lambda: f64, schedule: &dyn Schedule) -> f64 {
+        let finite = lambda.clamp(-MOST_LOG_SNR, MOST_LOG_SNR);
         match self {
-            Clock::LogSnr => -0.125 * lambda,
+            Clock::LogSnr => -0.125 * finite,
+            Clock::Sigma => (-0.5 * finite).exp(),
             Clock::Index => {
                 let (first, last) = schedule.range();
-                (STEPS as f64 - 1.0) * (schedule.time(lambda) - first) / (last - first)
+                let steps = schedule.chain_len().unwrap_or(STEPS) as f64 - 1.0;
+                steps * (schedule.time(lambda) - first) / (last - first)
             }
-            Clock::Sigma => (-0.5 * lambda).exp(),
         }
     }
 
@@ -54,10 +57,11 @@ impl Clock {
         like: &Tensor<2>,
         schedule: &dyn Schedule,
     ) -> Result<Tensor<2>> {
+        let tracked = matches!(levels, Levels::Tracked { .. });
         match self {
-            Clock::LogSnr => Ok(levels.lambda(like)?.mul_scalar(-0.125)),
-            Clock::Sigma => Ok(levels.lambda(like)?.mul_scalar(-0.5).exp()),
-            Clock::Index => levels.column(like, |level| self.read(level.lambda, schedule)),
+            Clock::LogSnr if tracked => Ok(levels.lambda(like)?.mul_scalar(-0.125)),
+            Clock::Sigma if tracked => Ok(levels.lambda(like)?.mul_scalar(-0.5).exp()),
+            _ => levels.column(like, |level| self.read(level.lambda, schedule)),
         }
     }
 }

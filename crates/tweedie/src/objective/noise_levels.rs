@@ -1,6 +1,6 @@
 //! Which noise levels training visits.
 
-use crate::process::Schedule;
+use crate::process::{Schedule, finite_log_snrs};
 use crate::{Draws, Error, Result};
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -14,6 +14,8 @@ pub enum LevelDistribution {
     Uniform,
     /// λ uniform over the schedule's range.
     LogSnr,
+    /// A discrete chain's indices, each as likely: DDPM's (Ho et al. 2020, algorithm 1).
+    Indices,
     /// ln(σ/α) normal (Karras et al. 2022, Table 1), cut to the schedule's range.
     LogNormal {
         /// The mean of ln(σ/α), −1.2 in the paper.
@@ -50,12 +52,13 @@ impl Default for NoiseLevels {
 }
 
 impl NoiseLevels {
-    /// Fails, naming the key, unless the distribution's numbers make sense.
+    /// Fails, naming the key, unless the distribution's numbers make sense and the schedule has what it asks for.
     ///
     /// # Errors
     /// [`Error::Config`].
-    pub fn check(&self) -> Result<()> {
+    pub fn check(&self, schedule: &dyn Schedule) -> Result<()> {
         match self.distribution {
+            LevelDistribution::Indices => chain_len(schedule).map(drop),
             LevelDistribution::LogNormal { mean, sd }
             | LevelDistribution::LogitNormal { mean, sd }
                 if !(mean.abs() <= 100.0 && sd > 0.0 && sd <= 100.0) =>
@@ -70,7 +73,7 @@ impl NoiseLevels {
     /// `n` times of `schedule`.
     ///
     /// # Errors
-    /// [`Error::Config`] for a standard deviation that is not positive.
+    /// [`Error::Config`] for a standard deviation that is not positive, or for indices of a schedule that has none.
     pub fn times(&self, n: usize, schedule: &dyn Schedule, draws: &Draws) -> Result<Vec<f64>> {
         let draws = draws.purpose("level");
         let first = draws.uniform_f64(0, 0);
@@ -96,8 +99,9 @@ impl NoiseLevels {
         };
         let t = match self.distribution {
             LevelDistribution::Uniform => first + u * (last - first),
+            LevelDistribution::Indices => (u * chain_len(schedule)? as f64).floor(),
             LevelDistribution::LogSnr => {
-                let (hi, lo) = (schedule.level(first).lambda, schedule.level(last).lambda);
+                let (hi, lo) = finite_log_snrs(schedule);
                 schedule.time(hi + u * (lo - hi))
             }
             LevelDistribution::LogNormal { mean, sd } => schedule.time(-2.0 * normal(mean, sd)?),
@@ -107,4 +111,11 @@ impl NoiseLevels {
         };
         Ok(t.clamp(first, last))
     }
+}
+
+/// The number of a chain's indices.
+fn chain_len(schedule: &dyn Schedule) -> Result<usize> {
+    let missing =
+        || Error::config("levels.distribution", "indices", "a schedule with indices: a chain");
+    schedule.chain_len().ok_or_else(missing)
 }

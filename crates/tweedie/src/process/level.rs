@@ -3,6 +3,9 @@
 use crate::{Error, Result};
 use burn::tensor::{Tensor, TensorData, activation::log_sigmoid};
 
+/// Up to this |λ| single precision holds σ² and 1/σ² with room to spare.
+pub(crate) const MOST_LOG_SNR: f64 = 80.0;
+
 /// One noise level of x_t = α x₀ + σ ε, in double precision on the host.
 ///
 /// `lambda` is the log-SNR 2 ln(α/σ): +∞ at a clean level (σ = 0), −∞ at pure noise (α = 0).

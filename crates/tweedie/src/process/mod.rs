@@ -8,15 +8,18 @@
 //! g² = dσ²/dt − 2 f σ² = −σ² dλ/dt, where **λ = 2 ln(α/σ) is the log-SNR** (*An Introduction to Generative
 //! Modeling with Flows and Diffusion Models*, eqs. 6.12–6.15; *Demystifying Variational Diffusion Models*, App. A).
 
+mod chain;
 mod level;
 mod linear;
 mod named;
 mod schedule;
 mod schedules;
 
-pub(crate) use level::column;
+pub use chain::{Betas, Chain, ChainConfig};
 pub use level::{Kernel, Level, Levels, Posterior};
+pub(crate) use level::{MOST_LOG_SNR, column};
 pub use linear::LinearSde;
 pub use named::{AnySchedule, SCHEDULES};
+pub(crate) use schedule::finite_log_snrs;
 pub use schedule::{Rate, Schedule};
 pub use schedules::{Cosine, Edm, OrnsteinUhlenbeck, Straight, SubVp, Ve, VpLinear};

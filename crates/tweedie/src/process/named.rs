@@ -1,14 +1,14 @@
 //! Any named schedule, as recipes and runs write it.
 
-use super::{Cosine, Edm, Level, OrnsteinUhlenbeck, Rate, Schedule, Straight, SubVp, Ve, VpLinear};
+use super::level::MOST_LOG_SNR;
+use super::{
+    Chain, Cosine, Edm, Level, OrnsteinUhlenbeck, Rate, Schedule, Straight, SubVp, Ve, VpLinear,
+};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Up to this |λ| single precision holds σ² and 1/σ² with room to spare.
-const MOST_LOG_SNR: f64 = 80.0;
-
 /// Any named schedule, as recipes and runs write it: `{ name = "cosine", side = 32 }`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case")]
 pub enum AnySchedule {
     /// [`VpLinear`].
@@ -25,6 +25,8 @@ pub enum AnySchedule {
     Edm(Edm),
     /// [`Straight`].
     Straight(Straight),
+    /// [`Chain`].
+    Chain(Chain),
 }
 
 /// Every schedule by name, with one line on what it is.
@@ -36,6 +38,7 @@ pub const SCHEDULES: &[(&str, &str)] = &[
     ("cosine", "cosine log-SNR with resolution shift; t in [0, 1]"),
     ("edm", "α = 1, σ = t; t in [0.002, 80]"),
     ("straight", "α = 1 − t, σ = t (rectified flow); t in [0.001, 0.999]"),
+    ("chain", "DDPM's discrete chain, from a table of β; t the index, 0 to steps − 1"),
 ];
 
 impl AnySchedule {
@@ -48,6 +51,7 @@ impl AnySchedule {
             Self::Cosine(s) => s,
             Self::Edm(s) => s,
             Self::Straight(s) => s,
+            Self::Chain(s) => s,
         }
     }
 
@@ -96,6 +100,8 @@ impl AnySchedule {
                 positive("delta", s.delta)?;
                 rising("delta", s.delta, "1 - delta", 1.0 - s.delta)
             }
+            // It cannot be made otherwise, and its end may be pure noise.
+            Self::Chain(_) => return Ok(()),
         }?;
         let (first, last) = self.range();
         let (high, low) = (self.level(first).lambda, self.level(last).lambda);
@@ -129,5 +135,8 @@ impl Schedule for AnySchedule {
     }
     fn rate(&self, t: f64) -> Rate {
         self.inner().rate(t)
+    }
+    fn chain_len(&self) -> Option<usize> {
+        self.inner().chain_len()
     }
 }

@@ -70,6 +70,12 @@ pub trait Schedule: std::fmt::Debug + Send + Sync {
         Rate { alpha: f * level.alpha, sigma: level.sigma * (f - 0.5 * self.lambda_rate(t)) }
     }
 
+    /// The number of steps of a discrete chain, whose whole times 0, 1, … below it are its levels; none for a schedule
+    /// that is continuous by nature.
+    fn chain_len(&self) -> Option<usize> {
+        None
+    }
+
     /// The standard deviation of the prior N(0, s²) that sampling starts from, for data of standard deviation
     /// `sigma_data`: √(α² σ_data² + σ²) at the last time.
     fn prior_sd(&self, sigma_data: f64) -> f64 {
@@ -95,4 +101,13 @@ pub trait Schedule: std::fmt::Debug + Send + Sync {
         }
         Ok(Levels::Rows(times.iter().map(|&t| self.level(t)).collect()))
     }
+}
+
+/// The log-SNRs of a schedule's first and last time, between which levels are spaced; where the last is −∞, ln 2⁻²⁴, at
+/// which α² is lost beside σ² in single precision.
+pub(crate) fn finite_log_snrs(schedule: &dyn Schedule) -> (f64, f64) {
+    let (first, last) = schedule.range();
+    let low = schedule.level(last).lambda;
+    let least = -24.0 * std::f64::consts::LN_2;
+    (schedule.level(first).lambda, if low == f64::NEG_INFINITY { least } else { low })
 }

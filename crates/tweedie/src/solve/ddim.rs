@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// > x_s = α_s x̂₀ + √(σ_s² − η² v) ε̂ + η √v z, v = σ²_{t|s} σ_s²/σ_t².
 ///
-/// η = 0 is the exponential Euler step of the probability-flow ODE (order 1); η = 1 is ancestral sampling.
+/// η = 0 is the exponential Euler step of the probability-flow ODE (order 1); η = 1 is ancestral sampling. Where x̂₀ is
+/// clipped, ε̂ is still that of the unclipped x̂₀, as published models are sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ddim {
@@ -20,14 +21,14 @@ pub struct Ddim {
 impl Solver for Ddim {
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         let State { x, step, .. } = state;
-        let data = context.denoise(x.clone(), from)?;
+        let data = context.denoise_unclipped(x.clone(), from)?;
         let eta2 = self.eta * self.eta;
         let of_data = Levels::pair(from, to, &x, |_, s| s.alpha)?;
         let of_eps = Levels::pair(from, to, &x, |t, s| {
             (s.sigma * s.sigma - eta2 * t.posterior(s).variance).max(0.0).sqrt()
         })?;
         let eps = noise_of(&x, &data, from)?;
-        let mut next = data * of_data + eps * of_eps;
+        let mut next = context.clipped(data) * of_data + eps * of_eps;
         if self.eta > 0.0 {
             let of_noise =
                 Levels::pair(from, to, &x, |t, s| self.eta * t.posterior(s).variance.sqrt())?;

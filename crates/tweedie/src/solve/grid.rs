@@ -1,11 +1,15 @@
 //! Time grids: which levels a solver visits.
+//!
+//! Three of them pick indices of a discrete chain (Lin et al. 2023, Table 2) as diffusers' `timestep_spacing` does, to the
+//! rounding of halves to even. From each index visited a step leads to the next one visited.
 
 use super::MOST_STEPS;
-use crate::process::{Level, Schedule};
+use crate::process::{Level, Schedule, finite_log_snrs};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// How the levels of a grid are spaced from the schedule's noisiest to its cleanest level.
+/// How the levels of a grid are spaced from the schedule's noisiest to its cleanest level. Where the noisiest level is pure
+/// noise, the first level is that, and log-SNRs are spaced from ln 2⁻²⁴.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case")]
 pub enum Grid {
@@ -22,6 +26,16 @@ pub enum Grid {
         #[serde(default = "seven")]
         rho: f64,
     },
+    /// A chain's indices k ⌊N/n⌋ + offset, k < n.
+    Leading {
+        /// The cleanest index visited.
+        #[serde(default)]
+        offset: usize,
+    },
+    /// A chain's indices N − k N/n − 1, rounded, k < n, from the noisiest.
+    Trailing,
+    /// n of a chain's indices from 0 to N − 1, evenly spaced and rounded.
+    Linspace,
 }
 
 fn seven() -> f64 {
@@ -34,6 +48,9 @@ pub const GRIDS: &[(&str, &str)] = &[
     ("log-snr", "uniform in the log-SNR; the default"),
     ("quadratic", "quadratic in t, denser near the data"),
     ("karras", "uniform in (σ/α)^(1/ρ), ρ = 7"),
+    ("leading", "a chain's indices from 0 up (DDPM's and DDIM's); offset = 0"),
+    ("trailing", "a chain's indices from the noisiest down"),
+    ("linspace", "a chain's indices with both ends"),
 ];
 
 impl Grid {
@@ -47,6 +64,9 @@ impl Grid {
             "log-snr" => Self::LogSnr,
             "quadratic" => Self::Quadratic,
             "karras" => Self::Karras { rho: 7.0 },
+            "leading" => Self::Leading { offset: 0 },
+            "trailing" => Self::Trailing,
+            "linspace" => Self::Linspace,
             _ => {
                 let names: Vec<&str> = GRIDS.iter().map(|(name, _)| *name).collect();
                 return Err(Error::config("grid", name, crate::error::one_of(name, &names)));
@@ -54,21 +74,58 @@ impl Grid {
         })
     }
 
-    /// `steps + 1` levels from the schedule's last time to its first, both exact, λ strictly rising.
+    /// Whether it picks indices of a discrete chain.
+    pub fn is_of_chain(&self) -> bool {
+        matches!(self, Self::Leading { .. } | Self::Trailing | Self::Linspace)
+    }
+
+    /// The levels of `steps` steps, λ strictly rising: `steps + 1` from the schedule's last time to its first, both
+    /// exact; for a chain's own grids the `steps` levels visited, then level 0, whether or not it was the last of them.
     ///
     /// # Errors
-    /// [`Error::Config`] if `steps` is 0 or above 100,000, ρ is not positive, or two levels coincide.
+    /// [`Error::Config`] if `steps` is 0 or above 100,000, ρ is not positive, two levels coincide, or a chain's grid is
+    /// asked of another schedule or for indices beyond the chain.
     pub fn levels(&self, schedule: &dyn Schedule, steps: usize) -> Result<Vec<Level>> {
         if steps == 0 || steps > MOST_STEPS {
             let expected = format!("from 1 to {MOST_STEPS}");
             return Err(Error::config("steps", steps.to_string(), expected));
         }
+        if let Grid::Karras { rho } = self
+            && !(*rho > 0.0 && rho.is_finite())
+        {
+            return Err(Error::config("grid.rho", format!("{rho}"), "a positive number"));
+        }
+        let mut levels = match schedule.chain_len() {
+            Some(length) if self.is_of_chain() => {
+                let indices = self.indices(length, steps)?;
+                indices.into_iter().map(|i| schedule.level(i as f64)).collect()
+            }
+            None if self.is_of_chain() => {
+                let expected = "a grid of continuous schedules: only a chain has indices";
+                return Err(Error::config("grid", format!("{self:?}"), expected));
+            }
+            _ => self.spaced(schedule, steps),
+        };
+        if !levels.is_sorted_by(|a, b| a.lambda < b.lambda) {
+            return Err(Error::config(
+                "steps",
+                format!("{steps}"),
+                "few enough that no two levels coincide",
+            ));
+        }
+        if self.is_of_chain() {
+            levels.push(schedule.level(0.0));
+        }
+        Ok(levels)
+    }
+
+    /// `steps + 1` levels between the ends of the schedule's range.
+    fn spaced(&self, schedule: &dyn Schedule, steps: usize) -> Vec<Level> {
         let (first, last) = schedule.range();
-        let (lo, hi) = (schedule.level(last).lambda, schedule.level(first).lambda);
+        let (hi, lo) = finite_log_snrs(schedule);
         let at = |k: usize| {
             let u = k as f64 / steps as f64;
             match *self {
-                Grid::Time => last + u * (first - last),
                 Grid::LogSnr => schedule.time(lo + u * (hi - lo)),
                 Grid::Quadratic => {
                     let (a, b) = (first.sqrt(), last.sqrt());
@@ -79,27 +136,46 @@ impl Grid {
                     let (a, b) = ((-0.5 * hi / rho).exp(), (-0.5 * lo / rho).exp());
                     schedule.time(-2.0 * rho * (b + u * (a - b)).ln())
                 }
+                _ => last + u * (first - last),
             }
         };
-        if let Grid::Karras { rho } = self
-            && !(*rho > 0.0 && rho.is_finite())
-        {
-            return Err(Error::config("grid.rho", format!("{rho}"), "a positive number"));
+        let level = |k: usize| match k {
+            0 => schedule.level(last),
+            k if k == steps => schedule.level(first),
+            k => schedule.level(at(k)),
+        };
+        (0..=steps).map(level).collect()
+    }
+
+    /// The `n` indices visited of a chain of `length`, falling; for grids of a chain.
+    fn indices(&self, length: usize, n: usize) -> Result<Vec<usize>> {
+        if n > length {
+            let expected = format!("at most {length}, the chain's own");
+            return Err(Error::config("steps", n.to_string(), expected));
         }
-        let levels: Vec<Level> = (0..=steps)
-            .map(|k| match k {
-                0 => schedule.level(last),
-                k if k == steps => schedule.level(first),
-                k => schedule.level(at(k)),
-            })
-            .collect();
-        if !levels.is_sorted_by(|a, b| a.lambda < b.lambda) {
-            return Err(Error::config(
-                "steps",
-                format!("{steps}"),
-                "few enough that no two levels coincide",
-            ));
+        if let Grid::Leading { offset } = *self {
+            let noisiest = ((n - 1) * (length / n)).saturating_add(offset);
+            if noisiest >= length {
+                let found = format!("{n} from offset {offset} visit index {noisiest}");
+                let expected = format!("indices below {length}");
+                return Err(Error::config("steps", found, expected));
+            }
         }
-        Ok(levels)
+        let (all, each) = (length as f64, 0..n);
+        let mut indices: Vec<usize> = match *self {
+            Grid::Leading { offset } => each.map(|k| k * (length / n) + offset).collect(),
+            Grid::Trailing => {
+                // In NumPy's own roundings, which decide ties.
+                let step = (all - all / n as f64) - all;
+                let at = |k: usize| (all + k as f64 * step).round_ties_even() as usize;
+                each.rev().map(|k| at(k).saturating_sub(1)).collect()
+            }
+            _ => {
+                let step = if n > 1 { (all - 1.0) / (n - 1) as f64 } else { 0.0 };
+                each.map(|k| (k as f64 * step).round_ties_even() as usize).collect()
+            }
+        };
+        indices.reverse();
+        Ok(indices)
     }
 }

@@ -1,15 +1,17 @@
 //! The loop that runs any solver over any grid, and the sampler made of both.
 
-use super::{AnySolver, Context, Generate, Grid, Solver};
+use super::{AnySolver, Clip, Context, Generate, Grid, Noise, Solver};
 use crate::denoise::{Condition, Denoiser};
 use crate::process::{Level, Schedule};
 use crate::{Draws, Error, Result};
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// What happens at the cleanest level, which still carries a little noise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Last {
     /// Replace x by E[x₀ | x]: one more evaluation, no noise left.
     #[default]
@@ -91,6 +93,7 @@ pub struct Sampler {
     grid: Grid,
     steps: usize,
     last: Last,
+    clip: Option<Clip>,
     sigma_data: f64,
 }
 
@@ -104,6 +107,7 @@ impl Sampler {
             grid: Grid::default(),
             steps: 32,
             last: Last::Denoise,
+            clip: None,
             sigma_data: 1.0,
         }
     }
@@ -120,8 +124,8 @@ impl Sampler {
         self
     }
 
-    /// How many steps, the last denoising included; at least 2 with it, at least 1 without. Adaptive solvers
-    /// choose their own.
+    /// How many steps, the last denoising included; at least 2 with it, at least 1 without or on a chain's own grid.
+    /// Adaptive solvers choose their own.
     pub fn with_steps(mut self, steps: usize) -> Self {
         self.steps = steps;
         self
@@ -130,6 +134,12 @@ impl Sampler {
     /// What happens at the cleanest level.
     pub fn with_last(mut self, last: Last) -> Self {
         self.last = last;
+        self
+    }
+
+    /// How denoised batches are held in range; not at all by default.
+    pub fn with_clip(mut self, clip: impl Into<Option<Clip>>) -> Self {
+        self.clip = clip.into();
         self
     }
 
@@ -183,6 +193,21 @@ impl Sampler {
         draws: &Draws,
         observe: impl FnMut(Progress),
     ) -> Result<Tensor<2>> {
+        self.generate_with(x, rows, condition, &draws.purpose("solver"), observe)
+    }
+
+    /// As [`Sampler::generate_from`], with the solver's noise from any source.
+    ///
+    /// # Errors
+    /// As [`Generate::generate`].
+    pub fn generate_with(
+        &self,
+        x: Tensor<2>,
+        rows: &[u64],
+        condition: &Condition,
+        noise: &dyn Noise,
+        observe: impl FnMut(Progress),
+    ) -> Result<Tensor<2>> {
         if x.dims()[1] != self.denoiser.width() {
             return Err(Error::shape("start", x.dims()[1], self.denoiser.width()));
         }
@@ -191,8 +216,9 @@ impl Sampler {
             denoiser: &*self.denoiser,
             schedule: &*self.schedule,
             condition,
-            draws: &draws.purpose("solver"),
+            noise,
             rows,
+            clip: self.clip,
         };
         integrate(&self.solver, x, &self.levels()?, self.last, &context, observe)
     }

@@ -1,5 +1,6 @@
 //! How noise becomes data: solvers, time grids and the one loop that runs them.
 
+mod clip;
 mod ddim;
 mod dormand_prince;
 mod dpm;
@@ -8,6 +9,7 @@ mod integrate;
 mod ode;
 mod sde;
 
+pub use clip::Clip;
 pub use ddim::Ddim;
 pub(crate) use dormand_prince::host_column;
 pub use dormand_prince::{DormandPrince, Tolerance, integrate_adaptive};
@@ -15,14 +17,29 @@ pub use dpm::DpmSolverPp2M;
 pub use grid::{GRIDS, Grid};
 pub use integrate::{Last, Progress, Sampler, integrate};
 pub use ode::{Euler, Heun, velocity};
-pub use sde::{Ancestral, EulerMaruyama};
+pub use sde::{Ancestral, EulerMaruyama, Variance};
 
+use crate::data::Rows;
 use crate::denoise::{Condition, Denoiser};
 use crate::process::{Level, Levels, Schedule};
 use crate::{Draws, Error, Result};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
+
+/// A source of standard normal noise, addressed by step and global row.
+///
+/// [`Draws`] is one; another may replay given noise, or refine that of a coarser grid.
+pub trait Noise: Send + Sync {
+    /// The noise of step `step` for the global rows listed, in their order: one row of `width` values for each.
+    fn normals(&self, step: u64, rows: &[u64], width: usize) -> Rows;
+}
+
+impl Noise for Draws {
+    fn normals(&self, step: u64, rows: &[u64], width: usize) -> Rows {
+        self.at(step).normals_for(rows, width)
+    }
+}
 
 /// What a step may ask: the model, its process, the condition and the noise of each row.
 #[derive(Clone, Copy)]
@@ -34,23 +51,41 @@ pub struct Context<'a> {
     /// One condition per row.
     pub condition: &'a Condition,
     /// Noise, addressed by step and global row.
-    pub draws: &'a Draws,
+    pub noise: &'a dyn Noise,
     /// The global index of each row.
     pub rows: &'a [u64],
+    /// How denoised batches are held in range, if at all.
+    pub clip: Option<Clip>,
 }
 
 impl Context<'_> {
-    /// E[x₀ | x] without a tangent.
+    /// E[x₀ | x] without a tangent, held in range.
     ///
     /// # Errors
     /// As the denoiser's.
     pub fn denoise(&self, x: Tensor<2>, levels: &Levels) -> Result<Tensor<2>> {
+        Ok(self.clipped(self.denoise_unclipped(x, levels)?))
+    }
+
+    /// E[x₀ | x] without a tangent, as the denoiser gives it.
+    ///
+    /// # Errors
+    /// As the denoiser's.
+    pub fn denoise_unclipped(&self, x: Tensor<2>, levels: &Levels) -> Result<Tensor<2>> {
         Ok(self.denoiser.denoise(x.into(), levels, self.condition)?.value)
+    }
+
+    /// A denoised batch held in range.
+    pub fn clipped(&self, data: Tensor<2>) -> Tensor<2> {
+        match self.clip {
+            Some(clip) => clip.apply(data),
+            None => data,
+        }
     }
 
     /// Standard normal noise for step `step`, in the shape and type of `like`.
     pub fn noise(&self, step: u64, like: &Tensor<2>) -> Tensor<2> {
-        let rows = self.draws.at(step).normals_for(self.rows, like.dims()[1]);
+        let rows = self.noise.normals(step, self.rows, like.dims()[1]);
         rows.to_tensor(&like.device()).cast(like.dtype())
     }
 }
@@ -176,7 +211,7 @@ impl AnySolver {
         Ok(match name {
             "dpm++2m" => Self::default(),
             "ddim" => Self::Ddim(Ddim::default()),
-            "ancestral" => Self::Ancestral(Ancestral {}),
+            "ancestral" => Self::Ancestral(Ancestral::default()),
             "euler-maruyama" => Self::EulerMaruyama(EulerMaruyama {}),
             "euler" => Self::Euler(Euler {}),
             "heun" => Self::Heun(Heun {}),
@@ -214,6 +249,9 @@ impl AnySolver {
 
     /// The levels of a grid that it visits in `steps` steps, the last denoising, if there is one, included.
     ///
+    /// On a chain's own grid each step starts at a level that the grid visits, and the last one leads to clean data
+    /// ([`Last::Denoise`]) or to level 0 ([`Last::Stop`], the same level twice where the grid ends there).
+    ///
     /// # Errors
     /// [`Error::Config`] if there are too few or too many steps; as [`Grid::levels`].
     pub fn levels(
@@ -224,11 +262,20 @@ impl AnySolver {
         last: Last,
     ) -> Result<Vec<Level>> {
         let ending = usize::from(last == Last::Denoise);
-        if steps <= ending || steps > MOST_STEPS {
-            let expected = format!("from {} to {MOST_STEPS}", ending + 1);
+        let least = if grid.is_of_chain() { 1 } else { ending + 1 };
+        if steps < least || steps > MOST_STEPS {
+            let expected = format!("from {least} to {MOST_STEPS}");
             return Err(Error::config("steps", steps.to_string(), expected));
         }
-        grid.levels(schedule, if self.is_adaptive() { 1 } else { steps - ending })
+        if !grid.is_of_chain() {
+            return grid.levels(schedule, if self.is_adaptive() { 1 } else { steps - ending });
+        }
+        let mut levels = grid.levels(schedule, steps)?;
+        levels.truncate(levels.len() - ending);
+        if self.is_adaptive() && levels.len() > 2 {
+            levels.drain(1..levels.len() - 1);
+        }
+        Ok(levels)
     }
 
     fn inner(&self) -> &dyn Solver {

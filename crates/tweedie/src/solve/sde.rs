@@ -2,7 +2,7 @@
 
 use super::{Context, Solver, State};
 use crate::Result;
-use crate::process::Levels;
+use crate::process::{Level, Levels};
 use serde::{Deserialize, Serialize};
 
 /// Euler–Maruyama on the reverse SDE dx = (f x − g² ∇log p_t) dt + g dW̄ (Anderson 1982; *Generative Modeling with
@@ -34,10 +34,35 @@ impl Solver for EulerMaruyama {
 }
 
 /// Ancestral sampling from q(x_s | x_t, x̂₀) for any s < t (*Demystifying Variational Diffusion Models*, eq. A.23;
-/// *An Introduction …*, eq. 6.55 corrected; Ho et al. 2020 with the smaller variance).
+/// *An Introduction …*, eq. 6.55 corrected; Ho et al. 2020, algorithm 2, when the levels are a chain's indices). A step to
+/// noise-free data adds no noise.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Ancestral {}
+#[serde(deny_unknown_fields, default)]
+pub struct Ancestral {
+    /// The variance of a step's noise.
+    pub variance: Variance,
+}
+
+/// The variance of an ancestral step's noise (Ho et al. 2020, sec. 3.2): exact for data at a point, or for data
+/// N(0, I).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Variance {
+    /// That of q(x_s | x_t, x₀).
+    #[default]
+    Small,
+    /// σ²_{t|s}, that of q(x_t | x_s): β in one step of a chain.
+    Large,
+}
+
+impl Variance {
+    fn of(self, t: &Level, s: &Level) -> f64 {
+        match self {
+            Variance::Large if s.sigma > 0.0 => t.given(s).variance,
+            _ => t.posterior(s).variance,
+        }
+    }
+}
 
 impl Solver for Ancestral {
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
@@ -45,7 +70,7 @@ impl Solver for Ancestral {
         let data = context.denoise(x.clone(), from)?;
         let of_x = Levels::pair(from, to, &x, |t, s| t.posterior(s).from_x)?;
         let of_data = Levels::pair(from, to, &x, |t, s| t.posterior(s).from_data)?;
-        let of_noise = Levels::pair(from, to, &x, |t, s| t.posterior(s).variance.sqrt())?;
+        let of_noise = Levels::pair(from, to, &x, |t, s| self.variance.of(t, s).sqrt())?;
         let noise = context.noise(step, &x);
         let x = x * of_x + data * of_data + noise * of_noise;
         Ok(State { x, history: Vec::new(), step: step + 1 })

@@ -11,7 +11,7 @@ use crate::data::{Dataset, Source};
 use crate::denoise::{Clock, Prediction};
 use crate::objective::{NoiseLevels, Weighting};
 use crate::process::{AnySchedule, Cosine};
-use crate::solve::{AnySolver, Grid};
+use crate::solve::{AnySolver, Clip, Grid, Last};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -160,13 +160,25 @@ pub struct SamplingRecipe {
     pub grid: Grid,
     /// Its steps, the last denoising included.
     pub steps: usize,
+    /// What happens at the cleanest level.
+    pub last: Last,
     /// The weight of classifier-free guidance; 1 is none.
     pub guidance: f64,
+    /// How denoised batches are held in range; not at all if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip: Option<Clip>,
 }
 
 impl Default for SamplingRecipe {
     fn default() -> Self {
-        Self { solver: AnySolver::default(), grid: Grid::default(), steps: 32, guidance: 1.0 }
+        Self {
+            solver: AnySolver::default(),
+            grid: Grid::default(),
+            steps: 32,
+            last: Last::Denoise,
+            guidance: 1.0,
+            clip: None,
+        }
     }
 }
 

@@ -199,7 +199,7 @@ impl Run {
         device: &Device,
     ) -> Result<DenoiserLearner<N>> {
         let recipe = &self.info.recipe;
-        let objective = DenoisingScoreMatching::new(Arc::new(recipe.schedule))
+        let objective = DenoisingScoreMatching::new(Arc::new(recipe.schedule.clone()))
             .with_weighting(recipe.objective.weighting)
             .with_levels(recipe.objective.levels);
         let (denoiser, objective) = (self.denoiser_of(network), Arc::new(objective));
@@ -210,7 +210,7 @@ impl Run {
 
     fn denoiser_of<N: Network>(&self, network: N) -> NeuralDenoiser<N> {
         let recipe = &self.info.recipe;
-        NeuralDenoiser::new(network, recipe.model.prediction, recipe.schedule)
+        NeuralDenoiser::new(network, recipe.model.prediction, recipe.schedule.clone())
             .with_sigma_data(self.info.sigma_data)
             .with_clock(recipe.model.clock.unwrap_or(self.info.network.clock()))
     }
@@ -287,10 +287,12 @@ impl Run {
         }
         let denoiser: Arc<dyn Denoiser> =
             if guidance == 1.0 { denoiser } else { Arc::new(Guided::new(denoiser, guidance)?) };
-        Ok(Sampler::new(denoiser, Arc::new(recipe.schedule))
+        Ok(Sampler::new(denoiser, Arc::new(recipe.schedule.clone()))
             .with_solver(recipe.sampling.solver)
             .with_grid(recipe.sampling.grid)
             .with_steps(recipe.sampling.steps)
+            .with_last(recipe.sampling.last)
+            .with_clip(recipe.sampling.clip)
             .with_sigma_data(self.info.sigma_data))
     }
 
@@ -326,7 +328,7 @@ impl Run {
 
     /// The density of the probability-flow ODE.
     pub fn density(&self, denoiser: Arc<dyn Denoiser>) -> PfOde {
-        PfOde::new(denoiser, Arc::new(self.info.recipe.schedule))
+        PfOde::new(denoiser, Arc::new(self.info.recipe.schedule.clone()))
             .with_sigma_data(self.info.sigma_data)
     }
 }

@@ -51,7 +51,8 @@ fn exact_denoisers_give_exact_densities() {
         for schedule in [VP, COSINE, EDM] {
             let data = mixture();
             let x = sample(&data, 64, 51);
-            let found = flow(mixture(), schedule).log_prob(x.clone(), &Condition::None).unwrap();
+            let found =
+                flow(mixture(), schedule.clone()).log_prob(x.clone(), &Condition::None).unwrap();
             assert_eq!((found.kind, found.measure), (Kind::Exact, Measure::Standardised));
             let at = |l: Level| host(&data.log_density(x.clone(), &l.into()).unwrap());
             let first = at(schedule.level(schedule.range().0));
@@ -79,7 +80,7 @@ fn the_prior_is_what_it_says() {
     for schedule in [VP, COSINE, EDM] {
         for sigma_data in [0.4, 1.0, 3.0] {
             let data = crate::oracle::gaussian(mean, variance);
-            let density = flow(data, schedule).with_sigma_data(sigma_data);
+            let density = flow(data, schedule.clone()).with_sigma_data(sigma_data);
             let found = density.log_prob(doubles(&x, 1), &Condition::None).unwrap();
             let (first, last) = schedule.range();
             let moments = |l: Level| (l.alpha * mean, l.alpha.powi(2) * variance + l.sigma.powi(2));

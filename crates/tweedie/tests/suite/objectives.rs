@@ -22,14 +22,21 @@ fn normal_cdf(x: f64) -> f64 {
 type Cdf = Box<dyn Fn(f64) -> f64>;
 
 /// Distributions with their distribution functions of t.
-fn distributions(schedule: AnySchedule) -> Vec<(LevelDistribution, Cdf)> {
+fn distributions(schedule: &AnySchedule) -> Vec<(LevelDistribution, Cdf)> {
     let (first, last) = schedule.range();
     let place = move |t: f64| (t - first) / (last - first);
+    let schedule = Arc::new(schedule.clone());
     let lambda = move |t: f64| schedule.level(t).lambda;
     let (high, low) = (lambda(first), lambda(last));
     vec![
         (LevelDistribution::Uniform, Box::new(place)),
-        (LevelDistribution::LogSnr, Box::new(move |t| (high - lambda(t)) / (high - low))),
+        (
+            LevelDistribution::LogSnr,
+            Box::new({
+                let lambda = lambda.clone();
+                move |t| (high - lambda(t)) / (high - low)
+            }),
+        ),
         (
             LevelDistribution::LogNormal { mean: -0.4, sd: 0.9 },
             // ln(σ/α) = −λ/2.
@@ -46,7 +53,7 @@ fn distributions(schedule: AnySchedule) -> Vec<(LevelDistribution, Cdf)> {
 fn levels_follow_their_distributions() {
     let n = 4000;
     for (name, schedule) in schedules() {
-        for (distribution, cdf) in distributions(schedule) {
+        for (distribution, cdf) in distributions(&schedule) {
             let times = |low_discrepancy| {
                 let levels = NoiseLevels { distribution, low_discrepancy };
                 levels.times(n, &schedule, &Draws::new(23)).unwrap()

@@ -49,7 +49,7 @@ pub fn run(
     let rows: Vec<u64> = (0..x.dims()[0] as u64).collect();
     let draws = Draws::new(3);
     let condition = &Condition::None;
-    let context = Context { denoiser, schedule, condition, draws: &draws, rows: &rows };
+    let context = Context { denoiser, schedule, condition, noise: &draws, rows: &rows, clip: None };
     integrate(solver, x, levels, Last::Stop, &context, |_| {}).unwrap()
 }
 

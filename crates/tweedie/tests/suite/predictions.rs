@@ -310,7 +310,7 @@ fn a_network_s_input_has_unit_variance_at_any_alpha_and_its_noise_is_a_quarter_l
         for lambda in [-8.0, 0.0, 8.0] {
             let level = schedule.level(schedule.time(lambda));
             let see = |noise: bool| {
-                let denoiser = NeuralDenoiser::new(Echo { noise }, Prediction::V, schedule)
+                let denoiser = NeuralDenoiser::new(Echo { noise }, Prediction::V, schedule.clone())
                     .with_sigma_data(0.7);
                 let x: Tensor<2> = doubles(&[1.0, -2.0], 1);
                 let seen = denoiser.predict(x.into(), &level.into(), &Condition::None).unwrap();

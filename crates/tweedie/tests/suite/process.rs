@@ -4,7 +4,8 @@
 use crate::support::*;
 use tweedie::Error;
 use tweedie::process::{
-    AnySchedule, Cosine, Edm, Level, Levels, Rate, SCHEDULES, Schedule, VpLinear,
+    AnySchedule, Betas, Chain, ChainConfig, Cosine, Edm, Level, Levels, Rate, SCHEDULES, Schedule,
+    VpLinear,
 };
 
 /// A process as its paper states it: ln α, ln σ, the drift's factor f and g².
@@ -99,7 +100,9 @@ pub fn times(schedule: &dyn Schedule) -> Vec<f64> {
 
 #[test]
 fn every_schedule_is_its_paper_s() {
-    let names: Vec<_> = SCHEDULES.iter().map(|(name, _)| *name).collect();
+    // The chain is a table, and has tests of its own.
+    let names = SCHEDULES.iter().map(|(name, _)| *name).filter(|name| *name != "chain");
+    let names: Vec<_> = names.collect();
     assert_eq!(names, PAPERS.map(|paper| paper.name));
     for (paper, schedule) in papers() {
         for t in times(&schedule) {
@@ -166,7 +169,7 @@ impl Schedule for Bisected {
 #[test]
 fn time_inverts_the_log_snr_and_the_log_snr_falls() {
     for (name, schedule) in schedules() {
-        let bisected = Bisected(schedule);
+        let bisected = Bisected(schedule.clone());
         for t in times(&schedule) {
             let lambda = schedule.level(t).lambda;
             // The rounding of λ, seen through dλ/dt, and that of t.
@@ -186,8 +189,17 @@ fn time_inverts_the_log_snr_and_the_log_snr_falls() {
 #[test]
 fn no_coefficient_cancels_between_log_snrs_of_30_and_minus_30() {
     let wide = Cosine { lambda_min: -31.0, lambda_max: 31.0, side: 64.0 };
+    let bar = |k: u32| ln_sigmoid(31.0 - 0.5 * f64::from(k));
+    let first = -bar(0).exp_m1();
+    let betas = (0..124).map(|k| -(bar(k + 1) - bar(k)).exp_m1());
+    let betas = Betas::List([first].into_iter().chain(betas).collect());
+    let chain = Chain::new(ChainConfig { betas, ..ChainConfig::default() }).unwrap();
     for (name, schedule) in schedules() {
-        let schedule = if name == "cosine" { AnySchedule::Cosine(wide) } else { schedule };
+        let schedule = match name {
+            "cosine" => AnySchedule::Cosine(wide),
+            "chain" => AnySchedule::Chain(chain.clone()),
+            _ => schedule,
+        };
         for k in -60..=60 {
             let wanted = 0.5 * f64::from(k);
             let t = schedule.time(wanted);
@@ -198,7 +210,7 @@ fn no_coefficient_cancels_between_log_snrs_of_30_and_minus_30() {
             // α and σ follow from λ by what each family keeps fixed.
             let lambda = level.lambda;
             let (ln_alpha, ln_sigma) = match name {
-                "vp-linear" | "ou" | "cosine" => {
+                "vp-linear" | "ou" | "cosine" | "chain" => {
                     (0.5 * ln_sigmoid(lambda), 0.5 * ln_sigmoid(-lambda))
                 }
                 "ve" | "edm" => (0.0, -0.5 * lambda),

@@ -1,6 +1,7 @@
 //! Solvers against exact denoisers: orders, limits, peers, grids and whole samplers.
 
 mod adaptive;
+mod chain;
 mod grids;
 mod ode;
 mod peer;

@@ -2,7 +2,6 @@
 
 use super::{NetworkRecipe, Recipe, TrainingRecipe};
 use crate::data::Space;
-use crate::solve::Last;
 use crate::{Error, Result};
 
 /// A network has at most so many parameters: with gradients, averages and a checkpoint being written, training holds
@@ -24,13 +23,16 @@ impl Recipe {
         if let Some(sigma_data) = self.model.sigma_data {
             within("model.sigma_data", sigma_data, 1e-6, 1e6)?;
         }
-        self.objective.levels.check().map_err(|e| inside("objective", e))?;
+        self.objective.levels.check(&self.schedule).map_err(|e| inside("objective", e))?;
         within("objective.label_dropout", self.objective.label_dropout, 0.0, 1.0)?;
         let sampling = &self.sampling;
         within("sampling.guidance", sampling.guidance, -1e3, 1e3)?;
         sampling.solver.check().map_err(|e| inside("sampling", e))?;
+        if let Some(clip) = &sampling.clip {
+            clip.check().map_err(|e| inside("sampling", e))?;
+        }
         let levels =
-            sampling.solver.levels(sampling.grid, &self.schedule, sampling.steps, Last::Denoise);
+            sampling.solver.levels(sampling.grid, &self.schedule, sampling.steps, sampling.last);
         levels.map_err(|e| inside("sampling", e))?;
         count("evaluation.samples", self.evaluation.samples as u64, MOST_JUDGED)?;
         count("evaluation.log_p_rows", self.evaluation.log_p_rows as u64, 1 << 30)

@@ -31,6 +31,7 @@ fn spaced(grid: Grid, level: &Level) -> f64 {
         Grid::LogSnr => level.lambda,
         Grid::Quadratic => level.t.sqrt(),
         Grid::Karras { rho } => (level.sigma / level.alpha).powf(1.0 / rho),
+        _ => panic!("a grid of a chain"),
     }
 }
 

@@ -129,7 +129,14 @@ fn the_multistep_solver_remembers_one_step_and_forgets_the_rest() {
     let draws = tweedie::Draws::new(3);
     let rows = [0, 1, 2, 3, 4];
     let condition = &Condition::None;
-    let context = Context { denoiser: &data, schedule: &VP, condition, draws: &draws, rows: &rows };
+    let context = Context {
+        denoiser: &data,
+        schedule: &VP,
+        condition,
+        noise: &draws,
+        rows: &rows,
+        clip: None,
+    };
     let mut state = DpmSolverPp2M {}.init(x);
     for (k, pair) in levels.windows(2).enumerate() {
         state = DpmSolverPp2M {}.step(state, &pair[0].into(), &pair[1].into(), &context).unwrap();
@@ -149,7 +156,7 @@ fn a_step_to_noise_free_data_is_the_posterior_mean() {
     let mut levels = Grid::LogSnr.levels(&COSINE, 8).unwrap();
     let x = normals(6, 2, 1.0, 15);
     let solvers: [&dyn Solver; 3] =
-        [&Ddim { eta: 0.0 }, &tweedie::solve::Ancestral {}, &DpmSolverPp2M {}];
+        [&Ddim { eta: 0.0 }, &tweedie::solve::Ancestral::default(), &DpmSolverPp2M {}];
     for solver in solvers {
         let before = run(solver, &data, &COSINE, x.clone(), &levels);
         let mean = data.denoise(before.into(), &levels[8].into(), &Condition::None).unwrap();

@@ -72,8 +72,14 @@ fn stochastic_ddim_steps_agree_with_diffusers() {
     let start = doubles(&fixture.starts.concat(), 2);
     let (draws, rows) = (Draws::new(4), [0, 1, 2, 3, 4, 5]);
     let condition = &Condition::None;
-    let context =
-        Context { denoiser: &mixture, schedule: &VP, condition, draws: &draws, rows: &rows };
+    let context = Context {
+        denoiser: &mixture,
+        schedule: &VP,
+        condition,
+        noise: &draws,
+        rows: &rows,
+        clip: None,
+    };
     let noise = host(&context.noise(0, &start));
     let solver = Ddim { eta: 0.5 };
     for (pair, right) in fixture.ddim.levels().windows(2).zip(&fixture.ddim.half_eta) {

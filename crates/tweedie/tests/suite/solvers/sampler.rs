@@ -101,7 +101,7 @@ fn every_solver_samples_the_mixture() {
         (named("heun"), EDM, karras, 50),
         (named("dopri5"), COSINE, Grid::LogSnr, 1),
     ] {
-        let x = sample(solver, schedule, grid, steps, 7);
+        let x = sample(solver, schedule.clone(), grid, steps, 7);
         let place = format!("{solver:?}, {schedule:?}, {steps} steps");
         let far = distance(&x, &reference);
         let statistic = chi_square(&x);

@@ -35,7 +35,7 @@ fn coefficients(
         |offset: usize| Levels::Rows((0..3 * steps).map(|i| levels[i / 3 + offset]).collect());
     let draws = Draws::new(5);
     let condition = &Condition::None;
-    let context = Context { denoiser, schedule, condition, draws: &draws, rows: &rows };
+    let context = Context { denoiser, schedule, condition, noise: &draws, rows: &rows, clip: None };
     let x = doubles(&[0.0, 1.0, 0.0].repeat(steps), 1);
     let z = host(&context.noise(0, &x));
     let (z, other) = (z[0], z[2]);
@@ -114,7 +114,7 @@ fn euler_maruyama_has_weak_order_1() {
 #[test]
 fn ancestral_sampling_and_ddim_keep_the_mean_and_have_order_1_in_the_variance() {
     let solvers: [&dyn Solver; 5] = [
-        &Ancestral {},
+        &Ancestral::default(),
         &Ddim { eta: 0.0 },
         &Ddim { eta: 0.3 },
         &Ddim { eta: 0.7 },
@@ -144,13 +144,13 @@ fn ancestral_sampling_and_ddim_keep_the_mean_and_have_order_1_in_the_variance() 
 fn ancestral_sampling_beats_euler_maruyama_on_concentrated_data() {
     let steps = [8, 16, 32, 64, 128, 256];
     for (schedule, grid) in [(VP, Grid::Time), (OU, Grid::Time)] {
-        let [_, ancestral] = errors(&Ancestral {}, &schedule, grid, 1e-4, &steps);
+        let [_, ancestral] = errors(&Ancestral::default(), &schedule, grid, 1e-4, &steps);
         let [_, euler] = errors(&EulerMaruyama {}, &schedule, grid, 1e-4, &steps);
         for (ours, theirs) in ancestral.iter().zip(&euler) {
             assert!(3.0 * ours < *theirs, "{schedule:?}: {ancestral:?}, {euler:?}");
         }
     }
-    let [_, ancestral] = errors(&Ancestral {}, &VP, Grid::Time, 1.0, &steps);
+    let [_, ancestral] = errors(&Ancestral::default(), &VP, Grid::Time, 1.0, &steps);
     let [_, euler] = errors(&EulerMaruyama {}, &VP, Grid::Time, 1.0, &steps);
     assert!(ancestral.iter().zip(&euler).all(|(a, e)| 2.0 * e < *a), "{ancestral:?}, {euler:?}");
 }
@@ -203,7 +203,7 @@ fn ddim_with_all_its_noise_is_ancestral_sampling() {
     for schedule in [VP, COSINE, OU, VE, EDM] {
         let levels = Grid::LogSnr.levels(&schedule, 30).unwrap();
         let x = normals(16, 2, schedule.prior_sd(1.0), 1);
-        let ancestral = run(&Ancestral {}, &data, &schedule, x.clone(), &levels);
+        let ancestral = run(&Ancestral::default(), &data, &schedule, x.clone(), &levels);
         let ddim = run(&Ddim { eta: 1.0 }, &data, &schedule, x.clone(), &levels);
         assert!(gap(&host(&ancestral), &host(&ddim)) < 1e-12 * (1.0 + levels[0].sigma));
         let other = run(&Ddim { eta: 0.5 }, &data, &schedule, x, &levels);
@@ -216,7 +216,7 @@ fn each_step_has_its_own_noise() {
     // The whole integration is the composition of affine steps with the noise addressed by (step, row).
     let data = gaussian(MEAN, VARIANCE);
     let levels = Grid::LogSnr.levels(&COSINE, 20).unwrap();
-    let solvers: [&dyn Solver; 3] = [&EulerMaruyama {}, &Ancestral {}, &Ddim { eta: 0.6 }];
+    let solvers: [&dyn Solver; 3] = [&EulerMaruyama {}, &Ancestral::default(), &Ddim { eta: 0.6 }];
     for solver in solvers {
         let steps = coefficients(solver, &data, &COSINE, &levels);
         let x = host(&run(solver, &data, &COSINE, doubles(&[0.3, -1.2, 2.0], 1), &levels));
