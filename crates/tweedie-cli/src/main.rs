@@ -4,6 +4,7 @@
 
 mod device;
 mod evaluate;
+mod exchange;
 mod list;
 mod output;
 mod progress;
@@ -42,6 +43,10 @@ enum Command {
     Sample(sample::Options),
     /// Judge a trained model: sample metrics and log p.
     Evaluate(evaluate::Options),
+    /// Make a run of a checkpoint of diffusers.
+    Import(exchange::Import),
+    /// Write a run as a checkpoint that diffusers loads.
+    Export(exchange::Export),
 }
 
 /// A whole number given to an option.
@@ -65,6 +70,8 @@ fn run(cli: Cli) -> tweedie::Result<()> {
         Command::Train(options) => train::run(&options, &settings),
         Command::Sample(options) => sample::run(&options, &settings),
         Command::Evaluate(options) => evaluate::run(&options, &settings),
+        Command::Import(options) => exchange::import(&options, &settings),
+        Command::Export(options) => exchange::export(&options, &settings),
     }
 }
 

@@ -1,24 +1,159 @@
-//! Checkpoints of diffusers, in and out: a pipeline folder with `model_index.json`, a `UNet2DModel` and a scheduler.
+//! Checkpoints of diffusers, in and out: a folder with `model_index.json`, a `UNet2DModel` and a scheduler.
+//!
+//! | file | what |
+//! |---|---|
+//! | `model_index.json` | the classes of the parts |
+//! | `unet/config.json`, `unet/diffusion_pytorch_model.safetensors` | the network |
+//! | `scheduler/scheduler_config.json` | process, prediction and sampling |
+//! | `tweedie.json` | the space of the data, which diffusers has no place for; ours alone |
+//!
+//! An imported network becomes a run like any other. By default it samples as its scheduler says: DDPM's and DDIM's
+//! steps, spacing, variance, clipping and end exactly, any other scheduler of a beta table by DPM-Solver++(2M). Pictures
+//! lie in [−1, 1] and are rounded as diffusers' pipelines round them.
 
 mod model;
+mod scheduler;
 mod weights;
 
-use crate::nn::{UNet, map_params};
+use crate::data::{Coordinate, Kind, Layout, Source, Space};
+use crate::denoise::Clock;
+use crate::files::write_atomically;
+use crate::nn::{UNet, UNetConfig, map_params, safetensors_bytes};
+use crate::train::{
+    EvaluationRecipe, ModelRecipe, NetworkRecipe, ObjectiveRecipe, Recipe, Run, TrainingRecipe,
+};
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
-use std::path::Path;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+
+const INDEX: &str = "model_index.json";
+const CONFIG: &str = "config.json";
+const SCHEDULER: &str = "scheduler/scheduler_config.json";
+const WEIGHTS: &str = "unet/diffusion_pytorch_model.safetensors";
+const SPACE: &str = "tweedie.json";
 
 /// The network of a folder with `config.json` and weights.
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::File`] naming the file and key that cannot be used.
 pub fn load_unet(folder: &Path, device: &Device) -> Result<UNet> {
-    let path = folder.join("config.json");
+    let path = folder.join(CONFIG);
     let config = model::from_json(&model::read_object(&path)?, &path)?;
     let (weights, origin) = weights::load(folder)?;
-    let network = config.init(&Draws::new(0), device).map_err(|error| match error {
-        Error::Config { key, problem, expected } => Error::file(&path, key, problem, expected),
-        other => other,
-    })?;
-    map_params(network, &weights, &origin)
+    map_params(config.init(&Draws::new(0), device)?, &weights, &origin)
+}
+
+/// Makes a run in the folder `out` of a checkpoint: a pipeline's folder, or that of a network alone, which is taken for
+/// DDPM's own chain.
+///
+/// # Errors
+/// [`Error::Io`] and [`Error::File`] naming the file and key that cannot be used; as [`Run::import`].
+pub fn import(source: &Path, out: &Path) -> Result<Run> {
+    if !source.is_dir() {
+        let expected = "a folder with model_index.json, or with config.json and weights";
+        return Err(Error::file(source, "folder", "missing", expected));
+    }
+    let pipeline = source.join(INDEX).exists() || source.join("unet").is_dir();
+    let folder = if pipeline { source.join("unet") } else { source.to_path_buf() };
+    let path = folder.join(CONFIG);
+    let unet = model::from_json(&model::read_object(&path)?, &path)?;
+    let scheduler = match scheduler_file(source) {
+        Some(path) => scheduler::from_json(&model::read_object(&path)?, &path)?,
+        None => {
+            let ddpm = Map::from_iter([("_class_name".to_string(), json!("DDPMScheduler"))]);
+            scheduler::from_json(&ddpm, &path)?
+        }
+    };
+    let (weights, origin) = weights::load(&folder)?;
+    let space = match source.join(SPACE) {
+        path if path.exists() => {
+            let object = model::read_object(&path)?;
+            serde_json::from_value(Value::Object(object)).map_err(|e| {
+                Error::file(&path, "content", e.to_string(), "a space written by tweedie")
+            })?
+        }
+        _ => pictures(&unet)?,
+    };
+    let recipe = Recipe {
+        about: format!("Imported from {}", source.display()),
+        seed: 0,
+        data: Source::named("imported"),
+        schedule: scheduler.schedule,
+        network: NetworkRecipe::Unet(UNetConfig { classes: 0, ..unet }),
+        model: ModelRecipe {
+            prediction: scheduler.prediction,
+            sigma_data: Some(1.0),
+            clock: Some(Clock::Index),
+        },
+        objective: ObjectiveRecipe::default(),
+        training: TrainingRecipe::default(),
+        sampling: scheduler.sampling,
+        evaluation: EvaluationRecipe::default(),
+    };
+    Run::import(out, recipe, space, &weights, &origin)
+}
+
+/// The scheduler's configuration of a pipeline, or beside a network.
+fn scheduler_file(source: &Path) -> Option<PathBuf> {
+    let names = [SCHEDULER, "scheduler_config.json", "../scheduler/scheduler_config.json"];
+    names.iter().map(|name| source.join(name)).find(|path| path.exists())
+}
+
+/// Pictures of 256 levels in [−1, 1], rounded as diffusers' pipelines do, with numbered classes.
+fn pictures(unet: &UNetConfig) -> Result<Space> {
+    let [height, width] = unet.sample_size;
+    let kind = Kind::Quantised { low: Some(0), high: Some(255) };
+    let pixel = Coordinate { shift: 128.0, scale: 127.5, kind, ..Coordinate::real("pixel") };
+    let layout = Layout::Image { channels: unet.in_channels, height, width };
+    let classes = (0..unet.classes).map(|class| class.to_string()).collect();
+    Ok(Space::new(layout, vec![pixel])?.with_classes(classes))
+}
+
+/// Writes a run's averaged weights as a checkpoint of diffusers into a folder, which is made if need be.
+///
+/// The network must have been trained as diffusers' schedulers feed theirs: on a variance-preserving schedule, with data
+/// taken for unit variance (`model.sigma_data = 1.0`), told the index, predicting noise, data or v. A continuous
+/// schedule becomes its chain of 1,000 steps.
+///
+/// # Errors
+/// [`Error::Config`] naming the key by which the run is none of diffusers'; [`Error::Io`] if a file cannot be written;
+/// as [`Run::weights`].
+pub fn export(run: &Run, out: &Path) -> Result<()> {
+    let NetworkRecipe::Unet(unet) = &run.info.network else {
+        return Err(Error::config("network.name", "mlp", "unet, for diffusers' UNet2DModel"));
+    };
+    let recipe = &run.info.recipe;
+    if run.info.sigma_data != 1.0 {
+        let found = format!("{:?}", run.info.sigma_data);
+        let expected = "1.0: diffusers does not scale a network's input";
+        return Err(Error::config("model.sigma_data", found, expected));
+    }
+    let clock = recipe.model.clock.unwrap_or(run.info.network.clock());
+    if clock != Clock::Index {
+        let expected = "index: diffusers tells a network the index of the step";
+        return Err(Error::config("model.clock", format!("{clock:?}"), expected));
+    }
+    let scheduler = scheduler::to_json(recipe)?;
+    let class = model::class(&scheduler).to_string();
+    let weights = run.weights()?;
+    for folder in ["unet", "scheduler"].map(|name| out.join(name)) {
+        std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+    }
+    let index = json!({
+        "_class_name": class.replace("Scheduler", "Pipeline"),
+        "scheduler": ["diffusers", class],
+        "unet": ["diffusers", "UNet2DModel"],
+    });
+    let space = serde_json::to_value(&run.info.space).unwrap_or_default();
+    write_atomically(&out.join(WEIGHTS), &safetensors_bytes(&weights)?)?;
+    for (name, value) in [
+        ("unet/config.json", Value::Object(model::to_json(unet))),
+        (SCHEDULER, Value::Object(scheduler)),
+        (INDEX, index),
+        (SPACE, space),
+    ] {
+        write_atomically(&out.join(name), format!("{value:#}\n").as_bytes())?;
+    }
+    Ok(())
 }

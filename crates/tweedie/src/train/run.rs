@@ -23,6 +23,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The file of the averaged weights.
+const WEIGHTS: &str = "model.safetensors";
+
 /// The version of `run.json` that this program writes and reads.
 const VERSION: u32 = 1;
 
@@ -76,15 +79,9 @@ impl Run {
     /// [`Error::Config`] if there is a run already, or as [`Recipe::network_for`]; [`Error::Io`] if the folder cannot
     /// be written.
     pub fn create(folder: &Path, recipe: Recipe, data: &Dataset) -> Result<Self> {
-        if ["run.json", "checkpoint.safetensors"].iter().any(|name| folder.join(name).exists()) {
-            let name = folder.display().to_string();
-            return Err(Error::config(
-                "--out",
-                format!("{name} holds a run already"),
-                "another folder, or --resume",
-            ));
-        }
+        refuse_a_second(folder)?;
         let network = recipe.network_for(&data.space)?;
+        recipe.check_batch(&network)?;
         let count = |s: &Split, class: usize| {
             s.labels().map_or(0, |labels| labels.iter().filter(|l| **l as usize == class).count())
         };
@@ -108,12 +105,55 @@ impl Run {
             train: split(&data.train),
             held_out: split(&data.held_out),
         };
+        Self::write(folder, info)
+    }
+
+    /// A run of weights that were trained elsewhere, which cannot be resumed; `origin` names them, for errors.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is a run in the folder already, or as [`Recipe::network_for`]; [`Error::File`] if the
+    /// weights do not fit the network; [`Error::Io`] if the folder cannot be written.
+    pub fn import(
+        folder: &Path,
+        recipe: Recipe,
+        space: Space,
+        weights: &Params,
+        origin: &Path,
+    ) -> Result<Self> {
+        refuse_a_second(folder)?;
+        recipe.check()?;
+        let none =
+            SplitInfo { rows: 0, hash: String::new(), classes: vec![0; space.classes().len()] };
+        let info = RunInfo {
+            version: VERSION,
+            program: concat!("tweedie ", env!("CARGO_PKG_VERSION")).into(),
+            network: recipe.network_for(&space)?,
+            sigma_data: recipe.model.sigma_data.unwrap_or(1.0),
+            data: recipe.data.source.clone(),
+            recipe,
+            space,
+            train: none.clone(),
+            held_out: none,
+        };
+        let run = Self { folder: folder.to_path_buf(), info };
+        run.denoiser_with(weights, origin, &Device::flex())?;
+        let run = Self::write(folder, run.info)?;
+        run.save_weights(weights)?;
+        Ok(run)
+    }
+
+    fn write(folder: &Path, info: RunInfo) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
         let path = folder.join("run.json");
         let text = serde_json::to_string_pretty(&info)
             .map_err(|e| Error::file(&path, "recipe", e.to_string(), "values JSON can hold"))?;
         write_atomically(&path, text.as_bytes())?;
         Ok(Self { folder: folder.to_path_buf(), info })
+    }
+
+    /// Whether it was imported, so that there are no data it was trained on.
+    pub fn is_imported(&self) -> bool {
+        self.info.train.rows == 0
     }
 
     /// Opens a run.
@@ -232,15 +272,15 @@ impl Run {
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.
     pub fn save_weights(&self, weights: &Params) -> Result<()> {
-        save_safetensors(weights, &self.file("model.safetensors"))
+        save_safetensors(weights, &self.file(WEIGHTS))
     }
 
-    /// The trained denoiser.
+    /// The averaged weights of a finished run.
     ///
     /// # Errors
-    /// [`Error::Io`] if training has not finished; [`Error::File`] if the weights do not fit the network.
-    pub fn denoiser(&self, device: &Device) -> Result<Arc<dyn Denoiser>> {
-        let path = self.file("model.safetensors");
+    /// [`Error::File`] if training has not finished, or the file is damaged.
+    pub fn weights(&self) -> Result<Params> {
+        let path = self.file(WEIGHTS);
         if !path.exists() {
             return Err(Error::file(
                 &path,
@@ -249,7 +289,15 @@ impl Run {
                 "a finished run; `train --resume` finishes one",
             ));
         }
-        self.denoiser_with(&load_safetensors(&path)?, &path, device)
+        load_safetensors(&path)
+    }
+
+    /// The trained denoiser.
+    ///
+    /// # Errors
+    /// As [`Run::weights`]; [`Error::File`] if the weights do not fit the network.
+    pub fn denoiser(&self, device: &Device) -> Result<Arc<dyn Denoiser>> {
+        self.denoiser_with(&self.weights()?, &self.file(WEIGHTS), device)
     }
 
     /// The denoiser with the given weights; `origin` names them, for errors.
@@ -361,6 +409,15 @@ impl RunInfo {
         }
         Ok(())
     }
+}
+
+/// Fails if a folder holds a run already.
+fn refuse_a_second(folder: &Path) -> Result<()> {
+    if ["run.json", "checkpoint.safetensors"].iter().any(|name| folder.join(name).exists()) {
+        let problem = format!("{} holds a run already", folder.display());
+        return Err(Error::config("--out", problem, "another folder, or --resume"));
+    }
+    Ok(())
 }
 
 /// √(mean x²) of rows in model units, encoded a part at a time.

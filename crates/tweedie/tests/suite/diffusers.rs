@@ -3,9 +3,12 @@
 use crate::support::*;
 use burn::tensor::Tensor;
 use std::path::{Path, PathBuf};
-use tweedie::denoise::Condition;
+use tweedie::data::Rows;
+use tweedie::denoise::{Condition, Denoiser, Prediction};
 use tweedie::diffusers;
 use tweedie::nn::*;
+use tweedie::solve::*;
+use tweedie::train::{NetworkRecipe, Run};
 
 /// Every configuration, with the number of its chain's steps.
 const NAMES: [(&str, usize); 7] = [
@@ -68,5 +71,140 @@ fn parameters_are_counted_before_they_are_made() {
     for (name, _) in NAMES {
         let network = diffusers::load_unet(&fixture(name).join("unet"), &cpu()).unwrap();
         assert_eq!(network.config().parameters(), param_count(&network) as u128, "{name}");
+    }
+}
+
+/// The peer's noise: the same for every row order, one stream a step.
+struct Given;
+
+impl Noise for Given {
+    fn normals(&self, step: u64, rows: &[u64], width: usize) -> Rows {
+        Rows::new(numbers(1000 + step, rows.len() * width), width).unwrap()
+    }
+}
+
+/// Where a run's sampling ends from the peer's start, with another solver and number of steps.
+fn sample(run: &Run, solver: AnySolver, steps: usize, last: Last) -> Vec<f64> {
+    let recipe = &run.info.recipe;
+    let denoiser = run.denoiser(&cpu()).unwrap();
+    let NetworkRecipe::Unet(unet) = &run.info.network else { panic!("not a UNet") };
+    let context = Context {
+        denoiser: &*denoiser,
+        schedule: &recipe.schedule,
+        condition: &condition(unet),
+        noise: &Given,
+        rows: &[0, 1],
+        clip: recipe.sampling.clip,
+    };
+    let levels = solver.levels(recipe.sampling.grid, &recipe.schedule, steps, last).unwrap();
+    let width = denoiser.width();
+    let x = singles(numbers(2, 2 * width), [2, width]);
+    host(&integrate(&solver, x, &levels, last, &context, |_| {}).unwrap())
+}
+
+#[test]
+fn imported_runs_sample_as_their_schedulers_do() {
+    for (name, _) in NAMES {
+        let folder = tempfile::tempdir().unwrap();
+        let run = diffusers::import(&fixture(name), &folder.path().join("run")).unwrap();
+        let sampling = &run.info.recipe.sampling;
+        let ddim = AnySolver::Ddim(Ddim::default());
+        let found = sample(&run, ddim, 10, sampling.last);
+        all_close(format!("{name}, DDIM"), &found, &expected(name, "ddim"), 1e-3);
+        let ddpm = match sampling.solver {
+            AnySolver::Ancestral(_) => sampling.solver,
+            _ => AnySolver::Ancestral(Ancestral::default()),
+        };
+        let found = sample(&run, ddpm, 50, Last::Denoise);
+        all_close(format!("{name}, DDPM"), &found, &expected(name, "ddpm"), 1e-3);
+    }
+}
+
+#[test]
+fn a_scheduler_s_words_become_the_run_s_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let import = |name: &str| diffusers::import(&fixture(name), &folder.path().join(name)).unwrap();
+    let sampling = import("ddpm").info.recipe.sampling;
+    assert_eq!(sampling.solver, AnySolver::Ancestral(Ancestral { variance: Variance::Large }));
+    assert_eq!((sampling.steps, sampling.last), (1000, Last::Denoise));
+    assert_eq!(
+        (sampling.grid, sampling.clip),
+        (Grid::Leading { offset: 0 }, Some(Clip::Range(1.0)))
+    );
+    let recipe = import("resnet-resampling").info.recipe;
+    assert_eq!(recipe.model.prediction, Prediction::Data);
+    assert_eq!((recipe.sampling.steps, recipe.sampling.last), (50, Last::Stop));
+    assert_eq!((recipe.sampling.grid, recipe.sampling.clip), (Grid::Leading { offset: 1 }, None));
+    let clip = import("attention-resampling").info.recipe.sampling.clip;
+    assert_eq!(clip, Some(Clip::Dynamic { ratio: 0.9, max: 1.5 }));
+}
+
+#[test]
+fn weights_by_torch_save_and_under_old_names_are_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = |source: &Path, name: &str| {
+        diffusers::import(source, &folder.path().join(name)).unwrap().weights().unwrap()
+    };
+    let new = weights(&fixture("ddpm"), "new");
+    assert_eq!(weights(&fixture("ddpm-bin"), "bin"), new);
+    // As checkpoints of 2022 have it: other names, and 1 × 1 convolutions.
+    let old: Params = new
+        .iter()
+        .map(|(name, (shape, values))| {
+            let names =
+                [("to_q", "query"), ("to_k", "key"), ("to_v", "value"), ("to_out.0", "proj_attn")];
+            let is_linear = names.iter().any(|(new, _)| name.contains(new)) && shape.len() == 2;
+            let shape =
+                if is_linear { [shape.as_slice(), &[1, 1]].concat() } else { shape.clone() };
+            let name = names.iter().fold(name.clone(), |name, (new, old)| name.replace(new, old));
+            (name, (shape, values.clone()))
+        })
+        .collect();
+    let copy = folder.path().join("copy");
+    std::fs::create_dir_all(&copy).unwrap();
+    std::fs::copy(fixture("ddpm").join("unet/config.json"), copy.join("config.json")).unwrap();
+    save_safetensors(&old, &copy.join("diffusion_pytorch_model.safetensors")).unwrap();
+    assert_eq!(weights(&copy, "old"), new);
+}
+
+/// A folder's JSON file, whatever the order of its keys, without the version of who wrote it.
+fn json(path: PathBuf) -> serde_json::Value {
+    let mut value: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    value.as_object_mut().unwrap().remove("_diffusers_version");
+    value
+}
+
+#[test]
+fn what_was_imported_is_exported_key_for_key() {
+    for (name, _) in NAMES {
+        let folder = tempfile::tempdir().unwrap();
+        let run = diffusers::import(&fixture(name), &folder.path().join("run")).unwrap();
+        let out = folder.path().join("out");
+        diffusers::export(&run, &out).unwrap();
+        for file in ["model_index.json", "unet/config.json"] {
+            let (found, own) = (json(out.join(file)), json(fixture(name).join(file)));
+            assert_eq!(numbered(found), numbered(own), "{name} {file}");
+        }
+        let file = "scheduler/scheduler_config.json";
+        let (found, own) = (json(out.join(file)), json(fixture(name).join(file)));
+        for (key, value) in found.as_object().unwrap() {
+            assert_eq!(numbered(value.clone()), numbered(own[key].clone()), "{name} {key}");
+        }
+        let file = "unet/diffusion_pytorch_model.safetensors";
+        let weights =
+            [out.join(file), fixture(name).join(file)].map(|p| load_safetensors(&p).unwrap());
+        assert_eq!(weights[0], weights[1], "{name}");
+    }
+}
+
+/// Every number as a float, since 1 and 1.0 are the same to diffusers.
+fn numbered(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Number(n) => n.as_f64().into(),
+        Value::Array(values) => values.into_iter().map(numbered).collect(),
+        Value::Object(map) => map.into_iter().map(|(k, v)| (k, numbered(v))).collect(),
+        other => other,
     }
 }

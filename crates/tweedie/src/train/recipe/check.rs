@@ -51,6 +51,11 @@ impl Recipe {
             let expected = format!("at most {MOST_PARAMETERS}");
             return Err(Error::config(format!("network.{key}"), problem, expected));
         }
+        Ok(network)
+    }
+
+    /// Fails if a batch is too large for the network.
+    pub(in crate::train) fn check_batch(&self, network: &NetworkRecipe) -> Result<()> {
         let most = MOST_ACTIVATIONS / network.activations();
         if self.training.batch > most {
             let expected = format!(
@@ -58,7 +63,7 @@ impl Recipe {
             );
             return Err(Error::config("training.batch", self.training.batch.to_string(), expected));
         }
-        Ok(network)
+        Ok(())
     }
 }
 

@@ -1,0 +1,240 @@
+//! `scheduler_config.json`: what it says of process, prediction and sampling.
+
+use super::model::class;
+use crate::denoise::Prediction;
+use crate::process::{AnySchedule, Betas, Chain, ChainConfig, Schedule};
+use crate::solve::{Ancestral, AnySolver, Clip, Ddim, Grid, Last, Variance};
+use crate::train::{Recipe, SamplingRecipe};
+use crate::{Error, Result};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+/// What a scheduler's configuration amounts to.
+pub(super) struct Scheduler {
+    /// The chain.
+    pub schedule: AnySchedule,
+    /// What the network predicts.
+    pub prediction: Prediction,
+    /// How the scheduler would sample, or our own solver where it is not one of ours.
+    pub sampling: SamplingRecipe,
+}
+
+/// Steps of diffusers' DDIM pipeline.
+const DDIM_STEPS: usize = 50;
+
+/// Steps into which an exported schedule is cut.
+const STEPS: usize = 1000;
+
+/// A configuration with the file it is from.
+struct Keys<'a> {
+    object: &'a Map<String, Value>,
+    path: &'a Path,
+}
+
+impl Keys<'_> {
+    fn get<T: DeserializeOwned>(&self, key: &str, default: T, expected: &str) -> Result<T> {
+        match self.object.get(key) {
+            None | Some(Value::Null) => Ok(default),
+            Some(value) => serde_json::from_value(value.clone())
+                .map_err(|_| Error::file(self.path, key, value.to_string(), expected)),
+        }
+    }
+
+    fn text(&self, key: &str, default: &str) -> Result<String> {
+        self.get(key, default.to_string(), "a name")
+    }
+
+    fn unknown<T>(&self, key: &str, found: &str, expected: &str) -> Result<T> {
+        Err(Error::file(self.path, key, found, expected))
+    }
+}
+
+/// Reads a configuration; `object` is the content of `path`.
+///
+/// # Errors
+/// [`Error::File`] naming the key that cannot be used.
+pub(super) fn from_json(object: &Map<String, Value>, path: &Path) -> Result<Scheduler> {
+    let keys = Keys { object, path };
+    let number = "a number";
+    let betas = match keys.get("trained_betas", None::<Vec<f64>>, "a list of numbers")? {
+        Some(list) => Betas::List(list),
+        None => match keys.text("beta_schedule", "linear")?.as_str() {
+            "linear" => Betas::Linear,
+            "scaled_linear" => Betas::ScaledLinear,
+            "squaredcos_cap_v2" => Betas::SquaredCos,
+            "sigmoid" => Betas::Sigmoid,
+            other => {
+                let known = "linear, scaled_linear, squaredcos_cap_v2 or sigmoid";
+                return keys.unknown("beta_schedule", other, known);
+            }
+        },
+    };
+    let steps: usize = keys.get("num_train_timesteps", STEPS, "a whole number")?;
+    let chain = Chain::new(ChainConfig {
+        steps: (!matches!(betas, Betas::List(_))).then_some(steps),
+        betas,
+        beta_start: keys.get("beta_start", 1e-4, number)?,
+        beta_end: keys.get("beta_end", 0.02, number)?,
+        zero_terminal_snr: keys.get("rescale_betas_zero_snr", false, "true or false")?,
+    })
+    .map_err(|error| match error {
+        Error::Config { key, problem, expected } => Error::file(path, key, problem, expected),
+        other => other,
+    })?;
+    let prediction = match keys.text("prediction_type", "epsilon")?.as_str() {
+        "epsilon" => Prediction::Noise,
+        "sample" => Prediction::Data,
+        "v_prediction" => Prediction::V,
+        other => {
+            let known = "epsilon, sample or v_prediction";
+            return keys.unknown("prediction_type", other, known);
+        }
+    };
+    let sampling = sampling(&keys, chain.steps())?;
+    Ok(Scheduler { schedule: AnySchedule::Chain(chain), prediction, sampling })
+}
+
+/// How the scheduler samples.
+fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
+    let (solver, steps, last) = match class(keys.object) {
+        "DDPMScheduler" => {
+            let variance = match keys.text("variance_type", "fixed_small")?.as_str() {
+                "fixed_small" | "fixed_small_log" => Variance::Small,
+                "fixed_large" | "fixed_large_log" => Variance::Large,
+                other => {
+                    return keys.unknown("variance_type", other, "fixed_small or fixed_large");
+                }
+            };
+            (AnySolver::Ancestral(Ancestral { variance }), chain.min(STEPS), Last::Denoise)
+        }
+        "DDIMScheduler" => {
+            let to_one = keys.get("set_alpha_to_one", true, "true or false")?;
+            let last = if to_one { Last::Denoise } else { Last::Stop };
+            (AnySolver::Ddim(Ddim::default()), chain.min(DDIM_STEPS), last)
+        }
+        // What other schedulers of the same chains do, ours do as well: the default samples.
+        "DPMSolverMultistepScheduler"
+        | "DPMSolverSinglestepScheduler"
+        | "DEISMultistepScheduler"
+        | "UniPCMultistepScheduler"
+        | "PNDMScheduler"
+        | "LMSDiscreteScheduler"
+        | "EulerDiscreteScheduler"
+        | "EulerAncestralDiscreteScheduler"
+        | "HeunDiscreteScheduler" => return Ok(SamplingRecipe::default()),
+        other => {
+            let expected = "DDPMScheduler, DDIMScheduler or another scheduler of a beta table";
+            return keys.unknown("_class_name", other, expected);
+        }
+    };
+    let grid = match keys.text("timestep_spacing", "leading")?.as_str() {
+        "leading" => Grid::Leading { offset: keys.get("steps_offset", 0, "a whole number")? },
+        "trailing" => Grid::Trailing,
+        "linspace" => Grid::Linspace,
+        other => {
+            return keys.unknown("timestep_spacing", other, "leading, trailing or linspace");
+        }
+    };
+    let number = "a number";
+    let clip = if keys.get("thresholding", false, "true or false")? {
+        let ratio = keys.get("dynamic_thresholding_ratio", 0.995, number)?;
+        Some(Clip::Dynamic { ratio, max: keys.get("sample_max_value", 1.0, number)? })
+    } else if keys.get("clip_sample", true, "true or false")? {
+        Some(Clip::Range(keys.get("clip_sample_range", 1.0, number)?))
+    } else {
+        None
+    };
+    // With an offset the chain's last indices would lie beyond its end.
+    let steps = match grid {
+        Grid::Leading { offset } => steps.min(chain / offset.saturating_add(1)).max(1),
+        _ => steps,
+    };
+    Ok(SamplingRecipe { solver, grid, steps, last, clip, ..SamplingRecipe::default() })
+}
+
+/// The configuration of the scheduler that samples as a recipe says, or by DDIM where diffusers has no such solver.
+///
+/// # Errors
+/// [`Error::Config`] if the prediction or the schedule is none of diffusers'.
+pub(super) fn to_json(recipe: &Recipe) -> Result<Map<String, Value>> {
+    let prediction = match recipe.model.prediction {
+        Prediction::Noise => "epsilon",
+        Prediction::Data => "sample",
+        Prediction::V => "v_prediction",
+        other => {
+            let expected = "noise, data or v: the predictions that diffusers' schedulers know";
+            return Err(Error::config("model.prediction", format!("{other:?}"), expected));
+        }
+    };
+    let sampling = &recipe.sampling;
+    let mut object = match &recipe.schedule {
+        AnySchedule::Chain(chain) => of_chain(chain),
+        schedule => json!({ "num_train_timesteps": STEPS, "trained_betas": betas_of(schedule)? }),
+    };
+    let (class, own) = match sampling.solver {
+        AnySolver::Ancestral(Ancestral { variance }) => {
+            let kind = if variance == Variance::Large { "fixed_large" } else { "fixed_small" };
+            ("DDPMScheduler", ("variance_type", kind.into()))
+        }
+        _ => ("DDIMScheduler", ("set_alpha_to_one", (sampling.last == Last::Denoise).into())),
+    };
+    let (spacing, offset) = match sampling.grid {
+        Grid::Leading { offset } => ("leading", offset),
+        Grid::Linspace => ("linspace", 0),
+        _ => ("trailing", 0),
+    };
+    let (clip, range) = match sampling.clip {
+        Some(Clip::Range(range)) => (true, range),
+        _ => (false, 1.0),
+    };
+    let (thresholding, ratio, max) = match sampling.clip {
+        Some(Clip::Dynamic { ratio, max }) => (true, ratio, max),
+        _ => (false, 0.995, 1.0),
+    };
+    object["_class_name"] = class.into();
+    object[own.0] = own.1;
+    object["prediction_type"] = prediction.into();
+    object["timestep_spacing"] = spacing.into();
+    object["steps_offset"] = offset.into();
+    object["clip_sample"] = clip.into();
+    object["clip_sample_range"] = range.into();
+    object["thresholding"] = thresholding.into();
+    object["dynamic_thresholding_ratio"] = ratio.into();
+    object["sample_max_value"] = max.into();
+    Ok(object.as_object().cloned().unwrap_or_default())
+}
+
+fn of_chain(chain: &Chain) -> Value {
+    let config = chain.config();
+    let (name, list) = match &config.betas {
+        Betas::Linear => ("linear", Value::Null),
+        Betas::ScaledLinear => ("scaled_linear", Value::Null),
+        Betas::SquaredCos => ("squaredcos_cap_v2", Value::Null),
+        Betas::Sigmoid => ("sigmoid", Value::Null),
+        Betas::List(list) => ("linear", json!(list)),
+    };
+    json!({
+        "num_train_timesteps": chain.steps(),
+        "beta_schedule": name,
+        "trained_betas": list,
+        "beta_start": config.beta_start,
+        "beta_end": config.beta_end,
+        "rescale_betas_zero_snr": config.zero_terminal_snr,
+    })
+}
+
+/// β of the chain that visits a schedule's levels at 1,000 times, evenly from its first to its last.
+fn betas_of(schedule: &AnySchedule) -> Result<Vec<f64>> {
+    let (first, last) = schedule.range();
+    let at = |k: usize| schedule.level(first + (last - first) * k as f64 / (STEPS - 1) as f64);
+    let levels: Vec<_> = (0..STEPS).map(at).collect();
+    if levels.iter().any(|l| (l.alpha.powi(2) + l.sigma.powi(2) - 1.0).abs() > 1e-9) {
+        let expected = "a variance-preserving one, as the chains of diffusers are";
+        return Err(Error::config("schedule", "α² + σ² is not 1", expected));
+    }
+    // β = 1 − α²_t/α²_s = −expm1(2 ln α_t/α_s).
+    let steps =
+        levels.windows(2).map(|pair| -(2.0 * (pair[1].alpha / pair[0].alpha).ln()).exp_m1());
+    Ok(std::iter::once(levels[0].sigma.powi(2)).chain(steps).collect())
+}
