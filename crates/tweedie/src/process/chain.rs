@@ -114,7 +114,7 @@ impl Default for ChainConfig {
 /// assert_eq!((chain.range(), chain.level(-1.0).sigma), ((0.0, 1.0), 0.0));
 /// # Ok::<(), tweedie::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ChainConfig", into = "ChainConfig")]
 pub struct Chain {
     config: ChainConfig,
@@ -122,10 +122,16 @@ pub struct Chain {
 }
 
 /// ᾱ and 1 − ᾱ before any step, and after each.
-#[derive(Debug, PartialEq)]
+#[derive(PartialEq)]
 struct Table {
     kept: Vec<f64>,
     lost: Vec<f64>,
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_tuple("Chain").field(&self.config).finish()
+    }
 }
 
 impl TryFrom<ChainConfig> for Chain {
