@@ -6,7 +6,8 @@ Run with NumPy, PyTorch and diffusers:
 
 It writes crates/tweedie/tests/fixtures/chain.json: for each table of beta the products of 1 - beta at some indices; for
 each spacing the timesteps; and where samplers end that start from given rows with a model and noise that both sides
-compute. diffusers' tables are in single precision. The suite's `chain` tests read that file.
+compute. The samplers' steps are diffusers' own; their tables, in single precision, are replaced by the same ones in double
+precision, so that ends agree to many digits. The suite's `chain` tests read that file.
 """
 
 import json
@@ -45,7 +46,31 @@ def noise(step):
         for _ in range(3):
             state = (1103515245 * state + 12345) % 2**31
         out[row, column] = np.sqrt(3) * (2 * (state + 0.5) / 2**31 - 1)
-    return torch.tensor(out)[:, :, None]
+    return torch.tensor(out.astype(np.float32).astype(np.float64))[:, :, None]
+
+
+def precise(scheduler, kind, n, zero):
+    """The scheduler with its table in double precision."""
+    config, u = scheduler.config, torch.arange(n + 1, dtype=torch.float64) / n
+    first, last = config.beta_start, config.beta_end
+    line = lambda a, b: torch.linspace(a, b, n, dtype=torch.float64)
+    if kind == "linear":
+        betas = line(first, last)
+    elif kind == "scaled_linear":
+        betas = line(first**0.5, last**0.5) ** 2
+    elif kind == "squaredcos_cap_v2":
+        bars = torch.cos((u + 0.008) / 1.008 * np.pi / 2) ** 2
+        betas = torch.clamp(1 - bars[1:] / bars[:-1], max=0.999)
+    else:
+        betas = torch.sigmoid(line(-6, 6)) * (last - first) + first
+    if zero:
+        betas = scheduling_ddpm.rescale_zero_terminal_snr(betas)
+    bars = torch.cumprod(1 - betas, dim=0)
+    assert torch.allclose(bars, scheduler.alphas_cumprod.double(), atol=3e-6)
+    scheduler.alphas_cumprod = bars
+    if getattr(scheduler, "final_alpha_cumprod", torch.tensor(1.0)) != 1:
+        scheduler.final_alpha_cumprod = bars[0]
+    return scheduler
 
 
 def schedule(kind, n, zero):
@@ -131,6 +156,7 @@ def options(kind, zero, spacing, clip, prediction, chain):
 
 def ddim(kind, zero, spacing, clip, prediction, n, eta, to_one):
     scheduler = DDIMScheduler(**options(kind, zero, spacing, clip, prediction, 1000), set_alpha_to_one=to_one)
+    precise(scheduler, kind, 1000, zero)
     def step(k, out, t, x):
         return scheduler.step(out, t, x, eta=eta, variance_noise=noise(k) if eta > 0 else None).prev_sample
 
@@ -146,6 +172,7 @@ def ddpm(kind, zero, spacing, clip, prediction, chain, n, variance):
     scheduler = DDPMScheduler(
         **options(kind, zero, spacing, clip, prediction, chain), variance_type=f"fixed_{variance}"
     )
+    precise(scheduler, kind, chain, zero)
 
     def step(k, out, t, x):
         scheduling_ddpm.randn_tensor = lambda *_, **__: noise(k)

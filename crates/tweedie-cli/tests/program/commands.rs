@@ -136,6 +136,38 @@ fn list_shows_every_shipped_recipe_and_each_of_them_can_be_read() {
     }
 }
 
+/// A run on a chain is sampled by its grid, its clipping and its last step.
+#[test]
+fn a_chain_is_sampled_as_its_recipe_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let sets = [
+        "schedule={name='chain',steps=50,zero_terminal_snr=true,betas='scaled_linear'}",
+        "objective.levels.distribution=indices",
+        "sampling.grid=trailing",
+        "sampling.solver={name='ancestral',variance='large'}",
+        "sampling.clip.range=0.25",
+    ];
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
+    done(folder.path(), &training("moons", &sets));
+    let run = tweedie::train::Run::open(&folder.path().join("run")).unwrap();
+    let sample = |more: &[&str]| {
+        let options = ["sample", "run", "-n", "50", "-o", "out.npy"];
+        let found = object(folder.path(), &[&options[..], more].concat());
+        let (_, rows) = tweedie::data::npy::read(&folder.path().join("out.npy")).unwrap();
+        (found["evaluations_per_sample"].as_f64().unwrap(), run.info.space.encode(&rows).unwrap())
+    };
+    let (evaluations, rows) = sample(&[]);
+    assert_eq!(evaluations, 6.0);
+    // The last step gives the clipped data themselves.
+    assert!(rows.values().iter().all(|v| v.abs() < 0.2501), "{rows:?}");
+    assert_eq!(sample(&["--grid", "linspace", "--steps", "50", "--solver", "ddim"]).0, 50.0);
+    let ran = tweedie(folder.path(), &["sample", "run", "-o", "out.npy", "--steps", "51"]);
+    assert!(ran.stderr.contains("--steps: 51; expected at most 50"), "{}", ran.stderr);
+    let moons = copy_of(numbers());
+    let ran = tweedie(moons.path(), &["sample", "run", "-o", "out.npy", "--grid", "leading"]);
+    assert!(ran.stderr.contains("--grid: leading"), "{}", ran.stderr);
+}
+
 #[test]
 fn help_is_there_for_every_command() {
     for command in [&[][..], &["list"], &["train"], &["sample"], &["evaluate"]] {

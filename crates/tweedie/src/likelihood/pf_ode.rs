@@ -7,11 +7,14 @@
 //!
 //! With u = (σ̇/σ) x + (α̇ − α σ̇/σ) x̂₀ the divergence is d σ̇/σ + (α̇ − α σ̇/σ) tr ∂x̂₀/∂x, and the trace is a sum of
 //! Jacobian–vector products: over the basis (exact) or over random signs (Hutchinson; unbiased).
+//!
+//! Where the last level is pure noise, u may be infinite: there the path ends at λ = ln 2⁻²⁴, when the data's share of the
+//! variance is below single precision's rounding.
 
 use super::{Density, Kind, LogProb, Measure};
 use crate::denoise::{Condition, Denoiser};
 use crate::nn::Dual;
-use crate::process::{Level, Levels, Schedule};
+use crate::process::{Level, Levels, Schedule, finite_log_snrs};
 use crate::solve::{Tolerance, host_column, integrate_adaptive};
 use crate::{Draws, Error, Result};
 use burn::tensor::{DType, Tensor, TensorData};
@@ -173,7 +176,10 @@ impl Density for PfOde {
         condition.check(n)?;
         let probes = self.probes(&x)?;
         let reported = if self.divergence == Divergence::Exact { 1 } else { probes.len() };
-        let (first, last) = self.schedule.range();
+        let (first, mut last) = self.schedule.range();
+        if self.schedule.level(last).alpha == 0.0 {
+            last = self.schedule.time(finite_log_snrs(&*self.schedule).1);
+        }
         let zeros = Tensor::zeros([n, reported], (&x.device(), x.dtype()));
         let start = Tensor::cat(vec![x, zeros], 1);
         let end = integrate_adaptive(
@@ -189,7 +195,8 @@ impl Density for PfOde {
             &vec![last; n],
             self.tolerance,
         )?;
-        let prior_sd = self.schedule.prior_sd(self.sigma_data);
+        let noisiest = self.schedule.level(last);
+        let prior_sd = (noisiest.alpha * self.sigma_data).hypot(noisiest.sigma);
         let x = end.clone().narrow(1, 0, d).cast(DType::F64);
         let square = host_column(&x.div_scalar(prior_sd).square().sum_dim(1))?;
         let constant = d as f64 * (prior_sd.ln() + 0.5 * std::f64::consts::TAU.ln());

@@ -1,7 +1,8 @@
 //! The discrete chain of DDPM: N noising steps from a table of β, as a schedule.
 //!
 //! Step i takes x_{i−1} to x_i = √(1 − β_i) x_{i−1} + √β_i ε (Ho et al. 2020, eq. 2; *Generative Modeling with Diffusion
-//! Models*, eqs. 8–14; *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.30–6.46), so that
+//! Models*, eqs. 8–9; *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.29 and 6.37–6.38 with
+//! a² = 1 − β, b² = β), so that
 //!
 //! > α_i² = ᾱ_i = ∏_{j ≤ i} (1 − β_j), σ_i² = 1 − ᾱ_i.
 //!
@@ -114,7 +115,7 @@ impl Default for ChainConfig {
 /// assert_eq!((chain.range(), chain.level(-1.0).sigma), ((0.0, 1.0), 0.0));
 /// # Ok::<(), tweedie::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ChainConfig", into = "ChainConfig")]
 pub struct Chain {
     config: ChainConfig,
@@ -122,10 +123,16 @@ pub struct Chain {
 }
 
 /// ᾱ and 1 − ᾱ before any step, and after each.
-#[derive(Debug, PartialEq)]
+#[derive(PartialEq)]
 struct Table {
     kept: Vec<f64>,
     lost: Vec<f64>,
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_tuple("Chain").field(&self.config).finish()
+    }
 }
 
 impl TryFrom<ChainConfig> for Chain {

@@ -74,6 +74,19 @@ impl Grid {
         })
     }
 
+    /// Its name, as [`Grid::parse`] takes it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::LogSnr => "log-snr",
+            Self::Quadratic => "quadratic",
+            Self::Karras { .. } => "karras",
+            Self::Leading { .. } => "leading",
+            Self::Trailing => "trailing",
+            Self::Linspace => "linspace",
+        }
+    }
+
     /// Whether it picks indices of a discrete chain.
     pub fn is_of_chain(&self) -> bool {
         matches!(self, Self::Leading { .. } | Self::Trailing | Self::Linspace)
@@ -102,7 +115,7 @@ impl Grid {
             }
             None if self.is_of_chain() => {
                 let expected = "a grid of continuous schedules: only a chain has indices";
-                return Err(Error::config("grid", format!("{self:?}"), expected));
+                return Err(Error::config("grid", self.name(), expected));
             }
             _ => self.spaced(schedule, steps),
         };

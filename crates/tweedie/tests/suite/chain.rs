@@ -11,7 +11,7 @@ use tweedie::objective::{
     Batch, DenoisingScoreMatching, LevelDistribution, NoiseLevels, Objective, Weighting,
 };
 use tweedie::process::{AnySchedule, Betas, Chain, ChainConfig, Level, Schedule};
-use tweedie::solve::{Ancestral, Ddim, DpmSolverPp2M, Grid, Solver};
+use tweedie::solve::{Ancestral, Clip, Ddim, DpmSolverPp2M, Grid, Solver, Variance};
 use tweedie::train::Recipe;
 use tweedie::{Draws, Error};
 
@@ -148,8 +148,8 @@ fn between_indices_the_process_is_variance_preserving_with_closed_forms() {
     }
 }
 
-/// *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.35–6.39 with b_i² in 6.38, and
-/// *Generative Modeling with Diffusion Models*, eqs. 8–12, in β alone.
+/// *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.39 and 6.46 (whose factor on the noise,
+/// b²/σ, is right where 6.39 prints b²/σ²), and *Generative Modeling with Diffusion Models*, eqs. 8–9, in β alone.
 #[test]
 fn posteriors_are_bayes_rule_in_beta() {
     for kind in kinds() {
@@ -164,6 +164,8 @@ fn posteriors_are_bayes_rule_in_beta() {
             let digits = if kind == Betas::SquaredCos { 1e-8 } else { 1e-9 };
             close(at("β"), t.given(&s).variance, beta, digits);
             close(at("√(1 − β)"), t.given(&s).alpha, (1.0 - beta).sqrt(), digits);
+            let snr = |l: &Level| (-l.lambda).exp();
+            close(at("α²(e^−ρ − e^−ρ')"), t.alpha.powi(2) * (snr(&t) - snr(&s)), beta, 1e-7);
             let rest = 1.0 - bar;
             close(at("variance"), found.variance, beta * (1.0 - before) / rest, digits);
             close(at("x₀"), found.from_data, before.sqrt() * beta / rest, digits);
@@ -223,6 +225,53 @@ fn pure_noise_is_a_level_like_any_other() {
     let denoiser = NeuralDenoiser::new(network, Prediction::V, schedule);
     let mean = denoiser.denoise(x.into(), &end.into(), &Condition::None).unwrap();
     assert!(host(&mean.value).iter().all(|v| v.is_finite()));
+}
+
+#[test]
+fn the_smaller_variance_is_ddim_s_with_all_its_noise_and_the_larger_is_beta() {
+    let (schedule, data) = (chain(Betas::SquaredCos, 200, false), gaussian(0.3, 0.5));
+    let x = doubles(&[-1.0, 0.2, 1.5, 0.0], 1);
+    for grid in [Grid::Leading { offset: 1 }, Grid::Trailing, Grid::Linspace] {
+        let levels = grid.levels(&schedule, 40).unwrap();
+        let end = |solver: &dyn Solver| host(&run(solver, &data, &schedule, x.clone(), &levels));
+        let small = end(&Ancestral::default());
+        assert!(gap(&small, &end(&Ddim { eta: 1.0 })) < 1e-12, "{grid:?}");
+        let large = Ancestral { variance: Variance::Large };
+        assert!(gap(&small, &end(&large)) > 1e-3, "{grid:?}");
+        // One step from x and x + noise alike: the difference is the noise's factor.
+        let (t, s) = (schedule.level(100.0), schedule.level(99.0));
+        let step = |solver: &dyn Solver| host(&run(solver, &data, &schedule, x.clone(), &[t, s]));
+        let (small, large) = (step(&Ancestral::default()), step(&large));
+        let noise = Draws::new(3).at(0).normals(0..4, 1);
+        let beta = betas(&Betas::SquaredCos, 200)[100];
+        for i in 0..4 {
+            let factor = beta.sqrt() - (t.posterior(&s).variance).sqrt();
+            within("β", large[i] - small[i], factor * f64::from(noise.row(i)[0]), 1e-9);
+        }
+        // To clean data neither adds noise.
+        let clean = [t, Level::clean(-1.0)];
+        let step =
+            |variance| host(&run(&Ancestral { variance }, &data, &schedule, x.clone(), &clean));
+        assert_eq!(step(Variance::Large), step(Variance::Small));
+    }
+}
+
+#[test]
+fn clipping_keeps_nan_and_holds_each_row() {
+    let x = doubles(&[0.1, -3.0, 2.0, 0.5, f64::NAN, 0.2, 0.3, 0.1, 0.1, -0.2, 0.3, 0.0], 4);
+    let held = host(&Clip::Range(1.5).apply(x.clone()));
+    assert_eq!((held[1], held[2], held[3]), (-1.5, 1.5, 0.5));
+    assert!(held[4].is_nan());
+    // The first row's absolute values 0.1, 0.5, 2, 3 have the quantile 0.5 + 0.25 · 1.5 at 5/12; the last row's is held at 1.
+    let held = host(&Clip::Dynamic { ratio: 5.0 / 12.0, max: 10.0 }.apply(x));
+    all_close("held", &held[..4], &[0.1, -1.0, 1.0, 0.5], 1e-12);
+    assert!(held[4].is_nan());
+    all_close("held", &held[8..], &[0.1, -0.2, 0.3, 0.0], 1e-12);
+    let two = doubles(&[1.0, -4.0, 2.0, 3.0], 4);
+    let held = host(&Clip::Dynamic { ratio: 0.5, max: 10.0 }.apply(two.clone()));
+    all_close("held", &held, &[0.4, -1.0, 0.8, 1.0], 1e-12);
+    let held = host(&Clip::Dynamic { ratio: 0.5, max: 2.0 }.apply(two));
+    all_close("held", &held, &[0.5, -1.0, 1.0, 1.0], 1e-12);
 }
 
 #[test]

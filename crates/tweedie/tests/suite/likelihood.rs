@@ -9,7 +9,7 @@ use tweedie::denoise::{Component, Condition, Denoiser, GaussianMixture};
 use tweedie::likelihood::{
     Density, Divergence, Kind, LogProb, Measure, PfOde, RawDensity, mean_and_error,
 };
-use tweedie::process::{AnySchedule, Level, Schedule};
+use tweedie::process::{AnySchedule, Chain, ChainConfig, Level, Schedule};
 use tweedie::solve::Tolerance;
 use tweedie::{Draws, Error};
 
@@ -77,7 +77,9 @@ fn the_prior_is_what_it_says() {
     let normal =
         |x: f64, m: f64, v: f64| -0.5 * ((x - m).powi(2) / v + (std::f64::consts::TAU * v).ln());
     let x = [-1.5, -0.2, 0.7, 1.1, 3.0];
-    for schedule in [VP, COSINE, EDM] {
+    let config = ChainConfig { steps: Some(50), zero_terminal_snr: true, ..ChainConfig::default() };
+    let zero = AnySchedule::Chain(Chain::new(config).unwrap());
+    for schedule in [VP, COSINE, EDM, crate::support::schedule("chain"), zero] {
         for sigma_data in [0.4, 1.0, 3.0] {
             let data = crate::oracle::gaussian(mean, variance);
             let density = flow(data, schedule.clone()).with_sigma_data(sigma_data);
@@ -85,8 +87,10 @@ fn the_prior_is_what_it_says() {
             let (first, last) = schedule.range();
             let moments = |l: Level| (l.alpha * mean, l.alpha.powi(2) * variance + l.sigma.powi(2));
             let (m0, v0) = moments(schedule.level(first));
-            let (m1, v1) = moments(schedule.level(last));
-            let end = schedule.level(last);
+            // Pure noise is left out from where single precision cannot tell.
+            let end =
+                schedule.level(schedule.time(schedule.level(last).lambda.max(-24.0 * 2f64.ln())));
+            let (m1, v1) = moments(end);
             let prior = (end.alpha * sigma_data).powi(2) + end.sigma.powi(2);
             let right = x.map(|x| {
                 let y = m1 + (x - m0) * (v1 / v0).sqrt();
