@@ -7,8 +7,9 @@
 use super::{Rows, Space};
 use crate::draws::Draws;
 use crate::{Error, Result};
+use std::sync::Arc;
 
-/// Rows in raw units, with a label each if the data are labelled.
+/// Rows in raw units, with a label each if the data are labelled. Clones share the rows.
 ///
 /// ```
 /// use tweedie::data::{Rows, Split};
@@ -19,7 +20,7 @@ use crate::{Error, Result};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Split {
-    rows: Rows,
+    rows: Arc<Rows>,
     labels: Option<Vec<u32>>,
 }
 
@@ -33,7 +34,7 @@ impl Split {
             Some(labels) if labels.len() != rows.len() => {
                 Err(Error::shape("labels", labels.len(), rows.len()))
             }
-            _ => Ok(Self { rows, labels }),
+            _ => Ok(Self { rows: Arc::new(rows), labels }),
         }
     }
 
@@ -60,7 +61,12 @@ impl Split {
     /// The rows with the given indices, each below [`len`](Self::len), with their labels.
     pub fn select(&self, indices: &[usize]) -> Self {
         let labels = self.labels.as_ref().map(|all| indices.iter().map(|&i| all[i]).collect());
-        Self { rows: self.rows.select(indices), labels }
+        Self { rows: Arc::new(self.rows.select(indices)), labels }
+    }
+
+    /// The same rows without labels.
+    pub fn without_labels(self) -> Self {
+        Self { labels: None, ..self }
     }
 
     /// These rows and then those of `other`, with labels if both have them.
@@ -68,7 +74,7 @@ impl Split {
     /// # Errors
     /// [`Error::Shape`] if the widths differ.
     pub fn followed_by(mut self, other: &Split) -> Result<Self> {
-        self.rows.extend(&other.rows)?;
+        Arc::make_mut(&mut self.rows).extend(&other.rows)?;
         self.labels = self.labels.zip(other.labels.as_deref()).map(|(mut all, more)| {
             all.extend_from_slice(more);
             all
@@ -181,27 +187,41 @@ impl Dataset {
         fraction: f64,
         seed: u64,
     ) -> Result<(Split, Split)> {
-        let all = Split::new(rows.clone(), labels.map(<[u32]>::to_vec))?;
-        let held = if (0.0..1.0).contains(&fraction) {
-            (fraction * all.len() as f64).round() as usize
-        } else {
-            all.len()
-        };
-        if held >= all.len() {
-            let problem = format!("{fraction} of {} rows leaves none to train on", all.len());
+        let len = rows.len();
+        if let Some(labels) = labels.filter(|labels| labels.len() != len) {
+            return Err(Error::shape("labels", labels.len(), len));
+        }
+        let inside = (0.0..1.0).contains(&fraction);
+        let held = if inside { (fraction * len as f64).round() as usize } else { len };
+        if held >= len {
+            let problem = format!("{fraction} of {len} rows leaves none to train on");
             let expected = "a share of at least 0, and below 1 by enough for one row";
             return Err(Error::config("held_out", problem, expected));
         }
-        let classes = by_label(&all);
-        let quotas = largest_remainders(&classes, held, all.len());
+        let classes = by_label(len, labels);
+        let quotas = largest_remainders(&classes, held, len);
         let draws = Draws::new(seed).purpose("split");
-        let mut is_held = vec![false; all.len()];
+        let mut is_held = vec![false; len];
         for (k, (class, quota)) in classes.iter().zip(quotas).enumerate() {
             let order = draws.at(k as u64).permutation(class.len());
             order[..quota].iter().for_each(|&i| is_held[class[i]] = true);
         }
-        let (held, kept): (Vec<usize>, Vec<usize>) = (0..all.len()).partition(|&i| is_held[i]);
-        Ok((all.select(&kept), all.select(&held)))
+        let (held, kept): (Vec<usize>, Vec<usize>) = (0..len).partition(|&i| is_held[i]);
+        let part = |indices: &[usize]| {
+            let labels = labels.map(|all| indices.iter().map(|&i| all[i]).collect());
+            Split::new(rows.select(indices), labels)
+        };
+        Ok((part(&kept)?, part(&held)?))
+    }
+
+    /// The same data without classes and labels.
+    pub fn without_labels(self) -> Self {
+        Self {
+            space: self.space.with_classes(Vec::new()),
+            train: self.train.without_labels(),
+            held_out: self.held_out.without_labels(),
+            ..self
+        }
     }
 }
 
@@ -225,10 +245,10 @@ fn check_labels(space: &Space, part: &Split) -> Result<()> {
 }
 
 /// The row numbers of each label that occurs, in the labels' order; all in one class without labels.
-fn by_label(split: &Split) -> Vec<Vec<usize>> {
+fn by_label(len: usize, labels: Option<&[u32]>) -> Vec<Vec<usize>> {
     let mut classes = std::collections::BTreeMap::<u32, Vec<usize>>::new();
-    for i in 0..split.len() {
-        classes.entry(split.labels().map_or(0, |labels| labels[i])).or_default().push(i);
+    for i in 0..len {
+        classes.entry(labels.map_or(0, |labels| labels[i])).or_default().push(i);
     }
     classes.into_values().collect()
 }

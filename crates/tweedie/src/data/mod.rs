@@ -3,10 +3,13 @@
 //! A [`Source`] names data in a recipe; loading it gives a [`Dataset`]: training and held-out [`Rows`] in
 //! raw units with the [`Space`] that turns them into the units networks see, and back.
 
+mod absent;
 mod batch;
 mod coordinate;
 mod dataset;
+mod idx;
 pub mod npy;
+mod parts;
 mod rows;
 pub mod shipped;
 mod source;

@@ -7,7 +7,7 @@
 //! The header is read here and not by a Python literal's parser, so that no nesting and no claimed size
 //! can exhaust stack or memory: nothing is allocated before the file's length has confirmed the shape.
 
-use super::{Coordinate, Layout, Rows, Space};
+use super::{Coordinate, Layout, Rows, Space, parts};
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Write};
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 ///
 /// `[n]` gives rows of one value, `[n, d]` vectors, `[n, h, w]` pictures of one channel, `[n, c, h, w]`
 /// pictures, and more axes are flattened. Pictures of bytes have 256 levels and those of booleans 2
-/// ([`Space::image`]); all other values are real, in raw units. Floats of 4 or 8 bytes, integers and booleans
+/// ([`Space::image`]); bytes may also be `[n, h, w, c]` with up to 4 channels and h > 4. All other values are real, in raw units. Floats of 4 or 8 bytes, integers and booleans
 /// are read, little- or big-endian, in C or Fortran order.
 ///
 /// # Errors
@@ -28,11 +28,18 @@ pub fn read(path: impl AsRef<Path>) -> Result<(Space, Rows)> {
     let path = path.as_ref();
     let file = File::open(path).map_err(|e| Error::io(path, e))?;
     let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
-    let mut bytes = BufReader::new(file);
-    let header = Header::read(&mut bytes, length, path)?;
+    parse(&mut BufReader::new(file), length, path)
+}
+
+/// [`read`] from `length` bytes that are called `path` in errors.
+pub(super) fn parse(bytes: &mut impl Read, length: u64, path: &Path) -> Result<(Space, Rows)> {
+    let header = Header::read(bytes, length, path)?;
     let shape = header.confirmed_shape(length, path)?;
-    let rows = header.rows(&mut bytes, &shape, path)?;
-    Ok((header.space(&shape, path)?, rows))
+    let mut rows = header.rows(bytes, &shape, path)?;
+    if let ([channels, ..], true) = header.picture_axes(&shape).unwrap_or_default() {
+        parts::channels_first(&mut rows, channels);
+    }
+    Ok((header.space(&shape)?, rows))
 }
 
 struct Header {
@@ -126,6 +133,11 @@ impl Header {
 
     fn rows(&self, bytes: &mut impl Read, shape: &[usize], path: &Path) -> Result<Rows> {
         let width = shape[1..].iter().product();
+        if self.element.is_byte() && !self.fortran {
+            let mut stored = vec![0; shape[0] * width];
+            bytes.read_exact(&mut stored).map_err(|e| Error::io(path, e))?;
+            return parts::byte_rows(&stored, width);
+        }
         let mut values = vec![0.0; shape[0] * width];
         let mut place = Place::new(shape, self.fortran);
         let mut item = [0; 8];
@@ -141,26 +153,26 @@ impl Header {
         Rows::new(values, width)
     }
 
-    fn space(&self, shape: &[usize], path: &Path) -> Result<Space> {
-        let bytes = self.element.kind == b'u' && self.element.size == 1;
-        let levels = if self.element.kind == b'b' { Some(2) } else { bytes.then_some(256) };
-        let (channels, height, width) = match *shape {
-            [_, height, width] => (1, height, width),
-            [_, channels, height, width] => (channels, height, width),
-            _ => {
-                let width = shape[1..].iter().product();
-                let names: Vec<String> = (1..=width).map(|j| format!("x{j}")).collect();
-                return Space::vector(&names);
-            }
-        };
-        if bytes && shape.len() == 4 && width <= 4 && channels > 4 {
-            let problem = format!("{shape:?} looks like pictures with the channels last");
-            let expected = "[n, channels, height, width]: transpose(0, 3, 1, 2)";
-            return Err(Error::file(path, "shape", problem, expected));
+    /// Channels, height and width of pictures, and whether the channels come last.
+    fn picture_axes(&self, shape: &[usize]) -> Option<([usize; 3], bool)> {
+        match *shape {
+            [_, height, width] => Some(([1, height, width], false)),
+            [_, a, b, c] if self.element.is_byte() => Some(parts::picture_axes([a, b, c])),
+            [_, channels, height, width] => Some(([channels, height, width], false)),
+            _ => None,
         }
-        match levels {
-            Some(levels) => Space::image(channels, height, width, levels),
-            None => Space::new(
+    }
+
+    fn space(&self, shape: &[usize]) -> Result<Space> {
+        let Some(([channels, height, width], _)) = self.picture_axes(shape) else {
+            let width = shape[1..].iter().product();
+            let names: Vec<String> = (1..=width).map(|j| format!("x{j}")).collect();
+            return Space::vector(&names);
+        };
+        match self.element.kind {
+            b'b' => Space::image(channels, height, width, 2),
+            _ if self.element.is_byte() => Space::image(channels, height, width, 256),
+            _ => Space::new(
                 Layout::Image { channels, height, width },
                 vec![Coordinate::real("pixel")],
             ),
@@ -192,6 +204,10 @@ impl Element {
         };
         let big_endian = order == b'>' || (order == b'=' && cfg!(target_endian = "big"));
         Ok(Self { big_endian, kind, size })
+    }
+
+    fn is_byte(&self) -> bool {
+        self.kind == b'u' && self.size == 1
     }
 
     /// A stored value in single precision, or what is wrong with it and what was expected.

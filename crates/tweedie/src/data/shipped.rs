@@ -3,9 +3,11 @@
 //! Wine is the table because its columns have plain names, some of them are integers and the rest are not,
 //! its three classes are well apart, and a reader can judge whether a generated wine is plausible.
 
+use super::parts::channels_first;
 use super::table::{self, TableOptions};
-use super::{Dataset, Space, Split};
+use super::{Dataset, Rows, Space, Split};
 use crate::{Error, Result};
+use image::ImageFormat;
 use std::io::Read;
 use std::path::Path;
 
@@ -13,11 +15,17 @@ const DIGITS: &[u8] = include_bytes!("../../../../data/digits/digits.csv.gz");
 const DIGITS_HELD_OUT: &str = include_str!("../../../../data/digits/held_out.txt");
 const WINE: &[u8] = include_bytes!("../../../../data/wine/wine.csv");
 const WINE_HELD_OUT: &str = include_str!("../../../../data/wine/held_out.txt");
+const EMOJI: &[u8] = include_bytes!("../../../../data/emoji/emoji.webp");
+const EMOJI_NAMES: &str = include_str!("../../../../data/emoji/emoji.csv");
+const EMOJI_HELD_OUT: &str = include_str!("../../../../data/emoji/held_out.txt");
+/// Height and width of an emoji.
+const EMOJI_SIDE: usize = 32;
 
 /// Names and descriptions of what ships.
-pub(super) const NAMES: [(&str, &str); 2] = [
+pub(super) const NAMES: [(&str, &str); 3] = [
     ("digits", "1,797 handwritten digits, 8×8 pixels of 17 levels, 10 classes; 600 held out"),
     ("wine", "178 wines, 13 measurements, 3 cultivars; 36 held out"),
+    ("emoji", "1,911 Noto emoji, 32×32 pixels in colour, 10 categories; 300 held out"),
 ];
 
 /// Handwritten digits: 1,197 to train on and 600, 60 of each digit, held out; 8×8 pixels with values 0 to 16.
@@ -46,6 +54,40 @@ pub fn wine() -> Result<Dataset> {
     let (train, held_out) = recorded(&all, WINE_HELD_OUT, "wine")?;
     let space = space.fitted(train.rows())?.covering(held_out.rows())?;
     Dataset::new("wine", space, train, held_out)
+}
+
+/// Emoji by their categories: 1,611 to train on and 300 held out; 3×32×32 sRGB bytes, on white.
+///
+/// Google, "Noto Emoji"; by way of emoji-datasource-google.
+///
+/// # Errors
+/// None in practice: the data are part of the program.
+pub fn emoji() -> Result<Dataset> {
+    let fault = |problem: String| Error::file("emoji.webp", "picture", problem, "tiles of emoji");
+    let sheet = image::load_from_memory_with_format(EMOJI, ImageFormat::WebP)
+        .map_err(|e| fault(e.to_string()))?
+        .into_rgb8();
+    let across = sheet.width() as usize / EMOJI_SIDE;
+    let line = 3 * EMOJI_SIDE;
+    let mut values = Vec::with_capacity(sheet.len());
+    for band in sheet.as_raw().chunks_exact(EMOJI_SIDE * line * across) {
+        for tile in 0..across {
+            let lines = band.chunks_exact(line * across).map(|all| &all[tile * line..][..line]);
+            values.extend(lines.flatten().map(|&byte| f32::from(byte)));
+        }
+    }
+    let mut rows = Rows::new(values, line * EMOJI_SIDE)?;
+    channels_first(&mut rows, 3);
+    let names: Vec<&str> =
+        EMOJI_NAMES.lines().skip(1).filter_map(|l| Some(l.split_once(',')?.1)).collect();
+    let mut classes: Vec<String> = names.iter().map(ToString::to_string).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    let label = |name: &&str| classes.partition_point(|class| class.as_str() < *name) as u32;
+    let all = Split::new(rows, Some(names.iter().map(label).collect()))?;
+    let (train, held_out) = recorded(&all, EMOJI_HELD_OUT, "emoji")?;
+    let space = Space::image(3, EMOJI_SIDE, EMOJI_SIDE, 256)?.with_classes(classes);
+    Dataset::new("emoji", space, train, held_out)
 }
 
 fn read(bytes: &[u8], name: &str, options: &TableOptions) -> Result<(Space, Split)> {

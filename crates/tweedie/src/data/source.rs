@@ -1,7 +1,8 @@
 //! From a recipe's words to a data set.
 
+use super::parts::Parts;
 use super::table::TableOptions;
-use super::{Dataset, Layout, Space, Split, Toy, npy, shipped, table};
+use super::{Dataset, Layout, Space, Split, Toy, absent, idx, npy, shipped, table};
 use crate::error::one_of;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -54,7 +55,7 @@ pub struct Source {
 /// The names that a [`Source`] knows, each with a description of one line.
 pub fn list() -> Vec<(&'static str, &'static str)> {
     let toys = Toy::ALL.map(|toy| (toy.name(), toy.description()));
-    shipped::NAMES.into_iter().chain(toys).collect()
+    shipped::NAMES.into_iter().chain(absent::names()).chain(toys).collect()
 }
 
 impl Source {
@@ -78,10 +79,15 @@ impl Source {
     /// the source or its value cannot be used; what reading a file may give.
     pub fn load(&self) -> Result<Dataset> {
         let name = self.source.as_str();
+        let path = Path::new(name);
         let toy = Toy::ALL.into_iter().find(|toy| toy.name() == name);
         match (name, toy) {
-            ("digits", _) => self.only(&[]).and_then(|()| shipped::digits()),
-            ("wine", _) => self.only(&[]).and_then(|()| shipped::wine()),
+            ("digits", _) => self.shipped(shipped::digits),
+            ("emoji", _) => self.shipped(shipped::emoji),
+            ("wine", _) => self.shipped(shipped::wine),
+            _ if absent::names().iter().any(|known| known.0 == name) => {
+                self.parts(&[], || absent::read(name))
+            }
             (_, Some(toy)) => {
                 self.only(&["n", "held_out", "label", "seed"]).and_then(|()| self.toy(toy))
             }
@@ -92,8 +98,54 @@ impl Source {
                 let options = ["label", "columns", "held_out", "image", "seed"];
                 self.only(&options).and_then(|()| self.table())
             }
+            _ if idx::is_pictures(path) => self.parts(&[], || idx::read(path, false)),
+            _ if path.is_dir() => self.folder(path),
             _ => Err(self.unknown()),
         }
+    }
+
+    fn shipped(&self, load: impl FnOnce() -> Result<Dataset>) -> Result<Dataset> {
+        self.only(&["label"])?;
+        let keep = self.keeps_labels()?;
+        load().map(|data| if keep { data } else { data.without_labels() })
+    }
+
+    fn folder(&self, path: &Path) -> Result<Dataset> {
+        match idx::in_folder(path) {
+            Some(pictures) => self.parts(&[], || idx::read(&pictures, true)),
+            None => Err(self.unknown()),
+        }
+    }
+
+    /// The data of a file or folder that may hold a held-out part; `own` are the options that its reader takes.
+    fn parts(&self, own: &[&str], read: impl FnOnce() -> Result<Parts>) -> Result<Dataset> {
+        self.only(&[&["label", "held_out", "seed"], own].concat())?;
+        let (keep, share) = (self.keeps_labels()?, self.share()?);
+        let parts = read()?;
+        if parts.held_out.is_some() {
+            self.only(&[&["label"], own].concat())?;
+        }
+        let parts = Parts { space: self.shaped(parts.space)?, ..parts };
+        let data = parts.dataset(&self.name(), share, self.seed)?;
+        Ok(if keep { data } else { data.without_labels() })
+    }
+
+    /// Whether labels that data have by nature stay: they do unless `label` is `none`.
+    fn keeps_labels(&self) -> Result<bool> {
+        match self.label.as_deref() {
+            None => Ok(true),
+            Some("none") => Ok(false),
+            Some(label) => {
+                let problem = format!("the source '{}' has no label '{label}'", self.source);
+                Err(Error::config("label", problem, "no label, or 'none' to leave labels out"))
+            }
+        }
+    }
+
+    /// What the data of a file or folder are called.
+    fn name(&self) -> String {
+        let name = Path::new(&self.source).file_name();
+        name.map_or(self.source.clone(), |name| name.to_string_lossy().into_owned())
     }
 
     fn toy(&self, toy: Toy) -> Result<Dataset> {
@@ -114,10 +166,7 @@ impl Source {
                 let expected = if toy.classes().is_empty() { "no label" } else { "'class'" };
                 return Err(Error::config("label", problem, expected));
             }
-            None => {
-                train = Split::new(train.rows().clone(), None)?;
-                held_out = Split::new(held_out.rows().clone(), None)?;
-            }
+            None => (train, held_out) = (train.without_labels(), held_out.without_labels()),
         }
         Dataset::new(toy.name(), space, train, held_out)
     }
@@ -135,10 +184,7 @@ impl Source {
 
     fn divide(&self, space: Space, all: Split) -> Result<Dataset> {
         let space = self.shaped(space)?;
-        let path = Path::new(&self.source);
-        let name =
-            path.file_name().map_or(self.source.clone(), |f| f.to_string_lossy().into_owned());
-        Dataset::divided(name, space, &all, self.share()?, self.seed)
+        Dataset::divided(self.name(), space, &all, self.share()?, self.seed)
     }
 
     /// The space with its rows seen as the pictures that `image` describes, if it is given: their pixels share
@@ -185,7 +231,7 @@ impl Source {
         };
         let problem = format!("it means nothing to the source '{}'", self.source);
         let expected = match known {
-            [] => "no option: these data are as recorded".into(),
+            ["label"] => "only label: the parts are as recorded".into(),
             _ => format!("only {}", known.join(", ")),
         };
         Err(Error::config(*key, problem, expected))

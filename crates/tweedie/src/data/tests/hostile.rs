@@ -188,7 +188,6 @@ fn bad_arrays() {
         ),
         (array(&header("'<u8'", "(1,)"), &[255; 8]), "row 0, column 0", "18446744073709551615"),
         (array(&header("'|b1'", "(2,)"), &[1, 7]), "row 1, column 0", "the boolean is 7"),
-        (array(&header("'|u1'", "(1, 8, 8, 3)"), &[0; 192]), "shape", "channels last"),
     ];
     let dir = tempfile::tempdir().unwrap();
     for (i, (bytes, place, message)) in cases.into_iter().enumerate() {

@@ -1,0 +1,114 @@
+//! What readers of files make: pictures of bytes as rows, labels by class, and parts that belong together.
+
+use super::{Dataset, Rows, Space, Split};
+use crate::{Error, Result};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+/// The most bytes that are unpacked from one file, so that a small compressed file cannot fill the memory.
+pub(super) const MOST_BYTES: u64 = 1 << 32;
+
+/// What a file or a folder holds: rows to divide, or rows to train on with others that are held out.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub space: Space,
+    pub train: Split,
+    pub held_out: Option<Split>,
+}
+
+impl Parts {
+    /// Parts whose labels are any whole numbers: these become classes, named by number, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there are not as many labels as rows; [`Error::File`] if the held-out part has a
+    /// label that the training part has not, or only one of them is labelled.
+    pub fn numbered(
+        space: Space,
+        train: Part,
+        held_out: Option<Part>,
+        path: &Path,
+    ) -> Result<Self> {
+        let classes: BTreeSet<u32> = train.labels.iter().flatten().copied().collect();
+        let labelled = |part: &Part| part.labels.is_some();
+        if held_out.as_ref().is_some_and(|part| labelled(part) != labelled(&train)) {
+            let problem =
+                "one of the training and the held-out part has labels, the other has none";
+            return Err(Error::file(path, "labels", problem, "labels for both parts, or for none"));
+        }
+        let classes: Vec<u32> = classes.into_iter().collect();
+        let split = |part: Part| -> Result<Split> {
+            let index = |label: &u32| {
+                classes.binary_search(label).map(|class| class as u32).map_err(|_| {
+                    let problem = format!("label {label} is held out and not trained on");
+                    Error::file(path, "labels", problem, "the training part's labels")
+                })
+            };
+            let labels = part.labels.as_deref().map(|all| all.iter().map(index).collect());
+            Split::new(part.rows, labels.transpose()?)
+        };
+        Ok(Self {
+            train: split(train)?,
+            held_out: held_out.map(split).transpose()?,
+            space: space.with_classes(classes.iter().map(u32::to_string).collect()),
+        })
+    }
+
+    /// The data set: in its own parts, or with a share held out.
+    ///
+    /// # Errors
+    /// As [`Dataset::divided`] and [`Dataset::new`].
+    pub fn dataset(self, name: &str, share: f64, seed: u64) -> Result<Dataset> {
+        match self.held_out {
+            None => Dataset::divided(name, self.space, &self.train, share, seed),
+            Some(held_out) => {
+                let space = self.space.fitted(self.train.rows())?.covering(held_out.rows())?;
+                Dataset::new(name, space, self.train, held_out)
+            }
+        }
+    }
+}
+
+/// Rows with labels as a file numbers them.
+pub(super) struct Part {
+    pub rows: Rows,
+    pub labels: Option<Vec<u32>>,
+}
+
+/// Bytes as rows.
+pub(super) fn byte_rows(bytes: &[u8], width: usize) -> Result<Rows> {
+    Rows::new(bytes.iter().map(|&byte| f32::from(byte)).collect(), width)
+}
+
+/// Channels, height and width of pictures of bytes whose axes have these lengths, and whether the channels
+/// come last: they do if that axis is at most 4 long and the first is not.
+pub(super) fn picture_axes(axes: [usize; 3]) -> ([usize; 3], bool) {
+    match axes {
+        [height, width, channels] if channels <= 4 && height > 4 => {
+            ([channels, height, width], true)
+        }
+        _ => (axes, false),
+    }
+}
+
+/// Brings the channels of each picture from the last axis to the first.
+pub(super) fn channels_first(rows: &mut Rows, channels: usize) {
+    let width = rows.width();
+    let pixels = width / channels.max(1);
+    let mut picture = vec![0.0; width];
+    for row in rows.values_mut().chunks_exact_mut(width) {
+        for (i, pixel) in row.chunks_exact(channels).enumerate() {
+            pixel.iter().enumerate().for_each(|(c, &value)| picture[c * pixels + i] = value);
+        }
+        row.copy_from_slice(&picture);
+    }
+}
+
+/// The content of a file, unpacked if it begins as gzip's do.
+pub(super) fn open(path: &Path) -> Result<Box<dyn Read>> {
+    let mut file = BufReader::new(File::open(path).map_err(|e| Error::io(path, e))?);
+    let begin = file.fill_buf().map_err(|e| Error::io(path, e))?;
+    let packed = begin.starts_with(&[0x1f, 0x8b]);
+    Ok(if packed { Box::new(flate2::bufread::MultiGzDecoder::new(file)) } else { Box::new(file) })
+}
