@@ -148,9 +148,14 @@ fn data(run: &Run, other: Option<&str>) -> Result<Dataset> {
         let rows = loaded.train.clone();
         (loaded, rows)
     };
-    let own = run.data()?;
-    let held_out = in_space(&own.space, &loaded.space, &rows, other)?;
-    Dataset::new(other, own.space, own.train, held_out).map_err(|error| match error {
+    let space = run.info.space.clone();
+    let train = match run.is_imported() {
+        // What it was trained on is not known: the data's own training rows stand in.
+        true => in_space(&space, &loaded.space, &loaded.train, other)?,
+        false => run.data()?.train,
+    };
+    let held_out = in_space(&space, &loaded.space, &rows, other)?;
+    Dataset::new(other, space, train, held_out).map_err(|error| match error {
         Error::Config { key, problem, expected } => Error::file(other, key, problem, expected),
         error => error,
     })

@@ -6,7 +6,7 @@ use tweedie::{Error, Result};
 /// Options of `tweedie list`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Only this kind: recipes, data, schedules, predictions, solvers, grids or devices.
+    /// Only this kind: recipes, data, networks, schedules, predictions, clocks, solvers, grids or devices.
     kind: Option<String>,
 }
 
@@ -27,8 +27,10 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let kinds = [
         ("recipes", recipes),
         ("data", own(&tweedie::data::list())),
+        ("networks", own(tweedie::train::NETWORKS)),
         ("schedules", own(tweedie::process::SCHEDULES)),
         ("predictions", own(tweedie::denoise::PREDICTIONS)),
+        ("clocks", own(tweedie::denoise::CLOCKS)),
         ("solvers", own(tweedie::solve::SOLVERS)),
         ("grids", own(tweedie::solve::GRIDS)),
         ("devices", devices),

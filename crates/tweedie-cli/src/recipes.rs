@@ -6,6 +6,10 @@ use tweedie::{Error, Result};
 /// Every shipped recipe by name.
 pub const RECIPES: &[(&str, &str)] = &[
     ("digits", include_str!("../../../recipes/digits.toml")),
+    ("emoji", include_str!("../../../recipes/emoji.toml")),
+    ("mnist", include_str!("../../../recipes/mnist.toml")),
+    ("fashion", include_str!("../../../recipes/fashion.toml")),
+    ("cifar10", include_str!("../../../recipes/cifar10.toml")),
     ("points", include_str!("../../../recipes/points.toml")),
     ("table", include_str!("../../../recipes/table.toml")),
 ];

@@ -68,8 +68,9 @@ pub fn generate(
     let bar = progress::bar(n, "samples", settings.json);
     bar.set_prefix("sampling");
     let mut all: Option<Split> = None;
-    for start in (0..n).step_by(256) {
-        let range = start..(start + 256).min(n);
+    let chunk = run.rows_at_once().min(256);
+    for start in (0..n).step_by(chunk as usize) {
+        let range = start..(start + chunk).min(n);
         let rows = run.generate(sampler, range.clone(), label, seed, &settings.device, |_| {})?;
         let labels = range.clone().map(label).collect();
         let new = Split::new(rows, labels)?;

@@ -11,9 +11,6 @@ use tweedie::solve::{AnySolver, Grid, Sampler};
 use tweedie::train::Run;
 use tweedie::{Draws, Error, Result};
 
-/// Rows that are in memory at once.
-const CHUNK: u64 = 1024;
-
 /// So many samples are written at most, so that every size in a file's header can be held.
 const MOST: u64 = 1 << 40;
 
@@ -108,8 +105,9 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let mut sink = Sink::create(&options.output, &run, options.n, label.of(0).is_some())?;
     let bar = progress::bar(options.n, "samples", settings.json);
     bar.set_prefix("sampling");
-    for first in (0..options.n).step_by(CHUNK as usize) {
-        let range = first..(first + CHUNK).min(options.n);
+    let chunk = run.rows_at_once();
+    for first in (0..options.n).step_by(chunk as usize) {
+        let range = first..(first + chunk).min(options.n);
         let rows = match &start {
             None => run.generate(
                 &sampler,

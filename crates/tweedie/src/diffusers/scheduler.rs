@@ -79,7 +79,17 @@ pub(super) fn from_json(object: &Map<String, Value>, path: &Path) -> Result<Sche
         zero_terminal_snr: keys.get("rescale_betas_zero_snr", false, "true or false")?,
     })
     .map_err(|error| match error {
-        Error::Config { key, problem, expected } => Error::file(path, key, problem, expected),
+        Error::Config { key, problem, expected } => {
+            let key = match key.trim_start_matches("schedule.") {
+                "steps" => "num_train_timesteps",
+                "betas" if object.get("trained_betas").is_some_and(Value::is_array) => {
+                    "trained_betas"
+                }
+                "betas" => "beta_schedule",
+                key => key,
+            };
+            Error::file(path, key, problem, expected)
+        }
         other => other,
     })?;
     let prediction = match keys.text("prediction_type", "epsilon")?.as_str() {

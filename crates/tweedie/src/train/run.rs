@@ -197,6 +197,10 @@ impl Run {
     /// # Errors
     /// What loading gives; [`Error::File`] if the data are not those that the run remembers.
     pub fn data(&self) -> Result<Dataset> {
+        if self.is_imported() {
+            let expected = "data given with the command";
+            return Err(Error::file(self.file("run.json"), "data", "none: imported", expected));
+        }
         let data = self.info.recipe.load_data()?;
         for (name, now, then) in [
             ("training", &data.train, &self.info.train),
@@ -372,6 +376,12 @@ impl Run {
         let draws = Draws::new(seed).purpose("sample");
         let x = sampler.generate_observed(rows, &condition, &draws, device, observe)?;
         self.info.space.decode(&Rows::from_tensor(&x)?)
+    }
+
+    /// How many rows to sample at once, so that a large network's activations stay within some 512 MiB.
+    pub fn rows_at_once(&self) -> u64 {
+        const MOST: usize = 1 << 27;
+        (MOST / self.info.network.activations()).clamp(1, 1024) as u64
     }
 
     /// The density of the probability-flow ODE.

@@ -120,6 +120,9 @@ fn directional_derivatives_of_functions() {
     let fixed: Tensor<2> = normal("fixed", [8, 5]);
     derivative("column plus constant", x.clone(), 1e-2, |x| column(&x) + fixed.clone());
     derivative("means and sums", x.clone(), 1e-2, |x| x.clone().mean_dim(1) * x.sum_dim(0));
+    let square = |x: &Dual<2>| x.clone().linear(|v| v.narrow(0, 0, 5));
+    derivative("matrix product", x.clone(), 1e-2, |x| x.clone().matmul(square(&x).sin()));
+    derivative("softmax", x.clone(), 1e-2, |x| x.softmax(1));
     derivative("concatenation", x, 1e-2, |x| {
         Dual::cat(vec![x.clone().sin(), fixed.clone().into(), x.reshape([8, 5])], 1)
     });
@@ -157,6 +160,69 @@ fn directional_derivatives_of_the_residual_mlp() {
         });
         derivative(&format!("mlp with {kind}, in the level"), noise.clone(), 3e-4, |noise| {
             network.forward(x.clone().into(), noise, &condition).unwrap()
+        });
+    }
+}
+
+#[test]
+fn directional_derivatives_of_the_unet() {
+    let small = UNetConfig {
+        block_out_channels: vec![4, 8],
+        norm_num_groups: 2,
+        attention_head_dim: Some(4),
+        ..UNetConfig::small([2, 4, 8])
+    };
+    let cases = [
+        ("plain", small.clone(), Condition::None, [100.0, 700.0, 333.3]),
+        (
+            "attention",
+            UNetConfig {
+                down_block_types: vec![DownBlock::Attention; 2],
+                up_block_types: vec![UpBlock::Attention; 2],
+                downsample_type: Resampling::Resnet,
+                upsample_type: Resampling::Resnet,
+                resnet_time_scale_shift: TimeScaleShift::ScaleShift,
+                classes: 3,
+                num_class_embeds: Some(4),
+                ..small.clone()
+            },
+            Condition::Class(vec![Some(2), None, Some(0)]),
+            [5.0, 60.0, 999.0],
+        ),
+        (
+            "fourier",
+            UNetConfig {
+                time_embedding_type: TimeEmbeddingType::Fourier,
+                down_block_types: vec![DownBlock::Resnet; 2],
+                up_block_types: vec![UpBlock::Resnet; 2],
+                downsample_padding: 0,
+                ..small.clone()
+            },
+            Condition::None,
+            [0.1, 1.5, 20.0],
+        ),
+        (
+            "learned",
+            UNetConfig {
+                time_embedding_type: TimeEmbeddingType::Learned,
+                num_train_timesteps: Some(10),
+                ..small
+            },
+            Condition::None,
+            [0.4, 3.7, 8.2],
+        ),
+    ];
+    for (name, config, condition, times) in cases {
+        let network = config.init(&draws("unet"), &cpu()).unwrap();
+        let network = randomised(network, 0.25);
+        let x: Tensor<2> = normal("x", [3, 64]);
+        let times = singles(times.to_vec(), [3, 1]);
+        derivative(&format!("{name} in x"), x.clone(), 3e-3, |x| {
+            network.forward(x, times.clone().into(), &condition).unwrap()
+        });
+        let step = if name == "fourier" { 1e-4 } else { 1e-2 };
+        derivative(&format!("{name} in the level"), times.clone(), step, |times| {
+            network.forward(x.clone().into(), times, &condition).unwrap()
         });
     }
 }

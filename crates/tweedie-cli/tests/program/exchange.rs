@@ -1,0 +1,129 @@
+//! Checkpoints of diffusers through the program: in, sampled, out, and what is refused.
+
+use crate::support::{done, refused};
+use serde_json::{Value, json};
+use std::fs::{create_dir_all, read, read_to_string, remove_file, write};
+use std::path::{Path, PathBuf};
+use tempfile::{TempDir, tempdir};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tweedie/tests/fixtures/diffusers").join(name)
+}
+
+/// A copy of a checkpoint under the name `source`.
+fn copied(name: &str) -> TempDir {
+    let folder = tempdir().unwrap();
+    for file in [
+        "model_index.json",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.safetensors",
+        "scheduler/scheduler_config.json",
+    ] {
+        let target = folder.path().join("source").join(file);
+        create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(fixture(name).join(file), target).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_checkpoint_goes_in_is_sampled_and_goes_out() {
+    let folder = copied("resnet-resampling");
+    let at = folder.path();
+    let told = done(at, &["import", "source", "--out", "run"]);
+    assert!(told.contains("predicts data") && told.contains("ddim in 50 steps"), "{told}");
+    done(at, &["sample", "run", "-n", "10", "-o", "own.npy"]);
+    done(at, &["sample", "run", "-n", "3", "--label", "4", "-o", "own.png"]);
+    for solver in ["dpm++2m", "euler-maruyama", "heun"] {
+        let options = ["--solver", solver, "--grid", "log-snr", "--steps", "5", "-o", "other.npy"];
+        done(at, &[&["sample", "run", "-n", "2"], &options[..]].concat());
+    }
+    done(at, &["export", "run", "--out", "back"]);
+    let json = |path: &str| -> Value {
+        serde_json::from_str(&read_to_string(at.join(path)).unwrap()).unwrap()
+    };
+    assert_eq!(json("back/unet/config.json")["num_class_embeds"], 5);
+    done(at, &["import", "back", "--out", "again"]);
+    done(at, &["sample", "again", "-n", "10", "-o", "again.npy"]);
+    assert_eq!(read(at.join("own.npy")).unwrap(), read(at.join("again.npy")).unwrap());
+}
+
+#[test]
+fn what_cannot_be_imported_is_refused_by_name() {
+    let change = |file: &str, key: &str, value: Value, words: &[&str]| {
+        let folder = copied("ddpm");
+        let path = folder.path().join("source").join(file);
+        let mut object: Value = serde_json::from_str(&read_to_string(&path).unwrap()).unwrap();
+        object[key] = value;
+        write(&path, object.to_string()).unwrap();
+        let name = Path::new(file).file_name().unwrap().to_str().unwrap();
+        let words = [&[name, key], words].concat();
+        refused(folder.path(), 1, &words, &["import", "source", "--out", "run"]);
+        assert!(!folder.path().join("run").exists());
+    };
+    let unet = "unet/config.json";
+    change(unet, "_class_name", json!("UNet2DConditionModel"), &["UNet2DModel"]);
+    change(unet, "colour", json!(1), &["unknown key"]);
+    change(unet, "act_fn", json!("mish"), &["mish", "silu"]);
+    change(
+        unet,
+        "down_block_types",
+        json!(["SkipDownBlock2D", "DownBlock2D"]),
+        &["AttnDownBlock2D"],
+    );
+    change(unet, "block_out_channels", json!([4]), &[]);
+    change(unet, "block_out_channels", json!([4, 1_000_000_000]), &[]);
+    change(unet, "block_out_channels", json!([4, 7]), &[]);
+    change(unet, "sample_size", json!(7), &["multiple of 2"]);
+    change(unet, "norm_num_groups", json!(0), &[]);
+    change(unet, "norm_eps", json!(-1.0), &[]);
+    change(unet, "attention_head_dim", json!(16), &["at most 4"]);
+    change(unet, "out_channels", json!(6), &["as many as in_channels"]);
+    let scheduler = "scheduler/scheduler_config.json";
+    change(scheduler, "_class_name", json!("FlowMatchEulerDiscreteScheduler"), &["DDPMScheduler"]);
+    change(scheduler, "beta_schedule", json!("laplace"), &["linear"]);
+    change(scheduler, "prediction_type", json!("flow"), &["epsilon"]);
+    change(scheduler, "variance_type", json!("learned_range"), &["fixed_small"]);
+    change(scheduler, "timestep_spacing", json!("karras"), &["leading"]);
+    change(scheduler, "beta_end", json!(2.0), &["between 0 and 1"]);
+    change(scheduler, "num_train_timesteps", json!(0), &[]);
+    change(scheduler, "clip_sample", json!("yes"), &["true or false"]);
+}
+
+#[test]
+fn a_checkpoint_with_damaged_files_is_refused_by_name() {
+    let folder = copied("ddpm");
+    let import = |words: &[&str]| {
+        refused(folder.path(), 1, words, &["import", "source", "--out", "run"]);
+        assert!(!folder.path().join("run").exists());
+    };
+    let file = |name: &str| folder.path().join("source").join(name);
+    refused(folder.path(), 1, &["nowhere", "folder"], &["import", "nowhere", "--out", "run"]);
+    let name = "unet/diffusion_pytorch_model.safetensors";
+    let weights = read(file(name)).unwrap();
+    write(file(name), &weights[..weights.len() / 2]).unwrap();
+    import(&["diffusion_pytorch_model.safetensors", "complete"]);
+    remove_file(file(name)).unwrap();
+    import(&["weights", "diffusion_pytorch_model.safetensors"]);
+    write(file("unet/diffusion_pytorch_model.bin"), &weights).unwrap();
+    import(&["diffusion_pytorch_model.bin", "torch.save"]);
+    // The weights of another network.
+    remove_file(file("unet/diffusion_pytorch_model.bin")).unwrap();
+    std::fs::copy(fixture("cosine").join(name), file(name)).unwrap();
+    import(&["diffusion_pytorch_model.safetensors", "expected shape"]);
+    write(file(name), &weights).unwrap();
+    write(file("unet/config.json"), "{").unwrap();
+    import(&["config.json", "line 1"]);
+    remove_file(file("unet/config.json")).unwrap();
+    import(&["config.json"]);
+}
+
+#[test]
+fn an_imported_run_is_no_trained_one() {
+    let folder = copied("ddpm");
+    let at = folder.path();
+    done(at, &["import", "source", "--out", "run"]);
+    refused(at, 2, &["holds a run already"], &["import", "source", "--out", "run"]);
+    refused(at, 1, &["imported"], &["evaluate", "run"]);
+    refused(at, 1, &["imported"], &["train", "digits", "--out", "run", "--resume"]);
+}
