@@ -153,7 +153,7 @@ fn a_chain_is_sampled_as_its_recipe_says() {
     let sample = |more: &[&str]| {
         let options = ["sample", "run", "-n", "50", "-o", "out.npy"];
         let found = object(folder.path(), &[&options[..], more].concat());
-        let (_, rows) = tweedie::data::npy::read(&folder.path().join("out.npy")).unwrap();
+        let (_, rows) = tweedie::data::npy::read(folder.path().join("out.npy")).unwrap();
         (found["evaluations_per_sample"].as_f64().unwrap(), run.info.space.encode(&rows).unwrap())
     };
     let (evaluations, rows) = sample(&[]);

@@ -11,7 +11,9 @@ use tweedie::objective::{
     Batch, DenoisingScoreMatching, LevelDistribution, NoiseLevels, Objective, Weighting,
 };
 use tweedie::process::{AnySchedule, Betas, Chain, ChainConfig, Level, Schedule};
-use tweedie::solve::{Ancestral, Ddim, DpmSolverPp2M, Grid, Solver};
+use tweedie::solve::{
+    Ancestral, Context, Ddim, DormandPrince, DpmSolverPp2M, Euler, Grid, Heun, Solver,
+};
 use tweedie::train::Recipe;
 use tweedie::{Draws, Error};
 
@@ -155,8 +157,8 @@ fn posteriors_are_bayes_rule_in_beta() {
     for kind in kinds() {
         let (betas, chain) = (betas(&kind, 1000), chain(kind.clone(), 1000, false));
         let mut bar = 1.0 - betas[0];
-        for i in 1..1000 {
-            let (before, beta) = (bar, betas[i]);
+        for (i, &beta) in betas.iter().enumerate().skip(1) {
+            let before = bar;
             bar *= 1.0 - beta;
             let (s, t) = (chain.level(i as f64 - 1.0), chain.level(i as f64));
             let found = t.posterior(&s);
@@ -219,6 +221,15 @@ fn pure_noise_is_a_level_like_any_other() {
             let once = host(&run(solver, &data, &schedule, x.clone(), &levels[..50]));
             assert!(gap(&twice, &once) < 1e-12, "{solver:?} {grid:?}");
         }
+    }
+    // The velocity does not exist there.
+    for solver in [&Euler {} as &dyn Solver, &Heun {}, &DormandPrince::default()] {
+        let (draws, condition) = (Draws::new(3), &Condition::None);
+        let (denoiser, rows) = (&data, &[0, 1, 2]);
+        let context =
+            Context { denoiser, schedule: &schedule, condition, noise: &draws, rows, clip: None };
+        let found = solver.step(solver.init(x.clone()), &end.into(), &before.into(), &context);
+        assert!(matches!(found, Err(Error::Undefined { .. })), "{solver:?}");
     }
     // A network sees a finite level.
     let network = ResidualMlpConfig::new(1).with_hidden(8).init(&Draws::new(1), &cpu());
