@@ -148,12 +148,12 @@ fn a_chain_is_sampled_as_its_recipe_says() {
         "sampling.clip.range=0.25",
     ];
     let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
-    done(folder.path(), &training("moons", &sets));
+    done(folder.path(), &training("points", &[&["--set", "data.n=200"], &sets[..]].concat()));
     let run = tweedie::train::Run::open(&folder.path().join("run")).unwrap();
     let sample = |more: &[&str]| {
         let options = ["sample", "run", "-n", "50", "-o", "out.npy"];
         let found = object(folder.path(), &[&options[..], more].concat());
-        let (_, rows) = tweedie::data::npy::read(&folder.path().join("out.npy")).unwrap();
+        let (_, rows) = tweedie::data::npy::read(folder.path().join("out.npy")).unwrap();
         (found["evaluations_per_sample"].as_f64().unwrap(), run.info.space.encode(&rows).unwrap())
     };
     let (evaluations, rows) = sample(&[]);

@@ -65,7 +65,7 @@ impl Prediction {
     /// (p, q) with prediction = p x₀ + q ε; `rate` is needed by the velocity, `sigma_data` by EDM's F.
     ///
     /// # Errors
-    /// [`Error::Undefined`] for the score at σ = 0 and for the velocity without a rate.
+    /// [`Error::Undefined`] for the score at σ = 0 and for the velocity without a finite rate.
     pub fn mixture(self, level: &Level, rate: Option<Rate>, sigma_data: f64) -> Result<(f64, f64)> {
         let Level { alpha, sigma, .. } = *level;
         match self {
@@ -78,7 +78,13 @@ impl Prediction {
             Prediction::Score => Ok((0.0, -1.0 / sigma)),
             Prediction::V => Ok((-sigma, alpha)),
             Prediction::Velocity => match rate {
-                Some(rate) => Ok((rate.alpha, rate.sigma)),
+                Some(rate) if rate.alpha.is_finite() && rate.sigma.is_finite() => {
+                    Ok((rate.alpha, rate.sigma))
+                }
+                Some(_) => Err(Error::undefined(
+                    format!("the velocity at t = {}", level.t),
+                    "the schedule's dα/dt or dσ/dt is infinite there",
+                )),
                 None => {
                     Err(Error::undefined("the velocity", "it needs the schedule's dα/dt and dσ/dt"))
                 }

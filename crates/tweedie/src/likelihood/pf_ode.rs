@@ -15,7 +15,7 @@ use super::{Density, Kind, LogProb, Measure};
 use crate::denoise::{Condition, Denoiser};
 use crate::nn::Dual;
 use crate::process::{Level, Levels, Schedule, finite_log_snrs};
-use crate::solve::{Tolerance, host_column, integrate_adaptive};
+use crate::solve::{Clock, Tolerance, host_column, integrate_adaptive};
 use crate::{Draws, Error, Result};
 use burn::tensor::{DType, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -180,19 +180,23 @@ impl Density for PfOde {
         if self.schedule.level(last).alpha == 0.0 {
             last = self.schedule.time(finite_log_snrs(&*self.schedule).1);
         }
+        let clock = Clock::new(&*self.schedule);
+        let [from, to] = [first, last].map(|t| clock.at(&self.schedule.level(t)));
         let zeros = Tensor::zeros([n, reported], (&x.device(), x.dtype()));
         let start = Tensor::cat(vec![x, zeros], 1);
         let end = integrate_adaptive(
             |active, t, y| {
-                let levels: Vec<Level> = t.iter().map(|&t| self.schedule.level(t)).collect();
+                let levels = clock.levels(t);
                 let probes: Vec<Tensor<2>> =
                     probes.iter().map(|p| crate::solve::select_rows(p, active)).collect();
                 let x = y.narrow(1, 0, d);
-                self.velocity_and_divergence(x, &levels, &condition.select(active), &probes)
+                let condition = condition.select(active);
+                let rates = self.velocity_and_divergence(x, &levels, &condition, &probes)?;
+                Ok(clock.rates(rates, &levels))
             },
             start,
-            &vec![first; n],
-            &vec![last; n],
+            &vec![from; n],
+            &vec![to; n],
             self.tolerance,
         )?;
         let noisiest = self.schedule.level(last);

@@ -1,7 +1,7 @@
 //! Dormand–Prince 5(4) with a step size for each row.
 
 use super::{Context, Solver, State, select_rows, velocity};
-use crate::process::Levels;
+use crate::process::{Level, Levels, Schedule, column};
 use crate::{Error, Result};
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
@@ -196,6 +196,41 @@ pub(crate) fn host_column(column: &Tensor<2>) -> Result<Vec<f64>> {
         .map_err(|e| Error::Device { device: "tensor".into(), why: format!("{e:?}") })
 }
 
+/// The variable in which the probability-flow ODE is integrated to a tolerance: t, or −λ for a chain, whose rates in t jump at
+/// every index while its path over λ is that of any variance-preserving process, and smooth.
+#[derive(Clone, Copy)]
+pub(crate) struct Clock<'a> {
+    schedule: &'a dyn Schedule,
+    by_log_snr: bool,
+}
+
+impl<'a> Clock<'a> {
+    pub(crate) fn new(schedule: &'a dyn Schedule) -> Self {
+        Self { schedule, by_log_snr: schedule.chain_len().is_some() }
+    }
+
+    /// The variable at a level.
+    pub(crate) fn at(self, level: &Level) -> f64 {
+        if self.by_log_snr { -level.lambda } else { level.t }
+    }
+
+    /// The levels at which the variable has the given values.
+    pub(crate) fn levels(self, values: &[f64]) -> Vec<Level> {
+        let time = |u: f64| if self.by_log_snr { self.schedule.time(-u) } else { u };
+        values.iter().map(|&u| self.schedule.level(time(u))).collect()
+    }
+
+    /// Rates in t, one row a level, as rates in the variable.
+    pub(crate) fn rates(self, in_t: Tensor<2>, levels: &[Level]) -> Tensor<2> {
+        if !self.by_log_snr {
+            return in_t;
+        }
+        let pace = levels.iter().map(|l| -1.0 / self.schedule.lambda_rate(l.t));
+        let pace = column(&in_t, pace);
+        in_t * pace
+    }
+}
+
 /// The probability-flow ODE by Dormand–Prince: each grid interval is integrated to tolerance, so that one interval
 /// is enough. Order 5, about 7 evaluations an accepted step.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -209,12 +244,16 @@ impl Solver for DormandPrince {
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         let State { x, step, .. } = state;
         let n = x.dims()[0];
-        let times =
-            |levels: &Levels| (0..n).map(|i| Ok(levels.host(i)?.t)).collect::<Result<Vec<f64>>>();
+        let clock = Clock::new(context.schedule);
+        let times = |levels: &Levels| {
+            (0..n).map(|i| Ok(clock.at(&levels.host(i)?))).collect::<Result<Vec<f64>>>()
+        };
         let f = |active: &[usize], t: &[f64], x: Tensor<2>| {
-            let levels = Levels::Rows(t.iter().map(|&t| context.schedule.level(t)).collect());
+            let levels = clock.levels(t);
+            let rows = Levels::Rows(levels.clone());
             let condition = context.condition.select(active);
-            velocity(&x, &levels, &Context { condition: &condition, ..*context })
+            let u = velocity(&x, &rows, &Context { condition: &condition, ..*context })?;
+            Ok(clock.rates(u, &levels))
         };
         let x = integrate_adaptive(f, x, &times(from)?, &times(to)?, self.tolerance)?;
         Ok(State { x, history: Vec::new(), step: step + 1 })

@@ -11,7 +11,7 @@ mod sde;
 
 pub use clip::Clip;
 pub use ddim::Ddim;
-pub(crate) use dormand_prince::host_column;
+pub(crate) use dormand_prince::{Clock, host_column};
 pub use dormand_prince::{DormandPrince, Tolerance, integrate_adaptive};
 pub use dpm::DpmSolverPp2M;
 pub use grid::{GRIDS, Grid};

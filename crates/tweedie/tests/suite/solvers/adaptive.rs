@@ -78,7 +78,7 @@ fn halved_steps_have_a_32nd_of_the_error() {
 #[test]
 fn the_probability_flow_reaches_the_exact_end_within_tolerance() {
     let data = Gaussian3::new();
-    for schedule in [VP, COSINE, VE, EDM] {
+    for schedule in [VP, COSINE, VE, EDM, crate::support::schedule("chain")] {
         let (first, last) = schedule.range();
         let (from, to) = (schedule.level(last), schedule.level(first));
         let x = normals(8, 3, schedule.prior_sd(1.0), 21);

@@ -1,15 +1,19 @@
 //! Whole samplers on a chain against diffusers' DDPM and DDIM, with a model and noise that both sides compute; see
 //! `bench/chain_peer.py`.
 
-use crate::oracle::{doubles, gap, host};
+use crate::chain::{betas, chain};
+use crate::oracle::{doubles, gap, gaussian, host, run};
+use crate::support::{all_close, within};
 use serde::Deserialize;
 use std::sync::Arc;
-use tweedie::Result;
 use tweedie::data::Rows;
 use tweedie::denoise::{Condition, Denoiser, Prediction};
 use tweedie::nn::Dual;
-use tweedie::process::{AnySchedule, Levels};
-use tweedie::solve::{AnySolver, Clip, Grid, Last, Noise, Sampler};
+use tweedie::process::{AnySchedule, Betas, Level, Levels, Schedule};
+use tweedie::solve::{
+    Ancestral, AnySolver, Clip, Ddim, Grid, Last, Noise, Sampler, Solver, Variance,
+};
+use tweedie::{Draws, Result};
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -108,4 +112,51 @@ fn samplers_end_where_diffusers_do() {
         println!("{error:e} {what}");
         assert!(error < 1e-9, "{what}: {error:e}");
     }
+}
+
+#[test]
+fn the_smaller_variance_is_ddim_s_with_all_its_noise_and_the_larger_is_beta() {
+    let (schedule, data) = (chain(Betas::SquaredCos, 200, false), gaussian(0.3, 0.5));
+    let x = doubles(&[-1.0, 0.2, 1.5, 0.0], 1);
+    for grid in [Grid::Leading { offset: 1 }, Grid::Trailing, Grid::Linspace] {
+        let levels = grid.levels(&schedule, 40).unwrap();
+        let end = |solver: &dyn Solver| host(&run(solver, &data, &schedule, x.clone(), &levels));
+        let small = end(&Ancestral::default());
+        assert!(gap(&small, &end(&Ddim { eta: 1.0 })) < 1e-12, "{grid:?}");
+        let large = Ancestral { variance: Variance::Large };
+        assert!(gap(&small, &end(&large)) > 1e-3, "{grid:?}");
+        // One step from x and x + noise alike: the difference is the noise's factor.
+        let (t, s) = (schedule.level(100.0), schedule.level(99.0));
+        let step = |solver: &dyn Solver| host(&run(solver, &data, &schedule, x.clone(), &[t, s]));
+        let (small, large) = (step(&Ancestral::default()), step(&large));
+        let noise = Draws::new(3).at(0).normals(0..4, 1);
+        let beta = betas(&Betas::SquaredCos, 200)[100];
+        for i in 0..4 {
+            let factor = beta.sqrt() - (t.posterior(&s).variance).sqrt();
+            within("β", large[i] - small[i], factor * f64::from(noise.row(i)[0]), 1e-9);
+        }
+        // To clean data neither adds noise.
+        let clean = [t, Level::clean(-1.0)];
+        let step =
+            |variance| host(&run(&Ancestral { variance }, &data, &schedule, x.clone(), &clean));
+        assert_eq!(step(Variance::Large), step(Variance::Small));
+    }
+}
+
+#[test]
+fn clipping_keeps_nan_and_holds_each_row() {
+    let x = doubles(&[0.1, -3.0, 2.0, 0.5, f64::NAN, 0.2, 0.3, 0.1, 0.1, -0.2, 0.3, 0.0], 4);
+    let held = host(&Clip::Range(1.5).apply(x.clone()));
+    assert_eq!((held[1], held[2], held[3]), (-1.5, 1.5, 0.5));
+    assert!(held[4].is_nan());
+    // The first row's absolute values 0.1, 0.5, 2, 3 have the quantile 0.5 + 0.25 · 1.5 at 5/12; the last row's is held at 1.
+    let held = host(&Clip::Dynamic { ratio: 5.0 / 12.0, max: 10.0 }.apply(x));
+    all_close("held", &held[..4], &[0.1, -1.0, 1.0, 0.5], 1e-12);
+    assert!(held[4].is_nan());
+    all_close("held", &held[8..], &[0.1, -0.2, 0.3, 0.0], 1e-12);
+    let two = doubles(&[1.0, -4.0, 2.0, 3.0], 4);
+    let held = host(&Clip::Dynamic { ratio: 0.5, max: 10.0 }.apply(two.clone()));
+    all_close("held", &held, &[0.4, -1.0, 0.8, 1.0], 1e-12);
+    let held = host(&Clip::Dynamic { ratio: 0.5, max: 2.0 }.apply(two));
+    all_close("held", &held, &[0.5, -1.0, 1.0, 1.0], 1e-12);
 }
