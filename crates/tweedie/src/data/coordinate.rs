@@ -154,6 +154,19 @@ impl Coordinate {
         }
     }
 
+    /// Whether all values are whole numbers between limits that single precision holds: the fast half of
+    /// [`fault`](Self::fault), which decides where this does not.
+    pub(super) fn surely_holds(&self, values: &[f32]) -> bool {
+        let Kind::Quantised { low: Some(low), high: Some(high) } = self.kind else { return false };
+        let near = |limit: i64| {
+            let limit = limit as f64;
+            limit.abs() <= EXACT && (limit - self.shift).abs() <= QUANTISED_REACH
+        };
+        let (least, most) = (low as f32, high as f32);
+        let holds = |value: &f32| (least..=most).contains(value) && *value as i32 as f32 == *value;
+        near(low) && near(high) && values.iter().all(holds)
+    }
+
     /// What is wrong with a raw value and what was expected, if anything is wrong.
     pub(super) fn fault(&self, raw: f32) -> Option<(String, String)> {
         if !raw.is_finite() {

@@ -382,6 +382,11 @@ impl Space {
 
     /// The first value of rows of the right width that the space does not have.
     pub(super) fn fault(&self, raw: &Rows) -> Option<Fault> {
+        if let [shared] = &self.coordinates[..]
+            && shared.surely_holds(raw.values())
+        {
+            return None;
+        }
         raw.values().iter().enumerate().find_map(|(i, &value)| {
             let (row, column) = (i / raw.width(), i % raw.width());
             let (problem, expected) = self.coordinate(column).fault(value)?;
