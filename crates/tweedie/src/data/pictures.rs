@@ -6,7 +6,7 @@
 //! Values are the files' own sRGB bytes, turned as their EXIF orientation says. Transparent pixels are composited on
 //! white, colours become grey by their Rec. 709 luma if there is to be one channel, and `size` takes the greatest
 //! square in the centre and resizes it by Lanczos's filter with three lobes (from eight times the size on after
-//! averaging areas down to four times).
+//! averaging squares of pixels, which leaves four to eight times the size).
 
 mod decode;
 

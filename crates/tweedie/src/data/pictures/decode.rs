@@ -10,9 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// The most pixels of a file, so that a few bytes cannot claim all memory.
 const MOST_PIXELS: u64 = 1 << 27;
-/// From so many times the size on, areas are averaged first,
-const COARSE: u32 = 8;
-/// down to so many times the size.
+/// Squares of pixels are averaged first where so many times the size are left.
 const REDUCED: u32 = 4;
 
 /// Decodes files to pictures of one size.
@@ -147,20 +145,21 @@ fn on_white(picture: DynamicImage) -> DynamicImage {
     }
 }
 
-/// The greatest square in the centre at `size`.
+/// The greatest square in the centre at `size`, less what averaging does not divide: under a quarter of a pixel of it.
 fn resized(picture: DynamicImage, size: u32) -> DynamicImage {
     let (width, height) = (picture.width(), picture.height());
     let side = width.min(height);
-    let mut square = match width == height {
+    let factor = (side / (REDUCED * size)).max(1);
+    let side = side - side % factor;
+    let mut square = match (width, height) == (side, side) {
         true => picture,
         false => picture.crop_imm((width - side) / 2, (height - side) / 2, side, side),
     };
-    if side >= COARSE * size {
-        square = square.thumbnail_exact(REDUCED * size, REDUCED * size);
+    if factor > 1 {
+        square = square.thumbnail_exact(side / factor, side / factor);
     }
-    if square.width() == size {
-        square
-    } else {
-        square.resize_exact(size, size, FilterType::Lanczos3)
+    match square.width() == size {
+        true => square,
+        false => square.resize_exact(size, size, FilterType::Lanczos3),
     }
 }
