@@ -252,7 +252,8 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
 
 /// The state after six steps on mirrored (or plain) digits, with a stop before step `stop`.
 fn mirrored(flip: bool, stop: u64) -> Vec<u8> {
-    let set = ["network.hidden=16", "network.blocks=1", "training.batch=8"].map(String::from);
+    let set = ["network=mlp", "network.hidden=16", "network.blocks=1", "training.batch=8"];
+    let set = set.map(String::from);
     let set = [&set[..], &[format!("training.flip={flip}")]].concat();
     let recipe = Recipe::parse("[data]\nsource = \"digits\"", &set).unwrap();
     let data = recipe.load_data().unwrap();
