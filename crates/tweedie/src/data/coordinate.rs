@@ -235,10 +235,11 @@ impl Coordinate {
 
     /// Moves a model value that rounding has pushed over its bin's edge back into the bin.
     fn inside_bin(&self, raw: f32, mut model: f32) -> f32 {
-        while self.to_raw(model).floor() > f64::from(raw) {
+        let raw = f64::from(raw);
+        while self.to_raw(model) >= raw + 1.0 {
             model = model.next_down();
         }
-        while self.to_raw(model).floor() < f64::from(raw) {
+        while self.to_raw(model) < raw {
             model = model.next_up();
         }
         model
