@@ -12,10 +12,12 @@ use tweedie::{Error, Result};
 pub struct Options {
     /// A shipped recipe (see `tweedie list recipes`) or the path of a .toml file.
     recipe: String,
-    /// Train on this instead: a shipped data set, a toy, or a .csv, .csv.gz, .dat or .npy file.
+    /// Train on this instead: a shipped data set, a toy, a .csv, .csv.gz, .dat, .npy or .npz file, or a folder of
+    /// pictures (PNG, JPEG, WebP, or the files of MNIST or CIFAR).
     #[arg(long)]
     data: Option<String>,
-    /// The label column of a table, by name or `last`; makes the model class-conditional.
+    /// The label column of a table, by name or `last`, which makes the model class-conditional; or `none` to leave out
+    /// the labels of pictures.
     #[arg(long)]
     label: Option<String>,
     /// Override a key of the recipe, such as training.steps=500; may be repeated.

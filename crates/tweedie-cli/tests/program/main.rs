@@ -6,5 +6,6 @@ mod files;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod memory;
+mod pictures;
 mod resume;
 mod support;

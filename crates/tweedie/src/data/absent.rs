@@ -51,11 +51,10 @@ pub(super) fn names() -> [(&'static str, &'static str); 3] {
 /// # Errors
 /// [`Error::Config`] saying which folder to give, if nothing is; what reading gives.
 pub(super) fn read(name: &str) -> Result<Parts> {
-    if let Some(path) = Some(Path::new(FASHION)).filter(|_| name == "fashion")
-        && let Some(path) = idx::in_folder(path)
+    if name == "fashion"
+        && let Some(path) = idx::in_folder(Path::new(FASHION))
     {
-        let parts = idx::read(&path, true)?;
-        return Ok(with_classes(parts, &FASHION_CLASSES));
+        return Ok(with_classes(idx::read(&path, true)?, &FASHION_CLASSES));
     }
     let files = KNOWN.iter().find(|known| known.0 == name).map_or("them", |known| known.2);
     let problem = format!("the data of '{name}' do not come with the program");

@@ -154,6 +154,19 @@ impl Coordinate {
         }
     }
 
+    /// Whether all values are whole numbers between limits that single precision holds: the fast half of
+    /// [`fault`](Self::fault), which decides where this does not.
+    pub(super) fn surely_holds(&self, values: &[f32]) -> bool {
+        let Kind::Quantised { low: Some(low), high: Some(high) } = self.kind else { return false };
+        let near = |limit: i64| {
+            let limit = limit as f64;
+            limit.abs() <= EXACT && (limit - self.shift).abs() <= QUANTISED_REACH
+        };
+        let (least, most) = (low as f32, high as f32);
+        let holds = |value: &f32| (least..=most).contains(value) && *value as i32 as f32 == *value;
+        near(low) && near(high) && values.iter().all(holds)
+    }
+
     /// What is wrong with a raw value and what was expected, if anything is wrong.
     pub(super) fn fault(&self, raw: f32) -> Option<(String, String)> {
         if !raw.is_finite() {
@@ -222,10 +235,11 @@ impl Coordinate {
 
     /// Moves a model value that rounding has pushed over its bin's edge back into the bin.
     fn inside_bin(&self, raw: f32, mut model: f32) -> f32 {
-        while self.to_raw(model).floor() > f64::from(raw) {
+        let raw = f64::from(raw);
+        while self.to_raw(model) >= raw + 1.0 {
             model = model.next_down();
         }
-        while self.to_raw(model).floor() < f64::from(raw) {
+        while self.to_raw(model) < raw {
             model = model.next_up();
         }
         model

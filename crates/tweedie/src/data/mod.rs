@@ -5,11 +5,14 @@
 
 mod absent;
 mod batch;
+mod cifar;
 mod coordinate;
 mod dataset;
 mod idx;
 pub mod npy;
+mod npz;
 mod parts;
+mod pictures;
 mod rows;
 pub mod shipped;
 mod source;

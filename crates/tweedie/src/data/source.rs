@@ -1,8 +1,9 @@
 //! From a recipe's words to a data set.
 
 use super::parts::Parts;
+use super::pictures::{self, PictureOptions};
 use super::table::TableOptions;
-use super::{Dataset, Layout, Space, Split, Toy, absent, idx, npy, shipped, table};
+use super::{Dataset, Layout, Space, Split, Toy, absent, cifar, idx, npy, npz, shipped, table};
 use crate::error::one_of;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,14 @@ use std::path::Path;
 const HELD_OUT: f64 = 0.2;
 /// How many points of a toy to train on if a recipe does not say.
 const TOY_POINTS: usize = 50_000;
-/// The endings of files that can be read.
-const ENDINGS: [&str; 4] = [".csv", ".csv.gz", ".dat", ".npy"];
+/// The endings of files of rows that can be read.
+const ENDINGS: [&str; 5] = [".csv", ".csv.gz", ".dat", ".npy", ".npz"];
 
-/// Where data come from: what ships, a toy, or a file, with what a recipe says about it.
+/// Where data come from: what ships, a toy, a file or a folder, with what a recipe says about it.
+///
+/// A folder holds pictures, in the files of MNIST or of CIFAR-10 or CIFAR-100 in their binary versions, or as PNG,
+/// JPEG and WebP files: these lie there side by side, or in a sub-folder for each class, or so in `train` and `test`
+/// (or `val`). Parts that the files make stay as they are.
 ///
 /// ```
 /// use tweedie::data::Source;
@@ -28,9 +33,11 @@ const ENDINGS: [&str; 4] = [".csv", ".csv.gz", ".dat", ".npy"];
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// One of the names of [`list`], or the path of a `.csv`, `.csv.gz`, `.dat` or `.npy` file.
+    /// One of the names of [`list`], the path of a `.csv`, `.csv.gz`, `.dat`, `.npy`, `.npz` or
+    /// `-images-idx3-ubyte` file, or of a folder of pictures.
     pub source: String,
-    /// A table's label column: its name, or `last`; for a toy `class`, if its points are to have labels.
+    /// A table's label column: its name, or `last`; for a toy `class`, if its points are to have labels; for data
+    /// that have labels by nature `none`, if they are to have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// The columns of a table to keep, in this order.
@@ -46,6 +53,12 @@ pub struct Source {
     /// Channels, height and width of the pictures in a file's rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<[usize; 3]>,
+    /// Height and width to which a folder's pictures are cropped and resized; they must be of one size if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<usize>,
+    /// The channels of a folder's pictures, 1 or 3; 3 if not given, unless all are grey.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<usize>,
     /// The seed of a file's split or of a toy's points; runs that differ in their training seed only share
     /// their data.
     #[serde(default)]
@@ -68,6 +81,8 @@ impl Source {
             held_out: None,
             n: None,
             image: None,
+            size: None,
+            channels: None,
             seed: 0,
         }
     }
@@ -94,6 +109,7 @@ impl Source {
             _ if name.ends_with(".npy") => {
                 self.only(&["held_out", "image", "seed"]).and_then(|()| self.array())
             }
+            _ if name.ends_with(".npz") => self.parts(&["image"], || npz::read(path)),
             _ if ENDINGS.iter().any(|ending| name.ends_with(ending)) => {
                 let options = ["label", "columns", "held_out", "image", "seed"];
                 self.only(&options).and_then(|()| self.table())
@@ -111,10 +127,14 @@ impl Source {
     }
 
     fn folder(&self, path: &Path) -> Result<Dataset> {
-        match idx::in_folder(path) {
-            Some(pictures) => self.parts(&[], || idx::read(&pictures, true)),
-            None => Err(self.unknown()),
+        if let Some(pictures) = idx::in_folder(path) {
+            return self.parts(&[], || idx::read(&pictures, true));
         }
+        if let Some(format) = cifar::in_folder(path) {
+            return self.parts(&[], || cifar::read(path, format));
+        }
+        let options = PictureOptions { size: self.size, channels: self.channels };
+        self.parts(&["size", "channels"], || pictures::read(path, options))
     }
 
     /// The data of a file or folder that may hold a held-out part; `own` are the options that its reader takes.
@@ -223,6 +243,8 @@ impl Source {
             ("held_out", self.held_out.is_some()),
             ("n", self.n.is_some()),
             ("image", self.image.is_some()),
+            ("size", self.size.is_some()),
+            ("channels", self.channels.is_some()),
             ("seed", self.seed != 0),
         ];
         let Some((key, _)) = given.iter().find(|(key, given)| *given && !known.contains(key))
@@ -240,7 +262,10 @@ impl Source {
     fn unknown(&self) -> Error {
         let names: Vec<&str> = list().into_iter().map(|(name, _)| name).collect();
         let files = ENDINGS.join(", ");
-        let expected = format!("{}, or the path of a file: {files}", one_of(&self.source, &names));
+        let expected = format!(
+            "{}, or the path of a folder of pictures or of a file: {files}",
+            one_of(&self.source, &names)
+        );
         Error::config("source", format!("there is no source '{}'", self.source), expected)
     }
 }

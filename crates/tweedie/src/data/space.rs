@@ -303,8 +303,8 @@ impl Space {
         self.require_euclidean("encoding")?;
         self.validate(raw)?;
         let mut model = Vec::with_capacity(raw.len() * self.model_width());
-        for (i, &value) in raw.values().iter().enumerate() {
-            let (row, column) = (i / raw.width(), i % raw.width());
+        let columns = (0..raw.len()).flat_map(|row| (0..raw.width()).map(move |j| (row, j)));
+        for (i, ((row, column), &value)) in columns.zip(raw.values()).enumerate() {
             let coordinate = self.coordinate(column);
             if let Kind::Category { names } = &coordinate.kind {
                 model.extend((0..names.len()).map(|k| f32::from(k == value as usize)));
@@ -382,6 +382,11 @@ impl Space {
 
     /// The first value of rows of the right width that the space does not have.
     pub(super) fn fault(&self, raw: &Rows) -> Option<Fault> {
+        if let [shared] = &self.coordinates[..]
+            && shared.surely_holds(raw.values())
+        {
+            return None;
+        }
         raw.values().iter().enumerate().find_map(|(i, &value)| {
             let (row, column) = (i / raw.width(), i % raw.width());
             let (problem, expected) = self.coordinate(column).fault(value)?;

@@ -1,7 +1,7 @@
 //! The learner of diffusion models: denoising score matching with AdamW and an average of the weights.
 
 use super::{AdamW, Ema, Gradients, Learner, TrainingRecipe};
-use crate::data::{Batches, Dataset, Space, Split};
+use crate::data::{Batches, Dataset, Layout, Rows, Space, Split};
 use crate::denoise::{Condition, NeuralDenoiser};
 use crate::nn::{Network, Params, collect_params, map_params};
 use crate::objective::{Batch, Objective};
@@ -31,7 +31,7 @@ impl<N: Network> DenoiserLearner<N> {
     /// the plain device of its network.
     ///
     /// # Errors
-    /// [`Error::Config`] if batch or data are empty.
+    /// [`Error::Config`] if batch or data are empty, or if pictures are to be mirrored and the data are none.
     pub fn new(
         denoiser: NeuralDenoiser<N>,
         objective: Arc<dyn Objective<NeuralDenoiser<N>>>,
@@ -43,6 +43,7 @@ impl<N: Network> DenoiserLearner<N> {
         if config.accumulate == 0 {
             return Err(Error::config("training.accumulate", "0", "at least 1"));
         }
+        config.check_for(&data.space)?;
         let batches = Batches::new(data.train.len(), config.batch * config.accumulate, seed)?;
         let ema = Ema::new(&denoiser.network, config.ema);
         let network = denoiser.network.clone().train();
@@ -76,15 +77,20 @@ impl<N: Network> DenoiserLearner<N> {
         plain.with_network(network)
     }
 
-    /// Rows `indices` of a split in model units, dequantised, with their labels.
+    /// Rows `indices` of a split in model units, dequantised, with their labels; pictures are mirrored by chance if
+    /// `flip` says so.
     fn batch(
         &self,
         split: &Split,
         indices: &[usize],
+        flip: bool,
         draws: &Draws,
         device: &Device,
     ) -> Result<Batch> {
-        let rows = split.rows().select(indices);
+        let mut rows = split.rows().select(indices);
+        if flip {
+            mirror(&mut rows, self.space.layout(), &draws.purpose("flip"));
+        }
         let ids: Vec<u64> = (0..indices.len() as u64).collect();
         let x = self.space.encode_dequantised(&rows, &draws.purpose("dequantise"), &ids)?;
         let condition = match split.labels() {
@@ -104,7 +110,7 @@ impl<N: Network> Learner for DenoiserLearner<N> {
         let parts = self.config.accumulate;
         for (part, indices) in indices.chunks(self.config.batch).enumerate() {
             let draws = self.draws.purpose("train").at(step).at(part as u64);
-            let mut batch = self.batch(&self.train, indices, &draws, &device)?;
+            let mut batch = self.batch(&self.train, indices, self.config.flip, &draws, &device)?;
             let coins = draws.purpose("label dropout");
             let dropped: Vec<bool> = (0..indices.len() as u64)
                 .map(|i| coins.uniform_f64(i, 0) < self.label_dropout)
@@ -141,7 +147,7 @@ impl<N: Network> Learner for DenoiserLearner<N> {
         for (k, indices) in all.chunks(self.config.batch.max(256)).enumerate() {
             // The same noise each time, so that the curve shows the model alone.
             let draws = self.draws.purpose("held out").at(k as u64);
-            let batch = self.batch(&self.held_out, indices, &draws, &self.device)?;
+            let batch = self.batch(&self.held_out, indices, false, &draws, &self.device)?;
             let (mean, _) = self.objective.loss(&denoiser, &batch, &draws)?.mean()?;
             sum += mean * indices.len() as f64;
             count += indices.len() as f64;
@@ -179,5 +185,38 @@ impl<N: Network> Learner for DenoiserLearner<N> {
 
     fn weights(&self) -> Result<Params> {
         Ok(collect_params(&self.denoiser().network))
+    }
+}
+
+/// Mirrors each picture left to right with probability ½: row i if uniform number 0 of row i is below it.
+fn mirror(rows: &mut Rows, layout: Layout, draws: &Draws) {
+    let (Layout::Image { width: side, .. }, width) = (layout, rows.width()) else { return };
+    for (i, picture) in (0..).zip(rows.values_mut().chunks_exact_mut(width)) {
+        if draws.uniform_f64(i, 0) < 0.5 {
+            picture.chunks_exact_mut(side).for_each(<[f32]>::reverse);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_pictures_are_mirrored_and_the_same_ones_each_time() {
+        let layout = Layout::Image { channels: 2, height: 2, width: 3 };
+        let picture: Vec<f32> = (0..12u8).map(f32::from).collect();
+        let mirrored = [2, 1, 0, 5, 4, 3, 8, 7, 6, 11, 10, 9].map(|v: u8| f32::from(v));
+        let all = Rows::new(picture.repeat(4000), 12).unwrap();
+        let draws = Draws::new(3).purpose("train").at(7);
+        let (mut once, mut again, mut other) = (all.clone(), all.clone(), all.clone());
+        mirror(&mut once, layout, &draws.purpose("flip"));
+        mirror(&mut again, layout, &draws.purpose("flip"));
+        mirror(&mut other, layout, &Draws::new(3).purpose("train").at(8).purpose("flip"));
+        assert!(once == again && once != other);
+        let count = once.iter().filter(|row| **row == mirrored).count();
+        assert_eq!(once.iter().filter(|row| **row == picture[..]).count(), 4000 - count);
+        // Five standard deviations: a false alarm in two million.
+        assert!(count.abs_diff(2000) < 158, "{count}");
     }
 }

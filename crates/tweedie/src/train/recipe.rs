@@ -104,6 +104,8 @@ impl Default for ObjectiveRecipe {
 pub struct TrainingRecipe {
     /// Steps in all.
     pub steps: u64,
+    /// Whether pictures are mirrored left to right, each with probability ½ each time.
+    pub flip: bool,
     /// Rows of a micro-batch.
     pub batch: usize,
     /// Micro-batches of a step.
@@ -134,6 +136,7 @@ impl Default for TrainingRecipe {
     fn default() -> Self {
         Self {
             steps: 5000,
+            flip: false,
             batch: 256,
             accumulate: 1,
             learning_rate: 1e-3,
@@ -223,7 +226,8 @@ impl Recipe {
     /// # Errors
     /// As [`Source::load`], with the recipe's keys.
     pub fn load_data(&self) -> Result<Dataset> {
-        const KEYS: [&str; 6] = ["source", "label", "columns", "held_out", "n", "image"];
+        const KEYS: [&str; 8] =
+            ["source", "label", "columns", "held_out", "n", "image", "size", "channels"];
         self.data.load().map_err(|error| match error {
             Error::Config { key, problem, expected } if KEYS.contains(&key.as_str()) => {
                 Error::config(format!("data.{key}"), problem, expected)

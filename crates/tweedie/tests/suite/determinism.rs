@@ -15,8 +15,8 @@ use tweedie::objective::DenoisingScoreMatching;
 use tweedie::process::Cosine;
 use tweedie::solve::{AnySolver, Ddim, Generate, SOLVERS, Sampler};
 use tweedie::train::{
-    AdamW, AdamWConfig, DenoiserLearner, Event, Gradients, Learner, Loop, TrainingRecipe,
-    load_checkpoint, train,
+    AdamW, AdamWConfig, DenoiserLearner, Event, Gradients, Learner, Loop, Recipe, Run,
+    TrainingRecipe, load_checkpoint, train,
 };
 use tweedie::{Draws, Error, Result};
 
@@ -248,4 +248,42 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
     // The weights moved at all, and another seed would have moved them elsewhere.
     let start = safetensors_bytes(&learner().unwrap().weights().unwrap()).unwrap();
     assert_ne!(right[1], start);
+}
+
+/// The state after six steps on mirrored (or plain) digits, with a stop before step `stop`.
+fn mirrored(flip: bool, stop: u64) -> Vec<u8> {
+    let set = ["network=mlp", "network.hidden=16", "network.blocks=1", "training.batch=8"];
+    let set = set.map(String::from);
+    let set = [&set[..], &[format!("training.flip={flip}")]].concat();
+    let recipe = Recipe::parse("[data]\nsource = \"digits\"", &set).unwrap();
+    let data = recipe.load_data().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let run = Run::create(folder.path(), recipe, &data).unwrap();
+    let mut learner = run.learner(&data, &Device::flex()).unwrap();
+    for step in 0..6 {
+        if step == stop {
+            let state = learner.save();
+            learner = run.learner(&data, &Device::flex()).unwrap();
+            learner.load(state, folder.path()).unwrap();
+        }
+        learner.step(step).unwrap();
+    }
+    safetensors_bytes(&learner.save()).unwrap()
+}
+
+#[test]
+fn pictures_are_mirrored_alike_after_a_stop() {
+    let straight = mirrored(true, 6);
+    assert!(straight == mirrored(true, 3) && straight != mirrored(false, 6));
+}
+
+#[test]
+fn only_pictures_are_mirrored() {
+    let set = ["training.flip=true".to_string()];
+    let recipe = Recipe::parse("[data]\nsource = \"moons\"\nn = 100", &set).unwrap();
+    let data = recipe.load_data().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let error = Run::create(&folder.path().join("run"), recipe, &data).unwrap_err();
+    assert!(matches!(&error, Error::Config { key, .. } if key == "training.flip"), "{error}");
+    assert!(!folder.path().join("run").exists());
 }

@@ -66,7 +66,8 @@ fn bad_files() {
     let packed = gzip(&good);
     let mut corrupt = packed.clone();
     corrupt[packed.len() - 6] ^= 0xff;
-    let cases: Vec<(Vec<u8>, Option<Vec<u8>>, &str)> = vec![
+    type Case = (Vec<u8>, Option<Vec<u8>>, &'static str);
+    let cases: Vec<Case> = vec![
         (vec![], None, "header: the file ends within it"),
         (good[..3].to_vec(), None, "header: the file ends within it"),
         (good[..9].to_vec(), None, "header: the file ends within it"),

@@ -1,10 +1,13 @@
 //! Tests of spaces, data sets, files and toys.
 
+mod cifar;
 mod dataset;
 mod emoji;
 mod hostile;
 mod idx;
 mod npy;
+mod npz;
+mod pictures;
 mod space;
 mod table;
 mod toy;

@@ -1,7 +1,7 @@
 //! What a recipe's values must be.
 
 use super::{NetworkRecipe, Recipe, TrainingRecipe};
-use crate::data::Space;
+use crate::data::{Layout, Space};
 use crate::{Error, Result};
 
 /// A network has at most so many parameters: with gradients, averages and a checkpoint being written, training holds
@@ -41,8 +41,10 @@ impl Recipe {
     /// The network for rows of `space`, every width resolved.
     ///
     /// # Errors
-    /// [`Error::Config`] if a width is given that is not the space's, or if network or batch are too large.
+    /// [`Error::Config`] if a width is given that is not the space's, if network or batch are too large, or if pictures
+    /// are to be mirrored and the space has none.
     pub fn network_for(&self, space: &Space) -> Result<NetworkRecipe> {
+        self.training.check_for(space)?;
         let network = self.network.for_space(space)?;
         let parameters = network.parameters();
         if parameters > MOST_PARAMETERS {
@@ -68,6 +70,15 @@ impl Recipe {
 }
 
 impl TrainingRecipe {
+    /// Fails, naming the key, unless rows of `space` can be trained on as it says.
+    pub(in crate::train) fn check_for(&self, space: &Space) -> Result<()> {
+        if self.flip && !matches!(space.layout(), Layout::Image { .. }) {
+            let problem = "true, and the data are no pictures";
+            return Err(Error::config("training.flip", problem, "false, or pictures"));
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<()> {
         count("training.steps", self.steps, 1 << 40)?;
         count("training.batch", self.batch as u64, 1 << 20)?;

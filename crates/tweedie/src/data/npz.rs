@@ -1,0 +1,98 @@
+//! NumPy's `.npz`: a ZIP archive (PKWARE, "APPNOTE.TXT: .ZIP file format specification", 6.3) of `.npy` arrays.
+//!
+//! Pictures or rows are called `images`, `x` or `arr_0`, and their labels `labels`, `label` or `y`; or there are
+//! `x_train`, `x_test`, `y_train` and `y_test`.
+
+mod zip;
+
+use super::parts::{Part, Parts};
+use super::{Layout, Rows, Space, npy};
+use crate::{Error, Result};
+use std::path::Path;
+use zip::Archive;
+
+/// What rows and their labels may be called in an archive of one part.
+const ROWS: [&str; 3] = ["images", "x", "arr_0"];
+const LABELS: [&str; 3] = ["labels", "label", "y"];
+
+/// Reads an archive.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be read; [`Error::File`] naming the array if the archive or an array in it is
+/// damaged, or if arrays are missing or do not belong together.
+pub(super) fn read(path: &Path) -> Result<Parts> {
+    let mut archive = Archive::open(path)?;
+    if archive.has("x_train.npy") {
+        let (space, train) = part(&mut archive, "x_train", &["y_train"])?;
+        if !archive.has("x_test.npy") {
+            return Parts::numbered(space, train, None, path);
+        }
+        let (other, held_out) = part(&mut archive, "x_test", &["y_test"])?;
+        if other != space {
+            let problem = format!("a row is {}", shape(&other));
+            let expected = format!("{} as in x_train, and of the same type", shape(&space));
+            return Err(Error::file(path, "x_test", problem, expected));
+        }
+        return Parts::numbered(space, train, Some(held_out), path);
+    }
+    let Some(name) = ROWS.iter().find(|name| archive.has(&format!("{name}.npy"))) else {
+        let names = archive.names();
+        let problem = match names.is_empty() {
+            true => "there is no array".into(),
+            false => format!("there are the arrays {}", names.join(", ")),
+        };
+        return Err(Error::file(
+            path,
+            "archive",
+            problem,
+            "images, x, arr_0, or x_train and x_test",
+        ));
+    };
+    let (space, part) = part(&mut archive, name, &LABELS)?;
+    Parts::numbered(space, part, None, path)
+}
+
+/// An array with the first of the arrays of labels that is there.
+fn part(archive: &mut Archive, name: &str, labels: &[&str]) -> Result<(Space, Part)> {
+    let (space, rows) = array(archive, name)?;
+    let labels = match labels.iter().find(|name| archive.has(&format!("{name}.npy"))) {
+        None => None,
+        Some(labels) => Some(numbers(archive, labels, rows.len())?),
+    };
+    Ok((space, Part { rows, labels }))
+}
+
+/// An array of one whole number for each of `count` rows.
+fn numbers(archive: &mut Archive, name: &str, count: usize) -> Result<Vec<u32>> {
+    let (_, labels) = array(archive, name)?;
+    if (labels.len(), labels.width()) != (count, 1) {
+        let problem = format!("there are {} rows of {}", labels.len(), labels.width());
+        let expected = format!("{count} labels");
+        return Err(Error::file(archive.path(), name, problem, expected));
+    }
+    let number = |(row, &value): (usize, &f32)| {
+        let whole = value.fract() == 0.0 && (0.0..=65_535.0).contains(&value);
+        whole.then_some(value as u32).ok_or_else(|| {
+            let problem = format!("the label of row {row} is {value}");
+            Error::file(archive.path(), name, problem, "a whole number from 0 to 65535")
+        })
+    };
+    labels.values().iter().enumerate().map(number).collect()
+}
+
+fn array(archive: &mut Archive, name: &str) -> Result<(Space, Rows)> {
+    let bytes = archive.read(&format!("{name}.npy"))?;
+    npy::parse(&mut &bytes[..], bytes.len() as u64, archive.path()).map_err(|error| match error {
+        Error::File { path, place, problem, expected } => {
+            Error::file(path, format!("{name}: {place}"), problem, expected)
+        }
+        other => other,
+    })
+}
+
+fn shape(space: &Space) -> String {
+    match space.layout() {
+        Layout::Vector { width } => format!("{width} values"),
+        Layout::Image { channels, height, width } => format!("{channels}×{height}×{width}"),
+    }
+}
