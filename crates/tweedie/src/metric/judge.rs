@@ -29,8 +29,8 @@ pub struct Score {
 /// Judges generated rows against held-out ones, in model units (so that no column dominates by its unit).
 ///
 /// As many held-out, training and generated rows are compared as the smallest of the three has: the first generated
-/// ones and evenly spread real ones. The label agreement is computed on all generated rows
-/// against all held-out ones. Without held-out rows there is nothing to judge by, and the list is empty.
+/// ones and evenly spread real ones. The label agreement is computed on all generated rows, and on as many training rows
+/// as are compared otherwise, against all held-out ones. Without held-out rows there is nothing to judge by, and the list is empty.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] if the widths differ; [`crate::Error::Config`] for values that are not finite.
@@ -82,10 +82,11 @@ pub fn judge(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>>
     add("nearer to training", value, error, None, "near 0.5; 1 is memorised");
     if let (Some(wanted), Some(labels)) = (generated.labels(), data.held_out.labels()) {
         let found = neighbours::label_agreement(&fake, wanted, &real, labels)?;
-        let floor = match data.train.labels() {
-            Some(own) => Some(neighbours::label_agreement(&train, own, &real, labels)?.value),
-            None => None,
-        };
+        let own = data.train.labels().map(|own| {
+            let own: Vec<u32> = evenly(own.len(), n).iter().map(|&i| own[i]).collect();
+            neighbours::label_agreement(&train_n, &own, &real, labels)
+        });
+        let floor = own.transpose()?.map(|floor| floor.value);
         add(
             "label agreement",
             found.value,
