@@ -10,6 +10,7 @@ mod progress;
 mod recipes;
 mod report;
 mod sample;
+mod show;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -42,6 +43,8 @@ enum Command {
     Sample(sample::Options),
     /// Judge a trained model: sample metrics and log p.
     Evaluate(evaluate::Options),
+    /// Draw a trained model: samples, their way from noise, progress, schedule, errors by noise level, curves.
+    Show(show::Options),
 }
 
 /// A whole number given to an option.
@@ -65,6 +68,7 @@ fn run(cli: Cli) -> tweedie::Result<()> {
         Command::Train(options) => train::run(&options, &settings),
         Command::Sample(options) => sample::run(&options, &settings),
         Command::Evaluate(options) => evaluate::run(&options, &settings),
+        Command::Show(options) => show::run(&options, &settings),
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use tweedie::Result;
 use tweedie::data::{Dataset, Split};
 use tweedie::metric::judge::{Score, judge};
-use tweedie::show::{Plot, Report, picture, png_bytes, save_png};
+use tweedie::show::{self, Report, picture, png_bytes, save_png};
 use tweedie::solve::Sampler;
 use tweedie::train::{Run, curves};
 
@@ -83,10 +83,26 @@ pub fn generate(
     all.ok_or_else(|| tweedie::Error::config("samples", "0", "at least 1"))
 }
 
+/// Pictures of the report beside samples and curves: name, heading and caption.
+const MORE: [(&str, &str, &str); 2] = [
+    (
+        "trajectory",
+        "From noise to samples",
+        "Each column is a noise level, σ/α, from pure noise to the sample. x_t is scaled to the spread of the data; \
+         E[x₀ | x_t] is what the model expects to come out of it.",
+    ),
+    (
+        "progress",
+        "While it learnt",
+        "What the averaged weights made of the same noise as training went on.",
+    ),
+];
+
 /// Samples and judges a finished run; writes `samples.png` and `report.html`.
 pub fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judged> {
     let recipe = &run.info.recipe;
-    let sampler = run.sampler(run.denoiser(&settings.device)?, recipe.sampling.guidance)?;
+    let denoiser = run.denoiser(&settings.device)?;
+    let sampler = run.sampler(denoiser.clone(), recipe.sampling.guidance)?;
     let n = recipe.evaluation.samples as u64;
     let before = sampler.evaluations();
     let real = if data.held_out.is_empty() { &data.train } else { &data.held_out };
@@ -112,6 +128,19 @@ pub fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judged> 
     } else {
         report.picture(&generated_png, "Real and generated")?;
     }
+    let shown = show::run::Shown {
+        run,
+        denoiser,
+        sampler,
+        data: Ok(data),
+        seed: recipe.seed,
+        device: &settings.device,
+    };
+    for (name, heading, caption) in MORE {
+        if let Some(picture) = show::run::if_any(shown.draw(name))? {
+            report.heading(heading).picture(&png_bytes(&picture)?, caption)?;
+        }
+    }
     if !scores.is_empty() {
         report.heading("How good it is");
         report.paragraph(
@@ -124,7 +153,7 @@ pub fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judged> 
         )?;
     }
     report.heading("Training");
-    for (name, plot) in plots(&curves::read(run.file("curves.jsonl"))?) {
+    for (name, plot) in show::loss_curves(&curves::read(run.file("curves.jsonl"))?) {
         report.picture(&png_bytes(&plot.draw()?)?, &name)?;
     }
     report.heading("Recipe");
@@ -136,31 +165,4 @@ pub fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judged> 
         report: run.file("report.html").display().to_string(),
         scores,
     })
-}
-
-/// Losses in one plot, the gradient's norm and the learning rate in their own.
-fn plots(entries: &[curves::Entry]) -> Vec<(String, Plot)> {
-    let series = |wanted: &str| -> Vec<(f64, f64)> {
-        let of = |(step, values): &curves::Entry| {
-            let (_, value) = values.iter().find(|(name, _)| name == wanted)?;
-            Some((*step as f64, *value))
-        };
-        entries.iter().filter_map(of).collect()
-    };
-    let train = series("train/loss");
-    let window = (train.len() / 60).max(1);
-    let losses = Plot::new("Loss")
-        .x_name("step")
-        .log_y()
-        .smoothed("training", &train, window)
-        .line("held out", &series("held_out/loss"));
-    let norm = Plot::new("Gradient norm").x_name("step").log_y().smoothed(
-        "before clipping",
-        &series("train/gradient_norm"),
-        window,
-    );
-    vec![
-        ("Loss of training batches and of the averaged weights on held-out data".into(), losses),
-        ("Global norm of the gradient".into(), norm),
-    ]
 }

@@ -189,7 +189,7 @@ fn trimmed(value: f64) -> String {
 }
 
 /// Such as 2.5×10⁻⁷, with at most `digits` decimals.
-fn scientific(value: f64, digits: usize) -> String {
+pub(super) fn scientific(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let digits = match digits.contains('.') {

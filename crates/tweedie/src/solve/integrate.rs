@@ -31,6 +31,17 @@ pub struct Progress<'a> {
     pub x: &'a Tensor<2>,
 }
 
+/// A batch at one level on its way from noise to data.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    /// The level.
+    pub level: Level,
+    /// x_t there, `[n, width]`.
+    pub x: Tensor<2>,
+    /// E[x₀ | x_t], `[n, width]`; x itself where no noise is left.
+    pub mean: Tensor<2>,
+}
+
 /// Runs `solver` over the levels of a grid, from the first to the last.
 ///
 /// `observe` is called with the start and after every step.
@@ -164,10 +175,8 @@ impl Sampler {
         device: &Device,
         observe: impl FnMut(Progress),
     ) -> Result<Tensor<2>> {
-        let width = self.denoiser.width();
         let rows: Vec<u64> = rows.collect();
-        let prior = draws.purpose("prior").normals_for(&rows, width).to_tensor(device);
-        let x = prior.mul_scalar(self.schedule.prior_sd(self.sigma_data));
+        let x = self.prior(&rows, draws, device);
         self.generate_from(x, &rows, condition, draws, observe)
     }
 
@@ -177,6 +186,19 @@ impl Sampler {
     /// As [`Generate::generate`].
     pub fn generate_from(
         &self,
+        x: Tensor<2>,
+        rows: &[u64],
+        condition: &Condition,
+        draws: &Draws,
+        observe: impl FnMut(Progress),
+    ) -> Result<Tensor<2>> {
+        self.over(&self.levels()?, x, rows, condition, draws, observe)
+    }
+
+    /// Samples over the given levels.
+    fn over(
+        &self,
+        levels: &[Level],
         x: Tensor<2>,
         rows: &[u64],
         condition: &Condition,
@@ -194,7 +216,54 @@ impl Sampler {
             draws: &draws.purpose("solver"),
             rows,
         };
-        integrate(&self.solver, x, &self.levels()?, self.last, &context, observe)
+        integrate(&self.solver, x, levels, self.last, &context, observe)
+    }
+
+    /// The start: N(0, s²) with the schedule's prior standard deviation s.
+    fn prior(&self, rows: &[u64], draws: &Draws, device: &Device) -> Tensor<2> {
+        let prior = draws.purpose("prior").normals_for(rows, self.denoiser.width());
+        prior.to_tensor(device).mul_scalar(self.schedule.prior_sd(self.sigma_data))
+    }
+
+    /// The batch that [`Generate::generate`] makes, at about `count` (at least 2) of the levels on its way, evenly
+    /// spread over the steps, the start and the sample included.
+    ///
+    /// An adaptive solver stops at each level of the grid, so that its samples are those of `generate` only up to its
+    /// tolerance.
+    ///
+    /// # Errors
+    /// As [`Generate::generate`].
+    pub fn path(
+        &self,
+        rows: Range<u64>,
+        condition: &Condition,
+        draws: &Draws,
+        device: &Device,
+        count: usize,
+    ) -> Result<Vec<Moment>> {
+        let mut levels = self.levels()?;
+        if self.solver.is_adaptive() {
+            let ending = usize::from(self.last == Last::Denoise);
+            levels = self.grid.levels(&*self.schedule, self.steps - ending)?;
+        }
+        let rows: Vec<u64> = rows.collect();
+        let (start, gaps) = (self.prior(&rows, draws, device), count.max(2) - 1);
+        let mut passed = Vec::new();
+        self.over(&levels, start, &rows, condition, draws, |at| {
+            // Step k is the nearest to a multiple of steps / gaps.
+            let nearest = (at.step * gaps + at.steps / 2) / at.steps;
+            if at.step == (nearest * at.steps + gaps / 2) / gaps {
+                passed.push((at.level, at.x.clone()));
+            }
+        })?;
+        let moment = |(level, x): (Level, Tensor<2>)| {
+            let mean = match level.sigma {
+                0.0 => x.clone(),
+                _ => self.denoiser.denoise(x.clone().into(), &level.into(), condition)?.value,
+            };
+            Ok(Moment { level, x, mean })
+        };
+        passed.into_iter().map(moment).collect()
     }
 }
 
