@@ -83,20 +83,9 @@ pub fn generate(
     all.ok_or_else(|| tweedie::Error::config("samples", "0", "at least 1"))
 }
 
-/// Pictures of the report beside samples and curves: name, heading and caption.
-const MORE: [(&str, &str, &str); 2] = [
-    (
-        "trajectory",
-        "From noise to samples",
-        "Each column is a noise level, σ/α, from pure noise to the sample. x_t is scaled to the spread of the data; \
-         E[x₀ | x_t] is what the model expects to come out of it.",
-    ),
-    (
-        "progress",
-        "While it learnt",
-        "What the averaged weights made of the same noise as training went on.",
-    ),
-];
+const TRAJECTORY: &str = "From pure noise to the sample, at noise levels σ/α. xₜ is scaled to the spread of the data; \
+     E[x₀ | xₜ] is what the model expects to come out of it.";
+const PROGRESS: &str = "What the averaged weights made of the same noise as training went on.";
 
 /// Samples and judges a finished run; writes `samples.png` and `report.html`.
 pub fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judged> {
@@ -136,10 +125,17 @@ pub fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judged> 
         seed: recipe.seed,
         device: &settings.device,
     };
-    for (name, heading, caption) in MORE {
-        if let Some(picture) = show::run::if_any(shown.draw(name))? {
-            report.heading(heading).picture(&png_bytes(&picture)?, caption)?;
-        }
+    if let Some(parts) = show::run::if_any(shown.trajectory())? {
+        report.heading("From noise to samples").paragraph(TRAJECTORY);
+        let parts = parts
+            .iter()
+            .map(|(heading, picture)| Ok((png_bytes(picture)?, *heading)))
+            .collect::<Result<Vec<_>>>()?;
+        let parts: Vec<(&[u8], &str)> = parts.iter().map(|(png, h)| (&png[..], *h)).collect();
+        report.pictures(&parts)?;
+    }
+    if let Some(picture) = show::run::if_any(shown.draw("progress"))? {
+        report.heading("While it learnt").picture(&png_bytes(&picture)?, PROGRESS)?;
     }
     if !scores.is_empty() {
         report.heading("How good it is");

@@ -138,7 +138,7 @@ fn list_shows_every_shipped_recipe_and_each_of_them_can_be_read() {
 
 #[test]
 fn help_is_there_for_every_command() {
-    for command in [&[][..], &["list"], &["train"], &["sample"], &["evaluate"]] {
+    for command in [&[][..], &["list"], &["train"], &["sample"], &["evaluate"], &["show"]] {
         let text = done(Path::new("."), &[command, &["--help"]].concat());
         assert!(text.contains("Usage: tweedie") && text.contains("--json"), "{text}");
     }

@@ -6,4 +6,5 @@ mod hostile;
 #[cfg(target_os = "linux")]
 mod memory;
 mod resume;
+mod show;
 mod support;

@@ -126,7 +126,7 @@ mod tests {
 
     /// N(m, diag v): three coordinates, 4,000 rows.
     fn gaussian(seed: u64) -> (Rows, Vec<f64>, Vec<f64>) {
-        let (mean, variance) = (vec![1.0, -2.0, 0.5], vec![0.25, 1.0, 4.0]);
+        let (mean, variance) = (vec![1.0, -2.0, 0.5], vec![0.25f64, 1.0, 4.0]);
         let mut rows = Draws::new(seed).normals(0..4000, 3);
         for (i, value) in rows.values_mut().iter_mut().enumerate() {
             *value = (mean[i % 3] + variance[i % 3].sqrt() * f64::from(*value)) as f32;

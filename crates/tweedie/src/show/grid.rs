@@ -8,7 +8,7 @@ use std::path::Path;
 
 use image::RgbImage;
 
-use super::canvas::{Align, Area, Canvas, lines_of, text_width};
+use super::canvas::{Align, Area, Canvas, fitting_size, lines_of, text_width};
 use super::colour::{ALARM, Colour, INK};
 use crate::data::Rows;
 use crate::{Error, Result};
@@ -20,6 +20,8 @@ const MOST_ZOOM: u32 = 32;
 const GAP: u64 = 4;
 const SEPARATOR: Colour = [150, 150, 150];
 const TEXT: f32 = 22.0;
+/// Column names do not get smaller than this.
+const LEAST_TEXT: f32 = 14.0;
 /// The height of a line of column names.
 const LINE: f32 = 26.0;
 /// So many pixels of row names are taken from the width aimed at; longer names make the page wider.
@@ -144,13 +146,18 @@ impl Grid {
         let columns = self.columns.min(self.pictures.len());
         let zoom = u64::from(self.zoom.unwrap_or_else(|| self.fitting_zoom(columns)));
         let width = (self.shape[2] as u64).saturating_mul(zoom);
-        let shown = self.column_names.iter().take(columns);
-        let lines = shown.map(|name| lines_of(name, TEXT, width as f32).len()).max();
+        let shown = || self.column_names.iter().take(columns);
+        // All names in the size that the longest word needs, if it can still be read.
+        let words = shown().flat_map(|name| name.split_whitespace());
+        let fitting = words.map(|word| fitting_size(word, TEXT, width as f32));
+        let text = fitting.fold(TEXT, f32::min).max(LEAST_TEXT);
+        let lines = shown().map(|name| lines_of(name, text, width as f32).len()).max();
         let lines = lines.unwrap_or(0).max(usize::from(!self.corner.is_empty()));
         Tiles {
             columns,
             lines: self.pictures.len().div_ceil(columns),
             zoom,
+            text,
             left: u64::from(self.left()),
             top: if lines == 0 { 0 } else { 10 + lines as u64 * LINE as u64 },
             width,
@@ -168,9 +175,9 @@ impl Grid {
         let level = |below: usize| tiles.top as f32 - 13.0 - LINE * below as f32;
         for (column, name) in self.column_names.iter().enumerate().take(tiles.columns) {
             let x = tiles.x(column) as f32 + tiles.width as f32 / 2.0;
-            let lines = lines_of(name, TEXT, tiles.width as f32);
+            let lines = lines_of(name, tiles.text, tiles.width as f32);
             for (below, line) in lines.iter().rev().enumerate() {
-                canvas.text(line, (x, level(below)), TEXT, INK, Align::Middle, false);
+                canvas.text(line, (x, level(below)), tiles.text, INK, Align::Middle, false);
             }
         }
         let place = (tiles.left as f32 - 12.0, level(0));
@@ -235,6 +242,8 @@ struct Tiles {
     columns: usize,
     lines: usize,
     zoom: u64,
+    /// The size of column names.
+    text: f32,
     /// Room for names left of all pictures and above them.
     left: u64,
     top: u64,
@@ -335,6 +344,32 @@ mod tests {
         let dark = |p: &&image::Rgb<u8>| p.0[0] < 128;
         let beside = (0..left).flat_map(|x| (top..named.height()).map(move |y| (x, y)));
         assert!(beside.map(|(x, y)| named.get_pixel(x, y)).filter(dark).count() > 50);
+    }
+
+    /// Names of columns, whatever their length, end above the pictures and leave their neighbours alone; names of rows
+    /// are whole.
+    #[test]
+    fn long_names_stay_in_their_columns_and_on_the_page() {
+        let long = "face with medical mask Donaudampfschifffahrt 0.00055".to_string();
+        let grid = Grid::new(&ramp(4, 64), [1, 8, 8], 16.0).unwrap().columns(4).zoom(8);
+        let bare = grid.draw().unwrap();
+        let row = "a name that is far longer than the picture is wide, by quite a lot of words";
+        let names: Vec<String> = vec![long.clone(), String::new(), long, String::new()];
+        let named = grid.row_names(&[row.to_string()]).column_names(&names).draw().unwrap();
+        let (left, top) = (named.width() - bare.width(), named.height() - bare.height());
+        assert!(left as f32 > text_width(row, TEXT) && top > 100);
+        let ink = |from: u32, to: u32, rows: std::ops::Range<u32>| {
+            let pixels = (from..to).flat_map(|x| rows.clone().map(move |y| (x, y)));
+            pixels.filter(|(x, y)| named.get_pixel(*x, *y).0[0] < 128).count()
+        };
+        for column in 0..4 {
+            let from = left + 4 + 68 * column;
+            assert_eq!(ink(from, from + 64, 0..top) > 0, column % 2 == 0);
+            assert_eq!(ink(from - 4, from, 0..top), 0);
+        }
+        assert_eq!(ink(0, 8, 0..named.height()), 0);
+        assert_eq!(ink(left - 8, left, top..named.height()), 0);
+        assert!(ink(8, 40, top..named.height()) > 20);
     }
 
     #[test]

@@ -194,7 +194,9 @@ fn errors(panel: &mut Panel, points: &[(f64, f64, f64)], series: usize) {
         let low = panel.place((x, y - error)).map_or(2.0 * panel.height, |p| p.1);
         let high = panel.place((x, y + error)).map_or(-panel.height, |p| p.1);
         panel.canvas.line(&[(middle.0, low), (middle.0, high)], 2.5, ink, 0.8, false);
-        for end in [low, high] {
+        // Short bars are hidden by their mark.
+        let ends = if low - high > 14.0 { vec![low, high] } else { Vec::new() };
+        for end in ends {
             let cap = [(middle.0 - 6.0, end), (middle.0 + 6.0, end)];
             panel.canvas.line(&cap, 2.5, ink, 0.8, false);
         }

@@ -34,3 +34,4 @@ pub use report::Report;
 pub use samples::{chosen_classes, picture};
 pub use save::{png_bytes, save_png};
 pub use schedule::{error_by_level, schedule};
+pub use stack::stacked;

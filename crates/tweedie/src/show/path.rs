@@ -5,7 +5,6 @@
 
 use super::clouds::{Panel, clouds};
 use super::samples::pictures;
-use super::stack::stacked;
 use crate::data::{Layout, Rows, Space};
 use crate::process::Level;
 use crate::solve::Moment;
@@ -13,14 +12,15 @@ use crate::{Error, Result};
 use burn::tensor::Tensor;
 use image::RgbImage;
 
-const ON_THE_WAY: &str = "x_t, on its way from noise to a sample";
-const GUESS: &str = "E[x₀ | x_t], the denoiser's guess of where it goes";
+const ON_THE_WAY: &str = "xₜ, on its way from noise to a sample";
+const BOTH: &str = "Noise on its way to samples, and the denoiser's guess of where it goes";
+const GUESS: &str = "E[x₀ | xₜ], the denoiser's guess of where it goes";
 
 /// Draws the way of a batch in model units; `sigma_data` is the data's standard deviation there, `names` are the
 /// rows'.
 ///
-/// Images become two grids with a row of pictures each and a column for each level, points in the plane one panel for
-/// each level.
+/// Images become two pictures, of xₜ and of E[x₀ | xₜ], with a line for each row and a column for each level; points in
+/// the plane one, with a panel for each level. Each comes with its heading.
 ///
 /// # Errors
 /// [`Error::Undefined`] if the space is neither; [`Error::Shape`] if there is no moment.
@@ -29,7 +29,7 @@ pub fn path(
     moments: &[Moment],
     sigma_data: f64,
     names: &[String],
-) -> Result<RgbImage> {
+) -> Result<Vec<(&'static str, RgbImage)>> {
     if moments.is_empty() {
         return Err(Error::shape("moments of a path", 0, "at least one"));
     }
@@ -47,7 +47,7 @@ pub fn path(
             let grid = pictures(space, &transposed(columns)?)?.columns(columns.len());
             grid.row_names(names).column_names(&levels).corner("σ/α").draw()
         };
-        return stacked(&[(ON_THE_WAY, grid(&xs)?), (GUESS, grid(&means)?)]);
+        return Ok(vec![(ON_THE_WAY, grid(&xs)?), (GUESS, grid(&means)?)]);
     }
     if !in_the_plane(space) {
         return Err(Error::undefined(
@@ -57,12 +57,18 @@ pub fn path(
     }
     let title = |m: &Moment| format!("σ/α = {}", level_name(&m.level));
     let both = moments.iter().zip(xs.iter().zip(&means));
-    let panels: Vec<Panel> = both.map(|(m, (x, mean))| (title(m), vec![x, mean])).collect();
+    let panels: Vec<Panel> = both
+        .map(|(m, (x, mean))| match m.level.sigma {
+            0.0 => (title(m), vec![x]),
+            _ => (title(m), vec![x, mean]),
+        })
+        .collect();
     // Noise as wide as the data and the data themselves decide the axes.
     let mut reference = xs[0].clone();
     reference.extend(&xs[xs.len() - 1])?;
     let names = [space.column_name(0), space.column_name(1)];
-    clouds(&panels, &["x_t", "E[x₀ | x_t]"], &reference, [&names[0], &names[1]])
+    let legend = ["xₜ", "E[x₀ | xₜ]"];
+    Ok(vec![(BOTH, clouds(&panels, &legend, &reference, [&names[0], &names[1]])?)])
 }
 
 /// Whether rows are two real numbers.
@@ -149,32 +155,24 @@ mod tests {
             moment(Level::clean(0.0), sample.clone(), sample.clone(), 4),
         ];
         let names = ["one".to_string(), "two".to_string()];
-        let image = path(&space, &moments, 0.5, &names).unwrap();
-        let raw = |model: f32| (128.0 * model + 128.0).floor().clamp(0.0, 255.0) as u8;
-        let bands = |x: &[f32]| x.iter().map(|&v| raw(v)).collect::<Vec<u8>>();
-        let noise: Vec<f32> = noise.iter().map(|v| v / 6.0).collect();
-        // Read from the right end: two columns of two lines in each of two bands.
-        let plain = pictures(&space, &Rows::new(vec![0.0; 16], 4).unwrap()).unwrap();
-        let size = plain.columns(2).row_names(&names).draw().unwrap();
-        let tile = (size.height() - 12) / 2;
-        let (zoom, right) = (tile / 2, image.width().min(size.width()));
-        let top = |band: u32, line: u32| {
-            let band_height = image.height() / 2;
-            (band + 1) * band_height - 4 - tile - (1 - line) * (tile + 4)
-        };
-        let left = |column: u32| right - 4 - tile - (1 - column) * (tile + 4);
-        for (band, column, values) in [
-            (0, 0, bands(&noise)),
-            (0, 1, bands(&sample)),
-            (1, 0, bands(&middle)),
-            (1, 1, bands(&sample)),
-        ] {
-            for line in 0..2 {
-                for pixel in 0..4 {
-                    let x = left(column) + zoom * (pixel % 2) + zoom / 2;
-                    let y = top(band, line) + zoom * (pixel / 2) + zoom / 2;
-                    let expected = values[(4 * line + pixel) as usize];
-                    assert_eq!(image.get_pixel(x, y).0, [expected; 3], "{band} {column} {line}");
+        let parts = path(&space, &moments, 0.5, &names).unwrap();
+        let raw = |model: &f32| (128.0 * model + 128.0).floor().clamp(0.0, 255.0) as u8;
+        let bytes = |x: &[f32]| x.iter().map(raw).collect::<Vec<u8>>();
+        let shown: Vec<f32> = noise.iter().map(|v| v / 6.0).collect();
+        let expected = [[bytes(&shown), bytes(&sample)], [bytes(&middle), bytes(&sample)]];
+        for ((_, image), columns) in parts.iter().zip(expected) {
+            // Two lines of two pictures of 2 × 2 pixels, each 32 wide, end at the lower right corner.
+            let tile = 64;
+            for (column, values) in columns.iter().enumerate() {
+                for line in 0..2u32 {
+                    for pixel in 0..4u32 {
+                        let left = image.width() - (2 - column as u32) * (tile + 4);
+                        let top = image.height() - (2 - line) * (tile + 4);
+                        let x = left + tile / 4 + tile / 2 * (pixel % 2);
+                        let y = top + tile / 4 + tile / 2 * (pixel / 2);
+                        let expected = values[(4 * line + pixel) as usize];
+                        assert_eq!(image.get_pixel(x, y).0, [expected; 3], "{column} {line}");
+                    }
                 }
             }
         }
@@ -187,7 +185,7 @@ mod tests {
         let batch = |n: usize| (0..n).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<f32>>();
         let moments: Vec<Moment> =
             (0..4).map(|k| moment(level(f64::from(k)), batch(80), batch(80), 2)).collect();
-        let image = path(&plane, &moments, 1.0, &[]).unwrap();
+        let [(_, image)] = &path(&plane, &moments, 1.0, &[]).unwrap()[..] else { panic!() };
         // Three panels across, two down.
         assert_eq!(image.width(), 1800);
         assert!(image.height() > 900);

@@ -4,7 +4,7 @@ use super::path::in_the_plane;
 use super::samples::{PER_CLASS, UNLABELLED};
 use super::{
     Kept, chosen_classes, error_by_level, loss_curves, panels, path, picture, progress, save_png,
-    schedule,
+    schedule, stacked,
 };
 use crate::data::{Dataset, Layout, Rows, Space, Split, npy};
 use crate::denoise::{Condition, Denoiser};
@@ -26,7 +26,7 @@ pub const PICTURES: [(&str, &str); 6] = [
     ("trajectory", "samples on their way from noise"),
     ("progress", "samples of the same noise over training"),
     ("schedule", "the noise schedule and the sampler's levels"),
-    ("levels", "the error of E[x₀ | x_t] by noise level"),
+    ("levels", "the error of E[x₀ | xₜ] by noise level"),
     ("curves", "losses and gradient norms of training"),
 ];
 
@@ -68,13 +68,13 @@ impl Shown<'_> {
     pub fn draw(&self, name: &str) -> Result<RgbImage> {
         match name {
             "samples" => self.samples(),
-            "trajectory" => self.trajectory(),
+            "trajectory" => stacked(&self.trajectory()?),
             "progress" => self.progress(),
             "schedule" => schedule(&self.run.info.recipe.schedule, &self.sampler.levels()?),
             "levels" => self.levels(),
             "curves" => {
                 let curves = loss_curves(&curves::read(self.run.file("curves.jsonl"))?);
-                panels(&curves.into_iter().map(|(_, plot)| plot).collect::<Vec<_>>(), 2)
+                panels(&curves.into_iter().map(|(_, plot)| plot).collect::<Vec<_>>(), 1)
             }
             _ => {
                 let expected = crate::error::one_of(name, &PICTURES.map(|(name, _)| name));
@@ -90,8 +90,11 @@ impl Shown<'_> {
         picture(space, &split, self.real())
     }
 
-    /// Rows on their way from noise to [`PICTURES`]' samples: those of the first column of its grid.
-    fn trajectory(&self) -> Result<RgbImage> {
+    /// The first of the samples on their way from noise, each picture with its heading.
+    ///
+    /// # Errors
+    /// As [`Shown::draw`].
+    pub fn trajectory(&self) -> Result<Vec<(&'static str, RgbImage)>> {
         let space = &self.run.info.space;
         let image = matches!(space.layout(), Layout::Image { .. });
         let (n, count) = match rows_in_turn(space, PATHS) {
@@ -173,13 +176,13 @@ impl Shown<'_> {
     }
 }
 
-/// A picture, or none where there is none to draw.
+/// Pictures, or none where there are none to draw.
 ///
 /// # Errors
 /// All but [`Error::Undefined`].
-pub fn if_any(picture: Result<RgbImage>) -> Result<Option<RgbImage>> {
-    match picture {
-        Ok(picture) => Ok(Some(picture)),
+pub fn if_any<T>(drawn: Result<T>) -> Result<Option<T>> {
+    match drawn {
+        Ok(drawn) => Ok(Some(drawn)),
         Err(Error::Undefined { .. }) => Ok(None),
         Err(error) => Err(error),
     }
@@ -311,3 +314,6 @@ pub fn kept(run: &Run) -> Result<Vec<Kept>> {
     };
     files.into_iter().map(read).collect()
 }
+
+#[cfg(test)]
+mod tests;

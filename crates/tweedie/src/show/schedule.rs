@@ -51,7 +51,7 @@ pub fn error_by_level(errors: &[LevelError], rows: &str) -> Result<RgbImage> {
     };
     let model: Vec<(f64, f64, f64)> =
         errors.iter().map(|e| (e.level.lambda, e.mean, 2.0 * e.standard_error)).collect();
-    Plot::new(&format!("Error of E[x₀ | x_t] by noise level, {rows}"))
+    Plot::new(&format!("Error of E[x₀ | xₜ] by noise level, {rows}"))
         .x_name("log-SNR λ (noise on the left, data on the right)")
         .y_name("mean squared error, model units")
         .log_y()

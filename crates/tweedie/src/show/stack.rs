@@ -14,7 +14,7 @@ const MARGIN: u32 = 12;
 ///
 /// # Errors
 /// [`crate::Error::Config`] if there is no picture or the page would have more than 2²⁸ pixels.
-pub(super) fn stacked(parts: &[(&str, RgbImage)]) -> Result<RgbImage> {
+pub fn stacked(parts: &[(&str, RgbImage)]) -> Result<RgbImage> {
     let width = |(heading, picture): &(&str, RgbImage)| {
         picture.width().max(text_width(heading, TEXT).ceil() as u32 + 2 * MARGIN)
     };

@@ -225,8 +225,9 @@ impl Sampler {
         prior.to_tensor(device).mul_scalar(self.schedule.prior_sd(self.sigma_data))
     }
 
-    /// The batch that [`Generate::generate`] makes, at about `count` (at least 2) of the levels on its way, evenly
-    /// spread over the steps, the start and the sample included.
+    /// The batch that [`Generate::generate`] makes, at about `count` (at least 2) of the levels on its way, the start
+    /// and the sample included: spread half evenly over the steps and half over the angle arctan(σ/(α σ_d)), so that
+    /// there are more of them where the noise gives way to the data.
     ///
     /// An adaptive solver stops at each level of the grid, so that its samples are those of `generate` only up to its
     /// tolerance.
@@ -247,12 +248,11 @@ impl Sampler {
             levels = self.grid.levels(&*self.schedule, self.steps - ending)?;
         }
         let rows: Vec<u64> = rows.collect();
-        let (start, gaps) = (self.prior(&rows, draws, device), count.max(2) - 1);
+        let start = self.prior(&rows, draws, device);
+        let wanted = self.spread(&levels, count);
         let mut passed = Vec::new();
         self.over(&levels, start, &rows, condition, draws, |at| {
-            // Step k is the nearest to a multiple of steps / gaps.
-            let nearest = (at.step * gaps + at.steps / 2) / at.steps;
-            if at.step == (nearest * at.steps + gaps / 2) / gaps {
+            if wanted.contains(&at.step) {
                 passed.push((at.level, at.x.clone()));
             }
         })?;
@@ -264,6 +264,29 @@ impl Sampler {
             Ok(Moment { level, x, mean })
         };
         passed.into_iter().map(moment).collect()
+    }
+
+    /// About `count` of the steps over these levels, the first and the last among them, as [`Sampler::path`] says.
+    fn spread(&self, levels: &[Level], count: usize) -> Vec<usize> {
+        let angle = |level: &Level| level.sigma.atan2(level.alpha * self.sigma_data);
+        let mut angles: Vec<f64> = levels.iter().map(angle).collect();
+        if self.last == Last::Denoise {
+            angles.push(0.0);
+        }
+        let (steps, gaps) = (angles.len() - 1, count.max(2) - 1);
+        if steps <= gaps {
+            return (0..=steps).collect();
+        }
+        let span = angles[0] - angles[steps];
+        let place = |k: usize| 0.5 * k as f64 / steps as f64 + 0.5 * (angles[0] - angles[k]) / span;
+        let nearest = |i: usize| {
+            let wanted = i as f64 / gaps as f64;
+            let off = |k: &usize| (place(*k) - wanted).abs();
+            (0..=steps).min_by(|a, b| off(a).total_cmp(&off(b))).unwrap_or(0)
+        };
+        let mut chosen: Vec<usize> = (0..=gaps).map(nearest).collect();
+        chosen.dedup();
+        chosen
     }
 }
 
