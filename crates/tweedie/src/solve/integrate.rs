@@ -225,8 +225,8 @@ impl Sampler {
         prior.to_tensor(device).mul_scalar(self.schedule.prior_sd(self.sigma_data))
     }
 
-    /// The batch that [`Generate::generate`] makes, at about `count` (at least 2) of the levels on its way, the start
-    /// and the sample included: spread half evenly over the steps and half over the angle arctan(σ/(α σ_d)), so that
+    /// The batch that [`Generate::generate`] makes, at `count` (at least 2) of the levels on its way or at all if they are
+    /// fewer, the start and the sample included: spread half evenly over the steps and half over the angle arctan(σ/(α σ_d)), so that
     /// there are more of them where the noise gives way to the data.
     ///
     /// An adaptive solver stops at each level of the grid, so that its samples are those of `generate` only up to its
@@ -266,7 +266,7 @@ impl Sampler {
         passed.into_iter().map(moment).collect()
     }
 
-    /// About `count` of the steps over these levels, the first and the last among them, as [`Sampler::path`] says.
+    /// `count` of the steps over these levels, the first and the last among them, as [`Sampler::path`] says.
     fn spread(&self, levels: &[Level], count: usize) -> Vec<usize> {
         let angle = |level: &Level| level.sigma.atan2(level.alpha * self.sigma_data);
         let mut angles: Vec<f64> = levels.iter().map(angle).collect();
@@ -279,13 +279,13 @@ impl Sampler {
         }
         let span = angles[0] - angles[steps];
         let place = |k: usize| 0.5 * k as f64 / steps as f64 + 0.5 * (angles[0] - angles[k]) / span;
-        let nearest = |i: usize| {
-            let wanted = i as f64 / gaps as f64;
-            let off = |k: &usize| (place(*k) - wanted).abs();
-            (0..=steps).min_by(|a, b| off(a).total_cmp(&off(b))).unwrap_or(0)
-        };
-        let mut chosen: Vec<usize> = (0..=gaps).map(nearest).collect();
-        chosen.dedup();
+        let mut chosen: Vec<usize> = Vec::with_capacity(gaps + 1);
+        for i in 0..=gaps {
+            let off = |k: &usize| (place(*k) - i as f64 / gaps as f64).abs();
+            // Each step once, and enough of them left for the rest.
+            let (least, most) = (chosen.last().map_or(0, |k| k + 1), steps - (gaps - i));
+            chosen.extend((least..=most).min_by(|a, b| off(a).total_cmp(&off(b))));
+        }
         chosen
     }
 }

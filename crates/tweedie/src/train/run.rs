@@ -326,7 +326,7 @@ impl Run {
         self.info.space.decode(&Rows::from_tensor(&x)?)
     }
 
-    /// The way of rows `rows` of [`Run::generate`]'s sample from noise to data, at about `count` levels.
+    /// The way of rows `rows` of [`Run::generate`]'s sample from noise to data, at `count` levels.
     ///
     /// # Errors
     /// As [`Run::generate`].
