@@ -225,9 +225,9 @@ impl Sampler {
         prior.to_tensor(device).mul_scalar(self.schedule.prior_sd(self.sigma_data))
     }
 
-    /// The batch that [`Generate::generate`] makes, at `count` (at least 2) of the levels on its way or at all if they are
-    /// fewer, the start and the sample included: spread half evenly over the steps and half over the angle arctan(σ/(α σ_d)), so that
-    /// there are more of them where the noise gives way to the data.
+    /// The batch that [`Generate::generate`] makes, at `count` (at least 2) of the levels on its way, or at all if they
+    /// are fewer, the start and the sample included: spread half evenly over the steps and half over the angle
+    /// arctan(σ/(α σ_d)), so that there are more of them where the noise gives way to the data.
     ///
     /// An adaptive solver stops at each level of the grid, so that its samples are those of `generate` only up to its
     /// tolerance.
