@@ -11,6 +11,7 @@ mod progress;
 mod recipes;
 mod report;
 mod sample;
+mod show;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -47,6 +48,8 @@ enum Command {
     Import(exchange::Import),
     /// Write a run as a checkpoint that diffusers loads.
     Export(exchange::Export),
+    /// Draw a trained model: samples, their way from noise, progress, schedule, errors by noise level, curves.
+    Show(show::Options),
 }
 
 /// A whole number given to an option.
@@ -72,6 +75,7 @@ fn run(cli: Cli) -> tweedie::Result<()> {
         Command::Evaluate(options) => evaluate::run(&options, &settings),
         Command::Import(options) => exchange::import(&options, &settings),
         Command::Export(options) => exchange::export(&options, &settings),
+        Command::Show(options) => show::run(&options, &settings),
     }
 }
 

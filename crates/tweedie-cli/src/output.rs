@@ -15,15 +15,20 @@ pub fn json(value: &impl serde::Serialize) {
     }
 }
 
-/// Prints rows in aligned columns under a heading, the first column to the left.
+/// Prints rows in aligned columns under a heading, columns of numbers to the right.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) {
     let mut table = comfy_table::Table::new();
     table.load_preset(comfy_table::presets::NOTHING).set_header(headings.to_vec());
     rows.iter().for_each(|row| {
         table.add_row(row.clone());
     });
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(comfy_table::CellAlignment::Right);
+    let is_number = |cell: &String| {
+        cell.is_empty() || cell.starts_with(|c: char| "-−".contains(c) || c.is_ascii_digit())
+    };
+    for (i, column) in table.column_iter_mut().enumerate() {
+        if rows.iter().filter_map(|row| row.get(i)).all(is_number) {
+            column.set_cell_alignment(comfy_table::CellAlignment::Right);
+        }
     }
     line(&table.trim_fmt());
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use tweedie::Result;
 use tweedie::data::{Dataset, Split};
 use tweedie::metric::judge::{Score, judge};
-use tweedie::show::{Plot, Report, picture, png_bytes, save_png};
+use tweedie::show::{self, Report, picture, png_bytes, save_png};
 use tweedie::solve::Sampler;
 use tweedie::train::{Run, curves};
 
@@ -84,10 +84,15 @@ pub fn generate(
     all.ok_or_else(|| tweedie::Error::config("samples", "0", "at least 1"))
 }
 
+const TRAJECTORY: &str = "From pure noise to the sample, at noise levels σ/α. xₜ is scaled to the spread of the data; \
+     E[x₀ | xₜ] is what the model expects to come out of it.";
+const PROGRESS: &str = "What the averaged weights made of the same noise as training went on.";
+
 /// Samples and judges a finished run; writes `samples.png` and `report.html`.
 pub fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judged> {
     let recipe = &run.info.recipe;
-    let sampler = run.sampler(run.denoiser(&settings.device)?, recipe.sampling.guidance)?;
+    let denoiser = run.denoiser(&settings.device)?;
+    let sampler = run.sampler(denoiser.clone(), recipe.sampling.guidance)?;
     let n = recipe.evaluation.samples as u64;
     let before = sampler.evaluations();
     let real = if data.held_out.is_empty() { &data.train } else { &data.held_out };
@@ -113,6 +118,26 @@ pub fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judged> 
     } else {
         report.picture(&generated_png, "Real and generated")?;
     }
+    let shown = show::run::Shown {
+        run,
+        denoiser,
+        sampler,
+        data: Ok(data),
+        seed: recipe.seed,
+        device: &settings.device,
+    };
+    if let Some(parts) = show::run::if_any(shown.trajectory())? {
+        report.heading("From noise to samples").paragraph(TRAJECTORY);
+        let parts = parts
+            .iter()
+            .map(|(heading, picture)| Ok((png_bytes(picture)?, *heading)))
+            .collect::<Result<Vec<_>>>()?;
+        let parts: Vec<(&[u8], &str)> = parts.iter().map(|(png, h)| (&png[..], *h)).collect();
+        report.pictures(&parts)?;
+    }
+    if let Some(picture) = show::run::if_any(shown.draw("progress"))? {
+        report.heading("While it learnt").picture(&png_bytes(&picture)?, PROGRESS)?;
+    }
     if !scores.is_empty() {
         report.heading("How good it is");
         report.paragraph(
@@ -125,7 +150,7 @@ pub fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judged> 
         )?;
     }
     report.heading("Training");
-    for (name, plot) in plots(&curves::read(run.file("curves.jsonl"))?) {
+    for (name, plot) in show::loss_curves(&curves::read(run.file("curves.jsonl"))?) {
         report.picture(&png_bytes(&plot.draw()?)?, &name)?;
     }
     report.heading("Recipe");
@@ -137,31 +162,4 @@ pub fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judged> 
         report: run.file("report.html").display().to_string(),
         scores,
     })
-}
-
-/// Losses in one plot, the gradient's norm and the learning rate in their own.
-fn plots(entries: &[curves::Entry]) -> Vec<(String, Plot)> {
-    let series = |wanted: &str| -> Vec<(f64, f64)> {
-        let of = |(step, values): &curves::Entry| {
-            let (_, value) = values.iter().find(|(name, _)| name == wanted)?;
-            Some((*step as f64, *value))
-        };
-        entries.iter().filter_map(of).collect()
-    };
-    let train = series("train/loss");
-    let window = (train.len() / 60).max(1);
-    let losses = Plot::new("Loss")
-        .x_name("step")
-        .log_y()
-        .smoothed("training", &train, window)
-        .line("held out", &series("held_out/loss"));
-    let norm = Plot::new("Gradient norm").x_name("step").log_y().smoothed(
-        "before clipping",
-        &series("train/gradient_norm"),
-        window,
-    );
-    vec![
-        ("Loss of training batches and of the averaged weights on held-out data".into(), losses),
-        ("Global norm of the gradient".into(), norm),
-    ]
 }

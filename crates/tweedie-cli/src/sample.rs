@@ -3,9 +3,10 @@
 use crate::{Settings, output, progress};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tweedie::burn::tensor::Tensor;
 use tweedie::data::{Layout, Rows, Space, Split, npy, table::TableWriter};
-use tweedie::denoise::Condition;
+use tweedie::denoise::{Condition, Denoiser};
 use tweedie::files::AtomicFile;
 use tweedie::solve::{AnySolver, Grid, Sampler};
 use tweedie::train::Run;
@@ -59,7 +60,12 @@ pub struct Sampling {
 impl Sampling {
     /// The run's sampler with these changes.
     pub fn sampler(&self, run: &Run, settings: &Settings) -> Result<Sampler> {
-        self.changed(run, settings).map_err(|error| match error {
+        self.sampler_of(run, run.denoiser(&settings.device)?)
+    }
+
+    /// The sampler of the run's denoiser with these changes.
+    pub fn sampler_of(&self, run: &Run, denoiser: Arc<dyn Denoiser>) -> Result<Sampler> {
+        self.changed(run, denoiser).map_err(|error| match error {
             Error::Config { key, problem, expected } => {
                 Error::config(format!("--{key}"), problem, expected)
             }
@@ -67,9 +73,9 @@ impl Sampling {
         })
     }
 
-    fn changed(&self, run: &Run, settings: &Settings) -> Result<Sampler> {
+    fn changed(&self, run: &Run, denoiser: Arc<dyn Denoiser>) -> Result<Sampler> {
         let guidance = self.guidance.unwrap_or(run.info.recipe.sampling.guidance);
-        let mut sampler = run.sampler(run.denoiser(&settings.device)?, guidance)?;
+        let mut sampler = run.sampler(denoiser, guidance)?;
         if let Some(solver) = &self.solver {
             sampler = sampler.with_solver(AnySolver::parse(solver)?);
         }

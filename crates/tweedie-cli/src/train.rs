@@ -2,8 +2,8 @@
 
 use crate::{Settings, output, progress, recipes, report};
 use std::path::{Path, PathBuf};
-use tweedie::data::{Dataset, Split};
-use tweedie::solve::Sampler;
+use tweedie::data::Dataset;
+use tweedie::show;
 use tweedie::train::{Event, Learner, Recipe, Run};
 use tweedie::{Error, Result};
 
@@ -126,7 +126,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// Runs the loop with a progress bar and a picture of samples from time to time.
+/// Runs the loop with a progress bar, keeping samples from time to time.
 fn train(run: &Run, data: &Dataset, learner: &mut dyn Learner, settings: &Settings) -> Result<()> {
     let config = run.training_loop();
     let bar = progress::bar(config.steps, "steps", settings.json);
@@ -146,44 +146,12 @@ fn train(run: &Run, data: &Dataset, learner: &mut dyn Learner, settings: &Settin
                     held_out = format!(", held out {value:.4}");
                 }
             }
-            Event::Sample(step, learner) => sample_picture(run, data, learner, step, settings)?,
+            Event::Sample(step, learner) => {
+                show::run::keep(run, data, &learner.weights()?, step, &settings.device)?;
+            }
         }
         Ok(())
     })?;
     bar.finish();
     Ok(())
-}
-
-/// Writes `samples/step-….png`: the same noise at every step, so that the pictures show the model change.
-fn sample_picture(
-    run: &Run,
-    data: &Dataset,
-    learner: &mut dyn Learner,
-    step: u64,
-    settings: &Settings,
-) -> Result<()> {
-    let folder = run.file("samples");
-    std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
-    let weights = learner.weights()?;
-    let denoiser =
-        run.denoiser_with(&weights, &run.file("checkpoint.safetensors"), &settings.device)?;
-    let sampler = run.sampler(denoiser, run.info.recipe.sampling.guidance)?;
-    let split = samples_for_picture(run, &sampler, settings)?;
-    let picture = tweedie::show::picture(&run.info.space, &split, Some(data.held_out.rows()))?;
-    tweedie::show::save_png(&picture, folder.join(format!("step-{step:06}.png")))
-}
-
-/// Ten samples a class, or a thousand points, or 64 of anything else.
-pub fn samples_for_picture(run: &Run, sampler: &Sampler, settings: &Settings) -> Result<Split> {
-    let classes = run.info.space.classes().len() as u64;
-    let image = matches!(run.info.space.layout(), tweedie::data::Layout::Image { .. });
-    let n = match (image, classes) {
-        (true, 0) => 64,
-        (true, k) => 10 * k,
-        (false, _) => 1000,
-    };
-    let label = |row: u64| (classes > 0).then(|| (row % classes.max(1)) as u32);
-    let rows =
-        run.generate(sampler, 0..n, label, run.info.recipe.seed, &settings.device, |_| {})?;
-    Split::new(rows, (classes > 0).then(|| (0..n).map(|row| (row % classes) as u32).collect()))
 }

@@ -173,7 +173,7 @@ fn a_chain_is_sampled_as_its_recipe_says() {
 
 #[test]
 fn help_is_there_for_every_command() {
-    for command in [&[][..], &["list"], &["train"], &["sample"], &["evaluate"]] {
+    for command in [&[][..], &["list"], &["train"], &["sample"], &["evaluate"], &["show"]] {
         let text = done(Path::new("."), &[command, &["--help"]].concat());
         assert!(text.contains("Usage: tweedie") && text.contains("--json"), "{text}");
     }

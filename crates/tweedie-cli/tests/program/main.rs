@@ -8,4 +8,5 @@ mod hostile;
 mod memory;
 mod pictures;
 mod resume;
+mod show;
 mod support;

@@ -6,10 +6,12 @@
 //! - [`wasserstein`]: the 2-Wasserstein distance, exact and sliced;
 //! - [`mmd`] and [`energy`]: kernel two-sample statistics, both a [`Discrepancy`];
 //! - [`judge`]: all of them at once, each beside its floor;
+//! - [`levels`]: a denoiser's error at each noise level;
 //! - [`neighbours`]: nearest neighbours: the 1-NN two-sample test, label agreement, memorisation.
 
 pub mod energy;
 pub mod judge;
+pub mod levels;
 pub mod mmd;
 pub mod neighbours;
 pub mod wasserstein;

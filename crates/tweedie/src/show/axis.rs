@@ -1,8 +1,8 @@
 //! From numbers to places: ranges, round ticks and their labels, linear or logarithmic.
 //!
 //! A linear axis has ticks at multiples of 1, 2 or 5 times a power of ten. A logarithmic axis that spans two decades or
-//! more has ticks at powers of ten, one that spans less at 1, 2 and 5 times them, and one that spans hardly
-//! anything the ticks of a linear axis.
+//! more has ticks at powers of ten, one that spans less at 1, 2 and 5 times them (or at more, where those are few), and
+//! one that spans hardly anything the ticks of a linear axis.
 
 /// Whether a value can be drawn at all: differences (on a logarithmic axis ratios) of such values stay finite.
 fn drawable(value: f64, log: bool) -> bool {
@@ -123,21 +123,27 @@ impl Scale {
             };
             return held.iter().map(tick).collect();
         }
-        let mut ticks = Vec::new();
-        for exponent in first..=last {
-            for digit in [1.0, 2.0, 5.0] {
-                // Divide by a positive power: 5 / 100 is nearer to 0.05 than 5 × 0.01.
-                let value = if exponent < 0 {
-                    digit / 10f64.powi(-exponent)
-                } else {
-                    digit * 10f64.powi(exponent)
-                };
-                let step = 10f64.powi(exponent);
-                ticks.push(Tick { value, label: number(value, step, value) });
+        let ticks = |digits: &[f64]| {
+            let mut ticks = Vec::new();
+            for exponent in first..=last {
+                for digit in digits {
+                    // Divide by a positive power: 5 / 100 is nearer to 0.05 than 5 × 0.01.
+                    let value = if exponent < 0 {
+                        digit / 10f64.powi(-exponent)
+                    } else {
+                        digit * 10f64.powi(exponent)
+                    };
+                    let step = 10f64.powi(exponent);
+                    ticks.push(Tick { value, label: number(value, step, value) });
+                }
             }
+            ticks.retain(|t| self.holds(t.value));
+            ticks
+        };
+        match ticks(&[1.0, 2.0, 5.0]) {
+            few if few.len() < 3 => ticks(&[1.0, 2.0, 3.0, 4.0, 6.0, 8.0]),
+            enough => enough,
         }
-        ticks.retain(|t| self.holds(t.value));
-        ticks
     }
 
     /// The unlabelled ticks of a logarithmic axis: 2 to 9 times each power of ten, unless there are too many.
@@ -189,7 +195,7 @@ fn trimmed(value: f64) -> String {
 }
 
 /// Such as 2.5×10⁻⁷, with at most `digits` decimals.
-fn scientific(value: f64, digits: usize) -> String {
+pub(super) fn scientific(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let digits = match digits.contains('.') {
@@ -229,6 +235,7 @@ mod tests {
         assert_eq!(labels(1e-4, 1.0, true), ["10⁻⁴", "10⁻³", "10⁻²", "10⁻¹", "10⁰"]);
         assert_eq!(labels(0.01, 2e4, true), ["0.01", "0.1", "1", "10", "100", "1000", "10k"]);
         assert_eq!(labels(0.04, 0.6, true), ["0.05", "0.1", "0.2", "0.5"]);
+        assert_eq!(labels(0.21, 0.93, true), ["0.3", "0.4", "0.6", "0.8"]);
         assert_eq!(labels(0.4, 0.6, true), ["0.40", "0.45", "0.50", "0.55", "0.60"]);
     }
 

@@ -188,6 +188,13 @@ impl Canvas {
         self.pixels.draw_pixmap(left, top, other.pixels.as_ref(), &paint, place, None);
     }
 
+    /// Puts a picture on this page, pixel for pixel, its corner at (`left`, `top`).
+    pub(super) fn picture(&mut self, picture: &RgbImage, left: i64, top: i64) {
+        for (x, y, pixel) in picture.enumerate_pixels() {
+            self.pixel(left + i64::from(x), top + i64::from(y), pixel.0, 1.0);
+        }
+    }
+
     /// Text of `size` pixels an em; `y` is the middle of its capitals. A vertical text reads upwards and has
     /// the middle of its capitals at `x`.
     pub(super) fn text(
@@ -270,6 +277,38 @@ pub(super) fn fitting_size(text: &str, size: f32, room: f32) -> f32 {
     if width <= room { size } else { (size * room / width).max(10.0).min(size) }
 }
 
+/// The lines, broken at spaces, on which `text` fits a width of `room` pixels; a word that is wider ends in an
+/// ellipsis.
+pub(super) fn lines_of(text: &str, size: f32, room: f32) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let word = cut(word, size, room);
+        match lines.last_mut() {
+            Some(line) if text_width(&format!("{line} {word}"), size) <= room => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            _ => lines.push(word),
+        }
+    }
+    lines
+}
+
+/// As much of a word as fits a width, with an ellipsis if that is not all.
+fn cut(word: &str, size: f32, room: f32) -> String {
+    if text_width(word, size) <= room {
+        return word.to_string();
+    }
+    let mut kept: Vec<char> = word.chars().collect();
+    loop {
+        kept.pop();
+        let text: String = kept.iter().chain(['…'].iter()).collect();
+        if kept.is_empty() || text_width(&text, size) <= room {
+            return text;
+        }
+    }
+}
+
 /// Calls `draw(dx, dy, coverage)` for each pixel that the text covers, baseline and start at `offset`.
 fn each_pixel(text: &str, size: f32, offset: (f32, f32), mut draw: impl FnMut(i64, i64, f32)) {
     for (id, x) in positions(text, size).0 {
@@ -336,6 +375,19 @@ mod tests {
         let half = text_width("HHλH", 15.0);
         assert!((text_width("HHλH", 30.0) - 2.0 * half).abs() < 1e-3);
         assert!(text_width("HHλH", fitting_size("HHλH", 30.0, 50.0)) <= 50.01);
+    }
+
+    #[test]
+    fn lines_fit_their_room_and_lose_no_word_that_does() {
+        for room in [30.0, 60.0, 90.0, 500.0] {
+            let lines = lines_of("grinning face with  big eyes", 20.0, room);
+            assert!(lines.iter().all(|line| text_width(line, 20.0) <= room), "{lines:?}");
+            let cut = lines.iter().any(|line| line.contains('…'));
+            assert_eq!(cut, text_width("grinning", 20.0) > room);
+            assert!(cut || lines.join(" ") == "grinning face with big eyes");
+        }
+        assert_eq!(lines_of("WWW", 20.0, 1.0), ["…"]);
+        assert!(lines_of(" ", 20.0, 50.0).is_empty());
     }
 
     #[test]

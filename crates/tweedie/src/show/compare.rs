@@ -131,7 +131,7 @@ pub fn pair_plot(names: &[String], sets: &[Set]) -> Result<RgbImage> {
 }
 
 /// The axis of each column, by the first set, after the widths have been checked.
-fn scales_of(sets: &[Set], width: usize) -> Result<Vec<Scale>> {
+pub(super) fn scales_of(sets: &[Set], width: usize) -> Result<Vec<Scale>> {
     for (name, rows) in sets {
         if rows.width() != width {
             let found = format!("width {}", rows.width());
@@ -151,7 +151,7 @@ fn column_of(rows: &Rows, column: usize) -> Vec<f64> {
 }
 
 /// How many rows do not fit, in words; nothing if all fit.
-fn outside(rows: &Rows, scales: &[Scale]) -> String {
+pub(super) fn outside(rows: &Rows, scales: &[Scale]) -> String {
     let fits = |row: &&[f32]| row.iter().zip(scales).all(|(v, s)| s.holds(f64::from(*v)));
     match rows.len() - rows.iter().filter(fits).count() {
         0 => String::new(),
@@ -160,7 +160,7 @@ fn outside(rows: &Rows, scales: &[Scale]) -> String {
 }
 
 /// At most [`MOST_POINTS`] rows, evenly spread.
-fn spread(rows: &Rows) -> Rows {
+pub(super) fn spread(rows: &Rows) -> Rows {
     let every = rows.len().div_ceil(MOST_POINTS).max(1);
     let chosen: Vec<usize> = (0..rows.len()).step_by(every).collect();
     rows.select(&chosen)

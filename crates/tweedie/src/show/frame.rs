@@ -15,12 +15,12 @@ const SIGN: f32 = 42.0;
 
 /// About how many ticks go on a horizontal axis of so many pixels, room for their labels apart.
 fn count_across(pixels: f32) -> usize {
-    (pixels / 120.0).round().clamp(3.0, 9.0) as usize
+    (pixels / 120.0).round().clamp(4.0, 9.0) as usize
 }
 
 /// About how many ticks go on a vertical axis of so many pixels.
 fn count_up(pixels: f32) -> usize {
-    (pixels / 95.0).round().clamp(3.0, 9.0) as usize
+    (pixels / 95.0).round().clamp(4.0, 9.0) as usize
 }
 
 /// The ticks of a horizontal axis: as many as have room for their labels.

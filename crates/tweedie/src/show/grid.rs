@@ -8,7 +8,7 @@ use std::path::Path;
 
 use image::RgbImage;
 
-use super::canvas::{Align, Area, Canvas, fitting_size, text_width};
+use super::canvas::{Align, Area, Canvas, fitting_size, lines_of, text_width};
 use super::colour::{ALARM, Colour, INK};
 use crate::data::Rows;
 use crate::{Error, Result};
@@ -20,6 +20,12 @@ const MOST_ZOOM: u32 = 32;
 const GAP: u64 = 4;
 const SEPARATOR: Colour = [150, 150, 150];
 const TEXT: f32 = 22.0;
+/// Column names do not get smaller than this.
+const LEAST_TEXT: f32 = 14.0;
+/// The height of a line of column names.
+const LINE: f32 = 26.0;
+/// So many pixels of row names are taken from the width aimed at; longer names make the page wider.
+const MOST_NAMES: f32 = 300.0;
 
 /// A grid of pictures, filled row by row.
 ///
@@ -42,6 +48,7 @@ pub struct Grid {
     zoom: Option<u32>,
     row_names: Vec<String>,
     column_names: Vec<String>,
+    corner: String,
 }
 
 impl Grid {
@@ -74,6 +81,7 @@ impl Grid {
             zoom: None,
             row_names,
             column_names,
+            corner: String::new(),
         })
     }
 
@@ -96,9 +104,16 @@ impl Grid {
         self
     }
 
-    /// What is written above each column, from the left; columns without a name stay bare.
+    /// What is written above each column, from the left, on several lines if need be; columns without a name stay
+    /// bare.
     pub fn column_names(mut self, names: &[String]) -> Self {
         self.column_names = names.to_vec();
+        self
+    }
+
+    /// What the names of the columns are, written left of them.
+    pub fn corner(mut self, name: &str) -> Self {
+        self.corner = name.to_string();
         self
     }
 
@@ -130,13 +145,22 @@ impl Grid {
     fn tiles(&self) -> Tiles {
         let columns = self.columns.min(self.pictures.len());
         let zoom = u64::from(self.zoom.unwrap_or_else(|| self.fitting_zoom(columns)));
+        let width = (self.shape[2] as u64).saturating_mul(zoom);
+        let shown = || self.column_names.iter().take(columns);
+        // All names in the size that the longest word needs, if it can still be read.
+        let words = shown().flat_map(|name| name.split_whitespace());
+        let fitting = words.map(|word| fitting_size(word, TEXT, width as f32));
+        let text = fitting.fold(TEXT, f32::min).max(LEAST_TEXT);
+        let lines = shown().map(|name| lines_of(name, text, width as f32).len()).max();
+        let lines = lines.unwrap_or(0).max(usize::from(!self.corner.is_empty()));
         Tiles {
             columns,
             lines: self.pictures.len().div_ceil(columns),
             zoom,
+            text,
             left: u64::from(self.left()),
-            top: if self.column_names.is_empty() { 0 } else { 36 },
-            width: (self.shape[2] as u64).saturating_mul(zoom),
+            top: if lines == 0 { 0 } else { 10 + lines as u64 * LINE as u64 },
+            width,
             height: (self.shape[1] as u64).saturating_mul(zoom),
         }
     }
@@ -147,11 +171,17 @@ impl Grid {
                 (tiles.left as f32 - 12.0, tiles.y(line) as f32 + tiles.height as f32 / 2.0);
             canvas.text(name, place, TEXT, INK, Align::End, false);
         }
+        // The last lines of all names stand on one level.
+        let level = |below: usize| tiles.top as f32 - 13.0 - LINE * below as f32;
         for (column, name) in self.column_names.iter().enumerate().take(tiles.columns) {
-            let place = (tiles.x(column) as f32 + tiles.width as f32 / 2.0, 19.0);
-            let size = fitting_size(name, TEXT, tiles.width as f32);
-            canvas.text(name, place, size, INK, Align::Middle, false);
+            let x = tiles.x(column) as f32 + tiles.width as f32 / 2.0;
+            let lines = lines_of(name, tiles.text, tiles.width as f32);
+            for (below, line) in lines.iter().rev().enumerate() {
+                canvas.text(line, (x, level(below)), tiles.text, INK, Align::Middle, false);
+            }
         }
+        let place = (tiles.left as f32 - 12.0, level(0));
+        canvas.text(&self.corner, place, TEXT, INK, Align::End, false);
     }
 
     /// Draws the grid and writes it as PNG, as [`super::save_png`] does.
@@ -164,17 +194,22 @@ impl Grid {
 
     /// The room for the names of rows.
     fn left(&self) -> u32 {
-        let widest = self.row_names.iter().map(|n| text_width(n, TEXT)).fold(0.0, f32::max);
+        let names = self.row_names.iter().chain([&self.corner]);
+        let widest = names.map(|n| text_width(n, TEXT)).fold(0.0, f32::max);
         if widest > 0.0 { widest.min(4000.0) as u32 + 24 } else { 0 }
     }
 
     /// The whole zoom whose width is nearest to [`WIDTH`] by ratio.
     fn fitting_zoom(&self, columns: usize) -> u32 {
-        let room = WIDTH - self.left() as f32 - GAP as f32 * (columns + 1) as f32;
+        let names = (self.left() as f32).min(MOST_NAMES);
+        let room = WIDTH - names - GAP as f32 * (columns + 1) as f32;
         let zoom = room.max(1.0) / (columns * self.shape[2]) as f32;
         let (below, above) = (zoom.floor().max(1.0), zoom.ceil().max(1.0));
         let best = if zoom / below <= above / zoom { below } else { above };
-        (best as u32).clamp(1, MOST_ZOOM)
+        // Names of rows have room beside their pictures.
+        let lines = if self.row_names.is_empty() { 1 } else { LINE as usize };
+        let least = lines.div_ceil(self.shape[1].max(1)) as u32;
+        (best as u32).clamp(1, MOST_ZOOM).max(least)
     }
 
     fn draw_tile(&self, canvas: &mut Canvas, i: usize, (left, top): (i64, i64), zoom: i64) {
@@ -207,6 +242,8 @@ struct Tiles {
     columns: usize,
     lines: usize,
     zoom: u64,
+    /// The size of column names.
+    text: f32,
     /// Room for names left of all pictures and above them.
     left: u64,
     top: u64,
@@ -296,6 +333,7 @@ mod tests {
         let grid = Grid::new(&rows, [1, 8, 8], 16.0).unwrap().columns(3).zoom(8);
         let plain = grid.draw().unwrap();
         let names = |count| vec!["seven".to_string(); count];
+        let grid = grid.corner("a number");
         // More names than rows and columns do no harm.
         let named = grid.row_names(&names(4)).column_names(&names(9)).draw().unwrap();
         let (left, top) = (named.width() - plain.width(), named.height() - plain.height());
@@ -306,6 +344,32 @@ mod tests {
         let dark = |p: &&image::Rgb<u8>| p.0[0] < 128;
         let beside = (0..left).flat_map(|x| (top..named.height()).map(move |y| (x, y)));
         assert!(beside.map(|(x, y)| named.get_pixel(x, y)).filter(dark).count() > 50);
+    }
+
+    /// Names of columns, whatever their length, end above the pictures and leave their neighbours alone; names of rows
+    /// are whole.
+    #[test]
+    fn long_names_stay_in_their_columns_and_on_the_page() {
+        let long = "face with medical mask Donaudampfschifffahrt 0.00055".to_string();
+        let grid = Grid::new(&ramp(4, 64), [1, 8, 8], 16.0).unwrap().columns(4).zoom(8);
+        let bare = grid.draw().unwrap();
+        let row = "a name that is far longer than the picture is wide, by quite a lot of words";
+        let names: Vec<String> = vec![long.clone(), String::new(), long, String::new()];
+        let named = grid.row_names(&[row.to_string()]).column_names(&names).draw().unwrap();
+        let (left, top) = (named.width() - bare.width(), named.height() - bare.height());
+        assert!(left as f32 > text_width(row, TEXT) && top > 100);
+        let ink = |from: u32, to: u32, rows: std::ops::Range<u32>| {
+            let pixels = (from..to).flat_map(|x| rows.clone().map(move |y| (x, y)));
+            pixels.filter(|(x, y)| named.get_pixel(*x, *y).0[0] < 128).count()
+        };
+        for column in 0..4 {
+            let from = left + 4 + 68 * column;
+            assert_eq!(ink(from, from + 64, 0..top) > 0, column % 2 == 0);
+            assert_eq!(ink(from - 4, from, 0..top), 0);
+        }
+        assert_eq!(ink(0, 8, 0..named.height()), 0);
+        assert_eq!(ink(left - 8, left, top..named.height()), 0);
+        assert!(ink(8, 40, top..named.height()) > 20);
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub(super) enum Layer {
     Line { name: String, points: Vec<(f64, f64)>, series: usize, faint: bool },
     /// A cloud of points.
     Points { name: String, points: Vec<(f64, f64)>, series: usize },
+    /// Bars from y − e to y + e at points (x, y, e), with a mark at y.
+    Errors { points: Vec<(f64, f64, f64)>, series: usize },
     /// Bars from zero to `heights[i]` between `edges[i]` and `edges[i + 1]`.
     Bars { name: String, edges: Vec<f64>, heights: Vec<f64>, series: usize },
     /// Values on a grid of equal cells, rows from the bottom up.
@@ -39,7 +41,7 @@ impl Layer {
     /// What the legend calls it; nothing if it is not in the legend.
     pub(super) fn name(&self) -> &str {
         match self {
-            Layer::Line { faint: true, .. } | Layer::Heat { .. } => "",
+            Layer::Line { faint: true, .. } | Layer::Errors { .. } | Layer::Heat { .. } => "",
             Layer::Line { name, .. } | Layer::Points { name, .. } | Layer::Bars { name, .. } => {
                 name
             }
@@ -52,6 +54,8 @@ impl Layer {
             Layer::Line { points, .. } | Layer::Points { points, .. } => {
                 points.iter().filter(|p| p.1.is_finite()).map(|p| p.0).collect()
             }
+            // Their line has the same points.
+            Layer::Errors { .. } => Vec::new(),
             Layer::Bars { edges, .. } => edges.clone(),
             Layer::Heat { x, .. } => vec![x.0, x.1],
         }
@@ -63,6 +67,7 @@ impl Layer {
             Layer::Line { points, .. } | Layer::Points { points, .. } => {
                 points.iter().filter(|p| p.0.is_finite()).map(|p| p.1).collect()
             }
+            Layer::Errors { .. } => Vec::new(),
             Layer::Bars { heights, .. } => heights.clone(),
             Layer::Heat { y, .. } => vec![y.0, y.1],
         }
@@ -72,6 +77,7 @@ impl Layer {
         match self {
             Layer::Line { points, series, faint, .. } => line(panel, points, *series, *faint),
             Layer::Points { .. } => clouds(panel, &[self]),
+            Layer::Errors { points, series } => errors(panel, points, *series),
             Layer::Bars { edges, heights, series, .. } => bars(panel, edges, heights, *series),
             Layer::Heat { values, columns, x, y, .. } => heat(panel, values, *columns, *x, *y),
         }
@@ -92,7 +98,7 @@ impl Layer {
                 let area = Area { left, top: y - 10.0, width, height: 20.0 };
                 bar_box(canvas, area, colour::series(*series));
             }
-            Layer::Heat { .. } => {}
+            Layer::Errors { .. } | Layer::Heat { .. } => {}
         }
     }
 }
@@ -175,6 +181,26 @@ fn clouds(panel: &mut Panel, layers: &[&Layer]) {
         if let Some(place) = panel.place(point) {
             panel.canvas.mark(place, radius, mark, ink, alpha);
         }
+    }
+}
+
+fn errors(panel: &mut Panel, points: &[(f64, f64, f64)], series: usize) {
+    let ink = colour::series(series);
+    for &(x, y, error) in points {
+        let Some(middle) = panel.place((x, y)) else {
+            continue;
+        };
+        // What cannot be drawn, as below zero on a logarithmic axis, lies beyond the edge.
+        let low = panel.place((x, y - error)).map_or(2.0 * panel.height, |p| p.1);
+        let high = panel.place((x, y + error)).map_or(-panel.height, |p| p.1);
+        panel.canvas.line(&[(middle.0, low), (middle.0, high)], 2.5, ink, 0.8, false);
+        // Short bars are hidden by their mark.
+        let ends = if low - high > 14.0 { vec![low, high] } else { Vec::new() };
+        for end in ends {
+            let cap = [(middle.0 - 6.0, end), (middle.0 + 6.0, end)];
+            panel.canvas.line(&cap, 2.5, ink, 0.8, false);
+        }
+        panel.canvas.mark(middle, 5.5, Mark::Disc, ink, 1.0);
     }
 }
 

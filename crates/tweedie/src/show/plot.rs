@@ -121,6 +121,20 @@ impl Plot {
         self
     }
 
+    /// A line through points (x, y, e), each with a mark and a bar from y − e to y + e.
+    pub fn line_with_errors(mut self, name: &str, points: &[(f64, f64, f64)]) -> Self {
+        let series = self.next();
+        let line = points.iter().map(|p| (p.0, p.1)).collect();
+        self.layers.push(Layer::Errors { points: points.to_vec(), series });
+        self.layers.push(Layer::Line {
+            name: name.to_string(),
+            points: line,
+            series,
+            faint: false,
+        });
+        self
+    }
+
     /// The exponential moving average of `points` over about `window` of them, with the points themselves
     /// faintly behind.
     pub fn smoothed(mut self, name: &str, points: &[(f64, f64)], window: usize) -> Self {

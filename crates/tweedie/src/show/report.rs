@@ -14,7 +14,7 @@ const STYLE: &str = "\
 @media(prefers-color-scheme:dark){:root{--page:#16181b;--ink:#e6e6e6;--soft:#a0a4a8;--line:#383c40;--band:#1f2226}}\
 body{margin:0;background:var(--page);color:var(--ink);font:17px/1.55 system-ui,sans-serif}\
 main{max-width:62rem;margin:0 auto;padding:2.5rem 1.5rem 5rem}\
-h1{font-size:2rem;line-height:1.2;margin:0 0 1.5rem}\
+h1{overflow-wrap:anywhere;font-size:2rem;line-height:1.2;margin:0 0 1.5rem}\
 h2{font-size:1.35rem;margin:2.75rem 0 .75rem;padding-bottom:.25rem;border-bottom:1px solid var(--line)}\
 p{max-width:44rem;margin:.75rem 0}\
 .wide{overflow-x:auto;margin:1.25rem 0}\

@@ -33,6 +33,17 @@ pub struct Progress<'a> {
     pub x: &'a Tensor<2>,
 }
 
+/// A batch at one level on its way from noise to data.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    /// The level.
+    pub level: Level,
+    /// x_t there, `[n, width]`.
+    pub x: Tensor<2>,
+    /// E[x₀ | x_t], `[n, width]`; x itself where no noise is left.
+    pub mean: Tensor<2>,
+}
+
 /// Runs `solver` over the levels of a grid, from the first to the last.
 ///
 /// `observe` is called with the start and after every step.
@@ -174,10 +185,8 @@ impl Sampler {
         device: &Device,
         observe: impl FnMut(Progress),
     ) -> Result<Tensor<2>> {
-        let width = self.denoiser.width();
         let rows: Vec<u64> = rows.collect();
-        let prior = draws.purpose("prior").normals_for(&rows, width).to_tensor(device);
-        let x = prior.mul_scalar(self.schedule.prior_sd(self.sigma_data));
+        let x = self.prior(&rows, draws, device);
         self.generate_from(x, &rows, condition, draws, observe)
     }
 
@@ -208,6 +217,19 @@ impl Sampler {
         noise: &dyn Noise,
         observe: impl FnMut(Progress),
     ) -> Result<Tensor<2>> {
+        self.over(&self.levels()?, x, rows, condition, noise, observe)
+    }
+
+    /// Samples over the given levels.
+    fn over(
+        &self,
+        levels: &[Level],
+        x: Tensor<2>,
+        rows: &[u64],
+        condition: &Condition,
+        noise: &dyn Noise,
+        observe: impl FnMut(Progress),
+    ) -> Result<Tensor<2>> {
         if x.dims()[1] != self.denoiser.width() {
             return Err(Error::shape("start", x.dims()[1], self.denoiser.width()));
         }
@@ -220,7 +242,77 @@ impl Sampler {
             rows,
             clip: self.clip,
         };
-        integrate(&self.solver, x, &self.levels()?, self.last, &context, observe)
+        integrate(&self.solver, x, levels, self.last, &context, observe)
+    }
+
+    /// The start: N(0, s²) with the schedule's prior standard deviation s.
+    fn prior(&self, rows: &[u64], draws: &Draws, device: &Device) -> Tensor<2> {
+        let prior = draws.purpose("prior").normals_for(rows, self.denoiser.width());
+        prior.to_tensor(device).mul_scalar(self.schedule.prior_sd(self.sigma_data))
+    }
+
+    /// The batch that [`Generate::generate`] makes, at `count` (at least 2) of the levels on its way, or at all if they
+    /// are fewer, the start and the sample included: spread half evenly over the steps and half over the angle
+    /// arctan(σ/(α σ_d)), so that there are more of them where the noise gives way to the data.
+    ///
+    /// An adaptive solver stops at each level of the grid, so that its samples are those of `generate` only up to its
+    /// tolerance.
+    ///
+    /// # Errors
+    /// As [`Generate::generate`].
+    pub fn path(
+        &self,
+        rows: Range<u64>,
+        condition: &Condition,
+        draws: &Draws,
+        device: &Device,
+        count: usize,
+    ) -> Result<Vec<Moment>> {
+        let mut levels = self.levels()?;
+        if self.solver.is_adaptive() {
+            let ending = usize::from(self.last == Last::Denoise);
+            levels = self.grid.levels(&*self.schedule, self.steps - ending)?;
+        }
+        let rows: Vec<u64> = rows.collect();
+        let start = self.prior(&rows, draws, device);
+        let wanted = self.spread(&levels, count);
+        let mut passed = Vec::new();
+        self.over(&levels, start, &rows, condition, &draws.purpose("solver"), |at| {
+            if wanted.contains(&at.step) {
+                passed.push((at.level, at.x.clone()));
+            }
+        })?;
+        let moment = |(level, x): (Level, Tensor<2>)| {
+            let mean = match level.sigma {
+                0.0 => x.clone(),
+                _ => self.denoiser.denoise(x.clone().into(), &level.into(), condition)?.value,
+            };
+            Ok(Moment { level, x, mean })
+        };
+        passed.into_iter().map(moment).collect()
+    }
+
+    /// `count` of the steps over these levels, the first and the last among them, as [`Sampler::path`] says.
+    fn spread(&self, levels: &[Level], count: usize) -> Vec<usize> {
+        let angle = |level: &Level| level.sigma.atan2(level.alpha * self.sigma_data);
+        let mut angles: Vec<f64> = levels.iter().map(angle).collect();
+        if self.last == Last::Denoise {
+            angles.push(0.0);
+        }
+        let (steps, gaps) = (angles.len() - 1, count.max(2) - 1);
+        if steps <= gaps {
+            return (0..=steps).collect();
+        }
+        let span = angles[0] - angles[steps];
+        let place = |k: usize| 0.5 * k as f64 / steps as f64 + 0.5 * (angles[0] - angles[k]) / span;
+        let mut chosen: Vec<usize> = Vec::with_capacity(gaps + 1);
+        for i in 0..=gaps {
+            let off = |k: &usize| (place(*k) - i as f64 / gaps as f64).abs();
+            // Each step once, and enough of them left for the rest.
+            let (least, most) = (chosen.last().map_or(0, |k| k + 1), steps - (gaps - i));
+            chosen.extend((least..=most).min_by(|a, b| off(a).total_cmp(&off(b))));
+        }
+        chosen
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) use dormand_prince::{Clock, host_column};
 pub use dormand_prince::{DormandPrince, Tolerance, integrate_adaptive};
 pub use dpm::DpmSolverPp2M;
 pub use grid::{GRIDS, Grid};
-pub use integrate::{Last, Progress, Sampler, integrate};
+pub use integrate::{Last, Moment, Progress, Sampler, integrate};
 pub use ode::{Euler, Heun, velocity};
 pub use sde::{Ancestral, EulerMaruyama, Variance};
 

@@ -45,7 +45,8 @@ pub struct Loop {
     pub log_every: u64,
     /// The held-out values are computed every so many steps; 0 for never.
     pub held_out_every: u64,
-    /// Sample pictures are asked for every so many steps; 0 for never.
+    /// Samples are asked for every so many steps, and before the first of these after 10, 30, 100, 300, … steps; 0 for
+    /// never.
     pub sample_every: u64,
     /// A checkpoint is written when so much time has passed since the last.
     pub checkpoint_after: Duration,
@@ -59,7 +60,7 @@ pub enum Event<'a> {
     Step(u64, f64),
     /// Held-out values after so many steps.
     HeldOut(u64, &'a [(&'static str, f64)]),
-    /// Time for a picture of samples after so many steps.
+    /// Time for samples after so many steps.
     Sample(u64, &'a mut dyn Learner),
 }
 
@@ -114,7 +115,7 @@ pub fn train(
                 observe(Event::HeldOut(done, &values))?;
             }
         }
-        if due(config.sample_every) {
+        if due(config.sample_every) || (done < config.sample_every && is_early(done)) {
             observe(Event::Sample(done, learner))?;
         }
         // Only between windows, so that a resumed run logs the same means.
@@ -131,6 +132,12 @@ pub fn train(
         }
     }
     Ok(())
+}
+
+/// 10, 30, 100, 300, …: a model changes fastest at first.
+fn is_early(step: u64) -> bool {
+    let power = step.checked_ilog10().unwrap_or(0);
+    power > 0 && [1, 3].iter().any(|digit| step == digit * 10u64.pow(power))
 }
 
 /// The means of reported values since the last log.

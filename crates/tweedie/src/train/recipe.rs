@@ -126,7 +126,8 @@ pub struct TrainingRecipe {
     pub held_out_every: u64,
     /// Held-out rows judged each time, at most.
     pub held_out_rows: usize,
-    /// Steps between pictures of samples; 0 for never.
+    /// Steps between pictures of samples; 0 for never. Before the first, a few samples are kept after 10, 30, 100, …
+    /// steps.
     pub sample_every: u64,
     /// Seconds between checkpoints, from 0 (one at each point of the curves) to 10.
     pub checkpoint_seconds: f64,

@@ -7,14 +7,14 @@
 //! | `model.safetensors` | the averaged weights, for sampling |
 //! | `curves.jsonl`, `events.out.tfevents…` | the curves |
 
-use super::{DenoiserLearner, Learner, Loop, NetworkRecipe, Recipe};
+use super::{DenoiserLearner, Learner, Loop, NetworkRecipe, Recipe, load_checkpoint};
 use crate::data::{Dataset, Rows, Space, Split};
 use crate::denoise::{Condition, Denoiser, Guided, NeuralDenoiser};
 use crate::files::write_atomically;
 use crate::likelihood::PfOde;
 use crate::nn::{Network, Params, load_safetensors, map_params, save_safetensors};
 use crate::objective::DenoisingScoreMatching;
-use crate::solve::Sampler;
+use crate::solve::{Moment, Sampler};
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -304,6 +304,31 @@ impl Run {
         self.denoiser_with(&self.weights()?, &self.file(WEIGHTS), device)
     }
 
+    /// The denoiser as far as it is trained, and, if training has not finished, the step of the checkpoint that its
+    /// averaged weights come from.
+    ///
+    /// # Errors
+    /// [`Error::File`] if there is no checkpoint either, or the weights do not fit the network.
+    pub fn denoiser_so_far(&self, device: &Device) -> Result<(Arc<dyn Denoiser>, Option<u64>)> {
+        let path = self.file("checkpoint.safetensors");
+        if self.file("model.safetensors").exists() || !path.exists() {
+            return Ok((self.denoiser(device)?, None));
+        }
+        let (mut state, step) = load_checkpoint(&path)?;
+        let mut weights = Params::new();
+        let names: Vec<String> = state.keys().cloned().collect();
+        for name in names.iter().filter_map(|name| name.strip_prefix("network.")) {
+            // The average is kept flat.
+            let average = state.remove(&format!("ema.{name}"));
+            if let (Some((shape, _)), Some((_, values))) =
+                (state.remove(&format!("network.{name}")), average)
+            {
+                weights.insert(name.to_string(), (shape, values));
+            }
+        }
+        Ok((self.denoiser_with(&weights, &path, device)?, Some(step)))
+    }
+
     /// The denoiser with the given weights; `origin` names them, for errors.
     ///
     /// # Errors
@@ -363,7 +388,31 @@ impl Run {
         device: &Device,
         observe: impl FnMut(crate::solve::Progress),
     ) -> Result<Rows> {
-        let labels: Vec<Option<u32>> = rows.clone().map(label).collect();
+        let condition = self.condition(rows.clone().map(label).collect())?;
+        let draws = Draws::new(seed).purpose("sample");
+        let x = sampler.generate_observed(rows, &condition, &draws, device, observe)?;
+        self.info.space.decode(&Rows::from_tensor(&x)?)
+    }
+
+    /// The way of rows `rows` of [`Run::generate`]'s sample from noise to data, at `count` levels.
+    ///
+    /// # Errors
+    /// As [`Run::generate`].
+    pub fn path(
+        &self,
+        sampler: &Sampler,
+        rows: Range<u64>,
+        label: impl Fn(u64) -> Option<u32>,
+        seed: u64,
+        device: &Device,
+        count: usize,
+    ) -> Result<Vec<Moment>> {
+        let condition = self.condition(rows.clone().map(label).collect())?;
+        sampler.path(rows, &condition, &Draws::new(seed).purpose("sample"), device, count)
+    }
+
+    /// The condition that the labels of rows make.
+    fn condition(&self, labels: Vec<Option<u32>>) -> Result<Condition> {
         let classes = self.info.space.classes().len();
         if let Some(bad) = labels.iter().flatten().find(|l| **l as usize >= classes) {
             let expected = match classes {
@@ -372,10 +421,7 @@ impl Run {
             };
             return Err(Error::config("label", bad.to_string(), expected));
         }
-        let condition = if classes == 0 { Condition::None } else { Condition::Class(labels) };
-        let draws = Draws::new(seed).purpose("sample");
-        let x = sampler.generate_observed(rows, &condition, &draws, device, observe)?;
-        self.info.space.decode(&Rows::from_tensor(&x)?)
+        Ok(if classes == 0 { Condition::None } else { Condition::Class(labels) })
     }
 
     /// How many rows to sample at once, so that a large network's activations stay within some 512 MiB.

@@ -61,6 +61,7 @@ fn a_description_changed_by_hand_is_refused_by_every_command() {
         sampling(folder.path(), &words);
         resuming(folder.path(), &words);
         refused(folder.path(), 1, &words, &["evaluate", "run"]);
+        refused(folder.path(), 1, &words, &["show", "run"]);
     }
     // What sampling cannot know, those that load the data find out.
     let mut changed = own.clone();

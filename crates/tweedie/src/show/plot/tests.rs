@@ -88,3 +88,31 @@ fn wrong_shapes_are_errors() {
     assert!(plot.clone().heat("", &[], 2, (0.0, 1.0), (0.0, 1.0)).is_err());
     assert!(plot.heat("", &[1.0; 4], 2, (1.0, 1.0), (0.0, 1.0)).is_err());
 }
+
+#[test]
+fn error_bars_reach_from_end_to_end() {
+    let points = [(1.0, 10.0, 5.0), (2.0, 12.0, 0.0), (3.0, 2.0, 3.0)];
+    for log in [false, true] {
+        let plot = Plot::new("").line_with_errors("", &points).y_range(1.0, 20.0).x_range(0.0, 4.0);
+        let image = if log { plot.log_y() } else { plot }.draw().unwrap();
+        let ink = colour::series(0);
+        let near = |p: &image::Rgb<u8>| p.0.iter().zip(ink).all(|(a, b)| a.abs_diff(b) < 90);
+        // The ends of the panel, by the frame's own corner marks: known from lines that span it.
+        let span = Plot::new("").line("", &[(1.0, 1.0), (1.0, 20.0)]).y_range(1.0, 20.0);
+        let span = span.x_range(0.0, 4.0);
+        let span = if log { span.log_y() } else { span }.draw().unwrap();
+        let column = |image: &RgbImage, x: u32| {
+            let dark = (0..image.height()).filter(|&y| near(image.get_pixel(x, y)));
+            let rows: Vec<u32> = dark.collect();
+            (rows[0] as f64, rows[rows.len() - 1] as f64)
+        };
+        let x = (0..span.width()).find(|&x| near(span.get_pixel(x, span.height() / 2))).unwrap();
+        let (top, bottom) = column(&span, x + 2);
+        let place = |y: f64| {
+            let fraction = if log { y.log10() / 20f64.log10() } else { (y - 1.0) / 19.0 };
+            bottom - fraction * (bottom - top)
+        };
+        let (high, low) = column(&image, x + 2);
+        assert!((high - place(15.0)).abs() < 4.0 && (low - place(5.0)).abs() < 4.0, "{log}");
+    }
+}

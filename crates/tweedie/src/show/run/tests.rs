@@ -1,0 +1,174 @@
+use super::*;
+use crate::show::colour;
+use crate::train::Recipe;
+use tempfile::TempDir;
+
+/// A run on a data set whose network has its initial weights, its data, and those weights.
+fn untrained(source: &str, more: &[&str]) -> (TempDir, Run, Dataset, Params) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut overrides =
+        ["network.name=mlp", "network.hidden=24", "network.blocks=1"].map(String::from).to_vec();
+    overrides.extend(more.iter().map(|item| item.to_string()));
+    let text = format!("[data]\nsource = \"{source}\"\n[training]\nsteps = 40\nsample_every = 20");
+    let recipe = Recipe::parse(&text, &overrides).unwrap();
+    let data = recipe.load_data().unwrap();
+    let run = Run::create(folder.path(), recipe, &data).unwrap();
+    let weights = run.learner(&data, &Device::flex()).unwrap().weights().unwrap();
+    (folder, run, data, weights)
+}
+
+fn shown<'a>(run: &'a Run, data: &'a Dataset, weights: &Params, device: &'a Device) -> Shown<'a> {
+    let denoiser = run.denoiser_with(weights, run.folder(), device).unwrap();
+    let sampler = run.sampler(denoiser.clone(), 1.0).unwrap().with_steps(12);
+    Shown { run, denoiser, sampler, data: Ok(data), seed: 7, device }
+}
+
+/// Pictures of 8 × 8 pixels in the last `columns` columns and `lines` lines of a grid.
+struct Tiles<'a> {
+    image: &'a RgbImage,
+    zoom: u32,
+    columns: u32,
+    lines: u32,
+}
+
+impl Tiles<'_> {
+    fn pixels(&self, line: u32, column: u32) -> Vec<u8> {
+        let side = 8 * self.zoom + 4;
+        let left = self.image.width() - (self.columns - column) * side;
+        let top = self.image.height() - (self.lines - line) * side;
+        let middle = |i: u32| i * self.zoom + self.zoom / 2;
+        let at = |i: u32| self.image.get_pixel(left + middle(i % 8), top + middle(i / 8)).0[0];
+        (0..64).map(at).collect()
+    }
+}
+
+#[test]
+fn a_trajectory_begins_with_noise_and_ends_with_the_samples() {
+    let device = Device::flex();
+    let (_folder, run, data, weights) = untrained("digits", &[]);
+    let shown = shown(&run, &data, &weights, &device);
+    let samples = shown.draw("samples").unwrap();
+    // Ten lines of ten pictures; names of columns take 36 pixels.
+    let tiles = |image, zoom| Tiles { image, zoom, columns: 10, lines: 10 };
+    let samples_tiles = tiles(&samples, (samples.height() - 44) / 80);
+    let parts = shown.trajectory().unwrap();
+    let of_part = |k: usize| tiles(&parts[k].1, (parts[k].1.height() - 80) / 80);
+    let (way, guess) = (of_part(0), of_part(1));
+    let draws = Draws::new(7).purpose("sample").purpose("prior");
+    let noise = draws.normals(0..10, 64);
+    for line in 0..10 {
+        assert_eq!(way.pixels(line, 9), samples_tiles.pixels(line, 0));
+        assert_eq!(guess.pixels(line, 9), samples_tiles.pixels(line, 0));
+        assert_ne!(way.pixels(line, 8), way.pixels(line, 0));
+        // Noise of the data's standard deviation, in steps of 1/17 of the range from −1 to 1.
+        let sd = run.info.sigma_data as f32;
+        for (byte, z) in way.pixels(line, 0).iter().zip(noise.row(line as usize)) {
+            let level = (8.5 * sd * z + 8.5).floor().clamp(0.0, 16.0);
+            let near = (f32::from(*byte) / 255.0 * 16.0 - level).abs();
+            assert!(near < 0.51, "{byte} for {level}");
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_comes_back_and_is_what_was_sampled() {
+    let device = Device::flex();
+    let labelled = [("digits", 10, 64), ("moons", 1000, 2)];
+    for (source, count, width) in labelled {
+        let (folder, run, data, weights) = untrained(source, &[]);
+        assert!(kept(&run).unwrap().is_empty());
+        let drawn = shown(&run, &data, &weights, &device).draw("progress");
+        assert!(matches!(drawn, Err(Error::Undefined { .. })));
+        for step in [10, 20, 30, 40] {
+            keep(&run, &data, &weights, step, &device).unwrap();
+            let picture = folder.path().join(format!("samples/step-{step:06}.png"));
+            assert_eq!(picture.exists(), step % 20 == 0);
+        }
+        let all = kept(&run).unwrap();
+        assert_eq!(all.iter().map(|k| k.0).collect::<Vec<_>>(), [10, 20, 30, 40]);
+        let seed = run.info.recipe.seed;
+        let sampler =
+            run.sampler(run.denoiser_with(&weights, folder.path(), &device).unwrap(), 1.0);
+        let sampled = sample(&run, &sampler.unwrap(), count, seed, &device).unwrap();
+        for (_, split) in &all {
+            assert_eq!((split.len() as u64, split.rows().width()), (count, width));
+            assert_eq!(split.labels(), sampled.labels());
+            let pairs = split.rows().values().iter().zip(sampled.rows().values());
+            // A larger batch may round otherwise, and then to the next grey.
+            let off = pairs.filter(|(a, b)| (**a - **b).abs() > 1e-3).count();
+            assert!(off * 200 <= split.rows().values().len(), "{off}");
+        }
+        shown(&run, &data, &weights, &device).draw("progress").unwrap();
+        // A file of something else is named.
+        let path = folder.path().join("samples/step-000030.npy");
+        let mut file =
+            npy::NpyWriter::new(Vec::new(), &path, 1, Layout::Vector { width: 3 }).unwrap();
+        file.write(&Rows::new(vec![0.0; 3], 3).unwrap()).unwrap();
+        std::fs::write(&path, file.finish().unwrap()).unwrap();
+        let error = kept(&run).unwrap_err().to_string();
+        assert!(error.contains("step-000030.npy") && error.contains("1 rows of 3"), "{error}");
+    }
+}
+
+#[test]
+fn tables_have_no_trajectory_and_keep_pictures_alone() {
+    let device = Device::flex();
+    let (folder, run, data, weights) = untrained("wine", &[]);
+    for step in [10, 20] {
+        keep(&run, &data, &weights, step, &device).unwrap();
+    }
+    assert!(folder.path().join("samples/step-000020.png").exists());
+    assert_eq!(std::fs::read_dir(folder.path().join("samples")).unwrap().count(), 1);
+    let shown = shown(&run, &data, &weights, &device);
+    for name in ["trajectory", "progress"] {
+        assert!(if_any(shown.draw(name)).unwrap().is_none(), "{name}");
+    }
+    assert!(if_any(shown.draw("levels")).unwrap().is_some());
+    assert!(matches!(shown.draw("level"), Err(Error::Config { .. })));
+    let without = Shown { data: Err("it has gone".into()), ..shown };
+    let error = without.draw("levels").unwrap_err().to_string();
+    assert!(error.contains("it has gone"), "{error}");
+    without.draw("samples").unwrap();
+}
+
+#[test]
+fn an_adaptive_solver_s_way_has_as_many_levels() {
+    let device = Device::flex();
+    let (_folder, run, data, weights) = untrained("moons", &[]);
+    let mut shown = shown(&run, &data, &weights, &device);
+    let solver = crate::solve::AnySolver::parse("dopri5").unwrap();
+    shown.sampler = shown.sampler.with_solver(solver).with_steps(9);
+    let moments = run.path(&shown.sampler, 0..40, |_| None, 1, &device, 6).unwrap();
+    assert_eq!(moments.len(), 6);
+    assert!(moments.windows(2).all(|pair| pair[0].level.lambda < pair[1].level.lambda));
+    let end = Rows::from_tensor(&moments[moments.len() - 1].x).unwrap();
+    let end = run.info.space.decode(&end).unwrap();
+    let direct = run.generate(&shown.sampler, 0..40, |_| None, 1, &device, |_| {}).unwrap();
+    for (a, b) in end.values().iter().zip(direct.values()) {
+        // The solver's own error at its tolerance.
+        assert!((a - b).abs() < 0.02, "{a} {b}");
+    }
+}
+
+/// The blue line of the model must lie where its numbers say: below the constant guess for a schedule's clean end.
+#[test]
+fn levels_cover_the_schedule_and_curves_are_drawn() {
+    let device = Device::flex();
+    let (folder, run, data, weights) = untrained("moons", &[]);
+    let levels = even_levels(&run.info.recipe.schedule);
+    let (first, last) = run.info.recipe.schedule.range();
+    assert_eq!((levels[0].t, levels[LEVELS - 1].t), (last, first));
+    let gaps: Vec<f64> = levels.windows(2).map(|pair| pair[1].lambda - pair[0].lambda).collect();
+    assert!(gaps.iter().all(|gap| (gap - gaps[0]).abs() < 1e-6 * gaps[0]));
+    let shown = shown(&run, &data, &weights, &device);
+    let image = shown.draw("levels").unwrap();
+    for series in 0..3 {
+        let ink = colour::series(series);
+        let near = |p: &[u8; 3]| p.iter().zip(ink).all(|(a, b)| a.abs_diff(b) < 40);
+        assert!(image.enumerate_pixels().filter(|(_, y, p)| *y > 140 && near(&p.0)).count() > 100);
+    }
+    assert!(matches!(shown.draw("curves"), Err(Error::Io { .. })));
+    std::fs::write(folder.path().join("curves.jsonl"), "{\"step\":5,\"train/loss\":0.5}\n")
+        .unwrap();
+    assert_eq!(shown.draw("curves").unwrap().dimensions(), (1400, 1760));
+}
