@@ -5,6 +5,7 @@
 mod device;
 mod evaluate;
 mod list;
+mod nearest;
 mod output;
 mod progress;
 mod recipes;

@@ -5,6 +5,7 @@ mod embed;
 mod layers;
 mod mlp;
 mod params;
+mod sequential;
 
 pub use dual::Dual;
 pub use embed::{ConditionEmbedding, ConditionEmbeddingConfig, TimeEmbedding, TimeEmbeddingConfig};
@@ -13,11 +14,14 @@ pub use layers::{
     Linear, LinearConfig,
 };
 pub use mlp::{ResidualMlp, ResidualMlpConfig};
-pub(crate) use params::{EachParam, MapParam, each_param, map_each, not_finite};
+pub(crate) use params::{
+    EachParam, MapParam, each_param, load_safetensors_of, map_each, not_finite,
+};
 pub use params::{
     Params, collect_params, load_safetensors, map_params, param_count, safetensors_bytes,
     save_safetensors,
 };
+pub use sequential::{Layer, Pool, Sequential};
 
 use crate::Result;
 use crate::denoise::Condition;
