@@ -1,19 +1,27 @@
 //! `tweedie evaluate`.
 
-use crate::report::{generate, score_rows};
+use crate::nearest::{Nearest, nearest};
+use crate::report::{HEADINGS, generate, score_rows};
 use crate::sample::Sampling;
 use crate::{Settings, output, progress};
 use serde::Serialize;
-use std::path::PathBuf;
-use tweedie::data::{Dataset, Kind, Source, Space, Split, Toy};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use tweedie::data::{Dataset, Kind, Layout, Source, Space, Split, Toy};
 use tweedie::denoise::Condition;
+use tweedie::files::AtomicFile;
 use tweedie::likelihood::{Divergence, Kind as LogKind, LogProb, Measure, RawDensity};
+use tweedie::metric::Classifier;
+use tweedie::metric::features::{self, FeatureScores};
 use tweedie::metric::judge::{Score, judge};
 use tweedie::train::Run;
 use tweedie::{Draws, Error, Result};
 
 /// Up to this width the divergence is exact by default.
 const MOST_EXACT: usize = 16;
+
+/// What can be measured.
+const METRICS: [&str; 3] = ["samples", "logp", "features"];
 
 /// Options of `tweedie evaluate`.
 #[derive(clap::Args)]
@@ -23,9 +31,21 @@ pub struct Options {
     /// Judge against this file in place of the run's own held-out rows; a table needs the run's columns.
     #[arg(long)]
     data: Option<String>,
-    /// Only these: samples, logp; may be repeated. Both by default.
+    /// Only these: samples, logp, features; may be repeated. By default the first two, and features if a classifier is
+    /// given.
     #[arg(long)]
     metric: Vec<String>,
+    /// Judge pictures by the features of the classifier that this file describes (see data/classifiers): Fréchet and
+    /// kernel distance, precision, recall, label accuracy.
+    #[arg(long, value_name = "FILE.toml")]
+    features: Option<PathBuf>,
+    /// The classifier's weights, where they are not as its file says.
+    #[arg(long, value_name = "FILE.safetensors", requires = "features")]
+    weights: Option<PathBuf>,
+    /// Write a picture of the samples most like copies beside the training pictures nearest to them: by the
+    /// classifier's features if there is one, else by pixels.
+    #[arg(long, value_name = "FILE.png")]
+    nearest: Option<PathBuf>,
     /// How many samples to compare.
     #[arg(short, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     n: Option<u64>,
@@ -63,15 +83,23 @@ struct LogP {
 struct Evaluated {
     run: String,
     scores: Vec<Score>,
+    features: Option<FeatureScores>,
+    nearest: Option<Nearest>,
+    /// Where the picture of samples and their nearest is.
+    picture: Option<String>,
     log_p: Option<LogP>,
 }
 
 /// Judges a run.
 pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     for metric in &options.metric {
-        if !["samples", "logp"].contains(&metric.as_str()) {
-            let expected = tweedie::error::one_of(metric, &["samples", "logp"]);
+        if !METRICS.contains(&metric.as_str()) {
+            let expected = tweedie::error::one_of(metric, &METRICS);
             return Err(Error::config("--metric", metric, expected));
+        }
+        if metric == "features" && options.features.is_none() {
+            let expected = "a classifier, by --features FILE.toml";
+            return Err(Error::config("--metric", "features", expected));
         }
     }
     for (option, value, most) in
@@ -87,19 +115,49 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let divergence = divergence(options.probes.as_deref(), &run.info.space)?;
     let data = data(&run, options.data.as_deref())?;
     let n = options.n.unwrap_or(run.info.recipe.evaluation.samples as u64);
-    let mut scores = Vec::new();
-    if wants("samples") {
+    let classifier = options.features.as_deref().map(|path| {
+        let found = Classifier::open(path, options.weights.as_deref(), &settings.device)?;
+        // Pictures of another size are refused before there are samples.
+        found.features(&data.train.rows().slice(0..0), &data.space)?;
+        Ok::<_, Error>(found)
+    });
+    let classifier = classifier.transpose()?;
+    let picture = options.nearest.as_deref().map(|path| picture(path, &data.space)).transpose()?;
+    let by_features = classifier.as_ref().filter(|_| wants("features"));
+    let (mut scores, mut by_classifier, mut beside) = (Vec::new(), None, None);
+    if wants("samples") || by_features.is_some() || picture.is_some() {
         let sampler = options.sampling.sampler(&run, settings)?;
         let real = if data.held_out.is_empty() { &data.train } else { &data.held_out };
         let samples = generate(&run, &sampler, n, real, options.seed, settings)?;
-        scores = judge(&samples, &data, 0)?;
-        if scores.is_empty() {
-            eprintln!("no scores: there are fewer than two held-out rows");
+        if let (Some(mut file), Some(path)) = (picture, &options.nearest) {
+            let (png, found) = nearest(&samples, &data, classifier.as_ref())?;
+            file.write_all(&png).map_err(|e| Error::io(path, e))?;
+            file.finish()?;
+            beside = Some(found);
+        }
+        if let Some(classifier) = by_features {
+            by_classifier = features::judge(&samples, &data, classifier)?;
+            if by_classifier.is_none() {
+                eprintln!("no scores by features: there are fewer than 4 pictures of a kind");
+            }
+        }
+        if wants("samples") {
+            scores = judge(&samples, &data, 0)?;
+            if scores.is_empty() {
+                eprintln!("no scores: there are fewer than two held-out rows");
+            }
         }
     }
     let log_p =
         if wants("logp") { log_p(&run, &data, divergence, options, settings)? } else { None };
-    let done = Evaluated { run: options.run.display().to_string(), scores, log_p };
+    let done = Evaluated {
+        run: options.run.display().to_string(),
+        scores,
+        features: by_classifier,
+        nearest: beside,
+        picture: options.nearest.as_ref().map(|path| path.display().to_string()),
+        log_p,
+    };
     if settings.json {
         output::json(&done);
     } else {
@@ -108,12 +166,39 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
+/// The file to be of a picture, refused before anything is computed for it.
+fn picture(path: &Path, space: &Space) -> Result<AtomicFile> {
+    let name = path.display().to_string();
+    if !name.ends_with(".png") {
+        return Err(Error::config("--nearest", name, "a file that ends in .png"));
+    }
+    if !matches!(space.layout(), Layout::Image { .. }) {
+        return Err(Error::config(
+            "--nearest",
+            "the run's rows are no pictures",
+            "a run on pictures",
+        ));
+    }
+    AtomicFile::create(path)
+}
+
 fn print(done: &Evaluated) {
     if !done.scores.is_empty() {
-        output::table(
-            &["metric", "samples", "±", "training data", "good"],
-            &score_rows(&done.scores),
-        );
+        output::table(&HEADINGS, &score_rows(&done.scores));
+    }
+    if let Some(by) = &done.features {
+        let of = format!("features of {} ({} numbers a picture)", by.classifier, by.width);
+        output::line(&format!("\nby {of}, {} pictures of each kind", by.rows));
+        output::table(&HEADINGS, &score_rows(&by.scores));
+        if let Some(share) = by.held_out_accuracy {
+            let right = 100.0 * share.value;
+            output::line(&format!("{} finds the label of {right:.1} % held out", by.classifier));
+        }
+        output::line("");
+    }
+    if let (Some(found), Some(path)) = (&done.nearest, &done.picture) {
+        output::line(&found.sentence());
+        output::line(&format!("nearest  {path}"));
     }
     if let Some(p) = &done.log_p {
         output::line(&format!(

@@ -6,6 +6,7 @@ mod device;
 mod evaluate;
 mod exchange;
 mod list;
+mod nearest;
 mod output;
 mod progress;
 mod recipes;

@@ -1,5 +1,6 @@
 //! Judging a finished run, and the report on it.
 
+use crate::nearest::nearest;
 use crate::{Settings, output, progress};
 use serde::Serialize;
 use tweedie::Result;
@@ -22,10 +23,7 @@ impl Judged {
     /// Prints the table and the places.
     pub fn print(&self) {
         if !self.scores.is_empty() {
-            output::table(
-                &["metric", "samples", "±", "training data", "good"],
-                &score_rows(&self.scores),
-            );
+            output::table(&HEADINGS, &score_rows(&self.scores));
             output::line("");
         }
         output::line(&format!("run      {}", self.run));
@@ -34,9 +32,13 @@ impl Judged {
     }
 }
 
+/// What the columns of [`score_rows`] are.
+pub const HEADINGS: [&str; 5] = ["metric", "samples", "±", "training data", "good"];
+
 /// Scores as rows of text.
 pub fn score_rows(scores: &[Score]) -> Vec<Vec<String>> {
-    let number = |v: f64| format!("{v:.4}");
+    let small = |v: f64| v != 0.0 && v.abs() < 1e-3;
+    let number = |v: f64| if small(v) { format!("{v:.1e}") } else { format!("{v:.4}") };
     scores
         .iter()
         .map(|s| {
@@ -88,7 +90,7 @@ const TRAJECTORY: &str = "From pure noise to the sample, at noise levels σ/α. 
      E[x₀ | xₜ] is what the model expects to come out of it.";
 const PROGRESS: &str = "What the averaged weights made of the same noise as training went on.";
 
-/// Samples and judges a finished run; writes `samples.png` and `report.html`.
+/// Samples and judges a finished run; writes `samples.png`, `report.html` and, for pictures, `nearest.png`.
 pub fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judged> {
     let recipe = &run.info.recipe;
     let denoiser = run.denoiser(&settings.device)?;
@@ -148,6 +150,12 @@ pub fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judged> 
             &["metric", "samples", "standard error", "training data", "good"],
             &score_rows(&scores),
         )?;
+    }
+    if matches!(space.layout(), tweedie::data::Layout::Image { .. }) && data.train.len() > 1 {
+        let (png, found) = nearest(&samples, data, None)?;
+        tweedie::files::write_atomically(run.file("nearest.png"), &png)?;
+        report.heading("Samples and their nearest training pictures").paragraph(&found.sentence());
+        report.picture(&png, crate::nearest::CAPTION)?;
     }
     report.heading("Training");
     for (name, plot) in show::loss_curves(&curves::read(run.file("curves.jsonl"))?) {

@@ -1,4 +1,4 @@
-//! Kernel two-sample statistics, written once for every kernel κ that depends on the distance:
+//! Kernel two-sample statistics, written once for every kernel κ that depends on the distance or the inner product:
 //!
 //! Δ = E κ(X, X′) + E κ(Y, Y′) − 2 E κ(X, Y).
 //!
@@ -12,7 +12,8 @@
 //!
 //! Var Δ̂ ≈ 4 Var h / n + 4 Var g / m.
 
-use super::{check_pair, distance::fold_rows};
+use super::check_pair;
+use super::distance::{Pairs, fold_pairs};
 use crate::Result;
 use crate::data::Rows;
 
@@ -41,22 +42,23 @@ pub struct Discrepancy {
     pub standard_error: f64,
 }
 
-/// The discrepancy in the kernel κ = `kernel(squared distance)`.
+/// The discrepancy in the kernel κ = `kernel(pair)`, `pairs` saying whether of the squared distance or of the product.
 pub(super) fn discrepancy(
+    pairs: Pairs,
     x: &Rows,
     y: &Rows,
     kernel: impl Fn(f64) -> f64 + Sync,
 ) -> Result<Discrepancy> {
     check_pair([("first sample", x), ("second sample", y)], 2)?;
-    let x_sums = Sums::new(x, y, &kernel);
-    let y_sums = Sums::new(y, x, &kernel);
+    let x_sums = Sums::new(pairs, x, y, &kernel);
+    let y_sums = Sums::new(pairs, y, x, &kernel);
     let (n, m) = (x.len() as f64, y.len() as f64);
     let across = x_sums.across.iter().sum::<f64>() / (n * m);
     let within =
-        |sums: &Sums, same: f64, pairs: f64| (sums.within.iter().sum::<f64>() + same) / pairs;
-    let same = kernel(0.0);
+        |sums: &Sums, own: f64, pairs: f64| (sums.within.iter().sum::<f64>() + own) / pairs;
     Ok(Discrepancy {
-        biased: within(&x_sums, n * same, n * n) + within(&y_sums, m * same, m * m) - 2.0 * across,
+        biased: within(&x_sums, x_sums.own, n * n) + within(&y_sums, y_sums.own, m * m)
+            - 2.0 * across,
         unbiased: within(&x_sums, 0.0, n * (n - 1.0)) + within(&y_sums, 0.0, m * (m - 1.0))
             - 2.0 * across,
         standard_error: 2.0
@@ -64,18 +66,24 @@ pub(super) fn discrepancy(
     })
 }
 
-/// For each observation of one sample, the kernel summed over the others of that sample, and over the other sample.
+/// For each observation of one sample, the kernel summed over the others of that sample, and over the other sample;
+/// and the sum of the kernel between each observation and itself.
 struct Sums {
     within: Vec<f64>,
     across: Vec<f64>,
+    own: f64,
 }
 
 impl Sums {
-    fn new(x: &Rows, y: &Rows, kernel: &(impl Fn(f64) -> f64 + Sync)) -> Self {
+    fn new(pairs: Pairs, x: &Rows, y: &Rows, kernel: &(impl Fn(f64) -> f64 + Sync)) -> Self {
         let sum = |row: &[f64]| row.iter().map(|&d| kernel(d)).sum::<f64>();
+        let within =
+            fold_pairs(pairs, x, x, |i, row| (sum(&row[..i]) + sum(&row[i + 1..]), kernel(row[i])));
+        let own = within.iter().map(|(_, own)| own).sum();
         Self {
-            within: fold_rows(x, x, |i, row| sum(&row[..i]) + sum(&row[i + 1..])),
-            across: fold_rows(x, y, |_, row| sum(row)),
+            within: within.into_iter().map(|(others, _)| others).collect(),
+            across: fold_pairs(pairs, x, y, |_, row| sum(row)),
+            own,
         }
     }
 
@@ -104,7 +112,8 @@ mod tests {
             let x = Draws::new(seed).purpose("x").normals(0..40, 2);
             let mut y = Draws::new(seed).purpose("y").normals(0..30, 2);
             y.values_mut().iter_mut().for_each(|v| *v = 1.5 * *v + 1.0);
-            let found = discrepancy(&x, &y, |squared| (-0.5 * squared).exp())?;
+            let found =
+                discrepancy(Pairs::SquaredDistances, &x, &y, |squared| (-0.5 * squared).exp())?;
             values.push(found.unbiased);
             errors += found.standard_error;
         }

@@ -1,8 +1,8 @@
-//! Squared Euclidean distances ‖xᵢ − yⱼ‖² between the rows of two batches.
+//! Squared Euclidean distances ‖xᵢ − yⱼ‖² and inner products ⟨xᵢ, yⱼ⟩ between the rows of two batches.
 //!
-//! Each is the sum over coordinates, in their order, of squared differences in double precision: nothing cancels, as
-//! it would in ‖x‖² + ‖y‖² − 2⟨x, y⟩, and a distance depends neither on what else is in the batch nor on the
-//! processor. Speed comes from working on [`ROWS`] × [`LANES`] distances at once, with y packed so that [`LANES`] of
+//! Each is the sum over coordinates, in their order, of squared differences or of products in double precision: nothing
+//! cancels, as it would in ‖x‖² + ‖y‖² − 2⟨x, y⟩, and a distance depends neither on what else is in the batch nor on
+//! the processor. Speed comes from working on [`ROWS`] × [`LANES`] distances at once, with y packed so that [`LANES`] of
 //! its rows lie side by side, in the widest vector registers that the processor has.
 
 use crate::data::Rows;
@@ -18,6 +18,15 @@ const ROWS: usize = 4;
 /// Rows of x in one parallel task.
 const TILE: usize = 16;
 
+/// What is computed of each pair of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pairs {
+    /// ‖x − y‖².
+    SquaredDistances,
+    /// ⟨x, y⟩.
+    Products,
+}
+
 /// Calls `fold(i, distances)` for every row i of `x`, `distances[j]` being the squared distance from it to row j of
 /// `y`, and returns the results in the order of the rows. At most [`TILE`] rows of distances per thread exist at a
 /// time.
@@ -26,11 +35,21 @@ pub(super) fn fold_rows<R: Send>(
     y: &Rows,
     fold: impl Fn(usize, &[f64]) -> R + Sync,
 ) -> Vec<R> {
+    fold_pairs(Pairs::SquaredDistances, x, y, fold)
+}
+
+/// As [`fold_rows`], for distances or products.
+pub(super) fn fold_pairs<R: Send>(
+    pairs: Pairs,
+    x: &Rows,
+    y: &Rows,
+    fold: impl Fn(usize, &[f64]) -> R + Sync,
+) -> Vec<R> {
     let packed = Packed::new(y);
     let arch = pulp::Arch::new();
     let tile = |first: usize| {
         let rows = first..x.len().min(first + TILE);
-        let distances = arch.dispatch(Tile { x, rows: rows.clone(), y: &packed });
+        let distances = arch.dispatch(Tile { pairs, x, rows: rows.clone(), y: &packed });
         let folded =
             rows.enumerate().map(|(r, i)| fold(i, &distances[r * packed.stride()..][..y.len()]));
         folded.collect::<Vec<R>>()
@@ -65,8 +84,9 @@ impl Packed {
     }
 }
 
-/// One parallel task: the distances from some rows of x to all of y.
+/// One parallel task: the distances or products from some rows of x to all of y.
 struct Tile<'a> {
+    pairs: Pairs,
     x: &'a Rows,
     rows: Range<usize>,
     y: &'a Packed,
@@ -85,7 +105,11 @@ impl pulp::NullaryFnOnce for Tile<'_> {
         let mut distances = vec![0.0; groups.len() * ROWS * stride];
         for (p, panel) in self.y.panels.chunks_exact(self.y.width).enumerate() {
             for (g, group) in groups.iter().enumerate() {
-                for (r, found) in block(group, panel).into_iter().enumerate() {
+                let found = match self.pairs {
+                    Pairs::SquaredDistances => block(group, panel, |x, y| (x - y) * (x - y)),
+                    Pairs::Products => block(group, panel, |x, y| x * y),
+                };
+                for (r, found) in found.into_iter().enumerate() {
                     distances[(g * ROWS + r) * stride + p * LANES..][..LANES]
                         .copy_from_slice(&found);
                 }
@@ -101,14 +125,18 @@ fn interleave(x: &Rows, first: usize) -> Vec<[f64; ROWS]> {
     (0..x.width()).map(|k| std::array::from_fn(|r| f64::from(row(r)[k]))).collect()
 }
 
-/// The distances between [`ROWS`] rows and [`LANES`] rows.
+/// The sums of `term` over coordinates, between [`ROWS`] rows and [`LANES`] rows.
 #[inline(always)]
-fn block(x: &[[f64; ROWS]], y: &[[f64; LANES]]) -> [[f64; LANES]; ROWS] {
+fn block(
+    x: &[[f64; ROWS]],
+    y: &[[f64; LANES]],
+    term: impl Fn(f64, f64) -> f64,
+) -> [[f64; LANES]; ROWS] {
     let mut sums = [[0.0; LANES]; ROWS];
     for (x, y) in x.iter().zip(y) {
         for (sums, x) in sums.iter_mut().zip(x) {
             for (sum, y) in sums.iter_mut().zip(y) {
-                *sum += (x - y) * (x - y);
+                *sum += term(*x, *y);
             }
         }
     }
@@ -131,6 +159,12 @@ mod tests {
                 let square = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
                 let naive = y.iter().map(|y| x.row(i).iter().zip(y).map(square).sum::<f64>());
                 assert_eq!((index, row), (i, naive.collect::<Vec<f64>>()));
+            }
+            let found = fold_pairs(Pairs::Products, &x, &y, |_, row| row.to_vec());
+            for (x, row) in x.iter().zip(found) {
+                let product = |(a, b): (&f32, &f32)| f64::from(*a) * f64::from(*b);
+                let naive = y.iter().map(|y| x.iter().zip(y).map(product).sum::<f64>());
+                assert_eq!(row, naive.collect::<Vec<f64>>());
             }
         }
     }

@@ -6,6 +6,7 @@
 
 use super::Discrepancy;
 use super::discrepancy::discrepancy;
+use super::distance::Pairs;
 use crate::Result;
 use crate::data::Rows;
 
@@ -15,7 +16,7 @@ use crate::data::Rows;
 /// [`Error::Shape`](crate::Error::Shape) if the widths differ or a sample has fewer than 2 rows;
 /// [`Error::Config`](crate::Error::Config) naming the row of a value that is not finite.
 pub fn distance(x: &Rows, y: &Rows) -> Result<Discrepancy> {
-    discrepancy(x, y, |squared| -squared.sqrt())
+    discrepancy(Pairs::SquaredDistances, x, y, |squared| -squared.sqrt())
 }
 
 #[cfg(test)]

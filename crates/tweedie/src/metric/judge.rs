@@ -107,6 +107,6 @@ fn defined(value: Result<f64>) -> Result<Option<f64>> {
 }
 
 /// `n` of `len` indices, evenly spread.
-fn evenly(len: usize, n: usize) -> Vec<usize> {
+pub(super) fn evenly(len: usize, n: usize) -> Vec<usize> {
     (0..n).map(|i| (i as u128 * len as u128 / n as u128) as usize).collect()
 }

@@ -8,7 +8,7 @@
 //! "Generative moment matching networks", ICML 2015).
 
 use super::discrepancy::discrepancy;
-use super::distance::fold_rows;
+use super::distance::{Pairs, fold_rows};
 use super::{Discrepancy, check_pair};
 use crate::data::Rows;
 use crate::{Error, Result};
@@ -40,7 +40,9 @@ pub fn gaussian(x: &Rows, y: &Rows, bandwidths: &[f64]) -> Result<Discrepancy> {
         return Err(Error::config("bandwidths", format!("{bandwidths:?}"), expected));
     }
     let rates: Vec<f64> = bandwidths.iter().map(|s| -0.5 / (s * s)).collect();
-    discrepancy(x, y, |squared| rates.iter().map(|rate| (rate * squared).exp()).sum())
+    discrepancy(Pairs::SquaredDistances, x, y, |squared| {
+        rates.iter().map(|rate| (rate * squared).exp()).sum()
+    })
 }
 
 /// The median of the distances between all pairs of different rows of the two samples taken together, the usual

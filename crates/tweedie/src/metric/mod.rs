@@ -7,15 +7,26 @@
 //! - [`mmd`] and [`energy`]: kernel two-sample statistics, both a [`Discrepancy`];
 //! - [`judge`]: all of them at once, each beside its floor;
 //! - [`levels`]: a denoiser's error at each noise level;
-//! - [`neighbours`]: nearest neighbours: the 1-NN two-sample test, label agreement, memorisation.
+//! - [`neighbours`]: nearest neighbours: the 1-NN two-sample test, label agreement, memorisation;
+//! - [`copies`]: samples beside the training rows that they may be copies of;
+//! - [`Classifier`]: a network trained elsewhere, whose features of pictures are compared in place of pixels;
+//! - [`frechet`], [`kernel`], [`precision`], [`labels`]: what features are compared by;
+//! - [`features`]: all of these at once, each beside its floor.
 
+pub mod copies;
 pub mod energy;
+pub mod features;
+pub mod frechet;
 pub mod judge;
+pub mod kernel;
+pub mod labels;
 pub mod levels;
 pub mod mmd;
 pub mod neighbours;
+pub mod precision;
 pub mod wasserstein;
 
+mod classifier;
 mod discrepancy;
 mod distance;
 #[cfg(test)]
@@ -23,6 +34,7 @@ pub(crate) mod peer;
 #[cfg(test)]
 mod tests;
 
+pub use classifier::{Classifier, Seen};
 pub use discrepancy::Discrepancy;
 
 use crate::data::Rows;

@@ -13,6 +13,9 @@ use super::{check, check_pair, check_sizes, distance::fold_rows};
 use crate::data::Rows;
 use crate::{Error, Result};
 
+/// References that are compared with at once, so that memory does not grow with their number.
+const CHUNK: usize = 4096;
+
 /// The nearest row of a reference batch.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Neighbour {
@@ -40,10 +43,32 @@ pub struct Neighbour {
 pub fn nearest(queries: &Rows, references: &Rows) -> Result<Vec<Neighbour>> {
     check("references", references, 1)?;
     check_pair([("references", references), ("queries", queries)], 0)?;
-    Ok(fold_rows(queries, references, |_, row| {
-        let (index, squared) = least(row);
-        Neighbour { index, distance: squared.sqrt() }
-    }))
+    Ok(nearest_but(queries, references, |_| None))
+}
+
+/// As [`nearest`], unchecked, leaving out reference `but(i)` for query i.
+pub(super) fn nearest_but(
+    queries: &Rows,
+    references: &Rows,
+    but: impl Fn(usize) -> Option<usize> + Sync,
+) -> Vec<Neighbour> {
+    let mut best = vec![(0, f64::INFINITY); queries.len()];
+    for start in (0..references.len()).step_by(CHUNK) {
+        let chunk = references.slice(start..references.len().min(start + CHUNK));
+        let found = fold_rows(queries, &chunk, |i, row| {
+            let skipped = but(i).and_then(|j| j.checked_sub(start)).filter(|j| *j < row.len());
+            let Some(j) = skipped else { return least(row) };
+            let (before, (at, after)) = (least(&row[..j]), least(&row[j + 1..]));
+            if after < before.1 { (j + 1 + at, after) } else { before }
+        });
+        for (best, (index, squared)) in best.iter_mut().zip(found) {
+            if squared < best.1 {
+                *best = (start + index, squared);
+            }
+        }
+    }
+    let neighbour = |(index, squared): (usize, f64)| Neighbour { index, distance: squared.sqrt() };
+    best.into_iter().map(neighbour).collect()
 }
 
 /// A share of rows, with its error.
@@ -170,7 +195,8 @@ pub fn memorisation(samples: &Rows, training: &Rows, held_out: &Rows) -> Result<
 }
 
 impl Share {
-    fn new(count: f64, rows: usize) -> Self {
+    /// The share that `count` of `rows` are.
+    pub(super) fn new(count: f64, rows: usize) -> Self {
         let value = count / rows as f64;
         let standard_error = (value * (1.0 - value) / rows as f64).sqrt();
         Self { value, standard_error, rows }
@@ -232,6 +258,26 @@ mod tests {
         let mut collapsed = Draws::new(3).normals(0..100, 2);
         collapsed.values_mut().iter_mut().for_each(|v| *v *= 1e-3);
         assert!(two_sample(&real, &collapsed)?.fake.value > 0.95);
+        Ok(())
+    }
+
+    #[test]
+    fn chunks_of_references_do_not_show() -> Result<()> {
+        let references = Draws::new(4).normals(0..2 * CHUNK as u64 + 77, 1);
+        let queries = references.select(&[0, 5, CHUNK, 2 * CHUNK + 3]);
+        let others = [0, 5, CHUNK, 2 * CHUNK + 3];
+        let all = fold_rows(&queries, &references, |i, row| {
+            let mut row = row.to_vec();
+            row[others[i]] = f64::INFINITY;
+            least(&row)
+        });
+        let found = nearest_but(&queries, &references, |i| Some(others[i]));
+        for (found, (index, squared)) in found.iter().zip(all) {
+            assert_eq!((found.index, found.distance), (index, squared.sqrt()));
+        }
+        let own = nearest(&queries, &references)?;
+        let own: Vec<_> = own.iter().map(|n| (n.index, n.distance)).collect();
+        assert_eq!(own, others.map(|i| (i, 0.0)));
         Ok(())
     }
 

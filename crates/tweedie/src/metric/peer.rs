@@ -1,4 +1,5 @@
-//! What SciPy, POT and scikit-learn make of small fixed inputs: `bench/metrics_peer.py` writes the file read here.
+//! What SciPy, POT, scikit-learn and torch-fidelity make of small fixed inputs: `bench/metrics_peer.py` and
+//! `bench/image_metrics_peer.py` write the files read here.
 
 use crate::data::Rows;
 use serde_json::Value;
@@ -8,7 +9,15 @@ pub(crate) struct Peer(Value);
 
 impl Peer {
     pub(crate) fn read() -> Self {
-        let text = include_str!("../../tests/fixtures/metrics.json");
+        Self::parse(include_str!("../../tests/fixtures/metrics.json"))
+    }
+
+    /// Those of the metrics of pictures.
+    pub(crate) fn of_images() -> Self {
+        Self::parse(include_str!("../../tests/fixtures/image_metrics.json"))
+    }
+
+    fn parse(text: &str) -> Self {
         Self(serde_json::from_str(text).expect("the fixture is JSON"))
     }
 
@@ -26,8 +35,13 @@ impl Peer {
 
     /// Asserts that `ours` is the number at `pointer` to 10 digits.
     pub(crate) fn agrees(&self, pointer: &str, ours: f64) {
+        self.agrees_to(1e-10, pointer, ours);
+    }
+
+    /// Asserts that `ours` is the number at `pointer` to a relative `tolerance`.
+    pub(crate) fn agrees_to(&self, tolerance: f64, pointer: &str, ours: f64) {
         let theirs: f64 = self.get(pointer);
-        let near = (ours - theirs).abs() <= 1e-10 * theirs.abs();
+        let near = (ours - theirs).abs() <= tolerance * theirs.abs();
         assert!(near, "{pointer}: ours {ours}, theirs {theirs}");
     }
 }

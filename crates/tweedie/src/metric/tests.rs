@@ -1,7 +1,7 @@
 //! What all metrics have in common: their errors, their symmetry, and their independence of the number of threads.
 
 use super::peer::Peer;
-use super::{energy, mmd, neighbours, wasserstein};
+use super::{copies, energy, frechet, kernel, mmd, neighbours, precision, wasserstein};
 use crate::data::Rows;
 use crate::{Error, Result};
 use proptest::prelude::*;
@@ -16,7 +16,17 @@ fn all(x: &Rows, y: &Rows) -> Result<Vec<f64>> {
     let energy = energy::distance(x, y)?;
     let sliced = wasserstein::sliced_random(x, y, 1, 50)?;
     let test = neighbours::two_sample(x, y)?;
+    let kernel = kernel::distance(x, y)?;
+    let support = precision::improved(x, y, 1)?;
     Ok(vec![
+        frechet::distance(x, y)?,
+        kernel.biased,
+        kernel.unbiased,
+        kernel.standard_error,
+        kernel::over_subsets(x, y, 3, 2, 1)?.mean,
+        support.precision.value,
+        support.recall.value,
+        copies::matches(x, y)?.iter().map(|found| found.nearest.distance).sum(),
         mmd.biased,
         mmd.unbiased,
         mmd.standard_error,
@@ -60,7 +70,11 @@ fn unusable_samples_are_typed_errors() {
             "second sample: NaN at row 1, column 1; expected finite values",
         ),
     ] {
-        for result in [energy::distance(&good, &bad), mmd::gaussian(&good, &bad, &[1.0])] {
+        for result in [
+            energy::distance(&good, &bad),
+            mmd::gaussian(&good, &bad, &[1.0]),
+            kernel::distance(&good, &bad),
+        ] {
             assert_eq!(result.expect_err("unusable").to_string(), message);
         }
     }
@@ -72,6 +86,10 @@ fn unusable_samples_are_typed_errors() {
         neighbours::nearest(&good, &infinite).expect_err("infinite"),
         neighbours::label_agreement(&infinite, &[0, 0], &good, &[0, 0]).expect_err("infinite"),
         mmd::median_bandwidth(&good, &infinite).expect_err("infinite"),
+        frechet::distance(&good, &infinite).expect_err("infinite"),
+        kernel::distance(&infinite, &good).expect_err("infinite"),
+        precision::improved(&good, &infinite, 1).expect_err("infinite"),
+        copies::matches(&infinite, &good).expect_err("infinite"),
     ] {
         assert!(error.to_string().contains("inf at row 0, column 0"), "{error}");
     }
@@ -127,6 +145,8 @@ proptest! {
         prop_assert_eq!(wasserstein::sliced_random(&x, &x, 3, 10)?.distance, 0.0);
         let metrics: [Metric; 2] =
             [energy::distance, |x, y| mmd::gaussian(x, y, &[0.5, 3.0])];
+        prop_assert!(frechet::distance(&x, &x)? < 1e-10);
+        prop_assert!(near(frechet::distance(&x, &y)?, frechet::distance(&y, &x)?));
         for metric in metrics {
             let (forth, back) = (metric(&x, &y)?, metric(&y, &x)?);
             prop_assert!(near(forth.biased, back.biased) && near(forth.unbiased, back.unbiased));

@@ -5,6 +5,7 @@ mod embed;
 mod layers;
 mod mlp;
 mod params;
+mod sequential;
 mod unet;
 
 pub use dual::Dual;
@@ -14,11 +15,14 @@ pub use layers::{
     Linear, LinearConfig,
 };
 pub use mlp::{ResidualMlp, ResidualMlpConfig};
-pub(crate) use params::{EachParam, MapParam, each_param, map_each, not_finite, singles};
+pub(crate) use params::{
+    EachParam, MapParam, each_param, load_safetensors_of, map_each, not_finite, singles,
+};
 pub use params::{
     Params, collect_params, load_safetensors, map_params, param_count, safetensors_bytes,
     save_safetensors,
 };
+pub use sequential::{Layer, Pool, Sequential};
 
 pub use unet::{
     ClassEmbedType, DownBlock, MidBlock, Resampling, TimeEmbeddingType, TimeScaleShift, UNet,

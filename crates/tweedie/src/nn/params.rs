@@ -200,11 +200,16 @@ pub(crate) fn not_finite(values: &[f32]) -> bool {
 /// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is not a safetensors file, or holds another type
 /// or a value that is not finite.
 pub fn load_safetensors(path: &Path) -> Result<Params> {
+    load_safetensors_of(path, |_| true)
+}
+
+/// Reads the tensors of a safetensors file whose names are wanted; others may be of any type.
+pub(crate) fn load_safetensors_of(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Params> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     let file = SafeTensors::deserialize(&bytes)
         .map_err(|e| Error::file(path, "header", e.to_string(), "a complete safetensors file"))?;
     let mut params = Params::new();
-    for (name, view) in file.tensors() {
+    for (name, view) in file.tensors().into_iter().filter(|(name, _)| wanted(name)) {
         let kind = match view.dtype() {
             Dtype::F16 => DType::F16,
             Dtype::BF16 => DType::BF16,

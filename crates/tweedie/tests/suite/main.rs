@@ -1,6 +1,7 @@
 //! The library against closed forms, identities, naive versions and peers' numbers.
 
 mod chain;
+mod classifier;
 mod determinism;
 mod diffusers;
 mod guidance;

@@ -1,0 +1,68 @@
+//! Samples beside the training pictures that they may be copies of.
+
+use serde::Serialize;
+use tweedie::Result;
+use tweedie::data::{Dataset, Rows, Split};
+use tweedie::metric::neighbours::Share;
+use tweedie::metric::{Classifier, copies};
+use tweedie::show::{self, png_bytes};
+
+/// So many samples are compared with all training pictures.
+const MOST: usize = 1000;
+
+/// What the picture shows.
+pub const CAPTION: &str = "The samples most like copies, each with the training picture nearest to it, and the other \
+    training picture nearest to that one; their distance, and the distance of the two training pictures in brackets.";
+
+/// How near samples come to training pictures.
+#[derive(Serialize)]
+pub struct Nearest {
+    /// What distances are of: pixels, or the features of a classifier.
+    by: String,
+    samples: usize,
+    /// The share of samples nearer to a training picture than any other training picture is.
+    nearer: Share,
+    /// The same share of held-out pictures.
+    held_out: Option<Share>,
+}
+
+impl Nearest {
+    /// The shares in words.
+    pub fn sentence(&self) -> String {
+        let percent = |share: Share| format!("{:.1} %", 100.0 * share.value);
+        let usual = self.held_out.map_or(String::new(), |share| {
+            format!("; so are {} of held-out pictures", percent(share))
+        });
+        format!(
+            "By {}, {} of {} samples are nearer to a training picture than any other training picture is{usual}.",
+            self.by,
+            percent(self.nearer),
+            self.samples,
+        )
+    }
+}
+
+/// The picture of the first samples and their nearest, as PNG, by pixels or by a classifier's features.
+pub fn nearest(
+    samples: &Split,
+    data: &Dataset,
+    classifier: Option<&Classifier>,
+) -> Result<(Vec<u8>, Nearest)> {
+    let seen = |rows: &Rows| match classifier {
+        Some(classifier) => classifier.features(rows, &data.space),
+        None => Ok(rows.clone()),
+    };
+    let first = |split: &Split| split.rows().slice(0..split.len().min(MOST));
+    let (shown, held_out) = (first(samples), first(&data.held_out));
+    let training = seen(data.train.rows())?;
+    let matches = copies::matches(&seen(&shown)?, &training)?;
+    let usual = copies::matches(&seen(&held_out)?, &training)?;
+    let picture = show::nearest(&data.space, &shown, data.train.rows(), &matches)?;
+    let found = Nearest {
+        by: classifier.map_or("pixels".into(), |c| format!("features of {}", c.name())),
+        samples: shown.len(),
+        nearer: copies::nearer(&matches)?,
+        held_out: (!usual.is_empty()).then(|| copies::nearer(&usual)).transpose()?,
+    };
+    Ok((png_bytes(&picture)?, found))
+}

@@ -1,0 +1,223 @@
+//! A classifier trained elsewhere, as an eye for pictures: what its last hidden layer sees is compared in place of
+//! pixels.
+//!
+//! A classifier is a TOML file beside a safetensors file of weights:
+//!
+//! ```toml
+//! weights = "mnist_cnn.safetensors"       # relative to this file; names and layouts as PyTorch's
+//! classes = ["0", "1", "2"]               # names of the outputs, if it has them
+//! layers = [                              # see nn::Layer
+//!     { type = "conv", name = "features.0", padding = 1 },
+//!     { type = "relu" },
+//!     { type = "flatten" },
+//!     { type = "features" },              # what comes in here are the features
+//!     { type = "linear", name = "classifier.2" },
+//! ]
+//!
+//! [input]
+//! shape = [1, 28, 28]                     # channels, height, width
+//! max = 255                               # x = (raw/max − mean) / sd in each channel
+//! mean = [0.1307]                         # 0 if not given
+//! sd = [0.3081]                           # 1 if not given
+//! ```
+
+use crate::data::{Layout, Rows, Space};
+use crate::nn::{Layer, Sequential, load_safetensors_of};
+use crate::{Error, Result};
+use burn::tensor::Device;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// So many numbers at most are held of one layer's output (32 MiB), unless one picture has more.
+const NUMBERS: usize = 1 << 23;
+
+/// A classifier as it is written down.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    weights: PathBuf,
+    input: Input,
+    layers: Vec<Layer>,
+    #[serde(default)]
+    classes: Vec<String>,
+}
+
+/// What a picture is before the first layer.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    shape: [usize; 3],
+    max: f64,
+    #[serde(default)]
+    mean: Vec<f64>,
+    #[serde(default)]
+    sd: Vec<f64>,
+}
+
+/// A classifier of pictures.
+#[derive(Debug, Clone)]
+pub struct Classifier {
+    path: PathBuf,
+    network: Sequential,
+    max: f64,
+    /// Factor and summand that make a raw pixel of each channel what the network takes.
+    units: Vec<(f32, f32)>,
+    classes: Vec<String>,
+    device: Device,
+}
+
+/// What a classifier makes of pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// The features, `[n, features]`.
+    pub features: Rows,
+    /// The last layer's output, `[n, classes]`: logarithms of probabilities up to a constant in each row. None if the
+    /// features are the last layer's output.
+    pub logits: Option<Rows>,
+}
+
+impl Classifier {
+    /// The classifier that a file describes, with the weights that it names or those of another file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a file cannot be read; [`Error::File`] naming the line of the description that is wrong, the
+    /// layer that does not fit, or the weights that are missing or of the wrong shape.
+    pub fn open(path: &Path, weights: Option<&Path>, device: &Device) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        let Description { weights: own, input, layers, classes } =
+            toml::from_str(&text).map_err(|e| explain(path, &text, &e))?;
+        let units = units(path, &input)?;
+        let own = path.parent().unwrap_or(Path::new("")).join(own);
+        let origin = weights.unwrap_or(&own);
+        let params = load_safetensors_of(origin, |key| layers.iter().any(|l| l.uses(key)))?;
+        let network = Sequential::new(&layers, input.shape, &params, origin, device);
+        let network = network.map_err(|error| match error {
+            Error::Config { key, problem, expected } => Error::file(path, key, problem, expected),
+            other => other,
+        })?;
+        if !classes.is_empty() && network.output() != Some(classes.len()) {
+            let found = network.output().map_or("nothing".into(), |n| format!("{n} outputs"));
+            let problem = format!("{} names", classes.len());
+            let expected = format!("one for each output, and the layers give {found}");
+            return Err(Error::file(path, "classes", problem, expected));
+        }
+        let (path, device) = (path.to_path_buf(), device.clone());
+        Ok(Self { path, network, max: input.max, units, classes, device })
+    }
+
+    /// What it is called: its file's name without the ending.
+    pub fn name(&self) -> String {
+        self.path.file_stem().map_or(String::new(), |stem| stem.to_string_lossy().into_owned())
+    }
+
+    /// The names of its classes; none if its file gives none.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// How many classes it tells apart; none if the features are its last layer's output.
+    pub fn outputs(&self) -> Option<usize> {
+        self.network.output()
+    }
+
+    /// How many numbers the features of a picture are.
+    pub fn width(&self) -> usize {
+        self.network.features()
+    }
+
+    /// Features and logits of raw pictures of a space, some hundred at a time.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the space is not of pictures of the classifier's size, or the rows are not as wide;
+    /// [`Error::File`] if the space's pixels have another greatest value than the classifier's.
+    pub fn see(&self, pictures: &Rows, space: &Space) -> Result<Seen> {
+        self.check(pictures, space)?;
+        let chunk = (NUMBERS / self.network.widest()).clamp(1, 1024);
+        let [_, height, width] = self.network.input();
+        let (mut features, mut logits) = (Vec::new(), Vec::new());
+        for start in (0..pictures.len()).step_by(chunk) {
+            let mut rows = pictures.slice(start..pictures.len().min(start + chunk));
+            let planes = rows.values_mut().chunks_exact_mut(height * width);
+            for (plane, (factor, summand)) in planes.zip(self.units.iter().cycle()) {
+                plane.iter_mut().for_each(|pixel| *pixel = *pixel * factor + summand);
+            }
+            let (seen, output) = self.network.forward(rows.to_tensor(&self.device))?;
+            features.extend_from_slice(Rows::from_tensor(&seen)?.values());
+            if let Some(output) = output {
+                logits.extend_from_slice(Rows::from_tensor(&output)?.values());
+            }
+        }
+        let logits = self.outputs().map(|width| Rows::new(logits, width)).transpose()?;
+        Ok(Seen { features: Rows::new(features, self.width())?, logits })
+    }
+
+    /// The features of raw pictures of a space.
+    ///
+    /// # Errors
+    /// As [`see`](Self::see).
+    pub fn features(&self, pictures: &Rows, space: &Space) -> Result<Rows> {
+        Ok(self.see(pictures, space)?.features)
+    }
+
+    fn check(&self, pictures: &Rows, space: &Space) -> Result<()> {
+        let what = || format!("pictures for the classifier {}", self.path.display());
+        let times = |[c, h, w]: [usize; 3]| format!("{c}×{h}×{w}");
+        let expected = times(self.network.input());
+        match space.layout() {
+            Layout::Vector { width } => {
+                let found = format!("rows of {width} values that are no pictures");
+                return Err(Error::shape(what(), found, expected));
+            }
+            Layout::Image { channels, height, width } => {
+                let found = [channels, height, width];
+                if found != self.network.input() {
+                    return Err(Error::shape(what(), times(found), expected));
+                }
+            }
+        }
+        if pictures.width() != space.width() {
+            return Err(Error::shape(what(), pictures.width(), space.width()));
+        }
+        match space.coordinate(0).highest().filter(|highest| *highest != self.max) {
+            None => Ok(()),
+            Some(highest) => {
+                let expected = format!("{highest}, the greatest value of the pixels to judge");
+                Err(Error::file(&self.path, "input.max", self.max.to_string(), expected))
+            }
+        }
+    }
+}
+
+/// Factor and summand of each channel, from the greatest value, the mean and the standard deviation.
+fn units(path: &Path, input: &Input) -> Result<Vec<(f32, f32)>> {
+    let channels = input.shape[0];
+    let per_channel = |name: &str, values: &[f64], default: f64| {
+        if values.is_empty() {
+            return Ok(vec![default; channels]);
+        }
+        if values.len() == channels && values.iter().all(|v| v.is_finite()) {
+            return Ok(values.to_vec());
+        }
+        let expected = format!("{channels} numbers, one for each channel");
+        Err(Error::file(path, format!("input.{name}"), format!("{values:?}"), expected))
+    };
+    let (mean, sd) = (per_channel("mean", &input.mean, 0.0)?, per_channel("sd", &input.sd, 1.0)?);
+    for (name, value) in sd.iter().map(|sd| ("sd", *sd)).chain([("max", input.max)]) {
+        if !(value.is_finite() && value > 0.0) {
+            let place = format!("input.{name}");
+            return Err(Error::file(path, place, value.to_string(), "a positive number"));
+        }
+    }
+    let of = |(mean, sd): (&f64, &f64)| ((1.0 / (input.max * sd)) as f32, (-mean / sd) as f32);
+    Ok(mean.iter().zip(&sd).map(of).collect())
+}
+
+/// What is wrong with a description, and on which line.
+fn explain(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+    let before = error.span().map_or(0, |span| span.start.min(text.len()));
+    let line = text.bytes().take(before).filter(|byte| *byte == b'\n').count() + 1;
+    let message = error.message();
+    let (problem, expected) =
+        message.split_once(", expected ").unwrap_or((message, "the description of a classifier"));
+    Error::file(path, format!("line {line}"), problem, expected)
+}
