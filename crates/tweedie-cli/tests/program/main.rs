@@ -2,6 +2,7 @@
 
 mod commands;
 mod exchange;
+mod features;
 mod files;
 mod hostile;
 #[cfg(target_os = "linux")]

@@ -140,7 +140,11 @@ fn wrong_files_name_the_file_and_the_layer() {
         ("size = 2", "size = 20", ["layer 3 (max-pool)", "20×20", "9×7"]),
         ("size = 2", "size = 2, stride = 0", ["layer 3 (max-pool)", "stride 0", "at least 1"]),
         ("size = 2", "size = 2, padding = 9", ["layer 3 (max-pool)", "padding 9", "half"]),
-        ("padding = 1", "padding = 18446744073709551615", ["small.toml", "line", ""]),
+        (
+            "padding = 1",
+            "padding = 18446744073709551615",
+            ["layer 0 (conv features.0)", "padding", "fit"],
+        ),
         ("padding = 1", "padding = 1000000000000", ["layer 0 (conv features.0)", "padding", "fit"]),
         ("{ type = \"features\" },", "", ["small.toml", "0 layers of type features", "one"]),
         ("\"tanh\"", "\"tan\"", ["small.toml: line", "`tan`", "`tanh`"]),
@@ -206,11 +210,13 @@ fn idx(path: &Path, header: usize) -> Vec<u8> {
     bytes.split_off(header)
 }
 
-fn mnist(folder: &Path, part: &str, n: usize) -> Split {
+/// Every `step`-th picture of a part; neighbours in the files are often by the same hand.
+fn mnist(folder: &Path, part: &str, step: usize) -> Split {
     let pixels = idx(&folder.join(format!("{part}-images-idx3-ubyte.gz")), 16);
     let labels = idx(&folder.join(format!("{part}-labels-idx1-ubyte.gz")), 8);
-    let pixels = pixels.into_iter().take(784 * n).map(f32::from).collect();
-    let labels = labels.into_iter().take(n).map(u32::from).collect();
+    let pixels = pixels.chunks_exact(784).step_by(step).flatten();
+    let pixels = pixels.copied().map(f32::from).collect();
+    let labels = labels.into_iter().step_by(step).map(u32::from).collect();
     Split::new(Rows::new(pixels, 784).unwrap(), Some(labels)).unwrap()
 }
 
@@ -220,16 +226,17 @@ fn mnist_classifier(folder: &Path) -> Classifier {
     Classifier::open(&root, Some(&weights), &Device::flex()).expect("the description fits")
 }
 
-/// 9,920 of the 10,000 test pictures at least.
+/// PyTorch finds 9,905 of the 10,000 labels with these weights (`bench/mnist_cnn_peer.py`); two pictures may be so near to
+/// the edge that rounding decides.
 #[test]
-fn the_mnist_classifier_has_its_accuracy() {
+fn the_mnist_classifier_is_as_good_as_in_pytorch() {
     let (Some(data), Some(weights)) = (shared("mnist"), shared("classifiers")) else { return };
-    let test = mnist(&data, "t10k", 10_000);
+    let test = mnist(&data, "t10k", 1);
     let space = Space::image(1, 28, 28, 256).unwrap();
     let seen = mnist_classifier(&weights).see(test.rows(), &space).unwrap();
     let found = labels::accuracy(&seen.logits.unwrap(), test.labels().unwrap()).unwrap();
     assert_eq!((found.rows, seen.features.width()), (10_000, 128));
-    assert!(found.value >= 0.992, "{found:?}");
+    assert!((found.value - 0.9905).abs() < 2.5e-4, "{found:?}");
 }
 
 /// Real pictures pass for real ones; the same pictures upside down, which have the same pixels, do not.
@@ -239,8 +246,9 @@ fn features_tell_digits_from_digits_upside_down() {
     let classifier = mnist_classifier(&weights);
     let classes = (0..10).map(|k| k.to_string()).collect();
     let space = Space::image(1, 28, 28, 256).unwrap().with_classes(classes);
-    let (train, test) = (mnist(&data, "train", 4000), mnist(&data, "t10k", 1000));
-    let real = train.select(&(1000..2000).collect::<Vec<_>>());
+    let (train, test) = (mnist(&data, "train", 15), mnist(&data, "t10k", 10));
+    // Judging takes every fourth training picture, from the first, for the floor.
+    let real = train.select(&(2..4000).step_by(4).collect::<Vec<_>>());
     let turned: Vec<f32> = real.rows().iter().flat_map(|row| row.iter().rev().copied()).collect();
     let turned = Rows::new(turned, 784).unwrap();
     let turned = Split::new(turned, real.labels().map(<[u32]>::to_vec)).unwrap();
@@ -254,14 +262,15 @@ fn features_tell_digits_from_digits_upside_down() {
     assert_eq!(names, expected);
     for (good, bad) in good.scores.iter().zip(&bad.scores) {
         let floor = good.floor.unwrap();
-        match good.name {
-            "Fréchet distance" => assert!(good.value < 2.0 * floor && bad.value > 10.0 * floor),
+        let right = match good.name {
+            "Fréchet distance" => good.value < 1.5 * floor && bad.value > 5.0 * floor,
             "kernel distance" => {
-                assert!(bad.value > 20.0 * bad.standard_error.unwrap(), "{bad:?}");
-                assert!((good.value - floor).abs() < 0.1 * bad.value, "{good:?}");
+                bad.value > 5.0 * bad.standard_error.unwrap()
+                    && (good.value - floor).abs() < 0.2 * bad.value
             }
-            "label accuracy" => assert!(good.value > 0.98 && bad.value < 0.6, "{bad:?}"),
-            _ => assert!((good.value - floor).abs() < 0.1 && bad.value < good.value, "{bad:?}"),
-        }
+            "label accuracy" => good.value > 0.98 && bad.value < 0.6,
+            _ => (good.value - floor).abs() < 0.1 && bad.value < good.value - 0.2,
+        };
+        assert!(right, "{good:?} {bad:?}");
     }
 }
