@@ -38,6 +38,8 @@ fn a_checkpoint_goes_in_is_sampled_and_goes_out() {
         let options = ["--solver", solver, "--grid", "log-snr", "--steps", "5", "-o", "other.npy"];
         done(at, &[&["sample", "run", "-n", "2"], &options[..]].concat());
     }
+    let shown = done(at, &["show", "run"]);
+    assert!(shown.contains("trajectory.png") && shown.contains("trained elsewhere"), "{shown}");
     done(at, &["export", "run", "--out", "back"]);
     let json = |path: &str| -> Value {
         serde_json::from_str(&read_to_string(at.join(path)).unwrap()).unwrap()

@@ -7,6 +7,7 @@
 
 mod blocks;
 mod config;
+mod size;
 
 pub use config::{
     ClassEmbedType, DownBlock, MidBlock, Resampling, TimeEmbeddingType, TimeScaleShift, UNetConfig,

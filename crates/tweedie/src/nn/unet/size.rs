@@ -1,0 +1,97 @@
+//! How large a UNet is, before it is made.
+
+use super::config::{
+    ClassEmbedType, DownBlock, Resampling, TimeEmbeddingType, TimeScaleShift, UNetConfig, UpBlock,
+};
+
+impl UNetConfig {
+    /// How many numbers the network's parameters hold, as [`UNetConfig::init`] would make them.
+    pub fn parameters(&self) -> u128 {
+        let time = self.time_width() as u128;
+        let conv = |i: usize, o: usize| (9 * i as u128 + 1) * o as u128;
+        let linear = |i: u128, o: u128| (i + 1) * o;
+        let resnet = |i: usize, o: usize| {
+            let double = self.resnet_time_scale_shift == TimeScaleShift::ScaleShift;
+            let width = if double { 2 * o } else { o } as u128;
+            let shortcut = if i == o { 0 } else { linear(i as u128, o as u128) };
+            2 * (i + o) as u128 + conv(i, o) + conv(o, o) + linear(time, width) + shortcut
+        };
+        let attention = |c: usize, normed: bool| {
+            let head = self.head(c).max(1);
+            let inner = (c / head * head) as u128;
+            let c = c as u128;
+            3 * linear(c, inner) + linear(inner, c) + if normed { 2 * c } else { 0 }
+        };
+        let channels = &self.block_out_channels;
+        let (Some(&first), Some(&last)) = (channels.first(), channels.last()) else { return 0 };
+        let embedded = linear(self.frequencies() as u128, time) + linear(time, time);
+        let mut sum = conv(self.in_channels, first) + embedded;
+        sum += match (self.class_embed_type, self.num_class_embeds) {
+            (None, Some(rows)) => rows as u128 * time,
+            (Some(ClassEmbedType::Timestep), _) => embedded,
+            _ => 0,
+        };
+        sum += match self.time_embedding_type {
+            TimeEmbeddingType::Positional => 0,
+            TimeEmbeddingType::Fourier => first as u128,
+            TimeEmbeddingType::Learned => {
+                self.num_train_timesteps.unwrap_or(0) as u128 * first as u128
+            }
+        };
+        let resample =
+            |c: usize, by_resnet: bool| if by_resnet { resnet(c, c) } else { conv(c, c) };
+        let mut before = first;
+        for (k, (&c, block)) in channels.iter().zip(&self.down_block_types).enumerate() {
+            for layer in 0..self.layers_per_block {
+                sum += resnet(if layer == 0 { before } else { c }, c);
+                sum += if *block == DownBlock::Attention { attention(c, true) } else { 0 };
+            }
+            if k + 1 < channels.len() {
+                let by_resnet = match block {
+                    DownBlock::Plain => false,
+                    DownBlock::Resnet => true,
+                    DownBlock::Attention => self.downsample_type == Resampling::Resnet,
+                };
+                sum += resample(c, by_resnet);
+            }
+            before = c;
+        }
+        if self.mid_block_type.is_some() {
+            sum += 2 * resnet(last, last);
+            sum +=
+                if self.add_attention { attention(last, self.mid_groups().is_some()) } else { 0 };
+        }
+        for (k, block) in self.up_block_types.iter().take(channels.len()).enumerate() {
+            let level = channels.len() - 1 - k;
+            let c = channels[level];
+            for layer in 0..=self.layers_per_block {
+                let own = if layer == 0 { before } else { c };
+                let skip =
+                    if layer < self.layers_per_block { c } else { channels[level.max(1) - 1] };
+                sum += resnet(own + skip, c);
+                sum += if *block == UpBlock::Attention { attention(c, true) } else { 0 };
+            }
+            if level > 0 {
+                let by_resnet = match block {
+                    UpBlock::Plain => false,
+                    UpBlock::Resnet => true,
+                    UpBlock::Attention => self.upsample_type == Resampling::Resnet,
+                };
+                sum += resample(c, by_resnet);
+            }
+            before = c;
+        }
+        sum + 2 * first as u128 + conv(first, self.out_channels)
+    }
+
+    /// About how many activations a picture makes.
+    pub fn activations(&self) -> usize {
+        let pixels = self.sample_size[0].saturating_mul(self.sample_size[1]);
+        let levels = self.block_out_channels.iter().enumerate();
+        let of_level = |(k, c): (usize, &usize)| {
+            let pixels = (pixels >> (2 * k)).max(1);
+            c.saturating_mul(pixels).saturating_mul(6 * (2 * self.layers_per_block + 1))
+        };
+        levels.map(of_level).fold(0, usize::saturating_add).max(1)
+    }
+}
