@@ -53,8 +53,9 @@ pub fn nearest(
     let first = |split: &Split| split.rows().slice(0..split.len().min(MOST));
     let (shown, held_out) = (first(samples), first(&data.held_out));
     let training = seen(data.train.rows())?;
-    let matches = copies::matches(&seen(&shown)?, &training)?;
-    let usual = copies::matches(&seen(&held_out)?, &training)?;
+    let (ours, real) = (seen(&shown)?, seen(&held_out)?);
+    let matches = copies::matches(&ours, &training)?;
+    let usual = copies::matches(&real, &training)?;
     let picture = show::nearest(&data.space, &shown, data.train.rows(), &matches)?;
     let found = Nearest {
         by: classifier.map_or("pixels".into(), |c| format!("features of {}", c.name())),
