@@ -1,8 +1,9 @@
 //! Samples beside the training pictures that they may be copies of.
 
 use serde::Serialize;
+use std::borrow::Cow;
 use tweedie::Result;
-use tweedie::data::{Dataset, Rows, Split};
+use tweedie::data::{Dataset, Rows, Space, Split};
 use tweedie::metric::neighbours::Share;
 use tweedie::metric::{Classifier, copies};
 use tweedie::show::{self, png_bytes};
@@ -48,15 +49,13 @@ pub fn nearest(
     data: &Dataset,
     classifier: Option<&Classifier>,
 ) -> Result<(Vec<u8>, Nearest)> {
-    let seen = |rows: &Rows| match classifier {
-        Some(classifier) => classifier.features(rows, &data.space),
-        None => Ok(rows.clone()),
-    };
+    let seen = |rows| seen(rows, &data.space, classifier);
     let first = |split: &Split| split.rows().slice(0..split.len().min(MOST));
     let (shown, held_out) = (first(samples), first(&data.held_out));
     let training = seen(data.train.rows())?;
-    let matches = copies::matches(&seen(&shown)?, &training)?;
-    let usual = copies::matches(&seen(&held_out)?, &training)?;
+    let (ours, real) = (seen(&shown)?, seen(&held_out)?);
+    let matches = copies::matches(&ours, &training)?;
+    let usual = copies::matches(&real, &training)?;
     let picture = show::nearest(&data.space, &shown, data.train.rows(), &matches)?;
     let found = Nearest {
         by: classifier.map_or("pixels".into(), |c| format!("features of {}", c.name())),
@@ -65,4 +64,16 @@ pub fn nearest(
         held_out: (!usual.is_empty()).then(|| copies::nearer(&usual)).transpose()?,
     };
     Ok((png_bytes(&picture)?, found))
+}
+
+/// What pictures are compared by: a classifier's features, or their pixels.
+fn seen<'a>(
+    rows: &'a Rows,
+    space: &Space,
+    classifier: Option<&Classifier>,
+) -> Result<Cow<'a, Rows>> {
+    Ok(match classifier {
+        Some(classifier) => Cow::Owned(classifier.features(rows, space)?),
+        None => Cow::Borrowed(rows),
+    })
 }

@@ -1,25 +1,5 @@
 //! A classifier trained elsewhere, as an eye for pictures: what its last hidden layer sees is compared in place of
 //! pixels.
-//!
-//! A classifier is a TOML file beside a safetensors file of weights:
-//!
-//! ```toml
-//! weights = "mnist_cnn.safetensors"       # relative to this file; names and layouts as PyTorch's
-//! classes = ["0", "1", "2"]               # names of the outputs, if it has them
-//! layers = [                              # see nn::Layer
-//!     { type = "conv", name = "features.0", padding = 1 },
-//!     { type = "relu" },
-//!     { type = "flatten" },
-//!     { type = "features" },              # what comes in here are the features
-//!     { type = "linear", name = "classifier.2" },
-//! ]
-//!
-//! [input]
-//! shape = [1, 28, 28]                     # channels, height, width
-//! max = 255                               # x = (raw/max − mean) / sd in each channel
-//! mean = [0.1307]                         # 0 if not given
-//! sd = [0.3081]                           # 1 if not given
-//! ```
 
 use crate::data::{Layout, Rows, Space};
 use crate::nn::{Layer, Sequential, load_safetensors_of};
@@ -54,7 +34,45 @@ struct Input {
     sd: Vec<f64>,
 }
 
-/// A classifier of pictures.
+/// A classifier of pictures, as a TOML file beside a safetensors file of weights describes it:
+///
+/// ```toml
+/// weights = "mnist_cnn.safetensors"       # relative to this file; names and layouts as PyTorch's
+/// classes = ["0", "1", "2"]               # names of the outputs, if they have any
+/// layers = [                              # types and their keys: see nn::Layer
+///     { type = "conv", name = "features.0", padding = 1 },
+///     { type = "relu" },
+///     { type = "flatten" },
+///     { type = "features" },              # what comes in here are the features
+///     { type = "linear", name = "classifier.2" },
+/// ]
+///
+/// [input]
+/// shape = [1, 28, 28]                     # channels, height, width
+/// max = 255                               # x = (raw / max − mean) / sd in each channel
+/// mean = [0.1307]                         # 0 if not given
+/// sd = [0.3081]                           # 1 if not given
+/// ```
+///
+/// The plainest classifier has the pixels for features:
+///
+/// ```
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::data::{Rows, Space};
+/// use tweedie::metric::Classifier;
+/// use tweedie::nn::{Params, save_safetensors};
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("pixels.toml");
+/// let layers = "layers = [{ type = \"flatten\" }, { type = \"features\" }]";
+/// let input = "input = { shape = [1, 1, 2], max = 4 }";
+/// std::fs::write(&path, format!("weights = \"none.safetensors\"\n{layers}\n{input}"))?;
+/// save_safetensors(&Params::new(), &folder.path().join("none.safetensors"))?;
+/// let classifier = Classifier::open(&path, None, &Device::flex())?;
+/// let pictures = Rows::new(vec![0.0, 4.0, 1.0, 2.0], 2)?;
+/// let features = classifier.features(&pictures, &Space::image(1, 1, 2, 5)?)?;
+/// assert_eq!(features.values(), [0.0, 1.0, 0.25, 0.5]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Classifier {
     path: PathBuf,

@@ -50,12 +50,22 @@ pub fn improved(real: &Rows, fake: &Rows, k: usize) -> Result<PrecisionRecall> {
 
 /// The share of `rows` within the support of `reference`.
 fn covered(rows: &Rows, reference: &Rows, k: usize) -> Share {
-    let radii = fold_rows(reference, reference, |i, row| {
-        let mut others = [&row[..i], &row[i + 1..]].concat();
-        *others.select_nth_unstable_by(k - 1, f64::total_cmp).1
-    });
+    let radii = fold_rows(reference, reference, |i, row| kth_least(row, i, k));
     let within = fold_rows(rows, reference, |_, row| row.iter().zip(&radii).any(|(d, r)| d <= r));
     Share::new(within.iter().filter(|within| **within).count() as f64, rows.len())
+}
+
+/// The `k`-th least distance, leaving out the one at `own`.
+fn kth_least(distances: &[f64], own: usize, k: usize) -> f64 {
+    let mut least = vec![f64::INFINITY; k];
+    for (j, &distance) in distances.iter().enumerate() {
+        if j != own && distance < least[k - 1] {
+            let at = least.partition_point(|nearer| *nearer <= distance);
+            least[at..].rotate_right(1);
+            least[at] = distance;
+        }
+    }
+    least[k - 1]
 }
 
 #[cfg(test)]
@@ -75,6 +85,20 @@ mod tests {
             peer.agrees_to(1e-6, &format!("{at}/recall"), found.recall.value);
         }
         Ok(())
+    }
+
+    #[test]
+    fn the_kth_least_is_that_of_a_sorted_list() {
+        let distances = crate::draws::Draws::new(2).uniforms(0..1, 40);
+        let distances: Vec<f64> =
+            distances.values().iter().map(|v| (8.0 * f64::from(*v)).floor()).collect();
+        for own in [0, 7, 39] {
+            let mut others = [&distances[..own], &distances[own + 1..]].concat();
+            others.sort_by(f64::total_cmp);
+            for k in 1..40 {
+                assert_eq!(kth_least(&distances, own, k), others[k - 1]);
+            }
+        }
     }
 
     #[test]

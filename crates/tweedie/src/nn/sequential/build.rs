@@ -1,0 +1,193 @@
+//! From a layer's description and the file of weights to the operation, with every shape checked.
+
+use super::{BATCH_NORM, Layer, Op, Pool, product};
+use crate::nn::{Activation, Params};
+use crate::{Error, Result};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use std::path::Path;
+
+/// What is needed to make one layer.
+pub(super) struct Builder<'a> {
+    /// What errors call the layer.
+    pub title: String,
+    pub params: &'a Params,
+    /// Where the weights come from.
+    pub origin: &'a Path,
+    pub device: &'a Device,
+}
+
+impl Builder<'_> {
+    /// The layer's operation, none for those that do nothing; `shape` becomes that of its output.
+    pub(super) fn build(&self, layer: &Layer, shape: &mut [usize; 3]) -> Result<Option<Op>> {
+        let [channels, height, width] = *shape;
+        Ok(Some(match layer {
+            Layer::Conv { name, stride, padding } => {
+                let expected = format!("[out, {channels}, height, width]");
+                let weight = self.weight(
+                    name,
+                    "weight",
+                    &expected,
+                    |dims| matches!(dims, [o, i, h, w] if *i == channels && o * h * w > 0),
+                )?;
+                let (dims, _) = weight;
+                let [out, kernel] = [dims[0], dims[2]];
+                let size = self.windows([height, width], [kernel, dims[3]], *stride, *padding)?;
+                let bias = self.bias(name, out)?;
+                *shape = [out, size[0], size[1]];
+                let options = ConvOptions::new([*stride; 2], [*padding; 2], [1, 1], 1);
+                Op::Conv {
+                    weight: self.tensor(weight, [out, channels, kernel, dims[3]]),
+                    bias,
+                    options,
+                }
+            }
+            Layer::Linear { name } => {
+                if height * width != 1 {
+                    let problem = format!("its input is {channels}×{height}×{width}");
+                    return Err(Error::config(&self.title, problem, "a vector: flatten before"));
+                }
+                let expected = format!("[out, {channels}]");
+                let weight = self.weight(
+                    name,
+                    "weight",
+                    &expected,
+                    |dims| matches!(dims, [o, i] if *i == channels && *o > 0),
+                )?;
+                let out = weight.0[0];
+                *shape = [out, 1, 1];
+                let tensor: Tensor<2> = self.tensor(weight, [out, channels]);
+                Op::Linear { weight: tensor.transpose(), bias: self.bias(name, out)? }
+            }
+            Layer::BatchNorm { name, epsilon } => self.batch_norm(name, *epsilon, channels)?,
+            Layer::Relu => Op::Activation(Activation::Relu),
+            Layer::Gelu => Op::Activation(Activation::Gelu),
+            Layer::Silu => Op::Activation(Activation::Silu),
+            Layer::Tanh => Op::Activation(Activation::Tanh),
+            Layer::MaxPool(pool) => {
+                let (size, stride, padding) = self.pool(*pool, shape)?;
+                Op::MaxPool(MaxPoolOptions::new(size).with_stride(stride).with_padding(padding))
+            }
+            Layer::AveragePool(pool) => {
+                let (size, stride, padding) = self.pool(*pool, shape)?;
+                Op::AveragePool(AvgPoolOptions::new(size).with_stride(stride).with_padding(padding))
+            }
+            Layer::GlobalAveragePool => {
+                *shape = [channels, 1, 1];
+                Op::GlobalAveragePool
+            }
+            Layer::Flatten => {
+                *shape = [product(*shape), 1, 1];
+                Op::Flatten
+            }
+            Layer::Dropout | Layer::Features => return Ok(None),
+        }))
+    }
+
+    fn batch_norm(&self, name: &str, epsilon: f64, channels: usize) -> Result<Op> {
+        let expected = format!("[{channels}]");
+        let [weight, bias, mean, variance] = BATCH_NORM.map(|part| {
+            self.weight(name, part, &expected, |dims| dims == [channels]).map(|found| found.1)
+        });
+        let (weight, bias, mean, variance) = (weight?, bias?, mean?, variance?);
+        let lowest = variance.iter().copied().fold(f32::INFINITY, f32::min);
+        if f64::from(lowest) + epsilon <= 0.0 {
+            let place = format!("{name}.running_var of {}", self.title);
+            return Err(Error::file(self.origin, place, lowest.to_string(), "a variance"));
+        }
+        let scale = |c: usize| f64::from(weight[c]) / (f64::from(variance[c]) + epsilon).sqrt();
+        let shift = |c: usize| f64::from(bias[c]) - f64::from(mean[c]) * scale(c);
+        let per_channel = |value: &dyn Fn(usize) -> f64| {
+            let values: Vec<f32> = (0..channels).map(|c| value(c) as f32).collect();
+            let data = TensorData::new(values, [1, channels, 1, 1]);
+            Tensor::from_data(data, (self.device, DType::F32))
+        };
+        Ok(Op::Affine { scale: per_channel(&scale), shift: per_channel(&shift) })
+    }
+
+    /// Size, stride and padding of a pooling layer in both directions.
+    fn pool(
+        &self,
+        pool: Pool,
+        shape: &mut [usize; 3],
+    ) -> Result<([usize; 2], [usize; 2], [usize; 2])> {
+        let Pool { size, padding, .. } = pool;
+        let stride = pool.stride.unwrap_or(size);
+        if size == 0 || padding > size / 2 {
+            let problem = format!("size {size}, padding {padding}");
+            return Err(Error::config(
+                &self.title,
+                problem,
+                "a size of at least 1, a padding of at most half of it",
+            ));
+        }
+        let [channels, height, width] = *shape;
+        let [height, width] = self.windows([height, width], [size; 2], stride, padding)?;
+        *shape = [channels, height, width];
+        Ok(([size; 2], [stride; 2], [padding; 2]))
+    }
+
+    /// How many windows fit, downwards and across.
+    fn windows(
+        &self,
+        picture: [usize; 2],
+        window: [usize; 2],
+        stride: usize,
+        padding: usize,
+    ) -> Result<[usize; 2]> {
+        let fit = |side: usize, window: usize| {
+            // A wider padding would have windows that see nothing of the picture.
+            let padding = Some(padding).filter(|padding| *padding < window)?;
+            let room = padding.checked_mul(2)?.checked_add(side)?.checked_sub(window)?;
+            Some(room.checked_div(stride)? + 1)
+        };
+        match (fit(picture[0], window[0]), fit(picture[1], window[1])) {
+            (Some(height), Some(width)) => Ok([height, width]),
+            _ => {
+                let problem = format!(
+                    "windows of {}×{} with stride {stride} and padding {padding} on {}×{} pixels",
+                    window[0], window[1], picture[0], picture[1]
+                );
+                Err(Error::config(
+                    &self.title,
+                    problem,
+                    "windows that fit, a padding below their size, a stride of at least 1",
+                ))
+            }
+        }
+    }
+
+    /// Shape and values of a weight whose shape `fits`.
+    fn weight(
+        &self,
+        name: &str,
+        part: &str,
+        expected: &str,
+        fits: impl Fn(&[usize]) -> bool,
+    ) -> Result<(&Vec<usize>, &Vec<f32>)> {
+        let key = format!("{name}.{part}");
+        let problem = match self.params.get(&key) {
+            Some((shape, values)) if fits(shape) => return Ok((shape, values)),
+            Some((shape, _)) => format!("shape {shape:?}"),
+            None => "missing".into(),
+        };
+        let expected = format!("shape {expected}, for {}", self.title);
+        Err(Error::file(self.origin, key, problem, expected))
+    }
+
+    fn bias(&self, name: &str, out: usize) -> Result<Option<Tensor<1>>> {
+        if !self.params.contains_key(&format!("{name}.bias")) {
+            return Ok(None);
+        }
+        let bias = self.weight(name, "bias", &format!("[{out}]"), |dims| dims == [out])?;
+        Ok(Some(self.tensor(bias, [out])))
+    }
+
+    fn tensor<const D: usize>(
+        &self,
+        weight: (&Vec<usize>, &Vec<f32>),
+        shape: [usize; D],
+    ) -> Tensor<D> {
+        Tensor::from_data(TensorData::new(weight.1.clone(), shape), (self.device, DType::F32))
+    }
+}
