@@ -3,17 +3,53 @@
 //! Pictures or rows are called `images`, `x` or `arr_0`, and their labels `labels`, `label` or `y`; or there are
 //! `x_train`, `x_test`, `y_train` and `y_test`.
 
-mod zip;
-
-use super::parts::{Part, Parts};
+use super::parts::{MOST_BYTES, Part, Parts};
 use super::{Layout, Rows, Space, npy};
 use crate::{Error, Result};
-use std::path::Path;
-use zip::Archive;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+use zip::ZipArchive;
 
 /// What rows and their labels may be called in an archive of one part.
 const ROWS: [&str; 3] = ["images", "x", "arr_0"];
 const LABELS: [&str; 3] = ["labels", "label", "y"];
+
+/// An archive that is open for reading.
+struct Archive {
+    archive: ZipArchive<BufReader<File>>,
+    path: PathBuf,
+}
+
+impl Archive {
+    fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|e| Error::io(path, e))?;
+        match ZipArchive::new(BufReader::new(file)) {
+            Ok(archive) => Ok(Self { archive, path: path.to_path_buf() }),
+            Err(e) => Err(fault(path, "archive", e)),
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.archive.index_for_name(name).is_some()
+    }
+
+    /// The content of an entry, which must be as its checksum says.
+    fn read(&mut self, name: &str) -> Result<Vec<u8>> {
+        let entry = self.archive.by_name(name).map_err(|e| fault(&self.path, name, e))?;
+        let mut content = Vec::new();
+        let read = entry.take(MOST_BYTES + 1).read_to_end(&mut content);
+        read.map_err(|e| fault(&self.path, name, format!("unpacking fails: {e}")))?;
+        if content.len() as u64 > MOST_BYTES {
+            return Err(fault(&self.path, name, format!("longer than {MOST_BYTES} bytes")));
+        }
+        Ok(content)
+    }
+}
+
+fn fault(path: &Path, place: &str, problem: impl ToString) -> Error {
+    Error::file(path, place, problem.to_string(), "a whole .npz file as numpy.savez writes it")
+}
 
 /// Reads an archive.
 ///
@@ -36,7 +72,7 @@ pub(super) fn read(path: &Path) -> Result<Parts> {
         return Parts::numbered(space, train, Some(held_out), path);
     }
     let Some(name) = ROWS.iter().find(|name| archive.has(&format!("{name}.npy"))) else {
-        let names = archive.names();
+        let names: Vec<_> = archive.archive.file_names().flatten().collect();
         let problem = match names.is_empty() {
             true => "there is no array".into(),
             false => format!("there are the arrays {}", names.join(", ")),
@@ -68,13 +104,13 @@ fn numbers(archive: &mut Archive, name: &str, count: usize) -> Result<Vec<u32>> 
     if (labels.len(), labels.width()) != (count, 1) {
         let problem = format!("there are {} rows of {}", labels.len(), labels.width());
         let expected = format!("{count} labels");
-        return Err(Error::file(archive.path(), name, problem, expected));
+        return Err(Error::file(&archive.path, name, problem, expected));
     }
     let number = |(row, &value): (usize, &f32)| {
         let whole = value.fract() == 0.0 && (0.0..=65_535.0).contains(&value);
         whole.then_some(value as u32).ok_or_else(|| {
             let problem = format!("the label of row {row} is {value}");
-            Error::file(archive.path(), name, problem, "a whole number from 0 to 65535")
+            Error::file(&archive.path, name, problem, "a whole number from 0 to 65535")
         })
     };
     labels.values().iter().enumerate().map(number).collect()
@@ -82,7 +118,7 @@ fn numbers(archive: &mut Archive, name: &str, count: usize) -> Result<Vec<u32>> 
 
 fn array(archive: &mut Archive, name: &str) -> Result<(Space, Rows)> {
     let bytes = archive.read(&format!("{name}.npy"))?;
-    npy::parse(&mut &bytes[..], bytes.len() as u64, archive.path()).map_err(|error| match error {
+    npy::parse(&mut &bytes[..], bytes.len() as u64, &archive.path).map_err(|error| match error {
         Error::File { path, place, problem, expected } => {
             Error::file(path, format!("{name}: {place}"), problem, expected)
         }
