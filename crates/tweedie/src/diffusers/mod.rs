@@ -51,11 +51,12 @@ pub fn load_unet(folder: &Path, device: &Device) -> Result<UNet> {
 /// [`Error::Io`] and [`Error::File`] naming the file and key that cannot be used; as [`Run::import`].
 pub fn import(source: &Path, out: &Path) -> Result<Run> {
     if !source.is_dir() {
-        let expected = "a folder with model_index.json, or with config.json and weights";
+        let expected = "a folder with unet/config.json, or with config.json and weights";
         return Err(Error::file(source, "folder", "missing", expected));
     }
-    let pipeline = source.join(INDEX).exists() || source.join("unet").is_dir();
-    let folder = if pipeline { source.join("unet") } else { source.to_path_buf() };
+    // The first checkpoints have all files in one folder.
+    let inner = source.join("unet");
+    let folder = if inner.is_dir() { inner } else { source.to_path_buf() };
     let path = folder.join(CONFIG);
     let unet = model::from_json(&model::read_object(&path)?, &path)?;
     let scheduler = match scheduler_file(source) {

@@ -164,9 +164,14 @@ fn weights_by_torch_save_and_under_old_names_are_the_same() {
         .collect();
     let copy = folder.path().join("copy");
     std::fs::create_dir_all(&copy).unwrap();
-    std::fs::copy(fixture("ddpm").join("unet/config.json"), copy.join("config.json")).unwrap();
+    for file in ["unet/config.json", "scheduler/scheduler_config.json"] {
+        let name = Path::new(file).file_name().unwrap();
+        std::fs::copy(fixture("ddpm").join(file), copy.join(name)).unwrap();
+    }
     save_safetensors(&old, &copy.join("diffusion_pytorch_model.safetensors")).unwrap();
     assert_eq!(weights(&copy, "old"), new);
+    let sampling = |name: &str| Run::open(&folder.path().join(name)).unwrap().info.recipe.sampling;
+    assert_eq!(sampling("old"), sampling("new"));
 }
 
 /// A folder's JSON file, whatever the order of its keys, without the version of who wrote it.
