@@ -147,14 +147,14 @@ pub fn export(run: &Run, out: &Path) -> Result<()> {
         "unet": ["diffusers", "UNet2DModel"],
     });
     let space = serde_json::to_value(&run.info.space).unwrap_or_default();
-    write_atomically(&out.join(WEIGHTS), &safetensors_bytes(&weights)?)?;
+    write_atomically(out.join(WEIGHTS), &safetensors_bytes(&weights)?)?;
     for (name, value) in [
         ("unet/config.json", Value::Object(model::to_json(unet))),
         (SCHEDULER, Value::Object(scheduler)),
         (INDEX, index),
         (SPACE, space),
     ] {
-        write_atomically(&out.join(name), format!("{value:#}\n").as_bytes())?;
+        write_atomically(out.join(name), format!("{value:#}\n").as_bytes())?;
     }
     Ok(())
 }

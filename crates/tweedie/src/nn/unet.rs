@@ -76,6 +76,7 @@ impl TimeMlp {
 }
 
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a network has one")]
 enum ClassEmbedding {
     Table(Embedding),
     Timestep(TimeMlp),
