@@ -207,8 +207,12 @@ impl UNet {
                 }
                 Ok(Some(values.clone().into()))
             }
-            (Condition::None, Some(_)) => self.labels(&vec![None; rows], device).map(Some),
-            (Condition::Class(labels), Some(_)) => self.labels(labels, device).map(Some),
+            (Condition::None, Some(embedding)) => {
+                self.labels(embedding, &vec![None; rows], device).map(Some)
+            }
+            (Condition::Class(labels), Some(embedding)) => {
+                self.labels(embedding, labels, device).map(Some)
+            }
             (other, _) => {
                 let expected = match &self.class_embedding {
                     Some(_) => "a class".to_string(),
@@ -220,9 +224,15 @@ impl UNet {
         }
     }
 
-    fn labels(&self, labels: &[Option<u32>], device: &Device) -> Result<Dual<2>> {
+    /// `[labels, time]` features; "none" is the row of the table after the classes, where it has one.
+    fn labels(
+        &self,
+        embedding: &ClassEmbedding,
+        labels: &[Option<u32>],
+        device: &Device,
+    ) -> Result<Dual<2>> {
         let rows = self.config.num_class_embeds.unwrap_or(u32::MAX as usize);
-        let table = matches!(self.class_embedding, Some(ClassEmbedding::Table(_)));
+        let table = matches!(embedding, ClassEmbedding::Table(_));
         let classes = if self.config.classes > 0 { self.config.classes } else { rows };
         let none = (table && classes < rows).then_some(classes as u32);
         let indices: Vec<u32> = labels
@@ -239,16 +249,14 @@ impl UNet {
                 }
             })
             .collect::<Result<_>>()?;
-        Ok(match &self.class_embedding {
-            Some(ClassEmbedding::Table(table)) => table.forward(&indices),
-            Some(ClassEmbedding::Timestep(mlp)) => {
+        Ok(match embedding {
+            ClassEmbedding::Table(table) => table.forward(&indices),
+            ClassEmbedding::Timestep(mlp) => {
                 let numbers: Vec<f32> = indices.iter().map(|&i| i as f32).collect();
                 let data = TensorData::new(numbers, [indices.len(), 1]);
                 let numbers = Tensor::<2>::from_data(data, (device, DType::F32));
                 mlp.forward(self.embed(numbers.into()))
             }
-            None => Tensor::zeros([indices.len(), self.config.time_width()], (device, DType::F32))
-                .into(),
         })
     }
 }
