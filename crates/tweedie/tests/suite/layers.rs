@@ -228,6 +228,35 @@ fn directional_derivatives_of_the_unet() {
 }
 
 #[test]
+fn a_unet_takes_none_only_where_it_has_a_row_for_it() {
+    let ask = |rows: Option<usize>, condition: Condition| {
+        let config = UNetConfig {
+            block_out_channels: vec![4, 8],
+            norm_num_groups: 2,
+            num_class_embeds: rows,
+            classes: rows.map_or(0, |_| 3),
+            ..UNetConfig::small([1, 4, 4])
+        };
+        let network = config.init(&draws("unet"), &cpu()).unwrap();
+        let time = singles(vec![5.0], [1, 1]).into();
+        network.forward(normal::<2>("x", [2, 16]).into(), time, &condition).map(drop)
+    };
+    let class = |a, b| Condition::Class(vec![a, b]);
+    assert!(ask(Some(4), class(Some(2), None)).is_ok());
+    assert!(ask(Some(4), Condition::None).is_ok());
+    assert!(ask(Some(3), class(Some(2), Some(0))).is_ok());
+    assert!(ask(None, Condition::None).is_ok());
+    for (rows, condition) in [
+        (Some(4), class(Some(3), None)),
+        (Some(3), class(Some(2), None)),
+        (Some(3), Condition::None),
+        (None, class(Some(0), Some(1))),
+    ] {
+        assert!(matches!(ask(rows, condition), Err(Error::Shape { .. })));
+    }
+}
+
+#[test]
 fn networks_take_their_own_conditions_only() {
     let config = ResidualMlpConfig::new(2).with_hidden(8).with_blocks(1);
     let ask = |config: ResidualMlpConfig, width: usize, condition: Condition| {
