@@ -124,6 +124,23 @@ fn a_network_for_a_thousand_machines_is_refused() {
 }
 
 #[test]
+fn what_a_unet_cannot_be_is_refused_by_key() {
+    let folder = tempfile::tempdir().unwrap();
+    for (values, words) in [
+        ("dropout=0.1", ["network.dropout: 0.1", "expected 0.0"]),
+        ("layers_per_block=0", ["network.layers_per_block: 0", "from 1"]),
+        ("block_out_channels=[]", ["network.block_out_channels", "1 to 10"]),
+        ("block_out_channels=[12,24,48]", ["network.block_out_channels: 12", "norm_num_groups"]),
+        ("sample_size=9", ["network.sample_size: 9", "8 for these data"]),
+    ] {
+        let network = format!("network={{name='unet',{values}}}");
+        let arguments = ["train", "digits", "--out", "run", "--set", &network];
+        refused(folder.path(), 2, &words, &arguments);
+        assert!(!folder.path().join("run").exists());
+    }
+}
+
+#[test]
 fn files_that_are_no_recipes_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

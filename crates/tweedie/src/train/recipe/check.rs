@@ -56,8 +56,14 @@ impl Recipe {
         Ok(network)
     }
 
-    /// Fails if a batch is too large for the network.
+    /// Fails if a batch is too large for the network, or the network asks for what training does not do.
     pub(in crate::train) fn check_batch(&self, network: &NetworkRecipe) -> Result<()> {
+        if let NetworkRecipe::Unet(unet) = network
+            && unet.dropout > 0.0
+        {
+            let expected = "0.0: training drops no activations";
+            return Err(Error::config("network.dropout", format!("{:?}", unet.dropout), expected));
+        }
         let most = MOST_ACTIVATIONS / network.activations();
         if self.training.batch > most {
             let expected = format!(
