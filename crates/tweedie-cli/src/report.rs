@@ -53,8 +53,7 @@ pub fn score_rows(scores: &[Score]) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// `n` samples with the labels of real rows in turn, so that classes are as frequent as there, made in chunks under a
-/// progress bar.
+/// `n` samples with the labels of real rows in turn, so that classes are as frequent as there, made under a progress bar.
 pub fn generate(
     run: &Run,
     sampler: &Sampler,
@@ -69,21 +68,10 @@ pub fn generate(
     };
     let bar = progress::bar(n, "samples", settings.json);
     bar.set_prefix("sampling");
-    let mut all: Option<Split> = None;
-    let chunk = run.rows_at_once().min(256);
-    for start in (0..n).step_by(chunk as usize) {
-        let range = start..(start + chunk).min(n);
-        let rows = run.generate(sampler, range.clone(), label, seed, &settings.device, |_| {})?;
-        let labels = range.clone().map(label).collect();
-        let new = Split::new(rows, labels)?;
-        all = Some(match all {
-            None => new,
-            Some(earlier) => earlier.followed_by(&new)?,
-        });
-        bar.set_position(range.end);
-    }
+    let done = |rows| bar.set_position(rows);
+    let rows = run.generate(sampler, 0..n, label, seed, &settings.device, done)?;
     bar.finish_and_clear();
-    all.ok_or_else(|| tweedie::Error::config("samples", "0", "at least 1"))
+    Split::new(rows, (0..n).map(label).collect())
 }
 
 const TRAJECTORY: &str = "From pure noise to the sample, at noise levels σ/α. xₜ is scaled to the spread of the data; \

@@ -41,6 +41,12 @@ pub fn load_unet(folder: &Path, device: &Device) -> Result<UNet> {
     let path = folder.join(CONFIG);
     let config = model::from_json(&model::read_object(&path)?, &path)?;
     let (weights, origin) = weights::load(folder)?;
+    // A network of another size is refused before memory is taken for it.
+    let found: u128 = weights.values().map(|(_, values)| values.len() as u128).sum();
+    if found != config.parameters() {
+        let expected = format!("{} by {}", config.parameters(), path.display());
+        return Err(Error::file(&origin, "parameters", format!("{found} numbers"), expected));
+    }
     map_params(config.init(&Draws::new(0), device)?, &weights, &origin)
 }
 

@@ -248,12 +248,7 @@ fn rows_kept(space: &Space) -> usize {
 /// The first `n` rows of the samples that pictures show, with their labels.
 fn sample(run: &Run, sampler: &Sampler, n: u64, seed: u64, device: &Device) -> Result<Split> {
     let label = |row| label_of(&run.info.space, row);
-    let mut rows = Rows::new(Vec::new(), run.info.space.width())?;
-    let chunk = run.rows_at_once();
-    for start in (0..n).step_by(chunk as usize) {
-        let range = start..(start + chunk).min(n);
-        rows.extend(&run.generate(sampler, range, label, seed, device, |_| {})?)?;
-    }
+    let rows = run.generate(sampler, 0..n, label, seed, device, |_| {})?;
     Split::new(rows, (0..n).map(label).collect())
 }
 

@@ -18,7 +18,7 @@ use crate::files::write_atomically;
 use crate::likelihood::PfOde;
 use crate::nn::{Network, Params, load_safetensors, map_params, save_safetensors};
 use crate::objective::DenoisingScoreMatching;
-use crate::solve::{Moment, Sampler};
+use crate::solve::{Generate, Moment, Sampler};
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use std::ops::Range;
@@ -343,10 +343,10 @@ impl Run {
 
     /// Rows `rows` of the endless sample of seed `seed`, decoded to raw units.
     ///
-    /// `label` gives each row's class; `observe` hears of every solver step.
+    /// `label` gives each row's class; `observe` hears how many rows are done, which are made [`Run::rows_at_once`].
     ///
     /// # Errors
-    /// As [`Sampler::generate_observed`]; [`Error::Config`] if a label is not one of the model's classes.
+    /// As [`Generate::generate`]; [`Error::Config`] if a label is not one of the model's classes.
     pub fn generate(
         &self,
         sampler: &Sampler,
@@ -354,12 +354,19 @@ impl Run {
         label: impl Fn(u64) -> Option<u32>,
         seed: u64,
         device: &Device,
-        observe: impl FnMut(crate::solve::Progress),
+        mut observe: impl FnMut(u64),
     ) -> Result<Rows> {
-        let condition = self.condition(rows.clone().map(label).collect())?;
         let draws = Draws::new(seed).purpose("sample");
-        let x = sampler.generate_observed(rows, &condition, &draws, device, observe)?;
-        self.info.space.decode(&Rows::from_tensor(&x)?)
+        let mut all = Rows::new(Vec::new(), self.info.space.width())?;
+        let chunk = self.rows_at_once();
+        for start in rows.clone().step_by(chunk as usize) {
+            let part = start..start.saturating_add(chunk).min(rows.end);
+            let condition = self.condition(part.clone().map(&label).collect())?;
+            let x = sampler.generate(part.clone(), &condition, &draws, device)?;
+            all.extend(&self.info.space.decode(&Rows::from_tensor(&x)?)?)?;
+            observe(part.end - rows.start);
+        }
+        Ok(all)
     }
 
     /// The way of rows `rows` of [`Run::generate`]'s sample from noise to data, at `count` levels.
@@ -395,7 +402,7 @@ impl Run {
     /// How many rows to sample at once, so that a large network's activations stay within some 512 MiB.
     pub fn rows_at_once(&self) -> u64 {
         const MOST: usize = 1 << 27;
-        (MOST / self.info.network.activations()).clamp(1, 1024) as u64
+        (MOST / self.info.network.activations()).clamp(1, 256) as u64
     }
 
     /// The density of the probability-flow ODE.
