@@ -1,0 +1,1 @@
+//! Fused operations on the CPU, forward and backward, for Burn's flex backend, with portable bodies for the others.
