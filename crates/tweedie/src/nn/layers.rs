@@ -6,8 +6,9 @@
 use super::Dual;
 use crate::Draws;
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData, module, ops::ConvOptions};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData, module};
 use serde::{Deserialize, Serialize};
+use tweedie_ops::{Added, ConvSizes, conv2d};
 
 /// An activation function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,7 +164,7 @@ impl Conv2dConfig {
     }
 }
 
-/// A 2-D convolution with W `[out, in, k, k]`.
+/// A 2-D convolution of channels-last pictures with W `[out, in, k, k]`.
 #[derive(Module, Debug)]
 pub struct Conv2d {
     /// `[out, in, k, k]`.
@@ -179,16 +180,49 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// `[n, in, h, w]` ↦ `[n, out, h′, w′]` with h′ = ⌊(h + padding − k)/stride⌋ + 1.
+    /// `[n, h, w, in]` ↦ `[n, h′, w′, out]` with h′ = ⌊(h + padding − k)/stride⌋ + 1.
     pub fn forward(&self, x: Dual<4>) -> Dual<4> {
+        self.forward_plus(x, None, None)
+    }
+
+    /// The convolution plus features `[n, out]` of each picture, or `[1, out]` of all, plus a residual of the output's
+    /// shape.
+    pub fn forward_plus(
+        &self,
+        x: Dual<4>,
+        features: Option<Dual<2>>,
+        residual: Option<Dual<4>>,
+    ) -> Dual<4> {
+        let [n, ..] = x.dims();
+        let features = features.map(|f| {
+            let [_, out] = f.dims();
+            f.linear(|f| f.expand([n, out]))
+        });
         let weight = self.weight.val();
-        let options =
-            || ConvOptions::new_with_padding([self.stride; 2], [self.padding; 2], [1, 1], 1);
+        let sizes = ConvSizes { stride: self.stride, padding: self.padding };
+        let bias = self.bias.as_ref().map(|b| b.val());
+        let tangents = x.tangent.is_some()
+            || features.as_ref().is_some_and(|f| f.tangent.is_some())
+            || residual.as_ref().is_some_and(|r| r.tangent.is_some());
+        if !tangents {
+            let features = features.map(|f| f.value);
+            let residual = residual.map(|r| r.value);
+            let added = Added { bias, features, residual };
+            return conv2d(x.value, weight, added, sizes).into();
+        }
         let copy = weight.clone();
-        x.affine(
-            |x| module::conv2d(x, weight, self.bias.as_ref().map(|b| b.val()), options()),
-            |dx| module::conv2d(dx, copy, None, options()),
-        )
+        let mut y = x.affine(
+            |x| conv2d(x, weight, Added { bias, ..Added::default() }, sizes),
+            |dx| conv2d(dx, copy, Added::default(), sizes),
+        );
+        if let Some(features) = features {
+            let [n, out] = features.dims();
+            y = y + features.reshape([n, 1, 1, out]);
+        }
+        match residual {
+            Some(residual) => y + residual,
+            None => y,
+        }
     }
 }
 
@@ -240,17 +274,18 @@ pub struct GroupNorm {
 }
 
 impl GroupNorm {
-    /// `[n, channels, …]` ↦ the same shape.
+    /// `[n, …, channels]` ↦ the same shape.
     pub fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
         let shape = x.dims();
-        let (n, channels) = (shape[0], shape[1]);
-        let size = shape.iter().skip(1).product::<usize>() / self.groups;
-        let x = x.reshape([n, self.groups, size]);
-        let centred = x.clone() - x.mean_dim(2);
-        let variance = (centred.clone() * centred.clone()).mean_dim(2);
+        let (n, channels) = (shape[0], shape[D - 1]);
+        let size = shape.iter().skip(1).product::<usize>() / channels;
+        let each = channels / self.groups;
+        let x = x.reshape([n, size, self.groups, each]);
+        let mean = |x: Dual<4>| x.mean_dim(3).mean_dim(1);
+        let centred = x.clone() - mean(x);
+        let variance = mean(centred.clone() * centred.clone());
         let normed = centred * variance.add_scalar(self.epsilon).sqrt().recip();
-        let per_channel = |p: &Param<Tensor<1>>| p.val().reshape([1, channels, 1]);
-        let normed = normed.reshape([n, channels, size * self.groups / channels]);
+        let per_channel = |p: &Param<Tensor<1>>| p.val().reshape([1, 1, self.groups, each]);
         (normed * per_channel(&self.weight) + per_channel(&self.bias)).reshape(shape)
     }
 }

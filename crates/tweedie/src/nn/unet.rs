@@ -261,6 +261,15 @@ impl UNet {
     }
 }
 
+/// `[n, c, h, w]`, as rows have it, to `[n, h, w, c]`, as layers do.
+fn channels_last(x: Dual<4>) -> Dual<4> {
+    x.linear(|x| x.permute([0, 2, 3, 1]))
+}
+
+fn channels_first(x: Dual<4>) -> Dual<4> {
+    x.linear(|x| x.permute([0, 3, 1, 2]))
+}
+
 /// A constant row `[1, len]`.
 fn row(values: Vec<f32>, device: &Device) -> Tensor<2> {
     let len = values.len();
@@ -275,7 +284,7 @@ impl Network for UNet {
             return Err(Error::shape("network input", format!("rows of {width}"), expected));
         }
         let [h, w] = self.config.sample_size;
-        let mut x = x.reshape([rows, self.config.in_channels, h, w]);
+        let mut x = channels_last(x.reshape([rows, self.config.in_channels, h, w]));
         if self.config.center_input_sample {
             x = x.mul_scalar(2.0).add_scalar(-1.0);
         }
@@ -294,7 +303,8 @@ impl Network for UNet {
         for block in &self.up_blocks {
             x = block.ascend(x, &time, &mut skips);
         }
-        let y = self.conv_out.forward(self.conv_norm_out.forward(x).silu()).reshape([rows, width]);
+        let y = self.conv_out.forward(self.conv_norm_out.forward(x).silu());
+        let y = channels_first(y).reshape([rows, width]);
         Ok(match self.config.time_embedding_type {
             TimeEmbeddingType::Fourier => y * noise.recip(),
             TimeEmbeddingType::Positional | TimeEmbeddingType::Learned => y,

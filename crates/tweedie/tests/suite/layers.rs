@@ -77,16 +77,16 @@ fn directional_derivatives_of_layers() {
     for (kernel, stride) in [(1, 1), (3, 1), (5, 1), (3, 2)] {
         let conv = Conv2dConfig::new(3, 4, kernel).with_stride(stride);
         let conv = conv.init(&draws("conv"), &device);
-        let x: Tensor<4> = normal("image", [2, 3, 7, 6]);
+        let x: Tensor<4> = normal("image", [2, 7, 6, 3]);
         let name = format!("{kernel}×{kernel} convolution of stride {stride}");
         derivative(&name, x.clone(), 1e-2, |x| conv.forward(x));
         let size = conv.forward(x.into()).dims();
-        assert_eq!(size, [2, 4, 7usize.div_ceil(stride), 6usize.div_ceil(stride)], "{name}");
+        assert_eq!(size, [2, 7usize.div_ceil(stride), 6usize.div_ceil(stride), 4], "{name}");
     }
     for groups in [1, 2, 6] {
         let group_norm = randomised(GroupNormConfig::new(groups, 6).init(&device), 1.0);
         let name = format!("norm of {groups} groups");
-        derivative(&name, normal("image", [3, 6, 4, 5]), 1e-2, |x: Dual<4>| group_norm.forward(x));
+        derivative(&name, normal("image", [3, 4, 5, 6]), 1e-2, |x: Dual<4>| group_norm.forward(x));
     }
     let row_norm = randomised(GroupNormConfig::new(2, 8).init(&device), 1.0);
     derivative("norm of rows", normal("x", [4, 8]), 3e-3, |x: Dual<2>| row_norm.forward(x));
@@ -373,8 +373,13 @@ fn convolutions_are_pytorch_s() {
         let half = weight.dims()[2] / 2;
         let layer = Conv2d { weight, bias: Some(bias), stride, padding: (half, half) };
         let bias = layer.bias.as_ref().unwrap().val();
-        peer.layer(name, layer.weight.val(), bias, |x| layer.forward(x));
+        peer.layer(name, layer.weight.val(), bias, |x| as_pytorch(x, |x| layer.forward(x)));
     }
+}
+
+/// A layer of channels-last pictures on PyTorch's.
+fn as_pytorch(x: Dual<4>, layer: impl Fn(Dual<4>) -> Dual<4>) -> Dual<4> {
+    layer(x.linear(|x| x.permute([0, 2, 3, 1]))).linear(|y| y.permute([0, 3, 1, 2]))
 }
 
 #[test]
@@ -387,7 +392,7 @@ fn group_norm_is_pytorch_s() {
     };
     let images = of("group_norm", 2);
     let (weight, bias) = (images.weight.val(), images.bias.val());
-    peer.layer("group_norm", weight, bias, |x: Dual<4>| images.forward(x));
+    peer.layer("group_norm", weight, bias, |x: Dual<4>| as_pytorch(x, |x| images.forward(x)));
     let rows = of("group_norm_rows", 1);
     let (weight, bias) = (rows.weight.val(), rows.bias.val());
     peer.layer("group_norm_rows", weight, bias, |x: Dual<2>| rows.forward(x));

@@ -10,16 +10,19 @@ use burn::tensor::{Device, module, ops::AvgPoolOptions};
 
 /// Twice the height and width, by nearest neighbours.
 pub(super) fn enlarge(x: Dual<4>) -> Dual<4> {
-    let [n, c, h, w] = x.dims();
+    let [n, h, w, c] = x.dims();
     x.linear(|x| {
-        let x = x.reshape([n, c, h, 1, w, 1]).expand([n, c, h, 2, w, 2]);
-        x.reshape([n, c, 2 * h, 2 * w])
+        let x = x.reshape([n, h, 1, w, 1, c]).expand([n, h, 2, w, 2, c]);
+        x.reshape([n, 2 * h, 2 * w, c])
     })
 }
 
 /// Half the height and width, by means of 2 × 2 pixels.
 fn halve(x: Dual<4>) -> Dual<4> {
-    x.linear(|x| module::avg_pool2d(x, AvgPoolOptions::new([2, 2])))
+    x.linear(|x| {
+        let y = module::avg_pool2d(x.permute([0, 3, 1, 2]), AvgPoolOptions::new([2, 2]));
+        y.permute([0, 2, 3, 1])
+    })
 }
 
 /// How a residual block changes the resolution.
@@ -94,28 +97,26 @@ impl Resnet {
         }
     }
 
-    /// `[n, input, h, w]` and features `[n, time]`, or `[1, time]` for all.
+    /// `[n, h, w, input]` and features `[n, time]`, or `[1, time]` for all.
     pub(super) fn forward(&self, x: Dual<4>, time: &Dual<2>) -> Dual<4> {
         let h = self.change.apply(self.activation.forward(self.norm1.forward(x.clone())));
         let x = self.change.apply(x);
-        let h = self.conv1.forward(h);
         let time = self.time_emb_proj.forward(self.activation.forward(time.clone()));
-        let [rows, width] = time.dims();
-        let time = time.reshape([rows, width, 1, 1]);
         let h = if self.scale_shift {
+            let [rows, width] = time.dims();
             let half = width / 2;
-            let scale = time.clone().linear(|t| t.narrow(1, 0, half)).add_scalar(1.0);
-            let shift = time.linear(|t| t.narrow(1, half, half));
-            self.norm2.forward(h) * scale + shift
+            let time = time.reshape([rows, 1, 1, width]);
+            let scale = time.clone().linear(|t| t.narrow(3, 0, half)).add_scalar(1.0);
+            let shift = time.linear(|t| t.narrow(3, half, half));
+            self.norm2.forward(self.conv1.forward(h)) * scale + shift
         } else {
-            self.norm2.forward(h + time)
+            self.norm2.forward(self.conv1.forward_plus(h, Some(time), None))
         };
-        let h = self.conv2.forward(self.activation.forward(h));
         let x = match &self.conv_shortcut {
             Some(conv) => conv.forward(x),
             None => x,
         };
-        divided(x + h, self.scale)
+        divided(self.conv2.forward_plus(self.activation.forward(h), None, Some(x)), self.scale)
     }
 }
 
@@ -165,14 +166,14 @@ impl Attention {
         }
     }
 
-    /// `[n, channels, h, w]` ↦ the same shape.
+    /// `[n, h, w, channels]` ↦ the same shape.
     pub(super) fn forward(&self, x: Dual<4>) -> Dual<4> {
-        let [n, c, h, w] = x.dims();
+        let [n, h, w, c] = x.dims();
         let y = match &self.group_norm {
             Some(norm) => norm.forward(x.clone()),
             None => x.clone(),
         };
-        let pixels = y.reshape([n, c, h * w]).swap_dims(1, 2).reshape([n * h * w, c]);
+        let pixels = y.reshape([n * h * w, c]);
         let split = |linear: &Linear| {
             let y = linear.forward(pixels.clone());
             let [_, inner] = y.dims();
@@ -187,8 +188,7 @@ impl Attention {
         for linear in &self.to_out {
             y = linear.forward(y);
         }
-        let y = y.reshape([n, h * w, c]).swap_dims(1, 2).reshape([n, c, h, w]);
-        divided(y + x, self.scale)
+        divided(y.reshape([n, h, w, c]) + x, self.scale)
     }
 }
 
@@ -361,7 +361,7 @@ impl Block {
     ) -> Dual<4> {
         for (k, resnet) in self.resnets.iter().enumerate() {
             if let Some(skip) = skips.pop() {
-                x = Dual::cat(vec![x, skip], 1);
+                x = Dual::cat(vec![x, skip], 3);
             }
             x = resnet.forward(x, time);
             if let Some(attention) = self.attentions.get(k) {

@@ -1,0 +1,132 @@
+//! Two-dimensional convolution of channels-last pictures.
+
+use crate::kernels::conv::Conv;
+use crate::kernels::gemm::Epilogue;
+use crate::operation::{Array, Operation, apply, input, is_ours};
+use crate::pool::Buffer;
+use burn::tensor::{Tensor, module, ops::ConvOptions};
+use burn_flex::FlexTensor;
+
+/// The stride and the zeros around a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvSizes {
+    /// The stride in both directions.
+    pub stride: usize,
+    /// The zeros before and after each row and column.
+    pub padding: (usize, usize),
+}
+
+/// What is added to a convolution's output.
+#[derive(Debug, Clone, Default)]
+pub struct Added {
+    /// A value for each channel, `[out]`.
+    pub bias: Option<Tensor<1>>,
+    /// A value for each picture and channel, `[n, out]`.
+    pub features: Option<Tensor<2>>,
+    /// A value for each element, `[n, h′, w′, out]`.
+    pub residual: Option<Tensor<4>>,
+}
+
+/// The convolution of pictures `[n, h, w, in]` with a weight `[out, in, k, k]`, `[n, h′, w′, out]`, and what is added
+/// to it.
+///
+/// # Panics
+/// If shapes do not fit.
+pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, added: Added, sizes: ConvSizes) -> Tensor<4> {
+    if is_ours(&x) {
+        let Added { bias, features, residual } = added;
+        let added = (bias.and_then(input), features.and_then(input), residual.and_then(input));
+        return apply(sizes, [input(x), input(weight), added.0, added.1, added.2]);
+    }
+    let ConvSizes { stride, padding } = sizes;
+    let options = ConvOptions::new_with_padding([stride; 2], [padding; 2], [1, 1], 1);
+    let y = module::conv2d(x.permute([0, 3, 1, 2]), weight, added.bias, options);
+    let mut y = y.permute([0, 2, 3, 1]);
+    if let Some(features) = added.features {
+        let [n, c] = features.dims();
+        y = y + features.reshape([n, 1, 1, c]);
+    }
+    match added.residual {
+        Some(residual) => y + residual,
+        None => y,
+    }
+}
+
+impl ConvSizes {
+    fn of(self, x: [usize; 4], weight: [usize; 4]) -> Conv {
+        let [count, h, w, channels] = x;
+        let [out, into, kh, kw] = weight;
+        assert_eq!(channels, into, "the weight takes as many channels as the pictures have");
+        Conv {
+            count,
+            input: [h, w],
+            channels: [into, out],
+            kernel: [kh, kw],
+            stride: self.stride,
+            padding: self.padding,
+        }
+    }
+
+    fn run(&self, [x, weight, bias, features, residual]: [Option<&Array>; 5]) -> FlexTensor {
+        let (Some(x), Some(weight)) = (x, weight) else {
+            unreachable!("pictures and weight are always given")
+        };
+        let conv = self.of(x.shape(), weight.shape());
+        let [h, w] = conv.output();
+        let mut y = Buffer::new(conv.count * h * w * conv.channels[1]);
+        let epilogue = Epilogue {
+            bias: bias.map(Array::values),
+            sample: features.map(|features| (features.values(), h * w)),
+            residual: residual.map(Array::values),
+        };
+        conv.forward(x.values(), weight.values(), epilogue, &mut y);
+        y.into_tensor([conv.count, h, w, conv.channels[1]])
+    }
+}
+
+impl Operation<5> for ConvSizes {
+    type Saved = [Array; 2];
+
+    fn forward(&self, inputs: [Option<Array>; 5]) -> FlexTensor {
+        self.run(inputs.each_ref().map(Option::as_ref))
+    }
+
+    fn record(&self, inputs: [Option<Array>; 5]) -> (FlexTensor, [Array; 2]) {
+        let y = self.run(inputs.each_ref().map(Option::as_ref));
+        let [Some(x), Some(weight), ..] = inputs else {
+            unreachable!("pictures and weight are always given")
+        };
+        (y, [x, weight])
+    }
+
+    fn backward(
+        &self,
+        [x, weight]: [Array; 2],
+        dy: Array,
+        wanted: [bool; 5],
+    ) -> [Option<FlexTensor>; 5] {
+        let conv = self.of(x.shape(), weight.shape());
+        let [out, into] = [conv.channels[1], conv.channels[0]];
+        let [h, w] = conv.output();
+        let dx = wanted[0].then(|| {
+            let mut dx = Buffer::new(x.values().len());
+            conv.input_gradient(dy.values(), weight.values(), &mut dx);
+            dx.into_tensor([conv.count, conv.input[0], conv.input[1], into])
+        });
+        let (mut dweight, mut dbias) = (None, None);
+        if wanted[1] || wanted[2] {
+            let (weight, bias) = conv.weight_gradient(x.values(), dy.values(), wanted[2]);
+            dweight = Some(weight.into_tensor([out, into, conv.kernel[0], conv.kernel[1]]));
+            dbias = bias.map(|bias| bias.into_tensor([out]));
+        }
+        let dfeatures = wanted[3].then(|| {
+            let mut sums = Buffer::zeros(conv.count * out);
+            let pictures = dy.values().chunks_exact((h * w * out).max(1));
+            for (sums, picture) in sums.chunks_exact_mut(out).zip(pictures) {
+                crate::kernels::conv::add_rows(picture, sums);
+            }
+            sums.into_tensor([conv.count, out])
+        });
+        [dx, dweight, dbias, dfeatures, wanted[4].then(|| dy.into_tensor())]
+    }
+}

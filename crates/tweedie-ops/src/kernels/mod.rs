@@ -1,0 +1,4 @@
+//! The operations as functions of slices.
+
+pub mod conv;
+pub mod gemm;

@@ -1,0 +1,180 @@
+//! How an operation reaches Burn's tensors: forward on flex, and a step of the backward pass where one is recorded.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::{
+    BalancedCheckpointing, CheckpointStrategy, NoCheckpointing,
+};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{
+    Autodiff, BackendTensor, DispatchAutodiffContext, DispatchDevice, DispatchTensor,
+    DispatchTensorKind, Flex, GradientCheckpointingStrategy,
+};
+use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
+use burn_std::DType;
+use std::fmt::Debug;
+
+use crate::pool::Buffer;
+
+/// A contiguous array of single precision, shared.
+#[derive(Debug, Clone)]
+pub(crate) struct Array {
+    tensor: FlexTensor,
+    start: usize,
+    len: usize,
+}
+
+impl Array {
+    pub(crate) fn new(tensor: FlexTensor) -> Self {
+        let tensor = if tensor.layout().is_contiguous() { tensor } else { tensor.to_contiguous() };
+        let (start, len) = (tensor.layout().start_offset(), tensor.layout().num_elements());
+        Self { tensor, start, len }
+    }
+
+    pub(crate) fn values(&self) -> &[f32] {
+        &self.tensor.storage::<f32>()[self.start..][..self.len]
+    }
+
+    pub(crate) fn shape<const D: usize>(&self) -> [usize; D] {
+        let shape = self.tensor.layout().shape();
+        std::array::from_fn(|d| shape[d])
+    }
+
+    pub(crate) fn into_tensor(self) -> FlexTensor {
+        self.tensor
+    }
+}
+
+/// An operation of N inputs, some of which may be absent, and one output.
+pub(crate) trait Operation<const N: usize>: Debug + Send + 'static {
+    /// What the backward pass needs of the forward pass.
+    type Saved: Debug + Clone + Send + 'static;
+
+    /// The output.
+    fn forward(&self, inputs: [Option<Array>; N]) -> FlexTensor;
+
+    /// The output and what [`Operation::backward`] needs.
+    fn record(&self, inputs: [Option<Array>; N]) -> (FlexTensor, Self::Saved);
+
+    /// The gradients of the inputs that are `wanted`, from that of the output.
+    fn backward(&self, saved: Self::Saved, dy: Array, wanted: [bool; N])
+    -> [Option<FlexTensor>; N];
+}
+
+/// Whether a tensor is one that operations here take: single precision on flex.
+pub(crate) fn is_ours<const D: usize>(x: &Tensor<D>) -> bool {
+    x.dtype() == DType::F32 && matches!(x.device().inner().as_dispatch(), DispatchDevice::Flex(_))
+}
+
+/// A tensor as an input of [`apply`].
+pub(crate) fn input<const D: usize>(x: Tensor<D>) -> Option<DispatchTensor> {
+    Some(x.into_dispatch())
+}
+
+type AutodiffTensor = FloatTensor<Autodiff<Flex>>;
+
+/// An input's primitive, recorded or not.
+enum Primitive {
+    Plain(FlexTensor),
+    Recorded(AutodiffTensor),
+}
+
+fn primitive(tensor: DispatchTensor) -> Primitive {
+    match tensor.kind {
+        DispatchTensorKind::Autodiff(inner) => match *inner {
+            DispatchTensorKind::Flex(BackendTensor::Autodiff(tensor)) => {
+                Primitive::Recorded(tensor)
+            }
+            other => unreachable!("`is_ours` tells the tensors of other backends: {other:?}"),
+        },
+        DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => Primitive::Plain(tensor),
+        other => unreachable!("`is_ours` tells the tensors of other backends: {other:?}"),
+    }
+}
+
+/// The operation's output for inputs that are all [`is_ours`].
+pub(crate) fn apply<const N: usize, const D: usize, O: Operation<N>>(
+    operation: O,
+    inputs: [Option<DispatchTensor>; N],
+) -> Tensor<D> {
+    let context = inputs
+        .iter()
+        .flatten()
+        .map(|input| input.autodiff)
+        .fold(DispatchAutodiffContext::Disabled, DispatchAutodiffContext::merge);
+    let inputs = inputs.map(|input| input.map(primitive));
+    let kind = match context {
+        DispatchAutodiffContext::Disabled => {
+            let plain = inputs.map(|input| {
+                input.map(|input| match input {
+                    Primitive::Plain(tensor) => Array::new(tensor),
+                    Primitive::Recorded(tensor) => Array::new(tensor.into_primitive()),
+                })
+            });
+            DispatchTensorKind::Flex(BackendTensor::Float(operation.forward(plain)))
+        }
+        DispatchAutodiffContext::Enabled(strategy) => {
+            let output = match strategy {
+                GradientCheckpointingStrategy::Disabled => {
+                    record::<N, O, NoCheckpointing>(operation, inputs)
+                }
+                GradientCheckpointingStrategy::Balanced => {
+                    record::<N, O, BalancedCheckpointing>(operation, inputs)
+                }
+            };
+            DispatchTensorKind::Autodiff(Box::new(DispatchTensorKind::Flex(
+                BackendTensor::Autodiff(output),
+            )))
+        }
+    };
+    Tensor::from_dispatch(DispatchTensor { kind, autodiff: context })
+}
+
+fn record<const N: usize, O: Operation<N>, C: CheckpointStrategy>(
+    operation: O,
+    inputs: [Option<Primitive>; N],
+) -> AutodiffTensor {
+    let present = inputs.each_ref().map(Option::is_some);
+    // An absent input is a constant without elements.
+    let inputs = inputs.map(|input| match input {
+        None => AutodiffTensor::new(Buffer::new(0).into_tensor([0])),
+        Some(Primitive::Plain(tensor)) => AutodiffTensor::new(tensor),
+        Some(Primitive::Recorded(tensor)) => tensor,
+    });
+    let nodes = inputs.each_ref().map(AutodiffTensor::node);
+    let arrays =
+        std::array::from_fn(|k| present[k].then(|| Array::new(inputs[k].primitive().clone())));
+    drop(inputs);
+    let operation = Step(operation);
+    // The operation moves into the step, so it works first.
+    let saved = operation.0.record(arrays);
+    match operation.prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => prepared.finish(saved.1, saved.0),
+        OpsKind::UnTracked(prepared) => prepared.finish(saved.0),
+    }
+}
+
+#[derive(Debug)]
+struct Step<O>(O);
+
+impl<const N: usize, O: Operation<N>> Backward<Flex, N> for Step<O> {
+    type State = O::Saved;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, N>,
+        gradients: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let dy = Array::new(gradients.consume::<Flex>(&ops.node));
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let found = self.0.backward(ops.state, dy, wanted);
+        for (parent, gradient) in ops.parents.into_iter().zip(found) {
+            if let (Some(parent), Some(gradient)) = (parent, gradient) {
+                gradients.register::<Flex>(parent.id, gradient);
+            }
+        }
+    }
+}
