@@ -69,7 +69,9 @@ fn run(cli: Cli) -> tweedie::Result<()> {
         device::set_threads(threads)?;
     }
     let settings = Settings { json: cli.json, device: device::parse(&cli.device)? };
-    match cli.command {
+    // On a thread of the pool itself: an operation called from outside would hand over to the pool and wait, twice the
+    // time of a small product.
+    rayon::scope(|_| match cli.command {
         Command::List(options) => list::run(&options, &settings),
         Command::Train(options) => train::run(&options, &settings),
         Command::Sample(options) => sample::run(&options, &settings),
@@ -77,7 +79,7 @@ fn run(cli: Cli) -> tweedie::Result<()> {
         Command::Import(options) => exchange::import(&options, &settings),
         Command::Export(options) => exchange::export(&options, &settings),
         Command::Show(options) => show::run(&options, &settings),
-    }
+    })
 }
 
 fn main() -> ExitCode {
