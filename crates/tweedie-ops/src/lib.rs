@@ -1,8 +1,13 @@
 //! Fused operations on the CPU, forward and backward, for Burn's flex backend, with portable bodies for the others.
 
+mod activation;
 mod conv;
 pub mod kernels;
+mod linear;
 mod operation;
 pub mod pool;
 
+pub use activation::activate;
 pub use conv::{Added, ConvSizes, conv2d};
+pub use kernels::activation::Activation;
+pub use linear::linear;

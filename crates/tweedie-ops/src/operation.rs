@@ -13,7 +13,7 @@ use burn::backend::{
 };
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
-use burn_std::DType;
+use burn_std::{DType, Shape};
 use std::fmt::Debug;
 
 use crate::pool::Buffer;
@@ -40,6 +40,10 @@ impl Array {
     pub(crate) fn shape<const D: usize>(&self) -> [usize; D] {
         let shape = self.tensor.layout().shape();
         std::array::from_fn(|d| shape[d])
+    }
+
+    pub(crate) fn all_sizes(&self) -> Shape {
+        self.tensor.layout().shape().clone()
     }
 
     pub(crate) fn into_tensor(self) -> FlexTensor {

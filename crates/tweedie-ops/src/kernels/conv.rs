@@ -469,11 +469,7 @@ impl Bands {
 
     /// Does `work` on each band, in parallel if there are several.
     fn each(&self, work: impl Fn(Band) + Sync) {
-        if self.len() > 1 {
-            (0..self.len()).into_par_iter().for_each(|k| work(self.get(k)));
-        } else {
-            (0..self.len()).for_each(|k| work(self.get(k)));
-        }
+        super::each(self.len() > 1, 0..self.len(), |k| work(self.get(k)));
     }
 
     fn get(&self, k: usize) -> Band {

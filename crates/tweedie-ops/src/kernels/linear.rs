@@ -1,8 +1,8 @@
 //! y = x Wᵀ + b for rows x `[n, in]` and a weight `[out, in]`, forward and both gradients.
 
 use super::gemm::{Epilogue, Packed, Rows, Segment, Shared, Side, Source, accumulate, product};
+use super::{activation, activation::Activation, with_scratch};
 use crate::pool::Buffer;
-use rayon::prelude::*;
 
 /// The sizes of a linear layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,15 +29,47 @@ impl Linear {
 
     /// y from x and the weight.
     pub fn forward(&self, x: &[f32], weight: &[f32], epilogue: Epilogue, y: &mut [f32]) {
-        let matrix = Packed::new(
-            weight,
-            Source {
-                origin: 0,
-                depth: [(1, 0), (1, 0), (self.input, 1)],
-                columns: (self.output, self.input as isize),
-            },
-        );
-        self.multiply(x, self.input, &matrix, self.output, epilogue, y);
+        let matrix = self.matrix(weight);
+        self.multiply(x, self.input, self.output, y, |rows, out, y, _| {
+            // SAFETY: every task has its own rows.
+            unsafe { product(rows, &matrix, epilogue, y, out) };
+        });
+    }
+
+    /// y = f(x Wᵀ + b), and what f was applied to where there is a place for it.
+    pub fn forward_activated(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        epilogue: Epilogue,
+        activation: Activation,
+        before: Option<&mut [f32]>,
+        y: &mut [f32],
+    ) {
+        let matrix = self.matrix(weight);
+        let before = before.map(Shared::new);
+        self.multiply(x, self.input, self.output, y, |rows, out, y, first| {
+            let len = out.len() * self.output;
+            let at = first * self.output;
+            with_scratch(if before.is_some() { 0 } else { len }, |scratch| {
+                let before = match before {
+                    // SAFETY: every task has its own rows.
+                    Some(before) => unsafe { before.part(at, len) },
+                    None => scratch,
+                };
+                let here: Vec<usize> = out.iter().map(|out| out - at).collect();
+                // SAFETY: the part, or the scratch, is this task's own.
+                unsafe { product(rows, &matrix, epilogue, Shared::new(before), &here) };
+                // SAFETY: every task has its own rows.
+                activation::forward(activation, before, unsafe { y.part(at, len) });
+            });
+        });
+    }
+
+    fn matrix(&self, weight: &[f32]) -> Packed {
+        let columns = (self.output, self.input as isize);
+        let depth = [(1, 0), (1, 0), (self.input, 1)];
+        Packed::new(weight, Source { origin: 0, depth, columns })
     }
 
     /// dx from dy and the weight.
@@ -50,38 +82,32 @@ impl Linear {
                 columns: (self.input, 1),
             },
         );
-        self.multiply(dy, self.output, &matrix, self.input, Epilogue::default(), dx);
+        self.multiply(dy, self.output, self.input, dx, |rows, out, dx, _| {
+            // SAFETY: every task has its own rows.
+            unsafe { product(rows, &matrix, Epilogue::default(), dx, out) };
+        });
     }
 
+    /// Does `work` on some rows of x at a time: the rows, where their outputs are, the output and the first row.
     fn multiply(
         &self,
         x: &[f32],
         input: usize,
-        matrix: &Packed,
         output: usize,
-        epilogue: Epilogue,
         y: &mut [f32],
+        work: impl Fn(Rows, &[usize], Shared, usize) + Sync,
     ) {
         assert_eq!(x.len(), self.rows * input);
         assert_eq!(y.len(), self.rows * output);
         let serial = self.rows * self.input * self.output < SERIAL;
         let each = if serial { 384 } else { self.rows.div_ceil(16).next_multiple_of(12).min(384) };
         let y = Shared::new(y);
-        let work = |task: usize| {
-            let first = task * each;
-            let count = each.min(self.rows - first);
-            let offsets: Vec<usize> = (first..first + count).map(|row| row * input).collect();
-            let out: Vec<usize> = (first..first + count).map(|row| row * output).collect();
-            let rows = Rows { x, offsets: &offsets, runs: &[0], len: input };
-            // SAFETY: every task has its own rows.
-            unsafe { product(rows, matrix, epilogue, y, &out) };
-        };
-        let tasks = self.rows.div_ceil(each);
-        if serial {
-            (0..tasks).for_each(work);
-        } else {
-            (0..tasks).into_par_iter().for_each(work);
-        }
+        super::each(!serial, (0..self.rows).step_by(each.max(1)), |first| {
+            let rows = first..(first + each).min(self.rows);
+            let offsets: Vec<usize> = rows.clone().map(|row| row * input).collect();
+            let out: Vec<usize> = rows.map(|row| row * output).collect();
+            work(Rows { x, offsets: &offsets, runs: &[0], len: input }, &out, y, first);
+        });
     }
 
     /// The gradients of weight and bias from x and dy.
@@ -111,11 +137,7 @@ impl Linear {
                 accumulate(u, v, &[segment], sums);
             }
         };
-        if self.rows * size < SERIAL {
-            (0..parts * strips).for_each(work);
-        } else {
-            (0..parts * strips).into_par_iter().for_each(work);
-        }
+        super::each(self.rows * size >= SERIAL, 0..parts * strips, work);
         let weight = if parts == 1 {
             sums
         } else {

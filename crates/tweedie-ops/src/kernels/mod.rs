@@ -1,5 +1,75 @@
-//! The operations as functions of slices.
+//! Kernels on slices of f32: AVX-512, AVX2 with FMA, NEON or plain code by what the machine has, in parallel by rayon.
+//!
+//! Pictures are channels-last, `[n, h·w, c]`. Outputs may hold anything before, and are overwritten in full. Work is
+//! split by shape alone and partial sums are added in a fixed order, so results are the same bits for any number of
+//! threads; the last few elements of a slice go through masked vectors, so an element's bits do not depend on where
+//! it lies, nor a sample's on its batch. Between machines with different vectors sums may differ in the last bits.
+//!
+//! Every function panics if a slice's length does not fit the shape.
 
+pub mod activation;
 pub mod conv;
 pub mod gemm;
 pub mod linear;
+pub mod math;
+
+use rayon::prelude::*;
+use std::cell::Cell;
+
+/// Inputs with fewer elements run on the calling thread.
+pub const SERIAL: usize = 1 << 14;
+
+/// The elements that a task takes of a long slice.
+pub(crate) const PIECE: usize = 1 << 14;
+
+/// Does `work` on each task, in parallel if told so.
+pub(crate) fn each<T: Send>(
+    parallel: bool,
+    tasks: impl Iterator<Item = T>,
+    work: impl Fn(T) + Sync,
+) {
+    if parallel && rayon::current_num_threads() > 1 {
+        let tasks: Vec<T> = tasks.collect();
+        tasks.into_par_iter().for_each(|task| work(task));
+    } else {
+        tasks.for_each(work);
+    }
+}
+
+thread_local! {
+    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Calls `work` with `len` floats of arbitrary contents, kept by the thread from call to call.
+pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    // Taken, not borrowed: another task may run on this thread while `work` waits for its own.
+    let mut scratch = SCRATCH.take();
+    if scratch.len() < len {
+        scratch.resize(len, 0.0);
+    }
+    let result = work(&mut scratch[..len]);
+    SCRATCH.set(scratch);
+    result
+}
+
+/// Declares a function whose body is compiled once for each set of vector instructions and chosen at run time.
+macro_rules! vectorized {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident<$life:lifetime $(, $generic:ident: $bound:path)*>(
+        $simd:ident: $s:ident, $($arg:ident: $ty:ty),* $(,)?
+    ) -> $out:ty $body:block) => {
+        $(#[$meta])*
+        $vis fn $name<$life $(, $generic: $bound)*>($($arg: $ty),*) -> $out {
+            struct Call<$life $(, $generic: $bound)*> { $($arg: $ty),* }
+            impl<$life $(, $generic: $bound)*> pulp::WithSimd for Call<$life $(, $generic)*> {
+                type Output = $out;
+                #[inline(always)]
+                fn with_simd<$s: pulp::Simd>(self, $simd: $s) -> $out {
+                    let Self { $($arg),* } = self;
+                    $body
+                }
+            }
+            pulp::Arch::new().dispatch(Call { $($arg),* })
+        }
+    };
+}
+pub(crate) use vectorized;

@@ -1,6 +1,6 @@
 //! Embeddings of noise levels and conditions.
 
-use super::{Dual, Embedding, EmbeddingConfig, Linear, LinearConfig};
+use super::{Activation, Dual, Embedding, EmbeddingConfig, Linear, LinearConfig};
 use crate::denoise::Condition;
 use crate::{Draws, Error, Result};
 use burn::module::Module;
@@ -58,7 +58,7 @@ impl TimeEmbedding {
         );
         let phase = noise * frequencies;
         let features = Dual::cat(vec![phase.clone().sin(), phase.cos()], 1);
-        self.linear_2.forward(self.linear_1.forward(features).silu())
+        self.linear_2.forward(self.linear_1.forward_then(features, Activation::Silu))
     }
 }
 

@@ -6,9 +6,9 @@
 use super::Dual;
 use crate::Draws;
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData, module};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
-use tweedie_ops::{Added, ConvSizes, conv2d};
+use tweedie_ops::{Added, ConvSizes, activate, conv2d, linear};
 
 /// An activation function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,12 +30,26 @@ pub enum Activation {
 impl Activation {
     /// The function, applied elementwise.
     pub fn forward<const D: usize>(self, x: Dual<D>) -> Dual<D> {
+        if x.tangent.is_none() {
+            return activate(x.value, self.fused()).into();
+        }
         match self {
             Activation::Silu => x.silu(),
             Activation::Gelu => x.gelu(),
             Activation::Relu => x.relu(),
             Activation::Tanh => x.tanh(),
             Activation::Softplus => x.softplus(),
+        }
+    }
+
+    /// Its name among the fused operations.
+    fn fused(self) -> tweedie_ops::Activation {
+        match self {
+            Activation::Silu => tweedie_ops::Activation::Silu,
+            Activation::Gelu => tweedie_ops::Activation::Gelu,
+            Activation::Relu => tweedie_ops::Activation::Relu,
+            Activation::Tanh => tweedie_ops::Activation::Tanh,
+            Activation::Softplus => tweedie_ops::Activation::Softplus,
         }
     }
 }
@@ -107,12 +121,22 @@ pub struct Linear {
 impl Linear {
     /// `[n, in]` ↦ `[n, out]`.
     pub fn forward(&self, x: Dual<2>) -> Dual<2> {
-        let weight = self.weight.val().transpose();
+        let none = tweedie_ops::Activation::None;
+        let weight = self.weight.val();
         let copy = weight.clone();
-        x.affine(
-            |x| module::linear(x, weight, self.bias.as_ref().map(|b| b.val())),
-            |dx| module::linear(dx, copy, None),
-        )
+        x.affine(|x| linear(x, weight, self.bias(), none), |dx| linear(dx, copy, None, none))
+    }
+
+    /// The layer and then an activation, in one pass.
+    pub fn forward_then(&self, x: Dual<2>, activation: Activation) -> Dual<2> {
+        if x.tangent.is_some() {
+            return activation.forward(self.forward(x));
+        }
+        linear(x.value, self.weight.val(), self.bias(), activation.fused()).into()
+    }
+
+    fn bias(&self) -> Option<Tensor<1>> {
+        self.bias.as_ref().map(|b| b.val())
     }
 }
 

@@ -148,8 +148,7 @@ impl Block {
         let scale = modulation.clone().linear(|m| m.narrow(1, 0, h)).add_scalar(1.0);
         let shift = modulation.linear(|m| m.narrow(1, h, h));
         let y = self.norm.forward(x.clone()) * scale + shift;
-        let y = self.activation.forward(self.linear_1.forward(y));
-        x + self.linear_2.forward(y)
+        x + self.linear_2.forward(self.linear_1.forward_then(y, self.activation))
     }
 }
 

@@ -15,8 +15,8 @@ pub use config::{
 };
 
 use super::{
-    Conv2d, Conv2dConfig, Dual, Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig, Linear,
-    LinearConfig, Network,
+    Activation, Conv2d, Conv2dConfig, Dual, Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig,
+    Linear, LinearConfig, Network,
 };
 use crate::denoise::Condition;
 use crate::{Draws, Error, Result};
@@ -71,7 +71,7 @@ impl TimeMlp {
     }
 
     fn forward(&self, x: Dual<2>) -> Dual<2> {
-        self.linear_2.forward(self.linear_1.forward(x).silu())
+        self.linear_2.forward(self.linear_1.forward_then(x, Activation::Silu))
     }
 }
 

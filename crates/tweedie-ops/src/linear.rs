@@ -1,0 +1,106 @@
+//! A linear layer with bias and activation.
+
+use crate::activate;
+use crate::kernels::activation::{self, Activation};
+use crate::kernels::gemm::Epilogue;
+use crate::kernels::linear::Linear;
+use crate::operation::{Array, Operation, apply, input, is_ours};
+use crate::pool::Buffer;
+use burn::tensor::{Tensor, module};
+use burn_flex::FlexTensor;
+
+/// f(x Wᵀ + b) of rows x `[n, in]` with a weight `[out, in]`, `[n, out]`.
+///
+/// # Panics
+/// If shapes do not fit.
+pub fn linear(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    activation: Activation,
+) -> Tensor<2> {
+    if is_ours(&x) {
+        return apply(Fused(activation), [input(x), input(weight), bias.and_then(input)]);
+    }
+    activate(module::linear(x, weight.transpose(), bias), activation)
+}
+
+#[derive(Debug)]
+struct Fused(Activation);
+
+/// x, the weight, and the activation's input where there is one.
+type Saved = (Array, Array, Option<Array>);
+
+impl Fused {
+    /// The output and the activation's input, if asked for.
+    fn run(
+        &self,
+        [x, weight, bias]: [Option<&Array>; 3],
+        keep: bool,
+    ) -> (FlexTensor, Option<Array>) {
+        let (Some(x), Some(weight)) = (x, weight) else {
+            unreachable!("rows and weight are always given")
+        };
+        let sizes = sizes(x, weight);
+        let shape = [sizes.rows, sizes.output];
+        let epilogue = Epilogue { bias: bias.map(Array::values), ..Epilogue::default() };
+        let mut y = Buffer::new(sizes.rows * sizes.output);
+        if self.0 == Activation::None {
+            sizes.forward(x.values(), weight.values(), epilogue, &mut y);
+            return (y.into_tensor(shape), None);
+        }
+        let mut before = keep.then(|| Buffer::new(y.len()));
+        let kept = before.as_deref_mut();
+        sizes.forward_activated(x.values(), weight.values(), epilogue, self.0, kept, &mut y);
+        (y.into_tensor(shape), before.map(|before| Array::new(before.into_tensor(shape))))
+    }
+}
+
+fn sizes(x: &Array, weight: &Array) -> Linear {
+    let ([rows, width], [output, input]) = (x.shape(), weight.shape());
+    assert_eq!(width, input, "the weight takes rows as long as these");
+    Linear { rows, input, output }
+}
+
+impl Operation<3> for Fused {
+    type Saved = Saved;
+
+    fn forward(&self, inputs: [Option<Array>; 3]) -> FlexTensor {
+        self.run(inputs.each_ref().map(Option::as_ref), false).0
+    }
+
+    fn record(&self, inputs: [Option<Array>; 3]) -> (FlexTensor, Saved) {
+        let (y, before) = self.run(inputs.each_ref().map(Option::as_ref), true);
+        let [Some(x), Some(weight), _] = inputs else {
+            unreachable!("rows and weight are always given")
+        };
+        (y, (x, weight, before))
+    }
+
+    fn backward(
+        &self,
+        (x, weight, before): Saved,
+        dy: Array,
+        wanted: [bool; 3],
+    ) -> [Option<FlexTensor>; 3] {
+        let sizes = sizes(&x, &weight);
+        let before = before.map(|before| {
+            let mut dz = Buffer::new(dy.values().len());
+            activation::backward(self.0, before.values(), dy.values(), &mut dz);
+            dz
+        });
+        let dz: &[f32] = before.as_deref().unwrap_or(dy.values());
+        let dx = wanted[0].then(|| {
+            let mut dx = Buffer::new(x.values().len());
+            sizes.input_gradient(dz, weight.values(), &mut dx);
+            dx.into_tensor([sizes.rows, sizes.input])
+        });
+        let (mut dweight, mut dbias) = (None, None);
+        if wanted[1] || wanted[2] {
+            let (weight, bias) = sizes.weight_gradient(x.values(), dz, wanted[2]);
+            dweight = Some(weight.into_tensor([sizes.output, sizes.input]));
+            dbias = bias.map(|bias| bias.into_tensor([sizes.output]));
+        }
+        [dx, dweight, dbias]
+    }
+}

@@ -1,0 +1,6 @@
+//! Each kernel against a plain f64 version written here, on all vector instruction sets where that can be chosen, and
+//! bit for bit against itself with other numbers of threads and other batches.
+
+mod activation;
+mod common;
+mod math;
