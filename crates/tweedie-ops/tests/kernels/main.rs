@@ -3,4 +3,6 @@
 
 mod activation;
 mod common;
+mod conv;
+mod linear;
 mod math;

@@ -1,0 +1,87 @@
+//! Linear layers of any size with bias and activation, and their gradients.
+
+use crate::common::*;
+use proptest::prelude::*;
+use tweedie_ops::kernels::activation::Activation;
+use tweedie_ops::kernels::gemm::Epilogue;
+use tweedie_ops::kernels::linear::Linear;
+use tweedie_ops::pool;
+
+/// `[n, k] · [k, m]` with the strides of either side, in f64.
+fn times(
+    n: usize,
+    k: usize,
+    m: usize,
+    a: impl Fn(usize, usize) -> f32,
+    b: impl Fn(usize, usize) -> f32,
+) -> Vec<f64> {
+    let dot = |i: usize, j: usize| (0..k).map(|l| f64::from(a(i, l)) * f64::from(b(l, j))).sum();
+    (0..n).flat_map(|i| (0..m).map(move |j| (i, j))).map(|(i, j)| dot(i, j)).collect()
+}
+
+fn widths() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(1usize), 1usize..20, 20usize..130]
+}
+
+proptest! {
+    #![proptest_config(cases(80))]
+    #[test]
+    fn layers_and_their_gradients_are_those_of_the_definition(
+        rows in prop_oneof![1usize..30, 200usize..600],
+        input in widths(),
+        output in widths(),
+        which in 0..Activation::ALL.len(),
+        seed in 0u64..1000,
+    ) {
+        pool::poison(true);
+        let layer = Linear { rows, input, output };
+        let (x, dy) = (numbers(rows * input, seed), numbers(rows * output, seed + 1));
+        let (weight, bias) = (numbers(output * input, seed + 2), numbers(output, seed + 3));
+        let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
+        let activation = Activation::ALL[which];
+        let all = on_any_threads(|| {
+            let (mut z, mut y, mut same) = (stale(dy.len()), stale(dy.len()), stale(dy.len()));
+            layer.forward_activated(&x, &weight, epilogue, activation, Some(&mut z), &mut y);
+            layer.forward_activated(&x, &weight, epilogue, activation, None, &mut same);
+            assert_same("y", &y, &same);
+            layer.forward(&x, &weight, epilogue, &mut same);
+            assert_same("z", &z, &same);
+            let mut dx = stale(x.len());
+            layer.input_gradient(&dy, &weight, &mut dx);
+            let (dw, db) = layer.weight_gradient(&x, &dy, true);
+            vec![z, y, dx, dw.to_vec(), db.map(|db| db.to_vec()).unwrap_or_default()]
+        });
+        let mut z = times(rows, input, output, |i, l| x[i * input + l], |l, j| weight[j * input + l]);
+        z.iter_mut().enumerate().for_each(|(k, z)| *z += f64::from(bias[k % output]));
+        assert_close("z", &all[0], &z, 5e-6);
+        let y: Vec<f64> = all[0].iter().map(|z| activate(activation, f64::from(*z))).collect();
+        assert_close("y", &all[1], &y, 1e-6);
+        let dx = times(rows, output, input, |i, l| dy[i * output + l], |l, j| weight[l * input + j]);
+        assert_close("dx", &all[2], &dx, 5e-6);
+        let dw = times(output, rows, input, |i, l| dy[l * output + i], |l, j| x[l * input + j]);
+        assert_close("dweight", &all[3], &dw, 2e-5);
+        let db = times(1, rows, output, |_, _| 1.0, |l, j| dy[l * output + j]);
+        assert_close("dbias", &all[4], &db, 2e-5);
+        // A row alone has the bits that it has among others.
+        let last = rows - 1;
+        let (mut y, mut dx) = (stale(output), stale(input));
+        let alone = Linear { rows: 1, ..layer };
+        alone.forward(&x[last * input..], &weight, epilogue, &mut y);
+        alone.input_gradient(&dy[last * output..], &weight, &mut dx);
+        assert_same("row of z", &y, &all[0][last * output..]);
+        assert_same("row of dx", &dx, &all[2][last * input..]);
+    }
+}
+
+/// So many rows that the weight's gradient is summed in parts.
+#[test]
+fn many_rows() {
+    let layer = Linear { rows: 5000, input: 7, output: 5 };
+    let (x, dy) = (numbers(layer.rows * 7, 1), numbers(layer.rows * 5, 2));
+    let all = on_any_threads(|| {
+        let (dw, db) = layer.weight_gradient(&x, &dy, true);
+        vec![dw.to_vec(), db.map(|db| db.to_vec()).unwrap_or_default()]
+    });
+    let dw = times(5, layer.rows, 7, |i, l| dy[l * 5 + i], |l, j| x[l * 7 + j]);
+    assert_close("dweight", &all[0], &dw, 2e-5);
+}
