@@ -1,5 +1,7 @@
 //! Reference functions in f64, random inputs, and comparisons.
 
+use proptest::prelude::ProptestConfig;
+use proptest::test_runner::RngSeed;
 use std::sync::OnceLock;
 use tweedie_ops::kernels::activation::Activation;
 
@@ -84,6 +86,12 @@ pub fn numbers(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(|_| 2.0 * (next() + next() - 1.0)).collect()
 }
 
+/// The same `count` cases at each run.
+pub fn cases(count: u32) -> ProptestConfig {
+    let rng_seed = RngSeed::Fixed(1);
+    ProptestConfig { cases: count, failure_persistence: None, rng_seed, ..Default::default() }
+}
+
 /// What a kernel must overwrite.
 pub fn stale(len: usize) -> Vec<f32> {
     vec![f32::NAN; len]
@@ -132,7 +140,7 @@ pub fn on_any_threads(work: impl Fn() -> Vec<Vec<f32>> + Sync) -> Vec<Vec<f32>> 
 /// The derivatives of Σ weight · f(x) by each x, by central differences.
 pub fn differences(x: &[f64], weight: &[f64], f: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
     let h = 1e-5;
-    let mut x = x.to_vec();
+    let (mut x, size) = (x.to_vec(), x.len());
     let mut value = |i: usize, by: f64| {
         let kept = x[i];
         x[i] += by;
@@ -140,5 +148,5 @@ pub fn differences(x: &[f64], weight: &[f64], f: impl Fn(&[f64]) -> Vec<f64>) ->
         x[i] = kept;
         sum
     };
-    (0..x.len()).map(|i| (value(i, h) - value(i, -h)) / (2.0 * h)).collect()
+    (0..size).map(|i| (value(i, h) - value(i, -h)) / (2.0 * h)).collect()
 }

@@ -4,3 +4,4 @@
 mod activation;
 mod common;
 mod math;
+mod norm;
