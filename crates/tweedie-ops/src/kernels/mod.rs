@@ -12,9 +12,11 @@ pub mod conv;
 pub mod gemm;
 pub mod linear;
 pub mod math;
+pub mod norm;
+pub mod reduce;
 
 use rayon::prelude::*;
-use std::cell::Cell;
+use std::cell::RefCell;
 
 /// Inputs with fewer elements run on the calling thread.
 pub const SERIAL: usize = 1 << 14;
@@ -37,18 +39,18 @@ pub(crate) fn each<T: Send>(
 }
 
 thread_local! {
-    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Calls `work` with `len` floats of arbitrary contents, kept by the thread from call to call.
 pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     // Taken, not borrowed: another task may run on this thread while `work` waits for its own.
-    let mut scratch = SCRATCH.take();
+    let mut scratch = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
     if scratch.len() < len {
         scratch.resize(len, 0.0);
     }
     let result = work(&mut scratch[..len]);
-    SCRATCH.set(scratch);
+    SCRATCH.with_borrow_mut(|kept| kept.push(scratch));
     result
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tweedie_ops::kernels::activation::{Activation, backward, forward};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(cases(40))]
     #[test]
     fn values_and_slopes_are_those_of_the_definition(
         len in prop_oneof![1usize..70, 16_000usize..60_000],

@@ -6,3 +6,4 @@ mod common;
 mod conv;
 mod linear;
 mod math;
+mod norm;
