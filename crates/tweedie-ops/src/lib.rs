@@ -4,6 +4,7 @@ mod activation;
 mod conv;
 pub mod kernels;
 mod linear;
+mod norm;
 mod operation;
 pub mod pool;
 
@@ -11,3 +12,4 @@ pub use activation::activate;
 pub use conv::{Added, ConvSizes, conv2d};
 pub use kernels::activation::Activation;
 pub use linear::linear;
+pub use norm::{Modulation, Norm, Shares};

@@ -189,20 +189,29 @@ impl Conv {
                 }
             }
         });
-        // Sum the parts in order, and put [k, l, c, o] (or [k, o, l, c]) into PyTorch's order.
+        // Sum the parts in order, and put [k, l, c, o] (or [k, o, l, c]) into PyTorch's order, a cache line of outputs
+        // at a time.
         let mut weight = Buffer::new(size);
-        weight.par_chunks_mut((ci * kh * kw).max(1)).enumerate().for_each(|(o, weight)| {
-            for c in 0..ci {
-                for k in 0..kh {
-                    for l in 0..kw {
-                        let at = if swapped {
-                            (k * co + o) * run + l * ci + c
-                        } else {
-                            ((k * kw + l) * ci + c) * co + o
-                        };
-                        let parts = sums.chunks(size + co).map(|part| part[at]);
-                        weight[(c * kh + k) * kw + l] = parts.sum();
+        let area = kh * kw;
+        let block = 16 * ci * area;
+        let tasks = weight.chunks_mut(block.max(1)).enumerate();
+        super::each(size >= super::SERIAL, tasks, |(block, weight)| {
+            let outputs = weight.len() / (ci * area);
+            for (c, tap) in (0..ci).flat_map(|c| (0..area).map(move |tap| (c, tap))) {
+                let mut line = [0f32; 16];
+                for part in sums.chunks(size + co) {
+                    if swapped {
+                        let at = tap / kw * co * run + tap % kw * ci + c;
+                        for (o, sum) in line[..outputs].iter_mut().enumerate() {
+                            *sum += part[at + (16 * block + o) * run];
+                        }
+                    } else {
+                        let part = &part[(tap * ci + c) * co + 16 * block..][..outputs];
+                        line.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
                     }
+                }
+                for (o, sum) in line[..outputs].iter().enumerate() {
+                    weight[(o * ci + c) * area + tap] = *sum;
                 }
             }
         });

@@ -8,7 +8,7 @@ use crate::Draws;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
-use tweedie_ops::{Added, ConvSizes, activate, conv2d, linear};
+use tweedie_ops::{Added, ConvSizes, Modulation, Norm, Shares, activate, conv2d, linear};
 
 /// An activation function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -300,8 +300,33 @@ pub struct GroupNorm {
 impl GroupNorm {
     /// `[n, …, channels]` ↦ the same shape.
     pub fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
+        self.forward_then(x, None, None)
+    }
+
+    /// The normalisation, then · (1 + s) + t with s and t side by side in `scale_shift`, `[n, 2 · channels]` or
+    /// `[1, 2 · channels]`, then an activation.
+    pub fn forward_then<const D: usize>(
+        &self,
+        x: Dual<D>,
+        scale_shift: Option<Dual<2>>,
+        activation: Option<Activation>,
+    ) -> Dual<D> {
         let shape = x.dims();
         let (n, channels) = (shape[0], shape[D - 1]);
+        let scale_shift = scale_shift.map(|both| both.linear(|b| b.expand([n, 2 * channels])));
+        if x.tangent.is_none() && scale_shift.as_ref().is_none_or(|both| both.tangent.is_none()) {
+            let norm = Norm {
+                shares: Shares::Group(self.groups),
+                epsilon: self.epsilon,
+                activation: activation.map_or(tweedie_ops::Activation::None, Activation::fused),
+            };
+            let modulation = Modulation {
+                weight: Some(self.weight.val()),
+                bias: Some(self.bias.val()),
+                scale_shift: scale_shift.map(|both| both.value),
+            };
+            return norm.apply(x.value, modulation).into();
+        }
         let size = shape.iter().skip(1).product::<usize>() / channels;
         let each = channels / self.groups;
         let x = x.reshape([n, size, self.groups, each]);
@@ -310,7 +335,19 @@ impl GroupNorm {
         let variance = mean(centred.clone() * centred.clone());
         let normed = centred * variance.add_scalar(self.epsilon).sqrt().recip();
         let per_channel = |p: &Param<Tensor<1>>| p.val().reshape([1, 1, self.groups, each]);
-        (normed * per_channel(&self.weight) + per_channel(&self.bias)).reshape(shape)
+        let mut y = normed * per_channel(&self.weight) + per_channel(&self.bias);
+        if let Some(both) = scale_shift {
+            let half = |first| {
+                let half = both.clone().linear(|both| both.narrow(1, first, channels));
+                half.reshape([n, 1, self.groups, each])
+            };
+            y = y * half(0).add_scalar(1.0) + half(channels);
+        }
+        let y = y.reshape(shape);
+        match activation {
+            Some(activation) => activation.forward(y),
+            None => y,
+        }
     }
 }
 

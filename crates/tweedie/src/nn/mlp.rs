@@ -143,11 +143,8 @@ impl Block {
     }
 
     fn forward(&self, x: Dual<2>, features: Dual<2>) -> Dual<2> {
-        let [_, h] = x.dims();
-        let modulation = self.modulation.forward(features);
-        let scale = modulation.clone().linear(|m| m.narrow(1, 0, h)).add_scalar(1.0);
-        let shift = modulation.linear(|m| m.narrow(1, h, h));
-        let y = self.norm.forward(x.clone()) * scale + shift;
+        let scale_shift = self.modulation.forward(features);
+        let y = self.norm.forward_then(x.clone(), Some(scale_shift), None);
         x + self.linear_2.forward(self.linear_1.forward_then(y, self.activation))
     }
 }
@@ -186,7 +183,7 @@ impl Network for ResidualMlp {
         for block in &self.blocks {
             h = block.forward(h, features.clone());
         }
-        Ok(self.output.forward(self.activation.forward(self.norm.forward(h))))
+        Ok(self.output.forward(self.norm.forward_then(h, None, Some(self.activation))))
     }
 
     fn width(&self) -> usize {

@@ -303,7 +303,8 @@ impl Network for UNet {
         for block in &self.up_blocks {
             x = block.ascend(x, &time, &mut skips);
         }
-        let y = self.conv_out.forward(self.conv_norm_out.forward(x).silu());
+        let y =
+            self.conv_out.forward(self.conv_norm_out.forward_then(x, None, Some(Activation::Silu)));
         let y = channels_first(y).reshape([rows, width]);
         Ok(match self.config.time_embedding_type {
             TimeEmbeddingType::Fourier => y * noise.recip(),

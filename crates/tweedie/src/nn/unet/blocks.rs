@@ -99,24 +99,20 @@ impl Resnet {
 
     /// `[n, h, w, input]` and features `[n, time]`, or `[1, time]` for all.
     pub(super) fn forward(&self, x: Dual<4>, time: &Dual<2>) -> Dual<4> {
-        let h = self.change.apply(self.activation.forward(self.norm1.forward(x.clone())));
+        let then = Some(self.activation);
+        let h = self.change.apply(self.norm1.forward_then(x.clone(), None, then));
         let x = self.change.apply(x);
         let time = self.time_emb_proj.forward(self.activation.forward(time.clone()));
         let h = if self.scale_shift {
-            let [rows, width] = time.dims();
-            let half = width / 2;
-            let time = time.reshape([rows, 1, 1, width]);
-            let scale = time.clone().linear(|t| t.narrow(3, 0, half)).add_scalar(1.0);
-            let shift = time.linear(|t| t.narrow(3, half, half));
-            self.norm2.forward(self.conv1.forward(h)) * scale + shift
+            self.norm2.forward_then(self.conv1.forward(h), Some(time), then)
         } else {
-            self.norm2.forward(self.conv1.forward_plus(h, Some(time), None))
+            self.norm2.forward_then(self.conv1.forward_plus(h, Some(time), None), None, then)
         };
         let x = match &self.conv_shortcut {
             Some(conv) => conv.forward(x),
             None => x,
         };
-        divided(self.conv2.forward_plus(self.activation.forward(h), None, Some(x)), self.scale)
+        divided(self.conv2.forward_plus(h, None, Some(x)), self.scale)
     }
 }
 
