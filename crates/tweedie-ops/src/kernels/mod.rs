@@ -8,12 +8,15 @@
 //! Every function panics if a slice's length does not fit the shape.
 
 pub mod activation;
+pub mod adamw;
 pub mod conv;
 pub mod gemm;
 pub mod linear;
 pub mod math;
 pub mod norm;
 pub mod reduce;
+pub mod resize;
+pub mod softmax;
 
 use rayon::prelude::*;
 use std::cell::RefCell;

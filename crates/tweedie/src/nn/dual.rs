@@ -194,6 +194,14 @@ impl<const D: usize> Dual<D> {
         self.linear(|x| x.reshape(shape))
     }
 
+    /// Concatenation of two along the last dimension.
+    pub fn join(self, other: Self) -> Self {
+        if self.tangent.is_none() && other.tangent.is_none() {
+            return tweedie_ops::join(self.value, other.value).into();
+        }
+        Self::cat(vec![self, other], D - 1)
+    }
+
     /// Concatenation along `dim`; a part without a tangent counts as constant. `parts` must not be empty.
     pub fn cat(parts: Vec<Dual<D>>, dim: usize) -> Self {
         let tangent = parts.iter().any(|p| p.tangent.is_some()).then(|| {

@@ -5,6 +5,7 @@
 //!
 //! > θ ← θ − η (m̂/(√v̂ + ε) + w θ).
 
+use super::Ema;
 use super::checkpoint::{halves, take_count};
 use crate::nn::{EachParam, MapParam, Params, each_param, map_each};
 use crate::{Error, Result};
@@ -13,6 +14,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
+use tweedie_ops::{AdamW as Step, State, adamw};
 
 /// Flat gradients by parameter path.
 pub type Gradients = BTreeMap<String, Tensor<1>>;
@@ -112,7 +114,7 @@ impl AdamW {
     }
 
     /// One step with gradients multiplied by `scale` at learning rate `rate`; gives the module and the gradient's
-    /// global norm before clipping.
+    /// global norm before clipping. `ema`, if there is one, takes in the new parameters in the same pass.
     ///
     /// # Errors
     /// [`Error::Diverged`] if the norm is not finite; the module is then lost to the caller, but no state changed.
@@ -122,10 +124,11 @@ impl AdamW {
         gradients: &Gradients,
         scale: f64,
         rate: f64,
+        ema: Option<&mut Ema>,
     ) -> Result<(M, f64)> {
         let mut square = 0.0;
         for gradient in gradients.values() {
-            square += square_sum(gradient);
+            square += tweedie_ops::square_sum(gradient);
         }
         let norm = square.sqrt() * scale;
         if !norm.is_finite() {
@@ -137,7 +140,9 @@ impl AdamW {
         self.steps += 1;
         let clip = self.config.clip;
         let factor = if clip > 0.0 && norm > clip { scale * clip / norm } else { scale };
-        let (module, _) = map_each(module, Update { adam: self, gradients, factor, rate });
+        let AdamWConfig { beta_1, beta_2, epsilon, weight_decay, .. } = self.config;
+        let step = Step { factor, beta_1, beta_2, epsilon, rate, weight_decay, step: self.steps };
+        let (module, _) = map_each(module, Update { adam: self, gradients, step, ema });
         Ok((module, norm))
     }
 
@@ -210,41 +215,38 @@ pub(crate) fn take_flat(
     Ok(taken)
 }
 
-/// Σ v² of a flat tensor, in pieces: flex adds 4 M numbers or more in an order that depends on the threads.
-fn square_sum(gradient: &Tensor<1>) -> f64 {
-    const PIECE: usize = 1 << 20;
-    let [len] = gradient.dims();
-    let piece = |start: usize| gradient.clone().narrow(0, start, PIECE.min(len - start));
-    let sum = |piece: Tensor<1>| f64::from(piece.square().sum().into_scalar::<f32>());
-    (0..len).step_by(PIECE).map(|start| sum(piece(start))).sum()
-}
-
 struct Update<'a> {
     adam: &'a mut AdamW,
     gradients: &'a Gradients,
-    factor: f64,
-    rate: f64,
+    step: Step,
+    ema: Option<&'a mut Ema>,
 }
 
 impl MapParam for Update<'_> {
     fn map<const D: usize>(&mut self, path: &str, tensor: Tensor<D>) -> Tensor<D> {
-        let Some(gradient) = self.gradients.get(path) else { return tensor };
-        let AdamWConfig { beta_1, beta_2, epsilon, weight_decay, .. } = self.adam.config;
-        let gradient = gradient.clone().mul_scalar(self.factor);
-        let blend = |old: Option<Tensor<1>>, new: Tensor<1>, beta: f64| match old {
-            Some(old) => old.mul_scalar(beta) + new.mul_scalar(1.0 - beta),
-            None => new.mul_scalar(1.0 - beta),
+        let average = self.ema.as_mut().and_then(|ema| ema.take(path, self.step.step - 1));
+        let Some(gradient) = self.gradients.get(path) else {
+            // No loss has reached it, so it has not moved.
+            if let (Some(ema), Some((average, _))) = (self.ema.as_mut(), average) {
+                ema.put(path, average);
+            }
+            return tensor;
         };
-        let mean = blend(self.adam.mean.remove(path), gradient.clone(), beta_1);
-        let square = blend(self.adam.square.remove(path), gradient.square(), beta_2);
-        let k = self.adam.steps as i32;
-        let step = self.rate / (1.0 - beta_1.powi(k));
-        let root = square.clone().div_scalar(1.0 - beta_2.powi(k)).sqrt().add_scalar(epsilon);
-        let shape = tensor.dims();
-        let decay = if D > 1 { 1.0 - self.rate * weight_decay } else { 1.0 };
-        let update = (mean.clone() / root).mul_scalar(step).reshape(shape);
-        self.adam.mean.insert(path.to_string(), mean);
-        self.adam.square.insert(path.to_string(), square);
-        tensor.mul_scalar(decay) - update
+        // Decay is for matrices, not for biases and scales.
+        let weight_decay = if D > 1 { self.step.weight_decay } else { 0.0 };
+        let zeros = |old: Option<Tensor<1>>| old.unwrap_or_else(|| gradient.zeros_like());
+        let state = State {
+            mean: zeros(self.adam.mean.remove(path)),
+            square: zeros(self.adam.square.remove(path)),
+            average,
+        };
+        let step = Step { weight_decay, ..self.step };
+        let (tensor, state) = adamw(&step, gradient.clone(), tensor, state);
+        self.adam.mean.insert(path.to_string(), state.mean);
+        self.adam.square.insert(path.to_string(), state.square);
+        if let (Some(ema), Some((average, _))) = (self.ema.as_mut(), state.average) {
+            ema.put(path, average);
+        }
+        tensor
     }
 }

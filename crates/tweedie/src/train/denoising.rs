@@ -131,9 +131,9 @@ impl<N: Network> Learner for DenoiserLearner<N> {
         let factor = self.config.decay.factor(step, self.config.steps, self.config.warmup);
         let rate = self.config.learning_rate * factor;
         let network = self.denoiser.network.clone();
-        let (network, norm) = self.adamw.step(network, &gradients, 1.0 / parts as f64, rate)?;
+        let (scale, ema) = (1.0 / parts as f64, Some(&mut self.ema));
+        let (network, norm) = self.adamw.step(network, &gradients, scale, rate, ema)?;
         self.denoiser.network = network;
-        self.ema.update(&self.denoiser.network, step);
         Ok(vec![("train/loss", loss), ("train/gradient_norm", norm), ("train/learning_rate", rate)])
     }
 

@@ -56,10 +56,26 @@ impl Ema {
         Self { decay, average }
     }
 
-    /// Takes in the parameters after step `step` (from 0).
+    /// Takes in the parameters after step `step` (from 0), where [`AdamW::step`](super::AdamW::step) has not done so.
     pub fn update<M: Module>(&mut self, module: &M, step: u64) {
-        let decay = self.decay.min((1.0 + step as f64) / (10.0 + step as f64));
+        let decay = self.decay(step);
         each_param(module, Blend { average: &mut self.average, decay });
+    }
+
+    /// The decay β_k of step `step` (from 0).
+    fn decay(&self, step: u64) -> f64 {
+        self.decay.min((1.0 + step as f64) / (10.0 + step as f64))
+    }
+
+    /// The average of a parameter, which [`AdamW`](super::AdamW) moves along and puts back, and its decay in step
+    /// `step` (from 0).
+    pub(crate) fn take(&mut self, path: &str, step: u64) -> Option<(Tensor<1>, f64)> {
+        let decay = self.decay(step);
+        Some((self.average.remove(path)?, decay))
+    }
+
+    pub(crate) fn put(&mut self, path: &str, average: Tensor<1>) {
+        self.average.insert(path.to_string(), average);
     }
 
     /// The module with the average as its parameters.

@@ -185,7 +185,7 @@ fn a_large_gradient_has_the_same_norm_on_any_number_of_threads() {
             let data = TensorData::new(values.values().to_vec(), [2300 * 2300]);
             let gradient = Tensor::<1>::from_data(data, (&Device::flex(), DType::F32));
             let gradients = Gradients::from([("weight".to_string(), gradient)]);
-            AdamW::new(AdamWConfig::default()).step(layer, &gradients, 1.0, 1e-3).unwrap().1
+            AdamW::new(AdamWConfig::default()).step(layer, &gradients, 1.0, 1e-3, None).unwrap().1
         })
     };
     let norm = step(1);

@@ -48,7 +48,9 @@ fn derivative<const D: usize, const E: usize>(
     let along = normal(&format!("{name} along"), x.dims());
     let out = f(Dual::new(x.clone(), along.clone()));
     let tangent = host(&out.tangent.expect("a tangent goes through"));
-    assert_eq!(host(&out.value), host(&f(x.clone().into()).value), "{name}: a tangent changes f");
+    // Without a tangent the fused operations run, which round otherwise.
+    let plain = host(&f(x.clone().into()).value);
+    all_close(format!("{name} with a tangent"), &host(&out.value), &plain, 1e-5);
     assert!(norm(&tangent) > 1e-3, "{name}: the derivative vanishes");
 
     let at = |h: f64| host(&f((x.clone() + along.clone().mul_scalar(h)).into()).value);

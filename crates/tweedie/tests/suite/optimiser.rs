@@ -95,7 +95,7 @@ fn adamw_takes_pytorch_s_steps() {
         let (loss, gradients) = net.regress(x.clone(), target.clone());
         close(format!("loss {step}"), loss, losses[step - 1], 1e-5);
         let norm;
-        (net, norm) = adamw.step(net, &gradients, 1.0, peer.number("rate")).unwrap();
+        (net, norm) = adamw.step(net, &gradients, 1.0, peer.number("rate"), None).unwrap();
         close(format!("norm {step}"), norm, norms[step - 1], 1e-5);
         let pointer = format!("/after/{step}");
         if peer.0.pointer(&pointer).is_some() {
@@ -121,7 +121,7 @@ fn run(adamw: &mut AdamW, mut net: Small, steps: usize, parts: usize) -> Small {
         {
             AdamW::accumulate(&mut sum, net.regress(x, target).1);
         }
-        net = adamw.step(net, &sum, 1.0 / parts as f64, 0.05).unwrap().0;
+        net = adamw.step(net, &sum, 1.0 / parts as f64, 0.05, None).unwrap().0;
     }
     net
 }
@@ -172,7 +172,7 @@ fn a_gradient_that_is_not_finite_stops_training() {
     let (_, mut gradients) = net.regress(x, target);
     let bad = gradients["first.bias"].clone().mul_scalar(f64::NAN);
     gradients.insert("first.bias".into(), bad);
-    let stopped = AdamW::new(peer.config()).step(net, &gradients, 1.0, 0.1);
+    let stopped = AdamW::new(peer.config()).step(net, &gradients, 1.0, 0.1, None);
     assert!(matches!(stopped, Err(Error::Diverged { .. })));
 }
 
@@ -232,6 +232,20 @@ fn the_average_s_decay_ends_at_the_given_one() {
     }
     within("sum", found.iter().sum(), 1.0, 1e-6);
     assert_eq!(weights(0.0, 3), [0.0, 0.0, 0.0, 1.0], "0 keeps the parameters themselves");
+}
+
+#[test]
+fn the_optimiser_moves_the_average_as_it_moves_itself() {
+    let peer = Peer::read();
+    let (mut net, mut adamw) = (peer.start(), AdamW::new(peer.config()));
+    let (mut together, mut apart) = (Ema::new(&net, 0.7), Ema::new(&net, 0.7));
+    for step in 0..20 {
+        let (_, gradients) = net.regress(peer.batch("x", 3), peer.batch("target", 2));
+        net = adamw.step(net, &gradients, 1.0, 0.01, Some(&mut together)).unwrap().0;
+        apart.update(&net, step);
+    }
+    let of = |ema: &Ema| collect_params(&ema.apply(peer.start()));
+    assert_eq!(of(&together), of(&apart));
 }
 
 #[test]

@@ -6,23 +6,16 @@ use crate::nn::{
     Activation, Conv2d, Conv2dConfig, Dual, GroupNorm, GroupNormConfig, Linear, LinearConfig,
 };
 use burn::module::Module;
-use burn::tensor::{Device, module, ops::AvgPoolOptions};
+use burn::tensor::Device;
 
 /// Twice the height and width, by nearest neighbours.
 pub(super) fn enlarge(x: Dual<4>) -> Dual<4> {
-    let [n, h, w, c] = x.dims();
-    x.linear(|x| {
-        let x = x.reshape([n, h, 1, w, 1, c]).expand([n, h, 2, w, 2, c]);
-        x.reshape([n, 2 * h, 2 * w, c])
-    })
+    x.linear(tweedie_ops::double)
 }
 
 /// Half the height and width, by means of 2 × 2 pixels.
 fn halve(x: Dual<4>) -> Dual<4> {
-    x.linear(|x| {
-        let y = module::avg_pool2d(x.permute([0, 3, 1, 2]), AvgPoolOptions::new([2, 2]));
-        y.permute([0, 2, 3, 1])
-    })
+    x.linear(tweedie_ops::halve)
 }
 
 /// How a residual block changes the resolution.
@@ -357,7 +350,7 @@ impl Block {
     ) -> Dual<4> {
         for (k, resnet) in self.resnets.iter().enumerate() {
             if let Some(skip) = skips.pop() {
-                x = Dual::cat(vec![x, skip], 3);
+                x = x.join(skip);
             }
             x = resnet.forward(x, time);
             if let Some(attention) = self.attentions.get(k) {

@@ -1,0 +1,129 @@
+//! A step of AdamW on tensors.
+
+use crate::kernels::adamw;
+use crate::operation::{Array, is_ours};
+use crate::pool::Buffer;
+use burn::backend::Flex;
+use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
+
+pub use crate::kernels::adamw::AdamW;
+
+/// What AdamW keeps of a parameter: flat means of its gradient and of its square, and the moving average of the
+/// parameter if there is one.
+#[derive(Debug)]
+pub struct State {
+    /// The mean gradient.
+    pub mean: Tensor<1>,
+    /// The mean squared gradient.
+    pub square: Tensor<1>,
+    /// The average of the parameter, and its decay in this step.
+    pub average: Option<(Tensor<1>, f64)>,
+}
+
+/// The parameter and its state after a step with a flat gradient. State that nobody else holds is written in place.
+///
+/// # Panics
+/// If lengths differ.
+pub fn adamw<const D: usize>(
+    step: &AdamW,
+    gradient: Tensor<1>,
+    parameter: Tensor<D>,
+    state: State,
+) -> (Tensor<D>, State) {
+    if is_ours(&parameter) && is_ours(&gradient) {
+        on_flex(step, gradient, parameter, state)
+    } else {
+        by_tensors(step, gradient, parameter, state)
+    }
+}
+
+fn on_flex<const D: usize>(
+    step: &AdamW,
+    gradient: Tensor<1>,
+    parameter: Tensor<D>,
+    state: State,
+) -> (Tensor<D>, State) {
+    let gradient = Array::new(flex(gradient));
+    let mut parameter = own(flex(parameter));
+    let (mut mean, mut square) = (own(flex(state.mean)), own(flex(state.square)));
+    let (g, p) = (gradient.values(), parameter.storage_mut::<f32>());
+    let (m, v) = (mean.storage_mut::<f32>(), square.storage_mut::<f32>());
+    let average = match state.average {
+        None => {
+            step.update(g, p, m, v);
+            None
+        }
+        Some((average, decay)) => {
+            let mut average = own(flex(average));
+            step.update_averaged(g, p, m, v, (average.storage_mut::<f32>(), decay));
+            Some((Tensor::from_primitive::<Flex>(average), decay))
+        }
+    };
+    let state = State {
+        mean: Tensor::from_primitive::<Flex>(mean),
+        square: Tensor::from_primitive::<Flex>(square),
+        average,
+    };
+    (Tensor::from_primitive::<Flex>(parameter), state)
+}
+
+fn flex<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+    match tensor.try_into_primitive::<Flex>() {
+        Ok(tensor) => tensor,
+        Err(error) => unreachable!("parameters and state are outside any graph: {error:?}"),
+    }
+}
+
+/// The tensor itself if it is all of a buffer that nobody else holds, else a copy of it.
+fn own(tensor: FlexTensor) -> FlexTensor {
+    let whole = tensor.layout().is_contiguous()
+        && tensor.layout().start_offset() == 0
+        && tensor.storage::<f32>().len() == tensor.layout().num_elements();
+    if tensor.is_unique() && whole {
+        return tensor;
+    }
+    let array = Array::new(tensor);
+    Buffer::copy(array.values()).into_tensor(array.all_sizes())
+}
+
+fn by_tensors<const D: usize>(
+    step: &AdamW,
+    gradient: Tensor<1>,
+    parameter: Tensor<D>,
+    state: State,
+) -> (Tensor<D>, State) {
+    let k = step.step as i32;
+    let gradient = gradient.mul_scalar(step.factor);
+    let blend = |old: Tensor<1>, new: Tensor<1>, decay: f64| {
+        old.mul_scalar(decay) + new.mul_scalar(1.0 - decay)
+    };
+    let mean = blend(state.mean, gradient.clone(), step.beta_1);
+    let square = blend(state.square, gradient.square(), step.beta_2);
+    let root = square.clone().div_scalar(1.0 - step.beta_2.powi(k)).sqrt();
+    let rate = step.rate / (1.0 - step.beta_1.powi(k));
+    let change = (mean.clone() / root.add_scalar(step.epsilon)).mul_scalar(rate);
+    let shape = parameter.dims();
+    let decayed = parameter.mul_scalar(1.0 - step.rate * step.weight_decay);
+    let parameter = decayed - change.reshape(shape);
+    let average = state.average.map(|(average, decay)| {
+        let len = parameter.shape().num_elements();
+        (blend(average, parameter.clone().reshape([len]), decay), decay)
+    });
+    (parameter, State { mean, square, average })
+}
+
+/// Σ x² in double precision, in an order that depends on nothing but the length.
+pub fn square_sum(x: &Tensor<1>) -> f64 {
+    if is_ours(x) {
+        return adamw::square_sum(Array::new(flex(x.clone())).values());
+    }
+    let [len] = x.dims();
+    // In pieces: a sum in single precision over millions of numbers loses digits.
+    let piece = 1 << 20;
+    let sum = |from: usize| {
+        let piece = x.clone().narrow(0, from, piece.min(len - from));
+        f64::from(piece.square().sum().into_scalar::<f32>())
+    };
+    (0..len).step_by(piece).map(sum).sum()
+}

@@ -1,0 +1,180 @@
+//! AdamW in one pass over memory, with the moving average of the parameters if one is kept, and the norm to clip by.
+//!
+//! Loshchilov & Hutter (2019), algorithm 2, with g the gradient times a factor, at step k ≥ 1:
+//!
+//! > m ← β₁ m + (1 − β₁) g,  v ← β₂ v + (1 − β₂) g²,
+//! >
+//! > θ ← (1 − η w) θ − η/(1 − β₁ᵏ) · m/(√(v/(1 − β₂ᵏ)) + ε),  θ̄ ← d θ̄ + (1 − d) θ.
+//!
+//! No products are fused with sums, so that the bits are those of one operation after another.
+
+use super::{PIECE, SERIAL, each, vectorized};
+
+/// One step's constants.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamW {
+    /// What the gradient is multiplied by.
+    pub factor: f64,
+    /// β₁, the decay of the mean gradient.
+    pub beta_1: f64,
+    /// β₂, the decay of the mean squared gradient.
+    pub beta_2: f64,
+    /// ε, added to the root of the mean square.
+    pub epsilon: f64,
+    /// η, the learning rate.
+    pub rate: f64,
+    /// w, the decoupled weight decay.
+    pub weight_decay: f64,
+    /// k, the number of this step, from 1.
+    pub step: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Constants {
+    factor: f32,
+    beta_1: [f32; 2],
+    beta_2: [f32; 2],
+    epsilon: f32,
+    correction: f32,
+    step: f32,
+    decay: f32,
+}
+
+impl AdamW {
+    fn constants(&self) -> Constants {
+        let k = self.step as i32;
+        Constants {
+            factor: self.factor as f32,
+            beta_1: [self.beta_1 as f32, (1.0 - self.beta_1) as f32],
+            beta_2: [self.beta_2 as f32, (1.0 - self.beta_2) as f32],
+            epsilon: self.epsilon as f32,
+            correction: (1.0 - self.beta_2.powi(k)) as f32,
+            step: (self.rate / (1.0 - self.beta_1.powi(k))) as f32,
+            decay: (1.0 - self.rate * self.weight_decay) as f32,
+        }
+    }
+
+    /// Steps the parameters and both means in place.
+    pub fn update(
+        &self,
+        gradient: &[f32],
+        parameter: &mut [f32],
+        mean: &mut [f32],
+        square: &mut [f32],
+    ) {
+        assert!([parameter.len(), mean.len(), square.len()] == [gradient.len(); 3]);
+        let constants = self.constants();
+        let state = mean.chunks_mut(PIECE).zip(square.chunks_mut(PIECE));
+        let tasks = gradient.chunks(PIECE).zip(parameter.chunks_mut(PIECE)).zip(state);
+        each(gradient.len() >= SERIAL, tasks, |((gradient, parameter), (mean, square))| {
+            step(constants, gradient, parameter, mean, square);
+        });
+    }
+
+    /// [`AdamW::update`], and `average` ← `decay` · average + (1 − decay) · new parameters.
+    pub fn update_averaged(
+        &self,
+        gradient: &[f32],
+        parameter: &mut [f32],
+        mean: &mut [f32],
+        square: &mut [f32],
+        (average, decay): (&mut [f32], f64),
+    ) {
+        assert!([parameter.len(), mean.len(), square.len()] == [gradient.len(); 3]);
+        assert_eq!(average.len(), gradient.len());
+        let constants = self.constants();
+        let weights = [decay as f32, (1.0 - decay) as f32];
+        let state = mean.chunks_mut(PIECE).zip(square.chunks_mut(PIECE));
+        let tasks = gradient.chunks(PIECE).zip(parameter.chunks_mut(PIECE)).zip(state);
+        let tasks = tasks.zip(average.chunks_mut(PIECE));
+        let large = gradient.len() >= SERIAL;
+        each(large, tasks, |(((gradient, parameter), (mean, square)), average)| {
+            // By pieces that stay in the cache between the two.
+            step(constants, gradient, parameter, mean, square);
+            blend(weights, parameter, average);
+        });
+    }
+}
+
+/// θ̄ ← d θ̄ + (1 − d) θ.
+pub fn average(decay: f64, parameter: &[f32], average: &mut [f32]) {
+    assert_eq!(parameter.len(), average.len());
+    let weights = [decay as f32, (1.0 - decay) as f32];
+    let tasks = parameter.chunks(PIECE).zip(average.chunks_mut(PIECE));
+    each(parameter.len() >= SERIAL, tasks, |(parameter, average)| {
+        blend(weights, parameter, average);
+    });
+}
+
+vectorized! {
+    fn step<'a>(
+        simd: S, constants: Constants, gradient: &'a [f32], parameter: &'a mut [f32],
+        mean: &'a mut [f32], square: &'a mut [f32],
+    ) -> () {
+        let splat = |v: f32| simd.splat_f32s(v);
+        let Constants { factor, beta_1, beta_2, epsilon, correction, step, decay } = constants;
+        let (factor, epsilon, correction) = (splat(factor), splat(epsilon), splat(correction));
+        let (beta_1, beta_2) = (beta_1.map(splat), beta_2.map(splat));
+        let (step, decay) = (splat(step), splat(decay));
+        let next = |g: S::f32s, p: S::f32s, m: S::f32s, v: S::f32s| {
+            let g = simd.mul_f32s(g, factor);
+            let m = simd.add_f32s(simd.mul_f32s(m, beta_1[0]), simd.mul_f32s(g, beta_1[1]));
+            let gg = simd.mul_f32s(simd.mul_f32s(g, g), beta_2[1]);
+            let v = simd.add_f32s(simd.mul_f32s(v, beta_2[0]), gg);
+            let root = simd.sqrt_f32s(simd.div_f32s(v, correction));
+            let update = simd.mul_f32s(simd.div_f32s(m, simd.add_f32s(root, epsilon)), step);
+            (simd.sub_f32s(simd.mul_f32s(p, decay), update), m, v)
+        };
+        let (g, g_tail) = S::as_simd_f32s(gradient);
+        let (p, p_tail) = S::as_mut_simd_f32s(parameter);
+        let (m, m_tail) = S::as_mut_simd_f32s(mean);
+        let (v, v_tail) = S::as_mut_simd_f32s(square);
+        for (((g, p), m), v) in g.iter().zip(p).zip(m).zip(v) {
+            (*p, *m, *v) = next(*g, *p, *m, *v);
+        }
+        if !g_tail.is_empty() {
+            let load = |x: &[f32]| simd.partial_load_f32s(x);
+            let (p, m, v) = next(load(g_tail), load(p_tail), load(m_tail), load(v_tail));
+            simd.partial_store_f32s(p_tail, p);
+            simd.partial_store_f32s(m_tail, m);
+            simd.partial_store_f32s(v_tail, v);
+        }
+    }
+}
+
+vectorized! {
+    fn blend<'a>(simd: S, weights: [f32; 2], parameter: &'a [f32], average: &'a mut [f32]) -> () {
+        // Plain code that the compiler makes vectors of.
+        let _ = simd;
+        for (p, a) in parameter.iter().zip(average) {
+            *a = *a * weights[0] + *p * weights[1];
+        }
+    }
+}
+
+/// Σ x², in f64.
+pub fn square_sum(x: &[f32]) -> f64 {
+    let mut partial = vec![0.0; x.len().div_ceil(PIECE)];
+    each(x.len() >= SERIAL, x.chunks(PIECE).zip(&mut partial), |(x, sum)| *sum = squares(x));
+    partial.iter().sum()
+}
+
+vectorized! {
+    fn squares<'a>(simd: S, x: &'a [f32]) -> f64 {
+        // Plain code that the compiler makes vectors of.
+        let _ = simd;
+        let mut sums = [0.0f64; 32];
+        let (chunks, tail) = x.as_chunks::<32>();
+        let mut add = |chunk: &[f32]| {
+            for (sum, x) in sums.iter_mut().zip(chunk) {
+                let x = f64::from(*x);
+                *sum += x * x;
+            }
+        };
+        for chunk in chunks {
+            add(chunk);
+        }
+        add(tail);
+        sums.iter().sum()
+    }
+}

@@ -1,0 +1,125 @@
+//! Two-dimensional convolutions of channels-last pictures, forward and both gradients.
+//!
+//! > y[n, i, j, o] = b[o] + Σ_{k, l, c} x[n, s i + k − p, s j + l − p, c] w[o, c, k, l],
+//!
+//! zero outside the picture. The gradient with respect to x is s² correlations of the same kind, one for each
+//! remainder of a position by the stride, with the kernel's taps of that remainder in reverse; so there is one
+//! routine, [`Correlation::run`], that copies a band of the input with its border into scratch and multiplies from
+//! there.
+
+mod bands;
+mod correlate;
+mod weight;
+
+use super::gemm::{Epilogue, Source};
+use bands::{Band, Bands};
+use correlate::Correlation;
+
+pub(crate) use weight::add_rows;
+
+/// The sizes of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conv {
+    /// Pictures.
+    pub count: usize,
+    /// Height and width of the input.
+    pub input: [usize; 2],
+    /// Channels of the input and of the output.
+    pub channels: [usize; 2],
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    /// The stride in both directions.
+    pub stride: usize,
+    /// The zeros before and after each row and column.
+    pub padding: (usize, usize),
+}
+
+impl Conv {
+    /// Height and width of the output; 0 where the kernel does not fit.
+    pub fn output(&self) -> [usize; 2] {
+        let (before, after) = self.padding;
+        std::array::from_fn(|d| {
+            let padded = self.input[d] + before + after;
+            if padded < self.kernel[d] { 0 } else { (padded - self.kernel[d]) / self.stride + 1 }
+        })
+    }
+
+    /// How many multiplications and additions a forward pass takes.
+    pub fn flops(&self) -> f64 {
+        let sizes = [self.output(), self.channels, self.kernel];
+        2.0 * self.count as f64 * sizes.iter().flatten().map(|&n| n as f64).product::<f64>()
+    }
+
+    /// y from x `[count, h, w, in]` and a weight `[out, in, k, k]`.
+    pub fn forward(&self, x: &[f32], weight: &[f32], epilogue: Epilogue, y: &mut [f32]) {
+        let [kh, kw] = self.kernel;
+        let [ci, co] = self.channels;
+        let area = (kh * kw) as isize;
+        let source = Source {
+            origin: 0,
+            depth: [(kh, kw as isize), (kw, 1), (ci, area)],
+            columns: (co, ci as isize * area),
+        };
+        self.correlation().run(x, weight, source, epilogue, y);
+    }
+
+    /// dx from dy and the weight.
+    pub fn input_gradient(&self, dy: &[f32], weight: &[f32], dx: &mut [f32]) {
+        let [kh, kw] = self.kernel;
+        let [ci, co] = self.channels;
+        let area = (kh * kw) as isize;
+        let s = self.stride;
+        for remainders in (0..s * s).map(|k| [k / s, k % s]) {
+            // Of the positions s i + remainder: the taps r + s j reach output i + (remainder + p − r)/s − j.
+            let first: [usize; 2] = std::array::from_fn(|d| (remainders[d] + self.padding.0) % s);
+            let taps: [usize; 2] =
+                std::array::from_fn(|d| self.kernel[d].saturating_sub(first[d]).div_ceil(s));
+            let origin = std::array::from_fn(|d| {
+                let reach = (remainders[d] + self.padding.0 - first[d]) / s;
+                reach as isize - (taps[d] as isize - 1)
+            });
+            // The last tap first.
+            let last: [isize; 2] =
+                std::array::from_fn(|d| (first[d] + s * taps[d]) as isize - s as isize);
+            let source = Source {
+                origin: last[0] * kw as isize + last[1],
+                depth: [
+                    (taps[0], -((s * kw) as isize)),
+                    (taps[1], -(s as isize)),
+                    (co, ci as isize * area),
+                ],
+                columns: (ci, area),
+            };
+            let correlation = Correlation {
+                count: self.count,
+                input: self.output(),
+                channels: [co, ci],
+                taps,
+                step: 1,
+                origin,
+                grid: std::array::from_fn(|d| {
+                    self.input[d].saturating_sub(remainders[d]).div_ceil(s)
+                }),
+                output: self.input,
+                first: remainders,
+                spread: s,
+            };
+            correlation.run(dy, weight, source, Epilogue::default(), dx);
+        }
+    }
+
+    fn correlation(&self) -> Correlation {
+        Correlation {
+            count: self.count,
+            input: self.input,
+            channels: self.channels,
+            taps: self.kernel,
+            step: self.stride,
+            origin: [-(self.padding.0 as isize); 2],
+            grid: self.output(),
+            output: self.output(),
+            first: [0, 0],
+            spread: 1,
+        }
+    }
+}
