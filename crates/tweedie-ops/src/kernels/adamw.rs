@@ -9,6 +9,7 @@
 //! No products are fused with sums, so that the bits are those of one operation after another.
 
 use super::{PIECE, SERIAL, each, vectorized};
+use pulp::Simd;
 
 /// One step's constants.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -106,35 +107,43 @@ pub fn average(decay: f64, parameter: &[f32], average: &mut [f32]) {
     });
 }
 
+/// A vector's parameters and means after a step.
+#[inline(always)]
+fn next<S: Simd>(
+    simd: S,
+    constants: Constants,
+    g: S::f32s,
+    p: S::f32s,
+    m: S::f32s,
+    v: S::f32s,
+) -> (S::f32s, S::f32s, S::f32s) {
+    let Constants { factor, beta_1, beta_2, epsilon, correction, step, decay } = constants;
+    let times = |x: S::f32s, by: f32| simd.mul_f32s(x, simd.splat_f32s(by));
+    let g = times(g, factor);
+    let m = simd.add_f32s(times(m, beta_1[0]), times(g, beta_1[1]));
+    let v = simd.add_f32s(times(v, beta_2[0]), times(simd.mul_f32s(g, g), beta_2[1]));
+    let root = simd.sqrt_f32s(simd.div_f32s(v, simd.splat_f32s(correction)));
+    let root = simd.add_f32s(root, simd.splat_f32s(epsilon));
+    let update = times(simd.div_f32s(m, root), step);
+    (simd.sub_f32s(times(p, decay), update), m, v)
+}
+
 vectorized! {
     fn step<'a>(
         simd: S, constants: Constants, gradient: &'a [f32], parameter: &'a mut [f32],
         mean: &'a mut [f32], square: &'a mut [f32],
     ) -> () {
-        let splat = |v: f32| simd.splat_f32s(v);
-        let Constants { factor, beta_1, beta_2, epsilon, correction, step, decay } = constants;
-        let (factor, epsilon, correction) = (splat(factor), splat(epsilon), splat(correction));
-        let (beta_1, beta_2) = (beta_1.map(splat), beta_2.map(splat));
-        let (step, decay) = (splat(step), splat(decay));
-        let next = |g: S::f32s, p: S::f32s, m: S::f32s, v: S::f32s| {
-            let g = simd.mul_f32s(g, factor);
-            let m = simd.add_f32s(simd.mul_f32s(m, beta_1[0]), simd.mul_f32s(g, beta_1[1]));
-            let gg = simd.mul_f32s(simd.mul_f32s(g, g), beta_2[1]);
-            let v = simd.add_f32s(simd.mul_f32s(v, beta_2[0]), gg);
-            let root = simd.sqrt_f32s(simd.div_f32s(v, correction));
-            let update = simd.mul_f32s(simd.div_f32s(m, simd.add_f32s(root, epsilon)), step);
-            (simd.sub_f32s(simd.mul_f32s(p, decay), update), m, v)
-        };
         let (g, g_tail) = S::as_simd_f32s(gradient);
         let (p, p_tail) = S::as_mut_simd_f32s(parameter);
         let (m, m_tail) = S::as_mut_simd_f32s(mean);
         let (v, v_tail) = S::as_mut_simd_f32s(square);
         for (((g, p), m), v) in g.iter().zip(p).zip(m).zip(v) {
-            (*p, *m, *v) = next(*g, *p, *m, *v);
+            (*p, *m, *v) = next(simd, constants, *g, *p, *m, *v);
         }
         if !g_tail.is_empty() {
-            let load = |x: &[f32]| simd.partial_load_f32s(x);
-            let (p, m, v) = next(load(g_tail), load(p_tail), load(m_tail), load(v_tail));
+            let [g, p] = [g_tail, &*p_tail].map(|x| simd.partial_load_f32s(x));
+            let [m, v] = [&*m_tail, &*v_tail].map(|x| simd.partial_load_f32s(x));
+            let (p, m, v) = next(simd, constants, g, p, m, v);
             simd.partial_store_f32s(p_tail, p);
             simd.partial_store_f32s(m_tail, m);
             simd.partial_store_f32s(v_tail, v);
@@ -165,16 +174,12 @@ vectorized! {
         let _ = simd;
         let mut sums = [0.0f64; 32];
         let (chunks, tail) = x.as_chunks::<32>();
-        let mut add = |chunk: &[f32]| {
+        for chunk in chunks.iter().map(|chunk| chunk.as_slice()).chain([tail]) {
             for (sum, x) in sums.iter_mut().zip(chunk) {
                 let x = f64::from(*x);
                 *sum += x * x;
             }
-        };
-        for chunk in chunks {
-            add(chunk);
         }
-        add(tail);
         sums.iter().sum()
     }
 }
