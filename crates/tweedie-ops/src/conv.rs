@@ -2,6 +2,7 @@
 
 use crate::kernels::conv::Conv;
 use crate::kernels::gemm::Epilogue;
+use crate::kernels::reduce::sum_rows;
 use crate::operation::{Array, Operation, apply, input, is_ours};
 use crate::pool::Buffer;
 use burn::tensor::{Tensor, module, ops::ConvOptions};
@@ -113,17 +114,23 @@ impl Operation<5> for ConvSizes {
             conv.input_gradient(dy.values(), weight.values(), &mut dx);
             dx.into_tensor([conv.count, conv.input[0], conv.input[1], into])
         });
-        let (mut dweight, mut dbias) = (None, None);
-        if wanted[1] || wanted[2] {
-            let (weight, bias) = conv.weight_gradient(x.values(), dy.values(), wanted[2]);
-            dweight = Some(weight.into_tensor([out, into, conv.kernel[0], conv.kernel[1]]));
-            dbias = bias.map(|bias| bias.into_tensor([out]));
-        }
+        let dweight = wanted[1].then(|| {
+            let weight = conv.weight_gradient(x.values(), dy.values());
+            weight.into_tensor([out, into, conv.kernel[0], conv.kernel[1]])
+        });
+        let dbias = wanted[2].then(|| {
+            let mut bias = Buffer::new(out);
+            sum_rows(dy.values(), &mut bias);
+            bias.into_tensor([out])
+        });
         let dfeatures = wanted[3].then(|| {
-            let mut sums = Buffer::zeros(conv.count * out);
+            let mut sums = Buffer::new(conv.count * out);
             let pictures = dy.values().chunks_exact((h * w * out).max(1));
+            if h * w == 0 {
+                sums.fill(0.0);
+            }
             for (sums, picture) in sums.chunks_exact_mut(out).zip(pictures) {
-                crate::kernels::conv::add_rows(picture, sums);
+                sum_rows(picture, sums);
             }
             sums.into_tensor([conv.count, out])
         });

@@ -4,6 +4,7 @@ use crate::activate;
 use crate::kernels::activation::{self, Activation};
 use crate::kernels::gemm::Epilogue;
 use crate::kernels::linear::Linear;
+use crate::kernels::reduce::sum_rows;
 use crate::operation::{Array, Operation, apply, input, is_ours};
 use crate::pool::Buffer;
 use burn::tensor::{Tensor, module};
@@ -95,12 +96,14 @@ impl Operation<3> for Fused {
             sizes.input_gradient(dz, weight.values(), &mut dx);
             dx.into_tensor([sizes.rows, sizes.input])
         });
-        let (mut dweight, mut dbias) = (None, None);
-        if wanted[1] || wanted[2] {
-            let (weight, bias) = sizes.weight_gradient(x.values(), dz, wanted[2]);
-            dweight = Some(weight.into_tensor([sizes.output, sizes.input]));
-            dbias = bias.map(|bias| bias.into_tensor([sizes.output]));
-        }
+        let dweight = wanted[1].then(|| {
+            sizes.weight_gradient(x.values(), dz).into_tensor([sizes.output, sizes.input])
+        });
+        let dbias = wanted[2].then(|| {
+            let mut bias = Buffer::new(sizes.output);
+            sum_rows(dz, &mut bias);
+            bias.into_tensor([sizes.output])
+        });
         [dx, dweight, dbias]
     }
 }

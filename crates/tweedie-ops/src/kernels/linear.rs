@@ -32,7 +32,7 @@ impl Linear {
         let matrix = self.matrix(weight);
         self.multiply(x, self.input, self.output, y, |rows, out, y, _| {
             // SAFETY: every task has its own rows.
-            unsafe { product(rows, &matrix, epilogue, y, out) };
+            unsafe { product(rows, matrix.matrix(0), epilogue, y, out) };
         });
     }
 
@@ -59,7 +59,7 @@ impl Linear {
                 };
                 let here: Vec<usize> = out.iter().map(|out| out - at).collect();
                 // SAFETY: the part, or the scratch, is this task's own.
-                unsafe { product(rows, &matrix, epilogue, Shared::new(before), &here) };
+                unsafe { product(rows, matrix.matrix(0), epilogue, Shared::new(before), &here) };
                 // SAFETY: every task has its own rows.
                 activation::forward(activation, before, unsafe { y.part(at, len) });
             });
@@ -84,7 +84,7 @@ impl Linear {
         );
         self.multiply(dy, self.output, self.input, dx, |rows, out, dx, _| {
             // SAFETY: every task has its own rows.
-            unsafe { product(rows, &matrix, Epilogue::default(), dx, out) };
+            unsafe { product(rows, matrix.matrix(0), Epilogue::default(), dx, out) };
         });
     }
 
@@ -110,8 +110,9 @@ impl Linear {
         });
     }
 
-    /// The gradients of weight and bias from x and dy.
-    pub fn weight_gradient(&self, x: &[f32], dy: &[f32], bias: bool) -> (Buffer, Option<Buffer>) {
+    /// The gradient of the weight from x and dy. That of the bias is
+    /// [`sum_rows`](super::reduce::sum_rows) of dy.
+    pub fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Buffer {
         assert_eq!(x.len(), self.rows * self.input);
         assert_eq!(dy.len(), self.rows * self.output);
         let size = self.output * self.input;
@@ -138,22 +139,13 @@ impl Linear {
             }
         };
         super::each(self.rows * size >= SERIAL, 0..parts * strips, work);
-        let weight = if parts == 1 {
-            sums
-        } else {
-            let mut weight = Buffer::copy(&sums[..size]);
-            for part in sums.chunks(size.max(1)).skip(1) {
-                for (sum, part) in weight.iter_mut().zip(part) {
-                    *sum += part;
-                }
-            }
-            weight
-        };
-        let bias = bias.then(|| {
-            let mut bias = Buffer::zeros(self.output);
-            super::conv::add_rows(dy, &mut bias);
-            bias
-        });
-        (weight, bias)
+        if parts == 1 {
+            return sums;
+        }
+        let mut weight = Buffer::copy(&sums[..size]);
+        for part in sums.chunks(size.max(1)).skip(1) {
+            weight.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        }
+        weight
     }
 }

@@ -1,10 +1,12 @@
 //! Correlations of channels-last pictures with a kernel, by products of rows that lie where the pictures are.
 
+use super::winograd::Winograd;
 use super::{Band, Bands};
 use crate::kernels::gemm::{Epilogue, Packed, Rows, Shared, Source, product};
 use crate::pool::Buffer;
 
 /// y[n, f + m i, g + m j] = Σ over taps (k, l) of x[n, s i + k + a, s j + l + b] · matrix, zero outside x.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Correlation {
     pub(super) count: usize,
     pub(super) input: [usize; 2],
@@ -51,7 +53,9 @@ impl Correlation {
         assert_eq!(y.len(), self.count * self.output.iter().product::<usize>() * self.channels[1]);
         let bands = Bands::new(self.count, self.grid);
         let y = Shared::new(y);
-        if self.folds() {
+        if let Some(winograd) = Winograd::new(self) {
+            winograd.run(x, weight, source, epilogue, y);
+        } else if self.folds() {
             let matrix = self.folded(weight, source);
             bands.each(|band| self.fold(x, &matrix, epilogue, y, band));
         } else {
@@ -86,7 +90,7 @@ impl Correlation {
             ..epilogue
         };
         // SAFETY: every band has its own pixels.
-        unsafe { product(rows, matrix, epilogue, y, &out) };
+        unsafe { product(rows, matrix.matrix(0), epilogue, y, &out) };
     }
 
     /// Whether a pixel's products with all taps fit two vectors: then one product of the picture, without its border,
@@ -129,7 +133,13 @@ impl Correlation {
             let input = Rows { x, offsets: &offsets, runs: &[0], len: ci };
             // SAFETY: the products are this task's own.
             unsafe {
-                product(input, matrix, Epilogue::default(), Shared::new(&mut products), &out);
+                product(
+                    input,
+                    matrix.matrix(0),
+                    Epilogue::default(),
+                    Shared::new(&mut products),
+                    &out,
+                );
             }
             for i in band.y.clone() {
                 let at = (picture * oh + i) * ow * co;

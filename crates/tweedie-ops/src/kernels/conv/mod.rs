@@ -10,12 +10,11 @@
 mod bands;
 mod correlate;
 mod weight;
+mod winograd;
 
 use super::gemm::{Epilogue, Source};
 use bands::{Band, Bands};
 use correlate::Correlation;
-
-pub(crate) use weight::add_rows;
 
 /// The sizes of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The gradients of a convolution's weight and bias.
+//! The gradient of a convolution's weight.
 //!
 //! For each row of the kernel, the pixels under it are one run of memory; the gradient is the sum over output pixels
 //! of the outer products of that run with the output's gradient.
@@ -45,44 +45,34 @@ impl Cut {
 }
 
 impl Conv {
-    /// The gradients of weight and bias from x and dy.
-    pub fn weight_gradient(&self, x: &[f32], dy: &[f32], bias: bool) -> (Buffer, Option<Buffer>) {
-        let [kh, _] = self.kernel;
+    /// The gradient of the weight, `[out, in, k, k]`, from x and dy. That of the bias is
+    /// [`sum_rows`](crate::kernels::reduce::sum_rows) of dy.
+    pub fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Buffer {
+        if let Some(weight) = self.weight_gradient_by_tiles(x, dy) {
+            return weight;
+        }
         let [_, co] = self.channels;
         let bands = Bands::new(self.count, self.output());
         let cut = Cut::new(self, &bands);
-        // The sums of each part: those of its strips one after another, and then those of the bias.
-        let size = kh * cut.run * co;
-        let mut sums = Buffer::zeros(cut.parts * (size + co));
+        // The sums of each part: those of its strips one after another.
+        let size = self.kernel[0] * cut.run * co;
+        let mut sums = Buffer::zeros(cut.parts * size);
         let shared = Shared::new(&mut sums);
         each(cut.parts * cut.strips > 1, 0..cut.parts * cut.strips, |task| {
             let (part, strip) = (task / cut.strips, task % cut.strips);
             let outputs = cut.outputs(strip, co);
-            let start = part * (size + co);
-            let at = start + outputs.start * kh * cut.run;
+            let each_output = self.kernel[0] * cut.run;
+            let at = part * size + outputs.start * each_output;
             // SAFETY: every task has its own strip of its own part.
-            let (sums, biases) = unsafe {
-                let sums = shared.part(at, outputs.len() * kh * cut.run);
-                (sums, shared.part(start + size + outputs.start, outputs.len()))
-            };
+            let sums = unsafe { shared.part(at, outputs.len() * each_output) };
             let mut scratch = Buffer::new(0);
             for band in (part..bands.len()).step_by(cut.parts) {
                 let band = bands.get(band);
                 let padded = self.correlation().padded(x, &band, &mut scratch);
                 self.add_band(&cut, &band, &padded, dy, outputs.clone(), sums);
-                if bias {
-                    self.add_biases(&band, dy, outputs.clone(), biases);
-                }
             }
         });
-        let bias = bias.then(|| {
-            let mut bias = Buffer::new(co);
-            for (o, bias) in bias.iter_mut().enumerate() {
-                *bias = sums.chunks(size + co).map(|part| part[size + o]).sum();
-            }
-            bias
-        });
-        (self.collect(&cut, &sums), bias)
+        self.collect(&cut, &sums)
     }
 
     /// Where the gradient of output row y of a picture begins.
@@ -120,22 +110,6 @@ impl Conv {
         }
     }
 
-    fn add_biases(
-        &self,
-        band: &Band,
-        dy: &[f32],
-        outputs: std::ops::Range<usize>,
-        sums: &mut [f32],
-    ) {
-        let co = self.channels[1];
-        for (picture, y) in band.rows() {
-            let row = &dy[self.output_row(picture, y)..][..self.output()[1] * co];
-            for pixel in row.chunks_exact(co) {
-                sums.iter_mut().zip(&pixel[outputs.clone()]).for_each(|(sum, dy)| *sum += dy);
-            }
-        }
-    }
-
     /// The sum of all parts in order, from [k, l, c, o] (or [k, o, l, c]) in strips to PyTorch's [o, c, k, l], a cache
     /// line of outputs at a time.
     fn collect(&self, cut: &Cut, sums: &[f32]) -> Buffer {
@@ -151,7 +125,7 @@ impl Conv {
             let inside = 16 * block - strip.start;
             for (c, tap) in (0..ci).flat_map(|c| (0..area).map(move |tap| (c, tap))) {
                 let mut line = [0f32; 16];
-                for part in sums.chunks(size + co) {
+                for part in sums.chunks(size) {
                     if cut.swapped {
                         let at = tap / kw * co * run + tap % kw * ci + c;
                         for (o, sum) in line[..count].iter_mut().enumerate() {
@@ -168,14 +142,5 @@ impl Conv {
             }
         });
         weight
-    }
-}
-
-/// sums += the rows of x, each as long as sums.
-pub(crate) fn add_rows(x: &[f32], sums: &mut [f32]) {
-    for row in x.chunks_exact(sums.len().max(1)) {
-        for (sum, x) in sums.iter_mut().zip(row) {
-            *sum += x;
-        }
     }
 }

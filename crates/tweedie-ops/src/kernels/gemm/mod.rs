@@ -1,0 +1,202 @@
+//! Matrix products in register tiles, the core of every compute-bound operation.
+//!
+//! There are two. [`product`] is for outputs: a row of y is the product of a row of x, given as a few contiguous
+//! runs in memory, with a packed matrix. A linear layer has one run a row; a convolution on channels-last pictures
+//! has one run for each row of its kernel, since the pixels that it covers lie side by side, so that nothing is
+//! copied out of the picture. [`accumulate`] is for weight gradients: the sum over rows of outer products uᵀ v.
+//!
+//! Every element of a result is one chain of fused multiply-adds in an order that depends on the shapes alone:
+//! neither on its place in a tile, nor on how many rows or threads there are.
+
+mod accumulate;
+mod product;
+
+pub use accumulate::{Segment, Side, accumulate};
+pub use product::{Epilogue, Rows, product};
+
+use super::each;
+use crate::pool::Buffer;
+use pulp::Simd;
+use std::marker::PhantomData;
+
+/// Vectors to the width of a full panel.
+const WIDE: usize = 2;
+
+/// Columns of a matrix in panels, each as many vectors wide as its tile takes: (first column, vectors).
+fn panels(columns: usize, lanes: usize) -> impl Iterator<Item = (usize, usize)> {
+    let vectors = move |first| if columns - first > lanes { WIDE } else { 1 };
+    (0..columns).step_by(WIDE * lanes).map(move |first| (first, vectors(first)))
+}
+
+/// Matrices `[depth, columns]` in the order in which [`product`] reads them.
+#[derive(Debug)]
+pub struct Packed {
+    values: Buffer,
+    depth: usize,
+    columns: usize,
+}
+
+/// A column of N matrices that are being packed.
+pub struct Column<'a, 'b, const N: usize> {
+    panels: &'a mut [&'b mut [f32]; N],
+    width: usize,
+    j: usize,
+}
+
+impl<const N: usize> Column<'_, '_, N> {
+    /// The column's element in a row, for each matrix.
+    #[inline]
+    pub fn put(&mut self, row: usize, elements: [f32; N]) {
+        for (panel, element) in self.panels.iter_mut().zip(elements) {
+            panel[row * self.width + self.j] = element;
+        }
+    }
+}
+
+/// One matrix of a [`Packed`].
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    values: &'a [f32],
+    depth: usize,
+    columns: usize,
+}
+
+/// Where the elements of a matrix are: `origin`, and for each of three nested counts of its depth and for its columns
+/// the count and the stride.
+#[derive(Debug, Clone, Copy)]
+pub struct Source {
+    /// The offset of the first element.
+    pub origin: isize,
+    /// Counts and strides of the depth, the outermost first.
+    pub depth: [(usize, isize); 3],
+    /// Count and stride of the columns.
+    pub columns: (usize, isize),
+}
+
+impl Packed {
+    /// Packs a matrix from where it is.
+    pub fn new(from: &[f32], source: Source) -> Self {
+        let [(n0, s0), (n1, s1), (n2, s2)] = source.depth;
+        Self::many::<1>(n0 * n1 * n2, source.columns.0, |column, to| {
+            let column = source.origin + column as isize * source.columns.1;
+            let mut row = 0;
+            for i0 in 0..n0 as isize {
+                for i1 in 0..n1 as isize {
+                    let mut at = column + i0 * s0 + i1 * s1;
+                    for _ in 0..n2 {
+                        to.put(row, [from[at as usize]]);
+                        at += s2;
+                        row += 1;
+                    }
+                }
+            }
+        })
+    }
+
+    /// Packs N matrices `[depth, columns]` together. `fill` puts all elements of a column.
+    pub fn many<const N: usize>(
+        depth: usize,
+        columns: usize,
+        fill: impl Fn(usize, &mut Column<N>) + Sync,
+    ) -> Self {
+        let lanes = lanes();
+        let len = depth * columns.next_multiple_of(lanes);
+        let mut values = Buffer::new(N * len);
+        let shared = Shared::new(&mut values);
+        each(N * len >= super::SERIAL, panels(columns, lanes), |(first, vectors)| {
+            let width = vectors * lanes;
+            // SAFETY: every task has its own panel of each matrix.
+            let mut panels: [&mut [f32]; N] = std::array::from_fn(|k| unsafe {
+                shared.part(k * len + first * depth, width * depth)
+            });
+            let used = width.min(columns - first);
+            if used < width {
+                panels.iter_mut().for_each(|panel| panel.fill(0.0));
+            }
+            for j in 0..used {
+                fill(first + j, &mut Column { panels: &mut panels, width, j });
+            }
+        });
+        Self { values, depth, columns }
+    }
+
+    /// Matrix k.
+    pub fn matrix(&self, k: usize) -> Matrix<'_> {
+        let len = self.depth * self.columns.next_multiple_of(lanes());
+        Matrix { values: &self.values[k * len..][..len], depth: self.depth, columns: self.columns }
+    }
+}
+
+/// How many single-precision lanes the vectors of this machine have.
+pub(super) fn lanes() -> usize {
+    struct Lanes;
+    impl pulp::WithSimd for Lanes {
+        type Output = usize;
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
+    }
+    pulp::Arch::new().dispatch(Lanes)
+}
+
+/// An output that several tasks write at once, each its own elements.
+#[derive(Debug, Clone, Copy)]
+pub struct Shared<'a> {
+    start: *mut f32,
+    len: usize,
+    _borrow: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it only says where an output is; reaching an element takes the promise of `part`.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    /// All of an output.
+    pub fn new(output: &'a mut [f32]) -> Self {
+        Self { start: output.as_mut_ptr(), len: output.len(), _borrow: PhantomData }
+    }
+
+    /// `len` elements from `at`.
+    ///
+    /// # Safety
+    /// While the part is alive, no other part may hold any of its elements.
+    ///
+    /// # Panics
+    /// If they are not all there.
+    pub unsafe fn part(self, at: usize, len: usize) -> &'a mut [f32] {
+        assert!(at <= self.len && len <= self.len - at);
+        // SAFETY: the caller's promise, and they are all there.
+        unsafe { self.part_unchecked(at, len) }
+    }
+
+    /// `len` elements from `at`.
+    ///
+    /// # Safety
+    /// They must all be there, and while the part is alive, no other part may hold any of them.
+    #[inline(always)]
+    unsafe fn part_unchecked(self, at: usize, len: usize) -> &'a mut [f32] {
+        // SAFETY: the elements are in the output, which is borrowed for 'a, and the caller promises that nobody else
+        // has them.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(at), len) }
+    }
+}
+
+/// A vector from a slice no longer than one, the rest zero.
+#[inline(always)]
+pub(super) fn load<S: Simd>(simd: S, from: &[f32]) -> S::f32s {
+    match S::as_simd_f32s(from) {
+        ([whole], _) => *whole,
+        _ => simd.partial_load_f32s(from),
+    }
+}
+
+/// The first lanes of a vector to a slice no longer than one.
+#[inline(always)]
+pub(super) fn store<S: Simd>(simd: S, to: &mut [f32], value: S::f32s) {
+    match S::as_mut_simd_f32s(to) {
+        ([whole], _) => *whole = value,
+        _ => simd.partial_store_f32s(to, value),
+    }
+}
