@@ -2,6 +2,7 @@
 
 mod activation;
 mod adamw;
+mod attention;
 mod conv;
 pub mod kernels;
 mod linear;
@@ -12,6 +13,7 @@ mod resize;
 
 pub use activation::activate;
 pub use adamw::{AdamW, State, adamw, square_sum};
+pub use attention::attention;
 pub use conv::{Added, ConvSizes, conv2d};
 pub use kernels::activation::Activation;
 pub use linear::linear;

@@ -9,6 +9,7 @@
 
 pub mod activation;
 pub mod adamw;
+pub mod attention;
 pub mod conv;
 pub mod gemm;
 pub mod linear;

@@ -2,8 +2,12 @@
 //! bit for bit against itself with other numbers of threads and other batches.
 
 mod activation;
+mod adamw;
+mod attention;
 mod common;
 mod conv;
 mod linear;
 mod math;
 mod norm;
+mod resize;
+mod softmax;

@@ -1,5 +1,6 @@
 //! Networks, written once over [`Dual`]: the same code gives values, gradients and directional derivatives.
 
+mod attention;
 mod dual;
 mod embed;
 mod layers;
@@ -8,6 +9,7 @@ mod params;
 mod sequential;
 mod unet;
 
+pub use attention::attention;
 pub use dual::Dual;
 pub use embed::{ConditionEmbedding, ConditionEmbeddingConfig, TimeEmbedding, TimeEmbeddingConfig};
 pub use layers::{

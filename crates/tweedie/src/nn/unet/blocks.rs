@@ -4,6 +4,7 @@ use super::config::{DownBlock, Resampling, TimeScaleShift, UNetConfig, UpBlock};
 use crate::Draws;
 use crate::nn::{
     Activation, Conv2d, Conv2dConfig, Dual, GroupNorm, GroupNormConfig, Linear, LinearConfig,
+    attention,
 };
 use burn::module::Module;
 use burn::tensor::Device;
@@ -163,17 +164,14 @@ impl Attention {
             None => x.clone(),
         };
         let pixels = y.reshape([n * h * w, c]);
-        let split = |linear: &Linear| {
+        let of = |linear: &Linear| {
             let y = linear.forward(pixels.clone());
             let [_, inner] = y.dims();
-            y.reshape([n, h * w, self.heads, inner / self.heads]).swap_dims(1, 2)
+            y.reshape([n, h * w, inner])
         };
-        let (q, k, v) = (split(&self.to_q), split(&self.to_k), split(&self.to_v));
-        let [_, _, _, head] = q.dims();
-        // Scaling the smaller factor is cheaper than scaling the scores.
-        let scores = q.mul_scalar(1.0 / (head as f64).sqrt()).matmul(k.swap_dims(2, 3));
-        let mixed = scores.softmax(3).matmul(v);
-        let mut y = mixed.swap_dims(1, 2).reshape([n * h * w, self.heads * head]);
+        let mixed = attention(of(&self.to_q), of(&self.to_k), of(&self.to_v), self.heads);
+        let [_, _, inner] = mixed.dims();
+        let mut y = mixed.reshape([n * h * w, inner]);
         for linear in &self.to_out {
             y = linear.forward(y);
         }

@@ -1,0 +1,85 @@
+//! Scaled dot-product attention.
+
+use crate::kernels::attention::Attention;
+use crate::operation::{Array, Operation, apply, input, is_ours};
+use crate::pool::Buffer;
+use burn::tensor::{Tensor, activation};
+use burn_flex::FlexTensor;
+
+/// For each head, softmax(q kᵀ/√d) v: queries `[n, tokens, heads · d]`, keys and values `[n, others, heads · d]`, to the
+/// queries' shape.
+///
+/// # Panics
+/// If shapes do not fit.
+pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize) -> Tensor<3> {
+    if is_ours(&q) && k.dims()[1] > 0 {
+        return apply(Heads(heads), [input(q), input(k), input(v)]);
+    }
+    let [n, tokens, width] = q.dims();
+    let head = width / heads;
+    let split = |x: Tensor<3>| {
+        let [_, tokens, _] = x.dims();
+        x.reshape([n, tokens, heads, head]).swap_dims(1, 2)
+    };
+    let q = split(q).mul_scalar(1.0 / (head as f64).sqrt());
+    let weights = activation::softmax(q.matmul(split(k).swap_dims(2, 3)), 3);
+    weights.matmul(split(v)).swap_dims(1, 2).reshape([n, tokens, width])
+}
+
+#[derive(Debug)]
+struct Heads(usize);
+
+impl Heads {
+    fn sizes(&self, q: &Array, k: &Array, v: &Array) -> Attention {
+        let ([samples, queries, width], [_, keys, _]) = (q.shape(), k.shape());
+        assert!(k.shape() == [samples, keys, width] && k.shape::<3>() == v.shape());
+        assert!(width % self.0 == 0, "{} heads do not divide {width}", self.0);
+        Attention { samples, queries, keys, heads: self.0, head: width / self.0 }
+    }
+
+    fn run(&self, inputs: [Option<Array>; 3]) -> ([Array; 3], Buffer, Buffer, Attention) {
+        let [Some(q), Some(k), Some(v)] = inputs else {
+            unreachable!("queries, keys and values are given")
+        };
+        let sizes = self.sizes(&q, &k, &v);
+        let mut o = Buffer::new(q.values().len());
+        let mut logarithms = Buffer::new(sizes.samples * sizes.heads * sizes.queries);
+        sizes.forward([q.values(), k.values(), v.values()], &mut o, &mut logarithms);
+        ([q, k, v], o, logarithms, sizes)
+    }
+}
+
+impl Operation<3> for Heads {
+    /// The inputs, the output and the logarithms.
+    type Saved = ([Array; 3], Array, Array);
+
+    fn forward(&self, inputs: [Option<Array>; 3]) -> FlexTensor {
+        let ([q, ..], o, ..) = self.run(inputs);
+        o.into_tensor(q.all_sizes())
+    }
+
+    fn record(&self, inputs: [Option<Array>; 3]) -> (FlexTensor, Self::Saved) {
+        let (inputs, o, logarithms, _) = self.run(inputs);
+        let o = o.into_tensor(inputs[0].all_sizes());
+        let len = logarithms.len();
+        let logarithms = Array::new(logarithms.into_tensor([len]));
+        (o.clone(), (inputs, Array::new(o), logarithms))
+    }
+
+    fn backward(
+        &self,
+        ([q, k, v], o, logarithms): Self::Saved,
+        dy: Array,
+        _wanted: [bool; 3],
+    ) -> [Option<FlexTensor>; 3] {
+        let sizes = self.sizes(&q, &k, &v);
+        let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|x| Buffer::new(x.values().len()));
+        sizes.backward(
+            [q.values(), k.values(), v.values()],
+            (o.values(), logarithms.values()),
+            dy.values(),
+            [&mut dq, &mut dk, &mut dv],
+        );
+        [(dq, &q), (dk, &k), (dv, &v)].map(|(d, x)| Some(d.into_tensor(x.all_sizes())))
+    }
+}

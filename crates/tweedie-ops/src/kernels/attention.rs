@@ -1,0 +1,260 @@
+//! Scaled dot-product attention, forward and backward.
+//!
+//! For each sample and head, with rows q, k, v of d numbers (Vaswani et al. 2017, equation 1),
+//!
+//! > s_ij = q_i·k_j/√d,  p_ij = exp(s_ij − l_i) with l_i = ln Σ_j exp s_ij,  o_i = Σ_j p_ij v_j.
+//!
+//! Back, p is computed again from l, and with δ_i = do_i·o_i and ds_ij = p_ij (do_i·v_j − δ_i)/√d,
+//!
+//! > dq_i = Σ_j ds_ij k_j,  dk_j = Σ_i ds_ij q_i,  dv_j = Σ_i p_ij do_i
+//!
+//! (Dao et al. 2022, appendix B). Only the scores of a block of queries are ever in memory.
+
+use super::gemm::{
+    Epilogue, Matrix, Packed, Rows, Segment, Shared, Side, Source, accumulate, product,
+};
+use super::{each, math, vectorized};
+use crate::pool::Buffer;
+
+/// Queries to a block.
+const BLOCK: usize = 48;
+
+/// The sizes of an attention: arrays are `[samples, tokens, heads · head]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attention {
+    /// Samples.
+    pub samples: usize,
+    /// Queries of a sample.
+    pub queries: usize,
+    /// Keys, and values, of a sample.
+    pub keys: usize,
+    /// Heads.
+    pub heads: usize,
+    /// The numbers of a head.
+    pub head: usize,
+}
+
+/// One head of one sample.
+#[derive(Clone, Copy)]
+struct Head {
+    /// Where its first query and its first key are.
+    query: usize,
+    key: usize,
+    /// Where its first logarithm is.
+    logarithm: usize,
+}
+
+impl Attention {
+    /// How many multiplications and additions a forward pass takes.
+    pub fn flops(&self) -> f64 {
+        let all = [self.samples, self.queries, self.keys, self.heads, self.head];
+        4.0 * all.iter().map(|&n| n as f64).product::<f64>()
+    }
+
+    /// From one token to the next.
+    fn row(&self) -> usize {
+        self.heads * self.head
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / (self.head as f32).sqrt()
+    }
+
+    fn head(&self, task: usize) -> Head {
+        let (sample, head) = (task / self.heads, task % self.heads);
+        let start = head * self.head;
+        Head {
+            query: sample * self.queries * self.row() + start,
+            key: sample * self.keys * self.row() + start,
+            logarithm: task * self.queries,
+        }
+    }
+
+    /// The matrix `[head, keys]` of a head's rows.
+    fn across(&self, x: &[f32], head: Head) -> Packed {
+        let depth = [(1, 0), (1, 0), (self.head, 1)];
+        let columns = (self.keys, self.row() as isize);
+        Packed::new(x, Source { origin: head.key as isize, depth, columns })
+    }
+
+    /// The matrix `[keys, head]` of a head's rows.
+    fn along(&self, x: &[f32], head: Head) -> Packed {
+        let depth = [(1, 0), (1, 0), (self.keys, self.row() as isize)];
+        Packed::new(x, Source { origin: head.key as isize, depth, columns: (self.head, 1) })
+    }
+
+    fn check(&self, queries: &[&[f32]], keys: &[&[f32]]) {
+        let of = |tokens: usize| self.samples * tokens * self.row();
+        assert!(queries.iter().all(|x| x.len() == of(self.queries)));
+        assert!(keys.iter().all(|x| x.len() == of(self.keys)));
+    }
+
+    /// o from q, k and v, and the logarithms l `[samples, heads, queries]`.
+    pub fn forward(&self, [q, k, v]: [&[f32]; 3], o: &mut [f32], logarithms: &mut [f32]) {
+        self.check(&[q, o], &[k, v]);
+        assert_eq!(logarithms.len(), self.samples * self.heads * self.queries);
+        let all = self.samples * self.heads;
+        // Few heads are cut by their queries.
+        let blocks = self.queries.div_ceil(BLOCK);
+        let cuts = (8 / all.max(1)).clamp(1, blocks.max(1));
+        let (o, logarithms) = (Shared::new(o), Shared::new(logarithms));
+        each(all * cuts > 1, 0..all * cuts, |task| {
+            let (head, cut) = (self.head(task / cuts), task % cuts);
+            let (keys, values) = (self.across(k, head), self.along(v, head));
+            let mut scores = Buffer::new(BLOCK.min(self.queries) * self.keys);
+            for block in cut * blocks / cuts..(cut + 1) * blocks / cuts {
+                let (first, count) = self.block(block);
+                self.scores(q, head.query, first, count, keys.matrix(0), &mut scores);
+                // SAFETY: every task has its own queries of its own head.
+                let l = unsafe { logarithms.part(head.logarithm + first, count) };
+                softmax(&mut scores[..count * self.keys], self.keys, self.scale(), l);
+                let offsets: Vec<usize> = (0..count).map(|i| i * self.keys).collect();
+                let out = self.places(head.query, first, count);
+                let p = Rows { x: &scores, offsets: &offsets, runs: &[0], len: self.keys };
+                // SAFETY: as above.
+                unsafe { product(p, values.matrix(0), Epilogue::default(), o, &out) };
+            }
+        });
+    }
+
+    /// The first query of a block, and how many.
+    fn block(&self, block: usize) -> (usize, usize) {
+        (block * BLOCK, BLOCK.min(self.queries - block * BLOCK))
+    }
+
+    /// Where a block's rows are in an array of queries.
+    fn places(&self, head: usize, first: usize, count: usize) -> Vec<usize> {
+        (first..first + count).map(|i| head + i * self.row()).collect()
+    }
+
+    /// The products of a block of queries with all columns of a matrix, into the rows of `to`.
+    fn scores(
+        &self,
+        x: &[f32],
+        head: usize,
+        first: usize,
+        count: usize,
+        matrix: Matrix,
+        to: &mut [f32],
+    ) {
+        let offsets = self.places(head, first, count);
+        let out: Vec<usize> = (0..count).map(|i| i * self.keys).collect();
+        let rows = Rows { x, offsets: &offsets, runs: &[0], len: self.head };
+        // SAFETY: the rows of `to` are borrowed exclusively.
+        unsafe { product(rows, matrix, Epilogue::default(), Shared::new(to), &out) };
+    }
+
+    /// dq, dk and dv from the inputs, o, the logarithms and do.
+    pub fn backward(
+        &self,
+        [q, k, v]: [&[f32]; 3],
+        (o, logarithms): (&[f32], &[f32]),
+        d: &[f32],
+        [dq, dk, dv]: [&mut [f32]; 3],
+    ) {
+        self.check(&[q, o, d, dq], &[k, v, dk, dv]);
+        assert_eq!(logarithms.len(), self.samples * self.heads * self.queries);
+        let all = self.samples * self.heads;
+        let [dq, dk, dv] = [dq, dk, dv].map(Shared::new);
+        each(all > 1, 0..all, |task| {
+            let head = self.head(task);
+            let (keys_across, values_across) = (self.across(k, head), self.across(v, head));
+            let keys_along = self.along(k, head);
+            let block = BLOCK.min(self.queries) * self.keys;
+            let (mut p, mut ds) = (Buffer::new(block), Buffer::new(block));
+            let mut sums = [0, 1].map(|_| Buffer::zeros(self.keys * self.head));
+            for block in 0..self.queries.div_ceil(BLOCK) {
+                let (first, count) = self.block(block);
+                self.scores(q, head.query, first, count, keys_across.matrix(0), &mut p);
+                self.scores(d, head.query, first, count, values_across.matrix(0), &mut ds);
+                let places = self.places(head.query, first, count);
+                let rows = p.chunks_exact_mut(self.keys).zip(ds.chunks_exact_mut(self.keys));
+                for (i, (p, ds)) in rows.take(count).enumerate() {
+                    let at = places[i];
+                    let delta: f32 =
+                        d[at..][..self.head].iter().zip(&o[at..]).map(|(d, o)| d * o).sum();
+                    let l = logarithms[head.logarithm + first + i];
+                    differentiate(p, ds, self.scale(), l, delta);
+                }
+                let offsets: Vec<usize> = (0..count).map(|i| i * self.keys).collect();
+                let rows = Rows { x: &ds, offsets: &offsets, runs: &[0], len: self.keys };
+                // SAFETY: every task has its own head.
+                unsafe { product(rows, keys_along.matrix(0), Epilogue::default(), dq, &places) };
+                let segment = Segment { u: 0, v: head.query + first * self.row(), rows: count };
+                for (sum, (u, v)) in sums.iter_mut().zip([(&ds, q), (&p, d)]) {
+                    let u = Side { x: u, stride: self.keys, len: self.keys };
+                    let v = Side { x: v, stride: self.row(), len: self.head };
+                    accumulate(u, v, &[segment], sum);
+                }
+            }
+            for (sum, to) in sums.iter().zip([dk, dv]) {
+                for (j, row) in sum.chunks_exact(self.head).enumerate() {
+                    // SAFETY: every task has its own head.
+                    let to = unsafe { to.part(head.key + j * self.row(), self.head) };
+                    to.copy_from_slice(row);
+                }
+            }
+        });
+    }
+}
+
+vectorized! {
+    /// Rows of scores times `scale` to probabilities, in place, and the logarithms of their normalisers.
+    fn softmax<'a>(
+        simd: S,
+        scores: &'a mut [f32],
+        width: usize,
+        scale: f32,
+        logarithms: &'a mut [f32],
+    ) -> () {
+        let factor = simd.splat_f32s(scale);
+        for (row, logarithm) in scores.chunks_exact_mut(width).zip(logarithms) {
+            let most = scale * row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let (vectors, tail) = S::as_mut_simd_f32s(row);
+            let shift = simd.splat_f32s(-most);
+            let mut sum = simd.splat_f32s(0.0);
+            for x in &mut *vectors {
+                *x = math::exp(simd, simd.mul_add_f32s(*x, factor, shift));
+                sum = simd.add_f32s(sum, *x);
+            }
+            let mut last = 0.0;
+            if !tail.is_empty() {
+                let x = simd.mul_add_f32s(simd.partial_load_f32s(tail), factor, shift);
+                simd.partial_store_f32s(tail, math::exp(simd, x));
+                last = tail.iter().sum();
+            }
+            let total = simd.reduce_sum_f32s(sum) + last;
+            *logarithm = most + total.ln();
+            let inverse = 1.0 / total;
+            row.iter_mut().for_each(|x| *x *= inverse);
+        }
+    }
+}
+
+vectorized! {
+    /// Scores to probabilities, and the products do·v to the gradients of the scores.
+    fn differentiate<'a>(
+        simd: S,
+        p: &'a mut [f32],
+        ds: &'a mut [f32],
+        scale: f32,
+        logarithm: f32,
+        delta: f32,
+    ) -> () {
+        let [scale, shift, delta] = [scale, -logarithm, delta].map(|v| simd.splat_f32s(v));
+        let (p, p_tail) = S::as_mut_simd_f32s(p);
+        let (ds, ds_tail) = S::as_mut_simd_f32s(ds);
+        for (p, ds) in p.iter_mut().zip(ds) {
+            *p = math::exp(simd, simd.mul_add_f32s(*p, scale, shift));
+            *ds = simd.mul_f32s(simd.mul_f32s(*p, scale), simd.sub_f32s(*ds, delta));
+        }
+        if !p_tail.is_empty() {
+            let score = simd.partial_load_f32s(p_tail);
+            let probability = math::exp(simd, simd.mul_add_f32s(score, scale, shift));
+            let product = simd.sub_f32s(simd.partial_load_f32s(ds_tail), delta);
+            let slope = simd.mul_f32s(simd.mul_f32s(probability, scale), product);
+            simd.partial_store_f32s(p_tail, probability);
+            simd.partial_store_f32s(ds_tail, slope);
+        }
+    }
+}
