@@ -47,12 +47,15 @@ enum Resize {
 impl Resize {
     fn run(self, x: &Array) -> FlexTensor {
         let shape = pictures(x.shape());
-        let (to, kernel): (_, fn(Pictures, &[f32], &mut [f32])) = match self {
-            Self::Double => (shape.doubled(), resize::double),
-            Self::Halve => (shape.halved(), resize::halve),
+        let to = match self {
+            Self::Double => shape.doubled(),
+            Self::Halve => shape.halved(),
         };
         let mut y = Buffer::new(to.len());
-        kernel(shape, x.values(), &mut y);
+        match self {
+            Self::Double => resize::double(shape, x.values(), &mut y),
+            Self::Halve => resize::halve(shape, x.values(), &mut y),
+        }
         y.into_tensor([to.samples, to.height, to.width, to.channels])
     }
 }

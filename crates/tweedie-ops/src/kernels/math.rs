@@ -303,7 +303,7 @@ pub fn erf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 
 /// erf(√y)/√y on y ≤ 1.
 const ERF: [f32; 7] = [
-    1.128_379_1,
+    std::f32::consts::FRAC_2_SQRT_PI,
     -0.376_126_26,
     0.112_835_854,
     -0.026_853_813,

@@ -36,9 +36,9 @@ pub(crate) fn each<T: Send>(
 ) {
     if parallel && rayon::current_num_threads() > 1 {
         let tasks: Vec<T> = tasks.collect();
-        tasks.into_par_iter().for_each(|task| work(task));
+        tasks.into_par_iter().for_each(&work);
     } else {
-        tasks.for_each(work);
+        tasks.for_each(&work);
     }
 }
 

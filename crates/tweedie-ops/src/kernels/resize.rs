@@ -149,7 +149,7 @@ fn rows_per_task(channels: usize) -> usize {
 pub fn join(channels: [usize; 2], x: &[f32], z: &[f32], y: &mut [f32]) {
     let [a, b] = channels;
     assert!(a > 0 && b > 0 && x.len() / a == z.len() / b && x.len() + z.len() == y.len());
-    assert!(x.len() % a == 0 && z.len() % b == 0);
+    assert!(x.len().is_multiple_of(a) && z.len().is_multiple_of(b));
     let (rows, large) = (rows_per_task(a + b), y.len() >= SERIAL);
     let tasks = x.chunks(rows * a).zip(z.chunks(rows * b)).zip(y.chunks_mut(rows * (a + b)));
     each(large, tasks, |((x, z), y)| {
@@ -164,7 +164,7 @@ pub fn join(channels: [usize; 2], x: &[f32], z: &[f32], y: &mut [f32]) {
 pub fn part(channels: [usize; 2], dy: &[f32], dx: &mut [f32], dz: &mut [f32]) {
     let [a, b] = channels;
     assert!(a > 0 && b > 0 && dx.len() / a == dz.len() / b && dx.len() + dz.len() == dy.len());
-    assert!(dx.len() % a == 0 && dz.len() % b == 0);
+    assert!(dx.len().is_multiple_of(a) && dz.len().is_multiple_of(b));
     let rows = rows_per_task(a + b);
     let parts = dx.chunks_mut(rows * a).zip(dz.chunks_mut(rows * b));
     each(dy.len() >= SERIAL, dy.chunks(rows * (a + b)).zip(parts), |(dy, (dx, dz))| {

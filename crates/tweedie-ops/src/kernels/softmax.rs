@@ -68,7 +68,7 @@ fn rows_per_task(columns: usize) -> usize {
 
 /// y = softmax of each row of x `[rows, columns]`; a row with NaN, with ∞ or with nothing above −∞ is NaN.
 pub fn softmax(columns: usize, x: &[f32], y: &mut [f32]) {
-    assert!(columns > 0 && x.len() % columns == 0 && x.len() == y.len());
+    assert!(columns > 0 && x.len().is_multiple_of(columns) && x.len() == y.len());
     let piece = rows_per_task(columns);
     each(x.len() >= SERIAL / 4, x.chunks(piece).zip(y.chunks_mut(piece)), |(x, y)| {
         rows_forward(columns, x, y);
@@ -77,7 +77,7 @@ pub fn softmax(columns: usize, x: &[f32], y: &mut [f32]) {
 
 /// dx = y (dy − Σ y dy) of each row.
 pub fn softmax_backward(columns: usize, y: &[f32], dy: &[f32], dx: &mut [f32]) {
-    assert!(columns > 0 && y.len() % columns == 0);
+    assert!(columns > 0 && y.len().is_multiple_of(columns));
     assert!(y.len() == dy.len() && y.len() == dx.len());
     let piece = rows_per_task(columns);
     let tasks = y.chunks(piece).zip(dy.chunks(piece)).zip(dx.chunks_mut(piece));

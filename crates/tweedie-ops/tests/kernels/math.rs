@@ -2,6 +2,7 @@
 
 use crate::common::{erf, normal_cdf, sigmoid, ulps};
 use pulp::{Scalar, Simd, WithSimd};
+use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 use tweedie_ops::kernels::math;
 
 /// A function of `kernels::math` under test.
@@ -30,7 +31,7 @@ impl<F: Function> WithSimd for Run<'_, F> {
 /// Every `stride`th bit pattern and what lies around the seams, padded to whole vectors.
 fn inputs(stride: usize) -> Vec<f32> {
     let mut x: Vec<f32> = (0..=u32::MAX).step_by(stride).map(f32::from_bits).collect();
-    let seams = [0.625, 1.0, 0.707_106_77, 1.414_213_5, 15.0, 87.3, 88.72, 89.5, 103.97, 120.0];
+    let seams = [0.625, 1.0, FRAC_1_SQRT_2, SQRT_2, 15.0, 87.3, 88.72, 89.5, 103.97, 120.0];
     for seam in seams {
         for k in 0..200 {
             let near = f32::from_bits(f32::to_bits(seam) + k - 100);
@@ -42,7 +43,7 @@ fn inputs(stride: usize) -> Vec<f32> {
     }
     let extremes = [0.0, f32::MIN_POSITIVE, 1e-45, f32::MAX, f32::INFINITY, f32::NAN];
     x.extend(extremes.iter().flat_map(|x| [*x, -*x]));
-    while x.len() % 16 != 0 {
+    while !x.len().is_multiple_of(16) {
         x.push(0.0);
     }
     x
@@ -52,7 +53,8 @@ fn check(function: impl Function, exact: impl Fn(f64) -> f64, bound: f64, absolu
     let x = inputs(8009);
     let expected: Vec<f64> = x.iter().map(|x| exact(f64::from(*x))).collect();
     let mut y = vec![f32::NAN; x.len()];
-    let mut sets: Vec<(&str, Box<dyn Fn(&mut [f32])>)> = vec![
+    type OnSet<'a> = Box<dyn Fn(&mut [f32]) + 'a>;
+    let mut sets: Vec<(&str, OnSet)> = vec![
         ("chosen", Box::new(|y| pulp::Arch::new().dispatch(Run { function, x: &x, y }))),
         ("scalar", Box::new(|y| Scalar.vectorize(Run { function, x: &x, y }))),
     ];
@@ -70,7 +72,7 @@ fn check(function: impl Function, exact: impl Fn(f64) -> f64, bound: f64, absolu
             let error = error(*y, *e);
             if e.is_nan() {
                 assert!(y.is_nan(), "{set}: f({x:e}) = {y:e}, not NaN");
-            } else if !(error <= worst.0) {
+            } else if error.is_nan() || error > worst.0 {
                 worst = (error, *x, *y, *e);
             }
         }

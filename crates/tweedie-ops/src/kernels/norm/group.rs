@@ -248,7 +248,7 @@ fn groups(shape: &Shape, affine: &Affine, all: [&[f32]; 2], moments: [&[f32]; 2]
     assert!(all.iter().all(|v| v.len() == shape.len()));
     let groups = moments[0].len() / shape.samples.max(1);
     assert!(moments.iter().all(|v| v.len() == groups * shape.samples));
-    assert!(shape.is_empty() || (groups > 0 && shape.channels % groups == 0));
+    assert!(shape.is_empty() || (groups > 0 && shape.channels.is_multiple_of(groups)));
     groups
 }
 
