@@ -2,6 +2,7 @@
 //!
 //! No method lives here: every command reads its options, calls the library and shows what comes back.
 
+mod bench;
 mod device;
 mod evaluate;
 mod exchange;
@@ -51,6 +52,8 @@ enum Command {
     Export(exchange::Export),
     /// Draw a trained model: samples, their way from noise, progress, schedule, errors by noise level, curves.
     Show(show::Options),
+    /// Measure how fast operations and networks are on this machine.
+    Bench(bench::Options),
 }
 
 /// A whole number given to an option.
@@ -61,6 +64,8 @@ fn whole<T: std::str::FromStr>(text: &str) -> Result<T, String> {
 /// What every command needs to know.
 struct Settings {
     json: bool,
+    /// The name of the device.
+    device_name: String,
     device: tweedie::burn::tensor::Device,
 }
 
@@ -68,7 +73,8 @@ fn run(cli: Cli) -> tweedie::Result<()> {
     if let Some(threads) = cli.threads {
         device::set_threads(threads)?;
     }
-    let settings = Settings { json: cli.json, device: device::parse(&cli.device)? };
+    let settings =
+        Settings { json: cli.json, device: device::parse(&cli.device)?, device_name: cli.device };
     // On a thread of the pool itself: an operation called from outside would hand over to the pool and wait, twice the
     // time of a small product.
     rayon::scope(|_| match cli.command {
@@ -79,6 +85,7 @@ fn run(cli: Cli) -> tweedie::Result<()> {
         Command::Import(options) => exchange::import(&options, &settings),
         Command::Export(options) => exchange::export(&options, &settings),
         Command::Show(options) => show::run(&options, &settings),
+        Command::Bench(options) => bench::run(&options, &settings),
     })
 }
 

@@ -6,6 +6,7 @@ mod embed;
 mod layers;
 mod mlp;
 mod params;
+mod resize;
 mod sequential;
 mod unet;
 
@@ -24,6 +25,7 @@ pub use params::{
     Params, collect_params, load_safetensors, map_params, param_count, safetensors_bytes,
     save_safetensors,
 };
+pub use resize::{double, halve};
 pub use sequential::{Layer, Pool, Sequential};
 
 pub use unet::{

@@ -4,20 +4,10 @@ use super::config::{DownBlock, Resampling, TimeScaleShift, UNetConfig, UpBlock};
 use crate::Draws;
 use crate::nn::{
     Activation, Conv2d, Conv2dConfig, Dual, GroupNorm, GroupNormConfig, Linear, LinearConfig,
-    attention,
+    attention, double, halve,
 };
 use burn::module::Module;
 use burn::tensor::Device;
-
-/// Twice the height and width, by nearest neighbours.
-pub(super) fn enlarge(x: Dual<4>) -> Dual<4> {
-    x.linear(tweedie_ops::double)
-}
-
-/// Half the height and width, by means of 2 × 2 pixels.
-fn halve(x: Dual<4>) -> Dual<4> {
-    x.linear(tweedie_ops::halve)
-}
 
 /// How a residual block changes the resolution.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,7 +22,7 @@ impl Change {
         match self {
             Change::None => x,
             Change::Down => halve(x),
-            Change::Up => enlarge(x),
+            Change::Up => double(x),
         }
     }
 }
@@ -199,7 +189,7 @@ impl Resample {
     }
 
     fn forward(&self, x: Dual<4>) -> Dual<4> {
-        self.conv.forward(if self.up { enlarge(x) } else { x })
+        self.conv.forward(if self.up { double(x) } else { x })
     }
 }
 

@@ -1,0 +1,208 @@
+"""`tweedie bench` and bench/speed_peer.py in turn, and the ratios of their medians.
+
+Run with the Python that has PyTorch, after `cargo build --release`:
+
+    python bench/speed.py [NAME]... [--rounds N] [--threads N] [--json]
+    python bench/speed.py ops --scaling     # one thread of ours against two, without PyTorch
+
+Each round runs every group of benchmarks on both sides, one process after the other, the other one first in every
+second round. First it checks that both sides do the same work: tweedie writes weights and batches, PyTorch starts from
+them, and the losses of three training steps and ten-step samples must agree. A ratio is PyTorch's median over ours; it
+is above 1 where tweedie is faster or takes less memory. `range` holds the ratios of single rounds. `best` is the ratio
+to PyTorch's faster format, default or channels-last.
+"""
+
+import argparse
+import json
+import platform
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+GROUPS = ["mlp", "unet"]
+# Losses and samples of both sides differ by rounding only.
+TOLERANCE = 1e-4
+LAST = "-channels-last"
+
+
+def processor():
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+        return re.search(r"model name\s*: (.*)", text)[1]
+    except (OSError, TypeError):
+        return platform.processor() or platform.machine()
+
+
+class Sides:
+    def __init__(self, options):
+        self.under = shlex.split(options.under)
+        program = options.program or HERE.parent / "target/release/tweedie"
+        self.ours = [str(program), "bench"]
+        self.theirs = [sys.executable, str(HERE / "speed_peer.py")]
+
+    def run(self, command):
+        done = subprocess.run([*self.under, *command], capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{shlex.join(command)}: status {done.returncode}\n{done.stderr}")
+        return json.loads(done.stdout)
+
+    def check(self, names, threads):
+        """What both sides computed from the same weights and batches; exits where they differ."""
+        with tempfile.TemporaryDirectory() as folder:
+            ours = self.run([*self.ours, *names, *threads, "--rounds=1", "--no-memory", f"--export={folder}", "--json"])
+            theirs = self.run([*self.theirs, *threads, f"--check={folder}"])
+        worst = 0.0
+        for key, value in theirs.items():
+            error = value if key.endswith("relative_error") else abs(value / ours[key] - 1)
+            if not error < TOLERANCE:
+                sys.exit(f"{key}: ours {ours.get(key)}, PyTorch's {value}: not the same work")
+            worst = max(worst, error)
+        return len(theirs), worst
+
+
+def collect(rounds, key):
+    return [round[key] for round in rounds if key in round]
+
+
+def compare(ours, theirs):
+    """A row for each time that both sides have."""
+    rows = []
+    for key in ours[0]:
+        if not key.endswith(".ms") or key not in theirs[0]:
+            continue
+        name = key[: -len(".ms")]
+        a, b = collect(ours, key), collect(theirs, key)
+        row = {"name": name, "ours_ms": statistics.median(a), "torch_ms": statistics.median(b)}
+        row["ratio"] = row["torch_ms"] / row["ours_ms"]
+        each = [y / x for x, y in zip(a, b)]
+        row["range"] = [min(each), max(each)]
+        best, last = row["torch_ms"], collect(theirs, f"{name}{LAST}.ms")
+        if last:
+            row["torch_channels_last_ms"] = statistics.median(last)
+            best = min(best, row["torch_channels_last_ms"])
+        row["best"] = best / row["ours_ms"]
+        share = collect(ours, f"{name}.gemm_share")
+        if share:
+            row["gemm_share"] = statistics.median(share)
+        for kind in ("peak", "step"):
+            memory = f"{name}.{kind}_memory_mb"
+            if memory in ours[0] and memory in theirs[0]:
+                row[f"ours_{kind}_mb"], row[f"torch_{kind}_mb"] = ours[0][memory], theirs[0][memory]
+        parameters = [side[0].get(f"{name}.parameters") for side in (ours, theirs)]
+        if parameters[0] != parameters[1]:
+            sys.exit(f"{name}: {parameters[0]:.0f} parameters of ours, {parameters[1]:.0f} of PyTorch's")
+        rows.append(row)
+    return rows
+
+
+def table(headings, rows):
+    widths = [max(len(line[i]) for line in [headings, *rows]) for i in range(len(headings))]
+    for line in [headings, *rows]:
+        first, rest = line[0].ljust(widths[0]), [cell.rjust(w) for cell, w in zip(line[1:], widths[1:])]
+        print("  ".join([first, *rest]).rstrip())
+
+
+def number(value):
+    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def print_comparison(result):
+    print(f"{result['machine']}, {result['threads']} threads, torch {result['torch']}, {result['rounds']} rounds")
+    print(f"matrix products, GFLOP/s: ours {result['gemm_gflops']:.0f}, PyTorch's {result['torch_gemm_gflops']:.0f}")
+    print(f"{result['checked']} losses and samples agree to {result['worst_error']:.1e}")
+    headings = ["", "ours ms", "PyTorch ms", "ratio", "range", "best", "of GEMM", "ours MB", "PyTorch MB"]
+    lines = []
+    for row in result["rows"]:
+        low, high = row["range"]
+        share = f"{100 * row['gemm_share']:.0f} %" if "gemm_share" in row else ""
+        memory = [f"{row[key]:.0f}" if key in row else "" for key in ("ours_step_mb", "torch_step_mb")]
+        times = [number(row["ours_ms"]), number(row["torch_ms"])]
+        ratios = [f"{row['ratio']:.2f}", f"{low:.2f}–{high:.2f}", f"{row['best']:.2f}"]
+        lines.append([row["name"], *times, *ratios, share, *memory])
+    table(headings, lines)
+    if result["extras"]:
+        print("\nPyTorch alone, for information")
+        table(["", "ms"], [[name, number(ms)] for name, ms in result["extras"].items()])
+
+
+def measure(options, sides):
+    # A group is measured where one of its names, or of the given ones, begins with the other.
+    names = options.names
+    groups = [[group] for group in GROUPS] if not names else [[name] for name in names]
+    threads = [f"--threads={options.threads}"] if options.threads else []
+    checked, worst = sides.check([name for group in groups for name in group], threads)
+    ours, theirs = [], []
+    for k in range(options.rounds):
+        found = {"ours": {}, "theirs": {}}
+        for group in groups:
+            more = ["--rounds=1", "--json", *threads, *([] if k == 0 else ["--no-memory"])]
+            turns = [("ours", sides.ours), ("theirs", sides.theirs)]
+            for side, command in turns if k % 2 == 0 else turns[::-1]:
+                print(f"round {k + 1}: {side} {' '.join(group)}", file=sys.stderr)
+                found[side] |= sides.run([*command, *group, *more])
+        ours.append(found["ours"])
+        theirs.append(found["theirs"])
+    rows = compare(ours, theirs)
+    extra = lambda key: key.endswith(".ms") and key not in ours[0]
+    return {
+        "machine": processor(),
+        "threads": ours[0]["threads"],
+        "torch": theirs[0]["torch"],
+        "rounds": options.rounds,
+        "gemm_gflops": statistics.median(collect(ours, "gemm.gflops")),
+        "torch_gemm_gflops": statistics.median(collect(theirs, "gemm.gflops")),
+        "checked": checked,
+        "worst_error": worst,
+        "rows": rows,
+        "extras": {key[: -len(".ms")]: statistics.median(collect(theirs, key)) for key in filter(extra, theirs[0])},
+    }
+
+
+def scaling(options, sides):
+    """How many times as fast each benchmark is on two threads as on one."""
+    runs = {1: [], 2: []}
+    for k in range(options.rounds):
+        for threads in (1, 2) if k % 2 == 0 else (2, 1):
+            print(f"round {k + 1}: {threads} threads", file=sys.stderr)
+            command = [*sides.ours, *options.names, f"--threads={threads}", "--rounds=1", "--json", "--no-memory"]
+            runs[threads].append(sides.run(command))
+    rows = []
+    for key in [key for key in runs[1][0] if key.endswith(".ms")]:
+        one, two = (statistics.median(collect(runs[threads], key)) for threads in (1, 2))
+        rows.append({"name": key[: -len(".ms")], "one_ms": one, "two_ms": two, "speed_up": one / two})
+    return {"machine": processor(), "rounds": options.rounds, "rows": rows}
+
+
+def print_scaling(result):
+    print(f"{result['machine']}, {result['rounds']} rounds")
+    lines = [[r["name"], number(r["one_ms"]), number(r["two_ms"]), f"{r['speed_up']:.2f}"] for r in result["rows"]]
+    table(["", "1 thread ms", "2 threads ms", "speed-up"], lines)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--scaling", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--program", type=Path, help="the program; target/release/tweedie by default")
+    parser.add_argument("--under", default="", help="a command to run every process by, such as 'nice -n -5'")
+    options = parser.parse_args()
+    sides = Sides(options)
+    result = scaling(options, sides) if options.scaling else measure(options, sides)
+    if options.json:
+        print(json.dumps(result))
+    elif options.scaling:
+        print_scaling(result)
+    else:
+        print_comparison(result)
+
+
+if __name__ == "__main__":
+    main()

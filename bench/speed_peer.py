@@ -1,0 +1,356 @@
+"""PyTorch's side of `tweedie bench`: the same networks, batches and steps, eager, by the same keys.
+
+Run with PyTorch (and diffusers for `unet-attention`); bench/speed.py runs both sides in turn:
+
+    python bench/speed_peer.py [NAME]... [--rounds N] [--threads N] [--json]
+
+Names and rounds are those of `tweedie bench`. `.train` is a step with torch.optim.Adam and no clipping, which is less
+work than tweedie's step; `.train-ema` adds torch.optim.swa_utils' average of the weights. For information
+`.train-clip` adds clip_grad_norm_, `.train-adamw` takes AdamW in its place, and names that end in `-channels-last` hold
+pictures and weights in that format.
+
+`--check FOLDER` reads what `tweedie bench --export FOLDER` wrote, and prints the losses of its first training steps and
+the distance between samples.
+"""
+
+import argparse
+import contextlib
+import json
+import math
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+ROUND, EXECUTIONS, WARM_UP = 0.3, 3, 3
+WIDTH, SIDE, SAMPLES, STEPS = 32, 28, 64, 10
+
+
+class Residual(nn.Module):
+    def __init__(self, i, o):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(8, i)
+        self.conv1 = nn.Conv2d(i, o, 3, padding=1)
+        self.time = nn.Linear(4 * WIDTH, o)
+        self.norm2 = nn.GroupNorm(8, o)
+        self.conv2 = nn.Conv2d(o, o, 3, padding=1)
+        self.skip = nn.Conv2d(i, o, 1) if i != o else nn.Identity()
+
+    def forward(self, x, time):
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = h + self.time(time)[:, :, None, None]
+        return self.skip(x) + self.conv2(F.silu(self.norm2(h)))
+
+
+class PlainUNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        c = WIDTH
+        self.input = nn.Conv2d(1, c, 3, padding=1)
+        self.time1 = nn.Linear(c, 4 * c)
+        self.time2 = nn.Linear(4 * c, 4 * c)
+        self.down1 = Residual(c, c)
+        self.half1 = nn.Conv2d(c, c, 3, 2, 1)
+        self.down2 = Residual(c, 2 * c)
+        self.half2 = nn.Conv2d(2 * c, 2 * c, 3, 2, 1)
+        self.down3 = Residual(2 * c, 4 * c)
+        self.middle = Residual(4 * c, 4 * c)
+        self.up3 = Residual(8 * c, 2 * c)
+        self.up2 = Residual(4 * c, c)
+        self.up1 = Residual(2 * c, c)
+        self.norm = nn.GroupNorm(8, c)
+        self.output = nn.Conv2d(c, 1, 3, padding=1)
+
+    def forward(self, x, features):
+        t = F.silu(self.time2(F.silu(self.time1(features))))
+        large = self.down1(self.input(x), t)
+        half = self.down2(self.half1(large), t)
+        small = self.down3(self.half2(half), t)
+        x = self.middle(small, t)
+        x = F.interpolate(self.up3(torch.cat([x, small], 1), t), scale_factor=2)
+        x = F.interpolate(self.up2(torch.cat([x, half], 1), t), scale_factor=2)
+        x = self.up1(torch.cat([x, large], 1), t)
+        return self.output(F.silu(self.norm(x)))
+
+
+class Mlp(nn.Module):
+    def __init__(self, hidden):
+        super().__init__()
+        sizes = [3, hidden, hidden, hidden, hidden, 2]
+        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(sizes, sizes[1:]))
+        self.net = nn.Sequential(*[part for layer in self.layers for part in (layer, nn.SiLU())][:-1])
+
+    def forward(self, x, _features):
+        return self.net(x)
+
+
+class Problem:
+    """A network with a batch: x, features and the target, in the shapes that it takes."""
+
+    def __init__(self, model, x, features, y):
+        self.model, self.shapes, self.pictures = model, (x, features, y), len(x) == 4
+        self.batch = [torch.randn(*shape) for shape in self.shapes]
+
+    def load(self, file):
+        """Takes weights and batch from a file."""
+        from safetensors.torch import load_file
+
+        arrays = load_file(file)
+        self.batch = [arrays[key].reshape(shape) for key, shape in zip(("x", "features", "y"), self.shapes)]
+        start = "network."
+        weights = {key[len(start) :]: value for key, value in arrays.items() if key.startswith(start)}
+        missing, unexpected = self.model.load_state_dict(weights, strict=False)
+        aliases = {name for name, _ in self.model.named_parameters()}
+        assert not unexpected and not aliases & set(missing), (missing, unexpected)
+        return arrays
+
+    def channels_last(self):
+        self.model.to(memory_format=torch.channels_last)
+        x, features, y = self.batch
+        self.batch = [x.contiguous(memory_format=torch.channels_last), features, y]
+        return self
+
+    @property
+    def parameters(self):
+        return sum(p.numel() for p in self.model.parameters())
+
+
+def unet():
+    x = (64, 1, SIDE, SIDE)
+    return Problem(PlainUNet(), x, (64, WIDTH), x)
+
+
+def mlp(hidden, rows):
+    return Problem(Mlp(hidden), (rows, 3), (rows, 1), (rows, 2))
+
+
+PROBLEMS = {"unet": unet}
+for hidden in (128, 256):
+    for rows in (256, 1024):
+        PROBLEMS[f"mlp.3-{hidden}x4-2.{rows}"] = lambda hidden=hidden, rows=rows: mlp(hidden, rows)
+
+
+class Trainer:
+    def __init__(self, problem, optimiser=torch.optim.Adam, clip=False, ema=False):
+        self.model, self.batch, self.clip = problem.model, problem.batch, clip
+        self.optimiser = optimiser(self.model.parameters(), lr=1e-3)
+        self.ema = None
+        if ema:
+            average = torch.optim.swa_utils.get_ema_multi_avg_fn(0.999)
+            self.ema = torch.optim.swa_utils.AveragedModel(self.model, multi_avg_fn=average)
+
+    def step(self):
+        x, features, y = self.batch
+        loss = ((self.model(x, features) - y) ** 2).mean()
+        self.optimiser.zero_grad()
+        loss.backward()
+        if self.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        if self.ema is not None:
+            self.ema.update_parameters(self.model)
+        return loss.item()
+
+
+def training(make, **options):
+    def made():
+        problem = make()
+        trainer = Trainer(problem, **options)
+        for _ in range(WARM_UP):
+            trainer.step()
+        return trainer.step, {"parameters": problem.parameters}
+
+    return made
+
+
+def inference(make):
+    def made():
+        problem = make()
+        problem.model.eval()
+
+        def work():
+            with torch.no_grad():
+                problem.model(*problem.batch[:2])
+
+        for _ in range(WARM_UP):
+            work()
+        return work, {}
+
+    return made
+
+
+def vp_levels():
+    """alpha, sigma and index in 1,000 steps of STEPS levels uniform in the log-SNR, from noise to data."""
+    rate = lambda t: 0.05 * t + 0.5 * t * t * 9.95  # half the integral of beta, from 0.1 to 20
+    log_snr = lambda t: -math.log(math.expm1(2 * rate(t)))
+    time_of = lambda lam: (math.sqrt(0.05**2 + 9.95 * math.log1p(math.exp(-lam))) - 0.05) / 9.95
+    first, last = 1e-5, 1.0
+    ends = log_snr(last), log_snr(first)
+    result = []
+    for k in range(STEPS):
+        lam = ends[0] + (ends[1] - ends[0]) * k / (STEPS - 1)
+        alpha, sigma = math.sqrt(1 / (1 + math.exp(-lam))), math.sqrt(1 / (1 + math.exp(lam)))
+        result.append((alpha, sigma, 999 * (time_of(lam) - first) / (last - first)))
+    return result
+
+
+def ddim(model, x, levels):
+    """Ten evaluations; the last one gives the sample."""
+    count = WIDTH // 2
+    frequencies = 1e4 ** (-torch.arange(count) / count)
+    with torch.no_grad():
+        for k, (alpha, sigma, index) in enumerate(levels):
+            phase = index * frequencies[None]
+            noise = model(x, torch.cat([phase.sin(), phase.cos()], 1))
+            data = (x - sigma * noise) / alpha
+            if k + 1 == len(levels):
+                return data
+            x = levels[k + 1][0] * data + levels[k + 1][1] * noise
+
+
+def sampling(make):
+    def made():
+        problem = make()
+        levels = vp_levels()
+        work = lambda: ddim(problem.model, problem.batch[0], levels)
+        work()
+        return work, {}
+
+    return made
+
+
+def benchmarks():
+    """Functions that make and warm up a benchmark, by name."""
+    found = {}
+    for name, make in PROBLEMS.items():
+        formats = {"": make}
+        if make().pictures:
+            formats["-channels-last"] = lambda make=make: make().channels_last()
+        for ending, make in formats.items():
+            found[f"{name}.train{ending}"] = training(make)
+            found[f"{name}.forward{ending}"] = inference(make)
+            if name == "unet":
+                found[f"{name}.sample{ending}"] = sampling(make)
+        make = formats[""]
+        found[f"{name}.train-ema"] = training(make, ema=True)
+        found[f"{name}.train-clip"] = training(make, clip=True)
+        found[f"{name}.train-adamw"] = training(make, optimiser=torch.optim.AdamW)
+    return found
+
+
+def begins(name, starts):
+    return not starts or any(name[at:].startswith(start) for start in starts for at in [0, *(m.end() for m in re.finditer("[.-]", name))])
+
+
+def one_round(work):
+    times, start = [], time.perf_counter()
+    while len(times) < EXECUTIONS or time.perf_counter() - start < ROUND:
+        before = time.perf_counter()
+        work()
+        times.append(1e3 * (time.perf_counter() - before))
+    return statistics.median(times)
+
+
+def gemm():
+    """GFLOP/s of the best of a few matrix products."""
+    best = 0.0
+    for width in (128, 256, 512, 1024):
+        a, b = torch.randn(3072, width), torch.randn(width, width)
+        out = torch.empty(3072, width)
+        best = max(best, 2e-6 * 3072 * width * width / one_round(lambda: torch.mm(a, b, out=out)))
+    return best
+
+
+def memory():
+    """Resident and peak memory in MB (10^6 bytes)."""
+    status = Path("/proc/self/status").read_text()
+    return [int(re.search(key + r":\s*(\d+) kB", status)[1]) * 1024 / 1e6 for key in ("VmRSS", "VmHWM")]
+
+
+def memory_of(make):
+    """Makes a benchmark; the peak memory and what was held before, in MB."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    before, _ = memory()
+    make()
+    return [memory()[1], before]
+
+
+def check(folder):
+    """Losses of the first steps and distances of samples from what tweedie exported."""
+    found = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        name = file.stem
+        problem = PROBLEMS[name.rsplit(".", 1)[0]]()
+        if name.endswith(".sample"):
+            from safetensors.torch import load_file
+
+            arrays = load_file(file)
+            weights = {key[8:]: value for key, value in arrays.items() if key.startswith("network.")}
+            problem.model.load_state_dict(weights)
+            shape = problem.shapes[0]
+            levels = [tuple(level) for level in arrays["levels"].double().tolist()]
+            for ours, theirs in zip(levels, vp_levels()):
+                assert all(math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-5) for a, b in zip(ours, theirs)), (ours, theirs)
+            y = ddim(problem.model, arrays["x"].reshape(shape), levels)
+            error = (y.flatten() - arrays["y"].flatten()).abs().max() / arrays["y"].abs().max()
+            found[f"{name}.relative_error"] = error.item()
+        else:
+            problem.load(file)
+            trainer = Trainer(problem)
+            losses = [trainer.step() for _ in range(WARM_UP)]
+            found[f"{name}.first_loss"], found[f"{name}.last_warm_up_loss"] = losses[0], losses[-1]
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--check", type=Path)
+    parser.add_argument("--memory-of")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    if options.memory_of:
+        print(json.dumps(memory_of(benchmarks()[options.memory_of])))
+        return
+    if options.check:
+        print(json.dumps(check(options.check)))
+        return
+    chosen = {name: make for name, make in benchmarks().items() if begins(name, options.names)}
+    result = {"torch": torch.__version__, "threads": torch.get_num_threads(), "rounds": options.rounds}
+    made = {name: make() for name, make in chosen.items()}
+    rates, times = [], {name: [] for name in chosen}
+    for _ in range(options.rounds):
+        rates.append(gemm())
+        for name, (work, _) in made.items():
+            times[name].append(one_round(work))
+    result["gemm.gflops"] = statistics.median(rates)
+    for name, values in times.items():
+        result[f"{name}.ms"] = statistics.median(values)
+        result[f"{name}.min_ms"], result[f"{name}.max_ms"] = min(values), max(values)
+        result |= {f"{name}.{key}": value for key, value in made[name][1].items()}
+        if name.endswith(".train") and not options.no_memory:
+            arguments = [sys.executable, __file__, "--memory-of", name, "--threads", str(torch.get_num_threads())]
+            peak, before = json.loads(subprocess.run(arguments, check=True, capture_output=True).stdout)
+            result[f"{name}.peak_memory_mb"], result[f"{name}.step_memory_mb"] = peak, peak - before
+    if options.json:
+        print(json.dumps(result))
+    else:
+        for key, value in result.items():
+            print(f"{key:48} {value:.4g}" if isinstance(value, float) else f"{key:48} {value}")
+
+
+if __name__ == "__main__":
+    main()

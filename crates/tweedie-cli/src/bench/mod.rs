@@ -1,0 +1,284 @@
+//! `tweedie bench`: how fast operations and networks are, and how near to the machine's matrix products.
+
+mod measure;
+mod networks;
+mod train;
+
+use crate::{Settings, output, progress};
+use measure::{Memory, Work, median, round, timed};
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use tweedie::burn::tensor::Device;
+use tweedie::{Error, Result};
+use tweedie_ops::kernels::gemm::Epilogue;
+use tweedie_ops::kernels::linear::Linear;
+
+/// Options of `tweedie bench`.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Which benchmarks, by how their name, or a part of it after a dot or hyphen, begins: unet, mlp, ops.conv, sample;
+    /// all by default. A wrong name lists them.
+    names: Vec<String>,
+    /// How often each benchmark is measured, in turn; medians are printed.
+    #[arg(long, default_value_t = 5, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
+    rounds: usize,
+    /// Write each network's first weights and its batch to FOLDER, as safetensors, for a peer to start from.
+    #[arg(long, value_name = "FOLDER")]
+    export: Option<PathBuf>,
+    /// Leave out the memory of training steps.
+    #[arg(long)]
+    no_memory: bool,
+    /// Make this one benchmark only and print the memory that took.
+    #[arg(long, hide = true)]
+    memory_of: Option<String>,
+}
+
+/// Something that can be measured.
+struct Benchmark {
+    name: String,
+    make: Box<dyn Fn(&Device) -> Result<Made>>,
+    export: Option<Box<dyn Fn(&Device, &Path) -> Result<()>>>,
+}
+
+/// A benchmark that has warmed up.
+struct Made {
+    work: Work,
+    /// Additions and multiplications in matrix products and convolutions, those in the usual algorithm.
+    flops: Option<f64>,
+    /// What a peer can compare.
+    facts: Vec<(&'static str, f64)>,
+}
+
+/// Times of the rounds, in milliseconds.
+#[derive(Default)]
+struct Times(Vec<f64>);
+
+impl Times {
+    fn median(&self) -> f64 {
+        median(&mut self.0.clone())
+    }
+
+    fn least(&self) -> f64 {
+        self.0.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+
+    fn most(&self) -> f64 {
+        self.0.iter().copied().fold(0.0, f64::max)
+    }
+}
+
+/// Measures and prints.
+pub fn run(options: &Options, settings: &Settings) -> Result<()> {
+    if options.rounds == 0 || options.rounds > 100_000 {
+        return Err(Error::config("--rounds", options.rounds.to_string(), "1 to 100000"));
+    }
+    let device = &settings.device;
+    if let Some(name) = &options.memory_of {
+        return memory_of(name, device);
+    }
+    let chosen = chosen(&options.names)?;
+    if let Some(folder) = &options.export {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+        for benchmark in &chosen {
+            if let Some(export) = &benchmark.export {
+                export(device, &folder.join(format!("{}.safetensors", benchmark.name)))?;
+            }
+        }
+    }
+    let memory: Vec<Option<[f64; 2]>> = chosen
+        .iter()
+        .map(|benchmark| {
+            let trains = benchmark.name.ends_with(".train") && !options.no_memory;
+            if trains { memory_in_child(&benchmark.name, settings) } else { None }
+        })
+        .collect();
+    let bar = progress::bar(chosen.len() as u64, "benchmarks", settings.json);
+    bar.set_prefix("warm-up");
+    let mut made = Vec::new();
+    for benchmark in &chosen {
+        bar.set_message(benchmark.name.clone());
+        made.push((benchmark.make)(device)?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let mut gemm = Gemm::new();
+    let mut times: Vec<Times> = made.iter().map(|_| Times::default()).collect();
+    let bar = progress::bar(options.rounds as u64, "rounds", settings.json);
+    bar.set_prefix("measure");
+    for _ in 0..options.rounds {
+        gemm.round()?;
+        for ((made, times), benchmark) in made.iter_mut().zip(&mut times).zip(&chosen) {
+            bar.set_message(benchmark.name.clone());
+            times.0.push(round(&mut made.work)?);
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let results: Vec<Measured> = chosen
+        .iter()
+        .zip(made)
+        .zip(times)
+        .zip(memory)
+        .map(|(((benchmark, made), times), memory)| {
+            let rate = made.flops.map(|flops| flops / times.median() / 1e6);
+            Measured { name: &benchmark.name, times, rate, facts: made.facts, memory }
+        })
+        .collect();
+    let peak = gemm.rate();
+    let threads = tweedie_threads();
+    if settings.json {
+        let mut all = Map::new();
+        all.insert("threads".into(), threads.into());
+        all.insert("rounds".into(), options.rounds.into());
+        all.insert("gemm.gflops".into(), peak.into());
+        results.iter().for_each(|result| result.put(peak, &mut all));
+        output::json(&Value::Object(all));
+    } else {
+        output::line(&format!(
+            "Matrix products: {peak:.0} GFLOP/s on {threads} threads; medians of {} rounds",
+            options.rounds
+        ));
+        let rows: Vec<Vec<String>> = results.iter().map(|result| result.row(peak)).collect();
+        let headings = ["", "ms", "least", "most", "GFLOP/s", "of GEMM", "MB of a step"];
+        output::table(&headings, &rows);
+    }
+    Ok(())
+}
+
+/// How many threads compute.
+fn tweedie_threads() -> usize {
+    rayon::current_num_threads()
+}
+
+/// A benchmark's results.
+struct Measured<'a> {
+    name: &'a str,
+    times: Times,
+    /// GFLOP/s.
+    rate: Option<f64>,
+    facts: Vec<(&'static str, f64)>,
+    /// The peak of a process that does some training steps, and what it held before the network, in MB.
+    memory: Option<[f64; 2]>,
+}
+
+impl Measured<'_> {
+    fn put(&self, gemm: f64, into: &mut Map<String, Value>) {
+        let mut put = |key: &str, value: f64| {
+            into.insert(format!("{}.{key}", self.name), value.into());
+        };
+        put("ms", self.times.median());
+        put("min_ms", self.times.least());
+        put("max_ms", self.times.most());
+        if let Some(rate) = self.rate {
+            put("gflops", rate);
+            put("gemm_share", rate / gemm);
+        }
+        if let Some([peak, before]) = self.memory {
+            put("peak_memory_mb", peak);
+            put("step_memory_mb", peak - before);
+        }
+        self.facts.iter().for_each(|(key, value)| put(key, *value));
+    }
+
+    fn row(&self, gemm: f64) -> Vec<String> {
+        let ms = |value: f64| {
+            let digits = if value < 10.0 { 3 } else { 1 };
+            format!("{value:.digits$}")
+        };
+        let or_none = |text: Option<String>| text.unwrap_or_default();
+        vec![
+            self.name.into(),
+            ms(self.times.median()),
+            ms(self.times.least()),
+            ms(self.times.most()),
+            or_none(self.rate.map(|rate| format!("{rate:.1}"))),
+            or_none(self.rate.map(|rate| format!("{:.0} %", 100.0 * rate / gemm))),
+            or_none(self.memory.map(|[peak, before]| format!("{:.0}", peak - before))),
+        ]
+    }
+}
+
+/// Every benchmark, in the order in which they are measured.
+fn all() -> Vec<Benchmark> {
+    train::benchmarks()
+}
+
+/// Whether the name, or what follows one of its dots and hyphens, begins so.
+fn begins(name: &str, with: &str) -> bool {
+    let cuts = name.match_indices(['.', '-']).map(|(at, _)| at + 1);
+    std::iter::once(0).chain(cuts).any(|at| name[at..].starts_with(with))
+}
+
+/// The benchmarks that `names` pick; all if there are none.
+fn chosen(names: &[String]) -> Result<Vec<Benchmark>> {
+    let all = all();
+    if let Some(odd) = names.iter().find(|with| !all.iter().any(|b| begins(&b.name, with))) {
+        let known: Vec<&str> = all.iter().map(|b| b.name.as_str()).collect();
+        return Err(Error::config("NAME", odd, tweedie::error::one_of(odd, &known)));
+    }
+    let wanted = |b: &Benchmark| names.is_empty() || names.iter().any(|with| begins(&b.name, with));
+    Ok(all.into_iter().filter(wanted).collect())
+}
+
+/// Prints the peak memory while a benchmark is made and warms up, and what was held before it, in MB.
+fn memory_of(name: &str, device: &Device) -> Result<()> {
+    let Some(benchmark) = all().into_iter().find(|b| b.name == name) else {
+        return Err(Error::config("--memory-of", name, "the name of a benchmark"));
+    };
+    Memory::forget_peak();
+    let before = Memory::now();
+    let made = (benchmark.make)(device)?;
+    let after = Memory::now();
+    drop(made);
+    if let (Some(before), Some(after)) = (before, after) {
+        output::json(&[after.peak, before.resident]);
+    }
+    Ok(())
+}
+
+/// What [`memory_of`] prints in a fresh process; none where that fails or the system does not tell.
+fn memory_in_child(name: &str, settings: &Settings) -> Option<[f64; 2]> {
+    let program = std::env::current_exe().ok()?;
+    let threads = tweedie_threads().to_string();
+    let arguments =
+        ["bench", "--memory-of", name, "--threads", &threads, "--device", &settings.device_name];
+    let output = std::process::Command::new(program).args(arguments).output().ok()?;
+    serde_json::from_slice(&output.stdout).ok()
+}
+
+/// The machine's rate of matrix products: the best of a few sizes that stay in the caches.
+struct Gemm {
+    sizes: Vec<(Work, f64, Times)>,
+}
+
+impl Gemm {
+    fn new() -> Self {
+        let size = |width: usize| {
+            let linear = Linear { rows: 3072, input: width, output: width };
+            let x = vec![0.5; linear.rows * width];
+            let weight = vec![0.5; width * width];
+            let mut y = vec![0.0; linear.rows * width];
+            let work = move || {
+                timed(|| {
+                    linear.forward(&x, &weight, Epilogue::default(), &mut y);
+                    Ok(())
+                })
+            };
+            (Box::new(work) as Work, linear.flops(), Times::default())
+        };
+        Self { sizes: [128, 256, 512].map(size).into() }
+    }
+
+    fn round(&mut self) -> Result<()> {
+        for (work, _, times) in &mut self.sizes {
+            times.0.push(round(work)?);
+        }
+        Ok(())
+    }
+
+    /// GFLOP/s.
+    fn rate(&self) -> f64 {
+        let rates = self.sizes.iter().map(|(_, flops, times)| flops / times.median() / 1e6);
+        rates.fold(0.0, f64::max)
+    }
+}
