@@ -24,7 +24,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-GROUPS = ["mlp", "unet"]
+GROUPS = ["mlp", "unet.", "unet-attention", "transformer", "ops"]
 # Losses and samples of both sides differ by rounding only.
 TOLERANCE = 1e-4
 LAST = "-channels-last"

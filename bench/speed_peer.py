@@ -15,6 +15,7 @@ the distance between samples.
 
 import argparse
 import contextlib
+import importlib
 import json
 import math
 import re
@@ -86,6 +87,43 @@ class Mlp(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(sizes, sizes[1:]))
         self.net = nn.Sequential(*[part for layer in self.layers for part in (layer, nn.SiLU())][:-1])
 
+    def load_state_dict(self, weights):
+        self.layers.load_state_dict({key.removeprefix("layers."): value for key, value in weights.items()})
+
+    def forward(self, x, _features):
+        return self.net(x)
+
+
+class AttentionUNet(nn.Module):
+    """diffusers' UNet2DModel on 32 x 32 pictures with attention at 16 x 16 and in the middle."""
+
+    def __init__(self):
+        super().__init__()
+        from diffusers import UNet2DModel
+
+        self.net = UNet2DModel(
+            sample_size=32,
+            down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+            block_out_channels=(32, 64, 128),
+            layers_per_block=1,
+            norm_num_groups=8,
+            attention_head_dim=32,
+        )
+
+    def forward(self, x, times):
+        return self.net(x, times[:, 0]).sample
+
+
+class Transformer(nn.Module):
+    """Four pre-norm layers on 64 tokens of 128 values."""
+
+    def __init__(self):
+        super().__init__()
+        options = {"dropout": 0.0, "activation": "gelu", "batch_first": True, "norm_first": True}
+        layer = nn.TransformerEncoderLayer(128, 4, 512, **options)
+        self.net = nn.TransformerEncoder(layer, 4, norm=nn.LayerNorm(128), enable_nested_tensor=False)
+
     def forward(self, x, _features):
         return self.net(x)
 
@@ -94,7 +132,7 @@ class Problem:
     """A network with a batch: x, features and the target, in the shapes that it takes."""
 
     def __init__(self, model, x, features, y):
-        self.model, self.shapes, self.pictures = model, (x, features, y), len(x) == 4
+        self.model, self.shapes = model, (x, features, y)
         self.batch = [torch.randn(*shape) for shape in self.shapes]
 
     def load(self, file):
@@ -102,12 +140,13 @@ class Problem:
         from safetensors.torch import load_file
 
         arrays = load_file(file)
-        self.batch = [arrays[key].reshape(shape) for key, shape in zip(("x", "features", "y"), self.shapes)]
+        shapes = zip(("x", "features", "y"), self.shapes)
+        self.batch = [arrays[key].reshape(shape) if key in arrays else None for key, shape in shapes]
         start = "network."
-        weights = {key[len(start) :]: value for key, value in arrays.items() if key.startswith(start)}
-        missing, unexpected = self.model.load_state_dict(weights, strict=False)
-        aliases = {name for name, _ in self.model.named_parameters()}
-        assert not unexpected and not aliases & set(missing), (missing, unexpected)
+        weights = {key.removeprefix(start): value for key, value in arrays.items() if key.startswith(start)}
+        # A network of a library is what it is called by; its keys are the library's.
+        wrapped = isinstance(self.model, (AttentionUNet, Transformer))
+        (self.model.net if wrapped else self.model).load_state_dict(weights)
         return arrays
 
     def channels_last(self):
@@ -126,11 +165,23 @@ def unet():
     return Problem(PlainUNet(), x, (64, WIDTH), x)
 
 
+def attention_unet():
+    x = (32, 3, 32, 32)
+    problem = Problem(AttentionUNet(), x, (32, 1), x)
+    problem.batch[1] = torch.randint(1000, (32, 1)).float()
+    return problem
+
+
+def transformer():
+    x = (64, 64, 128)
+    return Problem(Transformer(), x, (64, 1), x)
+
+
 def mlp(hidden, rows):
     return Problem(Mlp(hidden), (rows, 3), (rows, 1), (rows, 2))
 
 
-PROBLEMS = {"unet": unet}
+PROBLEMS = {"unet": unet, "unet-attention": attention_unet, "transformer": transformer}
 for hidden in (128, 256):
     for rows in (256, 1024):
         PROBLEMS[f"mlp.3-{hidden}x4-2.{rows}"] = lambda hidden=hidden, rows=rows: mlp(hidden, rows)
@@ -164,7 +215,7 @@ def training(make, **options):
         trainer = Trainer(problem, **options)
         for _ in range(WARM_UP):
             trainer.step()
-        return trainer.step, {"parameters": problem.parameters}
+        return clocked(trainer.step), {"parameters": problem.parameters}
 
     return made
 
@@ -180,7 +231,7 @@ def inference(make):
 
         for _ in range(WARM_UP):
             work()
-        return work, {}
+        return clocked(work), {}
 
     return made
 
@@ -220,23 +271,105 @@ def sampling(make):
         levels = vp_levels()
         work = lambda: ddim(problem.model, problem.batch[0], levels)
         work()
+        return clocked(work), {}
+
+    return made
+
+
+def operations():
+    """Functions that make an operation's inputs, and the operation, by name; then whether it has pictures."""
+    pictures = (64, 32, 28, 28)
+
+    def conv(x, o, k, stride=1):
+        shapes = [x, (o, x[1], k, k), (o,)]
+        return shapes, lambda x, w, b: F.conv2d(x, w, b, stride=stride, padding=k // 2), True
+
+    def attention(q, k, v):
+        heads = [x.reshape(32, 256, 4, 32).transpose(1, 2) for x in (q, k, v)]
+        return F.scaled_dot_product_attention(*heads).transpose(1, 2).reshape(32, 256, 128)
+
+    norm = lambda x, w, b: F.silu(F.group_norm(x, 8, w, b))
+    return {
+        "conv3x3": conv(pictures, 32, 3),
+        "conv3x3-128": conv((64, 128, 7, 7), 128, 3),
+        "conv3x3-stride2": conv(pictures, 32, 3, 2),
+        "conv1x1": conv((64, 64, 28, 28), 32, 1),
+        "linear": ([(4096, 256), (256, 256), (256,)], F.linear, False),
+        "attention": ([(32, 256, 128)] * 3, attention, False),
+        "group-norm-silu": ([pictures, (32,), (32,)], norm, True),
+        "layer-norm": ([(4096, 256), (256,), (256,)], lambda x, w, b: F.layer_norm(x, (256,), w, b), False),
+        "silu": ([pictures], F.silu, False),
+        "gelu": ([pictures], F.gelu, False),
+        "double": ([(64, 32, 14, 14)], lambda x: F.interpolate(x, scale_factor=2), True),
+        "join": ([pictures] * 2, lambda x, z: torch.cat([x, z], 1), True),
+    }
+
+
+def operation(shapes, run, last, backward):
+    """A benchmark of an operation in one direction; its work gives the time in seconds."""
+
+    def made():
+        inputs = [torch.randn(*shape) for shape in shapes]
+        if last:
+            inputs = [x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for x in inputs]
+        inputs = [x.requires_grad_(backward) for x in inputs]
+
+        def work():
+            with torch.set_grad_enabled(backward):
+                before = time.perf_counter()
+                y = run(*inputs)
+            if backward:
+                ones = torch.ones_like(y)
+                before = time.perf_counter()
+                torch.autograd.grad(y, inputs, ones)
+            return time.perf_counter() - before
+
+        for _ in range(WARM_UP):
+            work()
         return work, {}
 
     return made
 
 
+def optimiser():
+    """A step of Adam on one parameter."""
+    parameter = torch.randn(1 << 20, requires_grad=True)
+    parameter.grad = torch.randn(1 << 20)
+    step = clocked(torch.optim.Adam([parameter], lr=1e-3).step)
+    for _ in range(WARM_UP):
+        step()
+    return step, {}
+
+
+def clocked(work):
+    def timed():
+        before = time.perf_counter()
+        work()
+        return time.perf_counter() - before
+
+    return timed
+
+
 def benchmarks():
     """Functions that make and warm up a benchmark, by name."""
     found = {}
+    for name, (shapes, run, pictures) in operations().items():
+        for direction, backward in (("forward", False), ("backward", True)):
+            for ending, last in (("", False), ("-channels-last", True)):
+                if pictures or not last:
+                    found[f"ops.{name}.{direction}{ending}"] = operation(shapes, run, last, backward)
+    found["ops.adamw.forward"] = optimiser
     for name, make in PROBLEMS.items():
         formats = {"": make}
-        if make().pictures:
+        if name.startswith("unet"):
             formats["-channels-last"] = lambda make=make: make().channels_last()
         for ending, make in formats.items():
             found[f"{name}.train{ending}"] = training(make)
             found[f"{name}.forward{ending}"] = inference(make)
             if name == "unet":
                 found[f"{name}.sample{ending}"] = sampling(make)
+        if name in ("unet-attention", "transformer"):
+            continue
         make = formats[""]
         found[f"{name}.train-ema"] = training(make, ema=True)
         found[f"{name}.train-clip"] = training(make, clip=True)
@@ -245,15 +378,14 @@ def benchmarks():
 
 
 def begins(name, starts):
-    return not starts or any(name[at:].startswith(start) for start in starts for at in [0, *(m.end() for m in re.finditer("[.-]", name))])
+    cuts = [0, *(cut.end() for cut in re.finditer("[.-]", name))]
+    return not starts or any(name[at:].startswith(start) for start in starts for at in cuts)
 
 
 def one_round(work):
     times, start = [], time.perf_counter()
     while len(times) < EXECUTIONS or time.perf_counter() - start < ROUND:
-        before = time.perf_counter()
-        work()
-        times.append(1e3 * (time.perf_counter() - before))
+        times.append(1e3 * work())
     return statistics.median(times)
 
 
@@ -263,7 +395,7 @@ def gemm():
     for width in (128, 256, 512, 1024):
         a, b = torch.randn(3072, width), torch.randn(width, width)
         out = torch.empty(3072, width)
-        best = max(best, 2e-6 * 3072 * width * width / one_round(lambda: torch.mm(a, b, out=out)))
+        best = max(best, 2e-6 * 3072 * width * width / one_round(clocked(lambda: torch.mm(a, b, out=out))))
     return best
 
 
@@ -273,8 +405,15 @@ def memory():
     return [int(re.search(key + r":\s*(\d+) kB", status)[1]) * 1024 / 1e6 for key in ("VmRSS", "VmHWM")]
 
 
-def memory_of(make):
-    """Makes a benchmark; the peak memory and what was held before, in MB."""
+def memory_of(name):
+    """Makes a benchmark; the peak memory and what was held before, in MB. What the libraries load at their first use is
+    held before."""
+    if name.startswith("unet-attention"):
+        importlib.import_module("diffusers").UNet2DModel
+    model = nn.Linear(1, 1)
+    model(torch.ones(1, 1)).sum().backward()
+    torch.optim.Adam(model.parameters()).step()
+    make = benchmarks()[name]
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     before, _ = memory()
@@ -289,16 +428,11 @@ def check(folder):
         name = file.stem
         problem = PROBLEMS[name.rsplit(".", 1)[0]]()
         if name.endswith(".sample"):
-            from safetensors.torch import load_file
-
-            arrays = load_file(file)
-            weights = {key[8:]: value for key, value in arrays.items() if key.startswith("network.")}
-            problem.model.load_state_dict(weights)
-            shape = problem.shapes[0]
+            arrays = problem.load(file)
             levels = [tuple(level) for level in arrays["levels"].double().tolist()]
             for ours, theirs in zip(levels, vp_levels()):
                 assert all(math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-5) for a, b in zip(ours, theirs)), (ours, theirs)
-            y = ddim(problem.model, arrays["x"].reshape(shape), levels)
+            y = ddim(problem.model, problem.batch[0], levels)
             error = (y.flatten() - arrays["y"].flatten()).abs().max() / arrays["y"].abs().max()
             found[f"{name}.relative_error"] = error.item()
         else:
@@ -323,7 +457,7 @@ def main():
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     if options.memory_of:
-        print(json.dumps(memory_of(benchmarks()[options.memory_of])))
+        print(json.dumps(memory_of(options.memory_of)))
         return
     if options.check:
         print(json.dumps(check(options.check)))

@@ -1,7 +1,9 @@
 //! `tweedie bench`: how fast operations and networks are, and how near to the machine's matrix products.
 
+mod attention;
 mod measure;
 mod networks;
+mod ops;
 mod train;
 
 use crate::{Settings, output, progress};
@@ -125,7 +127,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         })
         .collect();
     let peak = gemm.rate();
-    let threads = tweedie_threads();
+    let threads = self::threads();
     if settings.json {
         let mut all = Map::new();
         all.insert("threads".into(), threads.into());
@@ -146,7 +148,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
 }
 
 /// How many threads compute.
-fn tweedie_threads() -> usize {
+fn threads() -> usize {
     rayon::current_num_threads()
 }
 
@@ -200,7 +202,7 @@ impl Measured<'_> {
 
 /// Every benchmark, in the order in which they are measured.
 fn all() -> Vec<Benchmark> {
-    train::benchmarks()
+    ops::benchmarks().into_iter().chain(train::benchmarks()).collect()
 }
 
 /// Whether the name, or what follows one of its dots and hyphens, begins so.
@@ -239,7 +241,7 @@ fn memory_of(name: &str, device: &Device) -> Result<()> {
 /// What [`memory_of`] prints in a fresh process; none where that fails or the system does not tell.
 fn memory_in_child(name: &str, settings: &Settings) -> Option<[f64; 2]> {
     let program = std::env::current_exe().ok()?;
-    let threads = tweedie_threads().to_string();
+    let threads = threads().to_string();
     let arguments =
         ["bench", "--memory-of", name, "--threads", &threads, "--device", &settings.device_name];
     let output = std::process::Command::new(program).args(arguments).output().ok()?;

@@ -1,8 +1,8 @@
 //! Training steps, forward passes and sampling of the networks.
 
-use super::Benchmark;
 use super::measure::timed;
 use super::networks::{Mlp, Model, PlainUNet, Problem, draws};
+use super::{Benchmark, Made, attention};
 use std::path::Path;
 use std::sync::Arc;
 use tweedie::burn::tensor::{Device, Tensor};
@@ -23,14 +23,16 @@ const STEPS: usize = 10;
 /// What is measured of each network.
 pub fn benchmarks() -> Vec<Benchmark> {
     let mut all = Vec::new();
-    all.extend(steps("unet", true, |device| Ok(PlainUNet::problem(64, device))));
-    all.push(sampling());
     for hidden in [128, 256] {
         for rows in [256, 1024] {
             let problem = move |device: &Device| Ok(Mlp::problem(hidden, rows, device));
             all.extend(steps(&format!("mlp.3-{hidden}x4-2.{rows}"), true, problem));
         }
     }
+    all.extend(steps("unet", true, |device| Ok(PlainUNet::problem(64, device))));
+    all.push(sampling());
+    all.extend(steps("unet-attention", false, |device| attention::unet(32, device)));
+    all.extend(steps("transformer", false, |device| attention::transformer(64, device)));
     all
 }
 
@@ -95,12 +97,12 @@ impl<M: Model> Trainer<M> {
     }
 }
 
-fn training<M: Model>(problem: Problem<M>, ema: bool, device: &Device) -> Result<super::Made> {
+fn training<M: Model>(problem: Problem<M>, ema: bool, device: &Device) -> Result<Made> {
     let (parameters, flops) = (param_count(&problem.model), 3.0 * problem.flops);
     let mut trainer = Trainer::new(problem, ema);
     let losses = (0..WARM_UP).map(|_| trainer.step()).collect::<Result<Vec<f64>>>()?;
     let device = device.clone();
-    Ok(super::Made {
+    Ok(Made {
         work: Box::new(move || timed(|| trainer.step().and_then(|_| finished(&device)))),
         flops: Some(flops),
         facts: vec![
@@ -111,7 +113,7 @@ fn training<M: Model>(problem: Problem<M>, ema: bool, device: &Device) -> Result
     })
 }
 
-fn inference<M: Model>(problem: Problem<M>, device: &Device) -> Result<super::Made> {
+fn inference<M: Model>(problem: Problem<M>, device: &Device) -> Result<Made> {
     let Problem { model, x, features, flops, .. } = problem;
     let device = device.clone();
     let work = move || {
@@ -123,7 +125,7 @@ fn inference<M: Model>(problem: Problem<M>, device: &Device) -> Result<super::Ma
     for _ in 0..WARM_UP {
         work()?;
     }
-    Ok(super::Made { work: Box::new(work), flops: Some(flops), facts: Vec::new() })
+    Ok(Made { work: Box::new(work), flops: Some(flops), facts: Vec::new() })
 }
 
 /// Waits for a device that works on its own.
@@ -167,7 +169,7 @@ fn sampling() -> Benchmark {
             let device = device.clone();
             let work = move || timed(|| sampling.run().and_then(|_| finished(&device)));
             work()?;
-            Ok(super::Made { work: Box::new(work), flops, facts: Vec::new() })
+            Ok(Made { work: Box::new(work), flops, facts: Vec::new() })
         }),
         export: Some(Box::new(|device, path| {
             let sampling = Sampling::new(device);

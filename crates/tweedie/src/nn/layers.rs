@@ -55,7 +55,7 @@ impl Activation {
 }
 
 /// A parameter of `shape` with values uniform in ±`bound`, from its own stream of draws.
-fn uniform<const D: usize>(
+pub(super) fn uniform<const D: usize>(
     draws: &Draws,
     bound: f64,
     shape: [usize; D],
@@ -68,7 +68,11 @@ fn uniform<const D: usize>(
     Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), (device, DType::F32)))
 }
 
-fn constant<const D: usize>(value: f32, shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
+pub(super) fn constant<const D: usize>(
+    value: f32,
+    shape: [usize; D],
+    device: &Device,
+) -> Param<Tensor<D>> {
     Param::from_tensor(Tensor::full(shape, value, (device, DType::F32)))
 }
 
@@ -121,10 +125,7 @@ pub struct Linear {
 impl Linear {
     /// `[n, in]` ↦ `[n, out]`.
     pub fn forward(&self, x: Dual<2>) -> Dual<2> {
-        let none = tweedie_ops::Activation::None;
-        let weight = self.weight.val();
-        let copy = weight.clone();
-        x.affine(|x| linear(x, weight, self.bias(), none), |dx| linear(dx, copy, None, none))
+        project(x, self.weight.val(), self.bias())
     }
 
     /// The layer and then an activation, in one pass.
@@ -138,6 +139,13 @@ impl Linear {
     fn bias(&self) -> Option<Tensor<1>> {
         self.bias.as_ref().map(|b| b.val())
     }
+}
+
+/// x Wᵀ + b.
+pub(super) fn project(x: Dual<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Dual<2> {
+    let none = tweedie_ops::Activation::None;
+    let copy = weight.clone();
+    x.affine(|x| linear(x, weight, bias, none), |dx| linear(dx, copy, None, none))
 }
 
 /// Configuration of [`Conv2d`].

@@ -3,16 +3,19 @@
 mod attention;
 mod dual;
 mod embed;
+mod layer_norm;
 mod layers;
 mod mlp;
 mod params;
 mod resize;
 mod sequential;
+mod transformer;
 mod unet;
 
 pub use attention::attention;
 pub use dual::Dual;
 pub use embed::{ConditionEmbedding, ConditionEmbeddingConfig, TimeEmbedding, TimeEmbeddingConfig};
+pub use layer_norm::{LayerNorm, LayerNormConfig};
 pub use layers::{
     Activation, Conv2d, Conv2dConfig, Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig,
     Linear, LinearConfig,
@@ -27,7 +30,7 @@ pub use params::{
 };
 pub use resize::{double, halve};
 pub use sequential::{Layer, Pool, Sequential};
-
+pub use transformer::{Transformer, TransformerBlock, TransformerConfig};
 pub use unet::{
     ClassEmbedType, DownBlock, MidBlock, Resampling, TimeEmbeddingType, TimeScaleShift, UNet,
     UNetConfig, UpBlock,

@@ -39,7 +39,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 /// Holds J ẋ against central differences with step `h`, to 1% of its norm, and against reverse mode, to 1e-5: for
 /// every u, u·(J ẋ) = ẋ·(Jᵀ u).
-fn derivative<const D: usize, const E: usize>(
+pub fn derivative<const D: usize, const E: usize>(
     name: &str,
     x: Tensor<D>,
     h: f64,

@@ -19,3 +19,4 @@ mod process;
 mod solvers;
 mod support;
 mod trained;
+mod transformer;
