@@ -7,7 +7,7 @@ Run with the Python that has PyTorch, after `cargo build --release`:
 
 Each round runs every group of benchmarks on both sides, one process after the other, the other one first in every
 second round. First it checks that both sides do the same work: tweedie writes weights and batches, PyTorch starts from
-them, and the losses of three training steps and ten-step samples must agree. A ratio is PyTorch's median over ours; it
+them, and the losses of three training steps, ten-step samples and the numbers of operations must agree. A ratio is PyTorch's median over ours; it
 is above 1 where tweedie is faster or takes less memory. `range` holds the ratios of single rounds. `best` is the ratio
 to PyTorch's faster format, default or channels-last.
 """
@@ -100,7 +100,11 @@ def compare(ours, theirs):
     return rows
 
 
-def table(headings, rows):
+def table(headings, rows, markdown):
+    if markdown:
+        for line in [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]:
+            print("| " + " | ".join(line) + " |")
+        return
     widths = [max(len(line[i]) for line in [headings, *rows]) for i in range(len(headings))]
     for line in [headings, *rows]:
         first, rest = line[0].ljust(widths[0]), [cell.rjust(w) for cell, w in zip(line[1:], widths[1:])]
@@ -111,40 +115,44 @@ def number(value):
     return f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
-def print_comparison(result):
+def print_comparison(result, markdown):
     print(f"{result['machine']}, {result['threads']} threads, torch {result['torch']}, {result['rounds']} rounds")
     print(f"matrix products, GFLOP/s: ours {result['gemm_gflops']:.0f}, PyTorch's {result['torch_gemm_gflops']:.0f}")
-    print(f"{result['checked']} losses and samples agree to {result['worst_error']:.1e}")
-    headings = ["", "ours ms", "PyTorch ms", "ratio", "range", "best", "of GEMM", "ours MB", "PyTorch MB"]
+    print(f"{result['checked']} losses, samples and counts of operations agree to {result['worst_error']:.1e}\n")
+    headings = ["", "ours ms", "PyTorch ms", "ratio", "range", "best", "of GEMM"]
     lines = []
     for row in result["rows"]:
         low, high = row["range"]
         share = f"{100 * row['gemm_share']:.0f} %" if "gemm_share" in row else ""
-        memory = [f"{row[key]:.0f}" if key in row else "" for key in ("ours_step_mb", "torch_step_mb")]
         times = [number(row["ours_ms"]), number(row["torch_ms"])]
         ratios = [f"{row['ratio']:.2f}", f"{low:.2f}–{high:.2f}", f"{row['best']:.2f}"]
-        lines.append([row["name"], *times, *ratios, share, *memory])
-    table(headings, lines)
+        lines.append([row["name"], *times, *ratios, share])
+    table(headings, lines, markdown)
+    kinds = [f"{side}_{kind}_mb" for kind in ("step", "peak") for side in ("ours", "torch")]
+    lines = [[row["name"], *(f"{row[kind]:.0f}" for kind in kinds)] for row in result["rows"] if kinds[0] in row]
+    if lines:
+        print("\nMemory of three training steps in MB: the network's, and the whole process's\n")
+        table(["", "ours", "PyTorch", "ours, whole", "PyTorch, whole"], lines, markdown)
     if result["extras"]:
-        print("\nPyTorch alone, for information")
-        table(["", "ms"], [[name, number(ms)] for name, ms in result["extras"].items()])
+        print("\nPyTorch alone, for information\n")
+        table(["", "ms"], [[name, number(ms)] for name, ms in result["extras"].items()], markdown)
 
 
 def measure(options, sides):
-    # A group is measured where one of its names, or of the given ones, begins with the other.
-    names = options.names
-    groups = [[group] for group in GROUPS] if not names else [[name] for name in names]
+    groups = options.names or GROUPS
     threads = [f"--threads={options.threads}"] if options.threads else []
-    checked, worst = sides.check([name for group in groups for name in group], threads)
-    ours, theirs = [], []
+    checked, worst = sides.check(groups, threads)
+    ours, theirs, rates = [], [], {"ours": [], "theirs": []}
     for k in range(options.rounds):
         found = {"ours": {}, "theirs": {}}
         for group in groups:
             more = ["--rounds=1", "--json", *threads, *([] if k == 0 else ["--no-memory"])]
             turns = [("ours", sides.ours), ("theirs", sides.theirs)]
             for side, command in turns if k % 2 == 0 else turns[::-1]:
-                print(f"round {k + 1}: {side} {' '.join(group)}", file=sys.stderr)
-                found[side] |= sides.run([*command, *group, *more])
+                print(f"round {k + 1}: {side} {group}", file=sys.stderr)
+                result = sides.run([*command, group, *more])
+                rates[side].append(result["gemm.gflops"])
+                found[side] |= result
         ours.append(found["ours"])
         theirs.append(found["theirs"])
     rows = compare(ours, theirs)
@@ -154,8 +162,8 @@ def measure(options, sides):
         "threads": ours[0]["threads"],
         "torch": theirs[0]["torch"],
         "rounds": options.rounds,
-        "gemm_gflops": statistics.median(collect(ours, "gemm.gflops")),
-        "torch_gemm_gflops": statistics.median(collect(theirs, "gemm.gflops")),
+        "gemm_gflops": statistics.median(rates["ours"]),
+        "torch_gemm_gflops": statistics.median(rates["theirs"]),
         "checked": checked,
         "worst_error": worst,
         "rows": rows,
@@ -178,10 +186,10 @@ def scaling(options, sides):
     return {"machine": processor(), "rounds": options.rounds, "rows": rows}
 
 
-def print_scaling(result):
-    print(f"{result['machine']}, {result['rounds']} rounds")
+def print_scaling(result, markdown):
+    print(f"{result['machine']}, {result['rounds']} rounds\n")
     lines = [[r["name"], number(r["one_ms"]), number(r["two_ms"]), f"{r['speed_up']:.2f}"] for r in result["rows"]]
-    table(["", "1 thread ms", "2 threads ms", "speed-up"], lines)
+    table(["", "1 thread ms", "2 threads ms", "speed-up"], lines, markdown)
 
 
 def main():
@@ -191,6 +199,7 @@ def main():
     parser.add_argument("--threads", type=int)
     parser.add_argument("--scaling", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--markdown", action="store_true", help="tables for docs/performance.md")
     parser.add_argument("--program", type=Path, help="the program; target/release/tweedie by default")
     parser.add_argument("--under", default="", help="a command to run every process by, such as 'nice -n -5'")
     options = parser.parse_args()
@@ -199,9 +208,9 @@ def main():
     if options.json:
         print(json.dumps(result))
     elif options.scaling:
-        print_scaling(result)
+        print_scaling(result, options.markdown)
     else:
-        print_comparison(result)
+        print_comparison(result, options.markdown)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ work than tweedie's step; `.train-ema` adds torch.optim.swa_utils' average of th
 `.train-clip` adds clip_grad_norm_, `.train-adamw` takes AdamW in its place, and names that end in `-channels-last` hold
 pictures and weights in that format.
 
-`--check FOLDER` reads what `tweedie bench --export FOLDER` wrote, and prints the losses of its first training steps and
-the distance between samples.
+`--check FOLDER` reads what `tweedie bench --export FOLDER` wrote, and prints the losses of its first training steps,
+the additions and multiplications of a step by PyTorch's counter, and the distance between samples.
 """
 
 import argparse
@@ -28,6 +28,8 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 ROUND, EXECUTIONS, WARM_UP = 0.3, 3, 3
 WIDTH, SIDE, SAMPLES, STEPS = 32, 28, 64, 10
@@ -319,9 +321,9 @@ def operation(shapes, run, last, backward):
                 before = time.perf_counter()
                 y = run(*inputs)
             if backward:
-                ones = torch.ones_like(y)
+                # tweedie's backward pass makes the gradient of ones that it begins with.
                 before = time.perf_counter()
-                torch.autograd.grad(y, inputs, ones)
+                torch.autograd.grad(y, inputs, torch.ones_like(y))
             return time.perf_counter() - before
 
         for _ in range(WARM_UP):
@@ -437,6 +439,10 @@ def check(folder):
             found[f"{name}.relative_error"] = error.item()
         else:
             problem.load(file)
+            # Attention by its products, which the counter knows.
+            with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+                problem.model(*problem.batch[:2])
+            found[f"{name}.flops"] = 3.0 * counter.get_total_flops()
             trainer = Trainer(problem)
             losses = [trainer.step() for _ in range(WARM_UP)]
             found[f"{name}.first_loss"], found[f"{name}.last_warm_up_loss"] = losses[0], losses[-1]

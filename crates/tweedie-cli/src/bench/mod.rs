@@ -122,8 +122,8 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         .zip(times)
         .zip(memory)
         .map(|(((benchmark, made), times), memory)| {
-            let rate = made.flops.map(|flops| flops / times.median() / 1e6);
-            Measured { name: &benchmark.name, times, rate, facts: made.facts, memory }
+            let Made { flops, facts, .. } = made;
+            Measured { name: &benchmark.name, times, flops, facts, memory }
         })
         .collect();
     let peak = gemm.rate();
@@ -156,14 +156,18 @@ fn threads() -> usize {
 struct Measured<'a> {
     name: &'a str,
     times: Times,
-    /// GFLOP/s.
-    rate: Option<f64>,
+    flops: Option<f64>,
     facts: Vec<(&'static str, f64)>,
     /// The peak of a process that does some training steps, and what it held before the network, in MB.
     memory: Option<[f64; 2]>,
 }
 
 impl Measured<'_> {
+    /// GFLOP/s.
+    fn rate(&self) -> Option<f64> {
+        self.flops.map(|flops| flops / self.times.median() / 1e6)
+    }
+
     fn put(&self, gemm: f64, into: &mut Map<String, Value>) {
         let mut put = |key: &str, value: f64| {
             into.insert(format!("{}.{key}", self.name), value.into());
@@ -171,7 +175,8 @@ impl Measured<'_> {
         put("ms", self.times.median());
         put("min_ms", self.times.least());
         put("max_ms", self.times.most());
-        if let Some(rate) = self.rate {
+        if let (Some(flops), Some(rate)) = (self.flops, self.rate()) {
+            put("flops", flops);
             put("gflops", rate);
             put("gemm_share", rate / gemm);
         }
@@ -193,8 +198,8 @@ impl Measured<'_> {
             ms(self.times.median()),
             ms(self.times.least()),
             ms(self.times.most()),
-            or_none(self.rate.map(|rate| format!("{rate:.1}"))),
-            or_none(self.rate.map(|rate| format!("{:.0} %", 100.0 * rate / gemm))),
+            or_none(self.rate().map(|rate| format!("{rate:.1}"))),
+            or_none(self.rate().map(|rate| format!("{:.0} %", 100.0 * rate / gemm))),
             or_none(self.memory.map(|[peak, before]| format!("{:.0}", peak - before))),
         ]
     }

@@ -173,7 +173,9 @@ fn a_chain_is_sampled_as_its_recipe_says() {
 
 #[test]
 fn help_is_there_for_every_command() {
-    for command in [&[][..], &["list"], &["train"], &["sample"], &["evaluate"], &["show"]] {
+    for command in
+        [&[][..], &["list"], &["train"], &["sample"], &["evaluate"], &["show"], &["bench"]]
+    {
         let text = done(Path::new("."), &[command, &["--help"]].concat());
         assert!(text.contains("Usage: tweedie") && text.contains("--json"), "{text}");
     }

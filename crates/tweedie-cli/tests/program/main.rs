@@ -1,5 +1,6 @@
 //! End-to-end tests of the program: what it prints, writes and refuses, as a user meets it.
 
+mod bench;
 mod commands;
 mod exchange;
 mod features;
