@@ -10,7 +10,7 @@ use crate::pool::Buffer;
 use burn::tensor::{Tensor, module};
 use burn_flex::FlexTensor;
 
-/// f(x Wᵀ + b) of rows x `[n, in]` with a weight `[out, in]`, `[n, out]`.
+/// f(x Wᵀ + b + r) of rows x `[n, in]` with a weight `[out, in]` and what else is added, r `[n, out]`; `[n, out]`.
 ///
 /// # Panics
 /// If shapes do not fit.
@@ -18,12 +18,15 @@ pub fn linear(
     x: Tensor<2>,
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
+    residual: Option<Tensor<2>>,
     activation: Activation,
 ) -> Tensor<2> {
     if is_ours(&x) {
-        return apply(Fused(activation), [input(x), input(weight), bias.and_then(input)]);
+        let (bias, residual) = (bias.and_then(input), residual.and_then(input));
+        return apply(Fused(activation), [input(x), input(weight), bias, residual]);
     }
-    activate(module::linear(x, weight.transpose(), bias), activation)
+    let y = module::linear(x, weight.transpose(), bias);
+    activate(if let Some(residual) = residual { y + residual } else { y }, activation)
 }
 
 #[derive(Debug)]
@@ -36,7 +39,7 @@ impl Fused {
     /// The output and the activation's input, if asked for.
     fn run(
         &self,
-        [x, weight, bias]: [Option<&Array>; 3],
+        [x, weight, bias, residual]: [Option<&Array>; 4],
         keep: bool,
     ) -> (FlexTensor, Option<Array>) {
         let (Some(x), Some(weight)) = (x, weight) else {
@@ -44,7 +47,8 @@ impl Fused {
         };
         let sizes = sizes(x, weight);
         let shape = [sizes.rows, sizes.output];
-        let epilogue = Epilogue { bias: bias.map(Array::values), ..Epilogue::default() };
+        let (bias, residual) = (bias.map(Array::values), residual.map(Array::values));
+        let epilogue = Epilogue { bias, residual, sample: None };
         let mut y = Buffer::new(sizes.rows * sizes.output);
         if self.0 == Activation::None {
             sizes.forward(x.values(), weight.values(), epilogue, &mut y);
@@ -63,16 +67,16 @@ fn sizes(x: &Array, weight: &Array) -> Linear {
     Linear { rows, input, output }
 }
 
-impl Operation<3> for Fused {
+impl Operation<4> for Fused {
     type Saved = Saved;
 
-    fn forward(&self, inputs: [Option<Array>; 3]) -> FlexTensor {
+    fn forward(&self, inputs: [Option<Array>; 4]) -> FlexTensor {
         self.run(inputs.each_ref().map(Option::as_ref), false).0
     }
 
-    fn record(&self, inputs: [Option<Array>; 3]) -> (FlexTensor, Saved) {
+    fn record(&self, inputs: [Option<Array>; 4]) -> (FlexTensor, Saved) {
         let (y, before) = self.run(inputs.each_ref().map(Option::as_ref), true);
-        let [Some(x), Some(weight), _] = inputs else {
+        let [Some(x), Some(weight), ..] = inputs else {
             unreachable!("rows and weight are always given")
         };
         (y, (x, weight, before))
@@ -82,8 +86,8 @@ impl Operation<3> for Fused {
         &self,
         (x, weight, before): Saved,
         dy: Array,
-        wanted: [bool; 3],
-    ) -> [Option<FlexTensor>; 3] {
+        wanted: [bool; 4],
+    ) -> [Option<FlexTensor>; 4] {
         let sizes = sizes(&x, &weight);
         let before = before.map(|before| {
             let mut dz = Buffer::new(dy.values().len());
@@ -104,6 +108,10 @@ impl Operation<3> for Fused {
             sum_rows(dz, &mut bias);
             bias.into_tensor([sizes.output])
         });
-        [dx, dweight, dbias]
+        let dresidual = wanted[3].then(|| match before {
+            Some(dz) => dz.into_tensor([sizes.rows, sizes.output]),
+            None => dy.into_tensor(),
+        });
+        [dx, dweight, dbias, dresidual]
     }
 }

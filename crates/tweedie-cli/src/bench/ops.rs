@@ -44,7 +44,9 @@ pub fn benchmarks() -> Vec<Benchmark> {
         let x = input("x", [ROWS, WIDTH], device);
         let weight = input("weight", [WIDTH, WIDTH], device);
         let bias = input("bias", [WIDTH], device);
-        Box::new(move || linear(x.clone(), weight.clone(), Some(bias.clone()), Activation::None))
+        Box::new(move || {
+            linear(x.clone(), weight.clone(), Some(bias.clone()), None, Activation::None)
+        })
     }));
     let [samples, tokens, heads] = TOKENS;
     let flops = 4.0 * (samples * tokens * tokens * heads * 32) as f64;

@@ -163,19 +163,17 @@ impl Attention {
             let block = BLOCK.min(self.queries) * self.keys;
             let (mut p, mut ds) = (Buffer::new(block), Buffer::new(block));
             let mut sums = [0, 1].map(|_| Buffer::zeros(self.keys * self.head));
+            let mut deltas = [0.0; BLOCK];
             for block in 0..self.queries.div_ceil(BLOCK) {
                 let (first, count) = self.block(block);
                 self.scores(q, head.query, first, count, keys_across.matrix(0), &mut p);
                 self.scores(d, head.query, first, count, values_across.matrix(0), &mut ds);
                 let places = self.places(head.query, first, count);
-                let rows = p.chunks_exact_mut(self.keys).zip(ds.chunks_exact_mut(self.keys));
-                for (i, (p, ds)) in rows.take(count).enumerate() {
-                    let at = places[i];
-                    let delta: f32 =
-                        d[at..][..self.head].iter().zip(&o[at..]).map(|(d, o)| d * o).sum();
-                    let l = logarithms[head.logarithm + first + i];
-                    differentiate(p, ds, self.scale(), l, delta);
+                for (delta, &at) in deltas.iter_mut().zip(&places) {
+                    *delta = dot(&d[at..][..self.head], &o[at..][..self.head]);
                 }
+                let l = &logarithms[head.logarithm + first..][..count];
+                differentiate(&mut p, &mut ds, self.keys, self.scale(), l, &deltas);
                 let offsets: Vec<usize> = (0..count).map(|i| i * self.keys).collect();
                 let rows = Rows { x: &ds, offsets: &offsets, runs: &[0], len: self.keys };
                 // SAFETY: every task has its own head.
@@ -209,9 +207,11 @@ vectorized! {
     ) -> () {
         let factor = simd.splat_f32s(scale);
         for (row, logarithm) in scores.chunks_exact_mut(width).zip(logarithms) {
-            let most = scale * row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let (vectors, tail) = S::as_mut_simd_f32s(row);
-            let shift = simd.splat_f32s(-most);
+            let least = simd.splat_f32s(f32::NEG_INFINITY);
+            let most = vectors.iter().fold(least, |most, x| simd.max_f32s(most, *x));
+            let most = tail.iter().copied().fold(simd.reduce_max_f32s(most), f32::max);
+            let shift = simd.splat_f32s(-scale * most);
             let mut sum = simd.splat_f32s(0.0);
             for x in &mut *vectors {
                 *x = math::exp(simd, simd.mul_add_f32s(*x, factor, shift));
@@ -224,37 +224,58 @@ vectorized! {
                 last = tail.iter().sum();
             }
             let total = simd.reduce_sum_f32s(sum) + last;
-            *logarithm = most + total.ln();
-            let inverse = 1.0 / total;
-            row.iter_mut().for_each(|x| *x *= inverse);
+            *logarithm = scale * most + total.ln();
+            let inverse = simd.splat_f32s(1.0 / total);
+            for x in &mut *vectors {
+                *x = simd.mul_f32s(*x, inverse);
+            }
+            if !tail.is_empty() {
+                let x = simd.mul_f32s(simd.partial_load_f32s(tail), inverse);
+                simd.partial_store_f32s(tail, x);
+            }
         }
     }
 }
 
 vectorized! {
-    /// Scores to probabilities, and the products do·v to the gradients of the scores.
+    /// Σ a b.
+    fn dot<'a>(simd: S, a: &'a [f32], b: &'a [f32]) -> f32 {
+        let ((a, a_tail), (b, b_tail)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
+        let last = simd.mul_f32s(simd.partial_load_f32s(a_tail), simd.partial_load_f32s(b_tail));
+        let sum = a.iter().zip(b).fold(last, |sum, (a, b)| simd.mul_add_f32s(*a, *b, sum));
+        simd.reduce_sum_f32s(sum)
+    }
+}
+
+vectorized! {
+    /// Rows of scores to probabilities, and of the products do·v to the gradients of the scores.
     fn differentiate<'a>(
         simd: S,
         p: &'a mut [f32],
         ds: &'a mut [f32],
+        width: usize,
         scale: f32,
-        logarithm: f32,
-        delta: f32,
+        logarithms: &'a [f32],
+        deltas: &'a [f32],
     ) -> () {
-        let [scale, shift, delta] = [scale, -logarithm, delta].map(|v| simd.splat_f32s(v));
-        let (p, p_tail) = S::as_mut_simd_f32s(p);
-        let (ds, ds_tail) = S::as_mut_simd_f32s(ds);
-        for (p, ds) in p.iter_mut().zip(ds) {
-            *p = math::exp(simd, simd.mul_add_f32s(*p, scale, shift));
-            *ds = simd.mul_f32s(simd.mul_f32s(*p, scale), simd.sub_f32s(*ds, delta));
-        }
-        if !p_tail.is_empty() {
-            let score = simd.partial_load_f32s(p_tail);
-            let probability = math::exp(simd, simd.mul_add_f32s(score, scale, shift));
-            let product = simd.sub_f32s(simd.partial_load_f32s(ds_tail), delta);
-            let slope = simd.mul_f32s(simd.mul_f32s(probability, scale), product);
-            simd.partial_store_f32s(p_tail, probability);
-            simd.partial_store_f32s(ds_tail, slope);
+        let scale = simd.splat_f32s(scale);
+        let rows = p.chunks_exact_mut(width).zip(ds.chunks_exact_mut(width));
+        for ((p, ds), (l, delta)) in rows.zip(logarithms.iter().zip(deltas)) {
+            let [shift, delta] = [-l, *delta].map(|v| simd.splat_f32s(v));
+            let (p, p_tail) = S::as_mut_simd_f32s(p);
+            let (ds, ds_tail) = S::as_mut_simd_f32s(ds);
+            for (p, ds) in p.iter_mut().zip(ds) {
+                *p = math::exp(simd, simd.mul_add_f32s(*p, scale, shift));
+                *ds = simd.mul_f32s(simd.mul_f32s(*p, scale), simd.sub_f32s(*ds, delta));
+            }
+            if !p_tail.is_empty() {
+                let score = simd.partial_load_f32s(p_tail);
+                let probability = math::exp(simd, simd.mul_add_f32s(score, scale, shift));
+                let product = simd.sub_f32s(simd.partial_load_f32s(ds_tail), delta);
+                let slope = simd.mul_f32s(simd.mul_f32s(probability, scale), product);
+                simd.partial_store_f32s(p_tail, probability);
+                simd.partial_store_f32s(ds_tail, slope);
+            }
         }
     }
 }

@@ -58,6 +58,8 @@ impl Linear {
                     None => scratch,
                 };
                 let here: Vec<usize> = out.iter().map(|out| out - at).collect();
+                let residual = epilogue.residual.map(|residual| &residual[at..][..len]);
+                let epilogue = Epilogue { residual, ..epilogue };
                 // SAFETY: the part, or the scratch, is this task's own.
                 unsafe { product(rows, matrix.matrix(0), epilogue, Shared::new(before), &here) };
                 // SAFETY: every task has its own rows.

@@ -31,13 +31,16 @@ proptest! {
         input in widths(),
         output in widths(),
         which in 0..Activation::ALL.len(),
+        adds in any::<bool>(),
         seed in 0u64..1000,
     ) {
         pool::poison(true);
         let layer = Linear { rows, input, output };
         let (x, dy) = (numbers(rows * input, seed), numbers(rows * output, seed + 1));
         let (weight, bias) = (numbers(output * input, seed + 2), numbers(output, seed + 3));
-        let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
+        let added = numbers(rows * output, seed + 4);
+        let residual = adds.then_some(&added[..]);
+        let epilogue = Epilogue { bias: Some(&bias), residual, sample: None };
         let activation = Activation::ALL[which];
         let all = on_any_threads(|| {
             let (mut z, mut y, mut same) = (stale(dy.len()), stale(dy.len()), stale(dy.len()));
@@ -52,7 +55,9 @@ proptest! {
             vec![z, y, dx, dw.to_vec()]
         });
         let mut z = times(rows, input, output, |i, l| x[i * input + l], |l, j| weight[j * input + l]);
-        z.iter_mut().enumerate().for_each(|(k, z)| *z += f64::from(bias[k % output]));
+        for (k, z) in z.iter_mut().enumerate() {
+            *z += f64::from(bias[k % output]) + residual.map_or(0.0, |r| f64::from(r[k]));
+        }
         assert_close("z", &all[0], &z, 5e-6);
         let y: Vec<f64> = all[0].iter().map(|z| activate(activation, f64::from(*z))).collect();
         assert_close("y", &all[1], &y, 1e-6);
@@ -64,7 +69,8 @@ proptest! {
         let last = rows - 1;
         let (mut y, mut dx) = (stale(output), stale(input));
         let alone = Linear { rows: 1, ..layer };
-        alone.forward(&x[last * input..], &weight, epilogue, &mut y);
+        let residual = residual.map(|residual| &residual[last * output..]);
+        alone.forward(&x[last * input..], &weight, Epilogue { residual, ..epilogue }, &mut y);
         alone.input_gradient(&dy[last * output..], &weight, &mut dx);
         assert_same("row of z", &y, &all[0][last * output..]);
         assert_same("row of dx", &dx, &all[2][last * input..]);

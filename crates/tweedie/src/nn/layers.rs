@@ -133,7 +133,16 @@ impl Linear {
         if x.tangent.is_some() {
             return activation.forward(self.forward(x));
         }
-        linear(x.value, self.weight.val(), self.bias(), activation.fused()).into()
+        linear(x.value, self.weight.val(), self.bias(), None, activation.fused()).into()
+    }
+
+    /// The layer's output and `residual`, in one pass.
+    pub fn forward_plus(&self, x: Dual<2>, residual: Dual<2>) -> Dual<2> {
+        if x.tangent.is_some() || residual.tangent.is_some() {
+            return self.forward(x) + residual;
+        }
+        let none = tweedie_ops::Activation::None;
+        linear(x.value, self.weight.val(), self.bias(), Some(residual.value), none).into()
     }
 
     fn bias(&self) -> Option<Tensor<1>> {
@@ -145,7 +154,7 @@ impl Linear {
 pub(super) fn project(x: Dual<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Dual<2> {
     let none = tweedie_ops::Activation::None;
     let copy = weight.clone();
-    x.affine(|x| linear(x, weight, bias, none), |dx| linear(dx, copy, None, none))
+    x.affine(|x| linear(x, weight, bias, None, none), |dx| linear(dx, copy, None, None, none))
 }
 
 /// Configuration of [`Conv2d`].

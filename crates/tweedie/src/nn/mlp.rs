@@ -145,7 +145,7 @@ impl Block {
     fn forward(&self, x: Dual<2>, features: Dual<2>) -> Dual<2> {
         let scale_shift = self.modulation.forward(features);
         let y = self.norm.forward_then(x.clone(), Some(scale_shift), None);
-        x + self.linear_2.forward(self.linear_1.forward_then(y, self.activation))
+        self.linear_2.forward_plus(self.linear_1.forward_then(y, self.activation), x)
     }
 }
 

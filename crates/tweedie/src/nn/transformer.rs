@@ -143,10 +143,11 @@ impl TransformerBlock {
     /// `[n, tokens, width]` ↦ the same shape.
     pub fn forward(&self, x: Dual<3>) -> Dual<3> {
         let [n, tokens, width] = x.dims();
-        let x = x.clone() + self.self_attn.forward(self.norm1.forward(x));
+        let x = self.self_attn.forward_plus(self.norm1.forward(x.clone()), x);
         let rows = self.norm2.forward(x.clone()).reshape([n * tokens, width]);
-        let rows = self.linear2.forward(self.linear1.forward_then(rows, self.activation));
-        x + rows.reshape([n, tokens, width])
+        let hidden = self.linear1.forward_then(rows, self.activation);
+        let x = self.linear2.forward_plus(hidden, x.reshape([n * tokens, width]));
+        x.reshape([n, tokens, width])
     }
 }
 
@@ -178,7 +179,8 @@ impl SelfAttention {
         }
     }
 
-    fn forward(&self, x: Dual<3>) -> Dual<3> {
+    /// The attention's output and `residual`.
+    fn forward_plus(&self, x: Dual<3>, residual: Dual<3>) -> Dual<3> {
         let [n, tokens, width] = x.dims();
         let rows = x.reshape([n * tokens, width]);
         let (weight, bias) = (self.in_proj_weight.val(), self.in_proj_bias.val());
@@ -188,7 +190,8 @@ impl SelfAttention {
             project(rows.clone(), weight, Some(bias)).reshape([n, tokens, width])
         };
         let mixed = attention(part(0), part(1), part(2), self.heads);
-        let rows = self.out_proj.forward(mixed.reshape([n * tokens, width]));
+        let mixed = mixed.reshape([n * tokens, width]);
+        let rows = self.out_proj.forward_plus(mixed, residual.reshape([n * tokens, width]));
         rows.reshape([n, tokens, width])
     }
 }

@@ -73,24 +73,58 @@ pub struct Source {
     pub columns: (usize, isize),
 }
 
-impl Packed {
-    /// Packs a matrix from where it is.
-    pub fn new(from: &[f32], source: Source) -> Self {
-        let [(n0, s0), (n1, s1), (n2, s2)] = source.depth;
-        Self::many::<1>(n0 * n1 * n2, source.columns.0, |column, to| {
-            let column = source.origin + column as isize * source.columns.1;
-            let mut row = 0;
+/// Columns that [`Source::pack`] takes at a time: the cache lines that they are read from stay in the first-level cache
+/// from one row to the next, even where they are a power of two apart.
+const ABREAST: usize = 16;
+
+impl Source {
+    /// Columns `first..` as a panel `width` wide, zeros beyond the last.
+    fn pack(&self, from: &[f32], first: usize, width: usize, panel: &mut [f32]) {
+        let [(n0, s0), (n1, s1), (n2, s2)] = self.depth;
+        let (columns, stride) = self.columns;
+        let used = width.min(columns - first);
+        let abreast = if stride == 1 { width } else { ABREAST.min(width) };
+        for column in (0..width).step_by(abreast.max(1)) {
+            let used = used.saturating_sub(column).min(abreast);
+            let origin = self.origin + (first + column) as isize * stride;
+            let mut rows = panel.chunks_exact_mut(width);
             for i0 in 0..n0 as isize {
                 for i1 in 0..n1 as isize {
-                    let mut at = column + i0 * s0 + i1 * s1;
-                    for _ in 0..n2 {
-                        to.put(row, [from[at as usize]]);
+                    let mut at = origin + i0 * s0 + i1 * s1;
+                    for row in rows.by_ref().take(n2) {
+                        let row = &mut row[column..][..abreast];
+                        if stride == 1 {
+                            row[..used].copy_from_slice(&from[at as usize..][..used]);
+                        } else {
+                            for (j, to) in row[..used].iter_mut().enumerate() {
+                                *to = from[(at + j as isize * stride) as usize];
+                            }
+                        }
+                        row[used..].fill(0.0);
                         at += s2;
-                        row += 1;
                     }
                 }
             }
-        })
+        }
+    }
+}
+
+impl Packed {
+    /// Packs a matrix from where it is.
+    pub fn new(from: &[f32], source: Source) -> Self {
+        let [(n0, _), (n1, _), (n2, _)] = source.depth;
+        let (depth, columns) = (n0 * n1 * n2, source.columns.0);
+        let lanes = lanes();
+        let len = depth * columns.next_multiple_of(lanes);
+        let mut values = Buffer::new(len);
+        let shared = Shared::new(&mut values);
+        each(len >= super::SERIAL, panels(columns, lanes), |(first, vectors)| {
+            let width = vectors * lanes;
+            // SAFETY: every task has its own panel.
+            let panel = unsafe { shared.part(first * depth, width * depth) };
+            source.pack(from, first, width, panel);
+        });
+        Self { values, depth, columns }
     }
 
     /// Packs N matrices `[depth, columns]` together. `fill` puts all elements of a column.

@@ -161,11 +161,12 @@ impl Attention {
         };
         let mixed = attention(of(&self.to_q), of(&self.to_k), of(&self.to_v), self.heads);
         let [_, _, inner] = mixed.dims();
-        let mut y = mixed.reshape([n * h * w, inner]);
-        for linear in &self.to_out {
-            y = linear.forward(y);
-        }
-        divided(y.reshape([n, h, w, c]) + x, self.scale)
+        let (mixed, x) = (mixed.reshape([n * h * w, inner]), x.reshape([n * h * w, c]));
+        let y = match self.to_out.first() {
+            Some(linear) => linear.forward_plus(mixed, x),
+            None => mixed + x,
+        };
+        divided(y.reshape([n, h, w, c]), self.scale)
     }
 }
 
