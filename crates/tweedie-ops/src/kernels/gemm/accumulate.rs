@@ -1,6 +1,6 @@
 //! Sums of outer products.
 
-use super::{WIDE, load, store};
+use super::{WIDE, hidden_zero, load, store};
 use pulp::Simd;
 
 /// One side of a sum of outer products: for each row its first element, and how many elements it has.
@@ -110,7 +110,7 @@ impl<S: Simd> Block<'_, '_, S> {
         let Self { simd, u, v, segments, row, .. } = *self;
         let lanes = S::F32_LANES;
         let mask = simd.mask_between_m32s(0, (v.len - column).min(lanes) as u32);
-        let mut sums = [[simd.splat_f32s(0.0); V]; M];
+        let mut sums = [[hidden_zero(simd); V]; M];
         for segment in segments {
             // SAFETY: `accumulate` has checked that every row of every segment lies in its slice, `len` elements
             // long; `row + M` is at most u.len, and the last vector is masked where it reaches beyond v.len.

@@ -217,6 +217,13 @@ impl<'a> Shared<'a> {
     }
 }
 
+/// Zeros that the compiler does not know to be zeros: of known ones it would make an array in memory, cleared by a call,
+/// where a tile's sums belong in registers.
+#[inline(always)]
+fn hidden_zero<S: Simd>(simd: S) -> S::f32s {
+    simd.splat_f32s(std::hint::black_box(0.0))
+}
+
 /// A vector from a slice no longer than one, the rest zero.
 #[inline(always)]
 pub(super) fn load<S: Simd>(simd: S, from: &[f32]) -> S::f32s {

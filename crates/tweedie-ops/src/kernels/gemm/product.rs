@@ -1,6 +1,6 @@
 //! Rows times a packed matrix.
 
-use super::{Matrix, Shared, WIDE, load, panels, store};
+use super::{Matrix, Shared, WIDE, hidden_zero, load, panels, store};
 use pulp::Simd;
 
 /// The rows of a left factor: row r consists of the runs x[offset(r) + run ..][.. len], in order.
@@ -204,7 +204,7 @@ unsafe fn inner<S: Simd, const M: usize, const V: usize>(
     len: usize,
     panel: &[f32],
 ) -> [[S::f32s; V]; M] {
-    let mut sums = [[simd.splat_f32s(0.0); V]; M];
+    let mut sums = [[hidden_zero(simd); V]; M];
     let mut b = panel.as_ptr();
     for &run in runs {
         for k in run..run + len {
