@@ -26,6 +26,73 @@ pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize) -> Tens
     weights.matmul(split(v)).swap_dims(1, 2).reshape([n, tokens, width])
 }
 
+/// [`attention`] with queries, keys and values of the same tokens side by side, `[n, tokens, 3 · heads · d]`.
+///
+/// # Panics
+/// If shapes do not fit.
+pub fn self_attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
+    let [_, tokens, all] = qkv.dims();
+    let width = all / 3;
+    assert_eq!(all, 3 * width, "queries, keys and values are of one width");
+    if is_ours(&qkv) && tokens > 0 {
+        return apply(Thirds(heads), [input(qkv)]);
+    }
+    let third = |k: usize| qkv.clone().narrow(2, k * width, width);
+    attention(third(0), third(1), third(2), heads)
+}
+
+#[derive(Debug)]
+struct Thirds(usize);
+
+impl Thirds {
+    fn sizes(&self, qkv: &Array) -> Attention {
+        let [samples, tokens, pitch] = qkv.shape();
+        let width = pitch / 3;
+        assert!(width % self.0 == 0, "{} heads do not divide {width}", self.0);
+        let head = width / self.0;
+        Attention { samples, queries: tokens, keys: tokens, heads: self.0, head, pitch }
+    }
+
+    fn run(&self, [qkv]: [Option<Array>; 1]) -> (Array, FlexTensor, Buffer) {
+        let qkv = qkv.unwrap_or_else(|| unreachable!("the input is given"));
+        let sizes = self.sizes(&qkv);
+        let mut o = Buffer::new(qkv.values().len() / 3);
+        let mut logarithms = Buffer::new(sizes.samples * sizes.heads * sizes.queries);
+        sizes.forward(sizes.thirds(qkv.values()), &mut o, &mut logarithms);
+        let o = o.into_tensor([sizes.samples, sizes.queries, sizes.heads * sizes.head]);
+        (qkv, o, logarithms)
+    }
+}
+
+impl Operation<1> for Thirds {
+    /// The input, the output and the logarithms.
+    type Saved = [Array; 3];
+
+    fn forward(&self, inputs: [Option<Array>; 1]) -> FlexTensor {
+        self.run(inputs).1
+    }
+
+    fn record(&self, inputs: [Option<Array>; 1]) -> (FlexTensor, [Array; 3]) {
+        let (qkv, o, logarithms) = self.run(inputs);
+        let len = logarithms.len();
+        let logarithms = Array::new(logarithms.into_tensor([len]));
+        (o.clone(), [qkv, Array::new(o), logarithms])
+    }
+
+    fn backward(
+        &self,
+        [qkv, o, logarithms]: [Array; 3],
+        dy: Array,
+        _wanted: [bool; 1],
+    ) -> [Option<FlexTensor>; 1] {
+        let mut dqkv = Buffer::new(qkv.values().len());
+        let output = (o.values(), logarithms.values());
+        let sizes = self.sizes(&qkv);
+        sizes.backward_thirds(qkv.values(), output, dy.values(), &mut dqkv);
+        [Some(dqkv.into_tensor(qkv.all_sizes()))]
+    }
+}
+
 #[derive(Debug)]
 struct Heads(usize);
 
@@ -34,7 +101,7 @@ impl Heads {
         let ([samples, queries, width], [_, keys, _]) = (q.shape(), k.shape());
         assert!(k.shape() == [samples, keys, width] && k.shape::<3>() == v.shape());
         assert!(width % self.0 == 0, "{} heads do not divide {width}", self.0);
-        Attention { samples, queries, keys, heads: self.0, head: width / self.0 }
+        Attention { samples, queries, keys, heads: self.0, head: width / self.0, pitch: width }
     }
 
     fn run(&self, inputs: [Option<Array>; 3]) -> ([Array; 3], Buffer, Buffer, Attention) {

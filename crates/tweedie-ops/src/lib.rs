@@ -13,7 +13,7 @@ mod resize;
 
 pub use activation::activate;
 pub use adamw::{AdamW, State, adamw, square_sum};
-pub use attention::attention;
+pub use attention::{attention, self_attention};
 pub use conv::{Added, ConvSizes, conv2d};
 pub use kernels::activation::Activation;
 pub use linear::linear;

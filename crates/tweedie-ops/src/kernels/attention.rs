@@ -19,7 +19,7 @@ use crate::pool::Buffer;
 /// Queries to a block.
 const BLOCK: usize = 48;
 
-/// The sizes of an attention: arrays are `[samples, tokens, heads · head]`.
+/// The sizes of an attention: o is `[samples, tokens, heads · head]`, and q, k and v too, or rows of longer ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attention {
     /// Samples.
@@ -32,14 +32,16 @@ pub struct Attention {
     pub heads: usize,
     /// The numbers of a head.
     pub head: usize,
+    /// From one token's q, k or v to the next one's: heads · head, or more where they lie in rows with others.
+    pub pitch: usize,
 }
 
-/// One head of one sample.
+/// Where the first rows of one head of one sample are.
 #[derive(Clone, Copy)]
 struct Head {
-    /// Where its first query and its first key are.
     query: usize,
     key: usize,
+    output: usize,
     /// Where its first logarithm is.
     logarithm: usize,
 }
@@ -51,7 +53,7 @@ impl Attention {
         4.0 * all.iter().map(|&n| n as f64).product::<f64>()
     }
 
-    /// From one token to the next.
+    /// From one token's output to the next one's.
     fn row(&self) -> usize {
         self.heads * self.head
     }
@@ -64,8 +66,9 @@ impl Attention {
         let (sample, head) = (task / self.heads, task % self.heads);
         let start = head * self.head;
         Head {
-            query: sample * self.queries * self.row() + start,
-            key: sample * self.keys * self.row() + start,
+            query: sample * self.queries * self.pitch + start,
+            key: sample * self.keys * self.pitch + start,
+            output: sample * self.queries * self.row() + start,
             logarithm: task * self.queries,
         }
     }
@@ -73,26 +76,33 @@ impl Attention {
     /// The matrix `[head, keys]` of a head's rows.
     fn across(&self, x: &[f32], head: Head) -> Packed {
         let depth = [(1, 0), (1, 0), (self.head, 1)];
-        let columns = (self.keys, self.row() as isize);
+        let columns = (self.keys, self.pitch as isize);
         Packed::new(x, Source { origin: head.key as isize, depth, columns })
     }
 
     /// The matrix `[keys, head]` of a head's rows.
     fn along(&self, x: &[f32], head: Head) -> Packed {
-        let depth = [(1, 0), (1, 0), (self.keys, self.row() as isize)];
+        let depth = [(1, 0), (1, 0), (self.keys, self.pitch as isize)];
         Packed::new(x, Source { origin: head.key as isize, depth, columns: (self.head, 1) })
     }
 
-    fn check(&self, queries: &[&[f32]], keys: &[&[f32]]) {
-        let of = |tokens: usize| self.samples * tokens * self.row();
-        assert!(queries.iter().all(|x| x.len() == of(self.queries)));
-        assert!(keys.iter().all(|x| x.len() == of(self.keys)));
+    /// Panics unless the last rows of all inputs, and all outputs, are there.
+    fn check(&self, [q, k, v]: [&[f32]; 3], outputs: &[&[f32]], logarithms: &[f32]) {
+        assert!(self.pitch >= self.row());
+        let reach = |tokens: usize| match self.samples * tokens {
+            0 => 0,
+            rows => (rows - 1) * self.pitch + self.row(),
+        };
+        assert!(q.len() >= reach(self.queries));
+        assert!([k, v].iter().all(|x| x.len() >= reach(self.keys)));
+        let len = self.samples * self.queries * self.row();
+        assert!(outputs.iter().all(|o| o.len() == len));
+        assert_eq!(logarithms.len(), self.samples * self.heads * self.queries);
     }
 
     /// o from q, k and v, and the logarithms l `[samples, heads, queries]`.
     pub fn forward(&self, [q, k, v]: [&[f32]; 3], o: &mut [f32], logarithms: &mut [f32]) {
-        self.check(&[q, o], &[k, v]);
-        assert_eq!(logarithms.len(), self.samples * self.heads * self.queries);
+        self.check([q, k, v], &[o], logarithms);
         let all = self.samples * self.heads;
         // Few heads are cut by their queries.
         let blocks = self.queries.div_ceil(BLOCK);
@@ -104,12 +114,13 @@ impl Attention {
             let mut scores = Buffer::new(BLOCK.min(self.queries) * self.keys);
             for block in cut * blocks / cuts..(cut + 1) * blocks / cuts {
                 let (first, count) = self.block(block);
-                self.scores(q, head.query, first, count, keys.matrix(0), &mut scores);
+                let queries = self.places(head.query, self.pitch, first, count);
+                self.scores(q, &queries, keys.matrix(0), &mut scores);
                 // SAFETY: every task has its own queries of its own head.
                 let l = unsafe { logarithms.part(head.logarithm + first, count) };
                 softmax(&mut scores[..count * self.keys], self.keys, self.scale(), l);
                 let offsets: Vec<usize> = (0..count).map(|i| i * self.keys).collect();
-                let out = self.places(head.query, first, count);
+                let out = self.places(head.output, self.row(), first, count);
                 let p = Rows { x: &scores, offsets: &offsets, runs: &[0], len: self.keys };
                 // SAFETY: as above.
                 unsafe { product(p, values.matrix(0), Epilogue::default(), o, &out) };
@@ -122,40 +133,61 @@ impl Attention {
         (block * BLOCK, BLOCK.min(self.queries - block * BLOCK))
     }
 
-    /// Where a block's rows are in an array of queries.
-    fn places(&self, head: usize, first: usize, count: usize) -> Vec<usize> {
-        (first..first + count).map(|i| head + i * self.row()).collect()
+    /// Where a block's rows are.
+    fn places(&self, head: usize, pitch: usize, first: usize, count: usize) -> Vec<usize> {
+        (first..first + count).map(|i| head + i * pitch).collect()
     }
 
-    /// The products of a block of queries with all columns of a matrix, into the rows of `to`.
-    fn scores(
-        &self,
-        x: &[f32],
-        head: usize,
-        first: usize,
-        count: usize,
-        matrix: Matrix,
-        to: &mut [f32],
-    ) {
-        let offsets = self.places(head, first, count);
-        let out: Vec<usize> = (0..count).map(|i| i * self.keys).collect();
-        let rows = Rows { x, offsets: &offsets, runs: &[0], len: self.head };
+    /// The products of rows of x with all columns of a matrix, into the rows of `to`.
+    fn scores(&self, x: &[f32], places: &[usize], matrix: Matrix, to: &mut [f32]) {
+        let out: Vec<usize> = (0..places.len()).map(|i| i * self.keys).collect();
+        let rows = Rows { x, offsets: places, runs: &[0], len: self.head };
         // SAFETY: the rows of `to` are borrowed exclusively.
         unsafe { product(rows, matrix, Epilogue::default(), Shared::new(to), &out) };
     }
 
-    /// dq, dk and dv from the inputs, o, the logarithms and do.
+    /// dq, dk and dv from q, k and v in arrays of their own, o, the logarithms and do.
     pub fn backward(
+        &self,
+        inputs: [&[f32]; 3],
+        output: (&[f32], &[f32]),
+        d: &[f32],
+        gradients: [&mut [f32]; 3],
+    ) {
+        assert_eq!(self.pitch, self.row());
+        assert!(inputs.iter().zip(&gradients).all(|(x, dx)| x.len() == dx.len()));
+        self.backward_shared(inputs, output, d, gradients.map(Shared::new));
+    }
+
+    /// [`Attention::backward`] where q, k and v are the thirds of each row of an array, to an array of such rows.
+    pub fn backward_thirds(
+        &self,
+        qkv: &[f32],
+        output: (&[f32], &[f32]),
+        d: &[f32],
+        dqkv: &mut [f32],
+    ) {
+        assert_eq!(self.pitch, 3 * self.row());
+        assert_eq!(dqkv.len(), qkv.len());
+        let all = Shared::new(dqkv);
+        let gradients = [0, 1, 2].map(|k| all.after(k * self.row()));
+        self.backward_shared(self.thirds(qkv), output, d, gradients);
+    }
+
+    /// q, k and v where they are the thirds of each row.
+    pub fn thirds<'a>(&self, qkv: &'a [f32]) -> [&'a [f32]; 3] {
+        [0, 1, 2].map(|k| qkv.get(k * self.row()..).unwrap_or_default())
+    }
+
+    fn backward_shared(
         &self,
         [q, k, v]: [&[f32]; 3],
         (o, logarithms): (&[f32], &[f32]),
         d: &[f32],
-        [dq, dk, dv]: [&mut [f32]; 3],
+        [dq, dk, dv]: [Shared; 3],
     ) {
-        self.check(&[q, o, d, dq], &[k, v, dk, dv]);
-        assert_eq!(logarithms.len(), self.samples * self.heads * self.queries);
+        self.check([q, k, v], &[o, d], logarithms);
         let all = self.samples * self.heads;
-        let [dq, dk, dv] = [dq, dk, dv].map(Shared::new);
         each(all > 1, 0..all, |task| {
             let head = self.head(task);
             let (keys_across, values_across) = (self.across(k, head), self.across(v, head));
@@ -166,10 +198,11 @@ impl Attention {
             let mut deltas = [0.0; BLOCK];
             for block in 0..self.queries.div_ceil(BLOCK) {
                 let (first, count) = self.block(block);
-                self.scores(q, head.query, first, count, keys_across.matrix(0), &mut p);
-                self.scores(d, head.query, first, count, values_across.matrix(0), &mut ds);
-                let places = self.places(head.query, first, count);
-                for (delta, &at) in deltas.iter_mut().zip(&places) {
+                let queries = self.places(head.query, self.pitch, first, count);
+                let outputs = self.places(head.output, self.row(), first, count);
+                self.scores(q, &queries, keys_across.matrix(0), &mut p);
+                self.scores(d, &outputs, values_across.matrix(0), &mut ds);
+                for (delta, &at) in deltas.iter_mut().zip(&outputs) {
                     *delta = dot(&d[at..][..self.head], &o[at..][..self.head]);
                 }
                 let l = &logarithms[head.logarithm + first..][..count];
@@ -177,22 +210,34 @@ impl Attention {
                 let offsets: Vec<usize> = (0..count).map(|i| i * self.keys).collect();
                 let rows = Rows { x: &ds, offsets: &offsets, runs: &[0], len: self.keys };
                 // SAFETY: every task has its own head.
-                unsafe { product(rows, keys_along.matrix(0), Epilogue::default(), dq, &places) };
-                let segment = Segment { u: 0, v: head.query + first * self.row(), rows: count };
-                for (sum, (u, v)) in sums.iter_mut().zip([(&ds, q), (&p, d)]) {
-                    let u = Side { x: u, stride: self.keys, len: self.keys };
-                    let v = Side { x: v, stride: self.row(), len: self.head };
-                    accumulate(u, v, &[segment], sum);
-                }
+                unsafe { product(rows, keys_along.matrix(0), Epilogue::default(), dq, &queries) };
+                let [for_keys, for_values] = &mut sums;
+                let query = head.query + first * self.pitch;
+                self.accumulate(&ds, (q, self.pitch, query), count, for_keys);
+                let output = head.output + first * self.row();
+                self.accumulate(&p, (d, self.row(), output), count, for_values);
             }
             for (sum, to) in sums.iter().zip([dk, dv]) {
                 for (j, row) in sum.chunks_exact(self.head).enumerate() {
                     // SAFETY: every task has its own head.
-                    let to = unsafe { to.part(head.key + j * self.row(), self.head) };
+                    let to = unsafe { to.part(head.key + j * self.pitch, self.head) };
                     to.copy_from_slice(row);
                 }
             }
         });
+    }
+
+    /// sum += scoresᵀ x for a block of rows, x in rows from one to the next by a stride, from an offset.
+    fn accumulate(
+        &self,
+        scores: &[f32],
+        (x, stride, offset): (&[f32], usize, usize),
+        count: usize,
+        sum: &mut [f32],
+    ) {
+        let u = Side { x: scores, stride: self.keys, len: self.keys };
+        let v = Side { x, stride, len: self.head };
+        accumulate(u, v, &[Segment { u: 0, v: offset, rows: count }], sum);
     }
 }
 

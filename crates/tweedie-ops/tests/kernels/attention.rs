@@ -50,8 +50,8 @@ proptest! {
         seed in 0u64..1000,
     ) {
         pool::poison(true);
-        let a = Attention { samples, queries, keys, heads, head };
         let row = heads * head;
+        let a = Attention { samples, queries, keys, heads, head, pitch: row };
         let (q, d) = (numbers(samples * queries * row, seed), numbers(samples * queries * row, seed + 1));
         let (k, v) = (numbers(samples * keys * row, seed + 2), numbers(samples * keys * row, seed + 3));
         let all = on_any_threads(|| {
@@ -64,8 +64,34 @@ proptest! {
         for ((name, found), exact) in ["o", "dq", "dk", "dv"].iter().zip(&all).zip(&plain(&a, &q, &k, &v, &d)) {
             assert_close(name, found, exact, 2e-5);
         }
+        // Queries, keys and values of the same tokens side by side have the same bits.
+        let own = Attention { keys: queries, ..a };
+        let (k, v) = (numbers(q.len(), seed + 2), numbers(q.len(), seed + 3));
+        let side_by_side = |x: [&[f32]; 3]| -> Vec<f32> {
+            (0..samples * queries).flat_map(|i| x.map(|x| &x[i * row..][..row])).flatten().copied().collect()
+        };
+        let qkv = side_by_side([&q, &k, &v]);
+        let thirds = Attention { pitch: 3 * row, ..own };
+        let apart = || {
+            let (mut o, mut l) = (stale(q.len()), stale(samples * heads * queries));
+            own.forward([&q, &k, &v], &mut o, &mut l);
+            let (mut dq, mut dk, mut dv) = (stale(q.len()), stale(k.len()), stale(v.len()));
+            own.backward([&q, &k, &v], (&o, &l), &d, [&mut dq, &mut dk, &mut dv]);
+            vec![o, side_by_side([&dq, &dk, &dv])]
+        };
+        let together = on_any_threads(|| {
+            let (mut o, mut l) = (stale(q.len()), stale(samples * heads * queries));
+            thirds.forward(thirds.thirds(&qkv), &mut o, &mut l);
+            let mut dqkv = stale(qkv.len());
+            thirds.backward_thirds(&qkv, (&o, &l), &d, &mut dqkv);
+            vec![o, dqkv]
+        });
+        for ((name, a), b) in ["o", "dqkv"].iter().zip(&together).zip(&apart()) {
+            assert_same(name, a, b);
+        }
         // The last query of the last sample alone.
         let (at, from) = (q.len() - row, (samples - 1) * keys * row);
+        let (k, v) = (numbers(samples * keys * row, seed + 2), numbers(samples * keys * row, seed + 3));
         let one = Attention { samples: 1, queries: 1, ..a };
         let (mut o, mut l) = (stale(row), stale(heads));
         one.forward([&q[at..], &k[from..], &v[from..]], &mut o, &mut l);

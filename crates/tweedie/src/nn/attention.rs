@@ -2,6 +2,16 @@
 
 use super::Dual;
 
+/// [`attention`] with queries, keys and values of the same tokens side by side, `[n, tokens, 3 · heads · d]`.
+pub fn self_attention(qkv: Dual<3>, heads: usize) -> Dual<3> {
+    if qkv.tangent.is_none() {
+        return tweedie_ops::self_attention(qkv.value, heads).into();
+    }
+    let [_, _, all] = qkv.dims();
+    let third = |k: usize| qkv.clone().linear(|x| x.narrow(2, k * (all / 3), all / 3));
+    attention(third(0), third(1), third(2), heads)
+}
+
 /// For each head, softmax(q kᵀ/√d) v: queries `[n, tokens, heads · d]`, keys and values `[n, others, heads · d]`, to the
 /// queries' shape (Vaswani et al. 2017, equation 1).
 pub fn attention(q: Dual<3>, k: Dual<3>, v: Dual<3>, heads: usize) -> Dual<3> {

@@ -12,7 +12,7 @@ mod sequential;
 mod transformer;
 mod unet;
 
-pub use attention::attention;
+pub use attention::{attention, self_attention};
 pub use dual::Dual;
 pub use embed::{ConditionEmbedding, ConditionEmbeddingConfig, TimeEmbedding, TimeEmbeddingConfig};
 pub use layer_norm::{LayerNorm, LayerNormConfig};

@@ -5,7 +5,7 @@
 //! > x ← x + attention(norm₁(x)), x ← x + W₂ f(W₁ norm₂(x)).
 
 use super::layers::{constant, project, uniform};
-use super::{Activation, Dual, LayerNorm, LayerNormConfig, Linear, LinearConfig, attention};
+use super::{Activation, Dual, LayerNorm, LayerNormConfig, Linear, LinearConfig, self_attention};
 use crate::{Draws, Error, Result};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -184,12 +184,8 @@ impl SelfAttention {
         let [n, tokens, width] = x.dims();
         let rows = x.reshape([n * tokens, width]);
         let (weight, bias) = (self.in_proj_weight.val(), self.in_proj_bias.val());
-        let part = |k: usize| {
-            let weight = weight.clone().narrow(0, k * width, width);
-            let bias = bias.clone().narrow(0, k * width, width);
-            project(rows.clone(), weight, Some(bias)).reshape([n, tokens, width])
-        };
-        let mixed = attention(part(0), part(1), part(2), self.heads);
+        let qkv = project(rows, weight, Some(bias)).reshape([n, tokens, 3 * width]);
+        let mixed = self_attention(qkv, self.heads);
         let mixed = mixed.reshape([n * tokens, width]);
         let rows = self.out_proj.forward_plus(mixed, residual.reshape([n * tokens, width]));
         rows.reshape([n, tokens, width])

@@ -192,6 +192,13 @@ impl<'a> Shared<'a> {
         Self { start: output.as_mut_ptr(), len: output.len(), _borrow: PhantomData }
     }
 
+    /// All elements from `at`, none if there are fewer.
+    pub fn after(self, at: usize) -> Self {
+        let at = at.min(self.len);
+        // SAFETY: at most one past the end.
+        Self { start: unsafe { self.start.add(at) }, len: self.len - at, ..self }
+    }
+
     /// `len` elements from `at`.
     ///
     /// # Safety
