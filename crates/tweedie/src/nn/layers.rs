@@ -124,7 +124,10 @@ impl Linear {
         let none = tweedie_ops::Activation::None;
         let weight = self.weight.val();
         let copy = weight.clone();
-        x.affine(|x| linear(x, weight, self.bias(), none), |dx| linear(dx, copy, None, none))
+        x.affine(
+            |x| linear(x, weight, self.bias(), none),
+            |dx| linear(dx, copy.clone(), None, none),
+        )
     }
 
     /// The layer and then an activation, in one pass.
@@ -237,7 +240,7 @@ impl Conv2d {
         let copy = weight.clone();
         let mut y = x.affine(
             |x| conv2d(x, weight, Added { bias, ..Added::default() }, sizes),
-            |dx| conv2d(dx, copy, Added::default(), sizes),
+            |dx| conv2d(dx, copy.clone(), Added::default(), sizes),
         );
         if let Some(features) = features {
             let [n, out] = features.dims();

@@ -1,6 +1,7 @@
 //! Networks, written once over [`Dual`]: the same code gives values, gradients and directional derivatives.
 
 mod attention;
+mod derivative;
 mod dual;
 mod embed;
 mod layers;
@@ -10,6 +11,10 @@ mod sequential;
 mod unet;
 
 pub use attention::attention;
+pub use derivative::{
+    Divergence, Probe, Probes, divergence, grad_norm_penalty, gradient, hessian_vector, jvp,
+    of_gradient, vjp,
+};
 pub use dual::Dual;
 pub use embed::{ConditionEmbedding, ConditionEmbeddingConfig, TimeEmbedding, TimeEmbeddingConfig};
 pub use layers::{
@@ -21,7 +26,7 @@ pub(crate) use params::{
     EachParam, MapParam, each_param, load_safetensors_of, map_each, not_finite, singles,
 };
 pub use params::{
-    Params, collect_params, load_safetensors, map_params, param_count, safetensors_bytes,
+    Params, collect_params, dtype_of, load_safetensors, map_params, param_count, safetensors_bytes,
     save_safetensors,
 };
 pub use sequential::{Layer, Pool, Sequential};

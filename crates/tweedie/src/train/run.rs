@@ -17,7 +17,7 @@ use crate::denoise::{Condition, Denoiser, Guided, NeuralDenoiser};
 use crate::files::write_atomically;
 use crate::likelihood::PfOde;
 use crate::nn::{Network, Params, load_safetensors, map_params, save_safetensors};
-use crate::objective::DenoisingScoreMatching;
+use crate::objective::{DenoisingScoreMatching, Noising};
 use crate::solve::{Generate, Moment, Sampler};
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
@@ -211,9 +211,10 @@ impl Run {
         device: &Device,
     ) -> Result<DenoiserLearner<N>> {
         let recipe = &self.info.recipe;
-        let objective = DenoisingScoreMatching::new(Arc::new(recipe.schedule.clone()))
+        let noising = Noising::from(Arc::new(recipe.schedule.clone()))
             .with_weighting(recipe.objective.weighting)
             .with_levels(recipe.objective.levels);
+        let objective = DenoisingScoreMatching::new(noising);
         let (denoiser, objective) = (self.denoiser_of(network), Arc::new(objective));
         let learner =
             DenoiserLearner::new(denoiser, objective, data, &recipe.training, recipe.seed, device)?;

@@ -4,6 +4,8 @@ mod chain;
 mod classifier;
 mod determinism;
 mod diffusers;
+mod double;
+mod dual;
 mod guidance;
 mod house;
 mod layers;
