@@ -1,11 +1,12 @@
 //! What score-based objectives ask of a model, whether a network predicts or an energy's gradient does.
 
-use super::Loss;
-use crate::Result;
+use super::{Batch, Loss, Objective};
 use crate::denoise::{Condition, EnergyDenoiser, NeuralDenoiser, Prediction};
 use crate::nn::{Dual, Network, jvp, of_gradient};
 use crate::process::Levels;
+use crate::{Draws, Result};
 use burn::tensor::Tensor;
+use std::sync::Arc;
 
 /// A function of a batch of vectors, `[n, d]` to `[n, 1]`.
 pub type Functional<'a> = &'a dyn Fn(Tensor<2>) -> Tensor<2>;
@@ -194,5 +195,17 @@ impl<N: Network> ScoreModel for EnergyDenoiser<N> {
         let (ahead, behind): (Tensor<2>, Tensor<2>) = (at(x.clone() + way.clone())?, at(x - way)?);
         let slope = (behind.clone() - ahead.clone()) / step.clone().mul_scalar(2.0);
         Ok([slope, (here.mul_scalar(2.0) - ahead - behind) / step.square()])
+    }
+}
+
+/// An objective of an energy as one of its network, which is what learners hold.
+pub struct AsEnergy<N>(
+    /// The energy's objective.
+    pub Arc<dyn Objective<EnergyDenoiser<N>>>,
+);
+
+impl<N: Network> Objective<NeuralDenoiser<N>> for AsEnergy<N> {
+    fn loss(&self, model: &NeuralDenoiser<N>, batch: &Batch, draws: &Draws) -> Result<Loss> {
+        self.0.loss(&EnergyDenoiser::new(model.clone()), batch, draws)
     }
 }
