@@ -9,11 +9,11 @@
 //! Whatever the weight, the optimum is E[P | x_t]; that of an energy is the gradient field nearest to it, which for
 //! the score is the score itself.
 
-use super::{Batch, Loss, Noising, Objective, ScoreModel};
+use super::{Batch, Loss, Noising, Objective, ScoreModel, Weighting};
 use crate::{Draws, Result};
 use burn::tensor::Tensor;
 
-/// Denoising score matching; see the module's head.
+/// Denoising score matching; see the module's head. Its own weight is 1 in the network's prediction.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -42,6 +42,7 @@ impl<M: ScoreModel> Objective<M> for DenoisingScoreMatching {
         let mixture = |level: &_| own.mixture(level, Some(schedule.rate(level.t)), sigma_data);
         let of_data = noised.column(|level| Ok(mixture(level)?.0))?;
         let of_noise = noised.column(|level| Ok(mixture(level)?.1))?;
+        let weighting = weighting.unwrap_or(Weighting::Own);
         let weight = |level: &_| weighting.factor(own, level, &**schedule, sigma_data);
         let weight = noised.column(weight)?;
         let target = batch.x.clone() * of_data + noised.noise.clone() * of_noise;

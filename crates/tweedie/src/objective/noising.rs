@@ -12,11 +12,10 @@ use std::sync::Arc;
 ///
 /// At equal x_t the errors of two predictions differ by a factor that depends on the level alone, so a weight of 1 "in" some
 /// prediction can be applied in any other.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Weighting {
     /// 1 in the network's own prediction.
-    #[default]
     Own,
     /// 1 in noise prediction: DDPM's simple loss.
     Noise,
@@ -73,11 +72,12 @@ impl Weighting {
 
 /// How data are noised: x_t = α x₀ + σ ε at levels of a schedule, each with its weight.
 ///
-/// Made from a schedule alone, every weight is 1 in the network's own prediction, and t is uniform with low discrepancy.
+/// Made from a schedule alone, weights are the objective's own, and t is uniform with low discrepancy.
 #[derive(Debug, Clone)]
 pub struct Noising {
     pub(super) schedule: Arc<dyn Schedule>,
-    pub(super) weighting: Weighting,
+    /// The objective's own if absent.
+    pub(super) weighting: Option<Weighting>,
     levels: NoiseLevels,
 }
 
@@ -90,14 +90,14 @@ impl<S: Schedule + 'static> From<Arc<S>> for Noising {
 
 impl From<Arc<dyn Schedule>> for Noising {
     fn from(schedule: Arc<dyn Schedule>) -> Self {
-        Self { schedule, weighting: Weighting::Own, levels: NoiseLevels::default() }
+        Self { schedule, weighting: None, levels: NoiseLevels::default() }
     }
 }
 
 impl Noising {
     /// How much each level counts.
     pub fn with_weighting(mut self, weighting: Weighting) -> Self {
-        self.weighting = weighting;
+        self.weighting = Some(weighting);
         self
     }
 

@@ -12,9 +12,11 @@
 //!
 //! The mean of the explicit loss is twice that of the implicit one plus E‖s*‖², which is the equation that eq. 5.4 of *An
 //! Introduction …* stands for; the implicit loss is the mean of either sliced one over v. Each is times the level's
-//! weight, of which the factor between a score's squared error and the prediction's own is part.
+//! weight on the score's squared error, by itself σ² (Song & Ermon 2019, eq. 6): a larger one at high noise multiplies
+//! the variance of all but the explicit loss without bound, because there nearly all of s is known and the rest is the
+//! difference of large numbers.
 
-use super::{Batch, Loss, Noised, Noising, Objective, ScoreModel};
+use super::{Batch, Loss, Noised, Noising, Objective, ScoreModel, Weighting};
 use crate::denoise::{Denoiser, Prediction};
 use crate::nn::{Divergence, Probe, Probes};
 use crate::{Draws, Result};
@@ -183,6 +185,7 @@ fn weighted<M: ScoreModel>(
 ) -> Result<Loss> {
     let Noising { schedule, weighting, .. } = noising;
     let (own, sigma_data) = (model.prediction(), model.sigma_data());
+    let weighting = weighting.unwrap_or(Weighting::Noise);
     let weight = noised.column(|l| weighting.on_score(own, l, &**schedule, sigma_data))?;
     Ok(Loss { value: loss.value * weight.clone(), surrogate: loss.surrogate * weight })
 }

@@ -21,8 +21,9 @@ const MOST_EXACT: usize = 64;
 pub struct ObjectiveRecipe {
     /// Which objective.
     pub kind: ObjectiveKind,
-    /// How much a level counts; the likelihood has weights of its own.
-    pub weighting: Weighting,
+    /// How much a level counts; as the objective has it if absent, and always for the likelihood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weighting: Option<Weighting>,
     /// Which levels are visited; the likelihood visits all.
     pub levels: NoiseLevels,
     /// The probability that a label is dropped, so that the model learns the unconditional distribution too.
@@ -33,7 +34,7 @@ impl Default for ObjectiveRecipe {
     fn default() -> Self {
         Self {
             kind: ObjectiveKind::default(),
-            weighting: Weighting::Own,
+            weighting: None,
             levels: NoiseLevels::default(),
             label_dropout: 0.1,
         }
@@ -127,9 +128,11 @@ impl ObjectiveRecipe {
 impl Recipe {
     /// What training minimises, for a network of this kind.
     pub(in crate::train) fn objective<N: Network>(&self) -> Arc<dyn Objective<NeuralDenoiser<N>>> {
-        let noising = Noising::from(Arc::new(self.schedule.clone()))
-            .with_weighting(self.objective.weighting)
-            .with_levels(self.objective.levels);
+        let mut noising =
+            Noising::from(Arc::new(self.schedule.clone())).with_levels(self.objective.levels);
+        if let Some(weighting) = self.objective.weighting {
+            noising = noising.with_weighting(weighting);
+        }
         match &self.objective.kind {
             ObjectiveKind::Likelihood { steps } => {
                 Arc::new(OdeLikelihood::new(Arc::new(self.schedule.clone()), *steps))
