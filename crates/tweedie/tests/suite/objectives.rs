@@ -154,6 +154,15 @@ fn weightings_are_their_closed_forms() {
                     );
                 }
             }
+            // The error of the score is that of the noise over σ, whatever the network predicts.
+            for own in [Prediction::Noise, Prediction::Data, Prediction::V, Prediction::Edm] {
+                let found = Weighting::Noise.on_score(own, &level, &schedule, d).unwrap();
+                close(format!("on the score, by {own:?} on {name}"), found, s2, 1e-9);
+                let found = Weighting::Own.on_score(own, &level, &schedule, d).unwrap();
+                let (p, q) = own.mixture(&level, None, d).unwrap();
+                let right = (p * s2 / level.alpha - q * level.sigma).powi(2);
+                close(format!("own on the score, {own:?} on {name}"), found, right, 1e-9);
+            }
             for (weighting, own) in [
                 (Weighting::Noise, Prediction::Noise),
                 (Weighting::Data, Prediction::Data),
