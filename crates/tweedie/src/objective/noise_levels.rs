@@ -64,7 +64,9 @@ impl NoiseLevels {
     pub fn check(&self, schedule: &dyn Schedule) -> Result<()> {
         match self.distribution {
             LevelDistribution::Indices => chain_len(schedule).map(drop),
-            LevelDistribution::Fixed { log_snr } if !(log_snr.abs() <= MOST_LOG_SNR) => {
+            LevelDistribution::Fixed { log_snr }
+                if !(-MOST_LOG_SNR..=MOST_LOG_SNR).contains(&log_snr) =>
+            {
                 let expected = format!("a log-SNR from -{MOST_LOG_SNR} to {MOST_LOG_SNR}");
                 Err(Error::config("levels.distribution", format!("{log_snr}"), expected))
             }

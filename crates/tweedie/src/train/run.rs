@@ -406,7 +406,9 @@ impl Run {
     /// How many rows to sample at once, so that a large network's activations stay within some 512 MiB.
     pub fn rows_at_once(&self) -> u64 {
         const MOST: usize = 1 << 27;
-        (MOST / self.info.network.activations()).clamp(1, 256) as u64
+        // An energy's gradient keeps them all.
+        let kept = if self.info.recipe.model.energy { 4 } else { 1 };
+        (MOST / kept / self.info.network.activations()).clamp(1, 256) as u64
     }
 
     /// The density of the probability-flow ODE.

@@ -2,10 +2,12 @@
 
 mod chain;
 mod classifier;
+mod derivative;
 mod determinism;
 mod diffusers;
 mod double;
 mod dual;
+mod energy;
 mod guidance;
 mod house;
 mod layers;

@@ -1,15 +1,16 @@
 //! A network with weights that is a Gaussian mixture's exact score, or its log-density as an energy, with all that
 //! score matching needs in closed form.
 
+use crate::double::moved;
 use crate::support::{cpu, doubles, host};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use tweedie::Result;
 use tweedie::denoise::{
     Component, Condition, EnergyDenoiser, GaussianMixture, NeuralDenoiser, Prediction,
 };
-use tweedie::nn::{Dual, Network};
+use tweedie::nn::{Dual, Network, ResidualMlp, ResidualMlpConfig};
 use tweedie::process::{Level, Schedule};
+use tweedie::{Draws, Result};
 
 /// The log-SNR of every loss here: α² = 0.88, σ² = 0.12.
 pub const LOG_SNR: f64 = 2.0;
@@ -113,6 +114,15 @@ impl Network for MixtureNet {
     }
 }
 
+/// A network with weights drawn anew, in double precision.
+pub fn mlp() -> NeuralDenoiser<ResidualMlp> {
+    let network = ResidualMlpConfig::new(3).with_hidden(16).with_blocks(1);
+    let network = network.init(&Draws::new(3), &cpu());
+    // The last layers start at zero: move everything.
+    let network = moved(&network, 0.15);
+    NeuralDenoiser::new(network, Prediction::Edm, Still)
+}
+
 /// Score and Hessian of log p of the noised data at a point, by hand.
 pub fn by_hand(x: &[f64]) -> ([f64; 3], [[f64; 3]; 3]) {
     let mut logs = [0.0f64; 3];
@@ -139,7 +149,7 @@ pub fn by_hand(x: &[f64]) -> ([f64; 3], [[f64; 3]; 3]) {
 
 #[test]
 fn the_network_is_the_oracle() {
-    let x = oracle().sample(50, &tweedie::Draws::new(1), &cpu());
+    let x = oracle().sample(50, &Draws::new(1), &cpu());
     let level = Still.level(0.0).into();
     let right = host(&oracle().score(x.clone(), &level).unwrap());
     let none = Condition::None;

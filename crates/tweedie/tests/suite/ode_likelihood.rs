@@ -6,14 +6,12 @@ use crate::support::*;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor};
 use std::sync::Arc;
-use tweedie::denoise::{
-    Condition, Denoiser, EnergyDenoiser, GaussianMixture, NeuralDenoiser, Prediction,
-};
+use tweedie::denoise::{Condition, Denoiser, GaussianMixture, NeuralDenoiser, Prediction};
 use tweedie::likelihood::{Density, PfOde};
 use tweedie::nn::{Divergence, Dual, Network, ResidualMlp, ResidualMlpConfig};
 use tweedie::objective::{Batch, Objective, OdeLikelihood};
-use tweedie::process::{Cosine, Level, Levels, Schedule};
-use tweedie::solve::{Generate, Sampler, Tolerance};
+use tweedie::process::{Cosine, Level, Levels};
+use tweedie::solve::Tolerance;
 use tweedie::train::{AdamW, AdamWConfig};
 use tweedie::{Draws, Error, Result};
 
@@ -143,33 +141,4 @@ fn training_lowers_the_loss_towards_the_entropy_and_not_below() {
     let (after, error) = excess(denoiser(network.valid()));
     assert!(after < 0.35 * before, "{before} fell to {after} ± {error} nats above the entropy");
     assert!(after > -SIX_SIGMA * error, "{after} ± {error} nats below the entropy");
-}
-
-/// An untrained energy is N(0, σ_d² I): its samples and its log p, by the solvers that all denoisers share.
-#[test]
-fn an_energy_has_samples_and_densities_like_any_denoiser() {
-    let sigma_data = 0.7;
-    let network = ResidualMlpConfig::new(2).with_hidden(8).init(&Draws::new(0), &cpu());
-    let model = NeuralDenoiser::new(network, Prediction::Edm, VP).with_sigma_data(sigma_data);
-    let model: Arc<dyn Denoiser> = Arc::new(EnergyDenoiser::new(model));
-    let x = [-1.0, 0.3, 0.0, 2.0, 0.5, 0.5];
-    let density = PfOde::new(model.clone(), Arc::new(VP)).with_sigma_data(sigma_data);
-    let found = density.log_prob(doubles(&x, 2), &Condition::None).unwrap();
-    let Level { alpha, sigma, .. } = VP.level(VP.range().0);
-    let variance = (alpha * sigma_data).powi(2) + sigma * sigma;
-    for (found, x) in found.value.iter().zip(x.chunks(2)) {
-        let square = x.iter().map(|x| x * x).sum::<f64>();
-        let right = -0.5 * square / variance - (std::f64::consts::TAU * variance).ln();
-        within("log p", *found, right, 1e-4);
-    }
-    let sampler = Sampler::new(model, Arc::new(VP)).with_sigma_data(sigma_data);
-    let n = 20_000;
-    let sample =
-        sampler.generate(0..n, &Condition::None, &Draws::new(1), &cpu()).expect("a sample");
-    let (mean, variance) = moments(&host(&sample));
-    let each = 1.0 / (2.0 * n as f64);
-    within("mean", mean, 0.0, SIX_SIGMA * sigma_data * each.sqrt());
-    // The variance of a sample's variance is 2 σ⁴/n; 32 steps of the solver leave up to a percent.
-    let right = sigma_data * sigma_data;
-    within("variance", variance, right, (0.01 + SIX_SIGMA * (2.0 * each).sqrt()) * right);
 }

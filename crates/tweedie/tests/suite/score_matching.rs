@@ -1,14 +1,14 @@
 //! Explicit, implicit, sliced and finite-difference score matching, of score networks and of energies: closed forms,
 //! the identities between them, gradients by the weights, variances, and what training with them finds.
 
-use crate::double::{along_parameters, moved};
-use crate::mixture_net::{LOG_SNR, MixtureNet, Still, by_hand, oracle};
+use crate::double::along_parameters;
+use crate::mixture_net::{LOG_SNR, MixtureNet, Still, by_hand, mlp, oracle};
 use crate::support::*;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor};
 use std::sync::Arc;
 use tweedie::denoise::{
-    Component, Condition, Denoiser, EnergyDenoiser, GaussianMixture, NeuralDenoiser, Prediction,
+    Component, Condition, EnergyDenoiser, GaussianMixture, NeuralDenoiser, Prediction,
 };
 use tweedie::nn::{Dual, Network, Probe, ResidualMlp, ResidualMlpConfig};
 use tweedie::objective::*;
@@ -79,6 +79,9 @@ impl Both {
     }
 }
 
+/// What a loss is in terms of a row's number, its true score and the Hessian of its log p.
+type Term<'a> = &'a dyn Fn(usize, &[f64; 3], &[[f64; 3]; 3]) -> f64;
+
 #[test]
 fn losses_of_the_oracle_are_their_closed_forms() {
     let batch = data(300, 1);
@@ -95,7 +98,7 @@ fn losses_of_the_oracle_are_their_closed_forms() {
         let like = Tensor::<2>::zeros([300, 3], (&cpu(), DType::F64));
         host(&law.draw(&draws().purpose("slices").at(k), &rows, &like))
     };
-    let expected = |term: &dyn Fn(usize, &[f64; 3], &[[f64; 3]; 3]) -> f64| -> Vec<f64> {
+    let expected = |term: Term| -> Vec<f64> {
         let row = |(i, x): (usize, &[f64])| {
             let (s, h) = by_hand(x);
             term(i, &s, &h)
@@ -200,15 +203,6 @@ fn the_explicit_loss_is_the_fisher_divergence_between_gaussians() {
         within(format!("mean, {name}"), mean, fisher, SIX_SIGMA * (spread / n as f64).sqrt());
         assert!(fisher > 50.0 * (spread / n as f64).sqrt());
     }
-}
-
-/// A network with weights drawn anew, in double precision.
-fn mlp() -> NeuralDenoiser<ResidualMlp> {
-    let network = ResidualMlpConfig::new(3).with_hidden(16).with_blocks(1);
-    let network = network.init(&Draws::new(3), &cpu());
-    // The last layers start at zero: move everything.
-    let network = moved(&network, 0.15);
-    NeuralDenoiser::new(network, Prediction::Edm, Still)
 }
 
 /// O2: the explicit loss is twice the implicit one plus ‖s*‖² on average, whatever the model; I(5.4) is printed without the
@@ -405,45 +399,4 @@ fn one_level_may_be_trained_alone() {
     }
     let far = LevelDistribution::Fixed { log_snr: f64::NAN };
     assert!(NoiseLevels { distribution: far, ..levels }.check(&schedule).is_err());
-}
-
-/// An energy is a denoiser like a network: its prediction is −∇U, its Jacobian is symmetric, and its derivatives along paths
-/// are those of what it denoises.
-#[test]
-fn an_energy_denoises_by_its_gradient() {
-    let model = EnergyDenoiser::new(mlp());
-    let level = Still.level(0.0);
-    let none = Condition::None;
-    let x = noised(&data(6, 12));
-    let [v, w] = [13, 14].map(|seed| noised(&data(6, seed)));
-    let denoise = |x| model.denoise(x, &level.into(), &none).unwrap();
-    let energy = |x: Tensor<2>| host(&model.energy(x.into(), &level.into(), &none).unwrap().value);
-    let found = host(&denoise(x.clone().into()).value);
-    // α x̂ = x − σ² ∇E.
-    let values = host(&x);
-    for (k, found) in found.iter().enumerate() {
-        let at = |h: f64| {
-            let mut moved = values.clone();
-            moved[k] += h;
-            energy(doubles(&moved, 3))[k / 3]
-        };
-        let slope = difference(at, 0.0, 1e-2);
-        close("mean", level.alpha * found, values[k] - level.sigma.powi(2) * slope, 1e-7);
-    }
-    let line = denoise(Dual::line(x.clone(), v.clone()));
-    let [first, second] = [line.tangent, line.second].map(|part| host(&part.unwrap()));
-    let at = |k: usize, h: f64| {
-        let out = denoise(Dual::new(x.clone() + v.clone().mul_scalar(h), v.clone()));
-        (host(&out.value)[k], host(&out.tangent.unwrap())[k])
-    };
-    for k in 0..18 {
-        let scale = 1e-7 * first.iter().chain(&second).fold(1.0f64, |m, d| m.max(d.abs()));
-        within("tangent", first[k], difference(|h| at(k, h).0, 0.0, 5e-3), scale);
-        within("second", second[k], difference(|h| at(k, h).1, 0.0, 5e-3), scale);
-    }
-    let product = |a: &Tensor<2>, b: &Tensor<2>| {
-        let push = denoise(Dual::new(x.clone(), a.clone())).tangent.unwrap();
-        host(&(push * b.clone()).sum_dim(1))
-    };
-    all_close("symmetry", &product(&v, &w), &product(&w, &v), 1e-10);
 }

@@ -42,12 +42,12 @@ impl<const D: usize> Dual<D> {
 
     /// tanh x.
     pub fn tanh(self) -> Self {
-        self.map(Tensor::tanh, |_, y| y.square().from_one())
+        self.map(Tensor::tanh, |_, y| y.square().one_minus())
     }
 
     /// The logistic function.
     pub fn sigmoid(self) -> Self {
-        self.map(activation::sigmoid, |_, y| y.clone() * y.from_one())
+        self.map(activation::sigmoid, |_, y| y.clone() * y.one_minus())
     }
 
     /// max(x, 0).
@@ -62,7 +62,7 @@ impl<const D: usize> Dual<D> {
         self.map(activation::silu, |x, y| {
             // s + x s (1 − s) = s + y (1 − s)
             let s = x.sigmoid();
-            s.clone() + y * s.from_one()
+            s.clone() + y * s.one_minus()
         })
     }
 
@@ -88,7 +88,7 @@ impl<const D: usize> Dual<D> {
     }
 
     /// 1 − x.
-    fn from_one(self) -> Self {
+    fn one_minus(self) -> Self {
         self.affine(|x| x.neg().add_scalar(1.0), Tensor::neg)
     }
 }
