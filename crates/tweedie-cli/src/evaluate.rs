@@ -305,10 +305,10 @@ fn divergence(probes: Option<&str>, space: &Space) -> Result<Divergence> {
         Some(text) => {
             let probes = text.parse().ok().filter(|p| (1..=10_000).contains(p));
             let wrong = || Error::config("--probes", text, "`exact` or a number from 1 to 10000");
-            Ok(Divergence::Hutchinson { probes: probes.ok_or_else(wrong)? })
+            Ok(Divergence::hutchinson(probes.ok_or_else(wrong)?))
         }
         None if space.model_width() <= MOST_EXACT => Ok(Divergence::Exact),
-        None => Ok(Divergence::Hutchinson { probes: 4 }),
+        None => Ok(Divergence::hutchinson(4)),
     }
 }
 

@@ -6,7 +6,8 @@ use tweedie::{Error, Result};
 /// Options of `tweedie list`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Only this kind: recipes, data, networks, schedules, predictions, clocks, solvers, grids or devices.
+    /// Only this kind: recipes, data, networks, objectives, schedules, predictions, clocks,
+    /// solvers, grids or devices.
     kind: Option<String>,
 }
 
@@ -28,6 +29,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         ("recipes", recipes),
         ("data", own(&tweedie::data::list())),
         ("networks", own(tweedie::train::NETWORKS)),
+        ("objectives", own(tweedie::train::OBJECTIVES)),
         ("schedules", own(tweedie::process::SCHEDULES)),
         ("predictions", own(tweedie::denoise::PREDICTIONS)),
         ("clocks", own(tweedie::denoise::CLOCKS)),

@@ -8,6 +8,7 @@ mod files;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod memory;
+mod objectives;
 mod pictures;
 mod resume;
 mod show;

@@ -1,12 +1,14 @@
 //! What a network predicts, and denoisers: (x_t, level, condition) ↦ E[x₀ | x_t].
 
 mod condition;
+mod energy;
 mod guided;
 mod mixture;
 mod neural;
 mod prediction;
 
 pub use condition::Condition;
+pub use energy::EnergyDenoiser;
 pub use guided::Guided;
 pub use mixture::{Component, GaussianMixture};
 pub use neural::{CLOCKS, Clock, NeuralDenoiser};

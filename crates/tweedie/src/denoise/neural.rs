@@ -1,10 +1,10 @@
 //! A denoiser that is a neural network.
 
 use super::{Condition, Denoiser, Prediction};
-use crate::nn::{Dual, Network};
+use crate::nn::{Dual, Network, dtype_of};
 use crate::process::{Levels, MOST_LOG_SNR, Schedule};
 use crate::{Error, Result};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -95,6 +95,8 @@ pub struct NeuralDenoiser<N> {
     pub sigma_data: f64,
     /// How the network is told the noise level.
     pub clock: Clock,
+    /// The type of the network's parameters.
+    kind: DType,
     evaluations: Arc<AtomicU64>,
 }
 
@@ -102,6 +104,7 @@ impl<N: Network> NeuralDenoiser<N> {
     /// A denoiser for data of unit variance.
     pub fn new(network: N, prediction: Prediction, schedule: impl Schedule + 'static) -> Self {
         Self {
+            kind: dtype_of(&network),
             network,
             prediction,
             schedule: Arc::new(schedule),
@@ -126,6 +129,7 @@ impl<N: Network> NeuralDenoiser<N> {
     /// The same denoiser around another network.
     pub fn with_network<M: Network>(&self, network: M) -> NeuralDenoiser<M> {
         NeuralDenoiser {
+            kind: dtype_of(&network),
             network,
             prediction: self.prediction,
             schedule: self.schedule.clone(),
@@ -152,29 +156,46 @@ impl<N: Network> NeuralDenoiser<N> {
             return Err(Error::shape("batch", "0 rows", "at least one row"));
         }
         self.evaluations.fetch_add(rows as u64, Ordering::Relaxed);
-        let alpha = levels.alpha(&x.value)?;
-        let sigma = levels.sigma(&x.value)?;
-        let scale = (alpha.mul_scalar(self.sigma_data).square() + sigma.square()).sqrt().recip();
+        let scale = self.scale(levels, &x.value)?.recip();
         let noise = self.clock.column(levels, &x.value, &*self.schedule)?;
-        // A network's parameters are single precision; the batch may not be.
+        // A network computes in the type of its parameters; the batch may be of another.
         let kind = x.value.dtype();
-        let single = |t: Dual<2>| t.linear(|v| v.cast(burn::tensor::DType::F32));
-        let output = self.network.forward(single(x * scale), single(noise.into()), condition)?;
+        let own = |t: Dual<2>| t.linear(|v| v.cast(self.kind));
+        let output = self.network.forward(own(x * scale), own(noise.into()), condition)?;
         Ok(output.linear(|v| v.cast(kind)))
+    }
+
+    /// What the network's input is divided by, √(α² σ_data² + σ²), as a column.
+    pub(super) fn scale(&self, levels: &Levels, like: &Tensor<2>) -> Result<Tensor<2>> {
+        let alpha = levels.alpha(like)?;
+        let sigma = levels.sigma(like)?;
+        Ok((alpha.mul_scalar(self.sigma_data).square() + sigma.square()).sqrt())
+    }
+
+    /// ∇log p_t(x) by the network's prediction, with the derivatives that `x` carries.
+    ///
+    /// # Errors
+    /// As [`Denoiser::denoise`]; [`Error::Undefined`] at σ = 0.
+    pub fn score(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
+        self.as_prediction(Prediction::Score, x, levels, condition)
+    }
+
+    /// The network's output as another prediction.
+    fn as_prediction(
+        &self,
+        to: Prediction,
+        x: Dual<2>,
+        levels: &Levels,
+        condition: &Condition,
+    ) -> Result<Dual<2>> {
+        let output = self.predict(x.clone(), levels, condition)?;
+        self.prediction.convert_batch(to, output, x, levels, &*self.schedule, self.sigma_data)
     }
 }
 
 impl<N: Network> Denoiser for NeuralDenoiser<N> {
     fn denoise(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
-        let output = self.predict(x.clone(), levels, condition)?;
-        self.prediction.convert_batch(
-            Prediction::Data,
-            output,
-            x,
-            levels,
-            &*self.schedule,
-            self.sigma_data,
-        )
+        self.as_prediction(Prediction::Data, x, levels, condition)
     }
 
     fn width(&self) -> usize {

@@ -22,6 +22,7 @@
 use crate::nn::Dual;
 use crate::process::{Level, Levels, Rate, Schedule};
 use crate::{Error, Result};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 /// What a network outputs.
@@ -147,8 +148,21 @@ impl Prediction {
         if self == to {
             return Ok(value);
         }
+        let [of_x, of_prediction] = self.columns(to, &x.value, levels, schedule, sigma_data)?;
+        Ok(x * of_x + value * of_prediction)
+    }
+
+    /// The factors on x and on this prediction as columns, on the device and in the type of `like`.
+    pub(crate) fn columns(
+        self,
+        to: Prediction,
+        like: &Tensor<2>,
+        levels: &Levels,
+        schedule: &dyn Schedule,
+        sigma_data: f64,
+    ) -> Result<[Tensor<2>; 2]> {
         if let Levels::Tracked { .. } = levels {
-            return self.convert_tracked(to, value, x, levels, sigma_data);
+            return self.columns_tracked(to, like, levels, sigma_data);
         }
         let needs_rate = self == Prediction::Velocity || to == Prediction::Velocity;
         let at = |level: &Level| {
@@ -161,22 +175,21 @@ impl Prediction {
             Levels::Tracked { .. } => {}
         }
         let nothing = Coefficients { of_x: f64::NAN, of_prediction: f64::NAN };
-        let of_x = levels.column(&x.value, |l| at(l).unwrap_or(nothing).of_x)?;
-        let of_prediction = levels.column(&x.value, |l| at(l).unwrap_or(nothing).of_prediction)?;
-        Ok(x * of_x + value * of_prediction)
+        let of_x = levels.column(like, |l| at(l).unwrap_or(nothing).of_x)?;
+        let of_prediction = levels.column(like, |l| at(l).unwrap_or(nothing).of_prediction)?;
+        Ok([of_x, of_prediction])
     }
 
     /// The same determinant with α and σ as columns of the graph.
-    fn convert_tracked(
+    fn columns_tracked(
         self,
         to: Prediction,
-        value: Dual<2>,
-        x: Dual<2>,
+        like: &Tensor<2>,
         levels: &Levels,
         sigma_data: f64,
-    ) -> Result<Dual<2>> {
-        let alpha = levels.alpha(&x.value)?;
-        let sigma = levels.sigma(&x.value)?;
+    ) -> Result<[Tensor<2>; 2]> {
+        let alpha = levels.alpha(like)?;
+        let sigma = levels.sigma(like)?;
         let mixture = |prediction: Prediction| {
             let (zero, one) = (alpha.zeros_like(), alpha.ones_like());
             let s = (sigma.clone().square() + alpha.clone().mul_scalar(sigma_data).square()).sqrt();
@@ -200,6 +213,6 @@ impl Prediction {
         let det = alpha.clone() * q1.clone() - sigma.clone() * p1.clone();
         let of_x = (p2.clone() * q1 - q2.clone() * p1) / det.clone();
         let of_prediction = (alpha * q2 - sigma * p2) / det;
-        Ok(x * of_x + value * of_prediction)
+        Ok([of_x, of_prediction])
     }
 }

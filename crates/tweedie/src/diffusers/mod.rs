@@ -89,6 +89,7 @@ pub fn import(source: &Path, out: &Path) -> Result<Run> {
         schedule: scheduler.schedule,
         network: NetworkRecipe::Unet(UNetConfig { classes: 0, ..unet }),
         model: ModelRecipe {
+            energy: false,
             prediction: scheduler.prediction,
             sigma_data: Some(1.0),
             clock: Some(Clock::Index),
@@ -131,6 +132,10 @@ pub fn export(run: &Run, out: &Path) -> Result<()> {
         return Err(Error::config("network.name", "mlp", "unet, for diffusers' UNet2DModel"));
     };
     let recipe = &run.info.recipe;
+    if recipe.model.energy {
+        let expected = "false: diffusers takes a network's output for the prediction";
+        return Err(Error::config("model.energy", "true", expected));
+    }
     if run.info.sigma_data != 1.0 {
         let found = format!("{:?}", run.info.sigma_data);
         let expected = "1.0: diffusers does not scale a network's input";

@@ -2,7 +2,9 @@
 
 mod pf_ode;
 
-pub use pf_ode::{Divergence, PfOde};
+pub use crate::nn::Divergence;
+pub use pf_ode::PfOde;
+pub(crate) use pf_ode::{log_prior, velocity_and_divergence};
 
 use crate::data::{Rows, Space};
 use crate::denoise::Condition;

@@ -13,27 +13,12 @@
 
 use super::{Density, Kind, LogProb, Measure};
 use crate::denoise::{Condition, Denoiser};
-use crate::nn::Dual;
+use crate::nn::{Divergence, Probes, divergence};
 use crate::process::{Level, Levels, Schedule, finite_log_snrs};
 use crate::solve::{Clock, Tolerance, host_column, integrate_adaptive};
 use crate::{Draws, Error, Result};
-use burn::tensor::{DType, Tensor, TensorData};
-use serde::{Deserialize, Serialize};
+use burn::tensor::{DType, Tensor};
 use std::sync::Arc;
-
-/// How the trace of the Jacobian is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Divergence {
-    /// One Jacobian–vector product per dimension.
-    Exact,
-    /// The mean of `probes` products with random signs, fixed along the path (Hutchinson 1990; Grathwohl et al.
-    /// 2019) and addressed by the row's values. With two probes or more each row's standard error is reported.
-    Hutchinson {
-        /// How many probes.
-        probes: usize,
-    },
-}
 
 /// The density of a diffusion model's probability-flow ODE.
 ///
@@ -91,67 +76,40 @@ impl PfOde {
         self.sigma_data = sigma_data;
         self
     }
+}
 
-    /// The probe vectors of `n` rows, `[probes][n, d]`.
-    fn probes(&self, like: &Tensor<2>) -> Result<Vec<Tensor<2>>> {
-        let [n, d] = like.dims();
-        let place = (&like.device(), like.dtype());
-        match self.divergence {
-            Divergence::Exact => Ok((0..d)
-                .map(|j| {
-                    let row = (0..d).map(|i| if i == j { 1.0f32 } else { 0.0 }).collect();
-                    let unit = TensorData::new::<f32, _>(row, [1, d]).convert_dtype(like.dtype());
-                    Tensor::<2>::from_data(unit, place).expand([n, d])
-                })
-                .collect()),
-            Divergence::Hutchinson { probes: 0 } => {
-                Err(Error::config("hutchinson.probes", "0", "at least 1"))
-            }
-            Divergence::Hutchinson { probes } => {
-                let rows = addresses(like)?;
-                Ok((0..probes as u64)
-                    .map(|k| {
-                        let signs = self.draws.at(k).signs_for(&rows, d);
-                        signs.to_tensor(&like.device()).cast(like.dtype())
-                    })
-                    .collect())
-            }
-        }
-    }
+/// (u, one estimate of ∇·u a column) of the probability-flow ODE at each row's own time, `[n, d + estimates]`.
+///
+/// # Errors
+/// The denoiser's.
+pub(crate) fn velocity_and_divergence(
+    denoiser: &dyn Denoiser,
+    schedule: &dyn Schedule,
+    x: Tensor<2>,
+    levels: &[Level],
+    condition: &Condition,
+    probes: &Probes,
+) -> Result<Tensor<2>> {
+    let [_, d] = x.dims();
+    let rate = |l: &Level| schedule.rate(l.t);
+    let levels = Levels::Rows(levels.to_vec());
+    let of_x = levels.column(&x, |l| rate(l).sigma / l.sigma)?;
+    let of_data = levels.column(&x, |l| {
+        let rate = rate(l);
+        rate.alpha - l.alpha * rate.sigma / l.sigma
+    })?;
+    let denoise = |x| denoiser.denoise(x, &levels, condition);
+    let (mean, trace) = divergence(denoise, &x, probes)?;
+    let velocity = x * of_x.clone() + mean * of_data.clone();
+    let trace = trace * of_data + of_x.mul_scalar(d as f64);
+    Ok(Tensor::cat(vec![velocity, trace], 1))
+}
 
-    /// (u, one estimate of ∇·u per reported column) at each row's own time.
-    fn velocity_and_divergence(
-        &self,
-        x: Tensor<2>,
-        levels: &[Level],
-        condition: &Condition,
-        probes: &[Tensor<2>],
-    ) -> Result<Tensor<2>> {
-        let d = x.dims()[1] as f64;
-        let rate = |l: &Level| self.schedule.rate(l.t);
-        let levels = Levels::Rows(levels.to_vec());
-        let of_x = levels.column(&x, |l| rate(l).sigma / l.sigma)?;
-        let of_data = levels.column(&x, |l| {
-            let rate = rate(l);
-            rate.alpha - l.alpha * rate.sigma / l.sigma
-        })?;
-        let mut columns = Vec::new();
-        let mut mean = None;
-        for probe in probes {
-            let dual = Dual::new(x.clone(), probe.clone());
-            let Dual { value, tangent } = self.denoiser.denoise(dual, &levels, condition)?;
-            let jvp = tangent.unwrap_or_else(|| value.zeros_like());
-            columns.push((jvp * probe.clone()).sum_dim(1));
-            mean = Some(value);
-        }
-        let mean = mean.ok_or_else(|| Error::shape("batch", "0 columns", "at least one"))?;
-        if self.divergence == Divergence::Exact {
-            columns = vec![Tensor::cat(columns, 1).sum_dim(1)];
-        }
-        let velocity = x * of_x.clone() + mean * of_data.clone();
-        let traces = Tensor::cat(columns, 1) * of_data + of_x.mul_scalar(d);
-        Ok(Tensor::cat(vec![velocity, traces], 1))
-    }
+/// log N(x; 0, `sd`² I) of each row, `[n, 1]`.
+pub(crate) fn log_prior(x: Tensor<2>, sd: f64) -> Tensor<2> {
+    let [_, d] = x.dims();
+    let constant = d as f64 * (sd.ln() + 0.5 * std::f64::consts::TAU.ln());
+    x.div_scalar(sd).square().sum_dim(1).mul_scalar(-0.5).sub_scalar(constant)
 }
 
 /// A number for each row made of its values alone, so that a row has the same signs in every batch and different
@@ -174,8 +132,13 @@ impl Density for PfOde {
             return Err(Error::shape("batch", format!("{n} × {d}"), expected));
         }
         condition.check(n)?;
-        let probes = self.probes(&x)?;
-        let reported = if self.divergence == Divergence::Exact { 1 } else { probes.len() };
+        // A row has the same probes along its whole path, in any batch.
+        let rows = match self.divergence {
+            Divergence::Exact => Vec::new(),
+            Divergence::Hutchinson { .. } => addresses(&x)?,
+        };
+        let probes = self.divergence.probes(&self.draws, &rows, &x)?;
+        let reported = probes.estimates();
         let (first, mut last) = self.schedule.range();
         if self.schedule.level(last).alpha == 0.0 {
             last = self.schedule.time(finite_log_snrs(&*self.schedule).1);
@@ -187,11 +150,14 @@ impl Density for PfOde {
         let end = integrate_adaptive(
             |active, t, y| {
                 let levels = clock.levels(t);
-                let probes: Vec<Tensor<2>> =
-                    probes.iter().map(|p| crate::solve::select_rows(p, active)).collect();
-                let x = y.narrow(1, 0, d);
-                let condition = condition.select(active);
-                let rates = self.velocity_and_divergence(x, &levels, &condition, &probes)?;
+                let rates = velocity_and_divergence(
+                    &*self.denoiser,
+                    &*self.schedule,
+                    y.narrow(1, 0, d),
+                    &levels,
+                    &condition.select(active),
+                    &probes.select(active),
+                )?;
                 Ok(clock.rates(rates, &levels))
             },
             start,
@@ -202,17 +168,16 @@ impl Density for PfOde {
         let noisiest = self.schedule.level(last);
         let prior_sd = (noisiest.alpha * self.sigma_data).hypot(noisiest.sigma);
         let x = end.clone().narrow(1, 0, d).cast(DType::F64);
-        let square = host_column(&x.div_scalar(prior_sd).square().sum_dim(1))?;
-        let constant = d as f64 * (prior_sd.ln() + 0.5 * std::f64::consts::TAU.ln());
+        let prior = host_column(&log_prior(x, prior_sd))?;
         let mut value = Vec::with_capacity(n);
         let mut errors = Vec::with_capacity(n);
         let traces = (0..reported)
             .map(|k| host_column(&end.clone().narrow(1, d + k, 1)))
             .collect::<Result<Vec<_>>>()?;
-        for (i, square) in square.iter().enumerate() {
+        for (i, prior) in prior.iter().enumerate() {
             let own: Vec<f64> = traces.iter().map(|t| t[i]).collect();
             let (mean, error) = super::mean_and_error(&own);
-            value.push(-0.5 * square - constant + mean);
+            value.push(prior + mean);
             errors.push(error);
         }
         let exact = self.divergence == Divergence::Exact;

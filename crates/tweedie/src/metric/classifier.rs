@@ -159,10 +159,10 @@ impl Classifier {
             for (plane, (factor, summand)) in planes.zip(self.units.iter().cycle()) {
                 plane.iter_mut().for_each(|pixel| *pixel = *pixel * factor + summand);
             }
-            let (seen, output) = self.network.forward(rows.to_tensor(&self.device))?;
-            features.extend_from_slice(Rows::from_tensor(&seen)?.values());
+            let (seen, output) = self.network.forward(rows.to_tensor(&self.device).into())?;
+            features.extend_from_slice(Rows::from_tensor(&seen.value)?.values());
             if let Some(output) = output {
-                logits.extend_from_slice(Rows::from_tensor(&output)?.values());
+                logits.extend_from_slice(Rows::from_tensor(&output.value)?.values());
             }
         }
         let logits = self.outputs().map(|width| Rows::new(logits, width)).transpose()?;

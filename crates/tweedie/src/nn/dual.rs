@@ -1,39 +1,56 @@
-//! A tensor with an optional tangent: forward-mode derivatives through any network.
+//! A tensor with optional tangents: forward-mode derivatives, of first and second order, through any network.
 //!
-//! For y = f(x), a tangent ẋ on x becomes ẏ = J_f(x) ẋ on y. Reverse mode may then run over both, so that
-//! gradients of Jacobian–vector products need no second backward pass. Without a tangent nothing is computed twice.
+//! Along a path x(s) a network's output y(s) = f(x(s)) has
+//!
+//! > ẏ = J ẋ,  ÿ = D²f[ẋ, ẋ] + J ẍ.
+//!
+//! Every operation here maps (x, ẋ, ẍ) to (y, ẏ, ÿ). Reverse mode may then run over all of them, so that gradients of
+//! directional derivatives need no second backward pass. What is not carried is not computed: without a tangent
+//! networks run their fused operations, and without a second one no second derivative is formed.
+
+mod functions;
 
 use burn::tensor::{Tensor, activation};
 use std::ops::{Add, Mul, Neg, Sub};
 
-/// A value and, where a derivative is wanted, its tangent of the same shape.
+/// A value and, where derivatives along a path are wanted, its first one or its first two, of the same shape.
+///
+/// What has no tangent is constant along the path. Parts of different order make a result of the lesser order.
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
 /// use tweedie::nn::Dual;
-/// let device = Device::flex();
-/// let x = Dual::new(Tensor::<1>::from_floats([2.0], &device), Tensor::from_floats([1.0], &device));
-/// let y = x.clone() * x; // y = x², dy = 2 x dx
-/// assert_eq!(y.tangent.unwrap().into_scalar::<f32>(), 4.0);
+/// let at = |x| Tensor::<1>::from_floats([x], &Device::flex());
+/// let x = Dual::line(at(2.0), at(3.0)); // x(s) = 2 + 3 s
+/// let y = x.clone() * x; // y = x², ẏ = 2 x ẋ, ÿ = 2 ẋ²
+/// assert_eq!(y.tangent.map(|t| t.into_scalar::<f32>()), Some(12.0));
+/// assert_eq!(y.second.map(|t| t.into_scalar::<f32>()), Some(18.0));
 /// ```
 #[derive(Debug, Clone)]
 pub struct Dual<const D: usize> {
     /// The value.
     pub value: Tensor<D>,
-    /// The directional derivative, if one is carried.
+    /// Its derivative along the path, if one is carried.
     pub tangent: Option<Tensor<D>>,
+    /// Its second derivative along the path, if one is carried; then there is a first one.
+    pub second: Option<Tensor<D>>,
 }
 
 impl<const D: usize> From<Tensor<D>> for Dual<D> {
     fn from(value: Tensor<D>) -> Self {
-        Self { value, tangent: None }
+        Self { value, tangent: None, second: None }
     }
 }
 
 impl<const D: usize> Dual<D> {
-    /// A value with a tangent.
+    /// A value with its first derivative along a path.
     pub fn new(value: Tensor<D>, tangent: Tensor<D>) -> Self {
-        Self { value, tangent: Some(tangent) }
+        Self { value, tangent: Some(tangent), second: None }
+    }
+
+    /// A point of the straight line x + s v, at s = 0, with its first two derivatives v and 0.
+    pub fn line(x: Tensor<D>, v: Tensor<D>) -> Self {
+        Self { second: Some(v.zeros_like()), tangent: Some(v), value: x }
     }
 
     /// The value's shape.
@@ -41,34 +58,37 @@ impl<const D: usize> Dual<D> {
         self.value.dims()
     }
 
-    /// A linear map, applied to value and tangent alike.
+    /// A linear map, applied to value and tangents alike.
     pub fn linear<const E: usize>(self, f: impl Fn(Tensor<D>) -> Tensor<E>) -> Dual<E> {
-        Dual { tangent: self.tangent.map(&f), value: f(self.value) }
+        Dual { tangent: self.tangent.map(&f), second: self.second.map(&f), value: f(self.value) }
     }
 
-    /// An affine map: `f` on the value, its linear part `df` on the tangent.
+    /// An affine map: `f` on the value, its linear part `df` on the tangents.
     pub fn affine<const E: usize>(
         self,
         f: impl FnOnce(Tensor<D>) -> Tensor<E>,
-        df: impl FnOnce(Tensor<D>) -> Tensor<E>,
+        df: impl Fn(Tensor<D>) -> Tensor<E>,
     ) -> Dual<E> {
-        Dual { tangent: self.tangent.map(df), value: f(self.value) }
+        Dual { tangent: self.tangent.map(&df), second: self.second.map(&df), value: f(self.value) }
     }
 
-    /// An elementwise map `f` with derivative `df`, which receives (x, f(x)).
+    /// An elementwise map f and its derivative f′, a function of (x, f(x)) over [`Dual`], so that its own derivative
+    /// along the path is known too: ẏ = f′ ẋ, ÿ = f′ ẍ + (f′)˙ ẋ.
     pub fn map(
         self,
         f: impl FnOnce(Tensor<D>) -> Tensor<D>,
-        df: impl FnOnce(Tensor<D>, Tensor<D>) -> Tensor<D>,
+        df: impl Fn(Dual<D>, Dual<D>) -> Dual<D>,
     ) -> Self {
-        match self.tangent {
-            None => f(self.value).into(),
-            Some(tangent) => {
-                let value = f(self.value.clone());
-                let slope = df(self.value, value.clone());
-                Dual::new(value, tangent * slope)
-            }
-        }
+        let Self { value: x, tangent: Some(dx), second } = self else {
+            return f(self.value).into();
+        };
+        let y = f(x.clone());
+        let slope = df(x.clone().into(), y.clone().into()).value;
+        let dy = slope.clone() * dx.clone();
+        let Some(ddx) = second else { return Self::new(y, dy) };
+        let bend = df(Dual::new(x, dx.clone()), Dual::new(y.clone(), dy.clone())).tangent;
+        let second = sum(Some(slope * ddx), bend.map(|bend| bend * dx));
+        Self { value: y, tangent: Some(dy), second }
     }
 
     /// Product with a constant.
@@ -79,76 +99,6 @@ impl<const D: usize> Dual<D> {
     /// Sum with a constant.
     pub fn add_scalar(self, c: f64) -> Self {
         self.affine(|x| x.add_scalar(c), |dx| dx)
-    }
-
-    /// 1/x.
-    pub fn recip(self) -> Self {
-        self.map(Tensor::recip, |_, y| y.square().neg())
-    }
-
-    /// √x.
-    pub fn sqrt(self) -> Self {
-        self.map(Tensor::sqrt, |_, y| y.recip().mul_scalar(0.5))
-    }
-
-    /// eˣ.
-    pub fn exp(self) -> Self {
-        self.map(Tensor::exp, |_, y| y)
-    }
-
-    /// sin x.
-    pub fn sin(self) -> Self {
-        self.map(Tensor::sin, |x, _| x.cos())
-    }
-
-    /// cos x.
-    pub fn cos(self) -> Self {
-        self.map(Tensor::cos, |x, _| x.sin().neg())
-    }
-
-    /// tanh x.
-    pub fn tanh(self) -> Self {
-        self.map(Tensor::tanh, |_, y| y.square().neg().add_scalar(1.0))
-    }
-
-    /// The logistic function.
-    pub fn sigmoid(self) -> Self {
-        self.map(activation::sigmoid, |_, y| y.clone() * y.neg().add_scalar(1.0))
-    }
-
-    /// max(x, 0).
-    pub fn relu(self) -> Self {
-        self.map(activation::relu, |x, _| {
-            x.clone().zeros_like().mask_fill(x.greater_scalar(0.0), 1.0)
-        })
-    }
-
-    /// x · sigmoid(x).
-    pub fn silu(self) -> Self {
-        self.map(activation::silu, |x, y| {
-            // s + x s (1 − s) = s + y (1 − s)
-            let s = activation::sigmoid(x);
-            s.clone() + y * s.neg().add_scalar(1.0)
-        })
-    }
-
-    /// x · Φ(x), the exact form.
-    pub fn gelu(self) -> Self {
-        self.map(activation::gelu, |x, _| {
-            let cdf = x
-                .clone()
-                .mul_scalar(std::f64::consts::FRAC_1_SQRT_2)
-                .erf()
-                .add_scalar(1.0)
-                .mul_scalar(0.5);
-            let pdf = x.clone().square().mul_scalar(-0.5).exp().mul_scalar(0.398_942_280_401_432_7);
-            cdf + x * pdf
-        })
-    }
-
-    /// ln(1 + eˣ).
-    pub fn softplus(self) -> Self {
-        self.map(|x| activation::softplus(x, 1.0), |x, _| activation::sigmoid(x))
     }
 
     /// The mean over one dimension, which stays with length 1.
@@ -163,25 +113,41 @@ impl<const D: usize> Dual<D> {
 
     /// The softmax over one dimension.
     pub fn softmax(self, dim: usize) -> Self {
-        let value = activation::softmax(self.value, dim);
-        let tangent = self.tangent.map(|dx| {
-            let product = value.clone() * dx;
-            product.clone() - value.clone() * product.sum_dim(dim)
+        let y = activation::softmax(self.value, dim);
+        let Some(dx) = self.tangent else { return y.into() };
+        // With ⟨·⟩ the mean under y: ẏ = y (ẋ − ⟨ẋ⟩), ÿ = ẏ (ẋ − ⟨ẋ⟩) + y (ẍ − Σ (ẏ ẋ + y ẍ)).
+        let centred = dx.clone() - (y.clone() * dx.clone()).sum_dim(dim);
+        let dy = y.clone() * centred.clone();
+        let second = self.second.map(|ddx| {
+            let mean = (dy.clone() * dx + y.clone() * ddx.clone()).sum_dim(dim);
+            dy.clone() * centred + y.clone() * (ddx - mean)
         });
-        Self { value, tangent }
+        Self { value: y, tangent: Some(dy), second }
     }
 
     /// The matrix product over the last two dimensions.
     pub fn matmul(self, other: Self) -> Self {
-        let tangent = match (self.tangent, other.tangent) {
-            (Some(a), Some(b)) => {
-                Some(a.matmul(other.value.clone()) + self.value.clone().matmul(b))
-            }
-            (Some(a), None) => Some(a.matmul(other.value.clone())),
-            (None, Some(b)) => Some(self.value.clone().matmul(b)),
-            (None, None) => None,
-        };
-        Self { value: self.value.matmul(other.value), tangent }
+        self.product(other, Tensor::matmul)
+    }
+
+    /// A map that is linear in both factors.
+    fn product(self, other: Self, f: impl Fn(Tensor<D>, Tensor<D>) -> Tensor<D>) -> Self {
+        let (a, b) = (self, other);
+        let left = |d: &Tensor<D>| f(d.clone(), b.value.clone());
+        let right = |d: &Tensor<D>| f(a.value.clone(), d.clone());
+        let tangent = sum(a.tangent.as_ref().map(left), b.tangent.as_ref().map(right));
+        let second = a.carry_second(&b).then(|| {
+            let across = a.tangent.clone().zip(b.tangent.clone());
+            let across = across.map(|(da, db)| f(da, db).mul_scalar(2.0));
+            let outer = sum(a.second.as_ref().map(left), b.second.as_ref().map(right));
+            sum(outer, across)
+        });
+        Self { tangent, second: second.flatten(), value: f(a.value, b.value) }
+    }
+
+    /// Whether a result of the two has a second derivative: no part lacks one unless it is constant.
+    fn carry_second(&self, other: &Self) -> bool {
+        [self, other].iter().all(|part| part.tangent.is_none() || part.second.is_some())
     }
 
     /// Two dimensions exchanged.
@@ -196,20 +162,41 @@ impl<const D: usize> Dual<D> {
 
     /// Concatenation of two along the last dimension.
     pub fn join(self, other: Self) -> Self {
-        if self.tangent.is_none() && other.tangent.is_none() {
-            return tweedie_ops::join(self.value, other.value).into();
-        }
-        Self::cat(vec![self, other], D - 1)
+        let carry = self.carry_second(&other);
+        let join = |a: Option<Tensor<D>>, b: Option<Tensor<D>>| match (a, b) {
+            (None, None) => None,
+            (a, b) => Some(tweedie_ops::join(
+                a.unwrap_or_else(|| self.value.zeros_like()),
+                b.unwrap_or_else(|| other.value.zeros_like()),
+            )),
+        };
+        let tangent = join(self.tangent.clone(), other.tangent.clone());
+        let second = carry.then(|| join(self.second.clone(), other.second.clone())).flatten();
+        Self { tangent, second, value: tweedie_ops::join(self.value, other.value) }
     }
 
     /// Concatenation along `dim`; a part without a tangent counts as constant. `parts` must not be empty.
     pub fn cat(parts: Vec<Dual<D>>, dim: usize) -> Self {
-        let tangent = parts.iter().any(|p| p.tangent.is_some()).then(|| {
-            let tangents =
-                parts.iter().map(|p| p.tangent.clone().unwrap_or_else(|| p.value.zeros_like()));
-            Tensor::cat(tangents.collect(), dim)
-        });
-        Self { value: Tensor::cat(parts.into_iter().map(|p| p.value).collect(), dim), tangent }
+        let carry = parts.iter().all(|part| part.tangent.is_none() || part.second.is_some());
+        let cat = |of: fn(&Dual<D>) -> &Option<Tensor<D>>| {
+            parts.iter().any(|part| of(part).is_some()).then(|| {
+                let zeros = |part: &Dual<D>| part.value.zeros_like();
+                let all = parts.iter().map(|p| of(p).clone().unwrap_or_else(|| zeros(p)));
+                Tensor::cat(all.collect(), dim)
+            })
+        };
+        let tangent = cat(|part| &part.tangent);
+        let second = if carry { cat(|part| &part.second) } else { None };
+        let values = parts.into_iter().map(|part| part.value).collect();
+        Self { value: Tensor::cat(values, dim), tangent, second }
+    }
+}
+
+/// a + b, what is absent being zero.
+fn sum<const D: usize>(a: Option<Tensor<D>>, b: Option<Tensor<D>>) -> Option<Tensor<D>> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a + b),
+        (a, b) => a.or(b),
     }
 }
 
@@ -219,13 +206,12 @@ impl<const D: usize, T: Into<Dual<D>>> Add<T> for Dual<D> {
     /// The sum, with broadcasting.
     fn add(self, other: T) -> Self {
         let other = other.into();
+        let carry = self.carry_second(&other);
         let value = self.value + other.value;
-        let tangent = match (self.tangent, other.tangent) {
-            (Some(a), Some(b)) => Some(a + b),
-            (Some(a), None) | (None, Some(a)) => Some(a.expand(value.dims())),
-            (None, None) => None,
-        };
-        Self { value, tangent }
+        let wide = |d: Tensor<D>| if d.dims() == value.dims() { d } else { d.expand(value.dims()) };
+        let tangent = sum(self.tangent, other.tangent).map(wide);
+        let second = carry.then(|| sum(self.second, other.second).map(wide)).flatten();
+        Self { value, tangent, second }
     }
 }
 
@@ -243,14 +229,7 @@ impl<const D: usize, T: Into<Dual<D>>> Mul<T> for Dual<D> {
 
     /// The product, with broadcasting.
     fn mul(self, other: T) -> Self {
-        let other = other.into();
-        let tangent = match (self.tangent, other.tangent) {
-            (Some(a), Some(b)) => Some(a * other.value.clone() + b * self.value.clone()),
-            (Some(a), None) => Some(a * other.value.clone()),
-            (None, Some(b)) => Some(b * self.value.clone()),
-            (None, None) => None,
-        };
-        Self { value: self.value * other.value, tangent }
+        self.product(other.into(), |a, b| a * b)
     }
 }
 

@@ -47,15 +47,13 @@ pub struct TimeEmbedding {
 impl TimeEmbedding {
     /// `[n, 1]` ↦ `[n, width]`.
     pub fn forward(&self, noise: Dual<2>) -> Dual<2> {
-        let device = noise.value.device();
+        let (device, kind) = (noise.value.device(), noise.value.dtype());
         let last = self.frequencies.max(2) - 1;
         let frequencies: Vec<f32> = (0..self.frequencies)
             .map(|k| (0.5 * 64f64.powf(k as f64 / last as f64) * std::f64::consts::TAU) as f32)
             .collect();
-        let frequencies = Tensor::<2>::from_data(
-            TensorData::new(frequencies, [1, self.frequencies]),
-            (&device, DType::F32),
-        );
+        let frequencies = TensorData::new(frequencies, [1, self.frequencies]).convert_dtype(kind);
+        let frequencies = Tensor::<2>::from_data(frequencies, (&device, kind));
         let phase = noise * frequencies;
         let features = Dual::cat(vec![phase.clone().sin(), phase.cos()], 1);
         self.linear_2.forward(self.linear_1.forward_then(features, Activation::Silu))

@@ -154,7 +154,10 @@ impl Linear {
 pub(super) fn project(x: Dual<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Dual<2> {
     let none = tweedie_ops::Activation::None;
     let copy = weight.clone();
-    x.affine(|x| linear(x, weight, bias, None, none), |dx| linear(dx, copy, None, None, none))
+    x.affine(
+        |x| linear(x, weight, bias, None, none),
+        |dx| linear(dx, copy.clone(), None, None, none),
+    )
 }
 
 /// Configuration of [`Conv2d`].
@@ -254,7 +257,7 @@ impl Conv2d {
         let copy = weight.clone();
         let mut y = x.affine(
             |x| conv2d(x, weight, Added { bias, ..Added::default() }, sizes),
-            |dx| conv2d(dx, copy, Added::default(), sizes),
+            |dx| conv2d(dx, copy.clone(), Added::default(), sizes),
         );
         if let Some(features) = features {
             let [n, out] = features.dims();

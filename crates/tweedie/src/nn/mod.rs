@@ -1,6 +1,7 @@
 //! Networks, written once over [`Dual`]: the same code gives values, gradients and directional derivatives.
 
 mod attention;
+mod derivative;
 mod dual;
 mod embed;
 mod layer_norm;
@@ -13,6 +14,10 @@ mod transformer;
 mod unet;
 
 pub use attention::{attention, self_attention};
+pub use derivative::{
+    Divergence, Probe, Probes, divergence, grad_norm_penalty, gradient, hessian_vector, jvp,
+    of_gradient, vjp,
+};
 pub use dual::Dual;
 pub use embed::{ConditionEmbedding, ConditionEmbeddingConfig, TimeEmbedding, TimeEmbeddingConfig};
 pub use layer_norm::{LayerNorm, LayerNormConfig};
@@ -25,7 +30,7 @@ pub(crate) use params::{
     EachParam, MapParam, each_param, load_safetensors_of, map_each, not_finite, singles,
 };
 pub use params::{
-    Params, collect_params, load_safetensors, map_params, param_count, safetensors_bytes,
+    Params, collect_params, dtype_of, load_safetensors, map_params, param_count, safetensors_bytes,
     save_safetensors,
 };
 pub use resize::{double, halve};

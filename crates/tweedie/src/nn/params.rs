@@ -109,6 +109,17 @@ pub fn collect_params<M: Module>(module: &M) -> Params {
     each_param(module, Collect::default()).0
 }
 
+/// The type of a module's parameters; single precision if it has none.
+pub fn dtype_of<M: Module>(module: &M) -> DType {
+    struct First(Option<DType>);
+    impl EachParam for First {
+        fn each<const D: usize>(&mut self, _: &str, tensor: Tensor<D>) {
+            self.0.get_or_insert(tensor.dtype());
+        }
+    }
+    each_param(module, First(None)).0.unwrap_or(DType::F32)
+}
+
 /// How many numbers a module's parameters hold.
 pub fn param_count<M: Module>(module: &M) -> usize {
     module.num_params()

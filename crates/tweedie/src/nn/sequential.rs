@@ -1,11 +1,11 @@
 //! Networks trained elsewhere, given as a list of layers whose weights bear PyTorch's names and layouts.
 //!
-//! For inference only. A batch is `[n, channels, height, width]` throughout, a vector being a picture of one pixel, and
+//! Their weights are fixed; derivatives by the input exist. A batch is `[n, channels, height, width]` throughout, a vector being a picture of one pixel, and
 //! every shape is worked out when the network is built, so that nothing can fail to fit later.
 
 mod build;
 
-use super::{Activation, Params};
+use super::{Activation, Dual, Params};
 use crate::{Error, Result};
 use build::Builder;
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
@@ -204,7 +204,7 @@ impl Sequential {
     ///
     /// # Errors
     /// [`Error::Shape`] if the width is another.
-    pub fn forward(&self, x: Tensor<2>) -> Result<(Tensor<2>, Option<Tensor<2>>)> {
+    pub fn forward(&self, x: Dual<2>) -> Result<(Dual<2>, Option<Dual<2>>)> {
         let ([n, width], [channels, height, across]) = (x.dims(), self.input);
         if width != product(self.input) {
             return Err(Error::shape("pictures of a network", width, product(self.input)));
@@ -225,25 +225,44 @@ fn product(shape: [usize; 3]) -> usize {
 }
 
 impl Op {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    fn forward(&self, x: Dual<4>) -> Dual<4> {
         let [n, channels, height, width] = x.dims();
         match self {
             Op::Conv { weight, bias, options } => {
-                module::conv2d(x, weight.clone(), bias.clone(), options.clone())
+                let conv = |x, bias| module::conv2d(x, weight.clone(), bias, options.clone());
+                x.affine(|x| conv(x, bias.clone()), |dx| conv(dx, None))
             }
             Op::Linear { weight, bias } => {
                 let [input, output] = weight.dims();
-                let x = x.reshape([n, input]);
-                module::linear(x, weight.clone(), bias.clone()).reshape([n, output, 1, 1])
+                let linear = |x, bias| module::linear(x, weight.clone(), bias);
+                let y = x.reshape([n, input]);
+                y.affine(|x| linear(x, bias.clone()), |dx| linear(dx, None))
+                    .reshape([n, output, 1, 1])
             }
             Op::Affine { scale, shift } => x * scale.clone() + shift.clone(),
-            Op::Activation(activation) => activation.forward(x.into()).value,
-            Op::MaxPool(options) => module::max_pool2d(x, options.clone()),
-            Op::AveragePool(options) => module::avg_pool2d(x, options.clone()),
+            Op::Activation(activation) => activation.forward(x),
+            Op::MaxPool(options) => max_pool(x, options),
+            Op::AveragePool(options) => x.linear(|x| module::avg_pool2d(x, options.clone())),
             Op::GlobalAveragePool => {
                 x.reshape([n, channels, height * width]).mean_dim(2).reshape([n, channels, 1, 1])
             }
             Op::Flatten => x.reshape([n, channels * height * width, 1, 1]),
         }
     }
+}
+
+/// The greatest value of each window, and the derivatives of that value.
+fn max_pool(x: Dual<4>, options: &MaxPoolOptions<2>) -> Dual<4> {
+    if x.tangent.is_none() {
+        return module::max_pool2d(x.value, options.clone()).into();
+    }
+    let [n, channels, height, width] = x.dims();
+    let (value, indices) = module::max_pool2d_with_indices(x.value.clone(), options.clone());
+    let [_, _, down, across] = value.dims();
+    let indices = indices.reshape([n, channels, down * across]);
+    let greatest = |d: Tensor<4>| {
+        let d = d.reshape([n, channels, height * width]).gather(2, indices.clone());
+        d.reshape([n, channels, down, across])
+    };
+    x.affine(|_| value, greatest)
 }

@@ -151,7 +151,7 @@ impl UNet {
                 let count = self.config.block_out_channels[0] / 2;
                 let step = -1e4f64.ln() / (count as f64 - self.config.freq_shift);
                 let frequencies = (0..count).map(|k| (step * k as f64).exp() as f32).collect();
-                let frequencies = row(frequencies, &time.value.device());
+                let frequencies = row(frequencies, &time.value);
                 self.waves(time * frequencies, self.config.flip_sin_to_cos)
             }
             Some(TimeTable::Fourier(table)) => {
@@ -159,23 +159,24 @@ impl UNet {
                 let weight = table.weight.val().detach();
                 let [count] = weight.dims();
                 let frequencies = weight.reshape([1, count]).mul_scalar(std::f64::consts::TAU);
-                let log = time.map(Tensor::log, |x, _| x.recip());
-                self.waves(log * frequencies, false)
+                self.waves(time.log() * frequencies, false)
             }
             Some(TimeTable::Learned(table)) => {
                 // A hat around each index: at an index its row, between two the mean of both by distance.
                 let weight = table.weight.val();
                 let [count, _] = weight.dims();
-                let indices = row((0..count).map(|k| k as f32).collect(), &weight.device());
+                let indices = row((0..count).map(|k| k as f32).collect(), &weight);
                 let last = count as f64 - 1.0;
-                let inside =
-                    |x: Tensor<2>, y: Tensor<2>| x.clone().zeros_like().mask_fill(x.equal(y), 1.0);
+                let inside = |x: Dual<2>, y: Dual<2>| {
+                    x.value.zeros_like().mask_fill(x.value.equal(y.value), 1.0).into()
+                };
                 let distance = time.map(|x| x.clamp(0.0, last), inside) - indices;
                 let hat = distance.map(
                     |d| d.abs().neg().add_scalar(1.0).clamp_min(0.0),
                     |d, y| {
-                        let within = y.clone().zeros_like().mask_fill(y.greater_scalar(0.0), 1.0);
-                        d.sign().neg() * within
+                        let within = y.value.zeros_like();
+                        let within = within.mask_fill(y.value.greater_scalar(0.0), 1.0);
+                        (d.value.sign().neg() * within).into()
                     },
                 );
                 hat.matmul(weight.into())
@@ -270,10 +271,10 @@ fn channels_first(x: Dual<4>) -> Dual<4> {
     x.linear(|x| x.permute([0, 3, 1, 2]))
 }
 
-/// A constant row `[1, len]`.
-fn row(values: Vec<f32>, device: &Device) -> Tensor<2> {
-    let len = values.len();
-    Tensor::from_data(TensorData::new(values, [1, len]), (device, DType::F32))
+/// A constant row `[1, len]` on the device and in the type of `like`.
+fn row(values: Vec<f32>, like: &Tensor<2>) -> Tensor<2> {
+    let data = TensorData::new::<f32, _>(values.clone(), [1, values.len()]);
+    Tensor::from_data(data.convert_dtype(like.dtype()), (&like.device(), like.dtype()))
 }
 
 impl Network for UNet {

@@ -1,10 +1,21 @@
 //! What training minimises.
 
 mod denoising;
+mod likelihood;
 mod noise_levels;
+mod noising;
+mod score_matching;
+mod score_model;
 
-pub use denoising::{DenoisingScoreMatching, Weighting};
+pub use denoising::DenoisingScoreMatching;
+pub use likelihood::OdeLikelihood;
 pub use noise_levels::{LevelDistribution, NoiseLevels};
+use noising::Noised;
+pub use noising::{Noising, Weighting};
+pub use score_matching::{
+    ExplicitScoreMatching, ImplicitScoreMatching, SlicedScoreMatching, Slices,
+};
+pub use score_model::{AsEnergy, Functional, ScoreModel};
 
 use crate::denoise::Condition;
 use crate::likelihood::mean_and_error;

@@ -1,6 +1,6 @@
 //! Which noise levels training visits.
 
-use crate::process::{Schedule, finite_log_snrs};
+use crate::process::{MOST_LOG_SNR, Schedule, finite_log_snrs};
 use crate::{Draws, Error, Result};
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -14,6 +14,11 @@ pub enum LevelDistribution {
     Uniform,
     /// λ uniform over the schedule's range.
     LogSnr,
+    /// One level only, that of this log-SNR.
+    Fixed {
+        /// λ.
+        log_snr: f64,
+    },
     /// A discrete chain's indices, each as likely: DDPM's (Ho et al. 2020, algorithm 1).
     Indices,
     /// ln(σ/α) normal (Karras et al. 2022, Table 1), cut to the schedule's range.
@@ -59,6 +64,12 @@ impl NoiseLevels {
     pub fn check(&self, schedule: &dyn Schedule) -> Result<()> {
         match self.distribution {
             LevelDistribution::Indices => chain_len(schedule).map(drop),
+            LevelDistribution::Fixed { log_snr }
+                if !(-MOST_LOG_SNR..=MOST_LOG_SNR).contains(&log_snr) =>
+            {
+                let expected = format!("a log-SNR from -{MOST_LOG_SNR} to {MOST_LOG_SNR}");
+                Err(Error::config("levels.distribution", format!("{log_snr}"), expected))
+            }
             LevelDistribution::LogNormal { mean, sd }
             | LevelDistribution::LogitNormal { mean, sd }
                 if !(mean.abs() <= 100.0 && sd > 0.0 && sd <= 100.0) =>
@@ -100,6 +111,7 @@ impl NoiseLevels {
         let t = match self.distribution {
             LevelDistribution::Uniform => first + u * (last - first),
             LevelDistribution::Indices => (u * chain_len(schedule)? as f64).floor(),
+            LevelDistribution::Fixed { log_snr } => schedule.time(log_snr),
             LevelDistribution::LogSnr => {
                 let (hi, lo) = finite_log_snrs(schedule);
                 schedule.time(hi + u * (lo - hi))

@@ -209,6 +209,11 @@ impl<'a> Clock<'a> {
         Self { schedule, by_log_snr: schedule.chain_len().is_some() }
     }
 
+    /// The variable −λ, whatever the schedule.
+    pub(crate) fn of_log_snr(schedule: &'a dyn Schedule) -> Self {
+        Self { schedule, by_log_snr: true }
+    }
+
     /// The variable at a level.
     pub(crate) fn at(self, level: &Level) -> f64 {
         if self.by_log_snr { -level.lambda } else { level.t }

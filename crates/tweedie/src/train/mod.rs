@@ -17,7 +17,7 @@ pub use denoising::DenoiserLearner;
 pub use ema::Ema;
 pub use learner::{Event, Learner, Loop, train};
 pub use recipe::{
-    EvaluationRecipe, ModelRecipe, NETWORKS, NetworkRecipe, ObjectiveRecipe, Recipe,
-    SamplingRecipe, TrainingRecipe,
+    EvaluationRecipe, ModelRecipe, NETWORKS, NetworkRecipe, OBJECTIVES, ObjectiveKind,
+    ObjectiveRecipe, Recipe, SamplingRecipe, TrainingRecipe,
 };
 pub use run::{Run, RunInfo, SplitInfo};

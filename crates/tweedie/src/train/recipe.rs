@@ -2,14 +2,15 @@
 
 mod check;
 mod network;
+mod objective;
 mod parse;
 
 pub use network::{NETWORKS, NetworkRecipe};
+pub use objective::{OBJECTIVES, ObjectiveKind, ObjectiveRecipe};
 
 use super::{AdamWConfig, LearningRate};
 use crate::data::{Dataset, Source};
 use crate::denoise::{Clock, Prediction};
-use crate::objective::{NoiseLevels, Weighting};
 use crate::process::{AnySchedule, Cosine};
 use crate::solve::{AnySolver, Clip, Grid, Last};
 use crate::{Error, Result};
@@ -39,7 +40,7 @@ pub struct Recipe {
     /// The network.
     #[serde(default)]
     pub network: NetworkRecipe,
-    /// What it predicts.
+    /// What it makes of the network's output.
     #[serde(default)]
     pub model: ModelRecipe,
     /// What training minimises.
@@ -60,12 +61,14 @@ fn default_schedule() -> AnySchedule {
     AnySchedule::Cosine(Cosine::default())
 }
 
-/// What the network predicts.
+/// What the model is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelRecipe {
-    /// Its output.
+    /// What the network predicts.
     pub prediction: Prediction,
+    /// Whether the prediction is the gradient of an energy, the sum of the network's outputs.
+    pub energy: bool,
     /// The standard deviation of the data in model units; measured on the training data if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sigma_data: Option<f64>,
@@ -76,25 +79,7 @@ pub struct ModelRecipe {
 
 impl Default for ModelRecipe {
     fn default() -> Self {
-        Self { prediction: Prediction::Edm, sigma_data: None, clock: None }
-    }
-}
-
-/// What training minimises.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ObjectiveRecipe {
-    /// How much a level counts.
-    pub weighting: Weighting,
-    /// Which levels are visited.
-    pub levels: NoiseLevels,
-    /// The probability that a label is dropped, so that the model learns the unconditional distribution too.
-    pub label_dropout: f64,
-}
-
-impl Default for ObjectiveRecipe {
-    fn default() -> Self {
-        Self { weighting: Weighting::Own, levels: NoiseLevels::default(), label_dropout: 0.1 }
+        Self { prediction: Prediction::Edm, energy: false, sigma_data: None, clock: None }
     }
 }
 

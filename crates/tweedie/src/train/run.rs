@@ -13,11 +13,10 @@ pub use info::{RunInfo, SplitInfo};
 
 use super::{DenoiserLearner, Learner, Loop, NetworkRecipe, Recipe, load_checkpoint};
 use crate::data::{Dataset, Rows, Space, Split};
-use crate::denoise::{Condition, Denoiser, Guided, NeuralDenoiser};
+use crate::denoise::{Condition, Denoiser, EnergyDenoiser, Guided, NeuralDenoiser};
 use crate::files::write_atomically;
 use crate::likelihood::PfOde;
 use crate::nn::{Network, Params, load_safetensors, map_params, save_safetensors};
-use crate::objective::DenoisingScoreMatching;
 use crate::solve::{Generate, Moment, Sampler};
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
@@ -211,10 +210,7 @@ impl Run {
         device: &Device,
     ) -> Result<DenoiserLearner<N>> {
         let recipe = &self.info.recipe;
-        let objective = DenoisingScoreMatching::new(Arc::new(recipe.schedule.clone()))
-            .with_weighting(recipe.objective.weighting)
-            .with_levels(recipe.objective.levels);
-        let (denoiser, objective) = (self.denoiser_of(network), Arc::new(objective));
+        let (denoiser, objective) = (self.denoiser_of(network), recipe.objective());
         let learner =
             DenoiserLearner::new(denoiser, objective, data, &recipe.training, recipe.seed, device)?;
         Ok(learner.with_label_dropout(recipe.objective.label_dropout))
@@ -225,6 +221,14 @@ impl Run {
         NeuralDenoiser::new(network, recipe.model.prediction, recipe.schedule.clone())
             .with_sigma_data(self.info.sigma_data)
             .with_clock(recipe.model.clock.unwrap_or(self.info.network.clock()))
+    }
+
+    fn shared_denoiser<N: Network>(&self, network: N) -> Arc<dyn Denoiser> {
+        let denoiser = self.denoiser_of(network);
+        if self.info.recipe.model.energy {
+            return Arc::new(EnergyDenoiser::new(denoiser));
+        }
+        Arc::new(denoiser)
     }
 
     /// How the training loop runs.
@@ -311,11 +315,11 @@ impl Run {
         Ok(match &self.info.network {
             NetworkRecipe::Mlp(mlp) => {
                 let network = map_params(mlp.init(&draws, device), weights, origin)?;
-                Arc::new(self.denoiser_of(network))
+                self.shared_denoiser(network)
             }
             NetworkRecipe::Unet(unet) => {
                 let network = map_params(unet.init(&draws, device)?, weights, origin)?;
-                Arc::new(self.denoiser_of(network))
+                self.shared_denoiser(network)
             }
         })
     }
@@ -402,7 +406,9 @@ impl Run {
     /// How many rows to sample at once, so that a large network's activations stay within some 512 MiB.
     pub fn rows_at_once(&self) -> u64 {
         const MOST: usize = 1 << 27;
-        (MOST / self.info.network.activations()).clamp(1, 256) as u64
+        // An energy's gradient keeps them all.
+        let kept = if self.info.recipe.model.energy { 4 } else { 1 };
+        (MOST / kept / self.info.network.activations()).clamp(1, 256) as u64
     }
 
     /// The density of the probability-flow ODE.

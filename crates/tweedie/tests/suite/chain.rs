@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tweedie::denoise::{Condition, Denoiser, NeuralDenoiser, Prediction};
 use tweedie::nn::{Dual, Network, ResidualMlpConfig};
 use tweedie::objective::{
-    Batch, DenoisingScoreMatching, LevelDistribution, NoiseLevels, Objective, Weighting,
+    Batch, DenoisingScoreMatching, LevelDistribution, NoiseLevels, Noising, Objective, Weighting,
 };
 use tweedie::process::{AnySchedule, Betas, Chain, ChainConfig, Level, Schedule};
 use tweedie::solve::{
@@ -372,9 +372,9 @@ fn ddpm_s_simple_loss_is_that_of_the_noise_at_integer_times() {
     let batch = Batch { x: x.to_tensor(&device), condition: Condition::None };
     for prediction in [Prediction::Noise, Prediction::Data, Prediction::V] {
         let model = NeuralDenoiser::new(Multiple { factor: 0.3 }, prediction, schedule.clone());
-        let objective = DenoisingScoreMatching::new(Arc::new(schedule.clone()))
-            .with_weighting(Weighting::Noise)
-            .with_levels(levels);
+        let noising = Noising::from(Arc::new(schedule.clone()));
+        let noising = noising.with_weighting(Weighting::Noise).with_levels(levels);
+        let objective = DenoisingScoreMatching::new(noising);
         let found = host(&objective.loss(&model, &batch, &draws).unwrap().value);
         let mut bars = vec![1.0];
         betas(&Betas::Linear, 1000)

@@ -155,7 +155,7 @@ fn samples_have_the_same_bytes_on_any_number_of_threads() {
 #[test]
 fn densities_have_the_same_bytes_on_any_number_of_threads() {
     let x: Tensor<2> = Draws::new(8).normals(0..200, 2).to_tensor(&Device::flex());
-    for divergence in [Divergence::Exact, Divergence::Hutchinson { probes: 2 }] {
+    for divergence in [Divergence::Exact, Divergence::hutchinson(2)] {
         let bits = |threads| {
             on_threads(threads, || {
                 let density = PfOde::new(Arc::new(denoiser(64)), Arc::new(Cosine::default()))

@@ -109,7 +109,7 @@ fn hutchinson_is_unbiased_and_its_standard_error_honest() {
     let density = flow(five_dimensions(), COSINE).with_tolerance(Tolerance::default());
     let exact = density.log_prob(x.clone(), &Condition::None).unwrap();
     assert_eq!((exact.kind, exact.standard_error.is_none()), (Kind::Exact, true));
-    let density = density.with_divergence(Divergence::Hutchinson { probes }, Draws::new(53));
+    let density = density.with_divergence(Divergence::hutchinson(probes), Draws::new(53));
     let found = density.log_prob(x.clone(), &Condition::None).unwrap();
     assert_eq!((found.kind, found.measure), (Kind::Estimate, exact.measure));
     let reported = found.standard_error.unwrap();
@@ -132,7 +132,7 @@ fn one_probe_has_no_standard_error_and_none_is_an_error() {
     let x = sample(&eight_gaussians(), 3, 54);
     let with = |probes| {
         let density = flow(eight_gaussians(), COSINE);
-        density.with_divergence(Divergence::Hutchinson { probes }, Draws::new(55))
+        density.with_divergence(Divergence::hutchinson(probes), Draws::new(55))
     };
     let one = with(1).log_prob(x.clone(), &Condition::None).unwrap();
     assert_eq!((one.kind, one.standard_error), (Kind::Estimate, None));
@@ -141,7 +141,7 @@ fn one_probe_has_no_standard_error_and_none_is_an_error() {
     let x = sample(&line(), 8, 56);
     let exact = flow(line(), COSINE).log_prob(x.clone(), &Condition::None).unwrap();
     let probed = flow(line(), COSINE)
-        .with_divergence(Divergence::Hutchinson { probes: 2 }, Draws::new(55))
+        .with_divergence(Divergence::hutchinson(2), Draws::new(55))
         .log_prob(x, &Condition::None)
         .unwrap();
     // Steps are chosen on x and all its traces, so they differ a little.

@@ -9,7 +9,7 @@ use tweedie::denoise::{
 };
 use tweedie::nn::{Dual, Network, ResidualMlpConfig};
 use tweedie::objective::{
-    Batch, DenoisingScoreMatching, LevelDistribution, NoiseLevels, Objective, Weighting,
+    Batch, DenoisingScoreMatching, LevelDistribution, NoiseLevels, Noising, Objective, Weighting,
 };
 use tweedie::process::{AnySchedule, Level, Schedule, Straight};
 use tweedie::train::AdamW;
@@ -154,6 +154,15 @@ fn weightings_are_their_closed_forms() {
                     );
                 }
             }
+            // The error of the score is that of the noise over σ, whatever the network predicts.
+            for own in [Prediction::Noise, Prediction::Data, Prediction::V, Prediction::Edm] {
+                let found = Weighting::Noise.on_score(own, &level, &schedule, d).unwrap();
+                close(format!("on the score, by {own:?} on {name}"), found, s2, 1e-9);
+                let found = Weighting::Own.on_score(own, &level, &schedule, d).unwrap();
+                let (p, q) = own.mixture(&level, None, d).unwrap();
+                let right = (p * s2 / level.alpha - q * level.sigma).powi(2);
+                close(format!("own on the score, {own:?} on {name}"), found, right, 1e-9);
+            }
             for (weighting, own) in [
                 (Weighting::Noise, Prediction::Noise),
                 (Weighting::Data, Prediction::Data),
@@ -228,7 +237,8 @@ fn minimum(
     weighting: Weighting,
     batch: &Batch,
 ) -> NeuralDenoiser<Affine> {
-    let objective = DenoisingScoreMatching::new(Arc::new(Still(level))).with_weighting(weighting);
+    let noising = Noising::from(Arc::new(Still(level))).with_weighting(weighting);
+    let objective = DenoisingScoreMatching::new(noising);
     let denoiser = |slope, shift| {
         let network = Affine::new(slope, shift).train();
         NeuralDenoiser::new(network, prediction, Still(level)).with_sigma_data(0.9)
@@ -320,7 +330,8 @@ fn the_loss_of_a_network_that_says_nothing_is_the_noise() {
     close("its standard error", error, (variance / n as f64).sqrt(), 1e-5);
     // In data prediction the same network's error is −x₀, and unit weight in noise multiplies it by α²/σ².
     let model = NeuralDenoiser::new(model.network, Prediction::Data, schedule);
-    let weighted = objective.with_weighting(Weighting::Noise);
+    let noising = Noising::from(Arc::new(schedule)).with_weighting(Weighting::Noise);
+    let weighted = DenoisingScoreMatching::new(noising);
     let loss = weighted.loss(&model, &batch, &draws).unwrap();
     let times = NoiseLevels::default().times(n, &schedule, &draws).unwrap();
     let expected: Vec<f64> = host(&batch.x)

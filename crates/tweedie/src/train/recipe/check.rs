@@ -23,8 +23,7 @@ impl Recipe {
         if let Some(sigma_data) = self.model.sigma_data {
             within("model.sigma_data", sigma_data, 1e-6, 1e6)?;
         }
-        self.objective.levels.check(&self.schedule).map_err(|e| inside("objective", e))?;
-        within("objective.label_dropout", self.objective.label_dropout, 0.0, 1.0)?;
+        self.objective.check(self)?;
         let sampling = &self.sampling;
         within("sampling.guidance", sampling.guidance, -1e3, 1e3)?;
         sampling.solver.check().map_err(|e| inside("sampling", e))?;
@@ -45,6 +44,7 @@ impl Recipe {
     /// are to be mirrored and the space has none.
     pub fn network_for(&self, space: &Space) -> Result<NetworkRecipe> {
         self.training.check_for(space)?;
+        self.objective.check_width(space.model_width())?;
         let network = self.network.for_space(space)?;
         let parameters = network.parameters();
         if parameters > MOST_PARAMETERS {
@@ -64,10 +64,11 @@ impl Recipe {
             let expected = "0.0: training drops no activations";
             return Err(Error::config("network.dropout", format!("{:?}", unet.dropout), expected));
         }
-        let most = MOST_ACTIVATIONS / network.activations();
+        let passes = self.objective.passes(network.width());
+        let most = MOST_ACTIVATIONS / (network.activations() * passes);
         if self.training.batch > most {
             let expected = format!(
-                "at most {most} rows for this network; training.accumulate makes larger batches"
+                "at most {most} rows for this network and objective; training.accumulate makes larger batches"
             );
             return Err(Error::config("training.batch", self.training.batch.to_string(), expected));
         }
@@ -110,7 +111,7 @@ pub(super) fn count(key: &str, value: u64, most: u64) -> Result<()> {
     }
 }
 
-fn within(key: &str, value: f64, low: f64, high: f64) -> Result<()> {
+pub(super) fn within(key: &str, value: f64, low: f64, high: f64) -> Result<()> {
     if value >= low && value <= high {
         return Ok(());
     }
@@ -118,7 +119,7 @@ fn within(key: &str, value: f64, low: f64, high: f64) -> Result<()> {
 }
 
 /// The error with its key inside a table of the recipe.
-fn inside(table: &str, error: Error) -> Error {
+pub(super) fn inside(table: &str, error: Error) -> Error {
     match error {
         Error::Config { key, problem, expected } => {
             Error::config(format!("{table}.{key}"), problem, expected)

@@ -75,6 +75,14 @@ impl NetworkRecipe {
         }
     }
 
+    /// The width of a row, once resolved.
+    pub(super) fn width(&self) -> usize {
+        match self {
+            Self::Mlp(mlp) => mlp.width,
+            Self::Unet(unet) => unet.in_channels * unet.sample_size.iter().product::<usize>(),
+        }
+    }
+
     /// How many numbers its parameters hold.
     pub(super) fn parameters(&self) -> u128 {
         match self {

@@ -1,0 +1,101 @@
+//! Every objective that is listed trains, for a network and for an energy, and what it trained samples and has a density.
+
+use crate::support::{done, refused, table, training};
+use serde_json::Value;
+use std::path::Path;
+use tweedie::train::Run;
+
+fn object(folder: &Path, arguments: &[&str]) -> Value {
+    serde_json::from_str(&done(folder, &[arguments, &["--json"]].concat())).unwrap()
+}
+
+/// The values of a curve in a run's log.
+fn curve(run: &Path, name: &str) -> Vec<f64> {
+    let text = std::fs::read_to_string(run.join("curves.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter_map(|line| line.get(name).and_then(Value::as_f64)).collect()
+}
+
+#[test]
+fn every_objective_trains_a_model_that_samples_and_has_a_density() {
+    let listed = object(Path::new("."), &["list", "objectives"]);
+    let names: Vec<&String> = listed["objectives"].as_object().unwrap().keys().collect();
+    assert_eq!(names.len(), 4);
+    for name in names {
+        for energy in ["model.energy=false", "model.energy=true"] {
+            let kind = match name.as_str() {
+                "likelihood" => "objective.kind={name='likelihood',steps=4}".to_string(),
+                name => format!("objective.kind={name}"),
+            };
+            let sets = [
+                &kind,
+                energy,
+                "data.n=4000",
+                "training.steps=90",
+                "training.held_out_every=30",
+                "training.batch=128",
+                "training.ema=0.9",
+                "training.learning_rate=1e-3",
+                "training.sample_every=0",
+            ];
+            let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
+            let arguments = training("points", &sets);
+            let folder = tempfile::tempdir().unwrap();
+            if name == "likelihood" && energy == "model.energy=true" {
+                refused(folder.path(), 2, &["objective.kind: likelihood", "energy"], &arguments);
+                continue;
+            }
+            done(folder.path(), &arguments);
+            let run = folder.path().join("run");
+            let what = format!("{name}, {energy}");
+            let recipe = Run::open(&run).unwrap().info.recipe;
+            let kind = serde_json::to_value(&recipe.objective.kind).unwrap();
+            assert_eq!(kind["name"], name.as_str(), "{what}");
+            assert_eq!(recipe.model.energy, energy.ends_with("true"), "{what}");
+            // The held-out loss has the same noise each time: it shows the model alone.
+            let held_out = curve(&run, "held_out/loss");
+            assert!(held_out.len() == 3 && held_out[2] < held_out[0], "{what}: {held_out:?}");
+            let found = object(
+                folder.path(),
+                &["evaluate", "run", "--rows", "40", "-n", "40", "--seed", "3"],
+            );
+            let log_p = found["log_p"]["mean"].as_f64().unwrap();
+            // The entropy is 3.8 nats, and that of the Gaussian it starts from 5.4.
+            assert!((-5.4..-3.7).contains(&log_p), "{what}: {log_p}");
+        }
+    }
+}
+
+#[test]
+fn energies_take_conditions_and_slices_their_options() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("table.csv"), table(120, false)).unwrap();
+    let more = [
+        "--data",
+        "table.csv",
+        "--label",
+        "kind",
+        "--set",
+        "model.energy=true",
+        "--set",
+        "objective.kind={name='sliced',slices=2,law='gaussian',variance_reduced=false,step=0.1}",
+        "--set",
+        "training.sample_every=0",
+    ];
+    done(folder.path(), &training("table", &more));
+    let options = ["sample", "run", "-n", "20", "--label", "oak", "-o", "out.csv"];
+    done(folder.path(), &options);
+    let text = std::fs::read_to_string(folder.path().join("out.csv")).unwrap();
+    assert_eq!(text.lines().count(), 21);
+    let loss = curve(&folder.path().join("run"), "train/loss");
+    assert!(loss.iter().all(|loss| loss.is_finite()) && loss.len() == 12, "{loss:?}");
+}
+
+#[test]
+fn exact_divergences_of_pictures_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in ["objective.kind=implicit", "objective.kind=likelihood"] {
+        let arguments = ["train", "emoji", "--out", "run", "--set", kind];
+        refused(folder.path(), 2, &["objective.kind", "3072 columns", "`sliced`"], &arguments);
+    }
+}

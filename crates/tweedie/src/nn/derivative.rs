@@ -1,0 +1,312 @@
+//! Derivatives of functions over [`Dual`]: products with Jacobians and Hessians, divergences, and functionals of a
+//! gradient that can be trained on.
+//!
+//! Burn differentiates once. A derivative of a derivative is therefore one reverse pass over directional derivatives:
+//! ∇(v·∇f) = ∇²f v. A functional φ(∇ₓf) needs a gradient by the weights of a gradient by x; there the vector
+//! u = ∂φ/∂(∇ₓf) is computed first, through a copy of f whose weights are outside the graph, and held, so that
+//! u·∇ₓf, which is a directional derivative, has φ's gradient by the weights.
+
+use super::Dual;
+use crate::objective::Loss;
+use crate::solve::select_rows;
+use crate::{Draws, Error, Result};
+use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+/// f(x) and J v, by one pass forward.
+///
+/// ```
+/// use tweedie::burn::tensor::{Device, Tensor};
+/// use tweedie::nn::jvp;
+/// let at = |x| Tensor::<1>::from_floats([x], &Device::flex());
+/// let (y, dy) = jvp(|x| Ok(x.square()), at(3.0), at(2.0))?;
+/// assert_eq!((y.into_scalar::<f32>(), dy.into_scalar::<f32>()), (9.0, 12.0));
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+///
+/// # Errors
+/// The function's.
+pub fn jvp<const D: usize, const E: usize>(
+    f: impl FnOnce(Dual<D>) -> Result<Dual<E>>,
+    x: Tensor<D>,
+    v: Tensor<D>,
+) -> Result<(Tensor<E>, Tensor<E>)> {
+    let Dual { value, tangent, .. } = f(Dual::new(x, v))?;
+    Ok((value.clone(), tangent.unwrap_or_else(|| value.zeros_like())))
+}
+
+/// f(x) and Jᵀ u, by one pass forward and one back; both outside any graph.
+///
+/// ```
+/// use tweedie::burn::tensor::{Device, Tensor};
+/// use tweedie::nn::vjp;
+/// let device = Device::flex();
+/// let x = Tensor::<2>::from_floats([[1.0, 2.0]], &device);
+/// // f = x₁ + x₂ has Jᵀ u = (u, u).
+/// let (_, gradient) = vjp(|x| Ok(x.sum_dim(1)), x, Tensor::<2>::from_floats([[5.0]], &device))?;
+/// assert_eq!(gradient.into_data().try_into_vec::<f32>().unwrap(), [5.0, 5.0]);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+///
+/// # Errors
+/// The function's.
+pub fn vjp<const D: usize, const E: usize>(
+    f: impl FnOnce(Dual<D>) -> Result<Dual<E>>,
+    x: Tensor<D>,
+    u: Tensor<E>,
+) -> Result<(Tensor<E>, Tensor<D>)> {
+    let x = leaf(x);
+    let y = f(x.clone().into())?.value;
+    let gradient = pull(&x, y.clone() * u);
+    Ok((y.inner(), gradient))
+}
+
+/// ∇f of a function with one output a row (or of the sum of its outputs), with the derivatives that `x` carries, by one
+/// pass forward and back for each; outside any graph.
+///
+/// Along a path the k-th derivative of ∇f is the gradient of f's k-th, the path's own derivatives being held: ∇²f ẋ is
+/// that of ẋ·∇f.
+///
+/// ```
+/// use tweedie::burn::tensor::{Device, Tensor};
+/// use tweedie::nn::{Dual, gradient};
+/// let at = |x| Tensor::<1>::from_floats([x], &Device::flex());
+/// let g = gradient(|x: Dual<1>| Ok(x.clone().square() * x), Dual::new(at(2.0), at(1.0)))?; // f = x³
+/// assert_eq!(g.value.into_scalar::<f32>(), 12.0); // 3 x²
+/// assert_eq!(g.tangent.unwrap().into_scalar::<f32>(), 12.0); // 6 x
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+///
+/// # Errors
+/// The function's.
+pub fn gradient<const D: usize, const E: usize>(
+    f: impl Fn(Dual<D>) -> Result<Dual<E>>,
+    x: Dual<D>,
+) -> Result<Dual<D>> {
+    let pass = |tangent, second, part: fn(Dual<E>) -> Option<Tensor<E>>| {
+        let value = leaf(x.value.clone());
+        let y = part(f(Dual { value: value.clone(), tangent, second })?);
+        Ok::<_, Error>(y.map_or_else(|| value.clone().inner().zeros_like(), |y| pull(&value, y)))
+    };
+    let [first, second] = [&x.tangent, &x.second].map(|part| part.clone().map(Tensor::inner));
+    Ok(Dual {
+        value: pass(None, None, |y| Some(y.value))?,
+        tangent: first.clone().map(|v| pass(Some(v), None, |y| y.tangent)).transpose()?,
+        second: second.map(|s| pass(first, Some(s), |y| y.second)).transpose()?,
+    })
+}
+
+/// ∇²f v for a function with one output a row: one reverse pass over a directional derivative.
+///
+/// ```
+/// use tweedie::burn::tensor::{Device, Tensor};
+/// use tweedie::nn::{Dual, hessian_vector};
+/// let at = |x| Tensor::<1>::from_floats([x], &Device::flex());
+/// let product = hessian_vector(|x: Dual<1>| Ok(x.square()), at(3.0), at(5.0))?;
+/// assert_eq!(product.into_scalar::<f32>(), 10.0);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+///
+/// # Errors
+/// The function's.
+pub fn hessian_vector<const D: usize, const E: usize>(
+    f: impl FnOnce(Dual<D>) -> Result<Dual<E>>,
+    x: Tensor<D>,
+    v: Tensor<D>,
+) -> Result<Tensor<D>> {
+    let x = leaf(x);
+    let (_, slope) = jvp(f, x.clone(), v)?;
+    Ok(pull(&x, slope))
+}
+
+/// φ(∇ₓf) of each row for a function f with one output a row; the surrogate has φ's gradient by the weights of `live`.
+///
+/// `frozen` is the same function with its weights outside the graph ([`burn::module::Module::valid`]); φ maps `[n, d]`
+/// to `[n, 1]`.
+///
+/// # Errors
+/// The functions'.
+pub fn of_gradient(
+    frozen: impl Fn(Dual<2>) -> Result<Dual<2>>,
+    live: impl FnOnce(Dual<2>) -> Result<Dual<2>>,
+    x: Tensor<2>,
+    phi: impl FnOnce(Tensor<2>) -> Tensor<2>,
+) -> Result<Loss> {
+    let g = leaf(gradient(frozen, x.clone().into())?.value);
+    let value = phi(g.clone());
+    let u = pull(&g, value.clone());
+    Ok(Loss { value: value.inner(), surrogate: jvp(live, x, u)?.1 })
+}
+
+/// (‖∇ₓf‖ − `target`)² of each row (Gulrajani et al. 2017, eq. 3; there the target is 1), as [`of_gradient`].
+///
+/// ```
+/// use tweedie::burn::tensor::{Device, Tensor};
+/// use tweedie::nn::{Dual, grad_norm_penalty};
+/// let x = Tensor::<2>::from_floats([[3.0, 4.0]], &Device::flex());
+/// let critic = |x: Dual<2>| Ok(x.square().sum_dim(1)); // ∇f = 2 x, of norm 10
+/// let loss = grad_norm_penalty(critic, critic, x, 1.0)?;
+/// assert!((loss.value.into_scalar::<f32>() - 81.0).abs() < 1e-4);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+///
+/// # Errors
+/// The functions'.
+pub fn grad_norm_penalty(
+    frozen: impl Fn(Dual<2>) -> Result<Dual<2>>,
+    live: impl FnOnce(Dual<2>) -> Result<Dual<2>>,
+    x: Tensor<2>,
+    target: f64,
+) -> Result<Loss> {
+    // The root's derivative is finite at a gradient of zero.
+    let norm = |g: Tensor<2>| g.square().sum_dim(1).add_scalar(1e-12).sqrt();
+    of_gradient(frozen, live, x, |g| norm(g).sub_scalar(target).square())
+}
+
+/// x at the root of a graph of its own.
+fn leaf<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    x.inner().autodiff().require_grad()
+}
+
+/// The gradient of Σ y by x, zero where y does not depend on x.
+fn pull<const D: usize, const E: usize>(x: &Tensor<D>, y: Tensor<E>) -> Tensor<D> {
+    let found = if y.is_tracked() { x.grad(&y.sum().backward()) } else { None };
+    found.unwrap_or_else(|| x.clone().inner().zeros_like())
+}
+
+/// The law of random vectors v with E[v vᵀ] = I, so that E[vᵀ A v] = tr A.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Probe {
+    /// −1 or 1 with probability ½ each: the least variance of independent entries, 2 Σ_{i≠j} A_ij² for symmetric A.
+    #[default]
+    Rademacher,
+    /// Standard normal: variance 2 ‖A‖² for symmetric A.
+    Gaussian,
+}
+
+impl Probe {
+    /// One vector for each of `rows`, in the shape and type of `like`.
+    pub fn draw(self, draws: &Draws, rows: &[u64], like: &Tensor<2>) -> Tensor<2> {
+        let [_, d] = like.dims();
+        let values = match self {
+            Probe::Rademacher => draws.signs_for(rows, d),
+            Probe::Gaussian => draws.normals_for(rows, d),
+        };
+        values.to_tensor(&like.device()).cast(like.dtype())
+    }
+}
+
+/// How a trace is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Divergence {
+    /// One Jacobian–vector product per dimension.
+    Exact,
+    /// The mean of `probes` products with random vectors (Hutchinson 1990; Grathwohl et al. 2019).
+    Hutchinson {
+        /// How many vectors.
+        probes: usize,
+        /// Their law.
+        #[serde(default)]
+        law: Probe,
+    },
+}
+
+impl Divergence {
+    /// By so many vectors of random signs.
+    pub fn hutchinson(probes: usize) -> Self {
+        Divergence::Hutchinson { probes, law: Probe::Rademacher }
+    }
+
+    /// The vectors for a batch like `like`; random ones are those that `draws` gives `rows`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there are to be none.
+    pub fn probes(self, draws: &Draws, rows: &[u64], like: &Tensor<2>) -> Result<Probes> {
+        let [_, d] = like.dims();
+        match self {
+            Divergence::Exact if d == 0 => Err(Error::shape("batch", "0 columns", "at least one")),
+            Divergence::Exact => {
+                let vectors = (0..d).map(|j| unit(j, like)).collect();
+                Ok(Probes { vectors, basis: true })
+            }
+            Divergence::Hutchinson { probes: 0, .. } => {
+                Err(Error::config("probes", "0", "at least 1"))
+            }
+            Divergence::Hutchinson { probes, law } => {
+                let draw = |k| law.draw(&draws.at(k), rows, like);
+                Ok(Probes { vectors: (0..probes as u64).map(draw).collect(), basis: false })
+            }
+        }
+    }
+}
+
+/// The j-th unit vector for every row.
+fn unit(j: usize, like: &Tensor<2>) -> Tensor<2> {
+    let [n, d] = like.dims();
+    let row = (0..d).map(|i| if i == j { 1.0f32 } else { 0.0 }).collect();
+    let row = TensorData::new::<f32, _>(row, [1, d]).convert_dtype(like.dtype());
+    Tensor::<2>::from_data(row, (&like.device(), like.dtype())).expand([n, d])
+}
+
+/// Vectors v over which vᵀ A v is summed, if they are the basis, or averaged, if they are random.
+#[derive(Debug, Clone)]
+pub struct Probes {
+    vectors: Vec<Tensor<2>>,
+    basis: bool,
+}
+
+impl Probes {
+    /// The vectors, `[n, d]` each.
+    pub fn vectors(&self) -> &[Tensor<2>] {
+        &self.vectors
+    }
+
+    /// Those of the rows with the given indices.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let vectors = self.vectors.iter().map(|v| select_rows(v, rows)).collect();
+        Self { vectors, basis: self.basis }
+    }
+
+    /// How many columns [`Probes::gather`] gives.
+    pub fn estimates(&self) -> usize {
+        if self.basis { 1 } else { self.vectors.len() }
+    }
+
+    /// One term for each vector, `[n, 1]`, as independent estimates of the trace, one a column: the sum over the basis,
+    /// or each random vector's own.
+    pub fn gather(&self, terms: Vec<Tensor<2>>) -> Tensor<2> {
+        let terms = Tensor::cat(terms, 1);
+        if self.basis { terms.sum_dim(1) } else { terms }
+    }
+}
+
+/// f(x) and estimates of ∇·f, one a column of `[n, estimates]`: the exact one, or vᵀ J v of each random v.
+///
+/// ```
+/// use tweedie::Draws;
+/// use tweedie::burn::tensor::{Device, Tensor};
+/// use tweedie::nn::{Divergence, Dual, divergence};
+/// let x = Tensor::<2>::from_floats([[3.0, 4.0]], &Device::flex());
+/// let probes = Divergence::Exact.probes(&Draws::new(0), &[0], &x)?;
+/// let (_, trace) = divergence(|x: Dual<2>| Ok(x.square()), &x, &probes)?;
+/// assert_eq!(trace.into_scalar::<f32>(), 14.0); // 2 x₁ + 2 x₂
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+///
+/// # Errors
+/// The function's.
+pub fn divergence(
+    f: impl Fn(Dual<2>) -> Result<Dual<2>>,
+    x: &Tensor<2>,
+    probes: &Probes,
+) -> Result<(Tensor<2>, Tensor<2>)> {
+    let (mut value, mut terms) = (x.clone(), Vec::with_capacity(probes.vectors.len()));
+    for v in &probes.vectors {
+        let (y, dy) = jvp(&f, x.clone(), v.clone())?;
+        terms.push((dy * v.clone()).sum_dim(1));
+        value = y;
+    }
+    Ok((value, probes.gather(terms)))
+}

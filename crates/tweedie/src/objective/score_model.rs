@@ -1,0 +1,211 @@
+//! What score-based objectives ask of a model, whether a network predicts or an energy's gradient does.
+
+use super::{Batch, Loss, Objective};
+use crate::denoise::{Condition, EnergyDenoiser, NeuralDenoiser, Prediction};
+use crate::nn::{Dual, Network, jvp, of_gradient};
+use crate::process::Levels;
+use crate::{Draws, Result};
+use burn::tensor::Tensor;
+use std::sync::Arc;
+
+/// A function of a batch of vectors, `[n, d]` to `[n, 1]`.
+pub type Functional<'a> = &'a dyn Fn(Tensor<2>) -> Tensor<2>;
+
+/// A score s(x, t) that can be trained, with what objectives need of it; everything is `[n, 1]`, and differentiable by
+/// the model's weights.
+pub trait ScoreModel: Send + Sync {
+    /// What the model predicts.
+    fn prediction(&self) -> Prediction;
+
+    /// The standard deviation of the data in model units.
+    fn sigma_data(&self) -> f64;
+
+    /// φ(P̂) of each row's prediction.
+    ///
+    /// # Errors
+    /// As [`crate::denoise::Denoiser::denoise`].
+    fn of_prediction(
+        &self,
+        x: Tensor<2>,
+        levels: &Levels,
+        condition: &Condition,
+        phi: Functional,
+    ) -> Result<Loss>;
+
+    /// φ(s) of each row's score.
+    ///
+    /// # Errors
+    /// As [`crate::denoise::Denoiser::denoise`]; [`crate::Error::Undefined`] at σ = 0.
+    fn of_score(
+        &self,
+        x: Tensor<2>,
+        levels: &Levels,
+        condition: &Condition,
+        phi: Functional,
+    ) -> Result<Loss>;
+
+    /// v·s and vᵀ ∇s v.
+    ///
+    /// # Errors
+    /// As [`ScoreModel::of_score`].
+    fn slice(
+        &self,
+        x: Tensor<2>,
+        v: Tensor<2>,
+        levels: &Levels,
+        condition: &Condition,
+    ) -> Result<[Tensor<2>; 2]>;
+
+    /// The same by central differences with a `step` for each row, `[n, 1]`, which need no derivative: to second order in
+    /// the step.
+    ///
+    /// # Errors
+    /// As [`ScoreModel::of_score`].
+    fn slice_by_differences(
+        &self,
+        x: Tensor<2>,
+        v: Tensor<2>,
+        step: Tensor<2>,
+        levels: &Levels,
+        condition: &Condition,
+    ) -> Result<[Tensor<2>; 2]>;
+}
+
+impl<N: Network> ScoreModel for NeuralDenoiser<N> {
+    fn prediction(&self) -> Prediction {
+        self.prediction
+    }
+
+    fn sigma_data(&self) -> f64 {
+        self.sigma_data
+    }
+
+    fn of_prediction(
+        &self,
+        x: Tensor<2>,
+        levels: &Levels,
+        condition: &Condition,
+        phi: Functional,
+    ) -> Result<Loss> {
+        Ok(phi(self.predict(x.into(), levels, condition)?.value).into())
+    }
+
+    fn of_score(
+        &self,
+        x: Tensor<2>,
+        levels: &Levels,
+        condition: &Condition,
+        phi: Functional,
+    ) -> Result<Loss> {
+        Ok(phi(self.score(x.into(), levels, condition)?.value).into())
+    }
+
+    fn slice(
+        &self,
+        x: Tensor<2>,
+        v: Tensor<2>,
+        levels: &Levels,
+        condition: &Condition,
+    ) -> Result<[Tensor<2>; 2]> {
+        let (s, along) = jvp(|x| self.score(x, levels, condition), x, v.clone())?;
+        Ok([s, along].map(|part| (part * v.clone()).sum_dim(1)))
+    }
+
+    fn slice_by_differences(
+        &self,
+        x: Tensor<2>,
+        v: Tensor<2>,
+        step: Tensor<2>,
+        levels: &Levels,
+        condition: &Condition,
+    ) -> Result<[Tensor<2>; 2]> {
+        let way = v.clone() * step.clone();
+        let at = |x: Tensor<2>| Ok(self.score(x.into(), levels, condition)?.value);
+        let [ahead, behind] = [at(x.clone() + way.clone())?, at(x - way)?]
+            .map(|s: Tensor<2>| (s * v.clone()).sum_dim(1));
+        let mean = (ahead.clone() + behind.clone()).mul_scalar(0.5);
+        Ok([mean, (ahead - behind) / step.mul_scalar(2.0)])
+    }
+}
+
+impl<N: Network> ScoreModel for EnergyDenoiser<N> {
+    fn prediction(&self) -> Prediction {
+        self.model.prediction
+    }
+
+    fn sigma_data(&self) -> f64 {
+        self.model.sigma_data
+    }
+
+    fn of_prediction(
+        &self,
+        x: Tensor<2>,
+        levels: &Levels,
+        condition: &Condition,
+        phi: Functional,
+    ) -> Result<Loss> {
+        let frozen = self.valid();
+        of_gradient(
+            |x| frozen.potential(x, levels, condition),
+            |x| self.potential(x, levels, condition),
+            x,
+            |g| phi(g.neg()),
+        )
+    }
+
+    fn of_score(
+        &self,
+        x: Tensor<2>,
+        levels: &Levels,
+        condition: &Condition,
+        phi: Functional,
+    ) -> Result<Loss> {
+        let frozen = self.valid();
+        of_gradient(
+            |x| frozen.energy(x, levels, condition),
+            |x| self.energy(x, levels, condition),
+            x,
+            |g| phi(g.neg()),
+        )
+    }
+
+    fn slice(
+        &self,
+        x: Tensor<2>,
+        v: Tensor<2>,
+        levels: &Levels,
+        condition: &Condition,
+    ) -> Result<[Tensor<2>; 2]> {
+        let Dual { value, tangent, second } = self.energy(Dual::line(x, v), levels, condition)?;
+        let minus = |part: Option<Tensor<2>>| part.map_or_else(|| value.zeros_like(), Tensor::neg);
+        Ok([minus(tangent), minus(second)])
+    }
+
+    fn slice_by_differences(
+        &self,
+        x: Tensor<2>,
+        v: Tensor<2>,
+        step: Tensor<2>,
+        levels: &Levels,
+        condition: &Condition,
+    ) -> Result<[Tensor<2>; 2]> {
+        let way = v * step.clone();
+        let at = |x: Tensor<2>| Ok(self.energy(x.into(), levels, condition)?.value);
+        let here = at(x.clone())?;
+        let (ahead, behind): (Tensor<2>, Tensor<2>) = (at(x.clone() + way.clone())?, at(x - way)?);
+        let slope = (behind.clone() - ahead.clone()) / step.clone().mul_scalar(2.0);
+        Ok([slope, (here.mul_scalar(2.0) - ahead - behind) / step.square()])
+    }
+}
+
+/// An objective of an energy as one of its network, which is what learners hold.
+pub struct AsEnergy<N>(
+    /// The energy's objective.
+    pub Arc<dyn Objective<EnergyDenoiser<N>>>,
+);
+
+impl<N: Network> Objective<NeuralDenoiser<N>> for AsEnergy<N> {
+    fn loss(&self, model: &NeuralDenoiser<N>, batch: &Batch, draws: &Draws) -> Result<Loss> {
+        self.0.loss(&EnergyDenoiser::new(model.clone()), batch, draws)
+    }
+}
