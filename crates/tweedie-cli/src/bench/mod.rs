@@ -7,7 +7,7 @@ mod ops;
 mod train;
 
 use crate::{Settings, output, progress};
-use measure::{Memory, Work, median, round, timed};
+use measure::{Memory, Others, Work, median, round, timed};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use tweedie::burn::tensor::Device;
@@ -34,6 +34,9 @@ pub struct Options {
     #[arg(long, hide = true)]
     memory_of: Option<String>,
 }
+
+/// The share of the processors from which on others disturb.
+const BUSY: f64 = 0.05;
 
 /// Makes a benchmark and warms it up.
 type Make = Box<dyn Fn(&Device) -> Result<Made>>;
@@ -94,13 +97,16 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         }
     }
     let mut gemm = Gemm::new();
-    let results = measured(chosen, &mut gemm, options, settings)?;
+    let (results, others) = measured(chosen, &mut gemm, options, settings)?;
     let (rounds, threads, peak) = (options.rounds, threads(), gemm.rate());
     if settings.json {
         let mut all = Map::new();
         all.insert("threads".into(), threads.into());
         all.insert("rounds".into(), rounds.into());
         all.insert("gemm.gflops".into(), peak.into());
+        if let Some(others) = others {
+            all.insert("others_cpu".into(), others.into());
+        }
         results.iter().for_each(|result| result.put(peak, &mut all));
         output::json(&Value::Object(all));
         return Ok(());
@@ -108,18 +114,25 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     output::line(&format!(
         "Matrix products: {peak:.0} GFLOP/s on {threads} threads; medians of {rounds} rounds"
     ));
+    if let Some(others) = others.filter(|others| *others > BUSY) {
+        eprintln!(
+            "other processes took {:.0} % of the processors: times are too long",
+            100.0 * others
+        );
+    }
     let rows: Vec<Vec<String>> = results.iter().map(|result| result.row(peak)).collect();
     output::table(&["", "ms", "least", "most", "GFLOP/s", "of GEMM", "MB of a step"], &rows);
     Ok(())
 }
 
-/// Makes all benchmarks and then measures them, and matrix products, in turn.
+/// Makes all benchmarks and then measures them, and matrix products, in turn; the share of the processors that others took
+/// meanwhile.
 fn measured(
     chosen: Vec<Benchmark>,
     gemm: &mut Gemm,
     options: &Options,
     settings: &Settings,
-) -> Result<Vec<Measured>> {
+) -> Result<(Vec<Measured>, Option<f64>)> {
     let bar = progress::bar((chosen.len() * (1 + options.rounds)) as u64, "", settings.json);
     bar.set_prefix("warm-up");
     let mut results = Vec::new();
@@ -132,6 +145,7 @@ fn measured(
         bar.inc(1);
     }
     bar.set_prefix("measure");
+    let others = Others::since_now();
     for _ in 0..options.rounds {
         gemm.round()?;
         for result in &mut results {
@@ -140,8 +154,9 @@ fn measured(
             bar.inc(1);
         }
     }
+    let others = others.share();
     bar.finish_and_clear();
-    Ok(results)
+    Ok((results, others))
 }
 
 /// How many threads compute.
@@ -223,11 +238,13 @@ fn chosen(names: &[String]) -> Result<Vec<Benchmark>> {
     Ok(all.into_iter().filter(wanted).collect())
 }
 
-/// Prints the peak memory while a benchmark is made and warms up, and what was held before it, in MB.
+/// Prints the peak memory while a benchmark is made and warms up, and what was held before it, in MB. Code that the first
+/// training step of any network loads is held before.
 fn memory_of(name: &str, device: &Device) -> Result<()> {
     let Some(benchmark) = all().into_iter().find(|b| b.name == name) else {
         return Err(Error::config("--memory-of", name, "the name of a benchmark"));
     };
+    train::first_use(device)?;
     Memory::forget_peak();
     let before = Memory::now();
     let made = (benchmark.make)(device)?;
