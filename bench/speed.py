@@ -28,6 +28,8 @@ GROUPS = ["mlp", "unet.", "unet-attention", "transformer", "ops"]
 # Losses and samples of both sides differ by rounding only.
 TOLERANCE = 1e-4
 LAST = "-channels-last"
+# From this share of the processors on other processes disturb.
+BUSY = 0.05
 
 
 def processor():
@@ -115,10 +117,18 @@ def number(value):
     return f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
+def warn(others):
+    """Two threads that wait for each other suffer more from a busy machine than tasks that wait for nobody."""
+    if others[1] > BUSY:
+        shares = f"{100 * others[0]:.0f} % of the processors in the median run and {100 * others[1]:.0f} % in the worst"
+        print(f"NOT A MEASUREMENT: other processes took {shares}\n")
+
+
 def print_comparison(result, markdown):
     print(f"{result['machine']}, {result['threads']} threads, torch {result['torch']}, {result['rounds']} rounds")
     print(f"matrix products, GFLOP/s: ours {result['gemm_gflops']:.0f}, PyTorch's {result['torch_gemm_gflops']:.0f}")
     print(f"{result['checked']} losses, samples and counts of operations agree to {result['worst_error']:.1e}\n")
+    warn(result["others_cpu"])
     headings = ["", "ours ms", "PyTorch ms", "ratio", "range", "best", "of GEMM"]
     lines = []
     for row in result["rows"]:
@@ -142,7 +152,7 @@ def measure(options, sides):
     groups = options.names or GROUPS
     threads = [f"--threads={options.threads}"] if options.threads else []
     checked, worst = sides.check(groups, threads)
-    ours, theirs, rates = [], [], {"ours": [], "theirs": []}
+    ours, theirs, rates, others = [], [], {"ours": [], "theirs": []}, []
     for k in range(options.rounds):
         found = {"ours": {}, "theirs": {}}
         for group in groups:
@@ -152,6 +162,7 @@ def measure(options, sides):
                 print(f"round {k + 1}: {side} {group}", file=sys.stderr)
                 result = sides.run([*command, group, *more])
                 rates[side].append(result["gemm.gflops"])
+                others.append(result.get("others_cpu", 0.0))
                 found[side] |= result
         ours.append(found["ours"])
         theirs.append(found["theirs"])
@@ -164,6 +175,7 @@ def measure(options, sides):
         "rounds": options.rounds,
         "gemm_gflops": statistics.median(rates["ours"]),
         "torch_gemm_gflops": statistics.median(rates["theirs"]),
+        "others_cpu": [statistics.median(others), max(others)],
         "checked": checked,
         "worst_error": worst,
         "rows": rows,
@@ -173,21 +185,25 @@ def measure(options, sides):
 
 def scaling(options, sides):
     """How many times as fast each benchmark is on two threads as on one."""
-    runs = {1: [], 2: []}
+    runs, others = {1: [], 2: []}, []
     for k in range(options.rounds):
         for threads in (1, 2) if k % 2 == 0 else (2, 1):
             print(f"round {k + 1}: {threads} threads", file=sys.stderr)
             command = [*sides.ours, *options.names, f"--threads={threads}", "--rounds=1", "--json", "--no-memory"]
-            runs[threads].append(sides.run(command))
+            result = sides.run(command)
+            runs[threads].append(result)
+            others.append(result.get("others_cpu", 0.0))
     rows = []
     for key in [key for key in runs[1][0] if key.endswith(".ms")]:
         one, two = (statistics.median(collect(runs[threads], key)) for threads in (1, 2))
         rows.append({"name": key[: -len(".ms")], "one_ms": one, "two_ms": two, "speed_up": one / two})
-    return {"machine": processor(), "rounds": options.rounds, "rows": rows}
+    others = [statistics.median(others), max(others)]
+    return {"machine": processor(), "rounds": options.rounds, "others_cpu": others, "rows": rows}
 
 
 def print_scaling(result, markdown):
     print(f"{result['machine']}, {result['rounds']} rounds\n")
+    warn(result["others_cpu"])
     lines = [[r["name"], number(r["one_ms"]), number(r["two_ms"]), f"{r['speed_up']:.2f}"] for r in result["rows"]]
     table(["", "1 thread ms", "2 threads ms", "speed-up"], lines, markdown)
 

@@ -401,6 +401,13 @@ def gemm():
     return best
 
 
+def ticks():
+    """Clock ticks of all processors, of idle ones, and of this process, by /proc."""
+    every = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    own = Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()
+    return sum(every), sum(every[3:5]), sum(map(int, own[11:13]))
+
+
 def memory():
     """Resident and peak memory in MB (10^6 bytes)."""
     status = Path("/proc/self/status").read_text()
@@ -472,10 +479,13 @@ def main():
     result = {"torch": torch.__version__, "threads": torch.get_num_threads(), "rounds": options.rounds}
     made = {name: make() for name, make in chosen.items()}
     rates, times = [], {name: [] for name in chosen}
+    before = ticks()
     for _ in range(options.rounds):
         rates.append(gemm())
         for name, (work, _) in made.items():
             times[name].append(one_round(work))
+    every, idle, own = (now - then for now, then in zip(ticks(), before))
+    result["others_cpu"] = max((every - idle - own) / every, 0.0)
     result["gemm.gflops"] = statistics.median(rates)
     for name, values in times.items():
         result[f"{name}.ms"] = statistics.median(values)

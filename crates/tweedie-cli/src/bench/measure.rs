@@ -64,3 +64,40 @@ impl Memory {
         let _ = std::fs::write("/proc/self/clear_refs", "5");
     }
 }
+
+/// How much of the processors others take, where the system tells.
+pub struct Others(Option<[f64; 3]>);
+
+impl Others {
+    /// From now on.
+    pub fn since_now() -> Self {
+        Self(Self::ticks())
+    }
+
+    /// The share of all processors' time since then that was taken by other processes, or by other machines on the same
+    /// host.
+    pub fn share(&self) -> Option<f64> {
+        let ([all, idle, own], [all_then, idle_then, own_then]) = (Self::ticks()?, self.0?);
+        let (all, busy) = (all - all_then, (all - all_then) - (idle - idle_then));
+        // Ticks are coarse: a negative share is none.
+        (all > 0.0).then(|| ((busy - (own - own_then)) / all).max(0.0))
+    }
+
+    /// Clock ticks since the start: of all processors, of idle ones, and of this process's threads.
+    fn ticks() -> Option<[f64; 3]> {
+        let numbers = |text: &str| -> Vec<f64> {
+            text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+        };
+        let stat = std::fs::read_to_string("/proc/stat").ok()?;
+        // user, nice, system, idle, iowait, irq, softirq, steal; what guests take is in the first two.
+        let all = numbers(stat.lines().next()?.strip_prefix("cpu ")?);
+        let own = std::fs::read_to_string("/proc/self/stat").ok()?;
+        // The command's name, in parentheses, may hold anything; then a letter, and the times are 11 numbers on.
+        let own = numbers(own.rsplit_once(')')?.1.trim_start().get(1..)?);
+        Some([
+            all.get(..8)?.iter().sum(),
+            all.get(3..5)?.iter().sum(),
+            own.get(10..12)?.iter().sum(),
+        ])
+    }
+}

@@ -7,7 +7,7 @@ mod ops;
 mod train;
 
 use crate::{Settings, output, progress};
-use measure::{Memory, Work, median, round, timed};
+use measure::{Memory, Others, Work, median, round, timed};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use tweedie::burn::tensor::Device;
@@ -35,11 +35,20 @@ pub struct Options {
     memory_of: Option<String>,
 }
 
+/// The share of the processors from which on others disturb.
+const BUSY: f64 = 0.05;
+
+/// Makes a benchmark and warms it up.
+type Make = Box<dyn Fn(&Device) -> Result<Made>>;
+
+/// Writes what a peer starts from to a file.
+type Export = Box<dyn Fn(&Device, &Path) -> Result<()>>;
+
 /// Something that can be measured.
 struct Benchmark {
     name: String,
-    make: Box<dyn Fn(&Device) -> Result<Made>>,
-    export: Option<Box<dyn Fn(&Device, &Path) -> Result<()>>>,
+    make: Make,
+    export: Option<Export>,
 }
 
 /// A benchmark that has warmed up.
@@ -87,64 +96,67 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
             }
         }
     }
-    let memory: Vec<Option<[f64; 2]>> = chosen
-        .iter()
-        .map(|benchmark| {
-            let trains = benchmark.name.ends_with(".train") && !options.no_memory;
-            if trains { memory_in_child(&benchmark.name, settings) } else { None }
-        })
-        .collect();
-    let bar = progress::bar(chosen.len() as u64, "benchmarks", settings.json);
-    bar.set_prefix("warm-up");
-    let mut made = Vec::new();
-    for benchmark in &chosen {
-        bar.set_message(benchmark.name.clone());
-        made.push((benchmark.make)(device)?);
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
     let mut gemm = Gemm::new();
-    let mut times: Vec<Times> = made.iter().map(|_| Times::default()).collect();
-    let bar = progress::bar(options.rounds as u64, "rounds", settings.json);
-    bar.set_prefix("measure");
-    for _ in 0..options.rounds {
-        gemm.round()?;
-        for ((made, times), benchmark) in made.iter_mut().zip(&mut times).zip(&chosen) {
-            bar.set_message(benchmark.name.clone());
-            times.0.push(round(&mut made.work)?);
-        }
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    let results: Vec<Measured> = chosen
-        .iter()
-        .zip(made)
-        .zip(times)
-        .zip(memory)
-        .map(|(((benchmark, made), times), memory)| {
-            let Made { flops, facts, .. } = made;
-            Measured { name: &benchmark.name, times, flops, facts, memory }
-        })
-        .collect();
-    let peak = gemm.rate();
-    let threads = self::threads();
+    let (results, others) = measured(chosen, &mut gemm, options, settings)?;
+    let (rounds, threads, peak) = (options.rounds, threads(), gemm.rate());
     if settings.json {
         let mut all = Map::new();
         all.insert("threads".into(), threads.into());
-        all.insert("rounds".into(), options.rounds.into());
+        all.insert("rounds".into(), rounds.into());
         all.insert("gemm.gflops".into(), peak.into());
+        if let Some(others) = others {
+            all.insert("others_cpu".into(), others.into());
+        }
         results.iter().for_each(|result| result.put(peak, &mut all));
         output::json(&Value::Object(all));
-    } else {
-        output::line(&format!(
-            "Matrix products: {peak:.0} GFLOP/s on {threads} threads; medians of {} rounds",
-            options.rounds
-        ));
-        let rows: Vec<Vec<String>> = results.iter().map(|result| result.row(peak)).collect();
-        let headings = ["", "ms", "least", "most", "GFLOP/s", "of GEMM", "MB of a step"];
-        output::table(&headings, &rows);
+        return Ok(());
     }
+    output::line(&format!(
+        "Matrix products: {peak:.0} GFLOP/s on {threads} threads; medians of {rounds} rounds"
+    ));
+    if let Some(others) = others.filter(|others| *others > BUSY) {
+        eprintln!(
+            "other processes took {:.0} % of the processors: times are too long",
+            100.0 * others
+        );
+    }
+    let rows: Vec<Vec<String>> = results.iter().map(|result| result.row(peak)).collect();
+    output::table(&["", "ms", "least", "most", "GFLOP/s", "of GEMM", "MB of a step"], &rows);
     Ok(())
+}
+
+/// Makes all benchmarks and then measures them, and matrix products, in turn; the share of the processors that others took
+/// meanwhile.
+fn measured(
+    chosen: Vec<Benchmark>,
+    gemm: &mut Gemm,
+    options: &Options,
+    settings: &Settings,
+) -> Result<(Vec<Measured>, Option<f64>)> {
+    let bar = progress::bar((chosen.len() * (1 + options.rounds)) as u64, "", settings.json);
+    bar.set_prefix("warm-up");
+    let mut results = Vec::new();
+    for Benchmark { name, make, .. } in chosen {
+        bar.set_message(name.clone());
+        let trains = name.ends_with(".train") && !options.no_memory;
+        let memory = if trains { memory_in_child(&name, settings) } else { None };
+        let made = make(&settings.device)?;
+        results.push(Measured { name, made, times: Times::default(), memory });
+        bar.inc(1);
+    }
+    bar.set_prefix("measure");
+    let others = Others::since_now();
+    for _ in 0..options.rounds {
+        gemm.round()?;
+        for result in &mut results {
+            bar.set_message(result.name.clone());
+            result.times.0.push(round(&mut result.made.work)?);
+            bar.inc(1);
+        }
+    }
+    let others = others.share();
+    bar.finish_and_clear();
+    Ok((results, others))
 }
 
 /// How many threads compute.
@@ -152,20 +164,19 @@ fn threads() -> usize {
     rayon::current_num_threads()
 }
 
-/// A benchmark's results.
-struct Measured<'a> {
-    name: &'a str,
+/// A benchmark with its results.
+struct Measured {
+    name: String,
+    made: Made,
     times: Times,
-    flops: Option<f64>,
-    facts: Vec<(&'static str, f64)>,
     /// The peak of a process that does some training steps, and what it held before the network, in MB.
     memory: Option<[f64; 2]>,
 }
 
-impl Measured<'_> {
+impl Measured {
     /// GFLOP/s.
     fn rate(&self) -> Option<f64> {
-        self.flops.map(|flops| flops / self.times.median() / 1e6)
+        self.made.flops.map(|flops| flops / self.times.median() / 1e6)
     }
 
     fn put(&self, gemm: f64, into: &mut Map<String, Value>) {
@@ -175,7 +186,7 @@ impl Measured<'_> {
         put("ms", self.times.median());
         put("min_ms", self.times.least());
         put("max_ms", self.times.most());
-        if let (Some(flops), Some(rate)) = (self.flops, self.rate()) {
+        if let (Some(flops), Some(rate)) = (self.made.flops, self.rate()) {
             put("flops", flops);
             put("gflops", rate);
             put("gemm_share", rate / gemm);
@@ -184,7 +195,7 @@ impl Measured<'_> {
             put("peak_memory_mb", peak);
             put("step_memory_mb", peak - before);
         }
-        self.facts.iter().for_each(|(key, value)| put(key, *value));
+        self.made.facts.iter().for_each(|(key, value)| put(key, *value));
     }
 
     fn row(&self, gemm: f64) -> Vec<String> {
@@ -194,7 +205,7 @@ impl Measured<'_> {
         };
         let or_none = |text: Option<String>| text.unwrap_or_default();
         vec![
-            self.name.into(),
+            self.name.clone(),
             ms(self.times.median()),
             ms(self.times.least()),
             ms(self.times.most()),
@@ -227,11 +238,13 @@ fn chosen(names: &[String]) -> Result<Vec<Benchmark>> {
     Ok(all.into_iter().filter(wanted).collect())
 }
 
-/// Prints the peak memory while a benchmark is made and warms up, and what was held before it, in MB.
+/// Prints the peak memory while a benchmark is made and warms up, and what was held before it, in MB. Code that the first
+/// training step of any network loads is held before.
 fn memory_of(name: &str, device: &Device) -> Result<()> {
     let Some(benchmark) = all().into_iter().find(|b| b.name == name) else {
         return Err(Error::config("--memory-of", name, "the name of a benchmark"));
     };
+    train::first_use(device)?;
     Memory::forget_peak();
     let before = Memory::now();
     let made = (benchmark.make)(device)?;

@@ -3,7 +3,7 @@
 use super::measure::timed;
 use super::networks::{conv_flops, draws};
 use super::train::{WARM_UP, finished};
-use super::{Benchmark, Made};
+use super::{Benchmark, Made, Make};
 use tweedie::Result;
 use tweedie::burn::tensor::{Device, Tensor};
 use tweedie_ops::{
@@ -85,7 +85,7 @@ fn operation<const D: usize>(
     make: impl Fn(&Device) -> Run<D> + Clone + 'static,
 ) -> [Benchmark; 2] {
     let backward = make.clone();
-    let of = |direction: &str, make: Box<dyn Fn(&Device) -> Result<Made>>| Benchmark {
+    let of = |direction: &str, make: Make| Benchmark {
         name: format!("ops.{name}.{direction}"),
         make,
         export: None,

@@ -97,6 +97,11 @@ impl<M: Model> Trainer<M> {
     }
 }
 
+/// A training step of a tiny network.
+pub fn first_use(device: &Device) -> Result<()> {
+    Trainer::new(Mlp::problem(1, 1, device), false).step().map(drop)
+}
+
 fn training<M: Model>(problem: Problem<M>, ema: bool, device: &Device) -> Result<Made> {
     let (parameters, flops) = (param_count(&problem.model), 3.0 * problem.flops);
     let mut trainer = Trainer::new(problem, ema);

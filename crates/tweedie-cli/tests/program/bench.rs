@@ -38,6 +38,7 @@ fn a_network_s_times_and_counts_are_one_object() {
         // Weights, gradients and two means, in MB.
         assert!(of("step_memory_mb") > 4.0 * 4.0 * parameters / 1e6);
         assert!(of("peak_memory_mb") > of("step_memory_mb"));
+        assert!((0.0..=1.0).contains(&value("others_cpu")));
     }
     let other = found
         .as_object()
