@@ -3,7 +3,7 @@
 //! They judge by what the classifier sees, and are numbers of that classifier: those of one cannot be compared with those
 //! of another.
 
-use super::judge::{Score, evenly};
+use super::judge::{Score, some};
 use super::neighbours::Share;
 use super::{Classifier, Seen, frechet, kernel, labels, precision};
 use crate::Result;
@@ -31,7 +31,7 @@ pub struct FeatureScores {
 /// Judges generated pictures against held-out ones by a classifier's features.
 ///
 /// As many held-out, training and generated pictures are compared as the smallest of the three has: the first generated
-/// ones and evenly spread real ones. The label accuracy is that of all generated pictures; it is left out
+/// ones and random real ones. The label accuracy is that of all generated pictures; it is left out
 /// where they have no labels, or the classifier does not know all of the data's classes (by name, or by number if its
 /// file gives no names). None if there are fewer than 4 of a kind, too few for precision and recall.
 ///
@@ -47,7 +47,7 @@ pub fn judge(
         return Ok(None);
     }
     let space = &data.space;
-    let spread = |split: &Split| split.select(&evenly(split.len(), n));
+    let spread = |split: &Split| split.select(&some(split.len(), n));
     let (train, held_out) = (spread(&data.train), spread(&data.held_out));
     let see = |split: &Split| classifier.see(split.rows(), space);
     let (seen, seen_train, seen_real) = (see(generated)?, see(&train)?, see(&held_out)?);
