@@ -11,3 +11,4 @@ mod math;
 mod norm;
 mod resize;
 mod softmax;
+mod tensors;

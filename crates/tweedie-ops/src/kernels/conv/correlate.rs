@@ -68,7 +68,11 @@ impl Correlation {
         let [oh, ow] = self.output;
         let co = self.channels[1];
         let mut scratch = Buffer::new(0);
-        let padded = self.padded(x, &band, &mut scratch);
+        // Without taps nothing is read: the sums are zero.
+        let padded = match self.taps.contains(&0) {
+            true => Padded { x: &[], pitch: 0, picture: 0 },
+            false => self.padded(x, &band, &mut scratch),
+        };
         let [_, gw] = self.grid;
         let (mut offsets, mut out) = (Vec::new(), Vec::new());
         for (picture, row) in band.rows() {
@@ -77,11 +81,12 @@ impl Correlation {
             offsets.extend((0..gw).map(|j| from + j * self.step * self.channels[0]));
             out.extend((0..gw).map(|j| (to + j * self.spread) * co));
         }
+        let mut runs: Vec<usize> = (0..self.taps[0]).map(|k| k * padded.pitch).collect();
+        let len = self.taps[1] * self.channels[0];
         if self.taps.contains(&0) {
             offsets.fill(0);
+            runs.clear();
         }
-        let runs: Vec<usize> = (0..self.taps[0]).map(|k| k * padded.pitch).collect();
-        let len = self.taps[1] * self.channels[0];
         let rows = Rows { x: padded.x, offsets: &offsets, runs: &runs, len };
         let epilogue = Epilogue {
             sample: epilogue.sample.map(|(values, _)| {
