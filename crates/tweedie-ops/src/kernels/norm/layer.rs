@@ -153,8 +153,17 @@ fn block(shape: &Shape) -> usize {
     shape.channels * 8192usize.div_ceil(shape.channels).max(64)
 }
 
+/// The rows of all samples as those of one, where no sample has a scale or a shift of its own.
+fn folded(shape: Shape, affine: &Affine) -> Shape {
+    match (affine.scale, affine.shift) {
+        (None, None) => Shape { samples: 1, rows: shape.samples * shape.rows, ..shape },
+        _ => shape,
+    }
+}
+
 fn forward(shape: Shape, kind: Kind, x: &[f32], affine: &Affine, y: &mut [f32]) {
     affine.check(&shape);
+    let shape = folded(shape, affine);
     assert!(x.len() == shape.len() && y.len() == shape.len());
     if shape.is_empty() {
         return;
@@ -186,6 +195,8 @@ fn backward(
     gradient: AffineGradient,
 ) {
     affine.check(&shape);
+    let apart = gradient.scale.is_some() || gradient.shift.is_some();
+    let shape = if apart { shape } else { folded(shape, affine) };
     assert!([x.len(), dy.len(), dx.len()] == [shape.len(); 3]);
     let channels = shape.channels;
     let mut sums = vec![0.0f64; shape.samples * channels * 2];
