@@ -53,12 +53,12 @@ fn pictures_are_judged_by_a_classifier() {
     let seen = |rows: &Rows| {
         Rows::new(rows.values().iter().map(|v| v / 16.0).collect(), 64).expect("whole rows")
     };
-    let spread = |rows: &Rows| {
-        let at: Vec<usize> = (0..60).map(|i| i * rows.len() / 60).collect();
-        seen(&rows.select(&at))
+    let some = |rows: &Rows| {
+        let chosen = tweedie::Draws::new(0).purpose("judged rows").permutation(rows.len());
+        seen(&rows.select(&chosen[..60]))
     };
     let (train, held_out) = (data.train.rows(), data.held_out.rows());
-    let floor = frechet::distance(&spread(train), &spread(held_out)).expect("a distance");
+    let floor = frechet::distance(&some(train), &some(held_out)).expect("a distance");
     let given = score("Fréchet distance")["floor"].as_f64().expect("a floor");
     assert!((given - floor).abs() < 1e-6 * floor, "{given} {floor}");
     // Samples bear the labels of the held-out rows in turn.
