@@ -16,20 +16,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from fixtures import array, rounded
+
 TARGET = Path(__file__).parents[1] / "crates/tweedie/tests/fixtures/layers.json"
 torch.manual_seed(20240607)
 torch.set_num_threads(1)
-
-
-def rounded(*shape, scale=1.0):
-    """Normal numbers of four decimals."""
-    return (torch.randn(*shape) * scale * 1e4).round() / 1e4
-
-
-def array(tensor):
-    """Shape and flat values with the nine digits that single precision needs."""
-    tensor = tensor.detach()
-    return {"shape": list(tensor.shape), "values": [float(f"{v:.9g}") for v in tensor.flatten().tolist()]}
 
 
 def layer(module, x):

@@ -1,7 +1,7 @@
 //! Pointwise functions.
 
 use crate::kernels::activation::{self, Activation};
-use crate::operation::{Array, Operation, apply, input, is_ours};
+use crate::operation::{Array, Operation, apply, given, input, is_ours};
 use crate::pool::Buffer;
 use burn::tensor::{Tensor, activation as stock};
 use burn_flex::FlexTensor;
@@ -41,11 +41,11 @@ impl Operation<1> for Pointwise {
     type Saved = Array;
 
     fn forward(&self, [x]: [Option<Array>; 1]) -> FlexTensor {
-        self.run(&x.unwrap_or_else(|| unreachable!("the input is given")))
+        self.run(&given(x))
     }
 
     fn record(&self, [x]: [Option<Array>; 1]) -> (FlexTensor, Array) {
-        let x = x.unwrap_or_else(|| unreachable!("the input is given"));
+        let x = given(x);
         (self.run(&x), x)
     }
 

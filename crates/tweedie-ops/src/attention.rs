@@ -1,7 +1,7 @@
 //! Scaled dot-product attention.
 
 use crate::kernels::attention::Attention;
-use crate::operation::{Array, Operation, apply, input, is_ours};
+use crate::operation::{Array, Operation, apply, given, input, is_ours};
 use crate::pool::Buffer;
 use burn::tensor::{Tensor, activation};
 use burn_flex::FlexTensor;
@@ -54,7 +54,7 @@ impl Thirds {
     }
 
     fn run(&self, [qkv]: [Option<Array>; 1]) -> (Array, FlexTensor, Buffer) {
-        let qkv = qkv.unwrap_or_else(|| unreachable!("the input is given"));
+        let qkv = given(qkv);
         let sizes = self.sizes(&qkv);
         let mut o = Buffer::new(qkv.values().len() / 3);
         let mut logarithms = Buffer::new(sizes.samples * sizes.heads * sizes.queries);
@@ -105,9 +105,7 @@ impl Heads {
     }
 
     fn run(&self, inputs: [Option<Array>; 3]) -> ([Array; 3], Buffer, Buffer, Attention) {
-        let [Some(q), Some(k), Some(v)] = inputs else {
-            unreachable!("queries, keys and values are given")
-        };
+        let [q, k, v] = inputs.map(given);
         let sizes = self.sizes(&q, &k, &v);
         let mut o = Buffer::new(q.values().len());
         let mut logarithms = Buffer::new(sizes.samples * sizes.heads * sizes.queries);

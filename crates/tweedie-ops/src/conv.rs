@@ -3,7 +3,7 @@
 use crate::kernels::conv::Conv;
 use crate::kernels::gemm::Epilogue;
 use crate::kernels::reduce::sum_rows;
-use crate::operation::{Array, Operation, apply, input, is_ours};
+use crate::operation::{Array, Operation, apply, given, input, is_ours};
 use crate::pool::Buffer;
 use burn::tensor::{Tensor, module, ops::ConvOptions};
 use burn_flex::FlexTensor;
@@ -68,36 +68,31 @@ impl ConvSizes {
         }
     }
 
-    fn run(&self, [x, weight, bias, features, residual]: [Option<&Array>; 5]) -> FlexTensor {
-        let (Some(x), Some(weight)) = (x, weight) else {
-            unreachable!("pictures and weight are always given")
-        };
+    fn run(&self, x: &Array, weight: &Array, added: [Option<Array>; 3]) -> FlexTensor {
         let conv = self.of(x.shape(), weight.shape());
         let [h, w] = conv.output();
         let mut y = Buffer::new(conv.count * h * w * conv.channels[1]);
-        let epilogue = Epilogue {
-            bias: bias.map(Array::values),
-            sample: features.map(|features| (features.values(), h * w)),
-            residual: residual.map(Array::values),
-        };
-        conv.forward(x.values(), weight.values(), epilogue, &mut y);
+        let [bias, features, residual] = added.each_ref().map(|a| a.as_ref().map(Array::values));
+        let sample = features.map(|features| (features, h * w));
+        conv.forward(x.values(), weight.values(), Epilogue { bias, sample, residual }, &mut y);
         y.into_tensor([conv.count, h, w, conv.channels[1]])
     }
 }
 
 impl Operation<5> for ConvSizes {
+    /// The pictures and the weight.
     type Saved = [Array; 2];
 
     fn forward(&self, inputs: [Option<Array>; 5]) -> FlexTensor {
-        self.run(inputs.each_ref().map(Option::as_ref))
+        self.record(inputs).0
     }
 
-    fn record(&self, inputs: [Option<Array>; 5]) -> (FlexTensor, [Array; 2]) {
-        let y = self.run(inputs.each_ref().map(Option::as_ref));
-        let [Some(x), Some(weight), ..] = inputs else {
-            unreachable!("pictures and weight are always given")
-        };
-        (y, [x, weight])
+    fn record(
+        &self,
+        [x, weight, bias, features, residual]: [Option<Array>; 5],
+    ) -> (FlexTensor, [Array; 2]) {
+        let (x, weight) = (given(x), given(weight));
+        (self.run(&x, &weight, [bias, features, residual]), [x, weight])
     }
 
     fn backward(

@@ -5,7 +5,7 @@ use crate::kernels::activation::{self, Activation};
 use crate::kernels::gemm::Epilogue;
 use crate::kernels::linear::Linear;
 use crate::kernels::reduce::sum_rows;
-use crate::operation::{Array, Operation, apply, input, is_ours};
+use crate::operation::{Array, Operation, apply, given, input, is_ours};
 use crate::pool::Buffer;
 use burn::tensor::{Tensor, module};
 use burn_flex::FlexTensor;
@@ -39,15 +39,14 @@ impl Fused {
     /// The output and the activation's input, if asked for.
     fn run(
         &self,
-        [x, weight, bias, residual]: [Option<&Array>; 4],
+        x: &Array,
+        weight: &Array,
+        added: [Option<Array>; 2],
         keep: bool,
     ) -> (FlexTensor, Option<Array>) {
-        let (Some(x), Some(weight)) = (x, weight) else {
-            unreachable!("rows and weight are always given")
-        };
         let sizes = sizes(x, weight);
         let shape = [sizes.rows, sizes.output];
-        let (bias, residual) = (bias.map(Array::values), residual.map(Array::values));
+        let [bias, residual] = added.each_ref().map(|a| a.as_ref().map(Array::values));
         let epilogue = Epilogue { bias, residual, sample: None };
         let mut y = Buffer::new(sizes.rows * sizes.output);
         if self.0 == Activation::None {
@@ -70,15 +69,13 @@ fn sizes(x: &Array, weight: &Array) -> Linear {
 impl Operation<4> for Fused {
     type Saved = Saved;
 
-    fn forward(&self, inputs: [Option<Array>; 4]) -> FlexTensor {
-        self.run(inputs.each_ref().map(Option::as_ref), false).0
+    fn forward(&self, [x, weight, bias, residual]: [Option<Array>; 4]) -> FlexTensor {
+        self.run(&given(x), &given(weight), [bias, residual], false).0
     }
 
-    fn record(&self, inputs: [Option<Array>; 4]) -> (FlexTensor, Saved) {
-        let (y, before) = self.run(inputs.each_ref().map(Option::as_ref), true);
-        let [Some(x), Some(weight), ..] = inputs else {
-            unreachable!("rows and weight are always given")
-        };
+    fn record(&self, [x, weight, bias, residual]: [Option<Array>; 4]) -> (FlexTensor, Saved) {
+        let (x, weight) = (given(x), given(weight));
+        let (y, before) = self.run(&x, &weight, [bias, residual], true);
         (y, (x, weight, before))
     }
 

@@ -6,7 +6,7 @@ use crate::kernels::norm::{
     Affine, AffineGradient, Shape, group_norm, group_norm_backward, layer_norm,
     layer_norm_backward, rms_norm, rms_norm_backward,
 };
-use crate::operation::{Array, Operation, apply, input, is_ours};
+use crate::operation::{Array, Operation, apply, given, input, is_ours};
 use crate::pool::Buffer;
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
@@ -134,8 +134,7 @@ pub(crate) struct Inputs {
 
 impl Inputs {
     fn new([x, weight, bias, scale_shift]: [Option<Array>; 4]) -> Self {
-        let x = x.unwrap_or_else(|| unreachable!("the input is always given"));
-        Self { x, weight, bias, scale_shift }
+        Self { x: given(x), weight, bias, scale_shift }
     }
 
     fn shape(&self) -> Shape {

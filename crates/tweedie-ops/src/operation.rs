@@ -51,6 +51,11 @@ impl Array {
     }
 }
 
+/// An input that every caller gives.
+pub(crate) fn given(input: Option<Array>) -> Array {
+    input.unwrap_or_else(|| unreachable!("the input is not optional"))
+}
+
 /// An operation of N inputs, some of which may be absent, and one output.
 pub(crate) trait Operation<const N: usize>: Debug + Send + 'static {
     /// What the backward pass needs of the forward pass.

@@ -1,7 +1,7 @@
 //! Changes of the size of channels-last pictures `[n, h, w, c]`, and their concatenation.
 
 use crate::kernels::resize::{self, Pictures};
-use crate::operation::{Array, Operation, apply, input, is_ours};
+use crate::operation::{Array, Operation, apply, given, input, is_ours};
 use crate::pool::Buffer;
 use burn::tensor::{Tensor, module, ops::AvgPoolOptions};
 use burn_flex::FlexTensor;
@@ -69,11 +69,11 @@ impl Operation<1> for Resize {
     type Saved = [usize; 4];
 
     fn forward(&self, [x]: [Option<Array>; 1]) -> FlexTensor {
-        self.run(&x.unwrap_or_else(|| unreachable!("the input is given")))
+        self.run(&given(x))
     }
 
     fn record(&self, [x]: [Option<Array>; 1]) -> (FlexTensor, [usize; 4]) {
-        let x = x.unwrap_or_else(|| unreachable!("the input is given"));
+        let x = given(x);
         (self.run(&x), x.shape())
     }
 
@@ -96,7 +96,7 @@ impl Operation<2> for Join {
     type Saved = ();
 
     fn forward(&self, inputs: [Option<Array>; 2]) -> FlexTensor {
-        let [Some(x), Some(z)] = inputs else { unreachable!("both sides are given") };
+        let [x, z] = inputs.map(given);
         let mut y = Buffer::new(x.values().len() + z.values().len());
         resize::join(self.0, x.values(), z.values(), &mut y);
         let mut shape = x.all_sizes();

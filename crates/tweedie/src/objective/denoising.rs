@@ -48,6 +48,6 @@ impl<M: ScoreModel> Objective<M> for DenoisingScoreMatching {
         let target = batch.x.clone() * of_data + noised.noise.clone() * of_noise;
         let loss =
             |output: Tensor<2>| (output - target.clone()).square().mean_dim(1) * weight.clone();
-        model.of_prediction(noised.x, &noised.levels, &noised.condition, &loss)
+        model.of_prediction(noised.at(), &loss)
     }
 }

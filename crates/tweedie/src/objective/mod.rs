@@ -15,7 +15,7 @@ pub use noising::{Noising, Weighting};
 pub use score_matching::{
     ExplicitScoreMatching, ImplicitScoreMatching, SlicedScoreMatching, Slices,
 };
-pub use score_model::{AsEnergy, Functional, ScoreModel};
+pub use score_model::{AsEnergy, At, Functional, ScoreModel};
 
 use crate::denoise::Condition;
 use crate::likelihood::mean_and_error;

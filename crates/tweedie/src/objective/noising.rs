@@ -1,6 +1,6 @@
 //! How data are noised for training: which levels are visited, and how much each counts.
 
-use super::{Batch, NoiseLevels};
+use super::{At, Batch, NoiseLevels};
 use crate::denoise::{Condition, Prediction};
 use crate::process::{Level, Levels, Schedule, column};
 use crate::{Draws, Result};
@@ -133,6 +133,11 @@ pub(super) struct Noised {
 }
 
 impl Noised {
+    /// Where a model is evaluated.
+    pub fn at(&self) -> At<'_> {
+        At { x: &self.x, levels: &self.levels, condition: &self.condition }
+    }
+
     /// The row numbers 0, 1, …, by which rows have draws.
     pub fn rows(&self) -> Vec<u64> {
         (0..self.x.dims()[0] as u64).collect()

@@ -54,7 +54,7 @@ impl<M: ScoreModel> Objective<M> for ExplicitScoreMatching {
         )?;
         let truth = truth.value.detach();
         let square = |s: Tensor<2>| (s - truth.clone()).square().sum_dim(1);
-        let loss = model.of_score(x.clone(), levels, condition, &square)?;
+        let loss = model.of_score(noised.at(), &square)?;
         weighted(loss, &self.noising, &noised, model)
     }
 }
@@ -156,14 +156,12 @@ fn sliced<M: ScoreModel>(
     step: Option<f64>,
     variance_reduced: bool,
 ) -> Result<Loss> {
-    let Noised { x, levels, condition, .. } = noised;
     let step = step.map(|step| noised.column(|l| Ok(step * l.sigma))).transpose()?;
     let mut terms = Vec::with_capacity(probes.vectors().len());
     for v in probes.vectors() {
-        let (x, v) = (x.clone(), v.clone());
         let [along, bend] = match &step {
-            None => model.slice(x, v, levels, condition)?,
-            Some(step) => model.slice_by_differences(x, v, step.clone(), levels, condition)?,
+            None => model.slice(noised.at(), v.clone())?,
+            Some(step) => model.slice_by_differences(noised.at(), v.clone(), step.clone())?,
         };
         terms.push(if variance_reduced { bend } else { along.square().mul_scalar(0.5) + bend });
     }
@@ -172,7 +170,7 @@ fn sliced<M: ScoreModel>(
         return Ok(terms.into());
     }
     let half_square = |s: Tensor<2>| s.square().sum_dim(1).mul_scalar(0.5);
-    let Loss { value, surrogate } = model.of_score(x.clone(), levels, condition, &half_square)?;
+    let Loss { value, surrogate } = model.of_score(noised.at(), &half_square)?;
     Ok(Loss { value: value + terms.clone(), surrogate: surrogate + terms })
 }
 

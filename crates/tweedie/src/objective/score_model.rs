@@ -11,6 +11,17 @@ use std::sync::Arc;
 /// A function of a batch of vectors, `[n, d]` to `[n, 1]`.
 pub type Functional<'a> = &'a dyn Fn(Tensor<2>) -> Tensor<2>;
 
+/// Where a model is evaluated.
+#[derive(Debug, Clone, Copy)]
+pub struct At<'a> {
+    /// `[n, d]`.
+    pub x: &'a Tensor<2>,
+    /// One level for all rows or one for each.
+    pub levels: &'a Levels,
+    /// One condition per row.
+    pub condition: &'a Condition,
+}
+
 /// A score s(x, t) that can be trained, with what objectives need of it; everything is `[n, 1]`, and differentiable by
 /// the model's weights.
 pub trait ScoreModel: Send + Sync {
@@ -24,51 +35,27 @@ pub trait ScoreModel: Send + Sync {
     ///
     /// # Errors
     /// As [`crate::denoise::Denoiser::denoise`].
-    fn of_prediction(
-        &self,
-        x: Tensor<2>,
-        levels: &Levels,
-        condition: &Condition,
-        phi: Functional,
-    ) -> Result<Loss>;
+    fn of_prediction(&self, at: At, phi: Functional) -> Result<Loss>;
 
     /// φ(s) of each row's score.
     ///
     /// # Errors
     /// As [`crate::denoise::Denoiser::denoise`]; [`crate::Error::Undefined`] at σ = 0.
-    fn of_score(
-        &self,
-        x: Tensor<2>,
-        levels: &Levels,
-        condition: &Condition,
-        phi: Functional,
-    ) -> Result<Loss>;
+    fn of_score(&self, at: At, phi: Functional) -> Result<Loss>;
 
     /// v·s and vᵀ ∇s v.
     ///
     /// # Errors
     /// As [`ScoreModel::of_score`].
-    fn slice(
-        &self,
-        x: Tensor<2>,
-        v: Tensor<2>,
-        levels: &Levels,
-        condition: &Condition,
-    ) -> Result<[Tensor<2>; 2]>;
+    fn slice(&self, at: At, v: Tensor<2>) -> Result<[Tensor<2>; 2]>;
 
     /// The same by central differences with a `step` for each row, `[n, 1]`, which need no derivative: to second order in
     /// the step.
     ///
     /// # Errors
     /// As [`ScoreModel::of_score`].
-    fn slice_by_differences(
-        &self,
-        x: Tensor<2>,
-        v: Tensor<2>,
-        step: Tensor<2>,
-        levels: &Levels,
-        condition: &Condition,
-    ) -> Result<[Tensor<2>; 2]>;
+    fn slice_by_differences(&self, at: At, v: Tensor<2>, step: Tensor<2>)
+    -> Result<[Tensor<2>; 2]>;
 }
 
 impl<N: Network> ScoreModel for NeuralDenoiser<N> {
@@ -80,48 +67,28 @@ impl<N: Network> ScoreModel for NeuralDenoiser<N> {
         self.sigma_data
     }
 
-    fn of_prediction(
-        &self,
-        x: Tensor<2>,
-        levels: &Levels,
-        condition: &Condition,
-        phi: Functional,
-    ) -> Result<Loss> {
-        Ok(phi(self.predict(x.into(), levels, condition)?.value).into())
+    fn of_prediction(&self, At { x, levels, condition }: At, phi: Functional) -> Result<Loss> {
+        Ok(phi(self.predict(x.clone().into(), levels, condition)?.value).into())
     }
 
-    fn of_score(
-        &self,
-        x: Tensor<2>,
-        levels: &Levels,
-        condition: &Condition,
-        phi: Functional,
-    ) -> Result<Loss> {
-        Ok(phi(self.score(x.into(), levels, condition)?.value).into())
+    fn of_score(&self, At { x, levels, condition }: At, phi: Functional) -> Result<Loss> {
+        Ok(phi(self.score(x.clone().into(), levels, condition)?.value).into())
     }
 
-    fn slice(
-        &self,
-        x: Tensor<2>,
-        v: Tensor<2>,
-        levels: &Levels,
-        condition: &Condition,
-    ) -> Result<[Tensor<2>; 2]> {
-        let (s, along) = jvp(|x| self.score(x, levels, condition), x, v.clone())?;
+    fn slice(&self, At { x, levels, condition }: At, v: Tensor<2>) -> Result<[Tensor<2>; 2]> {
+        let (s, along) = jvp(|x| self.score(x, levels, condition), x.clone(), v.clone())?;
         Ok([s, along].map(|part| (part * v.clone()).sum_dim(1)))
     }
 
     fn slice_by_differences(
         &self,
-        x: Tensor<2>,
+        At { x, levels, condition }: At,
         v: Tensor<2>,
         step: Tensor<2>,
-        levels: &Levels,
-        condition: &Condition,
     ) -> Result<[Tensor<2>; 2]> {
         let way = v.clone() * step.clone();
         let at = |x: Tensor<2>| Ok(self.score(x.into(), levels, condition)?.value);
-        let [ahead, behind] = [at(x.clone() + way.clone())?, at(x - way)?]
+        let [ahead, behind] = [at(x.clone() + way.clone())?, at(x.clone() - way)?]
             .map(|s: Tensor<2>| (s * v.clone()).sum_dim(1));
         let mean = (ahead.clone() + behind.clone()).mul_scalar(0.5);
         Ok([mean, (ahead - behind) / step.mul_scalar(2.0)])
@@ -137,62 +104,44 @@ impl<N: Network> ScoreModel for EnergyDenoiser<N> {
         self.model.sigma_data
     }
 
-    fn of_prediction(
-        &self,
-        x: Tensor<2>,
-        levels: &Levels,
-        condition: &Condition,
-        phi: Functional,
-    ) -> Result<Loss> {
+    fn of_prediction(&self, At { x, levels, condition }: At, phi: Functional) -> Result<Loss> {
         let frozen = self.valid();
         of_gradient(
             |x| frozen.potential(x, levels, condition),
             |x| self.potential(x, levels, condition),
-            x,
+            x.clone(),
             |g| phi(g.neg()),
         )
     }
 
-    fn of_score(
-        &self,
-        x: Tensor<2>,
-        levels: &Levels,
-        condition: &Condition,
-        phi: Functional,
-    ) -> Result<Loss> {
+    fn of_score(&self, At { x, levels, condition }: At, phi: Functional) -> Result<Loss> {
         let frozen = self.valid();
         of_gradient(
             |x| frozen.energy(x, levels, condition),
             |x| self.energy(x, levels, condition),
-            x,
+            x.clone(),
             |g| phi(g.neg()),
         )
     }
 
-    fn slice(
-        &self,
-        x: Tensor<2>,
-        v: Tensor<2>,
-        levels: &Levels,
-        condition: &Condition,
-    ) -> Result<[Tensor<2>; 2]> {
-        let Dual { value, tangent, second } = self.energy(Dual::line(x, v), levels, condition)?;
+    fn slice(&self, At { x, levels, condition }: At, v: Tensor<2>) -> Result<[Tensor<2>; 2]> {
+        let line = Dual::line(x.clone(), v);
+        let Dual { value, tangent, second } = self.energy(line, levels, condition)?;
         let minus = |part: Option<Tensor<2>>| part.map_or_else(|| value.zeros_like(), Tensor::neg);
         Ok([minus(tangent), minus(second)])
     }
 
     fn slice_by_differences(
         &self,
-        x: Tensor<2>,
+        At { x, levels, condition }: At,
         v: Tensor<2>,
         step: Tensor<2>,
-        levels: &Levels,
-        condition: &Condition,
     ) -> Result<[Tensor<2>; 2]> {
         let way = v * step.clone();
         let at = |x: Tensor<2>| Ok(self.energy(x.into(), levels, condition)?.value);
         let here = at(x.clone())?;
-        let (ahead, behind): (Tensor<2>, Tensor<2>) = (at(x.clone() + way.clone())?, at(x - way)?);
+        let (ahead, behind): (Tensor<2>, Tensor<2>) =
+            (at(x.clone() + way.clone())?, at(x.clone() - way)?);
         let slope = (behind.clone() - ahead.clone()) / step.clone().mul_scalar(2.0);
         Ok([slope, (here.mul_scalar(2.0) - ahead - behind) / step.square()])
     }

@@ -218,6 +218,11 @@ fn layers_have_two_derivatives() {
         let part = |from| x.clone().linear(|x| x.narrow(2, from, 4));
         attention(part(0), part(4), part(8), 2)
     });
+    let width = randomised(LayerNormConfig::new(6).init(&device), 1.0);
+    module("layer norm", width, normal("x", [4, 6]), 3e-3, |m, x: Dual<2>| m.forward(x));
+    let net = TransformerConfig::new(4, 2, 2).with_hidden(6).init(&draws("transformer"), &device);
+    let net = randomised(net.unwrap(), 0.4);
+    module("transformer", net, normal("tokens", [2, 3, 4]), 2e-3, |m, x| m.forward(x));
     let time = TimeEmbeddingConfig::new(6, 8).init(&draws("time"), &device);
     let noise = column(&[-1.7, -0.4, 0.0, 0.3, 0.9, 1.9]);
     module("time embedding", time, noise, 2e-4, |m, x| m.forward(x));

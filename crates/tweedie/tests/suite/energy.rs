@@ -1,6 +1,6 @@
 //! Energies as denoisers.
 
-use crate::mixture_net::{Still, mlp};
+use crate::mixture_net::{mlp, still};
 use crate::oracle::{VP, normals};
 use crate::support::*;
 use burn::tensor::Tensor;
@@ -17,7 +17,7 @@ use tweedie::solve::{Generate, Sampler};
 #[test]
 fn an_energy_denoises_by_its_gradient() {
     let model = EnergyDenoiser::new(mlp());
-    let level = Still.level(0.0);
+    let level = still().level(0.0);
     let none = Condition::None;
     let [x, v, w] = [12, 13, 14].map(|seed| normals(6, 3, 1.0, seed));
     let denoise = |x| model.denoise(x, &level.into(), &none).unwrap();

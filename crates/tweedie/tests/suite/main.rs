@@ -27,3 +27,4 @@ mod solvers;
 mod support;
 mod trained;
 mod transformer;
+mod unet_configs;

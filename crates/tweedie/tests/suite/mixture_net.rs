@@ -2,7 +2,7 @@
 //! score matching needs in closed form.
 
 use crate::double::moved;
-use crate::support::{cpu, doubles, host};
+use crate::support::{Still, cpu, doubles, host};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use tweedie::denoise::{
@@ -15,23 +15,9 @@ use tweedie::{Draws, Result};
 /// The log-SNR of every loss here: α² = 0.88, σ² = 0.12.
 pub const LOG_SNR: f64 = 2.0;
 
-/// A schedule whose only level has [`LOG_SNR`].
-#[derive(Debug, Clone, Copy)]
-pub struct Still;
-
-impl Schedule for Still {
-    fn level(&self, t: f64) -> Level {
-        Level::variance_preserving(t, LOG_SNR)
-    }
-    fn drift(&self, _t: f64) -> f64 {
-        -1.0
-    }
-    fn lambda_rate(&self, _t: f64) -> f64 {
-        -1.0
-    }
-    fn range(&self) -> (f64, f64) {
-        (0.0, 1.0)
-    }
+/// The schedule whose only level has [`LOG_SNR`].
+pub fn still() -> Still {
+    Still(Level::variance_preserving(0.0, LOG_SNR))
 }
 
 /// Σ_k w_k N(m_k, diag v_k) in three dimensions: of the noised data, and its weights as parameters.
@@ -57,7 +43,7 @@ pub fn oracle() -> GaussianMixture {
 
 /// Means and variances of the noised data.
 fn noised(k: usize) -> ([f64; 3], [f64; 3]) {
-    let Level { alpha, sigma, .. } = Still.level(0.0);
+    let Level { alpha, sigma, .. } = still().level(0.0);
     let variance = |v: f64| alpha * alpha * v + sigma * sigma;
     (MEANS[k].map(|m| alpha * m), VARIANCES[k].map(variance))
 }
@@ -76,12 +62,12 @@ impl MixtureNet {
 
     /// Whose prediction is the score.
     pub fn score() -> NeuralDenoiser<Self> {
-        NeuralDenoiser::new(Self::exact(false), Prediction::Score, Still)
+        NeuralDenoiser::new(Self::exact(false), Prediction::Score, still())
     }
 
     /// Whose energy is −log p, up to a constant.
     pub fn energy() -> EnergyDenoiser<Self> {
-        EnergyDenoiser::new(NeuralDenoiser::new(Self::exact(true), Prediction::Score, Still))
+        EnergyDenoiser::new(NeuralDenoiser::new(Self::exact(true), Prediction::Score, still()))
     }
 }
 
@@ -120,7 +106,7 @@ pub fn mlp() -> NeuralDenoiser<ResidualMlp> {
     let network = network.init(&Draws::new(3), &cpu());
     // The last layers start at zero: move everything.
     let network = moved(&network, 0.15);
-    NeuralDenoiser::new(network, Prediction::Edm, Still)
+    NeuralDenoiser::new(network, Prediction::Edm, still())
 }
 
 /// Score and Hessian of log p of the noised data at a point, by hand.
@@ -150,7 +136,7 @@ pub fn by_hand(x: &[f64]) -> ([f64; 3], [[f64; 3]; 3]) {
 #[test]
 fn the_network_is_the_oracle() {
     let x = oracle().sample(50, &Draws::new(1), &cpu());
-    let level = Still.level(0.0).into();
+    let level = still().level(0.0).into();
     let right = host(&oracle().score(x.clone(), &level).unwrap());
     let none = Condition::None;
     let found = host(&MixtureNet::score().score(x.clone().into(), &level, &none).unwrap().value);

@@ -211,25 +211,6 @@ const MEAN: f64 = 0.8;
 const VARIANCE: f64 = 0.4;
 const ROWS: usize = 20_000;
 
-/// A schedule that stays at one level, whatever its rates.
-#[derive(Debug)]
-struct Still(Level);
-
-impl Schedule for Still {
-    fn level(&self, _t: f64) -> Level {
-        self.0
-    }
-    fn drift(&self, _t: f64) -> f64 {
-        -1.0
-    }
-    fn lambda_rate(&self, _t: f64) -> f64 {
-        -1.0
-    }
-    fn range(&self) -> (f64, f64) {
-        (0.0, 1.0)
-    }
-}
-
 /// The slope and shift that minimise the loss on fixed draws: the loss is quadratic, so three gradients give them.
 fn minimum(
     level: Level,

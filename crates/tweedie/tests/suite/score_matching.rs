@@ -2,7 +2,7 @@
 //! the identities between them, gradients by the weights, variances, and what training with them finds.
 
 use crate::double::along_parameters;
-use crate::mixture_net::{LOG_SNR, MixtureNet, Still, by_hand, mlp, oracle};
+use crate::mixture_net::{LOG_SNR, MixtureNet, by_hand, mlp, oracle, still};
 use crate::support::*;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor};
@@ -23,7 +23,7 @@ fn draws() -> Draws {
 
 /// Weight 1 in the model's own prediction, which is the score for the exact models.
 fn plain() -> Noising {
-    Noising::from(Arc::new(Still)).with_weighting(Weighting::Own)
+    Noising::from(Arc::new(still())).with_weighting(Weighting::Own)
 }
 
 fn slices(law: Probe, variance_reduced: bool) -> Slices {
@@ -46,7 +46,7 @@ fn data(n: usize, seed: u64) -> Batch {
 /// x_t as every loss here draws it.
 fn noised(batch: &Batch) -> Tensor<2> {
     let [n, width] = batch.x.dims();
-    let Level { alpha, sigma, .. } = Still.level(0.0);
+    let Level { alpha, sigma, .. } = still().level(0.0);
     let noise = draws().purpose("noise").normals(0..n as u64, width).to_tensor(&cpu());
     batch.x.clone().mul_scalar(alpha) + noise.cast(DType::F64).mul_scalar(sigma)
 }
@@ -131,8 +131,8 @@ fn losses_of_the_oracle_are_their_closed_forms() {
         }
     }
     // By itself each is weighted by σ².
-    let weighted = Both::new(ImplicitScoreMatching::new(Arc::new(Still))).values(&batch);
-    let sigma = Still.level(0.0).sigma;
+    let weighted = Both::new(ImplicitScoreMatching::new(Arc::new(still()))).values(&batch);
+    let sigma = still().level(0.0).sigma;
     let right: Vec<f64> = implicit.values(&batch)[0].1.iter().map(|v| v * sigma * sigma).collect();
     for (name, found) in weighted {
         all_close(format!("weighted, {name}"), &found, &right, 1e-10);
@@ -168,7 +168,7 @@ fn the_explicit_loss_is_the_fisher_divergence_between_gaussians() {
     let (mean, variance) = ([0.6, -0.9], [0.5, 1.4]);
     let truth = Component::diagonal(1.0, mean.to_vec(), variance.to_vec());
     let truth = Arc::new(GaussianMixture::new(vec![truth]).unwrap());
-    let Level { alpha, sigma, .. } = Still.level(0.0);
+    let Level { alpha, sigma, .. } = still().level(0.0);
     let m = mean.map(|m| alpha * m);
     let c = variance.map(|v| alpha * alpha * v + sigma * sigma);
     // Σ⁻¹ and Σ⁻¹ μ of the model.
@@ -193,7 +193,7 @@ fn the_explicit_loss_is_the_fisher_divergence_between_gaussians() {
         bias: Param::from_tensor(doubles(&pull, 2)),
         energy,
     };
-    let model = |energy| NeuralDenoiser::new(network(energy), Prediction::Score, Still);
+    let model = |energy| NeuralDenoiser::new(network(energy), Prediction::Score, still());
     let of_score = values(&objective, &model(false), &batch);
     let of_energy = values(&objective, &EnergyDenoiser::new(model(true)), &batch);
     let right: Vec<f64> = points.chunks(2).map(square).collect();
@@ -211,10 +211,10 @@ fn the_explicit_loss_is_the_fisher_divergence_between_gaussians() {
 fn implicit_and_explicit_score_matching_are_one() {
     let n = 30_000;
     let batch = data(n, 4);
-    let truth = host(&oracle().score(noised(&batch), &Still.level(0.0).into()).unwrap());
+    let truth = host(&oracle().score(noised(&batch), &still().level(0.0).into()).unwrap());
     // Unit weight is here in EDM's F.
-    let level = Still.level(0.0);
-    let weight = Weighting::Own.on_score(Prediction::Edm, &level, &Still, 1.0).unwrap();
+    let level = still().level(0.0);
+    let weight = Weighting::Own.on_score(Prediction::Edm, &level, &still(), 1.0).unwrap();
     let square = |s: &[f64]| weight * s.iter().map(|s| s * s).sum::<f64>();
     let constant: Vec<f64> = truth.chunks(3).map(square).collect();
     let explicit = ExplicitScoreMatching::new(plain(), Arc::new(oracle()));
@@ -320,7 +320,7 @@ fn surrogates_have_the_gradients_of_their_values() {
             close(format!("{name}, energy: {energy}"), reverse, difference, 1e-7);
         }
     }
-    let schedule = || Arc::new(Still);
+    let schedule = || Arc::new(still());
     check("denoising", DenoisingScoreMatching::new(schedule()), &batch);
     let explicit = ExplicitScoreMatching::new(schedule(), Arc::new(oracle()));
     check("explicit", explicit, &batch);
@@ -343,7 +343,7 @@ fn trained<M: ScoreModel>(
 ) -> f64 {
     let network = ResidualMlpConfig::new(3).with_hidden(48).with_blocks(1);
     let mut network = network.init(&Draws::new(8), &cpu()).train();
-    let denoiser = |network| NeuralDenoiser::new(network, Prediction::Edm, Still);
+    let denoiser = |network| NeuralDenoiser::new(network, Prediction::Edm, still());
     let mut adamw = AdamW::new(AdamWConfig::default());
     let steps = 500;
     let all = oracle().sample(steps * 256, &Draws::new(9), &cpu()).cast(DType::F32).autodiff();
@@ -361,14 +361,14 @@ fn trained<M: ScoreModel>(
     let single = Batch { x: judge.x.clone().cast(DType::F32), ..judge.clone() };
     let own = model(denoiser(network.valid()));
     let found = moments(&values(&explicit as &dyn Objective<M>, &own, &single)).0;
-    let truth = host(&oracle().score(noised(&judge), &Still.level(0.0).into()).unwrap());
-    let sigma = Still.level(0.0).sigma;
+    let truth = host(&oracle().score(noised(&judge), &still().level(0.0).into()).unwrap());
+    let sigma = still().level(0.0).sigma;
     found / (sigma * sigma * truth.iter().map(|s| s * s).sum::<f64>() / 4000.0)
 }
 
 #[test]
 fn training_recovers_the_oracle_s_score() {
-    let noising = || Noising::from(Arc::new(Still));
+    let noising = || Noising::from(Arc::new(still()));
     let implicit = ImplicitScoreMatching::new(noising());
     let reduced = SlicedScoreMatching::new(noising(), slices(Probe::Rademacher, true));
     let differences = Slices { step: Some(0.1), ..slices(Probe::Rademacher, false) };

@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::fmt::Display;
-use tweedie::process::{AnySchedule, SCHEDULES};
+use tweedie::process::{AnySchedule, Level, SCHEDULES, Schedule};
 
 /// The reference device.
 pub fn cpu() -> Device {
@@ -108,3 +108,22 @@ pub const KOLMOGOROV: f64 = 2.9;
 
 /// How many standard errors an estimate exceeds with probability 2e-9, both sides together.
 pub const SIX_SIGMA: f64 = 6.0;
+
+/// A schedule that stays at one level, whatever its rates.
+#[derive(Debug, Clone, Copy)]
+pub struct Still(pub Level);
+
+impl Schedule for Still {
+    fn level(&self, _t: f64) -> Level {
+        self.0
+    }
+    fn drift(&self, _t: f64) -> f64 {
+        -1.0
+    }
+    fn lambda_rate(&self, _t: f64) -> f64 {
+        -1.0
+    }
+    fn range(&self) -> (f64, f64) {
+        (0.0, 1.0)
+    }
+}

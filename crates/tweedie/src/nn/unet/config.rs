@@ -337,6 +337,10 @@ impl UNetConfig {
             let expected = format!("a divisor of {last}, the last level's channels");
             return wrong("attn_norm_num_groups", groups.to_string(), expected);
         }
+        if self.downsample_padding > 1 {
+            let expected = "0 or 1, with which convolutions halve the size".into();
+            return wrong("downsample_padding", self.downsample_padding.to_string(), expected);
+        }
         let learned = self.time_embedding_type == TimeEmbeddingType::Learned;
         if learned && self.num_train_timesteps.is_none() {
             let expected = "a number, for a learned time embedding".into();
