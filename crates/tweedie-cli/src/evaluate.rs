@@ -216,8 +216,8 @@ fn print(done: &Evaluated) {
     }
 }
 
-/// The run's data, its held-out rows replaced by those of another source: all rows of a file, or what is held out of
-/// a data set that is known by name.
+/// The run's data, its held-out rows replaced by those of another source: what is held out of a data set that is known by
+/// name or whose parts are recorded, or all rows of a file.
 fn data(run: &Run, other: Option<&str>) -> Result<Dataset> {
     let Some(other) = other else { return run.data() };
     let (loaded, rows) = if tweedie::data::list().iter().any(|(name, _)| *name == other) {
@@ -229,9 +229,20 @@ fn data(run: &Run, other: Option<&str>) -> Result<Dataset> {
     } else {
         let mut source = run.info.recipe.data.clone();
         (source.source, source.held_out, source.n) = (other.to_string(), Some(0.0), None);
-        let loaded = source.load()?;
-        let rows = loaded.train.clone();
-        (loaded, rows)
+        source.seed = 0;
+        match source.load() {
+            // Its parts are as recorded.
+            Err(Error::Config { key, .. }) if key == "held_out" => {
+                let loaded = Source { held_out: None, ..source }.load()?;
+                let rows = loaded.held_out.clone();
+                (loaded, rows)
+            }
+            loaded => {
+                let loaded = loaded?;
+                let rows = loaded.train.clone();
+                (loaded, rows)
+            }
+        }
     };
     let space = run.info.space.clone();
     let train = match run.is_imported() {

@@ -78,3 +78,32 @@ fn what_cannot_be_trained_on_is_named() {
         &arguments,
     );
 }
+
+/// A folder like MNIST's, of 40 + 12 pictures of 4 × 4 of two classes.
+fn as_mnist(folder: &std::path::Path) {
+    create_dir_all(folder).unwrap();
+    for (part, count) in [("train", 40u32), ("t10k", 12)] {
+        let pixels = (0..count * 16).map(|i| (i * 7919 % 251) as u8);
+        let header = [0x803, count, 4, 4].into_iter().flat_map(u32::to_be_bytes);
+        let images: Vec<u8> = header.chain(pixels).collect();
+        write(folder.join(format!("{part}-images-idx3-ubyte")), images).unwrap();
+        let header = [0x801, count].into_iter().flat_map(u32::to_be_bytes);
+        let labels: Vec<u8> = header.chain((0..count).map(|i| (i % 2) as u8)).collect();
+        write(folder.join(format!("{part}-labels-idx1-ubyte")), labels).unwrap();
+    }
+}
+
+#[test]
+fn recorded_parts_judge_as_the_run_s_own() {
+    let folder = tempfile::tempdir().unwrap();
+    as_mnist(&folder.path().join("pictures"));
+    done(folder.path(), &training("digits", &["--data", "pictures"]));
+    let judged = |more: &[&str]| {
+        let fixed = ["evaluate", "run", "--metric", "samples", "-n", "12", "--json"];
+        let found = done(folder.path(), &[&fixed[..], more].concat());
+        serde_json::from_str::<serde_json::Value>(&found).unwrap()["scores"].clone()
+    };
+    let own = judged(&[]);
+    assert!(!own.as_array().unwrap().is_empty());
+    assert_eq!(own, judged(&["--data", "pictures"]));
+}
