@@ -5,7 +5,7 @@ use tweedie::burn::{self, module::Module};
 use tweedie::denoise::Condition;
 use tweedie::nn::{
     Activation, Conv2d, Conv2dConfig, Dual, GroupNorm, GroupNormConfig, Linear, LinearConfig,
-    Network, double,
+    Network, double, mlp,
 };
 use tweedie::{Draws, Result};
 
@@ -77,13 +77,11 @@ impl Mlp {
 }
 
 impl Model for Mlp {
-    fn output(&self, mut x: Dual<2>, _features: Dual<2>) -> Result<Dual<2>> {
+    fn output(&self, x: Dual<2>, _features: Dual<2>) -> Result<Dual<2>> {
         let last = self.layers.len() - 1;
-        for (k, layer) in self.layers.iter().enumerate() {
-            let hidden = k < last;
-            x = if hidden { layer.forward_then(x, Activation::Silu) } else { layer.forward(x) };
-        }
-        Ok(x)
+        let layers = self.layers.iter().enumerate();
+        let layers = layers.map(|(k, layer)| (layer, SILU.filter(|_| k < last)));
+        Ok(mlp(x, &layers.collect::<Vec<_>>(), None))
     }
 }
 

@@ -44,9 +44,7 @@ pub fn benchmarks() -> Vec<Benchmark> {
         let x = input("x", [ROWS, WIDTH], device);
         let weight = input("weight", [WIDTH, WIDTH], device);
         let bias = input("bias", [WIDTH], device);
-        Box::new(move || {
-            linear(x.clone(), weight.clone(), Some(bias.clone()), None, Activation::None)
-        })
+        Box::new(move || linear(x.clone(), weight.clone(), Some(bias.clone()), None))
     }));
     let [samples, tokens, heads] = TOKENS;
     let flops = 4.0 * (samples * tokens * tokens * heads * 32) as f64;

@@ -231,6 +231,38 @@ vectorized! {
     }
 }
 
+vectorized! {
+    fn both<'a, C: Curve>(
+        simd: S, curve: C, x: &'a [f32], y: &'a mut [f32], slope: &'a mut [f32],
+    ) -> () {
+        let (x, x_tail) = S::as_simd_f32s(x);
+        let (y, y_tail) = S::as_mut_simd_f32s(y);
+        let (slope, slope_tail) = S::as_mut_simd_f32s(slope);
+        for ((x, y), slope) in x.iter().zip(y).zip(slope) {
+            *y = curve.value(simd, *x);
+            *slope = curve.derivative(simd, *x);
+        }
+        if !x_tail.is_empty() {
+            let x = simd.partial_load_f32s(x_tail);
+            simd.partial_store_f32s(y_tail, curve.value(simd, x));
+            simd.partial_store_f32s(slope_tail, curve.derivative(simd, x));
+        }
+    }
+}
+
+/// y = f(x) on the calling thread.
+pub fn values_of(activation: Activation, x: &[f32], y: &mut [f32]) {
+    assert_eq!(x.len(), y.len());
+    with_curve!(activation, |curve| values(curve, x, y));
+}
+
+/// y = f(x) and f′(x), on the calling thread.
+pub fn values_and_slopes(activation: Activation, x: &[f32], y: &mut [f32], slope: &mut [f32]) {
+    assert_eq!(x.len(), y.len());
+    assert_eq!(x.len(), slope.len());
+    with_curve!(activation, |curve| both(curve, x, y, slope));
+}
+
 /// y = f(x).
 pub fn forward(activation: Activation, x: &[f32], y: &mut [f32]) {
     assert_eq!(x.len(), y.len());

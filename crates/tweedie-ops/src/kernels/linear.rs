@@ -1,7 +1,6 @@
 //! y = x Wᵀ + b for rows x `[n, in]` and a weight `[out, in]`, forward and both gradients.
 
 use super::gemm::{Epilogue, Packed, Rows, Segment, Shared, Side, Source, accumulate, product};
-use super::{activation, activation::Activation, with_scratch};
 use crate::pool::Buffer;
 
 /// The sizes of a linear layer.
@@ -16,7 +15,7 @@ pub struct Linear {
 }
 
 /// Products of fewer multiplications than this are not worth a second thread.
-const SERIAL: usize = 1 << 18;
+pub(super) const SERIAL: usize = 1 << 18;
 
 /// Rows that stay in the first-level cache while a weight's gradient runs over its tiles.
 const BLOCK: usize = 128;
@@ -33,38 +32,6 @@ impl Linear {
         self.multiply(x, self.input, self.output, y, |rows, out, y, _| {
             // SAFETY: every task has its own rows.
             unsafe { product(rows, matrix.matrix(0), epilogue, y, out) };
-        });
-    }
-
-    /// y = f(x Wᵀ + b), and what f was applied to where there is a place for it.
-    pub fn forward_activated(
-        &self,
-        x: &[f32],
-        weight: &[f32],
-        epilogue: Epilogue,
-        activation: Activation,
-        before: Option<&mut [f32]>,
-        y: &mut [f32],
-    ) {
-        let matrix = self.matrix(weight);
-        let before = before.map(Shared::new);
-        self.multiply(x, self.input, self.output, y, |rows, out, y, first| {
-            let len = out.len() * self.output;
-            let at = first * self.output;
-            with_scratch(if before.is_some() { 0 } else { len }, |scratch| {
-                let before = match before {
-                    // SAFETY: every task has its own rows.
-                    Some(before) => unsafe { before.part(at, len) },
-                    None => scratch,
-                };
-                let here: Vec<usize> = out.iter().map(|out| out - at).collect();
-                let residual = epilogue.residual.map(|residual| &residual[at..][..len]);
-                let epilogue = Epilogue { residual, ..epilogue };
-                // SAFETY: the part, or the scratch, is this task's own.
-                unsafe { product(rows, matrix.matrix(0), epilogue, Shared::new(before), &here) };
-                // SAFETY: every task has its own rows.
-                activation::forward(activation, before, unsafe { y.part(at, len) });
-            });
         });
     }
 
@@ -115,39 +82,59 @@ impl Linear {
     /// The gradient of the weight from x and dy. That of the bias is
     /// [`sum_rows`](super::reduce::sum_rows) of dy.
     pub fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Buffer {
-        assert_eq!(x.len(), self.rows * self.input);
-        assert_eq!(dy.len(), self.rows * self.output);
-        let size = self.output * self.input;
-        // Many rows: partial sums over some of them. Otherwise each task has some rows of the weight.
-        let parts = (self.rows / 2048).clamp(1, 8);
-        let each = if parts > 1 { self.output } else { 24.min(self.output) };
-        let strips = self.output.div_ceil(each.max(1));
-        let mut sums = Buffer::zeros(parts * size);
-        let shared = Shared::new(&mut sums);
-        let work = |task: usize| {
-            let (part, strip) = (task / strips, task % strips);
-            let first = strip * each;
-            let outputs = each.min(self.output - first);
-            // SAFETY: every task has its own rows of its own part.
-            let sums =
-                unsafe { shared.part(part * size + first * self.input, outputs * self.input) };
-            let (from, to) = (part * self.rows / parts, (part + 1) * self.rows / parts);
-            for row in (from..to).step_by(BLOCK) {
-                let rows = BLOCK.min(to - row);
-                let segment = Segment { u: row * self.output + first, v: row * self.input, rows };
-                let u = Side { x: dy, stride: self.output, len: outputs };
-                let v = Side { x, stride: self.input, len: self.input };
-                accumulate(u, v, &[segment], sums);
-            }
-        };
-        super::each(self.rows * size >= SERIAL, 0..parts * strips, work);
-        if parts == 1 {
-            return sums;
-        }
-        let mut weight = Buffer::copy(&sums[..size]);
-        for part in sums.chunks(size.max(1)).skip(1) {
-            weight.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
-        }
-        weight
+        weight_gradients(&[(*self, x, dy)]).remove(0)
     }
+
+    /// How a weight's gradient is split: sums over some of the rows, where there are many; otherwise each task has some
+    /// rows of the weight. The number of parts, and the rows of the weight that a task has.
+    fn split(&self) -> (usize, usize) {
+        let parts = (self.rows / 2048).clamp(1, 8);
+        (parts, if parts > 1 { self.output } else { 24.min(self.output) }.max(1))
+    }
+}
+
+/// The gradients of several layers' weights, each from the layer's x and dy.
+pub fn weight_gradients(layers: &[(Linear, &[f32], &[f32])]) -> Vec<Buffer> {
+    let (mut tasks, mut work) = (Vec::new(), 0);
+    for (k, (layer, x, dy)) in layers.iter().enumerate() {
+        assert_eq!(x.len(), layer.rows * layer.input);
+        assert_eq!(dy.len(), layer.rows * layer.output);
+        let (parts, each) = layer.split();
+        let strips = (0..layer.output).step_by(each);
+        tasks.extend((0..parts).flat_map(|part| strips.clone().map(move |first| (k, part, first))));
+        work += layer.rows * layer.output * layer.input;
+    }
+    let size = |layer: &Linear| layer.output * layer.input;
+    let zeros = |(layer, ..): &(Linear, _, _)| Buffer::zeros(layer.split().0 * size(layer));
+    let mut sums: Vec<Buffer> = layers.iter().map(zeros).collect();
+    let shared: Vec<Shared> = sums.iter_mut().map(|sums| Shared::new(sums)).collect();
+    super::each(work >= SERIAL, tasks.into_iter(), |(k, part, first)| {
+        let (layer, x, dy) = layers[k];
+        let (parts, each) = layer.split();
+        let outputs = each.min(layer.output - first);
+        let at = part * size(&layer) + first * layer.input;
+        // SAFETY: every task has its own rows of its own part.
+        let sums = unsafe { shared[k].part(at, outputs * layer.input) };
+        let (from, to) = (part * layer.rows / parts, (part + 1) * layer.rows / parts);
+        for row in (from..to).step_by(BLOCK) {
+            let rows = BLOCK.min(to - row);
+            let segment = Segment { u: row * layer.output + first, v: row * layer.input, rows };
+            let u = Side { x: dy, stride: layer.output, len: outputs };
+            let v = Side { x, stride: layer.input, len: layer.input };
+            accumulate(u, v, &[segment], sums);
+        }
+    });
+    layers.iter().zip(sums).map(|((layer, ..), sums)| together(sums, size(layer))).collect()
+}
+
+/// The sum of parts of this size.
+fn together(sums: Buffer, size: usize) -> Buffer {
+    if sums.len() == size {
+        return sums;
+    }
+    let mut whole = Buffer::copy(&sums[..size]);
+    for part in sums.chunks(size.max(1)).skip(1) {
+        whole.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+    }
+    whole
 }

@@ -14,6 +14,7 @@ pub mod conv;
 pub mod gemm;
 pub mod linear;
 pub mod math;
+pub mod mlp;
 pub mod norm;
 pub mod reduce;
 pub mod resize;

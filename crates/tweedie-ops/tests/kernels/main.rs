@@ -8,6 +8,7 @@ mod common;
 mod conv;
 mod linear;
 mod math;
+mod mlp;
 mod norm;
 mod resize;
 mod softmax;

@@ -4,7 +4,7 @@ use crate::common::*;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use proptest::prelude::*;
 use tweedie_ops::kernels::activation::Activation;
-use tweedie_ops::{Added, ConvSizes, Modulation, Norm, Shares};
+use tweedie_ops::{Added, ConvSizes, LinearLayer, Modulation, Norm, Shares};
 
 /// An input's shape and numbers, with what they lie among in memory.
 struct Input {
@@ -96,17 +96,31 @@ proptest! {
 
     #[test]
     fn linear_layers(
-        rows in 1usize..40, input in 1usize..40, output in 1usize..40,
+        rows in 1usize..40, input in 1usize..40, hidden in 1usize..40, output in 1usize..40,
         which in 0..Activation::ALL.len(), seed in 0u64..1000,
     ) {
-        // Slopes of ReLU at rounding's distance from its bend are either.
-        prop_assume!(Activation::ALL[which] != Activation::Relu);
-        let (x, weight) = (Input::new(&[rows, input], seed), Input::new(&[output, input], seed + 1));
-        let (bias, residual) = (Input::new(&[output], seed + 2), Input::new(&[rows, output], seed + 3));
-        // Exponentials of sums of many would not be compared on one scale.
-        let activation = if Activation::ALL[which] == Activation::Exp { Activation::None } else { Activation::ALL[which] };
-        assert_agree!([x => 2 as x, weight => 2 as weight, bias => 1 as bias, residual => 2 as residual],
-            tweedie_ops::linear(x, weight, Some(bias), Some(residual), activation));
+        // Slopes of ReLU at rounding's distance from its bend are either, and exponentials of sums of many would not be
+        // compared on one scale.
+        prop_assume!(![Activation::Relu, Activation::Exp].contains(&Activation::ALL[which]));
+        let (x, residual) = (Input::new(&[rows, input], seed), Input::new(&[rows, output], seed + 1));
+        let (first, second) = (Input::new(&[hidden, input], seed + 2), Input::new(&[output, hidden], seed + 3));
+        let bias = Input::new(&[hidden], seed + 4);
+        assert_agree!([x => 2 as x, first => 2 as first, bias => 1 as bias, second => 2 as second, residual => 2 as residual], {
+            let first = LinearLayer { weight: first / input as f64, bias: Some(bias), activation: Activation::ALL[which] };
+            let second = LinearLayer { weight: second / hidden as f64, bias: None, activation: Activation::None };
+            tweedie_ops::mlp(x, vec![first, second], Some(residual))
+        });
+    }
+
+    /// From none to so many that they go in two parts; the weight is each layer's.
+    #[test]
+    fn many_linear_layers(rows in 1usize..9, width in 1usize..20, layers in 0usize..14, seed in 0u64..1000) {
+        let (x, weight) = (Input::new(&[rows, width], seed), Input::new(&[width, width], seed + 1));
+        assert_agree!([x => 2 as x, weight => 2 as weight], {
+            let weight = weight / width as f64;
+            let layer = LinearLayer { weight: weight.clone(), bias: None, activation: Activation::Silu };
+            tweedie_ops::mlp(x, vec![layer; layers], None) + weight.sum_dim(0)
+        });
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Embeddings of noise levels and conditions.
 
-use super::{Activation, Dual, Embedding, EmbeddingConfig, Linear, LinearConfig};
+use super::{Activation, Dual, Embedding, EmbeddingConfig, Linear, LinearConfig, mlp};
 use crate::denoise::Condition;
 use crate::{Draws, Error, Result};
 use burn::module::Module;
@@ -56,7 +56,7 @@ impl TimeEmbedding {
         let frequencies = Tensor::<2>::from_data(frequencies, (&device, kind));
         let phase = noise * frequencies;
         let features = Dual::cat(vec![phase.clone().sin(), phase.cos()], 1);
-        self.linear_2.forward(self.linear_1.forward_then(features, Activation::Silu))
+        mlp(features, &[(&self.linear_1, Some(Activation::Silu)), (&self.linear_2, None)], None)
     }
 }
 

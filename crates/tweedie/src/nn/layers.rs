@@ -8,7 +8,9 @@ use crate::Draws;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
-use tweedie_ops::{Added, ConvSizes, Modulation, Norm, Shares, activate, conv2d, linear};
+use tweedie_ops::{
+    Added, ConvSizes, LinearLayer, Modulation, Norm, Shares, activate, conv2d, linear,
+};
 
 /// An activation function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,19 +132,12 @@ impl Linear {
 
     /// The layer and then an activation, in one pass.
     pub fn forward_then(&self, x: Dual<2>, activation: Activation) -> Dual<2> {
-        if x.tangent.is_some() {
-            return activation.forward(self.forward(x));
-        }
-        linear(x.value, self.weight.val(), self.bias(), None, activation.fused()).into()
+        mlp(x, &[(self, Some(activation))], None)
     }
 
     /// The layer's output and `residual`, in one pass.
     pub fn forward_plus(&self, x: Dual<2>, residual: Dual<2>) -> Dual<2> {
-        if x.tangent.is_some() || residual.tangent.is_some() {
-            return self.forward(x) + residual;
-        }
-        let none = tweedie_ops::Activation::None;
-        linear(x.value, self.weight.val(), self.bias(), Some(residual.value), none).into()
+        mlp(x, &[(self, None)], Some(residual))
     }
 
     fn bias(&self) -> Option<Tensor<1>> {
@@ -152,12 +147,44 @@ impl Linear {
 
 /// x Wᵀ + b.
 pub(super) fn project(x: Dual<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Dual<2> {
-    let none = tweedie_ops::Activation::None;
     let copy = weight.clone();
-    x.affine(
-        |x| linear(x, weight, bias, None, none),
-        |dx| linear(dx, copy.clone(), None, None, none),
-    )
+    x.affine(|x| linear(x, weight, bias, None), |dx| linear(dx, copy.clone(), None, None))
+}
+
+/// Linear layers, each followed by an activation if it has one, and a residual added at the end: in one pass, in which rows
+/// go through all layers while they are in the cache. `[n, in]` ↦ `[n, out]`.
+///
+/// ```
+/// use tweedie::burn::tensor::{Device, Tensor};
+/// use tweedie::{Draws, nn::{Activation, LinearConfig, mlp}};
+/// let (draws, device) = (Draws::new(0), Device::flex());
+/// let layer = |name, input, output| LinearConfig::new(input, output).init(&draws.purpose(name), &device);
+/// let (first, second) = (layer("first", 2, 64), layer("second", 64, 2));
+/// let x = Tensor::<2>::ones([5, 2], &device);
+/// let y = mlp(x.into(), &[(&first, Some(Activation::Silu)), (&second, None)], None);
+/// assert_eq!(y.dims(), [5, 2]);
+/// ```
+///
+/// # Panics
+/// If the layers' widths do not fit each other and the rows.
+pub fn mlp(
+    x: Dual<2>,
+    layers: &[(&Linear, Option<Activation>)],
+    residual: Option<Dual<2>>,
+) -> Dual<2> {
+    if x.tangent.is_some() || residual.as_ref().is_some_and(|r| r.tangent.is_some()) {
+        let y = layers.iter().fold(x, |x, (layer, activation)| {
+            let y = layer.forward(x);
+            if let Some(activation) = activation { activation.forward(y) } else { y }
+        });
+        return if let Some(residual) = residual { y + residual } else { y };
+    }
+    let layers = layers.iter().map(|(layer, activation)| LinearLayer {
+        weight: layer.weight.val(),
+        bias: layer.bias(),
+        activation: activation.map_or(tweedie_ops::Activation::None, Activation::fused),
+    });
+    tweedie_ops::mlp(x.value, layers.collect(), residual.map(|r| r.value)).into()
 }
 
 /// Configuration of [`Conv2d`].

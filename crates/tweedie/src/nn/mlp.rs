@@ -5,7 +5,7 @@
 
 use super::{
     Activation, ConditionEmbedding, ConditionEmbeddingConfig, Dual, GroupNorm, GroupNormConfig,
-    Linear, LinearConfig, Network, TimeEmbedding, TimeEmbeddingConfig,
+    Linear, LinearConfig, Network, TimeEmbedding, TimeEmbeddingConfig, mlp,
 };
 use crate::denoise::Condition;
 use crate::{Draws, Error, Result};
@@ -145,7 +145,7 @@ impl Block {
     fn forward(&self, x: Dual<2>, features: Dual<2>) -> Dual<2> {
         let scale_shift = self.modulation.forward(features);
         let y = self.norm.forward_then(x.clone(), Some(scale_shift), None);
-        self.linear_2.forward_plus(self.linear_1.forward_then(y, self.activation), x)
+        mlp(y, &[(&self.linear_1, Some(self.activation)), (&self.linear_2, None)], Some(x))
     }
 }
 

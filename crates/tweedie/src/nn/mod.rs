@@ -23,7 +23,7 @@ pub use embed::{ConditionEmbedding, ConditionEmbeddingConfig, TimeEmbedding, Tim
 pub use layer_norm::{LayerNorm, LayerNormConfig};
 pub use layers::{
     Activation, Conv2d, Conv2dConfig, Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig,
-    Linear, LinearConfig,
+    Linear, LinearConfig, mlp,
 };
 pub use mlp::{ResidualMlp, ResidualMlpConfig};
 pub(crate) use params::{

@@ -4,7 +4,7 @@
 //!
 //! > x ← x + attention(norm₁(x)), x ← x + W₂ f(W₁ norm₂(x)).
 
-use super::layers::{constant, project, uniform};
+use super::layers::{constant, mlp, project, uniform};
 use super::{Activation, Dual, LayerNorm, LayerNormConfig, Linear, LinearConfig, self_attention};
 use crate::{Draws, Error, Result};
 use burn::module::{Module, Param};
@@ -145,8 +145,8 @@ impl TransformerBlock {
         let [n, tokens, width] = x.dims();
         let x = self.self_attn.forward_plus(self.norm1.forward(x.clone()), x);
         let rows = self.norm2.forward(x.clone()).reshape([n * tokens, width]);
-        let hidden = self.linear1.forward_then(rows, self.activation);
-        let x = self.linear2.forward_plus(hidden, x.reshape([n * tokens, width]));
+        let layers = [(&self.linear1, Some(self.activation)), (&self.linear2, None)];
+        let x = mlp(rows, &layers, Some(x.reshape([n * tokens, width])));
         x.reshape([n, tokens, width])
     }
 }

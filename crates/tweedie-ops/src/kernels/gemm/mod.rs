@@ -78,6 +78,10 @@ pub struct Source {
 const ABREAST: usize = 16;
 
 impl Source {
+    fn depth(&self) -> usize {
+        self.depth.iter().map(|(count, _)| count).product()
+    }
+
     /// Columns `first..` as a panel `width` wide, zeros beyond the last.
     fn pack(&self, from: &[f32], first: usize, width: usize, panel: &mut [f32]) {
         let [(n0, s0), (n1, s1), (n2, s2)] = self.depth;
@@ -110,21 +114,31 @@ impl Source {
 }
 
 impl Packed {
-    /// Packs a matrix from where it is.
-    pub fn new(from: &[f32], source: Source) -> Self {
-        let [(n0, _), (n1, _), (n2, _)] = source.depth;
-        let (depth, columns) = (n0 * n1 * n2, source.columns.0);
+    /// Packs matrices from where they are.
+    pub fn all<'a>(matrices: impl Iterator<Item = (&'a [f32], Source)>) -> Vec<Self> {
         let lanes = lanes();
-        let len = depth * columns.next_multiple_of(lanes);
-        let mut values = Buffer::new(len);
-        let shared = Shared::new(&mut values);
-        each(len >= super::SERIAL, panels(columns, lanes), |(first, vectors)| {
-            let width = vectors * lanes;
+        let (mut all, mut tasks, mut size) = (Vec::new(), Vec::new(), 0);
+        for (from, source) in matrices {
+            let (depth, columns) = (source.depth(), source.columns.0);
+            let len = depth * columns.next_multiple_of(lanes);
+            tasks.extend(panels(columns, lanes).map(|panel| (all.len(), from, source, panel)));
+            all.push(Self { values: Buffer::new(len), depth, columns });
+            size += len;
+        }
+        let shared: Vec<Shared> = all.iter_mut().map(|one| Shared::new(&mut one.values)).collect();
+        each(size >= super::SERIAL, tasks.into_iter(), |(k, from, source, (first, vectors))| {
+            let (width, depth) = (vectors * lanes, source.depth());
             // SAFETY: every task has its own panel.
-            let panel = unsafe { shared.part(first * depth, width * depth) };
+            let panel = unsafe { shared[k].part(first * depth, width * depth) };
             source.pack(from, first, width, panel);
         });
-        Self { values, depth, columns }
+        all
+    }
+
+    /// Packs a matrix from where it is.
+    pub fn new(from: &[f32], source: Source) -> Self {
+        let mut all = Self::all(std::iter::once((from, source)));
+        all.remove(0)
     }
 
     /// Packs N matrices `[depth, columns]` together. `fill` puts all elements of a column.

@@ -1,0 +1,370 @@
+//! Linear layers with activations, one after the other: y = f_L(W_L … f₁(W₁ x + b₁) … + b_L) + r.
+//!
+//! Some rows go through all layers before the next ones do, so that what lies between two layers stays in the cache, and
+//! threads meet once for all layers. A backward pass needs each layer's input and the slopes f′ of its activation; the
+//! slopes, found with the values, then become the gradients before the activation in their place.
+
+use super::activation::{self, Activation};
+use super::gemm::{Epilogue, Packed, Rows, Shared, Source, product};
+use super::linear::{Linear, SERIAL, weight_gradients};
+use super::{each, vectorized, with_scratch};
+use crate::pool::Buffer;
+use std::sync::Arc;
+
+/// One layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Layer<'a> {
+    /// `[output, input]`.
+    pub weight: &'a [f32],
+    /// `[output]`.
+    pub bias: Option<&'a [f32]>,
+    /// Its width.
+    pub output: usize,
+    /// What follows it.
+    pub activation: Activation,
+}
+
+/// Layers and the rows that go through them.
+#[derive(Debug, Clone)]
+pub struct Mlp<'a> {
+    /// How many rows.
+    pub rows: usize,
+    /// The width of the first layer's input.
+    pub input: usize,
+    /// The layers, at least one, the first first.
+    pub layers: Vec<Layer<'a>>,
+}
+
+/// What a backward pass needs of a layer.
+#[derive(Debug, Clone, Default)]
+pub struct Kept {
+    /// Its output, `[rows, output]`; not of the last layer.
+    output: Option<Arc<Buffer>>,
+    /// The slopes of its activation, `[rows, output]`, where it has one.
+    slope: Option<Arc<Buffer>>,
+}
+
+/// Which gradients a backward pass should find.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// That of x.
+    pub input: bool,
+    /// Those of the weights, by layer.
+    pub weights: Vec<bool>,
+    /// Those of the biases, by layer.
+    pub biases: Vec<bool>,
+}
+
+/// The gradients that were wanted.
+#[derive(Debug)]
+pub struct Gradients {
+    /// That of x, `[rows, input]`.
+    pub input: Option<Buffer>,
+    /// Those of the weights, `[output, input]`.
+    pub weights: Vec<Option<Buffer>>,
+    /// Those of the biases, `[output]`.
+    pub biases: Vec<Option<Buffer>>,
+}
+
+/// Rows that a task takes at most.
+const MOST: usize = 96;
+
+impl Mlp<'_> {
+    /// The sizes of the layers.
+    pub fn sizes(&self) -> Vec<Linear> {
+        let mut input = self.input;
+        let size = |layer: &Layer| {
+            let linear = Linear { rows: self.rows, input, output: layer.output };
+            input = layer.output;
+            linear
+        };
+        self.layers.iter().map(size).collect()
+    }
+
+    fn output(&self) -> usize {
+        self.layers.last().map_or(self.input, |layer| layer.output)
+    }
+
+    /// Does `work` on some rows at a time: their range, and which task it is.
+    fn tiles(&self, work: impl Fn(std::ops::Range<usize>, usize) + Sync) {
+        let each_takes = self.tile();
+        let tasks = (0..self.rows).step_by(each_takes).enumerate();
+        each(self.products() >= SERIAL, tasks, |(task, first)| {
+            work(first..(first + each_takes).min(self.rows), task);
+        });
+    }
+
+    /// Rows of a task: multiples of a tile of registers, and enough tasks for all threads to end together.
+    fn tile(&self) -> usize {
+        self.rows.div_ceil(32).next_multiple_of(12).clamp(12, MOST)
+    }
+
+    /// How many multiplications a forward pass takes.
+    fn products(&self) -> usize {
+        self.sizes().iter().map(|size| size.rows * size.input * size.output).sum()
+    }
+
+    fn widest(&self) -> usize {
+        self.layers.iter().map(|layer| layer.output).max().unwrap_or(0)
+    }
+
+    /// y, without keeping anything.
+    pub fn forward(&self, x: &[f32], residual: Option<&[f32]>, y: &mut [f32]) {
+        self.run(x, residual, &[], y);
+    }
+
+    /// y, and what a backward pass needs.
+    pub fn record(&self, x: &[f32], residual: Option<&[f32]>, y: &mut [f32]) -> Vec<Kept> {
+        let last = self.layers.len() - 1;
+        let place = |wanted: bool, width: usize| wanted.then(|| Buffer::new(self.rows * width));
+        let layers = self.layers.iter().enumerate();
+        let mut places: Vec<[Option<Buffer>; 2]> = layers
+            .map(|(l, layer)| {
+                let bends = layer.activation != Activation::None;
+                [place(l < last, layer.output), place(bends, layer.output)]
+            })
+            .collect();
+        let shares: Vec<[Option<Shared>; 2]> =
+            places.iter_mut().map(|both| both.each_mut().map(shared)).collect();
+        self.run(x, residual, &shares, y);
+        let keep = |[output, slope]: [Option<Buffer>; 2]| Kept {
+            output: output.map(Arc::new),
+            slope: slope.map(Arc::new),
+        };
+        places.into_iter().map(keep).collect()
+    }
+
+    /// `places` are those of each layer's output and slope, where they are kept.
+    fn run(
+        &self,
+        x: &[f32],
+        residual: Option<&[f32]>,
+        places: &[[Option<Shared>; 2]],
+        y: &mut [f32],
+    ) {
+        self.check(x, y);
+        assert!(residual.is_none_or(|residual| residual.len() == y.len()));
+        let sizes = self.sizes();
+        let matrices = Packed::all(self.layers.iter().zip(&sizes).map(|(layer, size)| {
+            let columns = (size.output, size.input as isize);
+            let depth = [(1, 0), (1, 0), (size.input, 1)];
+            (layer.weight, Source { origin: 0, depth, columns })
+        }));
+        let y = Shared::new(y);
+        let last = self.layers.len() - 1;
+        self.tiles(|rows, _| {
+            let count = rows.len();
+            let most = count * self.widest();
+            with_scratch(3 * most, |scratch| {
+                let (before, between) = scratch.split_at_mut(most);
+                let between = Shared::new(between);
+                let mut input = &x[rows.start * self.input..rows.end * self.input];
+                for (l, (layer, size)) in self.layers.iter().zip(&sizes).enumerate() {
+                    let (at, len) = (rows.start * size.output, count * size.output);
+                    let [kept, slope] = places.get(l).copied().unwrap_or_default();
+                    let place = if l == last { Some(y) } else { kept };
+                    // SAFETY: every task has its own rows; of the scratch between layers, the output has the half that
+                    // the input has not.
+                    let output = unsafe {
+                        place.map_or_else(
+                            || between.part(l % 2 * most, len),
+                            |place| place.part(at, len),
+                        )
+                    };
+                    let added = residual.filter(|_| l == last).map(|r| &r[at..][..len]);
+                    let epilogue = Epilogue { bias: layer.bias, ..Epilogue::default() };
+                    if layer.activation == Activation::None {
+                        let epilogue = Epilogue { residual: added, ..epilogue };
+                        multiply(input, *size, &matrices[l], epilogue, output);
+                    } else {
+                        let z = &mut before[..len];
+                        multiply(input, *size, &matrices[l], epilogue, z);
+                        match slope {
+                            // SAFETY: every task has its own rows.
+                            Some(slope) => {
+                                activation::values_and_slopes(layer.activation, z, output, unsafe {
+                                    slope.part(at, len)
+                                })
+                            }
+                            None => activation::values_of(layer.activation, z, output),
+                        }
+                        for (y, added) in output.iter_mut().zip(added.unwrap_or_default()) {
+                            *y += added;
+                        }
+                    }
+                    input = output;
+                }
+            });
+        });
+    }
+
+    fn check(&self, x: &[f32], y: &[f32]) {
+        assert_eq!(x.len(), self.rows * self.input);
+        assert_eq!(y.len(), self.rows * self.output());
+        for (layer, size) in self.layers.iter().zip(self.sizes()) {
+            assert_eq!(layer.weight.len(), size.output * size.input);
+            assert!(layer.bias.is_none_or(|bias| bias.len() == size.output));
+        }
+    }
+
+    /// The gradients from x, what [`Mlp::record`] kept, and that of y. That of the residual is dy.
+    pub fn backward(&self, x: &[f32], kept: Vec<Kept>, dy: &[f32], wanted: &Wanted) -> Gradients {
+        self.check(x, dy);
+        let (sizes, last) = (self.sizes(), self.layers.len() - 1);
+        let outputs: Vec<Option<Arc<Buffer>>> =
+            kept.iter().map(|kept| kept.output.clone()).collect();
+        // The gradients before the activations, in place of the slopes. Before a last layer without one, that is dy.
+        let own = |slope: Arc<Buffer>| Arc::try_unwrap(slope).unwrap_or_else(|s| Buffer::copy(&s));
+        let mut inner: Vec<Option<Buffer>> = kept
+            .into_iter()
+            .zip(&sizes)
+            .enumerate()
+            .map(|(l, (kept, size))| match kept.slope {
+                Some(slope) => Some(own(slope)),
+                None => (l < last).then(|| Buffer::new(size.rows * size.output)),
+            })
+            .collect();
+        let tasks = self.rows.div_ceil(self.tile());
+        let place = |wanted: bool, len: usize| wanted.then(|| Buffer::new(len));
+        let mut dx = place(wanted.input, x.len());
+        let mut sums: Vec<Option<Buffer>> = sizes
+            .iter()
+            .zip(&wanted.biases)
+            .map(|(size, wanted)| place(*wanted, tasks * size.output))
+            .collect();
+        self.descend(dy, &mut inner, &mut dx, &mut sums);
+        let input = |l: usize| match l.checked_sub(1) {
+            Some(before) => outputs[before].as_ref().map_or(&[][..], |output| &output[..]),
+            None => x,
+        };
+        let layers = sizes.iter().enumerate().filter(|(l, _)| wanted.weights[*l]);
+        let layers = layers.map(|(l, size)| (*size, input(l), inner[l].as_deref().unwrap_or(dy)));
+        let mut weights = weight_gradients(&layers.collect::<Vec<_>>()).into_iter();
+        let weights =
+            wanted.weights.iter().map(|wanted| if *wanted { weights.next() } else { None });
+        let biases = sums
+            .into_iter()
+            .zip(&sizes)
+            .map(|(sums, size)| sums.map(|sums| total(&sums, size.output)));
+        Gradients { input: dx, weights: weights.collect(), biases: biases.collect() }
+    }
+
+    /// From the last layer to the first: the gradients before activations, `inner`, which hold the slopes; dx; and sums
+    /// of the former over each task's rows.
+    fn descend(
+        &self,
+        dy: &[f32],
+        inner: &mut [Option<Buffer>],
+        dx: &mut Option<Buffer>,
+        sums: &mut [Option<Buffer>],
+    ) {
+        let sizes = self.sizes();
+        let down = if dx.is_some() { 0 } else { 1 };
+        let matrices =
+            Packed::all(self.layers.iter().zip(&sizes).skip(down).map(|(layer, size)| {
+                let depth = [(1, 0), (1, 0), (size.output, size.input as isize)];
+                (layer.weight, Source { origin: 0, depth, columns: (size.input, 1) })
+            }));
+        let inner: Vec<Option<Shared>> = inner.iter_mut().map(shared).collect();
+        let sums: Vec<Option<Shared>> = sums.iter_mut().map(shared).collect();
+        let dx = dx.as_deref_mut().map(Shared::new);
+        let bends = |l: usize| self.layers[l].activation != Activation::None;
+        self.tiles(|rows, task| {
+            let count = rows.len();
+            with_scratch(count * self.widest(), |scratch| {
+                for (l, size) in sizes.iter().enumerate().rev() {
+                    let (at, len) = (rows.start * size.output, count * size.output);
+                    // SAFETY: every task has its own rows; nothing else holds this layer's.
+                    let part = inner[l].map(|place| unsafe { place.part(at, len) });
+                    let dz = match part {
+                        Some(slope) if bends(l) => {
+                            let from = if l + 1 == sizes.len() {
+                                &dy[at..][..len]
+                            } else {
+                                &scratch[..len]
+                            };
+                            scale(slope, from);
+                            &*slope
+                        }
+                        Some(dz) => &*dz,
+                        None => &dy[at..][..len],
+                    };
+                    if let Some(sums) = sums[l] {
+                        // SAFETY: every task has its own row of the sums.
+                        sum_columns(dz, unsafe { sums.part(task * size.output, size.output) });
+                    }
+                    if l < down {
+                        continue;
+                    }
+                    let (at, len) = (rows.start * size.input, count * size.input);
+                    let to = match l.checked_sub(1) {
+                        None => dx,
+                        Some(before) if bends(before) => None,
+                        Some(before) => inner[before],
+                    };
+                    let to = match to {
+                        // SAFETY: every task has its own rows; nothing else holds this layer's.
+                        Some(to) => unsafe { to.part(at, len) },
+                        None => &mut scratch[..len],
+                    };
+                    let size = Linear { input: size.output, output: size.input, ..*size };
+                    multiply(dz, size, &matrices[l - down], Epilogue::default(), to);
+                }
+            });
+        });
+    }
+}
+
+fn shared(place: &mut Option<Buffer>) -> Option<Shared<'_>> {
+    place.as_deref_mut().map(Shared::new)
+}
+
+/// All rows of x times a matrix, `size` telling the widths.
+fn multiply(x: &[f32], size: Linear, matrix: &Packed, epilogue: Epilogue, y: &mut [f32]) {
+    let count = y.len() / size.output.max(1);
+    let offsets: Vec<usize> = (0..count).map(|row| row * size.input).collect();
+    let out: Vec<usize> = (0..count).map(|row| row * size.output).collect();
+    let rows = Rows { x, offsets: &offsets, runs: &[0], len: size.input };
+    // SAFETY: y is borrowed exclusively.
+    unsafe { product(rows, matrix.matrix(0), epilogue, Shared::new(y), &out) };
+}
+
+vectorized! {
+    /// y = y x, element by element.
+    fn scale<'a>(simd: S, y: &'a mut [f32], x: &'a [f32]) -> () {
+        let (x, x_tail) = S::as_simd_f32s(x);
+        let (y, y_tail) = S::as_mut_simd_f32s(y);
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = simd.mul_f32s(*y, *x);
+        }
+        let tail = simd.mul_f32s(simd.partial_load_f32s(y_tail), simd.partial_load_f32s(x_tail));
+        simd.partial_store_f32s(y_tail, tail);
+    }
+}
+
+vectorized! {
+    /// `sums` = the sum of x's rows.
+    fn sum_columns<'a>(simd: S, x: &'a [f32], sums: &'a mut [f32]) -> () {
+        sums.fill(0.0);
+        for x in x.chunks_exact(sums.len().max(1)) {
+            let (x, x_tail) = S::as_simd_f32s(x);
+            let (sums, tail) = S::as_mut_simd_f32s(&mut *sums);
+            for (sum, x) in sums.iter_mut().zip(x) {
+                *sum = simd.add_f32s(*sum, *x);
+            }
+            let both = simd.add_f32s(simd.partial_load_f32s(tail), simd.partial_load_f32s(x_tail));
+            simd.partial_store_f32s(tail, both);
+        }
+    }
+}
+
+/// The sum of the rows of `sums`.
+fn total(sums: &[f32], width: usize) -> Buffer {
+    let mut all = vec![0.0f64; width];
+    for row in sums.chunks_exact(width.max(1)) {
+        all.iter_mut().zip(row).for_each(|(all, sum)| *all += f64::from(*sum));
+    }
+    let mut total = Buffer::new(width);
+    total.iter_mut().zip(all).for_each(|(total, all)| *total = all as f32);
+    total
+}

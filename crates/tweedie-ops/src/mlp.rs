@@ -1,0 +1,166 @@
+//! Linear layers with biases and activations, one or several at a time.
+
+use crate::activate;
+use crate::kernels::activation::Activation;
+use crate::kernels::mlp::{Kept, Layer, Mlp, Wanted};
+use crate::operation::{Array, Operation, apply, given, input, is_ours};
+use crate::pool::Buffer;
+use burn::tensor::{Tensor, module};
+use burn_flex::FlexTensor;
+
+/// A linear layer and what follows it.
+#[derive(Debug, Clone)]
+pub struct LinearLayer {
+    /// `[out, in]`.
+    pub weight: Tensor<2>,
+    /// `[out]`.
+    pub bias: Option<Tensor<1>>,
+    /// What follows it.
+    pub activation: Activation,
+}
+
+/// f(x Wᵀ + b) of rows x `[n, in]` for each layer in turn, plus a residual `[n, out]`; `[n, out]`.
+///
+/// Rows go through all layers while they are in the cache, and when nothing is recorded what lies between layers is
+/// nowhere else.
+///
+/// # Panics
+/// If shapes do not fit.
+pub fn mlp(x: Tensor<2>, layers: Vec<LinearLayer>, residual: Option<Tensor<2>>) -> Tensor<2> {
+    if !is_ours(&x) || layers.is_empty() {
+        let y = layers.into_iter().fold(x, |x, layer| {
+            let y = module::linear(x, layer.weight.transpose(), layer.bias);
+            activate(y, layer.activation)
+        });
+        return if let Some(residual) = residual { y + residual } else { y };
+    }
+    match layers.len() {
+        1 => fused::<4>(x, layers, residual),
+        2 => fused::<6>(x, layers, residual),
+        3 => fused::<8>(x, layers, residual),
+        4 => fused::<10>(x, layers, residual),
+        5 => fused::<12>(x, layers, residual),
+        6 => fused::<14>(x, layers, residual),
+        _ => {
+            let mut first = layers;
+            let rest = first.split_off(6);
+            mlp(fused::<14>(x, first, None), rest, residual)
+        }
+    }
+}
+
+/// x Wᵀ + b + r of rows x `[n, in]` with a weight `[out, in]` and a residual r `[n, out]`; `[n, out]`.
+///
+/// # Panics
+/// If shapes do not fit.
+pub fn linear(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    residual: Option<Tensor<2>>,
+) -> Tensor<2> {
+    mlp(x, vec![LinearLayer { weight, bias, activation: Activation::None }], residual)
+}
+
+/// [`mlp`] of at most N/2 − 1 layers: the inputs are x, the residual, and each layer's weight and bias.
+fn fused<const N: usize>(
+    x: Tensor<2>,
+    layers: Vec<LinearLayer>,
+    residual: Option<Tensor<2>>,
+) -> Tensor<2> {
+    let activations = layers.iter().map(|layer| layer.activation).collect();
+    let mut inputs = [const { None }; N];
+    (inputs[0], inputs[1]) = (input(x), residual.and_then(input));
+    for (places, layer) in inputs[2..].chunks_exact_mut(2).zip(layers) {
+        (places[0], places[1]) = (input(layer.weight), layer.bias.and_then(input));
+    }
+    apply(Fused { activations }, inputs)
+}
+
+#[derive(Debug)]
+struct Fused {
+    activations: Vec<Activation>,
+}
+
+/// x, the layers' weights, and what the backward pass needs of each layer.
+type Saved = (Array, Vec<Array>, Vec<Kept>);
+
+impl Fused {
+    /// x, the residual, the weights and the biases.
+    fn parts<const N: usize>(
+        inputs: [Option<Array>; N],
+    ) -> (Array, Option<Array>, Vec<Array>, Vec<Option<Array>>) {
+        let mut inputs = inputs.into_iter();
+        let (x, residual) = (given(inputs.next().flatten()), inputs.next().flatten());
+        let (mut weights, mut biases) = (Vec::new(), Vec::new());
+        while let (Some(Some(weight)), Some(bias)) = (inputs.next(), inputs.next()) {
+            weights.push(weight);
+            biases.push(bias);
+        }
+        (x, residual, weights, biases)
+    }
+
+    fn mlp<'a>(&self, x: &Array, weights: &'a [Array], biases: &'a [Option<Array>]) -> Mlp<'a> {
+        let [rows, input] = x.shape();
+        let mut width = input;
+        let layer = |(l, weight): (usize, &'a Array)| {
+            let [output, input] = weight.shape();
+            assert_eq!(width, input, "a layer takes rows as long as those that come to it");
+            width = output;
+            let bias = biases.get(l).and_then(Option::as_ref).map(Array::values);
+            Layer { weight: weight.values(), bias, output, activation: self.activations[l] }
+        };
+        let layers = weights.iter().enumerate().map(layer).collect();
+        Mlp { rows, input, layers }
+    }
+}
+
+/// Where y is to be, and its shape.
+fn place(mlp: &Mlp) -> (Buffer, [usize; 2]) {
+    let width = mlp.layers.last().map_or(mlp.input, |layer| layer.output);
+    (Buffer::new(mlp.rows * width), [mlp.rows, width])
+}
+
+impl<const N: usize> Operation<N> for Fused {
+    type Saved = Saved;
+
+    fn forward(&self, inputs: [Option<Array>; N]) -> FlexTensor {
+        let (x, residual, weights, biases) = Self::parts(inputs);
+        let mlp = self.mlp(&x, &weights, &biases);
+        let (mut y, shape) = place(&mlp);
+        mlp.forward(x.values(), residual.as_ref().map(Array::values), &mut y);
+        y.into_tensor(shape)
+    }
+
+    fn record(&self, inputs: [Option<Array>; N]) -> (FlexTensor, Saved) {
+        let (x, residual, weights, biases) = Self::parts(inputs);
+        let mlp = self.mlp(&x, &weights, &biases);
+        let (mut y, shape) = place(&mlp);
+        let kept = mlp.record(x.values(), residual.as_ref().map(Array::values), &mut y);
+        (y.into_tensor(shape), (x, weights, kept))
+    }
+
+    fn backward(
+        &self,
+        (x, weights, kept): Saved,
+        dy: Array,
+        wanted: [bool; N],
+    ) -> [Option<FlexTensor>; N] {
+        let mlp = self.mlp(&x, &weights, &[]);
+        let count = weights.len();
+        let every_second = |first: usize| {
+            wanted[first..].iter().step_by(2).take(count).copied().collect::<Vec<_>>()
+        };
+        let which = Wanted { input: wanted[0], weights: every_second(2), biases: every_second(3) };
+        let found = mlp.backward(x.values(), kept, dy.values(), &which);
+        let mut gradients = [const { None }; N];
+        gradients[0] = found.input.map(|dx| dx.into_tensor([mlp.rows, mlp.input]));
+        let both = found.weights.into_iter().zip(found.biases).zip(mlp.sizes());
+        for (places, ((weight, bias), size)) in gradients[2..].chunks_exact_mut(2).zip(both) {
+            places[0] = weight.map(|weight| weight.into_tensor([size.output, size.input]));
+            places[1] = bias.map(|bias| bias.into_tensor([size.output]));
+        }
+        gradients[1] = wanted[1].then(|| dy.into_tensor());
+        gradients
+    }
+}
