@@ -3,6 +3,9 @@
 use super::Dual;
 
 /// [`attention`] with queries, keys and values of the same tokens side by side, `[n, tokens, 3 · heads · d]`.
+///
+/// # Panics
+/// If there are no heads, or three times their number does not divide the last dimension.
 pub fn self_attention(qkv: Dual<3>, heads: usize) -> Dual<3> {
     if qkv.tangent.is_none() {
         return tweedie_ops::self_attention(qkv.value, heads).into();
@@ -14,6 +17,9 @@ pub fn self_attention(qkv: Dual<3>, heads: usize) -> Dual<3> {
 
 /// For each head, softmax(q kᵀ/√d) v: queries `[n, tokens, heads · d]`, keys and values `[n, others, heads · d]`, to the
 /// queries' shape (Vaswani et al. 2017, equation 1).
+///
+/// # Panics
+/// If there are no heads, their number does not divide the last dimension, or shapes do not fit.
 pub fn attention(q: Dual<3>, k: Dual<3>, v: Dual<3>, heads: usize) -> Dual<3> {
     if [&q, &k, &v].iter().all(|x| x.tangent.is_none()) {
         return tweedie_ops::attention(q.value, k.value, v.value, heads).into();
