@@ -5,9 +5,13 @@ use crate::{Settings, output, progress};
 use serde::Serialize;
 use std::path::PathBuf;
 use tweedie::show::run::{PICTURES, Shown};
-use tweedie::show::save_png;
+use tweedie::show::{save_animation, save_png};
 use tweedie::train::Run;
 use tweedie::{Error, Result};
+
+/// The picture that moves, and what it shows.
+const MOVEMENT: (&str, &str) =
+    ("movement", "points on their way from noise to data over their density; it moves");
 
 /// Options of `tweedie show`.
 #[derive(clap::Args)]
@@ -66,7 +70,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     };
     let folder = options.output.clone().unwrap_or_else(|| run.file("show"));
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
-    let bar = progress::bar(PICTURES.len() as u64, "pictures", settings.json);
+    let bar = progress::bar(PICTURES.len() as u64 + 1, "pictures", settings.json);
     bar.set_prefix("drawing");
     let run = options.run.display().to_string();
     let mut done = Done { run, step, pictures: Vec::new(), absent: Vec::new() };
@@ -83,6 +87,19 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
             Err(error) => return Err(error),
         }
         bar.inc(1);
+    }
+    bar.set_message(MOVEMENT.0);
+    match shown.movement() {
+        Ok(animation) => {
+            let path = folder.join(format!("{}.png", MOVEMENT.0));
+            save_animation(&animation, &path)?;
+            let size = animation.frames.first().map(|frame| frame.dimensions());
+            let (width, height) = size.unwrap_or_default();
+            let file = path.display().to_string();
+            done.pictures.push(Drawn { file, what: MOVEMENT.1, width, height });
+        }
+        Err(Error::Undefined { why, .. }) => done.absent.push(Absent { name: MOVEMENT.0, why }),
+        Err(error) => return Err(error),
     }
     bar.finish_and_clear();
     if settings.json {

@@ -5,7 +5,20 @@ use serde_json::Value;
 use std::path::Path;
 use tempfile::TempDir;
 
-const ALL: [&str; 6] = ["samples", "trajectory", "progress", "schedule", "levels", "curves"];
+/// The pictures of points in the plane; those of the plane alone.
+const ALL: [&str; 10] = [
+    "samples",
+    "trajectory",
+    "flow",
+    "density",
+    "progress",
+    "schedule",
+    "levels",
+    "solvers",
+    "curves",
+    "movement",
+];
+const PLANE: [&str; 3] = ["flow", "density", "movement"];
 
 /// Draws a run of `folder` into a fresh folder and checks every picture: its size as told, and an sRGB chunk.
 fn show(folder: &Path, more: &[&str]) -> (TempDir, Value) {
@@ -38,27 +51,32 @@ fn names(told: &Value, key: &str, field: &str) -> Vec<String> {
 }
 
 #[test]
-fn images_and_points_have_every_picture() {
-    for run in [digits(), numbers()] {
-        let (_, told) = show(run, &[]);
-        assert_eq!(names(&told, "pictures", "file"), ALL);
-        assert_eq!(told["absent"], serde_json::json!([]));
-        assert_eq!(told["step"], Value::Null);
-    }
+fn points_have_every_picture_and_images_all_but_those_of_the_plane() {
+    let (_, told) = show(numbers(), &[]);
+    assert_eq!(names(&told, "pictures", "file"), ALL);
+    assert_eq!(told["absent"], serde_json::json!([]));
+    assert_eq!(told["step"], Value::Null);
+    let (_, told) = show(digits(), &[]);
+    let (plane, rest): (Vec<&str>, Vec<&str>) = ALL.iter().partition(|name| PLANE.contains(name));
+    assert_eq!(names(&told, "pictures", "file"), rest);
+    assert_eq!(names(&told, "absent", "name"), plane);
 }
 
 #[test]
 fn tables_have_those_that_make_sense_and_the_reason_for_the_others() {
     let (_, told) = show(coloured(), &[]);
-    assert_eq!(names(&told, "pictures", "file"), ["samples", "schedule", "levels", "curves"]);
-    assert_eq!(names(&told, "absent", "name"), ["trajectory", "progress"]);
+    let drawn = ["samples", "schedule", "levels", "solvers", "curves"];
+    assert_eq!(names(&told, "pictures", "file"), drawn);
+    let absent = ["trajectory", "flow", "density", "progress", "movement"];
+    assert_eq!(names(&told, "absent", "name"), absent);
     let folder = copy_of(coloured());
     let text = done(folder.path(), &["show", "run"]);
     for word in ["run/show/samples.png", "1400 × 880", "No trajectory: ", "No progress: "] {
         assert!(text.contains(word), "no {word} in {text}");
     }
     let drawn: Vec<String> = content(&folder.path().join("run/show")).into_keys().collect();
-    assert_eq!(drawn, ["curves.png", "levels.png", "samples.png", "schedule.png"]);
+    let all = ["curves.png", "levels.png", "samples.png", "schedule.png", "solvers.png"];
+    assert_eq!(drawn, all);
 }
 
 #[test]

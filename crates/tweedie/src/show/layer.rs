@@ -11,6 +11,8 @@ pub(super) enum Layer {
     Line { name: String, points: Vec<(f64, f64)>, series: usize, faint: bool },
     /// A cloud of points.
     Points { name: String, points: Vec<(f64, f64)>, series: usize },
+    /// Thin white lines over a density; one of a single point is a dot.
+    Paths { paths: Vec<Vec<(f64, f64)>> },
     /// Bars from y − e to y + e at points (x, y, e), with a mark at y.
     Errors { points: Vec<(f64, f64, f64)>, series: usize },
     /// Bars from zero to `heights[i]` between `edges[i]` and `edges[i + 1]`.
@@ -41,7 +43,10 @@ impl Layer {
     /// What the legend calls it; nothing if it is not in the legend.
     pub(super) fn name(&self) -> &str {
         match self {
-            Layer::Line { faint: true, .. } | Layer::Errors { .. } | Layer::Heat { .. } => "",
+            Layer::Line { faint: true, .. }
+            | Layer::Paths { .. }
+            | Layer::Errors { .. }
+            | Layer::Heat { .. } => "",
             Layer::Line { name, .. } | Layer::Points { name, .. } | Layer::Bars { name, .. } => {
                 name
             }
@@ -54,8 +59,8 @@ impl Layer {
             Layer::Line { points, .. } | Layer::Points { points, .. } => {
                 points.iter().filter(|p| p.1.is_finite()).map(|p| p.0).collect()
             }
-            // Their line has the same points.
-            Layer::Errors { .. } => Vec::new(),
+            // Their line has the same points, and paths the axes of their density.
+            Layer::Errors { .. } | Layer::Paths { .. } => Vec::new(),
             Layer::Bars { edges, .. } => edges.clone(),
             Layer::Heat { x, .. } => vec![x.0, x.1],
         }
@@ -67,7 +72,7 @@ impl Layer {
             Layer::Line { points, .. } | Layer::Points { points, .. } => {
                 points.iter().filter(|p| p.0.is_finite()).map(|p| p.1).collect()
             }
-            Layer::Errors { .. } => Vec::new(),
+            Layer::Errors { .. } | Layer::Paths { .. } => Vec::new(),
             Layer::Bars { heights, .. } => heights.clone(),
             Layer::Heat { y, .. } => vec![y.0, y.1],
         }
@@ -77,6 +82,7 @@ impl Layer {
         match self {
             Layer::Line { points, series, faint, .. } => line(panel, points, *series, *faint),
             Layer::Points { .. } => clouds(panel, &[self]),
+            Layer::Paths { paths } => paths.iter().for_each(|path| thin(panel, path)),
             Layer::Errors { points, series } => errors(panel, points, *series),
             Layer::Bars { edges, heights, series, .. } => bars(panel, edges, heights, *series),
             Layer::Heat { values, columns, x, y, .. } => heat(panel, values, *columns, *x, *y),
@@ -98,7 +104,7 @@ impl Layer {
                 let area = Area { left, top: y - 10.0, width, height: 20.0 };
                 bar_box(canvas, area, colour::series(*series));
             }
-            Layer::Errors { .. } | Layer::Heat { .. } => {}
+            Layer::Paths { .. } | Layer::Errors { .. } | Layer::Heat { .. } => {}
         }
     }
 }
@@ -137,6 +143,15 @@ fn line(panel: &mut Panel, points: &[(f64, f64)], series: usize, faint: bool) {
             [only] => panel.canvas.mark(only, width, Mark::Disc, ink, alpha),
             _ => panel.canvas.line(&thinned(&piece), width, ink, alpha, dashed && !faint),
         }
+    }
+}
+
+fn thin(panel: &mut Panel, path: &[(f64, f64)]) {
+    let places: Vec<(f32, f32)> = path.iter().filter_map(|&p| panel.place(p)).collect();
+    match places[..] {
+        [] => {}
+        [only] => panel.canvas.mark(only, 2.6, Mark::Disc, [255; 3], 0.85),
+        _ => panel.canvas.line(&thinned(&places), 2.0, [255; 3], 0.9, false),
     }
 }
 

@@ -3,6 +3,7 @@
 //! All pictures are 8-bit sRGB on white, with colours that colour-blind readers can tell apart and a font of their
 //! own, so that they look the same on every machine. Files are written whole or not at all.
 
+mod animation;
 mod axis;
 mod canvas;
 mod clouds;
@@ -10,9 +11,11 @@ mod colour;
 mod compare;
 mod curves;
 mod draw;
+mod flow;
 mod frame;
 mod grid;
 mod layer;
+mod movement;
 mod nearest;
 mod path;
 mod plot;
@@ -23,7 +26,9 @@ mod samples;
 mod save;
 mod schedule;
 mod stack;
+mod work;
 
+pub use animation::{Animation, save_animation};
 pub use compare::{Set, histograms, pair_plot, side_by_side};
 pub use curves::loss_curves;
 pub use draw::panels;
@@ -37,3 +42,4 @@ pub use samples::{chosen_classes, picture};
 pub use save::{png_bytes, save_png};
 pub use schedule::{error_by_level, schedule};
 pub use stack::stacked;
+pub use work::error_by_work;

@@ -4,6 +4,7 @@
 //! where no noise is left.
 
 use super::clouds::{Panel, clouds};
+use super::flow::scaling;
 use super::samples::pictures;
 use crate::data::{Layout, Rows, Space};
 use crate::process::Level;
@@ -34,10 +35,7 @@ pub fn path(
         return Err(Error::shape("moments of a path", 0, "at least one"));
     }
     let shown = |moment: &Moment| {
-        let Level { alpha, sigma, .. } = moment.level;
-        // Exactly 1 without noise, so that a sample is decoded from the same bits.
-        let factor = if sigma == 0.0 { 1.0 } else { sigma_data / sigma.hypot(alpha * sigma_data) };
-        decoded(space, &moment.x.clone().mul_scalar(factor))
+        decoded(space, &moment.x.clone().mul_scalar(scaling(&moment.level, sigma_data)))
     };
     let xs = moments.iter().map(shown).collect::<Result<Vec<Rows>>>()?;
     let means = moments.iter().map(|m| decoded(space, &m.mean)).collect::<Result<Vec<Rows>>>()?;
@@ -92,7 +90,7 @@ pub(super) fn transposed(columns: &[Rows]) -> Result<Rows> {
 }
 
 /// σ/α in two digits.
-fn level_name(level: &Level) -> String {
+pub(super) fn level_name(level: &Level) -> String {
     let ratio = (-0.5 * level.lambda).exp();
     if ratio == 0.0 {
         return "0".into();

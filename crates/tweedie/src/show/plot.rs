@@ -146,6 +146,12 @@ impl Plot {
         self
     }
 
+    /// Thin white lines over a density; one of a single point is a dot.
+    pub(super) fn paths(mut self, paths: Vec<Vec<(f64, f64)>>) -> Self {
+        self.layers.push(Layer::Paths { paths });
+        self
+    }
+
     /// A cloud of points (x, y).
     pub fn points(mut self, name: &str, points: &[(f64, f64)]) -> Self {
         let (name, points, series) = (name.to_string(), points.to_vec(), self.next());

@@ -21,12 +21,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The pictures of a run by name, with what each of them shows.
-pub const PICTURES: [(&str, &str); 6] = [
+pub const PICTURES: [(&str, &str); 9] = [
     ("samples", "samples"),
     ("trajectory", "samples on their way from noise"),
+    ("flow", "paths from noise to data, with and without noise on the way, over their density"),
+    ("density", "the data and the model's density"),
     ("progress", "samples of the same noise over training"),
     ("schedule", "the noise schedule and the sampler's levels"),
     ("levels", "the error of E[x₀ | xₜ] by noise level"),
+    ("solvers", "what solvers are off by, against network evaluations"),
     ("curves", "losses and gradient norms of training"),
 ];
 
@@ -69,6 +72,9 @@ impl Shown<'_> {
         match name {
             "samples" => self.samples(),
             "trajectory" => stacked(&self.trajectory()?),
+            "flow" => self.flow(),
+            "density" => self.density(),
+            "solvers" => self.solvers(),
             "progress" => self.progress(),
             "schedule" => schedule(&self.run.info.recipe.schedule, &self.sampler.levels()?),
             "levels" => self.levels(),
@@ -317,6 +323,9 @@ pub fn kept(run: &Run) -> Result<Vec<Kept>> {
     };
     files.into_iter().map(read).collect()
 }
+
+mod plane;
+mod solvers;
 
 #[cfg(test)]
 mod tests;

@@ -391,7 +391,7 @@ impl Run {
     }
 
     /// The condition that the labels of rows make.
-    fn condition(&self, labels: Vec<Option<u32>>) -> Result<Condition> {
+    pub(crate) fn condition(&self, labels: Vec<Option<u32>>) -> Result<Condition> {
         let classes = self.info.space.classes().len();
         if let Some(bad) = labels.iter().flatten().find(|l| **l as usize >= classes) {
             let expected = match classes {

@@ -172,3 +172,26 @@ fn levels_cover_the_schedule_and_curves_are_drawn() {
         .unwrap();
     assert_eq!(shown.draw("curves").unwrap().dimensions(), (1400, 1760));
 }
+
+/// With weights of zero in the output the model is a Gaussian, whose density and paths are known.
+#[test]
+fn the_density_of_an_untrained_model_is_a_gaussian_and_the_data_s_is_drawn_beside_it() {
+    let device = Device::flex();
+    let (_folder, run, data, weights) = untrained("moons", &["model.prediction=v"]);
+    let shown = shown(&run, &data, &weights, &device);
+    let picture = shown.draw("density").unwrap();
+    // The brightest cell of the model's panel lies at its mean, the middle of the data's range.
+    let brightest = colour::viridis(1.0);
+    let places: Vec<(u32, u32)> = picture
+        .enumerate_pixels()
+        .filter(|(x, _, p)| (820..1450).contains(x) && p.0 == brightest)
+        .map(|(x, y, _)| (x, y))
+        .collect();
+    assert!(!places.is_empty());
+    let xs = places.iter().map(|p| p.0).max().unwrap() - places.iter().map(|p| p.0).min().unwrap();
+    assert!(xs < 60, "{xs}");
+    assert!(shown.draw("flow").unwrap().pixels().any(|p| p.0 == brightest));
+    assert!(shown.draw("solvers").unwrap().pixels().any(|p| p.0 == colour::series(2)));
+    let moving = shown.movement().unwrap();
+    assert!(moving.frames.len() > 10 && moving.frames[0] != moving.frames[9]);
+}

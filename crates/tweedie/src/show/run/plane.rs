@@ -1,0 +1,176 @@
+//! Pictures of models of points in the plane: paths, densities and points that move.
+
+use super::{Shown, label_of};
+use crate::data::{Rows, Split, Toy};
+use crate::denoise::Condition;
+use crate::likelihood::{Density, Measure};
+use crate::process::Level;
+use crate::show::animation::Animation;
+use crate::show::flow::{Paths, flow};
+use crate::show::movement::{Frame, movement};
+use crate::show::path::in_the_plane;
+use crate::show::{Plot, panels};
+use crate::solve::{Ancestral, AnySolver, Moment, Sampler};
+use crate::{Error, Result};
+use image::RgbImage;
+
+/// Paths of either kind, the steps of those of the ODE and of the SDE, and data points that make the density.
+const PATHS: u64 = 10;
+const SMOOTH: usize = 60;
+const ROUGH: usize = 300;
+const DATA: usize = 1000;
+/// Cells in either direction of the model's density, and how many rows are asked at once.
+const CELLS: usize = 90;
+const AT_ONCE: usize = 4096;
+/// Points that move, frames, and hundredths of a second for each frame and the last.
+const MOVING: u64 = 700;
+const FRAMES: usize = 40;
+const EACH: u16 = 6;
+const LAST: u16 = 200;
+
+impl Shown<'_> {
+    /// Fails unless rows are points in the plane.
+    fn plane(&self, what: &str) -> Result<()> {
+        match in_the_plane(&self.run.info.space) {
+            true => Ok(()),
+            false => Err(Error::undefined(what, "there are only those of points in the plane")),
+        }
+    }
+
+    /// Training data.
+    fn training(&self, what: &str) -> Result<&Split> {
+        let data = self.data.as_ref().map_err(|why| Error::undefined(what, why))?;
+        Ok(&data.train)
+    }
+
+    /// Some training points in model units.
+    fn points(&self, what: &str) -> Result<Vec<[f64; 2]>> {
+        let train = self.training(what)?.rows();
+        let some = train.select(&super::spread(train.len(), DATA));
+        let encoded = self.run.info.space.encode(&some)?;
+        Ok(encoded.iter().map(|x| [f64::from(x[0]), f64::from(x[1])]).collect())
+    }
+
+    fn moments(&self, sampler: &Sampler, rows: u64, count: usize) -> Result<Vec<Moment>> {
+        let label = |row| label_of(&self.run.info.space, row);
+        self.run.path(sampler, 0..rows, label, self.seed, self.device, count)
+    }
+
+    pub(super) fn flow(&self) -> Result<RgbImage> {
+        let what = "a picture of paths over their density";
+        self.plane(what)?;
+        let data: Vec<f64> = self.points(what)?.iter().map(|x| x[0]).collect();
+        let smooth = self.sampler.clone().with_solver(AnySolver::default()).with_steps(SMOOTH);
+        let rough = AnySolver::Ancestral(Ancestral::default());
+        let rough = self.sampler.clone().with_solver(rough).with_steps(ROUGH);
+        let kinds = [
+            ("Probability-flow ODE: the same noise, one way", smooth, SMOOTH),
+            ("Reverse SDE: noise on the way", rough, ROUGH),
+        ];
+        let paths = kinds.into_iter().map(|(title, sampler, steps)| {
+            let moments = self.moments(&sampler, PATHS, steps + 1)?;
+            let all =
+                moments.iter().map(|m| Rows::from_tensor(&m.x)).collect::<Result<Vec<_>>>()?;
+            let path = |i: usize| all.iter().map(|rows| f64::from(rows.row(i)[0])).collect();
+            let levels: Vec<Level> = moments.iter().map(|moment| moment.level).collect();
+            let values = (0..PATHS as usize).map(path).collect();
+            Ok(Paths { title: title.into(), levels, values })
+        });
+        let info = &self.run.info;
+        let name = format!("{}, scaled, model units", info.space.column_name(0));
+        flow(
+            &paths.collect::<Result<Vec<Paths>>>()?,
+            &data,
+            &info.recipe.schedule,
+            info.sigma_data,
+            &name,
+        )
+    }
+
+    /// Points of the plane that move from noise to data over the density that they should have.
+    ///
+    /// # Errors
+    /// [`Error::Undefined`] if the run is not of points in the plane, or its data are not there; those of sampling.
+    pub fn movement(&self) -> Result<Animation> {
+        let what = "a moving picture of points";
+        self.plane(what)?;
+        let data = self.points(what)?;
+        let sampler = self.sampler.clone().with_solver(AnySolver::default()).with_steps(2 * SMOOTH);
+        let moments = self.moments(&sampler, MOVING, FRAMES)?;
+        let frame = |moment: &Moment| -> Result<Frame> {
+            let rows = Rows::from_tensor(&moment.x)?;
+            Ok((moment.level, rows.iter().map(|x| [f64::from(x[0]), f64::from(x[1])]).collect()))
+        };
+        let frames = moments.iter().map(frame).collect::<Result<Vec<Frame>>>()?;
+        let info = &self.run.info;
+        let names = [0, 1].map(|k| format!("{}, scaled, model units", info.space.column_name(k)));
+        let frames = movement(&frames, &data, info.sigma_data, [&names[0], &names[1]])?;
+        Ok(Animation { frames, each: EACH, last: LAST })
+    }
+
+    /// The data, or their density where it is known, beside the model's density by the probability-flow ODE.
+    pub(super) fn density(&self) -> Result<RgbImage> {
+        let what = "a picture of the density";
+        self.plane(what)?;
+        let info = &self.run.info;
+        let real = self.training(what)?.rows();
+        let side = |k: usize| {
+            let column: Vec<f64> = real.iter().map(|row| f64::from(row[k])).collect();
+            let low = column.iter().copied().fold(f64::INFINITY, f64::min);
+            let high = column.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let margin = 0.15 * (high - low).max(1e-6);
+            (low - margin, high + margin)
+        };
+        let (x, y) = (side(0), side(1));
+        let middle = |cell: usize, (low, high): (f64, f64)| {
+            low + (high - low) * (cell as f64 + 0.5) / CELLS as f64
+        };
+        let cells = || (0..CELLS * CELLS).map(|at| [middle(at % CELLS, x), middle(at / CELLS, y)]);
+        let raw = Rows::new(cells().flatten().map(|v| v as f32).collect(), 2)?;
+        let model = self.densities(&raw)?;
+        let names = [0, 1].map(|k| info.space.column_name(k));
+        let plot = |title: &str| {
+            Plot::new(title).size(820, 720).x_name(&names[0]).y_name(&names[1]).equal_units()
+        };
+        let heat = |title: &str, values: &[f64]| plot(title).heat("p", values, CELLS, x, y);
+        let data = self.data.as_ref().map_err(|why| Error::undefined(what, why))?;
+        let truth = match data.name.parse::<Toy>() {
+            Ok(toy) => {
+                let values: Vec<f64> = cells().map(|x| toy.log_density(x).exp()).collect();
+                heat("The data's density, which is known", &values)?
+            }
+            Err(_) => plot("Data").x_range(x.0, x.1).y_range(y.0, y.1).scatter("", real)?,
+        };
+        panels(&[truth, heat("The model's, by its probability-flow ODE", &model)?], 2)
+    }
+
+    /// p of raw rows under the model; with classes, of their mixture as frequent as in training.
+    fn densities(&self, raw: &Rows) -> Result<Vec<f64>> {
+        let (info, run) = (&self.run.info, self.run);
+        let density = run.density(self.denoiser.clone());
+        let counts = &info.train.classes;
+        let all: usize = counts.iter().sum();
+        let x = info.space.encode(raw)?;
+        let mut sums = vec![0.0; raw.len()];
+        for class in 0..counts.len().max(1) {
+            let share = counts.get(class).map_or(1.0, |count| *count as f64 / all.max(1) as f64);
+            if share == 0.0 {
+                continue;
+            }
+            for start in (0..x.len()).step_by(AT_ONCE) {
+                let rows = start..(start + AT_ONCE).min(x.len());
+                let condition = match counts.is_empty() {
+                    true => Condition::None,
+                    false => Condition::Class(vec![Some(class as u32); rows.len()]),
+                };
+                let part = x.slice(rows.clone()).to_tensor(self.device);
+                let log_p = density.log_prob(part, &condition)?;
+                let log_p = log_p.shifted(-info.space.log_volume(), Measure::Raw);
+                for (sum, log_p) in sums[rows].iter_mut().zip(log_p.value) {
+                    *sum += share * log_p.exp();
+                }
+            }
+        }
+        Ok(sums)
+    }
+}
