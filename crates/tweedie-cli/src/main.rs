@@ -3,6 +3,7 @@
 //! No method lives here: every command reads its options, calls the library and shows what comes back.
 
 mod bench;
+mod compare;
 mod device;
 mod evaluate;
 mod exchange;
@@ -46,6 +47,8 @@ enum Command {
     Sample(sample::Options),
     /// Judge a trained model: sample metrics and log p.
     Evaluate(evaluate::Options),
+    /// Set runs on the same data beside each other: quality against network evaluations, as a table and as plots.
+    Compare(compare::Options),
     /// Make a run of a checkpoint of diffusers.
     Import(exchange::Import),
     /// Write a run as a checkpoint that diffusers loads.
@@ -82,6 +85,7 @@ fn run(cli: Cli) -> tweedie::Result<()> {
         Command::Train(options) => train::run(&options, &settings),
         Command::Sample(options) => sample::run(&options, &settings),
         Command::Evaluate(options) => evaluate::run(&options, &settings),
+        Command::Compare(options) => compare::run(&options, &settings),
         Command::Import(options) => exchange::import(&options, &settings),
         Command::Export(options) => exchange::export(&options, &settings),
         Command::Show(options) => show::run(&options, &settings),

@@ -41,20 +41,20 @@ pub struct Options {
 }
 
 /// How samples are made, where it is not as the recipe says.
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub struct Sampling {
     /// The solver (see `tweedie list solvers`).
     #[arg(long)]
-    solver: Option<String>,
+    pub solver: Option<String>,
     /// The spacing of its levels (see `tweedie list grids`).
     #[arg(long)]
-    grid: Option<String>,
+    pub grid: Option<String>,
     /// Its steps, the last denoising included.
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
-    steps: Option<usize>,
+    pub steps: Option<usize>,
     /// The weight of classifier-free guidance; 1 is none.
     #[arg(long, allow_negative_numbers = true)]
-    guidance: Option<f64>,
+    pub guidance: Option<f64>,
 }
 
 impl Sampling {

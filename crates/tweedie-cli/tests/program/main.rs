@@ -2,6 +2,7 @@
 
 mod bench;
 mod commands;
+mod compare;
 mod exchange;
 mod features;
 mod files;

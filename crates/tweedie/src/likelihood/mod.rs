@@ -1,13 +1,16 @@
 //! log p: what models assign to data, always tagged with what kind of number it is and against which measure.
 
 mod pf_ode;
+mod sde;
 
 pub use crate::nn::Divergence;
 pub use pf_ode::PfOde;
 pub(crate) use pf_ode::{log_prior, velocity_and_divergence};
+pub use sde::ReverseSde;
 
 use crate::data::{Rows, Space};
 use crate::denoise::Condition;
+use crate::solve::host_column;
 use crate::{Draws, Error, Result};
 use burn::tensor::{Device, Tensor};
 use serde::Serialize;
@@ -116,6 +119,18 @@ pub fn mean_and_error(values: &[f64]) -> (f64, f64) {
     let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
     (mean, (variance / n).sqrt())
 }
+
+/// A number for each row made of its values alone, so that a row has the same signs in every batch and different
+/// rows have different ones.
+fn addresses(x: &Tensor<2>) -> Result<Vec<u64>> {
+    let [_, d] = x.dims();
+    let values = host_column(&x.clone().reshape([-1, 1]))?;
+    let mix = |hash: u64, v: &f64| (hash.rotate_left(23) ^ v.to_bits()).wrapping_mul(FNV_PRIME);
+    Ok(values.chunks(d).map(|row| row.iter().fold(0, mix)).collect())
+}
+
+/// The multiplier of the 64-bit hash of Fowler, Noll and Vo.
+const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
 /// A density in model units, asked for log p of data in raw units.
 ///

@@ -11,7 +11,7 @@
 //! Where the last level is pure noise, u may be infinite: there the path ends at λ = ln 2⁻²⁴, when the data's share of the
 //! variance is below single precision's rounding.
 
-use super::{Density, Kind, LogProb, Measure};
+use super::{Density, Kind, LogProb, Measure, addresses};
 use crate::denoise::{Condition, Denoiser};
 use crate::nn::{Divergence, Probes, divergence};
 use crate::process::{Level, Levels, Schedule, finite_log_snrs};
@@ -111,18 +111,6 @@ pub(crate) fn log_prior(x: Tensor<2>, sd: f64) -> Tensor<2> {
     let constant = d as f64 * (sd.ln() + 0.5 * std::f64::consts::TAU.ln());
     x.div_scalar(sd).square().sum_dim(1).mul_scalar(-0.5).sub_scalar(constant)
 }
-
-/// A number for each row made of its values alone, so that a row has the same signs in every batch and different
-/// rows have different ones.
-fn addresses(x: &Tensor<2>) -> Result<Vec<u64>> {
-    let [_, d] = x.dims();
-    let values = host_column(&x.clone().reshape([-1, 1]))?;
-    let mix = |hash: u64, v: &f64| (hash.rotate_left(23) ^ v.to_bits()).wrapping_mul(FNV_PRIME);
-    Ok(values.chunks(d).map(|row| row.iter().fold(0, mix)).collect())
-}
-
-/// The multiplier of the 64-bit hash of Fowler, Noll and Vo.
-const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
 impl Density for PfOde {
     fn log_prob(&self, x: Tensor<2>, condition: &Condition) -> Result<LogProb> {

@@ -56,7 +56,8 @@ pub enum Variance {
 }
 
 impl Variance {
-    fn of(self, t: &Level, s: &Level) -> f64 {
+    /// That of a step from `t` to the cleaner level `s`.
+    pub fn of(self, t: &Level, s: &Level) -> f64 {
         match self {
             Variance::Large if s.sigma > 0.0 => t.given(s).variance,
             _ => t.posterior(s).variance,

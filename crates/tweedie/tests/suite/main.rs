@@ -22,6 +22,7 @@ mod optimiser;
 mod oracle;
 mod predictions;
 mod process;
+mod reverse_sde;
 mod score_matching;
 mod solvers;
 mod support;

@@ -1,7 +1,7 @@
 //! Pictures of models of points in the plane: paths, densities and points that move.
 
 use super::{Shown, label_of};
-use crate::data::{Rows, Split, Toy};
+use crate::data::{Kind, Rows, Split, Toy};
 use crate::denoise::Condition;
 use crate::likelihood::{Density, Measure};
 use crate::process::Level;
@@ -113,6 +113,9 @@ impl Shown<'_> {
         let what = "a picture of the density";
         self.plane(what)?;
         let info = &self.run.info;
+        if (0..2).any(|k| info.space.coordinate(k).kind != Kind::Real) {
+            return Err(Error::undefined(what, "not all columns are real numbers"));
+        }
         let real = self.training(what)?.rows();
         let side = |k: usize| {
             let column: Vec<f64> = real.iter().map(|row| f64::from(row[k])).collect();

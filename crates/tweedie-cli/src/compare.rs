@@ -1,0 +1,266 @@
+//! `tweedie compare`: runs on the same data beside each other, quality against network evaluations.
+
+use crate::report::generate;
+use crate::sample::Sampling;
+use crate::{Settings, output};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use tweedie::data::{Dataset, Split};
+use tweedie::metric::Classifier;
+use tweedie::metric::features;
+use tweedie::metric::judge::{Score, judge};
+use tweedie::show::{Plot, Report, picture, png_bytes};
+use tweedie::train::Run;
+use tweedie::{Error, Result};
+
+/// The metrics that are shown, by name, the first that there is plotted; all are in the JSON.
+const SHOWN: [&str; 5] =
+    ["Fréchet distance", "label accuracy", "sliced W2", "energy distance", "label agreement"];
+
+/// Options of `tweedie compare`.
+#[derive(clap::Args)]
+pub struct Options {
+    /// The run directories, of runs on the same data.
+    #[arg(required = true)]
+    runs: Vec<PathBuf>,
+    /// Steps of the samplers, the last denoising included: several numbers, with commas.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_values_t = [5, 10, 20, 50],
+        allow_negative_numbers = true,
+        value_parser = crate::whole::<usize>
+    )]
+    steps: Vec<usize>,
+    /// How many samples of each run at each number of steps.
+    #[arg(short, default_value_t = 500, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
+    n: u64,
+    /// The weight of classifier-free guidance in place of each recipe's; 1 is none.
+    #[arg(long, allow_negative_numbers = true)]
+    guidance: Option<f64>,
+    /// Judge pictures by the features of the classifier that this file describes, too.
+    #[arg(long, value_name = "FILE.toml")]
+    features: Option<PathBuf>,
+    /// The classifier's weights, where they are not as its file says.
+    #[arg(long, value_name = "FILE.safetensors", requires = "features")]
+    weights: Option<PathBuf>,
+    /// Write a report with the table, a plot of each metric and each run's samples to this file.
+    #[arg(short, long, value_name = "FILE.html")]
+    output: Option<PathBuf>,
+    /// The seed of samples.
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
+    seed: u64,
+}
+
+/// One run at one number of steps.
+#[derive(Serialize)]
+struct Point {
+    run: String,
+    solver: String,
+    steps: usize,
+    /// Network evaluations a sample.
+    evaluations: f64,
+    scores: Vec<Score>,
+    #[serde(skip)]
+    samples: Split,
+}
+
+/// What was compared.
+#[derive(Serialize)]
+struct Compared {
+    data: String,
+    samples: u64,
+    points: Vec<Point>,
+    report: Option<String>,
+}
+
+/// Compares runs.
+pub fn run(options: &Options, settings: &Settings) -> Result<()> {
+    if options.n < 2 || options.n > 1 << 20 {
+        let expected = format!("from 2 to {}", 1 << 20);
+        return Err(Error::config("-n", options.n.to_string(), expected));
+    }
+    if let Some(path) =
+        options.output.as_deref().filter(|p| p.extension().is_none_or(|e| e != "html"))
+    {
+        let expected = "a file that ends in .html";
+        return Err(Error::config("--output", path.display().to_string(), expected));
+    }
+    let runs = options.runs.iter().map(|path| Run::open(path)).collect::<Result<Vec<_>>>()?;
+    let data = same_data(&runs, &options.runs)?;
+    let classifier = options.features.as_deref().map(|path| {
+        let found = Classifier::open(path, options.weights.as_deref(), &settings.device)?;
+        found.features(&data.train.rows().slice(0..0), &data.space)?;
+        Ok::<_, Error>(found)
+    });
+    let classifier = classifier.transpose()?;
+    let mut points = Vec::new();
+    for (run, path) in runs.iter().zip(&options.runs) {
+        for &steps in &options.steps {
+            points.push(point(run, path, steps, &data, classifier.as_ref(), options, settings)?);
+        }
+    }
+    let report = options.output.as_deref();
+    if let Some(path) = report {
+        report_on(&points, &data, options.n)?.save(path)?;
+    }
+    let compared = Compared {
+        data: data.name.clone(),
+        samples: options.n,
+        points,
+        report: report.map(|path| path.display().to_string()),
+    };
+    if settings.json {
+        output::json(&compared);
+    } else {
+        print(&compared);
+    }
+    Ok(())
+}
+
+/// The data that all runs were trained on.
+fn same_data(runs: &[Run], paths: &[PathBuf]) -> Result<Dataset> {
+    let Some((first, rest)) = runs.split_first() else {
+        return Err(Error::config("runs", "none", "at least one run"));
+    };
+    let data = first.data()?;
+    for (run, path) in rest.iter().zip(&paths[1..]) {
+        let (found, own) = (&run.info, &first.info);
+        if found.held_out != own.held_out || found.space != own.space {
+            let problem = format!("trained on {}, other rows or another split", found.data);
+            let expected = format!("the data of {}: {}", paths[0].display(), own.data);
+            return Err(Error::file(path.join("run.json"), "data", problem, expected));
+        }
+    }
+    if data.held_out.len() < 2 {
+        let problem = format!("{} held-out rows", data.held_out.len());
+        return Err(Error::file(&paths[0], "data", problem, "at least two, to judge by"));
+    }
+    Ok(data)
+}
+
+fn point(
+    run: &Run,
+    path: &Path,
+    steps: usize,
+    data: &Dataset,
+    classifier: Option<&Classifier>,
+    options: &Options,
+    settings: &Settings,
+) -> Result<Point> {
+    let sampling =
+        Sampling { steps: Some(steps), guidance: options.guidance, ..Sampling::default() };
+    let sampler = sampling.sampler(run, settings)?;
+    let before = sampler.evaluations();
+    let samples = generate(run, &sampler, options.n, &data.held_out, options.seed, settings)?;
+    let evaluations = (sampler.evaluations() - before) as f64 / options.n as f64;
+    let mut scores = judge(&samples, data, 0)?;
+    if let Some(classifier) = classifier {
+        scores.extend(
+            features::judge(&samples, data, classifier)?.into_iter().flat_map(|f| f.scores),
+        );
+    }
+    let solver = serde_json::to_value(run.info.recipe.sampling.solver).unwrap_or_default();
+    let solver = solver["name"].as_str().unwrap_or_default().to_string();
+    Ok(Point { run: path.display().to_string(), solver, steps, evaluations, scores, samples })
+}
+
+/// Metrics that are shown and that some point has.
+fn shown(points: &[Point]) -> Vec<&'static str> {
+    let has = |name: &&str| points.iter().any(|p| p.scores.iter().any(|s| s.name == *name));
+    SHOWN.into_iter().filter(has).collect()
+}
+
+fn score<'a>(point: &'a Point, name: &str) -> Option<&'a Score> {
+    point.scores.iter().find(|score| score.name == name)
+}
+
+/// A line for each point, and one for the training data.
+fn table(points: &[Point]) -> (Vec<String>, Vec<Vec<String>>) {
+    let metrics = shown(points);
+    let mut headings: Vec<String> = ["run", "solver", "evaluations"].map(String::from).to_vec();
+    headings.extend(metrics.iter().map(|name| name.to_string()));
+    let number = |v: f64| format!("{v:.4}");
+    let cell = |score: Option<&Score>| score.map_or(String::new(), |s| number(s.value));
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for point in points {
+        let evaluations = format!("{:.0}", point.evaluations);
+        let mut row = vec![point.run.clone(), point.solver.clone(), evaluations];
+        row.extend(metrics.iter().map(|name| cell(score(point, name))));
+        rows.push(row);
+    }
+    if let Some(point) = points.first() {
+        let floor = |name: &&str| score(point, name)?.floor.map(number);
+        let mut row = vec!["training data".to_string(), String::new(), String::new()];
+        row.extend(metrics.iter().map(|name| floor(name).unwrap_or_default()));
+        rows.push(row);
+    }
+    (headings, rows)
+}
+
+fn print(compared: &Compared) {
+    let (headings, rows) = table(&compared.points);
+    let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
+    output::table(&headings, &rows);
+    output::line(&format!(
+        "\n{} samples each, against held-out rows of {}",
+        compared.samples, compared.data
+    ));
+    if let Some(path) = &compared.report {
+        output::line(&format!("report  {path}"));
+    }
+}
+
+/// The runs in the order in which they were given, each with its points.
+fn by_run(points: &[Point]) -> Vec<&[Point]> {
+    points.chunk_by(|a, b| a.run == b.run).collect()
+}
+
+/// A metric against evaluations, a line for each run and one for the training data.
+fn plot(points: &[Point], name: &str) -> Plot {
+    let mut plot = Plot::new(name).x_name("network evaluations a sample").y_name(name).log_x();
+    for points in by_run(points) {
+        let marked = points.iter().filter_map(|p| {
+            let score = score(p, name)?;
+            Some((p.evaluations, score.value, 2.0 * score.standard_error.unwrap_or(0.0)))
+        });
+        let label = points.first().map_or("", |p| p.run.as_str());
+        plot = plot.line_with_errors(label, &marked.collect::<Vec<_>>());
+    }
+    let floor = points.first().and_then(|p| score(p, name)?.floor);
+    let ends = points.iter().map(|p| p.evaluations);
+    let (low, high) = ends.fold((f64::INFINITY, 0.0f64), |(l, h), e| (l.min(e), h.max(e)));
+    match floor {
+        Some(floor) if low < high => plot.line("training data", &[(low, floor), (high, floor)]),
+        _ => plot,
+    }
+}
+
+fn report_on(points: &[Point], data: &Dataset, n: u64) -> Result<Report> {
+    let mut report = Report::new(&format!("tweedie: runs on {}", data.name));
+    report.paragraph(&format!(
+        "{n} samples of each run at each number of steps, against {} held-out rows; training data in their place \
+         for comparison. Bars are two standard errors.",
+        data.held_out.len()
+    ));
+    let (headings, rows) = table(points);
+    let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
+    report.table(&headings, &rows)?;
+    report.heading("Quality against evaluations");
+    for name in shown(points) {
+        report.picture(&png_bytes(&plot(points, name).draw()?)?, name)?;
+    }
+    report.heading("Samples");
+    let real = png_bytes(&picture(&data.space, &data.held_out, None)?)?;
+    let mut pictures = vec![(real, "held-out data".to_string())];
+    for points in by_run(points) {
+        if let Some(last) = points.last() {
+            let drawn = picture(&data.space, &last.samples, Some(data.held_out.rows()))?;
+            let caption = format!("{}, {:.0} evaluations", last.run, last.evaluations);
+            pictures.push((png_bytes(&drawn)?, caption));
+        }
+    }
+    let pictures: Vec<(&[u8], &str)> = pictures.iter().map(|(png, c)| (&png[..], &c[..])).collect();
+    report.pictures(&pictures)?;
+    Ok(report)
+}

@@ -1,0 +1,175 @@
+//! log p of the reverse SDE, by importance-weighted paths of the forward process.
+//!
+//! The model draws x_T from the prior and steps back over the levels of a grid by Gaussians p(x_s | x_t) with the mean of
+//! q(x_s | x_t, x̂₀(x_t)) and a fixed variance, as ancestral sampling does. A path of the forward process from the data,
+//! x_t ~ q(x_t | x_s), has the weight
+//!
+//! > w = p(x_T) ∏ p(x_s | x_t) / q(x_t | x_s),  p(x) = E[w],
+//!
+//! the discrete form of the change of measure in the proof of Theorem 6.2 of *An Introduction to Generative Modeling with
+//! Flows and Diffusion Models* (Feynman–Kac and Girsanov). The mean of ln w is that theorem's bound, and
+//! E ln(1/K Σ w_k) rises with K to ln p (Burda et al. 2016, Theorem 1). As in the ODE's log p, a row is data at the
+//! schedule's first level.
+
+use super::{Density, Kind, LogProb, Measure, addresses, log_prior};
+use crate::denoise::{Condition, Denoiser};
+use crate::process::{Level, Schedule};
+use crate::solve::{Grid, Variance, host_column};
+use crate::{Draws, Error, Result};
+use burn::tensor::{DType, Tensor};
+use std::sync::Arc;
+
+/// The density of a diffusion model's reverse SDE.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::burn::tensor::{DType, Device, Tensor};
+/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::likelihood::{Density, ReverseSde};
+/// use tweedie::process::VpLinear;
+/// let unit = GaussianMixture::new(vec![Component::isotropic(1.0, vec![0.0], 1.0)])?;
+/// let density = ReverseSde::new(Arc::new(unit), Arc::new(VpLinear::default())).with_paths(8);
+/// let x = Tensor::<2>::from_data([[1.0f64]], (&Device::flex(), DType::F64));
+/// let log_p = density.log_prob(x, &Condition::None)?.value[0];
+/// assert!((log_p - (-0.5 - 0.5 * std::f64::consts::TAU.ln())).abs() < 0.02);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct ReverseSde {
+    denoiser: Arc<dyn Denoiser>,
+    schedule: Arc<dyn Schedule>,
+    grid: Grid,
+    steps: usize,
+    paths: usize,
+    variance: Variance,
+    sigma_data: f64,
+    draws: Draws,
+}
+
+impl ReverseSde {
+    /// 200 steps, even in the log-SNR, one path a row, the larger variance, data of unit variance.
+    pub fn new(denoiser: Arc<dyn Denoiser>, schedule: Arc<dyn Schedule>) -> Self {
+        Self {
+            denoiser,
+            schedule,
+            grid: Grid::default(),
+            steps: 200,
+            paths: 1,
+            variance: Variance::Large,
+            sigma_data: 1.0,
+            draws: Draws::new(0).purpose("paths"),
+        }
+    }
+
+    /// The spacing of the levels and the number of steps between the schedule's ends.
+    pub fn with_grid(mut self, grid: Grid, steps: usize) -> Self {
+        (self.grid, self.steps) = (grid, steps);
+        self
+    }
+
+    /// Paths a row, at least 1: each costs as many evaluations as there are steps.
+    pub fn with_paths(mut self, paths: usize) -> Self {
+        self.paths = paths;
+        self
+    }
+
+    /// The variance of a reverse step.
+    pub fn with_variance(mut self, variance: Variance) -> Self {
+        self.variance = variance;
+        self
+    }
+
+    /// The standard deviation of the data in model units, part of the prior's.
+    pub fn with_sigma_data(mut self, sigma_data: f64) -> Self {
+        self.sigma_data = sigma_data;
+        self
+    }
+
+    /// Where the paths' noise comes from.
+    pub fn with_draws(mut self, draws: Draws) -> Self {
+        self.draws = draws.purpose("paths");
+        self
+    }
+
+    /// ln w of path `path` of each row, whose noise is that of its address.
+    fn log_weights(
+        &self,
+        x: &Tensor<2>,
+        levels: &[Level],
+        condition: &Condition,
+        rows: &[u64],
+        path: usize,
+    ) -> Result<Vec<f64>> {
+        let [n, d] = x.dims();
+        let draws = self.draws.at(path as u64);
+        let (device, kind) = (x.device(), x.dtype());
+        let mut x = x.clone();
+        let mut sums = Tensor::<2>::zeros([n, 1], (&device, DType::F64));
+        for (step, pair) in levels.windows(2).rev().enumerate() {
+            let (t, s) = (pair[0], pair[1]);
+            let (kernel, posterior) = (t.given(&s), t.posterior(&s));
+            let variance = self.variance.of(&t, &s);
+            let noise = draws.at(step as u64).normals_for(rows, d).to_tensor(&device).cast(kind);
+            let sd = kernel.variance.sqrt();
+            let next = x.clone().mul_scalar(kernel.alpha) + noise.clone().mul_scalar(sd);
+            let data = self.denoiser.denoise(next.clone().into(), &t.into(), condition)?.value;
+            let mean =
+                next.clone().mul_scalar(posterior.from_x) + data.mul_scalar(posterior.from_data);
+            let back = (x - mean).div_scalar(variance.sqrt());
+            let squares = noise.square() - back.square();
+            let constant = d as f64 * (kernel.variance / variance).ln();
+            let ratio = squares.sum_dim(1).cast(DType::F64).add_scalar(constant);
+            sums = sums + ratio.mul_scalar(0.5);
+            x = next;
+        }
+        let noisiest = levels[0];
+        let prior_sd = (noisiest.alpha * self.sigma_data).hypot(noisiest.sigma);
+        host_column(&(sums + log_prior(x.cast(DType::F64), prior_sd)))
+    }
+}
+
+impl Density for ReverseSde {
+    fn log_prob(&self, x: Tensor<2>, condition: &Condition) -> Result<LogProb> {
+        let [n, d] = x.dims();
+        if n == 0 || d != self.denoiser.width() {
+            let expected = format!("n × {}, n above 0", self.denoiser.width());
+            return Err(Error::shape("batch", format!("{n} × {d}"), expected));
+        }
+        if self.paths == 0 {
+            return Err(Error::config("paths", "0", "at least 1"));
+        }
+        condition.check(n)?;
+        let levels = self.grid.levels(&*self.schedule, self.steps)?;
+        if levels.len() < 2 {
+            return Err(Error::config("grid", "one level", "at least two"));
+        }
+        let rows = addresses(&x)?;
+        let weights = |path| self.log_weights(&x, &levels, condition, &rows, path);
+        let weights = (0..self.paths).map(weights).collect::<Result<Vec<_>>>()?;
+        let (mut value, mut errors) = (Vec::with_capacity(n), Vec::with_capacity(n));
+        for row in 0..n {
+            let own: Vec<f64> = weights.iter().map(|weights| weights[row]).collect();
+            if let Some(bad) = own.iter().find(|w| !w.is_finite()) {
+                let what = format!("the weight of a path of row {row} became {bad}");
+                return Err(Error::Diverged { what, step: self.steps as u64 });
+            }
+            let (mean, error) = log_mean_exp(&own);
+            value.push(mean);
+            errors.push(error);
+        }
+        Ok(LogProb {
+            value,
+            kind: Kind::LowerBound,
+            standard_error: (self.paths > 1).then_some(errors),
+            measure: Measure::Standardised,
+        })
+    }
+}
+
+/// ln of the mean of exp, and its standard error by the delta method.
+fn log_mean_exp(logs: &[f64]) -> (f64, f64) {
+    let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let relative: Vec<f64> = logs.iter().map(|log| (log - most).exp()).collect();
+    let (mean, error) = super::mean_and_error(&relative);
+    (most + mean.ln(), error / mean)
+}
