@@ -9,6 +9,7 @@ mod clouds;
 mod colour;
 mod compare;
 mod curves;
+mod density;
 mod draw;
 mod frame;
 mod grid;
@@ -26,6 +27,7 @@ mod stack;
 
 pub use compare::{Set, histograms, pair_plot, side_by_side};
 pub use curves::loss_curves;
+pub use density::densities;
 pub use draw::panels;
 pub use grid::Grid;
 pub use nearest::nearest;
