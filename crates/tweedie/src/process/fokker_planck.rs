@@ -7,7 +7,7 @@
 //!
 //! Finite volumes: p is a mean over each cell, and what leaves a cell enters its neighbour, so mass is conserved; no flux
 //! passes the boundary. Across a face between cells h apart the flux is that of the exact solution of J = a p − D p′ between
-//! their values (Scharfetter & Gummel 1969; for D of one sign it is Chang & Cooper 1970)
+//! their values (Scharfetter & Gummel 1969; Chang & Cooper 1970 weight the two cells alike)
 //!
 //! > J = (D/h) [B(−z) p_left − B(z) p_right], z = a h/D, B(z) = z/(eᶻ − 1),
 //!
@@ -84,7 +84,7 @@ impl Mesh {
     /// A mesh on the line.
     ///
     /// # Errors
-    /// [`Error::Config`] if the axis has less than two cells, more than 2²⁴, or is empty or not finite.
+    /// [`Error::Config`] if the axis has fewer than two cells, more than 2²⁴, or is empty or not finite.
     pub fn line(x: Axis) -> Result<Self> {
         Self::new(vec![x])
     }

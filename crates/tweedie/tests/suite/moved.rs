@@ -67,7 +67,7 @@ fn solvers_take_one_path_under_all_schedules() {
             // Unmoved, the model mistakes both time and scale.
             let lost = run(&solver, &trained(), &other, scaled, &away).mul_scalar(back);
             let lost = gap(&host(&lost), &end);
-            assert!(!(lost < 1e-2), "{name} on {other:?}: {lost:e} without the move");
+            assert!(lost.is_nan() || lost > 1e-2, "{name} on {other:?}: {lost:e} without the move");
         }
     }
 }

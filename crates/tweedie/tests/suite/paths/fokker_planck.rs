@@ -159,6 +159,39 @@ fn the_family_of_equivalent_processes_moves_one_density_with_order_2_in_the_spac
     }
 }
 
+/// Back in time, s = last − t: dx = (−f x + ½ (1 + η) g² ∇log p_t) ds + √η g dW takes the noised density to the data's for
+/// every churn η, not on Gaussians only.
+#[test]
+fn reverse_processes_of_any_churn_move_noise_to_the_mixture() {
+    let vp = schedule("vp-linear");
+    let (first, last) = (1e-3, 0.35);
+    let mesh = Mesh::line(Axis { low: -6.0, high: 6.0, cells: 300 }).unwrap();
+    let (noise, right) = (
+        exact(&on_the_line(), &mesh, vp.level(last)),
+        exact(&on_the_line(), &mesh, vp.level(first)),
+    );
+    let times: Vec<f64> = (0..=1500).map(|k| (last - first) * f64::from(k) / 1500.0).collect();
+    for churn in [0.2, 0.6, 1.0] {
+        let (schedule, copy, data) = (vp.clone(), vp.clone(), on_the_line());
+        let back = Sde::new(
+            move |x, s| {
+                let t = last - s;
+                let score = data.score(x.clone(), &schedule.level(t).into()).unwrap();
+                let of_score = 0.5 * (1.0 + churn) * schedule.diffusion_squared(t);
+                score.mul_scalar(of_score) - x.clone().mul_scalar(schedule.drift(t))
+            },
+            move |x, s| {
+                let g = (churn * copy.diffusion_squared(last - s)).sqrt();
+                Tensor::full([1, 1], g, (&x.device(), x.dtype()))
+            },
+        );
+        let end = mesh.evolve(&back, noise.clone(), &times, |_, _| {}).unwrap();
+        let (far, way) =
+            (total_variation(&mesh, &end, &right), total_variation(&mesh, &noise, &right));
+        assert!(far < 3e-3 && way > 0.2, "churn {churn}: {far:e} after a way of {way}");
+    }
+}
+
 #[test]
 fn densities_in_the_plane_move_as_their_closed_forms() {
     let vp = schedule("vp-linear");
@@ -277,7 +310,8 @@ fn densities_are_drawn_where_they_are() {
     let yellow = |left: u32| {
         let mut middle = (0.0, 0.0, 0.0);
         for (x, y, p) in picture.enumerate_pixels() {
-            let inside = x >= left && x < left + width / 2 - 100;
+            // Left of the colour bar.
+            let inside = x >= left && f64::from(x - left) < 0.355 * f64::from(width);
             if inside && p[0] > 200 && p[1] > 200 && p[2] < 100 {
                 middle = (middle.0 + f64::from(x - left), middle.1 + f64::from(y), middle.2 + 1.0);
             }
@@ -286,7 +320,7 @@ fn densities_are_drawn_where_they_are() {
         (middle.0 / middle.2, middle.1 / middle.2)
     };
     let (before, after) = (yellow(0), yellow(width / 2));
-    assert!(after.0 - before.0 > 80.0 && after.1 - before.1 > 80.0, "{before:?}, {after:?}");
+    assert!(after.0 - before.0 > 50.0 && after.1 - before.1 > 50.0, "{before:?}, {after:?}");
     let line = Mesh::line(axis).unwrap();
     let curve = line.density(|x| (-x[0] * x[0]).exp());
     assert!(densities(&line, &[("curve".to_string(), curve)]).unwrap().height() < height);
