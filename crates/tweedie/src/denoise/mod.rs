@@ -4,6 +4,7 @@ mod condition;
 mod energy;
 mod guided;
 mod mixture;
+mod moved;
 mod neural;
 mod prediction;
 
@@ -11,6 +12,7 @@ pub use condition::Condition;
 pub use energy::EnergyDenoiser;
 pub use guided::Guided;
 pub use mixture::{Component, GaussianMixture};
+pub use moved::Moved;
 pub use neural::{CLOCKS, Clock, NeuralDenoiser};
 pub use prediction::{Coefficients, PREDICTIONS, Prediction};
 

@@ -274,4 +274,12 @@ impl Schedule for LinearSde {
     fn range(&self) -> (f64, f64) {
         self.range
     }
+
+    fn diffusion_squared(&self, t: f64) -> f64 {
+        match &self.form {
+            // At t = 0 too, where σ = 0 and dλ/dt is infinite.
+            Form::Drift { g, .. } => g(t).powi(2),
+            Form::Marginals { .. } => -self.level(t).sigma.powi(2) * self.lambda_rate(t),
+        }
+    }
 }

@@ -8,18 +8,28 @@
 //! g² = dσ²/dt − 2 f σ² = −σ² dλ/dt, where **λ = 2 ln(α/σ) is the log-SNR** (*An Introduction to Generative
 //! Modeling with Flows and Diffusion Models*, eqs. 6.12–6.15; *Demystifying Variational Diffusion Models*, App. A).
 
+mod bridge;
+mod brownian;
 mod chain;
+mod fokker_planck;
 mod level;
 mod linear;
 mod named;
+mod noise;
 mod schedule;
 mod schedules;
+mod sde;
 
+pub use bridge::Bridge;
+pub use brownian::BrownianTree;
 pub use chain::{Betas, Chain, ChainConfig};
+pub use fokker_planck::{Axis, Mesh};
 pub use level::{Kernel, Level, Levels, Posterior};
 pub(crate) use level::{MOST_LOG_SNR, column};
 pub use linear::LinearSde;
 pub use named::{AnySchedule, SCHEDULES};
+pub use noise::Noise;
 pub(crate) use schedule::finite_log_snrs;
 pub use schedule::{Rate, Schedule};
 pub use schedules::{Cosine, Edm, OrnsteinUhlenbeck, Straight, SubVp, Ve, VpLinear};
+pub use sde::Sde;

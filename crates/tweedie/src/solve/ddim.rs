@@ -32,7 +32,7 @@ impl Solver for Ddim {
         if self.eta > 0.0 {
             let of_noise =
                 Levels::pair(from, to, &x, |t, s| self.eta * t.posterior(s).variance.sqrt())?;
-            next = next + context.noise(step, &x) * of_noise;
+            next = next + context.noise_between(step, from, to, &x)? * of_noise;
         }
         Ok(State { x: next, history: Vec::new(), step: step + 1 })
     }

@@ -1,6 +1,8 @@
 //! How noise becomes data: solvers, time grids and the one loop that runs them.
 
+mod annealed;
 mod clip;
+mod corrector;
 mod ddim;
 mod dormand_prince;
 mod dpm;
@@ -9,7 +11,10 @@ mod integrate;
 mod ode;
 mod sde;
 
+pub use crate::process::Noise;
+pub use annealed::AnnealedLangevin;
 pub use clip::Clip;
+pub use corrector::{Corrector, Langevin, Metropolis, Predictor, PredictorCorrector};
 pub use ddim::Ddim;
 pub(crate) use dormand_prince::{Clock, host_column};
 pub use dormand_prince::{DormandPrince, Tolerance, integrate_adaptive};
@@ -19,27 +24,12 @@ pub use integrate::{Last, Moment, Progress, Sampler, integrate};
 pub use ode::{Euler, Heun, velocity};
 pub use sde::{Ancestral, EulerMaruyama, Variance};
 
-use crate::data::Rows;
 use crate::denoise::{Condition, Denoiser};
 use crate::process::{Level, Levels, Schedule};
 use crate::{Draws, Error, Result};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
-
-/// A source of standard normal noise, addressed by step and global row.
-///
-/// [`Draws`] is one; another may replay given noise, or refine that of a coarser grid.
-pub trait Noise: Send + Sync {
-    /// The noise of step `step` for the global rows listed, in their order: one row of `width` values for each.
-    fn normals(&self, step: u64, rows: &[u64], width: usize) -> Rows;
-}
-
-impl Noise for Draws {
-    fn normals(&self, step: u64, rows: &[u64], width: usize) -> Rows {
-        self.at(step).normals_for(rows, width)
-    }
-}
 
 /// What a step may ask: the model, its process, the condition and the noise of each row.
 #[derive(Clone, Copy)]
@@ -50,7 +40,7 @@ pub struct Context<'a> {
     pub schedule: &'a dyn Schedule,
     /// One condition per row.
     pub condition: &'a Condition,
-    /// Noise, addressed by step and global row.
+    /// Noise, addressed by step and global row, or by time and global row.
     pub noise: &'a dyn Noise,
     /// The global index of each row.
     pub rows: &'a [u64],
@@ -87,6 +77,27 @@ impl Context<'_> {
     pub fn noise(&self, step: u64, like: &Tensor<2>) -> Tensor<2> {
         let rows = self.noise.normals(step, self.rows, like.dims()[1]);
         rows.to_tensor(&like.device()).cast(like.dtype())
+    }
+
+    /// Standard normal noise for step `step`, which goes from one level to another: where the noise is that of a path in
+    /// time, its increment between the two times over its standard deviation.
+    ///
+    /// # Errors
+    /// As [`Levels::host`].
+    pub fn noise_between(
+        &self,
+        step: u64,
+        from: &Levels,
+        to: &Levels,
+        like: &Tensor<2>,
+    ) -> Result<Tensor<2>> {
+        let [n, width] = like.dims();
+        let spans = match (from, to) {
+            (Levels::All(a), Levels::All(b)) => vec![(a.t, b.t)],
+            _ => (0..n).map(|i| Ok((from.host(i)?.t, to.host(i)?.t))).collect::<Result<_>>()?,
+        };
+        let rows = self.noise.increments(step, &spans, self.rows, width);
+        Ok(rows.to_tensor(&like.device()).cast(like.dtype()))
     }
 }
 
@@ -163,7 +174,15 @@ pub const SOLVERS: &[(&str, &str)] = &[
     ("dpm++2m", "DPM-Solver++(2M): order 2, 1 evaluation a step; the default"),
     ("ddim", "DDIM; eta = 0 is deterministic, order 1"),
     ("ancestral", "ancestral sampling from the posterior for any (t, s), as VDM's and DDPM's"),
-    ("euler-maruyama", "reverse SDE, weak order 1"),
+    (
+        "euler-maruyama",
+        "reverse SDE, weak order 1; churn from 1 down to 0, the probability-flow ODE",
+    ),
+    (
+        "predictor-corrector",
+        "ancestral sampling and Langevin steps at each level; predictor, corrector.snr, .steps",
+    ),
+    ("annealed-langevin", "annealed Langevin dynamics (NCSN, NCSNv2); steps = 5 at each level"),
     ("euler", "probability-flow ODE, order 1"),
     ("heun", "probability-flow ODE, order 2, 2 evaluations a step"),
     ("dopri5", "probability-flow ODE, order 5, adaptive steps for each row"),
@@ -185,6 +204,12 @@ pub enum AnySolver {
     /// [`EulerMaruyama`].
     #[serde(rename = "euler-maruyama")]
     EulerMaruyama(EulerMaruyama),
+    /// [`PredictorCorrector`].
+    #[serde(rename = "predictor-corrector")]
+    PredictorCorrector(PredictorCorrector),
+    /// [`AnnealedLangevin`].
+    #[serde(rename = "annealed-langevin")]
+    AnnealedLangevin(AnnealedLangevin),
     /// [`Euler`].
     #[serde(rename = "euler")]
     Euler(Euler),
@@ -212,7 +237,9 @@ impl AnySolver {
             "dpm++2m" => Self::default(),
             "ddim" => Self::Ddim(Ddim::default()),
             "ancestral" => Self::Ancestral(Ancestral::default()),
-            "euler-maruyama" => Self::EulerMaruyama(EulerMaruyama {}),
+            "euler-maruyama" => Self::EulerMaruyama(EulerMaruyama::default()),
+            "predictor-corrector" => Self::PredictorCorrector(PredictorCorrector::default()),
+            "annealed-langevin" => Self::AnnealedLangevin(AnnealedLangevin::default()),
             "euler" => Self::Euler(Euler {}),
             "heun" => Self::Heun(Heun {}),
             "dopri5" => Self::DormandPrince(DormandPrince::default()),
@@ -237,6 +264,11 @@ impl AnySolver {
             Self::Ddim(Ddim { eta }) if !(0.0..=1.0).contains(eta) => {
                 Err(Error::config("solver.eta", eta.to_string(), "a number from 0 to 1"))
             }
+            Self::EulerMaruyama(EulerMaruyama { churn }) if !(0.0..=1.0).contains(churn) => {
+                Err(Error::config("solver.churn", churn.to_string(), "a number from 0 to 1"))
+            }
+            Self::PredictorCorrector(s) => s.corrector.check(),
+            Self::AnnealedLangevin(s) => s.check(),
             Self::DormandPrince(DormandPrince { tolerance: Tolerance { atol, rtol } })
                 if !(1e-12..=1.0).contains(atol) || !(1e-12..=1.0).contains(rtol) =>
             {
@@ -284,6 +316,8 @@ impl AnySolver {
             Self::Ddim(s) => s,
             Self::Ancestral(s) => s,
             Self::EulerMaruyama(s) => s,
+            Self::PredictorCorrector(s) => s,
+            Self::AnnealedLangevin(s) => s,
             Self::Euler(s) => s,
             Self::Heun(s) => s,
             Self::DormandPrince(s) => s,

@@ -6,28 +6,46 @@ use crate::process::{Level, Levels};
 use serde::{Deserialize, Serialize};
 
 /// Euler–Maruyama on the reverse SDE dx = (f x − g² ∇log p_t) dt + g dW̄ (Anderson 1982; *Generative Modeling with
-/// Diffusion Models*, eq. 60; *An Introduction …*, eq. 6.26, evaluated at T − i). Weak order 1.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EulerMaruyama {}
+/// Diffusion Models*, eq. 60; *An Introduction …*, eq. 6.26, evaluated at T − i). Weak order 1; strong order 1 on one path of
+/// noise ([`BrownianTree`](crate::process::BrownianTree)).
+///
+/// With churn η it is one of the family of reverse processes with the same marginals (*An Introduction …*,
+/// sec. 6.3.1.6, whose λ is 1 − η; Huang et al. 2021):
+///
+/// > dx = (f x − ½ (1 + η) g² ∇log p_t) dt + √η g dW̄,
+///
+/// from the SDE at η = 1 to the probability-flow ODE at η = 0.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EulerMaruyama {
+    /// η, the share of the noise's variance, in [0, 1].
+    pub churn: f64,
+}
+
+impl Default for EulerMaruyama {
+    fn default() -> Self {
+        Self { churn: 1.0 }
+    }
+}
 
 impl Solver for EulerMaruyama {
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         let State { x, step, .. } = state;
         let data = context.denoise(x.clone(), from)?;
         let s = context.schedule;
-        // x + (f x − g² s) Δt with s = (α x̂₀ − x)/σ², Δt < 0.
+        let of_score = 0.5 * (1.0 + self.churn);
+        // x + (f x − ½ (1 + η) g² s) Δt with s = (α x̂₀ − x)/σ², Δt < 0.
         let of_x = Levels::pair(from, to, &x, |a, b| {
-            let g2 = s.diffusion_squared(a.t);
+            let g2 = of_score * s.diffusion_squared(a.t);
             1.0 + (b.t - a.t) * (s.drift(a.t) + g2 / (a.sigma * a.sigma))
         })?;
         let of_data = Levels::pair(from, to, &x, |a, b| {
-            -(b.t - a.t) * s.diffusion_squared(a.t) * a.alpha / (a.sigma * a.sigma)
+            -(b.t - a.t) * of_score * s.diffusion_squared(a.t) * a.alpha / (a.sigma * a.sigma)
         })?;
         let of_noise = Levels::pair(from, to, &x, |a, b| {
-            (s.diffusion_squared(a.t) * (b.t - a.t).abs()).sqrt()
+            (self.churn * s.diffusion_squared(a.t) * (b.t - a.t).abs()).sqrt()
         })?;
-        let noise = context.noise(step, &x);
+        let noise = context.noise_between(step, from, to, &x)?;
         let x = x * of_x + data * of_data + noise * of_noise;
         Ok(State { x, history: Vec::new(), step: step + 1 })
     }
@@ -72,7 +90,7 @@ impl Solver for Ancestral {
         let of_x = Levels::pair(from, to, &x, |t, s| t.posterior(s).from_x)?;
         let of_data = Levels::pair(from, to, &x, |t, s| t.posterior(s).from_data)?;
         let of_noise = Levels::pair(from, to, &x, |t, s| self.variance.of(t, s).sqrt())?;
-        let noise = context.noise(step, &x);
+        let noise = context.noise_between(step, from, to, &x)?;
         let x = x * of_x + data * of_data + noise * of_noise;
         Ok(State { x, history: Vec::new(), step: step + 1 })
     }

@@ -3,6 +3,7 @@
 mod adaptive;
 mod chain;
 mod grids;
+mod langevin;
 mod ode;
 mod peer;
 mod sampler;

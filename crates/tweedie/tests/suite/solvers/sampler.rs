@@ -10,7 +10,7 @@ use tweedie::data::Rows;
 use tweedie::denoise::{Condition, GaussianMixture};
 use tweedie::metric::wasserstein;
 use tweedie::process::AnySchedule;
-use tweedie::solve::{AnySolver, Ddim, Generate, Grid, Last, Sampler};
+use tweedie::solve::{AnySolver, Ddim, EulerMaruyama, Generate, Grid, Last, Sampler};
 
 const N: usize = 4000;
 
@@ -97,6 +97,9 @@ fn every_solver_samples_the_mixture() {
         (AnySolver::Ddim(Ddim { eta: 0.5 }), VP, Grid::LogSnr, 300),
         (named("ancestral"), VP, Grid::LogSnr, 500),
         (named("euler-maruyama"), VP, Grid::LogSnr, 500),
+        (AnySolver::EulerMaruyama(EulerMaruyama { churn: 0.5 }), VP, Grid::LogSnr, 500),
+        (named("predictor-corrector"), VP, Grid::LogSnr, 300),
+        (named("annealed-langevin"), COSINE, Grid::LogSnr, 500),
         (named("euler"), VP, Grid::Time, 300),
         (named("heun"), EDM, karras, 50),
         (named("dopri5"), COSINE, Grid::LogSnr, 1),

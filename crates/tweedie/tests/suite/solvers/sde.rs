@@ -9,7 +9,7 @@ use crate::oracle::{
 use tweedie::Draws;
 use tweedie::denoise::{Condition, GaussianMixture};
 use tweedie::process::{AnySchedule, Level, Levels, Schedule, Ve};
-use tweedie::solve::{Ancestral, Context, Ddim, EulerMaruyama, Grid, Solver};
+use tweedie::solve::{Ancestral, Context, Ddim, Euler, EulerMaruyama, Grid, Solver};
 
 const MEAN: f64 = 0.8;
 const VARIANCE: f64 = 0.6;
@@ -100,7 +100,8 @@ fn euler_maruyama_has_weak_order_1() {
         (ve, Grid::Time),
         (EDM, Grid::Karras { rho: 7.0 }),
     ] {
-        let [mean, variance] = errors(&EulerMaruyama {}, &schedule, grid, VARIANCE, &DOUBLING);
+        let [mean, variance] =
+            errors(&EulerMaruyama::default(), &schedule, grid, VARIANCE, &DOUBLING);
         assert_order_1(&format!("variance, {schedule:?} {grid:?}"), &variance);
         assert!(variance[3] < 2e-3);
         // Without a drift of its own the process keeps the mean exactly.
@@ -108,6 +109,34 @@ fn euler_maruyama_has_weak_order_1() {
             AnySchedule::Ve(_) | AnySchedule::Edm(_) => assert!(mean.iter().all(|e| *e < 1e-12)),
             _ => assert_order_1(&format!("mean, {schedule:?} {grid:?}"), &mean),
         }
+    }
+}
+
+/// Every reverse process of the family has the data's marginals: mean and variance tend to them with order 1 at least (where
+/// errors of first order cancel, 2), and what extrapolation leaves is of second order.
+#[test]
+fn every_churn_has_the_same_marginals() {
+    for churn in [0.0, 0.25, 0.5, 0.75, 1.0] {
+        for (schedule, grid) in [(VP, Grid::Time), (OU, Grid::Quadratic), (COSINE, Grid::LogSnr)] {
+            let solver = EulerMaruyama { churn };
+            let found = errors(&solver, &schedule, grid, VARIANCE, &DOUBLING);
+            for errors in found {
+                let orders = orders(&errors);
+                let place = format!("churn {churn}, {schedule:?}: {errors:?}, orders {orders:?}");
+                assert!(orders.iter().all(|o| (0.85..2.15).contains(o)), "{place}");
+                let left = (2.0 * errors[3] - errors[2]).abs();
+                assert!(left < 2e-4, "{place}: {left:e} is left");
+            }
+        }
+    }
+    // At one end the noise is gone, and the step is Euler's on the probability flow.
+    let data = three_components();
+    for schedule in [VP, COSINE, EDM] {
+        let levels = Grid::LogSnr.levels(&schedule, 30).unwrap();
+        let x = normals(16, 2, schedule.prior_sd(1.0), 1);
+        let still = run(&EulerMaruyama { churn: 0.0 }, &data, &schedule, x.clone(), &levels);
+        let euler = run(&Euler {}, &data, &schedule, x, &levels);
+        assert!(gap(&host(&still), &host(&euler)) < 1e-10 * (1.0 + levels[0].sigma));
     }
 }
 
@@ -145,13 +174,13 @@ fn ancestral_sampling_beats_euler_maruyama_on_concentrated_data() {
     let steps = [8, 16, 32, 64, 128, 256];
     for (schedule, grid) in [(VP, Grid::Time), (OU, Grid::Time)] {
         let [_, ancestral] = errors(&Ancestral::default(), &schedule, grid, 1e-4, &steps);
-        let [_, euler] = errors(&EulerMaruyama {}, &schedule, grid, 1e-4, &steps);
+        let [_, euler] = errors(&EulerMaruyama::default(), &schedule, grid, 1e-4, &steps);
         for (ours, theirs) in ancestral.iter().zip(&euler) {
             assert!(3.0 * ours < *theirs, "{schedule:?}: {ancestral:?}, {euler:?}");
         }
     }
     let [_, ancestral] = errors(&Ancestral::default(), &VP, Grid::Time, 1.0, &steps);
-    let [_, euler] = errors(&EulerMaruyama {}, &VP, Grid::Time, 1.0, &steps);
+    let [_, euler] = errors(&EulerMaruyama::default(), &VP, Grid::Time, 1.0, &steps);
     assert!(ancestral.iter().zip(&euler).all(|(a, e)| 2.0 * e < *a), "{ancestral:?}, {euler:?}");
 }
 
@@ -160,7 +189,7 @@ fn euler_maruyama_takes_the_reverse_drift_and_diffusion() {
     let data = gaussian(MEAN, VARIANCE);
     for schedule in [VP, OU, VE, COSINE, EDM] {
         let levels = Grid::LogSnr.levels(&schedule, 40).unwrap();
-        let steps = coefficients(&EulerMaruyama {}, &data, &schedule, &levels);
+        let steps = coefficients(&EulerMaruyama::default(), &data, &schedule, &levels);
         for (s, pair) in steps.iter().zip(levels.windows(2)) {
             // dx = (f x + g² (x − α m)/v) dt + g dW̄.
             let (f, g2) = (schedule.drift(pair[0].t), schedule.diffusion_squared(pair[0].t));
@@ -216,7 +245,8 @@ fn each_step_has_its_own_noise() {
     // The whole integration is the composition of affine steps with the noise addressed by (step, row).
     let data = gaussian(MEAN, VARIANCE);
     let levels = Grid::LogSnr.levels(&COSINE, 20).unwrap();
-    let solvers: [&dyn Solver; 3] = [&EulerMaruyama {}, &Ancestral::default(), &Ddim { eta: 0.6 }];
+    let solvers: [&dyn Solver; 3] =
+        [&EulerMaruyama::default(), &Ancestral::default(), &Ddim { eta: 0.6 }];
     for solver in solvers {
         let steps = coefficients(solver, &data, &COSINE, &levels);
         let x = host(&run(solver, &data, &COSINE, doubles(&[0.3, -1.2, 2.0], 1), &levels));

@@ -1,0 +1,81 @@
+//! A denoiser trained under one schedule, served under others.
+
+use super::{Condition, Denoiser};
+use crate::nn::Dual;
+use crate::process::{Level, Levels, Schedule};
+use crate::{Error, Result};
+use std::sync::Arc;
+
+/// A denoiser moved from the schedule that it was trained on to any other (*Demystifying Variational Diffusion Models*,
+/// App. A.4, eqs. A.44–A.48). At equal log-SNR two schedules' latents are multiples of each other, so
+///
+/// > D_B(x, λ) = D_A((α_A/α_B) x, λ), α_A and α_B at the log-SNR λ,
+///
+/// and samples start from noise multiplied by α_B/α_A where the schedules' ends have one log-SNR. A solver that knows
+/// levels only then takes the same path to rounding, whichever schedule it runs on.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::denoise::{Component, GaussianMixture, Moved};
+/// use tweedie::process::{Edm, VpLinear};
+/// use tweedie::solve::Sampler;
+/// let trained = GaussianMixture::new(vec![Component::isotropic(1.0, vec![0.5], 1.0)])?;
+/// let moved = Moved::new(trained, Arc::new(VpLinear::default()));
+/// let range = Edm { sigma_min: 0.02, sigma_max: 100.0 };
+/// let sampler = Sampler::new(Arc::new(moved), Arc::new(range));
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+pub struct Moved<D> {
+    model: D,
+    trained: Arc<dyn Schedule>,
+}
+
+impl<D: Denoiser> Moved<D> {
+    /// `model`, which was trained on the schedule `trained`, for batches of any schedule.
+    pub fn new(model: D, trained: Arc<dyn Schedule>) -> Self {
+        Self { model, trained }
+    }
+
+    /// The trained schedule's level of the log-SNR of `level`.
+    fn home(&self, level: &Level) -> Result<Level> {
+        let (first, last) = self.trained.range();
+        let (high, low) = (self.trained.level(first).lambda, self.trained.level(last).lambda);
+        // Ends of equal log-SNR may differ by a rounding.
+        let slack = 1e-6;
+        if !(level.lambda <= high + slack && level.lambda >= low - slack) {
+            let found = format!("a log-SNR of {}", level.lambda);
+            let expected = format!("what the model was trained on, {low} to {high}");
+            return Err(Error::config("noise level", found, expected));
+        }
+        Ok(self.trained.level(self.trained.time(level.lambda).clamp(first, last)))
+    }
+}
+
+impl<D: Denoiser> Denoiser for Moved<D> {
+    fn denoise(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
+        let home = match levels {
+            Levels::All(level) => Levels::All(self.home(level)?),
+            Levels::Rows(rows) => {
+                Levels::Rows(rows.iter().map(|level| self.home(level)).collect::<Result<_>>()?)
+            }
+            Levels::Tracked { .. } => {
+                let why = "tracked levels are not on the host, where schedules are inverted";
+                return Err(Error::undefined("a moved denoiser at tracked levels", why));
+            }
+        };
+        levels.check(x.dims()[0])?;
+        // At pure noise x says nothing of its scale: the ratio of the standard deviations is that of the limit.
+        let scale = Levels::pair(&home, levels, &x.value, |a, b| {
+            if b.alpha > 0.0 && a.alpha > 0.0 { a.alpha / b.alpha } else { a.sigma / b.sigma }
+        })?;
+        self.model.denoise(x * scale, &home, condition)
+    }
+
+    fn width(&self) -> usize {
+        self.model.width()
+    }
+
+    fn evaluations(&self) -> u64 {
+        self.model.evaluations()
+    }
+}

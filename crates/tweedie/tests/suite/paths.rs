@@ -1,0 +1,6 @@
+//! Wiener paths, the forward simulator and what shares them: refinement, orders, and moments.
+
+mod bridge;
+mod fokker_planck;
+mod sde;
+mod tree;
