@@ -7,10 +7,13 @@ use crate::{Settings, output, progress};
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tweedie::data::{Dataset, Kind, Layout, Source, Space, Split, Toy};
 use tweedie::denoise::Condition;
 use tweedie::files::AtomicFile;
-use tweedie::likelihood::{Divergence, Kind as LogKind, LogProb, Measure, RawDensity};
+use tweedie::likelihood::{
+    Density, Divergence, Kind as LogKind, LogProb, Measure, RawDensity, ReverseSde,
+};
 use tweedie::metric::Classifier;
 use tweedie::metric::features::{self, FeatureScores};
 use tweedie::metric::judge::{Score, judge};
@@ -22,6 +25,9 @@ const MOST_EXACT: usize = 16;
 
 /// What can be measured.
 const METRICS: [&str; 3] = ["samples", "logp", "features"];
+
+/// Whose log p there is.
+const DENSITIES: [&str; 2] = ["ode", "sde"];
 
 /// Options of `tweedie evaluate`.
 #[derive(clap::Args)]
@@ -57,6 +63,12 @@ pub struct Options {
     /// The seed of samples, dequantisation and probes.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     seed: u64,
+    /// Whose log p: of the probability-flow ODE (`ode`), or a bound of the reverse SDE's (`sde`).
+    #[arg(long, default_value = "ode")]
+    density: String,
+    /// Paths a row of the reverse SDE's bound, which more of them raise.
+    #[arg(long, default_value_t = 1, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
+    paths: usize,
     /// Probes of the divergence; `exact` for none. Exact up to 16 dimensions, else 4, by default.
     #[arg(long, allow_negative_numbers = true)]
     probes: Option<String>,
@@ -101,6 +113,13 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
             let expected = "a classifier, by --features FILE.toml";
             return Err(Error::config("--metric", "features", expected));
         }
+    }
+    if !DENSITIES.contains(&options.density.as_str()) {
+        let expected = tweedie::error::one_of(&options.density, &DENSITIES);
+        return Err(Error::config("--density", &options.density, expected));
+    }
+    if options.paths == 0 || options.paths > 100_000 {
+        return Err(Error::config("--paths", options.paths.to_string(), "from 1 to 100000"));
     }
     for (option, value, most) in
         [("-n", options.n, 1 << 20), ("--rows", options.rows.map(|n| n as u64), 1 << 30)]
@@ -323,7 +342,7 @@ fn divergence(probes: Option<&str>, space: &Space) -> Result<Divergence> {
     }
 }
 
-/// log p of held-out rows under the probability-flow ODE; none where there is no density.
+/// log p of held-out rows under the density asked for; none where there is no density.
 fn log_p(
     run: &Run,
     data: &Dataset,
@@ -349,7 +368,15 @@ fn log_p(
     }
     let held_out = data.held_out.select(&rows);
     let draws = Draws::new(options.seed).purpose("log p");
-    let density = run.density(run.denoiser(&settings.device)?).with_divergence(divergence, draws);
+    let denoiser = run.denoiser(&settings.device)?;
+    let density: Box<dyn Density> = match options.density.as_str() {
+        "sde" => {
+            let schedule = Arc::new(run.info.recipe.schedule.clone());
+            let density = ReverseSde::new(denoiser, schedule).with_sigma_data(run.info.sigma_data);
+            Box::new(density.with_draws(draws).with_paths(options.paths))
+        }
+        _ => Box::new(run.density(denoiser).with_divergence(divergence, draws)),
+    };
     let condition = match held_out.labels() {
         Some(labels) => Condition::Class(labels.iter().map(|l| Some(*l)).collect()),
         None => Condition::None,
@@ -357,7 +384,7 @@ fn log_p(
     let bar = progress::bar(held_out.len() as u64, "rows", settings.json);
     bar.set_prefix("log p");
     let density = RawDensity {
-        density: &density,
+        density: &*density,
         space,
         draws,
         device: &settings.device,

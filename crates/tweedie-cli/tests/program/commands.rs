@@ -1,6 +1,8 @@
 //! What the commands print: results on stdout, progress and reasons on stderr, one JSON object with `--json`.
 
-use crate::support::{coloured, copy_of, digits, done, numbers, program, training, tweedie};
+use crate::support::{
+    coloured, copy_of, digits, done, numbers, program, refused, training, tweedie,
+};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Stdio;
@@ -215,4 +217,22 @@ fn a_run_records_its_recipe_and_its_data_by_hash() {
     assert_ne!(recorded["train"]["hash"], recorded["held_out"]["hash"]);
     let space: tweedie::data::Space = serde_json::from_value(recorded["space"].clone()).unwrap();
     assert_eq!(space, data.space);
+}
+
+/// The reverse SDE's bound, which more paths raise; 8-bit pictures of 17 grey levels have it in bits, too.
+#[test]
+fn evaluate_gives_a_bound_of_the_reverse_sde() {
+    let log_p = |more: &[&str]| -> Value {
+        let fixed = ["evaluate", "run", "--metric", "logp", "--rows", "40", "--json"];
+        let text = done(digits(), &[&fixed, more].concat());
+        serde_json::from_str::<Value>(&text).unwrap()["log_p"].clone()
+    };
+    let mean = |p: &Value| p["mean"].as_f64().unwrap();
+    let one = log_p(&["--density", "sde"]);
+    let eight = log_p(&["--density", "sde", "--paths", "8"]);
+    assert_eq!(one["kind"], "lower-bound");
+    assert!(one["bits_per_dimension"].as_f64().unwrap() > 0.0);
+    assert!(mean(&eight) > mean(&one), "{} {}", mean(&eight), mean(&one));
+    refused(digits(), 2, &["--density", "ode"], &["evaluate", "run", "--density", "pde"]);
+    refused(digits(), 2, &["--paths", "from 1"], &["evaluate", "run", "--paths", "0"]);
 }
