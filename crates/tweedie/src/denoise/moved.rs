@@ -16,13 +16,19 @@ use std::sync::Arc;
 ///
 /// ```
 /// use std::sync::Arc;
-/// use tweedie::denoise::{Component, GaussianMixture, Moved};
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::denoise::{Condition, Moved, NeuralDenoiser, Prediction};
 /// use tweedie::process::{Edm, VpLinear};
-/// use tweedie::solve::Sampler;
-/// let trained = GaussianMixture::new(vec![Component::isotropic(1.0, vec![0.5], 1.0)])?;
+/// use tweedie::solve::{Generate, Sampler};
+/// use tweedie::{Draws, nn::ResidualMlpConfig};
+/// let device = Device::flex();
+/// let network = ResidualMlpConfig::new(2).init(&Draws::new(0), &device);
+/// let trained = NeuralDenoiser::new(network, Prediction::V, VpLinear::default());
 /// let moved = Moved::new(trained, Arc::new(VpLinear::default()));
-/// let range = Edm { sigma_min: 0.02, sigma_max: 100.0 };
-/// let sampler = Sampler::new(Arc::new(moved), Arc::new(range));
+/// let edm = Edm { sigma_min: 0.02, sigma_max: 100.0 };
+/// let sampler = Sampler::new(Arc::new(moved), Arc::new(edm));
+/// let x = sampler.generate(0..4, &Condition::None, &Draws::new(1), &device)?;
+/// assert_eq!(x.dims(), [4, 2]);
 /// # Ok::<(), tweedie::Error>(())
 /// ```
 pub struct Moved<D> {

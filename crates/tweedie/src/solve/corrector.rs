@@ -111,6 +111,17 @@ impl Corrector for Langevin {
 ///
 /// A proposal y from x is accepted where ln [p(y) q(x | y)/(p(x) q(y | x))] > ln u; −ln u is half a χ² of two degrees of
 /// freedom, made of two normals of the same address.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::solve::{Ancestral, Langevin, Metropolis, PredictorCorrector};
+/// let data = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0, 0.0], 0.01)])?;
+/// let corrector = Metropolis { density: Arc::new(data), langevin: Langevin { snr: 0.5, steps: 4 } };
+/// let solver = PredictorCorrector { predictor: Ancestral::default(), corrector };
+/// # let _: &dyn tweedie::solve::Solver = &solver;
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Metropolis {
     /// The model, unconditional.
