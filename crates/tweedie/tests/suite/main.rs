@@ -28,3 +28,4 @@ mod support;
 mod trained;
 mod transformer;
 mod unet_configs;
+mod weightings;

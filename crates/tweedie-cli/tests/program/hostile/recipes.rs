@@ -17,6 +17,7 @@ const VALUES: &[(&str, &[&str])] = &[
     ("sampling.grid=karas", &["sampling.grid", "`karras` perhaps"]),
     ("model.prediction=nois", &["model.prediction", "`noise` perhaps"]),
     ("objective.weighting=edmm", &["objective.weighting", "`edm` perhaps"]),
+    ("objective.weighting={min-snr={gama=1}}", &["objective.weighting", "`gamma` perhaps"]),
     ("objective.kind=slicd", &["objective.kind", "`sliced` perhaps"]),
     ("objective.kind={name='sliced',slice=2}", &["objective.kind.slice", "`slices` perhaps"]),
     ("objective.kind={name='sliced',law='normal'}", &["objective.kind.law", "gaussian"]),
@@ -45,6 +46,10 @@ const VALUES: &[(&str, &[&str])] = &[
     ("=5", &["--set", "key=value"]),
     ("training..steps=5", &["--set", "key=value"]),
     // Zero, negative, not a number, huge.
+    ("objective.weighting={min-snr={gamma=0}}", &["weighting.min-snr.gamma: 0", "above 0"]),
+    ("objective.weighting={p2={gamma=-1}}", &["weighting.p2.gamma: -1", "from 0 to 10"]),
+    ("objective.weighting={p2={k=0}}", &["weighting.p2.k: 0", "above 0"]),
+    ("objective.weighting={sigmoid={bias=1e3}}", &["weighting.sigmoid.bias: 1000", "from -40"]),
     ("objective.kind={name='sliced',slices=0}", &["objective.kind.slices: 0", "from 1"]),
     ("objective.kind={name='sliced',step=0.0}", &["objective.kind.step: 0", "a number from"]),
     ("objective.kind={name='likelihood',steps=0}", &["objective.kind.steps: 0", "at least 1"]),

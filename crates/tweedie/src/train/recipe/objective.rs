@@ -83,6 +83,13 @@ pub const OBJECTIVES: &[(&str, &str)] = &[
 impl ObjectiveRecipe {
     pub(super) fn check(&self, recipe: &Recipe) -> Result<()> {
         self.levels.check(&recipe.schedule).map_err(|e| inside("objective", e))?;
+        if let Some(weighting) = self.weighting {
+            weighting.check().map_err(|e| inside("objective", e))?;
+            if weighting.is_of_log_snr() {
+                let key = "objective.levels.distribution";
+                self.levels.distribution.check_density(key)?;
+            }
+        }
         within("objective.label_dropout", self.label_dropout, 0.0, 1.0)?;
         match &self.kind {
             ObjectiveKind::Sliced(slices) => {
