@@ -114,7 +114,7 @@ pub(crate) fn log_prior(x: Tensor<2>, sd: f64) -> Tensor<2> {
 
 /// A number for each row made of its values alone, so that a row has the same signs in every batch and different
 /// rows have different ones.
-fn addresses(x: &Tensor<2>) -> Result<Vec<u64>> {
+pub(super) fn addresses(x: &Tensor<2>) -> Result<Vec<u64>> {
     let [_, d] = x.dims();
     let values = host_column(&x.clone().reshape([-1, 1]))?;
     let mix = |hash: u64, v: &f64| (hash.rotate_left(23) ^ v.to_bits()).wrapping_mul(FNV_PRIME);

@@ -145,6 +145,20 @@ impl Noised {
         Ok(Self { x, noise, levels, condition: batch.condition.clone() })
     }
 
+    /// What a network that predicts `own` is drawn to.
+    pub fn target(
+        &self,
+        batch: &Batch,
+        own: Prediction,
+        schedule: &dyn Schedule,
+        sigma_data: f64,
+    ) -> Result<Tensor<2>> {
+        let mixture = |level: &_| own.mixture(level, Some(schedule.rate(level.t)), sigma_data);
+        let of_data = self.column(|level| Ok(mixture(level)?.0))?;
+        let of_noise = self.column(|level| Ok(mixture(level)?.1))?;
+        Ok(batch.x.clone() * of_data + self.noise.clone() * of_noise)
+    }
+
     /// Where a model is evaluated.
     pub fn at(&self) -> At<'_> {
         At { x: &self.x, levels: &self.levels, condition: &self.condition }

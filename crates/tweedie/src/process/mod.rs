@@ -9,6 +9,7 @@
 //! Modeling with Flows and Diffusion Models*, eqs. 6.12–6.15; *Demystifying Variational Diffusion Models*, App. A).
 
 mod chain;
+mod learned;
 mod level;
 mod linear;
 mod named;
@@ -16,6 +17,7 @@ mod schedule;
 mod schedules;
 
 pub use chain::{Betas, Chain, ChainConfig};
+pub use learned::{LearnedSchedule, Monotone};
 pub use level::{Kernel, Level, Levels, Posterior};
 pub(crate) use level::{MOST_LOG_SNR, column};
 pub use linear::LinearSde;

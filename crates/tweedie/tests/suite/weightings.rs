@@ -237,3 +237,23 @@ fn levels_drawn_in_place_of_others_have_their_expected_loss() {
         unbiased(&format!("{distribution:?} in place of {other:?}"), &values, expected);
     }
 }
+
+/// Kingma & Gao 2023, theorem 1: a weight that falls as λ grows averages the bounds of data with noise added.
+#[test]
+fn a_falling_weight_averages_the_bounds_of_noised_data() {
+    let schedule = AnySchedule::Cosine(Cosine::default());
+    // With the exact denoiser of N(0, 1) the bound down to λ is KL(q(x_λ | x) ‖ N(0, 1)), over the data −½ ln σ².
+    let divergence = |l: f64| -0.5 * ln_sigmoid(-l);
+    for bias in [-3.0, 0.0, 2.0] {
+        let weight = |l: f64| sigmoid(bias - l);
+        let fall = |l: f64| sigmoid(bias - l) * sigmoid(l - bias);
+        let averaged = weight(12.0) * divergence(12.0) - weight(-12.0) * divergence(-12.0)
+            + simpson(-12.0, 12.0, 4000, |l| fall(l) * divergence(l));
+        for distribution in [LevelDistribution::LogSnr, LevelDistribution::Uniform] {
+            let noising = noising(&schedule, Weighting::Sigmoid { bias }, distribution);
+            let values: Vec<f64> =
+                losses(&schedule, &noising, ROWS, 13).into_iter().map(|v| v.0).collect();
+            unbiased(&format!("bias {bias}, {distribution:?}"), &values, averaged);
+        }
+    }
+}

@@ -46,6 +46,7 @@ const VALUES: &[(&str, &[&str])] = &[
     ("=5", &["--set", "key=value"]),
     ("training..steps=5", &["--set", "key=value"]),
     // Zero, negative, not a number, huge.
+    ("objective.kind={name='bound',steps=0}", &["objective.kind.steps: 0", "at least 1"]),
     ("objective.weighting={min-snr={gamma=0}}", &["weighting.min-snr.gamma: 0", "above 0"]),
     ("objective.weighting={p2={gamma=-1}}", &["weighting.p2.gamma: -1", "from 0 to 10"]),
     ("objective.weighting={p2={k=0}}", &["weighting.p2.k: 0", "above 0"]),
