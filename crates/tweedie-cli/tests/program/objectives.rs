@@ -20,7 +20,7 @@ fn curve(run: &Path, name: &str) -> Vec<f64> {
 fn every_objective_trains_a_model_that_samples_and_has_a_density() {
     let listed = object(Path::new("."), &["list", "objectives"]);
     let names: Vec<&String> = listed["objectives"].as_object().unwrap().keys().collect();
-    assert_eq!(names.len(), 4);
+    assert_eq!(names.len(), 5);
     for name in names {
         for energy in ["model.energy=false", "model.energy=true"] {
             let kind = match name.as_str() {

@@ -1,9 +1,12 @@
 //! log p: what models assign to data, always tagged with what kind of number it is and against which measure.
 
+mod bound;
 mod pf_ode;
 mod sde;
 
 pub use crate::nn::Divergence;
+pub use bound::{Bound, Terms};
+pub(crate) use bound::{edge, ends, prior_terms, probe};
 pub use pf_ode::PfOde;
 pub(crate) use pf_ode::{log_prior, velocity_and_divergence};
 pub use sde::ReverseSde;

@@ -36,16 +36,10 @@ impl DenoisingScoreMatching {
 
 impl<M: ScoreModel> Objective<M> for DenoisingScoreMatching {
     fn loss(&self, model: &M, batch: &Batch, draws: &Draws) -> Result<Loss> {
-        let Noising { schedule, weighting, .. } = &self.noising;
         let noised = self.noising.draw(batch, draws)?;
         let (own, sigma_data) = (model.prediction(), model.sigma_data());
-        let mixture = |level: &_| own.mixture(level, Some(schedule.rate(level.t)), sigma_data);
-        let of_data = noised.column(|level| Ok(mixture(level)?.0))?;
-        let of_noise = noised.column(|level| Ok(mixture(level)?.1))?;
-        let weighting = weighting.unwrap_or(Weighting::Own);
-        let weight = |level: &_| weighting.factor(own, level, &**schedule, sigma_data);
-        let weight = noised.column(weight)?;
-        let target = batch.x.clone() * of_data + noised.noise.clone() * of_noise;
+        let target = noised.target(batch, own, &*self.noising.schedule, sigma_data)?;
+        let weight = noised.column(|l| self.noising.weight(Weighting::Own, own, l, sigma_data))?;
         let loss =
             |output: Tensor<2>| (output - target.clone()).square().mean_dim(1) * weight.clone();
         model.of_prediction(noised.at(), &loss)

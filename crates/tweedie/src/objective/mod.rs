@@ -1,21 +1,29 @@
 //! What training minimises.
 
+mod bound;
 mod denoising;
+mod histogram;
 mod likelihood;
 mod noise_levels;
 mod noising;
+mod schedule_variance;
 mod score_matching;
 mod score_model;
+mod weighting;
 
+pub use bound::VariationalBound;
 pub use denoising::DenoisingScoreMatching;
+pub use histogram::Histogram;
 pub use likelihood::OdeLikelihood;
 pub use noise_levels::{LevelDistribution, NoiseLevels};
 use noising::Noised;
-pub use noising::{Noising, Weighting};
+pub use noising::Noising;
+pub use schedule_variance::schedule_variance;
 pub use score_matching::{
     ExplicitScoreMatching, ImplicitScoreMatching, SlicedScoreMatching, Slices,
 };
 pub use score_model::{AsEnergy, At, Functional, ScoreModel};
+pub use weighting::Weighting;
 
 use crate::denoise::Condition;
 use crate::likelihood::mean_and_error;

@@ -1,9 +1,9 @@
 //! Which noise levels training visits.
 
-use crate::process::{MOST_LOG_SNR, Schedule, finite_log_snrs};
+use crate::process::{Level, MOST_LOG_SNR, Schedule, finite_log_snrs};
 use crate::{Draws, Error, Result};
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, Normal};
+use statrs::distribution::{Continuous, ContinuousCDF, Normal};
 
 /// The distribution of training's noise levels.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -12,7 +12,8 @@ pub enum LevelDistribution {
     /// t uniform over the schedule's range.
     #[default]
     Uniform,
-    /// λ uniform over the schedule's range.
+    /// λ uniform over the schedule's range: p(t) ∝ g²/σ², the importance sampling that goes with likelihood weighting (Song et
+    /// al. 2021, *Maximum likelihood training*, sec. 5.1).
     LogSnr,
     /// One level only, that of this log-SNR.
     Fixed {
@@ -48,11 +49,15 @@ pub struct NoiseLevels {
     pub distribution: LevelDistribution,
     /// Whether a batch covers it evenly.
     pub low_discrepancy: bool,
+    /// The distribution that levels are drawn in place of: each counts by the ratio of the densities, so that the expected loss
+    /// is that of this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<LevelDistribution>,
 }
 
 impl Default for NoiseLevels {
     fn default() -> Self {
-        Self { distribution: LevelDistribution::Uniform, low_discrepancy: true }
+        Self { distribution: LevelDistribution::Uniform, low_discrepancy: true, instead_of: None }
     }
 }
 
@@ -62,23 +67,20 @@ impl NoiseLevels {
     /// # Errors
     /// [`Error::Config`].
     pub fn check(&self, schedule: &dyn Schedule) -> Result<()> {
-        match self.distribution {
-            LevelDistribution::Indices => chain_len(schedule).map(drop),
-            LevelDistribution::Fixed { log_snr }
-                if !(-MOST_LOG_SNR..=MOST_LOG_SNR).contains(&log_snr) =>
-            {
-                let expected = format!("a log-SNR from -{MOST_LOG_SNR} to {MOST_LOG_SNR}");
-                Err(Error::config("levels.distribution", format!("{log_snr}"), expected))
-            }
-            LevelDistribution::LogNormal { mean, sd }
-            | LevelDistribution::LogitNormal { mean, sd }
-                if !(mean.abs() <= 100.0 && sd > 0.0 && sd <= 100.0) =>
-            {
-                let expected = "a mean from -100 to 100, and an sd above 0 and at most 100";
-                Err(Error::config("levels.distribution", format!("mean {mean}, sd {sd}"), expected))
-            }
-            _ => Ok(()),
-        }
+        self.distribution.check("levels.distribution", schedule)?;
+        let Some(other) = self.instead_of else { return Ok(()) };
+        other.check("levels.instead_of", schedule)?;
+        self.distribution.check_density("levels.distribution")?;
+        other.check_density("levels.instead_of")
+    }
+
+    /// `n` places in [0, 1), each uniform.
+    pub(super) fn places(&self, n: usize, draws: &Draws) -> Vec<f64> {
+        let draws = draws.purpose("level");
+        let first = draws.uniform_f64(0, 0);
+        let even = |i: usize| (first + i as f64 / n as f64).fract();
+        let free = |i: usize| draws.uniform_f64(i as u64, 0);
+        (0..n).map(|i| if self.low_discrepancy { even(i) } else { free(i) }).collect()
     }
 
     /// `n` times of `schedule`.
@@ -86,43 +88,115 @@ impl NoiseLevels {
     /// # Errors
     /// [`Error::Config`] for a standard deviation that is not positive, or for indices of a schedule that has none.
     pub fn times(&self, n: usize, schedule: &dyn Schedule, draws: &Draws) -> Result<Vec<f64>> {
-        let draws = draws.purpose("level");
-        let first = draws.uniform_f64(0, 0);
-        (0..n)
-            .map(|i| {
-                let u = if self.low_discrepancy {
-                    (first + i as f64 / n as f64).fract()
-                } else {
-                    draws.uniform_f64(i as u64, 0)
-                };
-                self.quantile(u, schedule)
-            })
-            .collect()
+        let places = self.places(n, draws).into_iter();
+        places.map(|u| self.distribution.quantile(u, schedule)).collect()
+    }
+}
+
+impl LevelDistribution {
+    fn check(&self, key: &str, schedule: &dyn Schedule) -> Result<()> {
+        match self {
+            Self::Indices => chain_len(schedule).map(drop),
+            Self::Fixed { log_snr } if !(-MOST_LOG_SNR..=MOST_LOG_SNR).contains(log_snr) => {
+                let expected = format!("a log-SNR from -{MOST_LOG_SNR} to {MOST_LOG_SNR}");
+                Err(Error::config(key, format!("{log_snr}"), expected))
+            }
+            Self::LogNormal { mean, sd } | Self::LogitNormal { mean, sd }
+                if !(mean.abs() <= 100.0 && *sd > 0.0 && *sd <= 100.0) =>
+            {
+                let expected = "a mean from -100 to 100, and an sd above 0 and at most 100";
+                Err(Error::config(key, format!("mean {mean}, sd {sd}"), expected))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails, naming `key`, for the distributions of single levels, which have no density.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check_density(&self, key: &str) -> Result<()> {
+        let name = match self {
+            Self::Indices => "indices",
+            Self::Fixed { .. } => "fixed",
+            _ => return Ok(()),
+        };
+        Err(Error::config(key, name, "uniform, log-snr, log-normal or logit-normal levels"))
+    }
+
+    /// p(λ), the density of this distribution in the log-SNR.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where there is none: for indices, one level, or a standard deviation that is not positive.
+    pub fn density(&self, level: &Level, schedule: &dyn Schedule) -> Result<f64> {
+        self.check_density("levels.distribution")?;
+        let (first, last) = schedule.range();
+        // |dt/dλ|; 0 where the log-SNR falls without bound.
+        let slope = || schedule.lambda_rate(level.t).abs().recip();
+        Ok(match *self {
+            Self::LogSnr => {
+                let (high, low) = finite_log_snrs(schedule);
+                (high - low).recip()
+            }
+            Self::LogNormal { mean, sd } => {
+                let (normal, least, most) = cut_normal(mean, sd, schedule)?;
+                0.5 * normal.pdf(-0.5 * level.lambda) / (most - least)
+            }
+            Self::LogitNormal { mean, sd } => {
+                let place = (level.t - first) / (last - first);
+                let rest = (last - level.t) / (last - first);
+                let of_logit = normal(mean, sd)?.pdf((place / rest).ln());
+                of_logit / (place * rest * (last - first)) * slope()
+            }
+            Self::Uniform | Self::Indices | Self::Fixed { .. } => slope() / (last - first),
+        })
     }
 
     /// The time at quantile `u` in [0, 1).
-    fn quantile(&self, u: f64, schedule: &dyn Schedule) -> Result<f64> {
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a standard deviation that is not positive, or for indices of a schedule that has none.
+    pub fn quantile(&self, u: f64, schedule: &dyn Schedule) -> Result<f64> {
         let (first, last) = schedule.range();
-        let normal = |mean: f64, sd: f64| {
-            Normal::new(mean, sd)
-                .map(|normal| normal.inverse_cdf(u.max(f64::EPSILON)))
-                .map_err(|e| Error::config("levels.sd", format!("{sd}: {e}"), "a positive number"))
-        };
-        let t = match self.distribution {
-            LevelDistribution::Uniform => first + u * (last - first),
-            LevelDistribution::Indices => (u * chain_len(schedule)? as f64).floor(),
-            LevelDistribution::Fixed { log_snr } => schedule.time(log_snr),
-            LevelDistribution::LogSnr => {
+        let t = match *self {
+            Self::Uniform => first + u * (last - first),
+            Self::Indices => (u * chain_len(schedule)? as f64).floor(),
+            Self::Fixed { log_snr } => schedule.time(log_snr),
+            Self::LogSnr => {
                 let (hi, lo) = finite_log_snrs(schedule);
                 schedule.time(hi + u * (lo - hi))
             }
-            LevelDistribution::LogNormal { mean, sd } => schedule.time(-2.0 * normal(mean, sd)?),
-            LevelDistribution::LogitNormal { mean, sd } => {
-                first + (last - first) / (1.0 + (-normal(mean, sd)?).exp())
+            Self::LogNormal { mean, sd } => {
+                let (normal, least, most) = cut_normal(mean, sd, schedule)?;
+                let place = least + u * (most - least);
+                schedule
+                    .time(-2.0 * normal.inverse_cdf(place.clamp(f64::EPSILON, 1.0 - f64::EPSILON)))
+            }
+            Self::LogitNormal { mean, sd } => {
+                let logit = normal(mean, sd)?.inverse_cdf(u.max(f64::EPSILON));
+                first + (last - first) / (1.0 + (-logit).exp())
             }
         };
         Ok(t.clamp(first, last))
     }
+}
+
+fn normal(mean: f64, sd: f64) -> Result<Normal> {
+    Normal::new(mean, sd)
+        .map_err(|e| Error::config("levels.sd", format!("{sd}: {e}"), "a positive number"))
+}
+
+/// The normal distribution of ln(σ/α), and the quantiles at which the schedule's range cuts it.
+fn cut_normal(mean: f64, sd: f64, schedule: &dyn Schedule) -> Result<(Normal, f64, f64)> {
+    let (first, last) = schedule.range();
+    let normal = normal(mean, sd)?;
+    let place = |t: f64| normal.cdf(-0.5 * schedule.level(t).lambda);
+    let (least, most) = (place(first), place(last));
+    if most > least {
+        return Ok((normal, least, most));
+    }
+    let expected = "a normal distribution that reaches into the schedule's range";
+    Err(Error::config("levels.distribution", format!("mean {mean}, sd {sd}"), expected))
 }
 
 /// The number of a chain's indices.

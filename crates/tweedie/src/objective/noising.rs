@@ -1,74 +1,11 @@
 //! How data are noised for training: which levels are visited, and how much each counts.
 
-use super::{At, Batch, NoiseLevels};
+use super::{At, Batch, Histogram, NoiseLevels, Weighting};
 use crate::denoise::{Condition, Prediction};
 use crate::process::{Level, Levels, Schedule, column};
 use crate::{Draws, Result};
 use burn::tensor::Tensor;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// How much a level's loss counts.
-///
-/// At equal x_t the errors of two predictions differ by a factor that depends on the level alone, so a weight of 1 "in" some
-/// prediction can be applied in any other.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Weighting {
-    /// 1 in the network's own prediction.
-    Own,
-    /// 1 in noise prediction: DDPM's simple loss.
-    Noise,
-    /// 1 in data prediction.
-    Data,
-    /// 1 in v prediction.
-    V,
-    /// 1 in the velocity: conditional flow matching's.
-    Velocity,
-    /// 1 in EDM's F: EDM's weight (σ² + σ_d²)/(σ σ_d)² on the denoised data, for any α.
-    Edm,
-}
-
-impl Weighting {
-    /// The factor on the squared error of `own` at a level.
-    ///
-    /// # Errors
-    /// As [`Prediction::convert`].
-    pub fn factor(
-        self,
-        own: Prediction,
-        level: &Level,
-        schedule: &dyn Schedule,
-        sigma_data: f64,
-    ) -> Result<f64> {
-        let unit = match self {
-            Weighting::Own => return Ok(1.0),
-            Weighting::Noise => Prediction::Noise,
-            Weighting::Data => Prediction::Data,
-            Weighting::V => Prediction::V,
-            Weighting::Velocity => Prediction::Velocity,
-            Weighting::Edm => Prediction::Edm,
-        };
-        let rate = Some(schedule.rate(level.t));
-        Ok(own.convert(unit, level, rate, sigma_data)?.of_prediction.powi(2))
-    }
-
-    /// The factor on the squared error of the score at a level, for a network that predicts `own`.
-    ///
-    /// # Errors
-    /// As [`Prediction::convert`].
-    pub fn on_score(
-        self,
-        own: Prediction,
-        level: &Level,
-        schedule: &dyn Schedule,
-        sigma_data: f64,
-    ) -> Result<f64> {
-        let rate = Some(schedule.rate(level.t));
-        let of_score = Prediction::Score.convert(own, level, rate, sigma_data)?.of_prediction;
-        Ok(of_score.powi(2) * self.factor(own, level, schedule, sigma_data)?)
-    }
-}
 
 /// How data are noised: x_t = α x₀ + σ ε at levels of a schedule, each with its weight.
 ///
@@ -79,6 +16,8 @@ pub struct Noising {
     /// The objective's own if absent.
     pub(super) weighting: Option<Weighting>,
     levels: NoiseLevels,
+    /// What levels are drawn from in place of their distribution.
+    histogram: Option<Arc<Histogram>>,
 }
 
 impl<S: Schedule + 'static> From<Arc<S>> for Noising {
@@ -90,7 +29,7 @@ impl<S: Schedule + 'static> From<Arc<S>> for Noising {
 
 impl From<Arc<dyn Schedule>> for Noising {
     fn from(schedule: Arc<dyn Schedule>) -> Self {
-        Self { schedule, weighting: None, levels: NoiseLevels::default() }
+        Self { schedule, weighting: None, levels: NoiseLevels::default(), histogram: None }
     }
 }
 
@@ -107,16 +46,79 @@ impl Noising {
         self
     }
 
+    /// Draws levels from a histogram in place of their distribution, weighting each such that the expected loss stays.
+    pub fn drawn_from(mut self, histogram: Arc<Histogram>) -> Self {
+        self.histogram = Some(histogram);
+        self
+    }
+
+    /// The levels of `n` rows, as objectives draw them.
+    ///
+    /// # Errors
+    /// As [`NoiseLevels::times`].
+    pub fn levels(&self, n: usize, draws: &Draws) -> Result<Vec<Level>> {
+        let times = match &self.histogram {
+            None => self.levels.times(n, &*self.schedule, draws)?,
+            Some(histogram) => {
+                let places = self.levels.places(n, draws);
+                places.into_iter().map(|u| self.schedule.time(histogram.quantile(u))).collect()
+            }
+        };
+        Ok(times.into_iter().map(|t| self.schedule.level(t)).collect())
+    }
+
+    /// The density in λ of the levels that the loss is an expectation over, before any importance sampling.
+    pub(super) fn drawn_as(&self, level: &Level) -> Result<f64> {
+        let NoiseLevels { distribution, instead_of, .. } = self.levels;
+        instead_of.unwrap_or(distribution).density(level, &*self.schedule)
+    }
+
+    /// What a draw counts for: its share of dλ, or what it stands in for.
+    fn share(&self, weighting: Weighting, level: &Level) -> Result<f64> {
+        let drawn = || match &self.histogram {
+            Some(histogram) => Ok(histogram.density(level.lambda)),
+            None => self.levels.distribution.density(level, &*self.schedule),
+        };
+        if weighting.is_of_log_snr() {
+            Ok(1.0 / drawn()?)
+        } else if self.histogram.is_some() || self.levels.instead_of.is_some() {
+            Ok(self.drawn_as(level)? / drawn()?)
+        } else {
+            Ok(1.0)
+        }
+    }
+
+    /// The factor on the squared error of a draw, for a network that predicts `own` and an objective whose own weighting is
+    /// `default`.
+    pub(super) fn weight(
+        &self,
+        default: Weighting,
+        own: Prediction,
+        level: &Level,
+        sigma_data: f64,
+    ) -> Result<f64> {
+        let weighting = self.weighting.unwrap_or(default);
+        let factor = weighting.factor(own, level, &*self.schedule, sigma_data)?;
+        Ok(factor * self.share(weighting, level)?)
+    }
+
+    /// The same on the squared error of the score.
+    pub(super) fn weight_on_score(
+        &self,
+        default: Weighting,
+        own: Prediction,
+        level: &Level,
+        sigma_data: f64,
+    ) -> Result<f64> {
+        let weighting = self.weighting.unwrap_or(default);
+        let factor = weighting.on_score(own, level, &*self.schedule, sigma_data)?;
+        Ok(factor * self.share(weighting, level)?)
+    }
+
     /// A batch with the noise and levels that `draws` give its rows.
     pub(super) fn draw(&self, batch: &Batch, draws: &Draws) -> Result<Noised> {
-        let [n, width] = batch.x.dims();
-        let times = self.levels.times(n, &*self.schedule, draws)?;
-        let levels = Levels::Rows(times.iter().map(|&t| self.schedule.level(t)).collect());
-        let noise = draws.purpose("noise").normals(0..n as u64, width);
-        let noise = noise.to_tensor(&batch.x.device()).cast(batch.x.dtype());
-        let x =
-            batch.x.clone() * levels.alpha(&batch.x)? + noise.clone() * levels.sigma(&batch.x)?;
-        Ok(Noised { x, noise, levels, condition: batch.condition.clone() })
+        let [n, _] = batch.x.dims();
+        Noised::new(batch, Levels::Rows(self.levels(n, draws)?), draws)
     }
 }
 
@@ -133,6 +135,30 @@ pub(super) struct Noised {
 }
 
 impl Noised {
+    /// x_t = α x₀ + σ ε at the levels given.
+    pub fn new(batch: &Batch, levels: Levels, draws: &Draws) -> Result<Self> {
+        let [n, width] = batch.x.dims();
+        let noise = draws.purpose("noise").normals(0..n as u64, width);
+        let noise = noise.to_tensor(&batch.x.device()).cast(batch.x.dtype());
+        let x =
+            batch.x.clone() * levels.alpha(&batch.x)? + noise.clone() * levels.sigma(&batch.x)?;
+        Ok(Self { x, noise, levels, condition: batch.condition.clone() })
+    }
+
+    /// What a network that predicts `own` is drawn to.
+    pub fn target(
+        &self,
+        batch: &Batch,
+        own: Prediction,
+        schedule: &dyn Schedule,
+        sigma_data: f64,
+    ) -> Result<Tensor<2>> {
+        let mixture = |level: &_| own.mixture(level, Some(schedule.rate(level.t)), sigma_data);
+        let of_data = self.column(|level| Ok(mixture(level)?.0))?;
+        let of_noise = self.column(|level| Ok(mixture(level)?.1))?;
+        Ok(batch.x.clone() * of_data + self.noise.clone() * of_noise)
+    }
+
     /// Where a model is evaluated.
     pub fn at(&self) -> At<'_> {
         At { x: &self.x, levels: &self.levels, condition: &self.condition }

@@ -181,9 +181,8 @@ fn weighted<M: ScoreModel>(
     noised: &Noised,
     model: &M,
 ) -> Result<Loss> {
-    let Noising { schedule, weighting, .. } = noising;
     let (own, sigma_data) = (model.prediction(), model.sigma_data());
-    let weighting = weighting.unwrap_or(Weighting::Noise);
-    let weight = noised.column(|l| weighting.on_score(own, l, &**schedule, sigma_data))?;
+    let weight =
+        noised.column(|l| noising.weight_on_score(Weighting::Noise, own, l, sigma_data))?;
     Ok(Loss { value: loss.value * weight.clone(), surrogate: loss.surrogate * weight })
 }

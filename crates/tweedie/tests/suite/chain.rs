@@ -319,11 +319,17 @@ fn recipes_name_the_key_of_a_chain_that_cannot_be() {
     assert!(other.unwrap_err().to_string().starts_with("objective.levels.distribution: "));
 }
 
+/// Levels at the chain's indices.
+fn indices(low_discrepancy: bool) -> NoiseLevels {
+    let distribution = LevelDistribution::Indices;
+    NoiseLevels { distribution, low_discrepancy, ..NoiseLevels::default() }
+}
+
 #[test]
 fn indices_are_drawn_uniformly() {
     let (schedule, continuous) = (chain(Betas::Linear, 100, false), schedule("vp-linear"));
     let draw = |n, low_discrepancy, seed| {
-        let levels = NoiseLevels { distribution: LevelDistribution::Indices, low_discrepancy };
+        let levels = indices(low_discrepancy);
         let times = levels.times(n, &schedule, &Draws::new(seed)).unwrap();
         let mut counts = vec![0.0f64; 100];
         times.iter().for_each(|t| counts[*t as usize] += 1.0);
@@ -339,7 +345,7 @@ fn indices_are_drawn_uniformly() {
     let statistic: f64 =
         draw(20_000, false, 3).iter().map(|c| (c - 200.0f64).powi(2) / 200.0).sum();
     assert!(statistic < 180.0, "{statistic}");
-    let other = NoiseLevels { distribution: LevelDistribution::Indices, low_discrepancy: true };
+    let other = indices(true);
     let refused = other.times(3, &continuous, &Draws::new(0));
     assert!(matches!(refused, Err(Error::Config { .. })));
 }
@@ -365,7 +371,7 @@ impl Network for Multiple {
 fn ddpm_s_simple_loss_is_that_of_the_noise_at_integer_times() {
     let schedule = chain(Betas::Linear, 1000, false);
     let (n, draws, device) = (64, Draws::new(12), cpu());
-    let levels = NoiseLevels { distribution: LevelDistribution::Indices, low_discrepancy: false };
+    let levels = indices(false);
     let times = levels.times(n, &schedule, &draws).unwrap();
     let x = draws.purpose("data").normals(0..n as u64, 2);
     let noise = draws.purpose("noise").normals(0..n as u64, 2);

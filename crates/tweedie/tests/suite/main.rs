@@ -1,5 +1,6 @@
 //! The library against closed forms, identities, naive versions and peers' numbers.
 
+mod bounds;
 mod chain;
 mod classifier;
 mod derivative;
@@ -11,6 +12,7 @@ mod energy;
 mod guidance;
 mod house;
 mod layers;
+mod learned_schedule;
 mod levels;
 mod likelihood;
 mod linear_sde;
@@ -31,3 +33,4 @@ mod support;
 mod trained;
 mod transformer;
 mod unet_configs;
+mod weightings;

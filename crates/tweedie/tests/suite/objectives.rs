@@ -55,7 +55,8 @@ fn levels_follow_their_distributions() {
     for (name, schedule) in schedules() {
         for (distribution, cdf) in distributions(&schedule) {
             let times = |low_discrepancy| {
-                let levels = NoiseLevels { distribution, low_discrepancy };
+                let levels =
+                    NoiseLevels { distribution, low_discrepancy, ..NoiseLevels::default() };
                 levels.times(n, &schedule, &Draws::new(23)).unwrap()
             };
             let (first, last) = schedule.range();
@@ -115,6 +116,10 @@ fn weightings_are_their_closed_forms() {
         Weighting::V,
         Weighting::Velocity,
         Weighting::Edm,
+        Weighting::MinSnr { gamma: 5.0 },
+        Weighting::P2 { k: 0.7, gamma: 0.5 },
+        Weighting::Likelihood,
+        Weighting::Sigmoid { bias: 2.0 },
     ];
     for (name, schedule) in schedules() {
         for lambda in [-8.0, -1.0, 0.0, 2.5, 9.0] {
@@ -131,6 +136,10 @@ fn weightings_are_their_closed_forms() {
                     (rate.alpha - rate.sigma * level.alpha / level.sigma).powi(2)
                 }
                 Weighting::Edm => (s2 + a2 * d * d) / (s2 * d * d),
+                Weighting::MinSnr { gamma } => (a2 / s2).min(gamma),
+                Weighting::P2 { k, gamma } => a2 / s2 / (k + a2 / s2).powf(gamma),
+                Weighting::Likelihood => 0.5 * a2 / s2,
+                Weighting::Sigmoid { bias } => 0.5 * a2 / (s2 + a2 * (-bias).exp()),
             };
             let factor =
                 |weighting: Weighting, own| weighting.factor(own, &level, &schedule, d).unwrap();

@@ -393,7 +393,7 @@ fn training_recovers_the_oracle_s_score() {
 fn one_level_may_be_trained_alone() {
     let schedule = schedule("vp-linear");
     let distribution = LevelDistribution::Fixed { log_snr: LOG_SNR };
-    let levels = NoiseLevels { distribution, low_discrepancy: true };
+    let levels = NoiseLevels { distribution, ..NoiseLevels::default() };
     for t in levels.times(5, &schedule, &draws()).unwrap() {
         close("λ", schedule.level(t).lambda, LOG_SNR, 1e-9);
     }

@@ -5,8 +5,9 @@ use super::check::{count, inside, within};
 use crate::denoise::{EnergyDenoiser, NeuralDenoiser};
 use crate::nn::Network;
 use crate::objective::{
-    AsEnergy, DenoisingScoreMatching, ImplicitScoreMatching, NoiseLevels, Noising, Objective,
-    OdeLikelihood, ScoreModel, SlicedScoreMatching, Slices, Weighting,
+    AsEnergy, DenoisingScoreMatching, ImplicitScoreMatching, LevelDistribution, NoiseLevels,
+    Noising, Objective, OdeLikelihood, ScoreModel, SlicedScoreMatching, Slices, VariationalBound,
+    Weighting,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,12 @@ pub enum ObjectiveKind {
         #[serde(default = "steps")]
         steps: usize,
     },
+    /// [`VariationalBound`].
+    Bound {
+        /// Steps in discrete time; continuous if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        steps: Option<usize>,
+    },
 }
 
 fn steps() -> usize {
@@ -78,11 +85,19 @@ pub const OBJECTIVES: &[(&str, &str)] = &[
         "likelihood",
         "log p by the probability-flow ODE, with the exact divergence; for a few columns",
     ),
+    ("bound", "the variational bound of log p, in nats for each column; with `steps`, discrete"),
 ];
 
 impl ObjectiveRecipe {
     pub(super) fn check(&self, recipe: &Recipe) -> Result<()> {
         self.levels.check(&recipe.schedule).map_err(|e| inside("objective", e))?;
+        if let Some(weighting) = self.weighting {
+            weighting.check().map_err(|e| inside("objective", e))?;
+            if weighting.is_of_log_snr() {
+                let key = "objective.levels.distribution";
+                self.levels.distribution.check_density(key)?;
+            }
+        }
         within("objective.label_dropout", self.label_dropout, 0.0, 1.0)?;
         match &self.kind {
             ObjectiveKind::Sliced(slices) => {
@@ -95,7 +110,32 @@ impl ObjectiveRecipe {
             ObjectiveKind::Likelihood { steps } => {
                 count("objective.kind.steps", *steps as u64, 1000)
             }
+            ObjectiveKind::Bound { steps } => self.check_bound(*steps),
             ObjectiveKind::Denoising {} | ObjectiveKind::Implicit {} => Ok(()),
+        }
+    }
+
+    /// Fails unless the other keys make sense for the variational bound.
+    fn check_bound(&self, steps: Option<usize>) -> Result<()> {
+        let refuse = |key: &str, expected: &str| {
+            Err(Error::config(
+                format!("objective.{key}"),
+                "set for the objective `bound`",
+                expected,
+            ))
+        };
+        if self.weighting.is_some() {
+            return refuse("weighting", "no such key: the bound has its own weights");
+        }
+        if self.levels.instead_of.is_some() {
+            return refuse("levels.instead_of", "no such key: the bound is that of any levels");
+        }
+        match steps {
+            None => self.levels.distribution.check_density("objective.levels.distribution"),
+            Some(_) if self.levels.distribution != LevelDistribution::Uniform => {
+                refuse("levels.distribution", "uniform, or continuous time: no `steps`")
+            }
+            Some(steps) => count("objective.kind.steps", steps as u64, 100_000),
         }
     }
 
@@ -104,7 +144,7 @@ impl ObjectiveRecipe {
         let name = match &self.kind {
             ObjectiveKind::Implicit {} => "implicit",
             ObjectiveKind::Likelihood { .. } => "likelihood",
-            ObjectiveKind::Denoising {} | ObjectiveKind::Sliced(_) => return Ok(()),
+            _ => return Ok(()),
         };
         if width > MOST_EXACT {
             let problem = format!("{name}, on rows of {width} columns");
@@ -117,7 +157,7 @@ impl ObjectiveRecipe {
     /// How many values and tangents of the network a row's loss holds in memory.
     pub(super) fn passes(&self, width: usize) -> usize {
         match &self.kind {
-            ObjectiveKind::Denoising {} => 1,
+            ObjectiveKind::Denoising {} | ObjectiveKind::Bound { .. } => 1,
             ObjectiveKind::Implicit {} => 3 * width,
             ObjectiveKind::Sliced(slices) => 3 * slices.slices + 2,
             ObjectiveKind::Likelihood { steps } => 8 * steps * width,
@@ -137,6 +177,15 @@ impl Recipe {
             ObjectiveKind::Likelihood { steps } => {
                 Arc::new(OdeLikelihood::new(Arc::new(self.schedule.clone()), *steps))
             }
+            ObjectiveKind::Bound { steps } => {
+                let bound = VariationalBound::new(Arc::new(self.schedule.clone()));
+                let bound = bound.with_levels(self.objective.levels);
+                let bound = steps.iter().fold(bound, |bound, steps| bound.with_steps(*steps));
+                if self.model.energy {
+                    return Arc::new(AsEnergy::<N>(Arc::new(bound)));
+                }
+                Arc::new(bound)
+            }
             kind if self.model.energy => {
                 Arc::new(AsEnergy(kind.matching::<EnergyDenoiser<N>>(noising)))
             }
@@ -151,7 +200,7 @@ impl ObjectiveKind {
         match self {
             Self::Implicit {} => Arc::new(ImplicitScoreMatching::new(noising)),
             Self::Sliced(slices) => Arc::new(SlicedScoreMatching::new(noising, *slices)),
-            Self::Denoising {} | Self::Likelihood { .. } => {
+            Self::Denoising {} | Self::Likelihood { .. } | Self::Bound { .. } => {
                 Arc::new(DenoisingScoreMatching::new(noising))
             }
         }

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 /// Tables that are chosen by their `name`; a bare name stands for the whole table.
-const NAMED: [&str; 6] = ["schedule", "network", "solver", "grid", "distribution", "kind"];
+const NAMED: [&str; 7] =
+    ["schedule", "network", "solver", "grid", "distribution", "instead_of", "kind"];
 
 /// A recipe's text with `overrides` of the form `key.path=value` applied, unchecked.
 pub(super) fn parse(text: &str, overrides: &[String]) -> Result<Recipe> {

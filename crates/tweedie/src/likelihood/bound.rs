@@ -1,0 +1,338 @@
+//! The variational bound of log p, in discrete and in continuous time.
+//!
+//! For levels 0, …, T with λ falling, x_t = α_t x + σ_t ε and ε̂ the denoiser's noise (*Demystifying Variational Diffusion
+//! Models*, eqs. 3.6–3.7 and A.38; *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.35 and
+//! 6.56; *Generative Modeling with Diffusion Models*, eqs. 13–14, whose first term is a reconstruction),
+//!
+//! > log p(x) ≥ E log p(x | x_0) − KL(q(x_T | x) ‖ N(0, s² I)) − Σ_i ½ expm1(λ_{i−1} − λ_i) E‖ε − ε̂‖²,
+//!
+//! the last sum being that of the exact KL(q(x_{i−1} | x_i, x) ‖ p(x_{i−1} | x_i)) for reverse steps with the posterior's
+//! variance. As T grows it tends to ½ ∫ E‖ε − ε̂‖² dλ (*An Introduction …*, eqs. 6.57–6.60 with the signs put right, theorem
+//! 6.2), whatever the schedule between its ends. It bounds the reverse SDE's log p, not the probability-flow ODE's.
+//!
+//! At the cleanest level two decoders treat the edge (*Demystifying …*, app. A.3.2):
+//!
+//! - densities: p(x | x_0) = q(x_0 | x)/∫ q(x_0 | x) dx = N(x; x_0/α_0, (σ_0/α_0)² I), which is eq. A.39 with both densities
+//!   flat over a distance of σ_0/α_0;
+//! - integers: p(x | x_0) ∝ q(x_0 | x) over the values that each column can take (Kingma et al. 2021, eq. 12), so that the bound is
+//!   of their probabilities, and needs no dequantisation.
+//!
+//! Steps are drawn, not summed: `probes` for each row, one in each of as many equal parts of the steps, so that with T probes all T
+//! steps are visited once. The reported standard error is that of independent probes, which is at least as large.
+
+use super::{Density, Kind, LogProb, Measure, addresses, mean_and_error};
+use crate::data::{self, Rows, Space};
+use crate::denoise::{Condition, Denoiser};
+use crate::objective::LevelDistribution;
+use crate::process::{Level, Levels, Schedule, finite_log_snrs};
+use crate::solve::host_column;
+use crate::{Draws, Error, Result};
+use burn::tensor::{Device, Tensor};
+use std::sync::Arc;
+
+/// The variational bound of a diffusion model's log p; see the module's head.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::burn::tensor::{DType, Device, Tensor};
+/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::likelihood::{Bound, Density};
+/// use tweedie::process::Cosine;
+/// let unit = GaussianMixture::new(vec![Component::isotropic(1.0, vec![0.0], 1.0)])?;
+/// let bound = Bound::continuous(Arc::new(unit), Arc::new(Cosine::default())).with_probes(4000);
+/// let x = Tensor::<2>::from_data([[1.0f64]], (&Device::flex(), DType::F64));
+/// let found = bound.log_prob(x, &Condition::None)?;
+/// // The denoiser is exact and the prior is the data's: the bound is log p.
+/// let log_p = -0.5 - 0.5 * std::f64::consts::TAU.ln();
+/// assert!((found.value[0] - log_p).abs() < 6.0 * found.standard_error.unwrap()[0]);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Bound {
+    denoiser: Arc<dyn Denoiser>,
+    schedule: Arc<dyn Schedule>,
+    /// None in continuous time.
+    steps: Option<usize>,
+    levels: LevelDistribution,
+    probes: usize,
+    sigma_data: f64,
+    draws: Draws,
+}
+
+/// The bound's parts for each row, in nats: log p ≥ reconstruction − prior − diffusion.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Terms {
+    /// KL(q(x_T | x) ‖ prior).
+    pub prior: Vec<f64>,
+    /// The steps between, estimated.
+    pub diffusion: Vec<f64>,
+    /// E log p(x | x_0).
+    pub reconstruction: Vec<f64>,
+    /// The standard error of the sum.
+    pub standard_error: Vec<f64>,
+    /// What the bounded probability is taken against.
+    pub measure: Measure,
+}
+
+impl Terms {
+    /// The bound of each row's log p.
+    pub fn bound(&self) -> Vec<f64> {
+        let parts = self.prior.iter().zip(&self.diffusion).zip(&self.reconstruction);
+        parts
+            .map(|((prior, diffusion), reconstruction)| reconstruction - prior - diffusion)
+            .collect()
+    }
+
+    /// The bound as a log-probability.
+    pub fn log_prob(self) -> LogProb {
+        LogProb {
+            value: self.bound(),
+            kind: Kind::LowerBound,
+            measure: self.measure,
+            standard_error: Some(self.standard_error),
+        }
+    }
+}
+
+/// How often a row's noise is drawn unless told otherwise.
+const PROBES: usize = 64;
+
+impl Bound {
+    /// The limit of infinitely many steps, with 64 probes at levels uniform in λ and data of unit variance.
+    pub fn continuous(denoiser: Arc<dyn Denoiser>, schedule: Arc<dyn Schedule>) -> Self {
+        Self {
+            denoiser,
+            schedule,
+            steps: None,
+            levels: LevelDistribution::LogSnr,
+            probes: PROBES,
+            sigma_data: 1.0,
+            draws: Draws::new(0),
+        }
+    }
+
+    /// The bound in `steps` steps of equal time, with 64 probes and data of unit variance.
+    pub fn discrete(
+        denoiser: Arc<dyn Denoiser>,
+        schedule: Arc<dyn Schedule>,
+        steps: usize,
+    ) -> Self {
+        Self { steps: Some(steps), ..Self::continuous(denoiser, schedule) }
+    }
+
+    /// How many steps are drawn for each row, each with its own noise.
+    pub fn with_probes(mut self, probes: usize) -> Self {
+        self.probes = probes;
+        self
+    }
+
+    /// Which levels are drawn in continuous time; the variance alone depends on it.
+    pub fn with_levels(mut self, levels: LevelDistribution) -> Self {
+        self.levels = levels;
+        self
+    }
+
+    /// The standard deviation of the data in model units, part of the prior's.
+    pub fn with_sigma_data(mut self, sigma_data: f64) -> Self {
+        self.sigma_data = sigma_data;
+        self
+    }
+
+    /// Where levels and noise come from.
+    pub fn with_draws(mut self, draws: Draws) -> Self {
+        self.draws = draws.purpose("bound");
+        self
+    }
+
+    fn check(&self, x: &Tensor<2>, condition: &Condition) -> Result<()> {
+        let [n, d] = x.dims();
+        if n == 0 || d != self.denoiser.width() {
+            let expected = format!("n × {}, n above 0", self.denoiser.width());
+            return Err(Error::shape("batch", format!("{n} × {d}"), expected));
+        }
+        if self.probes == 0 {
+            return Err(Error::config("probes", "0", "at least 1"));
+        }
+        if self.steps == Some(0) {
+            return Err(Error::config("steps", "0", "at least 1"));
+        }
+        condition.check(n)
+    }
+
+    /// Prior and diffusion terms of rows in model units; the reconstruction is that of densities.
+    ///
+    /// # Errors
+    /// As [`Density::log_prob`].
+    pub fn terms(&self, x: Tensor<2>, condition: &Condition) -> Result<Terms> {
+        let (first, _) = ends(&*self.schedule, self.steps);
+        let d = x.dims()[1] as f64;
+        let each = d * edge(&first);
+        self.terms_with(x, condition, Measure::Standardised, |_, _| each)
+    }
+
+    /// The bound of the probabilities of integers, `[n, width]` raw; [`Space::bits_per_dimension`] gives bits.
+    ///
+    /// # Errors
+    /// As [`Density::log_prob`] and [`Space::encode`]; [`Error::Config`] unless every column is an integer between two limits.
+    pub fn integers(
+        &self,
+        raw: &Rows,
+        space: &Space,
+        condition: &Condition,
+        device: &Device,
+    ) -> Result<Terms> {
+        let decoders = (0..space.width()).map(|j| Decoder::new(space, j));
+        let decoders = decoders.collect::<Result<Vec<_>>>()?;
+        let (first, _) = ends(&*self.schedule, self.steps);
+        let x = space.encode(raw)?;
+        let noise = self.draws.purpose("reconstruction");
+        let rows = addresses(&x.to_tensor(device))?;
+        self.terms_with(x.to_tensor(device), condition, Measure::Counting, |row, probe| {
+            let noise = noise.at(probe as u64).normals_for(&[rows[row]], space.width());
+            let columns = decoders.iter().zip(raw.row(row)).zip(noise.row(0));
+            columns.map(|((decoder, v), e)| decoder.log_p(&first, *v, f64::from(*e))).sum()
+        })
+    }
+
+    /// The terms, with the reconstruction that a row has in each probe.
+    fn terms_with(
+        &self,
+        x: Tensor<2>,
+        condition: &Condition,
+        measure: Measure,
+        reconstruction: impl Fn(usize, usize) -> f64,
+    ) -> Result<Terms> {
+        self.check(&x, condition)?;
+        let [n, d] = x.dims();
+        let rows = addresses(&x)?;
+        let prior = prior_terms(&x, &ends(&*self.schedule, self.steps).1, self.sigma_data)?;
+        let mut losses = vec![Vec::with_capacity(self.probes); n];
+        let mut gains = vec![Vec::with_capacity(self.probes); n];
+        let (places, noise) = (self.draws.purpose("level"), self.draws.purpose("noise"));
+        for k in 0..self.probes {
+            let place =
+                |row: &u64| (k as f64 + places.uniform_f64(*row, k as u64)) / self.probes as f64;
+            let probe = |row| probe(&*self.schedule, self.steps, self.levels, place(row));
+            let probes = rows.iter().map(probe);
+            let (levels, factors): (Vec<Level>, Vec<f64>) =
+                probes.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+            let levels = Levels::Rows(levels);
+            let noise = noise.at(k as u64).normals_for(&rows, d);
+            let noise = noise.to_tensor(&x.device()).cast(x.dtype());
+            let noised = x.clone() * levels.alpha(&x)? + noise * levels.sigma(&x)?;
+            let mean = self.denoiser.denoise(noised.into(), &levels, condition)?.value;
+            let errors = host_column(&(mean - x.clone()).square().sum_dim(1))?;
+            for (i, (error, factor)) in errors.iter().zip(factors).enumerate() {
+                losses[i].push(factor * error);
+                gains[i].push(reconstruction(i, k));
+            }
+        }
+        let mean = |values: &Vec<f64>| mean_and_error(values).0;
+        let error = |(gains, losses): (&Vec<f64>, &Vec<f64>)| {
+            let both: Vec<f64> = gains.iter().zip(losses).map(|(a, b)| a - b).collect();
+            mean_and_error(&both).1
+        };
+        Ok(Terms {
+            prior,
+            diffusion: losses.iter().map(mean).collect(),
+            reconstruction: gains.iter().map(mean).collect(),
+            standard_error: gains.iter().zip(&losses).map(error).collect(),
+            measure,
+        })
+    }
+}
+
+impl Density for Bound {
+    fn log_prob(&self, x: Tensor<2>, condition: &Condition) -> Result<LogProb> {
+        Ok(self.terms(x, condition)?.log_prob())
+    }
+}
+
+/// The first level and the last, which may be pure noise in discrete time only.
+pub(crate) fn ends(schedule: &dyn Schedule, steps: Option<usize>) -> (Level, Level) {
+    let (first, last) = schedule.range();
+    let end = schedule.level(last);
+    let end = if end.alpha == 0.0 && steps.is_none() {
+        schedule.level(schedule.time(finite_log_snrs(schedule).1))
+    } else {
+        end
+    };
+    (schedule.level(first), end)
+}
+
+/// KL(q(x_T | x) ‖ N(0, s² I)) of each row, s² = α² σ_d² + σ².
+pub(crate) fn prior_terms(x: &Tensor<2>, last: &Level, sigma_data: f64) -> Result<Vec<f64>> {
+    let sd = (last.alpha * sigma_data).hypot(last.sigma);
+    let ratio = (last.sigma / sd).powi(2);
+    let constant = 0.5 * x.dims()[1] as f64 * (ratio - 1.0 - ratio.ln());
+    let of_square = 0.5 * (last.alpha / sd).powi(2);
+    let squares = host_column(&x.clone().square().sum_dim(1))?;
+    Ok(squares.into_iter().map(|square| constant + of_square * square).collect())
+}
+
+/// E log p(x | x_0) of densities, for each column.
+pub(crate) fn edge(first: &Level) -> f64 {
+    -(first.sigma / first.alpha).ln() - 0.5 * (std::f64::consts::TAU.ln() + 1.0)
+}
+
+/// The level at place `u` in [0, 1) and the factor on ‖x − x̂‖² there.
+pub(crate) fn probe(
+    schedule: &dyn Schedule,
+    steps: Option<usize>,
+    levels: LevelDistribution,
+    u: f64,
+) -> Result<(Level, f64)> {
+    let Some(steps) = steps else {
+        let level = schedule.level(levels.quantile(u, schedule)?);
+        return Ok((level, 0.5 * level.lambda.exp() / levels.density(&level, schedule)?));
+    };
+    let (first, last) = schedule.range();
+    let at = |i: f64| schedule.level(first + (last - first) * (i / steps as f64));
+    let i = (u * steps as f64).floor().min(steps as f64 - 1.0);
+    let (s, t) = (at(i), at(i + 1.0));
+    Ok((t, 0.5 * steps as f64 * fall(&s, &t)))
+}
+
+/// SNR(s) − SNR(t) of a cleaner level s and a noisier one t, by the expm1 of *Demystifying Variational Diffusion Models*, eq. A.36:
+/// near levels lose no digits, and pure noise is a level like any other.
+fn fall(s: &Level, t: &Level) -> f64 {
+    -s.lambda.exp() * (t.lambda - s.lambda).exp_m1()
+}
+
+/// One column's integers in model units.
+struct Decoder {
+    low: i64,
+    high: i64,
+    /// The distance between two.
+    gap: f64,
+}
+
+impl Decoder {
+    fn new(space: &Space, column: usize) -> Result<Self> {
+        let coordinate = space.coordinate(column);
+        match coordinate.kind {
+            data::Kind::Quantised { low: Some(low), high: Some(high) } => {
+                Ok(Self { low, high, gap: coordinate.scale.recip() })
+            }
+            _ => Err(Error::config(
+                format!("column '{}'", space.column_name(column)),
+                "no integer between two limits",
+                "integers with a least and a greatest value, or a bound of dequantised data",
+            )),
+        }
+    }
+
+    /// log p(value | α x + σ ε), a softmax over the integers of −(z − α x_v)²/(2σ²).
+    fn log_p(&self, level: &Level, value: f32, noise: f64) -> f64 {
+        // In units of the noise's spread: the value sits at 0, the observation at ε, another integer k places off at k h.
+        let h = level.alpha / level.sigma * self.gap;
+        let own = f64::from(value) as i64;
+        let (below, above) = (own - self.low, self.high - own);
+        // Beyond 40 spreads from the observation nothing is left.
+        let reach = ((noise.abs() + 40.0) / h).ceil().min(i64::MAX as f64) as i64;
+        let log = |k: i64| -0.5 * (noise - k as f64 * h).powi(2);
+        let sum: f64 =
+            (-below.min(reach)..=above.min(reach)).map(|k| (log(k) - log(0)).exp()).sum();
+        -sum.ln()
+    }
+}
