@@ -12,7 +12,7 @@ use tweedie::data::{Dataset, Kind, Layout, Source, Space, Split, Toy};
 use tweedie::denoise::Condition;
 use tweedie::files::AtomicFile;
 use tweedie::likelihood::{
-    Density, Divergence, Kind as LogKind, LogProb, Measure, RawDensity, ReverseSde,
+    Bound, Density, Divergence, Kind as LogKind, LogProb, Measure, RawDensity, ReverseSde,
 };
 use tweedie::metric::Classifier;
 use tweedie::metric::features::{self, FeatureScores};
@@ -27,7 +27,7 @@ const MOST_EXACT: usize = 16;
 const METRICS: [&str; 3] = ["samples", "logp", "features"];
 
 /// Whose log p there is.
-const DENSITIES: [&str; 2] = ["ode", "sde"];
+const DENSITIES: [&str; 3] = ["ode", "sde", "elbo"];
 
 /// Options of `tweedie evaluate`.
 #[derive(clap::Args)]
@@ -63,13 +63,15 @@ pub struct Options {
     /// The seed of samples, dequantisation and probes.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     seed: u64,
-    /// Whose log p: of the probability-flow ODE (`ode`), or a bound of the reverse SDE's (`sde`).
+    /// Whose log p: of the probability-flow ODE (`ode`), or of the reverse SDE, by weighted paths (`sde`) or by the
+    /// variational bound (`elbo`), which are lower bounds.
     #[arg(long, default_value = "ode")]
     density: String,
-    /// Paths a row of the reverse SDE's bound, which more of them raise.
+    /// Paths a row of `sde`, which more of them raise.
     #[arg(long, default_value_t = 1, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     paths: usize,
-    /// Probes of the divergence; `exact` for none. Exact up to 16 dimensions, else 4, by default.
+    /// Probes of the divergence, `exact` for none: exact up to 16 dimensions, else 4, by default. With `elbo` noise levels
+    /// a row, 64 by default.
     #[arg(long, allow_negative_numbers = true)]
     probes: Option<String>,
 }
@@ -131,7 +133,12 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     }
     let wants = |name: &str| options.metric.is_empty() || options.metric.iter().any(|m| m == name);
     let run = Run::open(&options.run)?;
-    let divergence = divergence(options.probes.as_deref(), &run.info.space)?;
+    let probes = options.probes.as_deref();
+    let ask = match options.density.as_str() {
+        "sde" => Ask::Sde(options.paths),
+        "elbo" => Ask::Elbo(levels(probes)?),
+        _ => Ask::Ode(divergence(probes, &run.info.space)?),
+    };
     let data = data(&run, options.data.as_deref())?;
     let n = options.n.unwrap_or(run.info.recipe.evaluation.samples as u64);
     let classifier = options.features.as_deref().map(|path| {
@@ -167,8 +174,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
             }
         }
     }
-    let log_p =
-        if wants("logp") { log_p(&run, &data, divergence, options, settings)? } else { None };
+    let log_p = if wants("logp") { log_p(&run, &data, ask, options, settings)? } else { None };
     let done = Evaluated {
         run: options.run.display().to_string(),
         scores,
@@ -328,6 +334,24 @@ fn places(
     names.iter().map(place_of).collect()
 }
 
+/// Whose log p, and how it is computed.
+#[derive(Clone, Copy)]
+enum Ask {
+    /// The probability-flow ODE's, with its divergence.
+    Ode(Divergence),
+    /// The reverse SDE's, by so many paths a row.
+    Sde(usize),
+    /// Its variational bound, by so many levels a row.
+    Elbo(usize),
+}
+
+/// How many noise levels the variational bound draws for a row.
+fn levels(probes: Option<&str>) -> Result<usize> {
+    let Some(text) = probes else { return Ok(64) };
+    let found = text.parse().ok().filter(|levels| (1..=1_000_000).contains(levels));
+    found.ok_or_else(|| Error::config("--probes", text, "a number from 1 to 1000000"))
+}
+
 /// How the divergence is computed.
 fn divergence(probes: Option<&str>, space: &Space) -> Result<Divergence> {
     match probes {
@@ -346,7 +370,7 @@ fn divergence(probes: Option<&str>, space: &Space) -> Result<Divergence> {
 fn log_p(
     run: &Run,
     data: &Dataset,
-    divergence: Divergence,
+    ask: Ask,
     options: &Options,
     settings: &Settings,
 ) -> Result<Option<LogP>> {
@@ -369,13 +393,10 @@ fn log_p(
     let held_out = data.held_out.select(&rows);
     let draws = Draws::new(options.seed).purpose("log p");
     let denoiser = run.denoiser(&settings.device)?;
-    let density: Box<dyn Density> = match options.density.as_str() {
-        "sde" => {
-            let schedule = Arc::new(run.info.recipe.schedule.clone());
-            let density = ReverseSde::new(denoiser, schedule).with_sigma_data(run.info.sigma_data);
-            Box::new(density.with_draws(draws).with_paths(options.paths))
-        }
-        _ => Box::new(run.density(denoiser).with_divergence(divergence, draws)),
+    let schedule = Arc::new(run.info.recipe.schedule.clone());
+    let bound = |levels| {
+        let bound = Bound::continuous(denoiser.clone(), schedule.clone());
+        bound.with_sigma_data(run.info.sigma_data).with_draws(draws).with_probes(levels)
     };
     let condition = match held_out.labels() {
         Some(labels) => Condition::Class(labels.iter().map(|l| Some(*l)).collect()),
@@ -383,15 +404,41 @@ fn log_p(
     };
     let bar = progress::bar(held_out.len() as u64, "rows", settings.json);
     bar.set_prefix("log p");
-    let density = RawDensity {
-        density: &*density,
-        space,
-        draws,
-        device: &settings.device,
-        chunk: ((1 << 17) / space.model_width()).clamp(64, 4096),
+    let chunk = ((1 << 17) / space.model_width()).clamp(64, 4096);
+    let observe = |done| bar.set_position(done as u64);
+    let raw = |density: &dyn Density| {
+        let device = &settings.device;
+        let density = RawDensity { density, space, draws, device, chunk };
+        density.log_prob(held_out.rows(), &condition, observe)
     };
-    let log_p =
-        density.log_prob(held_out.rows(), &condition, |done| bar.set_position(done as u64))?;
+    let log_p = match ask {
+        Ask::Ode(divergence) => {
+            raw(&run.density(denoiser.clone()).with_divergence(divergence, draws))?
+        }
+        Ask::Sde(paths) => {
+            let density = ReverseSde::new(denoiser.clone(), schedule.clone());
+            let density = density.with_sigma_data(run.info.sigma_data);
+            raw(&density.with_draws(draws).with_paths(paths))?
+        }
+        // Integers between limits have a decoder of their own and need no dequantisation.
+        Ask::Elbo(levels) if is_integer(space) => {
+            let mut parts: Option<LogProb> = None;
+            for start in (0..held_out.len()).step_by(chunk) {
+                let rows = start..(start + chunk).min(held_out.len());
+                let indices: Vec<usize> = rows.clone().collect();
+                let (part, own) = (held_out.rows().slice(rows), condition.select(&indices));
+                let part = bound(levels).integers(&part, space, &own, &settings.device)?.log_prob();
+                parts = Some(match parts {
+                    Some(earlier) => earlier.followed_by(part),
+                    None => part,
+                });
+                observe(start + indices.len());
+            }
+            let Some(log_p) = parts else { return Ok(None) };
+            log_p
+        }
+        Ask::Elbo(levels) => raw(&bound(levels))?,
+    };
     bar.finish_and_clear();
     let known = known_density(data, &held_out);
     let divergence = known.map(|truth| truth.mean_difference(&log_p)).transpose()?;
@@ -410,6 +457,12 @@ fn log_p(
         divergence: divergence.map(|d| d.0),
         divergence_error: divergence.map(|d| d.1),
     }))
+}
+
+/// Whether every column holds integers between two limits.
+fn is_integer(space: &Space) -> bool {
+    let limited = |kind: &Kind| matches!(kind, Kind::Quantised { low: Some(_), high: Some(_) });
+    (0..space.width()).all(|j| limited(&space.coordinate(j).kind))
 }
 
 /// The true log p of a toy's rows; a class's density is not the toy's, so only without labels.

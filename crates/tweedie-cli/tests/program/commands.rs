@@ -219,9 +219,10 @@ fn a_run_records_its_recipe_and_its_data_by_hash() {
     assert_eq!(space, data.space);
 }
 
-/// The reverse SDE's bound, which more paths raise; 8-bit pictures of 17 grey levels have it in bits, too.
+/// The reverse SDE's bound, which more paths raise, and the variational one; pictures of 17 grey levels have them in bits,
+/// too.
 #[test]
-fn evaluate_gives_a_bound_of_the_reverse_sde() {
+fn evaluate_gives_bounds_of_the_reverse_sde() {
     let log_p = |more: &[&str]| -> Value {
         let fixed = ["evaluate", "run", "--metric", "logp", "--rows", "40", "--json"];
         let text = done(digits(), &[&fixed, more].concat());
@@ -233,6 +234,11 @@ fn evaluate_gives_a_bound_of_the_reverse_sde() {
     assert_eq!(one["kind"], "lower-bound");
     assert!(one["bits_per_dimension"].as_f64().unwrap() > 0.0);
     assert!(mean(&eight) > mean(&one), "{} {}", mean(&eight), mean(&one));
+    let bound = log_p(&["--density", "elbo"]);
+    assert_eq!(bound["kind"], "lower-bound");
+    assert!(bound["bits_per_dimension"].as_f64().unwrap() > 0.0);
+    let wrong = ["evaluate", "run", "--density", "elbo", "--probes", "exact"];
+    refused(digits(), 2, &["--probes", "a number"], &wrong);
     refused(digits(), 2, &["--density", "ode"], &["evaluate", "run", "--density", "pde"]);
     refused(digits(), 2, &["--paths", "from 1"], &["evaluate", "run", "--paths", "0"]);
 }

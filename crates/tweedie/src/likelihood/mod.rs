@@ -83,8 +83,8 @@ impl LogProb {
         Ok(mean_and_error(&pairs.map(|(a, b)| a - b).collect::<Vec<_>>()))
     }
 
-    /// These rows and then those of `other`, which are of the same kind.
-    fn followed_by(mut self, other: LogProb) -> Self {
+    /// These rows and then those of `other`, which are of the same kind and against the same measure.
+    pub fn followed_by(mut self, other: LogProb) -> Self {
         self.value.extend(other.value);
         if let (Some(errors), Some(more)) = (&mut self.standard_error, other.standard_error) {
             errors.extend(more);
