@@ -27,9 +27,15 @@ fn every_objective_trains_a_model_that_samples_and_has_a_density() {
                 "likelihood" => "objective.kind={name='likelihood',steps=4}".to_string(),
                 name => format!("objective.kind={name}"),
             };
+            // At uniform t the bound's estimate would hide 90 steps' gain.
+            let levels = match name.as_str() {
+                "bound" => "objective.levels.distribution=log-snr",
+                _ => "objective.levels.distribution=uniform",
+            };
             let sets = [
                 &kind,
                 energy,
+                levels,
                 "data.n=4000",
                 "training.steps=90",
                 "training.held_out_every=30",
@@ -97,5 +103,44 @@ fn exact_divergences_of_pictures_are_refused() {
     for kind in ["objective.kind=implicit", "objective.kind=likelihood"] {
         let arguments = ["train", "emoji", "--out", "run", "--set", kind];
         refused(folder.path(), 2, &["objective.kind", "3072 columns", "`sliced`"], &arguments);
+    }
+}
+
+#[test]
+fn the_bound_refuses_what_does_not_belong_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (sets, words) in [
+        (
+            &["objective.kind=bound", "objective.weighting=noise"][..],
+            ["objective.weighting", "bound"],
+        ),
+        (
+            &["objective.kind=bound", "objective.levels.instead_of=log-snr"],
+            ["objective.levels.instead_of", "bound"],
+        ),
+        (
+            &["objective.kind=bound", "objective.levels.distribution={name='fixed',log_snr=1}"],
+            ["objective.levels.distribution: fixed", "log-normal"],
+        ),
+        (
+            &["objective.kind={name='bound',steps=9}", "objective.levels.distribution=log-snr"],
+            ["objective.levels.distribution", "continuous"],
+        ),
+        (
+            &[
+                "objective.weighting=likelihood",
+                "objective.levels.distribution={name='fixed',log_snr=1}",
+            ],
+            ["objective.levels.distribution: fixed", "log-normal"],
+        ),
+    ] {
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
+        refused(folder.path(), 2, &words, &training("points", &sets));
+    }
+    // In discrete time, and with weights of dλ, it trains.
+    for set in ["objective.kind={name='bound',steps=50}", "objective.weighting={sigmoid={}}"] {
+        let sets = ["--set", set, "--set", "training.steps=3", "--set", "data.n=500"];
+        let folder = tempfile::tempdir().unwrap();
+        done(folder.path(), &training("points", &sets));
     }
 }

@@ -85,7 +85,7 @@ pub const OBJECTIVES: &[(&str, &str)] = &[
         "likelihood",
         "log p by the probability-flow ODE, with the exact divergence; for a few columns",
     ),
-    ("bound", "the variational bound of log p, in nats for each column; with `steps`, discrete"),
+    ("bound", "the variational bound of log p, best with log-snr levels; with `steps`, discrete"),
 ];
 
 impl ObjectiveRecipe {
