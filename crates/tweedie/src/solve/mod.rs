@@ -4,25 +4,32 @@ mod annealed;
 mod clip;
 mod corrector;
 mod ddim;
+mod deis;
 mod dormand_prince;
 mod dpm;
+mod edm;
+mod exponential;
 mod grid;
 mod integrate;
 mod ode;
 mod sde;
+mod unipc;
 
 pub use crate::process::Noise;
 pub use annealed::AnnealedLangevin;
 pub use clip::Clip;
 pub use corrector::{Corrector, Langevin, Metropolis, Predictor, PredictorCorrector};
 pub use ddim::Ddim;
+pub use deis::Deis;
 pub(crate) use dormand_prince::{Clock, host_column};
 pub use dormand_prince::{DormandPrince, Tolerance, integrate_adaptive};
-pub use dpm::DpmSolverPp2M;
+pub use dpm::{DpmSolver, DpmSolverPp2M, DpmSolverPp2S, DpmSolverPp3M};
+pub use edm::StochasticHeun;
 pub use grid::{GRIDS, Grid};
 pub use integrate::{Last, Moment, Progress, Sampler, integrate};
 pub use ode::{Euler, Heun, velocity};
 pub use sde::{Ancestral, EulerMaruyama, Variance};
+pub use unipc::{B, Of, UniPc};
 
 use crate::denoise::{Condition, Denoiser};
 use crate::process::{Level, Levels, Schedule};
@@ -106,7 +113,7 @@ impl Context<'_> {
 pub struct State {
     /// x at the current level, `[n, width]`.
     pub x: Tensor<2>,
-    /// Earlier levels and denoised batches, the latest last.
+    /// Earlier levels and what the solver keeps of their evaluations, data or noise, the latest last.
     pub history: Vec<(Levels, Tensor<2>)>,
     /// How many steps were taken; addresses the noise.
     pub step: u64,
@@ -171,7 +178,18 @@ pub trait Generate {
 
 /// Every solver by name, with one line on what it is.
 pub const SOLVERS: &[(&str, &str)] = &[
-    ("dpm++2m", "DPM-Solver++(2M): order 2, 1 evaluation a step; the default"),
+    (
+        "dpm++2m",
+        "DPM-Solver++(2M): order 2, 1 evaluation a step; eta = 1 is its SDE form; the default",
+    ),
+    ("dpm++3m", "DPM-Solver++(3M): order 3, 1 evaluation a step; eta = 1 is its SDE form"),
+    ("dpm++2s", "DPM-Solver++(2S): order 2, 2 evaluations a step"),
+    ("dpm", "DPM-Solver: order = 1 to 3, as many evaluations a step"),
+    ("deis", "DEIS in ln(σ/α): order = 1 to 3, 1 evaluation a step"),
+    (
+        "unipc",
+        "UniPC: order = 1 to 3, b = \"bh1\" or \"bh2\", of = \"data\" or \"noise\", 1 evaluation a step",
+    ),
     ("ddim", "DDIM; eta = 0 is deterministic, order 1"),
     ("ancestral", "ancestral sampling from the posterior for any (t, s), as VDM's and DDPM's"),
     (
@@ -185,6 +203,7 @@ pub const SOLVERS: &[(&str, &str)] = &[
     ("annealed-langevin", "annealed Langevin dynamics (NCSN, NCSNv2); steps = 5 at each level"),
     ("euler", "probability-flow ODE, order 1"),
     ("heun", "probability-flow ODE, order 2, 2 evaluations a step"),
+    ("edm", "EDM's stochastic Heun in σ/α with churn, 2 evaluations a step"),
     ("dopri5", "probability-flow ODE, order 5, adaptive steps for each row"),
 ];
 
@@ -195,6 +214,21 @@ pub enum AnySolver {
     /// [`DpmSolverPp2M`].
     #[serde(rename = "dpm++2m")]
     DpmSolverPp2M(DpmSolverPp2M),
+    /// [`DpmSolverPp3M`].
+    #[serde(rename = "dpm++3m")]
+    DpmSolverPp3M(DpmSolverPp3M),
+    /// [`DpmSolverPp2S`].
+    #[serde(rename = "dpm++2s")]
+    DpmSolverPp2S(DpmSolverPp2S),
+    /// [`DpmSolver`].
+    #[serde(rename = "dpm")]
+    DpmSolver(DpmSolver),
+    /// [`Deis`].
+    #[serde(rename = "deis")]
+    Deis(Deis),
+    /// [`UniPc`].
+    #[serde(rename = "unipc")]
+    UniPc(UniPc),
     /// [`Ddim`].
     #[serde(rename = "ddim")]
     Ddim(Ddim),
@@ -216,6 +250,9 @@ pub enum AnySolver {
     /// [`Heun`].
     #[serde(rename = "heun")]
     Heun(Heun),
+    /// [`StochasticHeun`].
+    #[serde(rename = "edm")]
+    StochasticHeun(StochasticHeun),
     /// [`DormandPrince`].
     #[serde(rename = "dopri5")]
     DormandPrince(DormandPrince),
@@ -223,7 +260,7 @@ pub enum AnySolver {
 
 impl Default for AnySolver {
     fn default() -> Self {
-        Self::DpmSolverPp2M(DpmSolverPp2M {})
+        Self::DpmSolverPp2M(DpmSolverPp2M::default())
     }
 }
 
@@ -235,6 +272,11 @@ impl AnySolver {
     pub fn parse(name: &str) -> Result<Self> {
         Ok(match name {
             "dpm++2m" => Self::default(),
+            "dpm++3m" => Self::DpmSolverPp3M(DpmSolverPp3M::default()),
+            "dpm++2s" => Self::DpmSolverPp2S(DpmSolverPp2S {}),
+            "dpm" => Self::DpmSolver(DpmSolver::default()),
+            "deis" => Self::Deis(Deis::default()),
+            "unipc" => Self::UniPc(UniPc::default()),
             "ddim" => Self::Ddim(Ddim::default()),
             "ancestral" => Self::Ancestral(Ancestral::default()),
             "euler-maruyama" => Self::EulerMaruyama(EulerMaruyama::default()),
@@ -242,6 +284,7 @@ impl AnySolver {
             "annealed-langevin" => Self::AnnealedLangevin(AnnealedLangevin::default()),
             "euler" => Self::Euler(Euler {}),
             "heun" => Self::Heun(Heun {}),
+            "edm" => Self::StochasticHeun(StochasticHeun::default()),
             "dopri5" => Self::DormandPrince(DormandPrince::default()),
             _ => {
                 let names: Vec<&str> = SOLVERS.iter().map(|(name, _)| *name).collect();
@@ -261,7 +304,11 @@ impl AnySolver {
     /// [`Error::Config`].
     pub fn check(&self) -> Result<()> {
         match self {
-            Self::Ddim(Ddim { eta }) if !(0.0..=1.0).contains(eta) => {
+            Self::Ddim(Ddim { eta })
+            | Self::DpmSolverPp2M(DpmSolverPp2M { eta })
+            | Self::DpmSolverPp3M(DpmSolverPp3M { eta })
+                if !(0.0..=1.0).contains(eta) =>
+            {
                 Err(Error::config("solver.eta", eta.to_string(), "a number from 0 to 1"))
             }
             Self::EulerMaruyama(EulerMaruyama { churn }) if !(0.0..=1.0).contains(churn) => {
@@ -269,6 +316,14 @@ impl AnySolver {
             }
             Self::PredictorCorrector(s) => s.corrector.check(),
             Self::AnnealedLangevin(s) => s.check(),
+            Self::DpmSolver(DpmSolver { order })
+            | Self::Deis(Deis { order })
+            | Self::UniPc(UniPc { order, .. })
+                if !(1..=3).contains(order) =>
+            {
+                Err(Error::config("solver.order", order.to_string(), "1, 2 or 3"))
+            }
+            Self::StochasticHeun(solver) => solver.check(),
             Self::DormandPrince(DormandPrince { tolerance: Tolerance { atol, rtol } })
                 if !(1e-12..=1.0).contains(atol) || !(1e-12..=1.0).contains(rtol) =>
             {
@@ -313,6 +368,11 @@ impl AnySolver {
     fn inner(&self) -> &dyn Solver {
         match self {
             Self::DpmSolverPp2M(s) => s,
+            Self::DpmSolverPp3M(s) => s,
+            Self::DpmSolverPp2S(s) => s,
+            Self::DpmSolver(s) => s,
+            Self::Deis(s) => s,
+            Self::UniPc(s) => s,
             Self::Ddim(s) => s,
             Self::Ancestral(s) => s,
             Self::EulerMaruyama(s) => s,
@@ -320,6 +380,7 @@ impl AnySolver {
             Self::AnnealedLangevin(s) => s,
             Self::Euler(s) => s,
             Self::Heun(s) => s,
+            Self::StochasticHeun(s) => s,
             Self::DormandPrince(s) => s,
         }
     }

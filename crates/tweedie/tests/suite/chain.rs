@@ -201,7 +201,7 @@ fn pure_noise_is_a_level_like_any_other() {
     // All solvers that know levels only start there; on Gaussian data they end near the data.
     let data = gaussian(0.4, 0.09);
     let solvers: [&dyn Solver; 4] =
-        [&Ddim { eta: 0.0 }, &Ddim { eta: 1.0 }, &Ancestral::default(), &DpmSolverPp2M {}];
+        [&Ddim { eta: 0.0 }, &Ddim { eta: 1.0 }, &Ancestral::default(), &DpmSolverPp2M::default()];
     let x = doubles(&[-1.0, 0.2, 1.5], 1);
     for solver in solvers {
         for grid in [Grid::Time, Grid::LogSnr, Grid::Quadratic, Grid::Karras { rho: 7.0 }] {

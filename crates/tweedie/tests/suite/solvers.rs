@@ -2,6 +2,8 @@
 
 mod adaptive;
 mod chain;
+mod exponential;
+mod family_peer;
 mod grids;
 mod langevin;
 mod ode;

@@ -8,7 +8,7 @@ use crate::{Draws, Result};
 use image::RgbImage;
 
 /// The solvers.
-const SOLVERS: [&str; 3] = ["ddim", "heun", "dpm++2m"];
+const SOLVERS: [&str; 5] = ["ddim", "heun", "dpm++2m", "deis", "unipc"];
 /// Evaluations that each is given.
 const WORK: [usize; 6] = [4, 8, 16, 32, 64, 128];
 /// Samples: of images, and of anything else.

@@ -25,10 +25,10 @@ fn cases() -> Vec<(Box<dyn Solver>, f64, AnySchedule, Grid)> {
         (Box::new(Ddim { eta: 0.0 }), 1.0, VP, Grid::LogSnr),
         (Box::new(Ddim { eta: 0.0 }), 1.0, COSINE, Grid::LogSnr),
         (Box::new(Ddim { eta: 0.0 }), 1.0, VE, Grid::Time),
-        (Box::new(DpmSolverPp2M {}), 2.0, VP, Grid::LogSnr),
-        (Box::new(DpmSolverPp2M {}), 2.0, COSINE, Grid::LogSnr),
-        (Box::new(DpmSolverPp2M {}), 2.0, EDM, KARRAS),
-        (Box::new(DpmSolverPp2M {}), 2.0, VE, Grid::Time),
+        (Box::new(DpmSolverPp2M::default()), 2.0, VP, Grid::LogSnr),
+        (Box::new(DpmSolverPp2M::default()), 2.0, COSINE, Grid::LogSnr),
+        (Box::new(DpmSolverPp2M::default()), 2.0, EDM, KARRAS),
+        (Box::new(DpmSolverPp2M::default()), 2.0, VE, Grid::Time),
     ]
 }
 
@@ -110,7 +110,7 @@ fn ddim_without_noise_and_the_first_multistep_step_are_the_exponential_euler_ste
             let x = normals(16, 2, sd, 13);
             let mean = data.denoise(x.clone().into(), &pair[0].into(), &Condition::None).unwrap();
             let right = exponential_euler(&host(&x), &host(&mean.value), &pair[0], &pair[1]);
-            let solvers: [&dyn Solver; 2] = [&Ddim { eta: 0.0 }, &DpmSolverPp2M {}];
+            let solvers: [&dyn Solver; 2] = [&Ddim { eta: 0.0 }, &DpmSolverPp2M::default()];
             for solver in solvers {
                 let found = host(&run(solver, &data, &schedule, x.clone(), pair));
                 assert!(gap(&found, &right) < 1e-12 * (1.0 + sd), "{solver:?} at {pair:?}");
@@ -125,7 +125,7 @@ fn the_multistep_solver_remembers_one_step_and_forgets_the_rest() {
     let data = three_components();
     let levels = Grid::LogSnr.levels(&VP, 12).unwrap();
     let x = normals(5, 2, 1.0, 14);
-    let whole = host(&run(&DpmSolverPp2M {}, &data, &VP, x.clone(), &levels));
+    let whole = host(&run(&DpmSolverPp2M::default(), &data, &VP, x.clone(), &levels));
     let draws = tweedie::Draws::new(3);
     let rows = [0, 1, 2, 3, 4];
     let condition = &Condition::None;
@@ -137,9 +137,11 @@ fn the_multistep_solver_remembers_one_step_and_forgets_the_rest() {
         rows: &rows,
         clip: None,
     };
-    let mut state = DpmSolverPp2M {}.init(x);
+    let mut state = DpmSolverPp2M::default().init(x);
     for (k, pair) in levels.windows(2).enumerate() {
-        state = DpmSolverPp2M {}.step(state, &pair[0].into(), &pair[1].into(), &context).unwrap();
+        state = DpmSolverPp2M::default()
+            .step(state, &pair[0].into(), &pair[1].into(), &context)
+            .unwrap();
         assert_eq!(state.history.len(), 1);
         if k == 5 {
             state = state.clone().select(&[3, 1]).unwrap();
@@ -156,7 +158,7 @@ fn a_step_to_noise_free_data_is_the_posterior_mean() {
     let mut levels = Grid::LogSnr.levels(&COSINE, 8).unwrap();
     let x = normals(6, 2, 1.0, 15);
     let solvers: [&dyn Solver; 3] =
-        [&Ddim { eta: 0.0 }, &tweedie::solve::Ancestral::default(), &DpmSolverPp2M {}];
+        [&Ddim { eta: 0.0 }, &tweedie::solve::Ancestral::default(), &DpmSolverPp2M::default()];
     for solver in solvers {
         let before = run(solver, &data, &COSINE, x.clone(), &levels);
         let mean = data.denoise(before.into(), &levels[8].into(), &Condition::None).unwrap();

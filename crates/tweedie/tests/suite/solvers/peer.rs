@@ -53,9 +53,9 @@ fn ends_agree_with_diffusers() {
     let (fixture, mixture) = fixture();
     let start = doubles(&fixture.starts.concat(), 2);
     let cases: [(&str, &dyn Solver, &Path); 4] = [
-        ("linear", &DpmSolverPp2M {}, &fixture.dpm_linear),
-        ("karras", &DpmSolverPp2M {}, &fixture.dpm_karras),
-        ("lu", &DpmSolverPp2M {}, &fixture.dpm_lu),
+        ("linear", &DpmSolverPp2M::default(), &fixture.dpm_linear),
+        ("karras", &DpmSolverPp2M::default(), &fixture.dpm_karras),
+        ("lu", &DpmSolverPp2M::default(), &fixture.dpm_lu),
         ("ddim", &Ddim { eta: 0.0 }, &fixture.ddim),
     ];
     for (name, solver, path) in cases {

@@ -7,9 +7,13 @@ use crate::oracle::{
     COSINE, EDM, OU, VE, VP, doubles, gap, gaussian, host, normals, orders, run, three_components,
 };
 use tweedie::Draws;
+use tweedie::data::Rows;
 use tweedie::denoise::{Condition, GaussianMixture};
 use tweedie::process::{AnySchedule, Level, Levels, Schedule, Ve};
-use tweedie::solve::{Ancestral, Context, Ddim, Euler, EulerMaruyama, Grid, Solver};
+use tweedie::solve::{
+    Ancestral, Context, Ddim, DpmSolverPp2M, DpmSolverPp3M, Euler, EulerMaruyama, Grid, Last,
+    Noise, Solver, StochasticHeun, integrate,
+};
 
 const MEAN: f64 = 0.8;
 const VARIANCE: f64 = 0.6;
@@ -182,6 +186,69 @@ fn ancestral_sampling_beats_euler_maruyama_on_concentrated_data() {
     let [_, ancestral] = errors(&Ancestral::default(), &VP, Grid::Time, 1.0, &steps);
     let [_, euler] = errors(&EulerMaruyama::default(), &VP, Grid::Time, 1.0, &steps);
     assert!(ancestral.iter().zip(&euler).all(|(a, e)| 2.0 * e < *a), "{ancestral:?}, {euler:?}");
+}
+
+/// Noise that is 1 in the step before a row's own number and else 0.
+struct Impulses;
+
+impl Noise for Impulses {
+    fn normals(&self, step: u64, rows: &[u64], width: usize) -> Rows {
+        let at = |row: u64| f32::from(u8::from(row == step + 1));
+        let values = rows.iter().flat_map(|&row| (0..width).map(move |_| at(row)));
+        Rows::new(values.collect(), width).unwrap()
+    }
+}
+
+/// The errors of mean and variance at the end of a solver with a memory: its end is affine in the start and in each step's
+/// noise, and a batch with one row for each gives the factors.
+fn errors_with_memory(solver: &dyn Solver, schedule: &AnySchedule, levels: &[Level]) -> [f64; 2] {
+    let data = gaussian(MEAN, VARIANCE);
+    let steps = levels.len() - 1;
+    let rows: Vec<u64> = (0..steps as u64 + 2).collect();
+    let condition = &Condition::None;
+    let noise = &Impulses;
+    let context = Context { denoiser: &data, schedule, condition, noise, rows: &rows, clip: None };
+    let mut start = vec![0.0; steps + 2];
+    start[steps + 1] = 1.0;
+    let x = doubles(&start, 1);
+    let end = host(&integrate(solver, x, levels, Last::Stop, &context, |_| {}).unwrap());
+    let from = moments((MEAN, VARIANCE), &levels[0]);
+    let right = moments((MEAN, VARIANCE), &levels[steps]);
+    let (a, b) = (end[steps + 1] - end[0], end[0]);
+    let added: f64 = end[1..=steps].iter().map(|c| (c - b).powi(2)).sum();
+    [(a * from.0 + b - right.0).abs(), (a * a * from.1 + added - right.1).abs()]
+}
+
+#[test]
+fn stochastic_exponential_integrators_and_churn_have_weak_order_2() {
+    let steps = [256, 512, 1024];
+    let mut wrong = Vec::new();
+    for (schedule, grid) in
+        [(VP, Grid::LogSnr), (COSINE, Grid::LogSnr), (EDM, Grid::Karras { rho: 7.0 })]
+    {
+        let churn =
+            |n: usize| StochasticHeun { churn: 4.0 / n as f64, ..StochasticHeun::default() };
+        type Make<'a> = &'a dyn Fn(usize) -> Box<dyn Solver>;
+        let cases: [(&str, Make); 3] = [
+            ("2M", &|_| Box::new(DpmSolverPp2M { eta: 1.0 })),
+            ("3M", &|_| Box::new(DpmSolverPp3M { eta: 1.0 })),
+            ("churn", &|n| Box::new(churn(n))),
+        ];
+        for (name, solver) in cases {
+            let found = steps.map(|n| {
+                let levels = grid.levels(&schedule, n).unwrap();
+                errors_with_memory(&*solver(n), &schedule, &levels)
+            });
+            // x̂₀ is affine in x and its mean constant along the process.
+            assert!(found.iter().all(|e| e[0] < 1e-12), "{name} {schedule:?}: {found:?}");
+            let variance = orders(&found.map(|e| e[1]));
+            println!("{name} {schedule:?}: {found:?} {variance:?}");
+            if variance.iter().any(|o| (o - 2.0).abs() > 0.15) {
+                wrong.push(format!("{name} {schedule:?}: {found:?} {variance:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]

@@ -1,0 +1,127 @@
+//! EDM's stochastic sampler.
+
+use super::exponential::{Integrand, Slope};
+use super::{Context, Solver, State, noise_of};
+use crate::process::{Level, Levels, finite_log_snrs};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// γ may be at most √2 − 1, with which a step first adds as much noise as there is.
+const MOST_CHURN: f64 = std::f64::consts::SQRT_2 - 1.0;
+
+/// Heun's method in σ/α with churn (Karras et al. 2022, algorithm 2), for any α: in y = x/α and ρ = σ/α
+///
+/// > ρ̂ = (1 + γ) ρ, ŷ = y + S √(ρ̂² − ρ²) z, then Heun's step of dy/dρ = ε̂ from ρ̂ to the next ρ.
+///
+/// Two evaluations a step, order 2; a step to clean data and one from pure noise are Euler's, with one evaluation. γ = 0 is
+/// their algorithm 1. Noise is never added beyond the schedule's noisiest level.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StochasticHeun {
+    /// γ, the share by which a step first raises σ/α, in [0, √2 − 1]: the paper's min(S_churn/N, √2 − 1).
+    pub churn: f64,
+    /// S_noise, which scales the noise added, in (0, 2].
+    pub noise: f64,
+    /// S_tmin and S_tmax: the range of σ/α in which noise is added; everywhere if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
+}
+
+impl Default for StochasticHeun {
+    fn default() -> Self {
+        Self { churn: 0.1, noise: 1.0, range: None }
+    }
+}
+
+impl StochasticHeun {
+    /// Fails, naming the key, unless every option makes sense.
+    pub(super) fn check(&self) -> Result<()> {
+        let Self { churn, noise, range } = *self;
+        if !(0.0..=MOST_CHURN).contains(&churn) {
+            let expected = format!("a number from 0 to √2 − 1 = {MOST_CHURN:.6}");
+            return Err(Error::config("solver.churn", churn.to_string(), expected));
+        }
+        if !(noise > 0.0 && noise <= 2.0) {
+            let expected = "a number above 0, at most 2";
+            return Err(Error::config("solver.noise", noise.to_string(), expected));
+        }
+        match range {
+            Some([low, high]) if !(low >= 0.0 && low < high && high.is_finite()) => {
+                let expected = "two rising numbers, the first at least 0";
+                Err(Error::config("solver.range", format!("{low} and {high}"), expected))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The level at which a step from `level` begins once noise is added.
+    fn raised(&self, level: &Level, context: &Context) -> Level {
+        let ratio = (-0.5 * level.lambda).exp();
+        let inside = self.range.is_none_or(|[low, high]| (low..=high).contains(&ratio));
+        let noisiest = finite_log_snrs(context.schedule).1;
+        let lambda = (level.lambda - 2.0 * self.churn.ln_1p()).max(noisiest);
+        if inside && ratio.is_finite() && lambda < level.lambda {
+            context.schedule.level(context.schedule.time(lambda))
+        } else {
+            *level
+        }
+    }
+}
+
+impl Solver for StochasticHeun {
+    fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
+        let State { mut x, step, .. } = state;
+        let mut start = from.clone();
+        if self.churn > 0.0 {
+            start = match from {
+                Levels::All(level) => Levels::All(self.raised(level, context)),
+                _ => {
+                    let rows = (0..x.dims()[0]).map(|i| Ok(self.raised(&from.host(i)?, context)));
+                    Levels::Rows(rows.collect::<Result<_>>()?)
+                }
+            };
+            // Where nothing is added the two levels are the same one, pure noise included.
+            let of_x = Levels::pair(from, &start, &x, |a, b| {
+                if a.lambda == b.lambda { 1.0 } else { b.alpha / a.alpha }
+            })?;
+            let of_noise = Levels::pair(from, &start, &x, |a, b| match b.given(a).variance {
+                v if v > 0.0 && a.lambda != b.lambda => self.noise * v.sqrt(),
+                _ => 0.0,
+            })?;
+            let noise = context.noise(step, &x);
+            x = x * of_x + noise * of_noise;
+        }
+        let (data, eps) = Integrand::Noise.evaluate(&x, &start, context)?;
+        let first = (start.clone(), eps);
+        let euler = Integrand::Noise.step(&x, &data, &start, to, &[&first], Slope::Exact)?;
+        // Half of α_s (ρ_s − ρ_t), where there is a second slope.
+        let half = |t: &Level, s: &Level| {
+            if t.alpha > 0.0 && s.sigma > 0.0 {
+                0.5 * (s.sigma - s.alpha * t.sigma / t.alpha)
+            } else {
+                0.0
+            }
+        };
+        let second = match (&start, to) {
+            (Levels::All(t), Levels::All(s)) if half(t, s) == 0.0 => None,
+            (Levels::All(_), Levels::All(s)) => Some(Levels::All(*s)),
+            _ => {
+                let place = |i: usize| {
+                    let (t, s) = (start.host(i)?, to.host(i)?);
+                    Ok(if half(&t, &s) == 0.0 { t } else { s })
+                };
+                Some(Levels::Rows((0..x.dims()[0]).map(place).collect::<Result<_>>()?))
+            }
+        };
+        let x = match second {
+            None => euler,
+            Some(place) => {
+                let data = context.denoise(euler.clone(), &place)?;
+                let change = noise_of(&euler, &data, &place)? - first.1;
+                let of_change = Levels::pair(&start, to, &euler, half)?;
+                euler + change * of_change
+            }
+        };
+        Ok(State { x, history: Vec::new(), step: step + 1 })
+    }
+}
