@@ -107,7 +107,8 @@ fn high_orders_end_closer_than_ddim_at_equal_evaluations() {
     };
     let ddim = [20, 40].map(|n| far(&Ddim { eta: 0.0 }, n));
     println!("ddim {ddim:?}");
-    let cases: [(Box<dyn Solver>, [usize; 2], [f64; 2]); 8] = [
+    type Case = (Box<dyn Solver>, [usize; 2], [f64; 2]);
+    let cases: [Case; 8] = [
         (Box::new(DpmSolverPp2M::default()), [20, 40], [6.0, 13.0]),
         (Box::new(Deis { order: 3 }), [20, 40], [10.0, 28.0]),
         (Box::new(unipc(2, B::Bh2, Of::Data)), [20, 40], [9.0, 28.0]),
