@@ -63,8 +63,8 @@ impl Solver for DpmSolverPp2M {
 /// DPM-Solver++(3M) (Lu et al. 2022b): the data, quadratic in ℓ through the last three evaluations. Order 3 at one
 /// evaluation a step; η as in [`DpmSolverPp2M`]. The first two steps are 2M's.
 ///
-/// The factor of the second difference is the exact integral's. The authors' program and those that follow it have half of
-/// it, with which the order is 2 (`docs/methods.md`).
+/// The factor of the second difference is the exact integral's. diffusers has half of it, with which the order measured is 2
+/// (`docs/methods.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DpmSolverPp3M {

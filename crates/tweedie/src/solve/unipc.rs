@@ -14,8 +14,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// > x = x̃ + c Σ_j (w_j − w̃_j) f_j, f the noise or the data, c as in their exponential integrals.
 ///
-/// Where a polynomial is a line, B(h) stands for its slope's integral, as in the authors' program. The paper's λ is half of
-/// ours.
+/// Where a polynomial is a line, B(h) stands for its slope's integral, as in diffusers. The paper's λ is half of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UniPc {
