@@ -25,7 +25,7 @@ fn sampling_options_are_refused_and_the_output_stays() {
         (2, &["--guidance: inf", "a number from"], &["--guidance", "inf"]),
         (2, &["--guidance: NaN", "a number from"], &["--guidance", "nan"]),
         (2, &["--guidance: -1e300", "a number from"], &["--guidance", "-1e300"]),
-        (2, &["--solver: dimm", "`ddim` perhaps"], &["--solver", "dimm"]),
+        (2, &["--solver: ddin", "`ddim` perhaps"], &["--solver", "ddin"]),
         (2, &["--grid: karas", "`karras` perhaps"], &["--grid", "karas"]),
         (2, &["--label: aok", "`oak` perhaps"], &["--label", "aok"]),
         (2, &["--label: 3", "one of elm, oak, yew"], &["--label", "3"]),

@@ -13,7 +13,7 @@ const VALUES: &[(&str, &[&str])] = &[
     ("training.adamw.beta_3=0.5", &["training.adamw.beta_3", "`beta_1` perhaps"]),
     ("schedule=cosin", &["schedule", "`cosine` perhaps"]),
     ("schedule={name='vp-linear',betta_min=1}", &["schedule.betta_min", "`beta_min` perhaps"]),
-    ("sampling.solver=dimm", &["sampling.solver", "`ddim` perhaps"]),
+    ("sampling.solver=ddin", &["sampling.solver", "`ddim` perhaps"]),
     ("sampling.grid=karas", &["sampling.grid", "`karras` perhaps"]),
     ("model.prediction=nois", &["model.prediction", "`noise` perhaps"]),
     ("objective.weighting=edmm", &["objective.weighting", "`edm` perhaps"]),
