@@ -4,7 +4,7 @@ use crate::report::generate;
 use crate::sample::Sampling;
 use crate::{Settings, output};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tweedie::data::{Dataset, Split};
 use tweedie::metric::Classifier;
 use tweedie::metric::features;
@@ -23,6 +23,16 @@ pub struct Options {
     /// The run directories, of runs on the same data.
     #[arg(required = true)]
     runs: Vec<PathBuf>,
+    #[command(flatten)]
+    asked: Asked,
+    /// Write a report with the table, a plot of each metric and each run's samples to this file.
+    #[arg(short, long, value_name = "FILE.html")]
+    output: Option<PathBuf>,
+}
+
+/// How runs are compared.
+#[derive(clap::Args)]
+pub struct Asked {
     /// Steps of the samplers, the last denoising included: several numbers, with commas.
     #[arg(
         long,
@@ -44,9 +54,6 @@ pub struct Options {
     /// The classifier's weights, where they are not as its file says.
     #[arg(long, value_name = "FILE.safetensors", requires = "features")]
     weights: Option<PathBuf>,
-    /// Write a report with the table, a plot of each metric and each run's samples to this file.
-    #[arg(short, long, value_name = "FILE.html")]
-    output: Option<PathBuf>,
     /// The seed of samples.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     seed: u64,
@@ -54,68 +61,104 @@ pub struct Options {
 
 /// One run at one number of steps.
 #[derive(Serialize)]
-struct Point {
-    run: String,
+pub struct Point {
+    pub run: String,
     solver: String,
     steps: usize,
     /// Network evaluations a sample.
-    evaluations: f64,
+    pub evaluations: f64,
     scores: Vec<Score>,
     #[serde(skip)]
-    samples: Split,
+    pub samples: Split,
 }
 
 /// What was compared.
 #[derive(Serialize)]
-struct Compared {
+pub struct Compared {
     data: String,
-    samples: u64,
-    points: Vec<Point>,
+    pub samples: u64,
+    pub points: Vec<Point>,
     report: Option<String>,
 }
 
 /// Compares runs.
 pub fn run(options: &Options, settings: &Settings) -> Result<()> {
-    if options.n < 2 || options.n > 1 << 20 {
-        let expected = format!("from 2 to {}", 1 << 20);
-        return Err(Error::config("-n", options.n.to_string(), expected));
-    }
+    options.asked.check()?;
     if let Some(path) =
         options.output.as_deref().filter(|p| p.extension().is_none_or(|e| e != "html"))
     {
         let expected = "a file that ends in .html";
         return Err(Error::config("--output", path.display().to_string(), expected));
     }
-    let runs = options.runs.iter().map(|path| Run::open(path)).collect::<Result<Vec<_>>>()?;
-    let data = same_data(&runs, &options.runs)?;
-    let classifier = options.features.as_deref().map(|path| {
-        let found = Classifier::open(path, options.weights.as_deref(), &settings.device)?;
-        found.features(&data.train.rows().slice(0..0), &data.space)?;
-        Ok::<_, Error>(found)
-    });
-    let classifier = classifier.transpose()?;
-    let mut points = Vec::new();
-    for (run, path) in runs.iter().zip(&options.runs) {
-        for &steps in &options.steps {
-            points.push(point(run, path, steps, &data, classifier.as_ref(), options, settings)?);
-        }
+    let (mut compared, data) = options.asked.compare(&options.runs, settings)?;
+    if let Some(path) = options.output.as_deref() {
+        report_on(&compared, &data)?.save(path)?;
+        compared.report = Some(path.display().to_string());
     }
-    let report = options.output.as_deref();
-    if let Some(path) = report {
-        report_on(&points, &data, options.n)?.save(path)?;
-    }
-    let compared = Compared {
-        data: data.name.clone(),
-        samples: options.n,
-        points,
-        report: report.map(|path| path.display().to_string()),
-    };
     if settings.json {
         output::json(&compared);
     } else {
         print(&compared);
     }
     Ok(())
+}
+
+impl Asked {
+    /// Fails, naming the option, unless every number makes sense.
+    pub fn check(&self) -> Result<()> {
+        if self.n < 2 || self.n > 1 << 20 {
+            let expected = format!("from 2 to {}", 1 << 20);
+            return Err(Error::config("-n", self.n.to_string(), expected));
+        }
+        Ok(())
+    }
+
+    /// Compares the runs in these folders, and gives the data that they share.
+    pub fn compare(&self, paths: &[PathBuf], settings: &Settings) -> Result<(Compared, Dataset)> {
+        let runs = paths.iter().map(|path| Run::open(path)).collect::<Result<Vec<_>>>()?;
+        let data = same_data(&runs, paths)?;
+        let classifier = self.features.as_deref().map(|path| {
+            let found = Classifier::open(path, self.weights.as_deref(), &settings.device)?;
+            found.features(&data.train.rows().slice(0..0), &data.space)?;
+            Ok::<_, Error>(found)
+        });
+        let classifier = classifier.transpose()?;
+        let mut points = Vec::new();
+        for (run, path) in runs.iter().zip(paths) {
+            for &steps in &self.steps {
+                let mut point = self.point(run, steps, &data, classifier.as_ref(), settings)?;
+                point.run = path.display().to_string();
+                points.push(point);
+            }
+        }
+        let name = data.name.clone();
+        Ok((Compared { data: name, samples: self.n, points, report: None }, data))
+    }
+
+    fn point(
+        &self,
+        run: &Run,
+        steps: usize,
+        data: &Dataset,
+        classifier: Option<&Classifier>,
+        settings: &Settings,
+    ) -> Result<Point> {
+        let sampling =
+            Sampling { steps: Some(steps), guidance: self.guidance, ..Sampling::default() };
+        let sampler = sampling.sampler(run, settings)?;
+        let before = sampler.evaluations();
+        let samples = generate(run, &sampler, self.n, &data.held_out, self.seed, settings)?;
+        let evaluations = (sampler.evaluations() - before) as f64 / self.n as f64;
+        let mut scores = judge(&samples, data, 0)?;
+        if let Some(classifier) = classifier {
+            scores.extend(
+                features::judge(&samples, data, classifier)?.into_iter().flat_map(|f| f.scores),
+            );
+        }
+        let solver = serde_json::to_value(run.info.recipe.sampling.solver).unwrap_or_default();
+        let solver = solver["name"].as_str().unwrap_or_default().to_string();
+        Ok(Point { run: String::new(), solver, steps, evaluations, scores, samples })
+    }
 }
 
 /// The data that all runs were trained on.
@@ -139,67 +182,12 @@ fn same_data(runs: &[Run], paths: &[PathBuf]) -> Result<Dataset> {
     Ok(data)
 }
 
-fn point(
-    run: &Run,
-    path: &Path,
-    steps: usize,
-    data: &Dataset,
-    classifier: Option<&Classifier>,
-    options: &Options,
-    settings: &Settings,
-) -> Result<Point> {
-    let sampling =
-        Sampling { steps: Some(steps), guidance: options.guidance, ..Sampling::default() };
-    let sampler = sampling.sampler(run, settings)?;
-    let before = sampler.evaluations();
-    let samples = generate(run, &sampler, options.n, &data.held_out, options.seed, settings)?;
-    let evaluations = (sampler.evaluations() - before) as f64 / options.n as f64;
-    let mut scores = judge(&samples, data, 0)?;
-    if let Some(classifier) = classifier {
-        scores.extend(
-            features::judge(&samples, data, classifier)?.into_iter().flat_map(|f| f.scores),
-        );
-    }
-    let solver = serde_json::to_value(run.info.recipe.sampling.solver).unwrap_or_default();
-    let solver = solver["name"].as_str().unwrap_or_default().to_string();
-    Ok(Point { run: path.display().to_string(), solver, steps, evaluations, scores, samples })
-}
-
-/// Metrics that are shown and that some point has.
-fn shown(points: &[Point]) -> Vec<&'static str> {
-    let has = |name: &&str| points.iter().any(|p| p.scores.iter().any(|s| s.name == *name));
-    SHOWN.into_iter().filter(has).collect()
-}
-
 fn score<'a>(point: &'a Point, name: &str) -> Option<&'a Score> {
     point.scores.iter().find(|score| score.name == name)
 }
 
-/// A line for each point, and one for the training data.
-fn table(points: &[Point]) -> (Vec<String>, Vec<Vec<String>>) {
-    let metrics = shown(points);
-    let mut headings: Vec<String> = ["run", "solver", "evaluations"].map(String::from).to_vec();
-    headings.extend(metrics.iter().map(|name| name.to_string()));
-    let number = |v: f64| format!("{v:.4}");
-    let cell = |score: Option<&Score>| score.map_or(String::new(), |s| number(s.value));
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    for point in points {
-        let evaluations = format!("{:.0}", point.evaluations);
-        let mut row = vec![point.run.clone(), point.solver.clone(), evaluations];
-        row.extend(metrics.iter().map(|name| cell(score(point, name))));
-        rows.push(row);
-    }
-    if let Some(point) = points.first() {
-        let floor = |name: &&str| score(point, name)?.floor.map(number);
-        let mut row = vec!["training data".to_string(), String::new(), String::new()];
-        row.extend(metrics.iter().map(|name| floor(name).unwrap_or_default()));
-        rows.push(row);
-    }
-    (headings, rows)
-}
-
 fn print(compared: &Compared) {
-    let (headings, rows) = table(&compared.points);
+    let (headings, rows) = compared.table();
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
     output::table(&headings, &rows);
     output::line(&format!(
@@ -211,54 +199,88 @@ fn print(compared: &Compared) {
     }
 }
 
-/// The runs in the order in which they were given, each with its points.
-fn by_run(points: &[Point]) -> Vec<&[Point]> {
-    points.chunk_by(|a, b| a.run == b.run).collect()
+impl Compared {
+    /// Metrics that are shown and that some point has.
+    fn shown(&self) -> Vec<&'static str> {
+        let has = |name: &&str| self.points.iter().any(|p| score(p, name).is_some());
+        SHOWN.into_iter().filter(has).collect()
+    }
+
+    /// A line for each point, and one for the training data, under their headings.
+    pub fn table(&self) -> (Vec<String>, Vec<Vec<String>>) {
+        let metrics = self.shown();
+        let mut headings: Vec<String> = ["run", "solver", "evaluations"].map(String::from).to_vec();
+        headings.extend(metrics.iter().map(|name| name.to_string()));
+        let number = |v: f64| format!("{v:.4}");
+        let cell = |score: Option<&Score>| score.map_or(String::new(), |s| number(s.value));
+        let mut rows: Vec<Vec<String>> = Vec::new();
+        for point in &self.points {
+            let evaluations = format!("{:.0}", point.evaluations);
+            let mut row = vec![point.run.clone(), point.solver.clone(), evaluations];
+            row.extend(metrics.iter().map(|name| cell(score(point, name))));
+            rows.push(row);
+        }
+        if let Some(point) = self.points.first() {
+            let floor = |name: &&str| score(point, name)?.floor.map(number);
+            let mut row = vec!["training data".to_string(), String::new(), String::new()];
+            row.extend(metrics.iter().map(|name| floor(name).unwrap_or_default()));
+            rows.push(row);
+        }
+        (headings, rows)
+    }
+
+    /// The runs in the order in which they were given, each with its points.
+    pub fn by_run(&self) -> Vec<&[Point]> {
+        self.points.chunk_by(|a, b| a.run == b.run).collect()
+    }
+
+    /// Each metric against evaluations, a line for each run and one for the training data.
+    pub fn plots(&self) -> Vec<(&'static str, Plot)> {
+        self.shown().into_iter().map(|name| (name, self.plot(name))).collect()
+    }
+
+    fn plot(&self, name: &str) -> Plot {
+        let mut plot = Plot::new(name).x_name("network evaluations a sample").y_name(name).log_x();
+        for points in self.by_run() {
+            let marked = points.iter().filter_map(|p| {
+                let score = score(p, name)?;
+                Some((p.evaluations, score.value, 2.0 * score.standard_error.unwrap_or(0.0)))
+            });
+            let label = points.first().map_or("", |p| p.run.as_str());
+            plot = plot.line_with_errors(label, &marked.collect::<Vec<_>>());
+        }
+        let floor = self.points.first().and_then(|p| score(p, name)?.floor);
+        let ends = self.points.iter().map(|p| p.evaluations);
+        let (low, high) = ends.fold((f64::INFINITY, 0.0f64), |(l, h), e| (l.min(e), h.max(e)));
+        match floor {
+            Some(floor) if low < high => plot.line("training data", &[(low, floor), (high, floor)]),
+            _ => plot,
+        }
+    }
 }
 
-/// A metric against evaluations, a line for each run and one for the training data.
-fn plot(points: &[Point], name: &str) -> Plot {
-    let mut plot = Plot::new(name).x_name("network evaluations a sample").y_name(name).log_x();
-    for points in by_run(points) {
-        let marked = points.iter().filter_map(|p| {
-            let score = score(p, name)?;
-            Some((p.evaluations, score.value, 2.0 * score.standard_error.unwrap_or(0.0)))
-        });
-        let label = points.first().map_or("", |p| p.run.as_str());
-        plot = plot.line_with_errors(label, &marked.collect::<Vec<_>>());
-    }
-    let floor = points.first().and_then(|p| score(p, name)?.floor);
-    let ends = points.iter().map(|p| p.evaluations);
-    let (low, high) = ends.fold((f64::INFINITY, 0.0f64), |(l, h), e| (l.min(e), h.max(e)));
-    match floor {
-        Some(floor) if low < high => plot.line("training data", &[(low, floor), (high, floor)]),
-        _ => plot,
-    }
-}
-
-fn report_on(points: &[Point], data: &Dataset, n: u64) -> Result<Report> {
+fn report_on(compared: &Compared, data: &Dataset) -> Result<Report> {
     let mut report = Report::new(&format!("tweedie: runs on {}", data.name));
     report.paragraph(&format!(
-        "{n} samples of each run at each number of steps, against {} held-out rows; training data in their place \
+        "{} samples of each run at each number of steps, against {} held-out rows; training data in their place \
          for comparison. Bars are two standard errors.",
+        compared.samples,
         data.held_out.len()
     ));
-    let (headings, rows) = table(points);
+    let (headings, rows) = compared.table();
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
     report.table(&headings, &rows)?;
     report.heading("Quality against evaluations");
-    for name in shown(points) {
-        report.picture(&png_bytes(&plot(points, name).draw()?)?, name)?;
+    for (name, plot) in compared.plots() {
+        report.picture(&png_bytes(&plot.draw()?)?, name)?;
     }
     report.heading("Samples");
     let real = png_bytes(&picture(&data.space, &data.held_out, None)?)?;
     let mut pictures = vec![(real, "held-out data".to_string())];
-    for points in by_run(points) {
-        if let Some(last) = points.last() {
-            let drawn = picture(&data.space, &last.samples, Some(data.held_out.rows()))?;
-            let caption = format!("{}, {:.0} evaluations", last.run, last.evaluations);
-            pictures.push((png_bytes(&drawn)?, caption));
-        }
+    for last in compared.by_run().into_iter().filter_map(<[Point]>::last) {
+        let drawn = picture(&data.space, &last.samples, Some(data.held_out.rows()))?;
+        let caption = format!("{}, {:.0} evaluations", last.run, last.evaluations);
+        pictures.push((png_bytes(&drawn)?, caption));
     }
     let pictures: Vec<(&[u8], &str)> = pictures.iter().map(|(png, c)| (&png[..], &c[..])).collect();
     report.pictures(&pictures)?;

@@ -7,7 +7,6 @@ use crate::{Settings, output, progress};
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use tweedie::data::{Dataset, Kind, Layout, Source, Space, Split, Toy};
 use tweedie::denoise::Condition;
 use tweedie::files::AtomicFile;
@@ -393,7 +392,7 @@ fn log_p(
     let held_out = data.held_out.select(&rows);
     let draws = Draws::new(options.seed).purpose("log p");
     let denoiser = run.denoiser(&settings.device)?;
-    let schedule = Arc::new(run.info.recipe.schedule.clone());
+    let schedule = run.schedule()?;
     let bound = |levels| {
         let bound = Bound::continuous(denoiser.clone(), schedule.clone());
         bound.with_sigma_data(run.info.sigma_data).with_draws(draws).with_probes(levels)

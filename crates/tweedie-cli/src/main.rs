@@ -13,6 +13,7 @@ mod output;
 mod progress;
 mod recipes;
 mod report;
+mod reproduce;
 mod sample;
 mod show;
 mod train;
@@ -49,6 +50,8 @@ enum Command {
     Evaluate(evaluate::Options),
     /// Set runs on the same data beside each other: quality against network evaluations, as a table and as plots.
     Compare(compare::Options),
+    /// Train, measure and write a figure that takes long into the docs.
+    Reproduce(reproduce::Options),
     /// Make a run of a checkpoint of diffusers.
     Import(exchange::Import),
     /// Write a run as a checkpoint that diffusers loads.
@@ -86,6 +89,7 @@ fn run(cli: Cli) -> tweedie::Result<()> {
         Command::Sample(options) => sample::run(&options, &settings),
         Command::Evaluate(options) => evaluate::run(&options, &settings),
         Command::Compare(options) => compare::run(&options, &settings),
+        Command::Reproduce(options) => reproduce::run(&options, &settings),
         Command::Import(options) => exchange::import(&options, &settings),
         Command::Export(options) => exchange::export(&options, &settings),
         Command::Show(options) => show::run(&options, &settings),

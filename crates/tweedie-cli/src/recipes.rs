@@ -10,6 +10,13 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("mnist", include_str!("../../../recipes/mnist.toml")),
     ("fashion", include_str!("../../../recipes/fashion.toml")),
     ("cifar10", include_str!("../../../recipes/cifar10.toml")),
+    ("mnist-ddpm", include_str!("../../../recipes/mnist-ddpm.toml")),
+    ("mnist-ncsn", include_str!("../../../recipes/mnist-ncsn.toml")),
+    ("mnist-ve", include_str!("../../../recipes/mnist-ve.toml")),
+    ("mnist-vp", include_str!("../../../recipes/mnist-vp.toml")),
+    ("mnist-sub-vp", include_str!("../../../recipes/mnist-sub-vp.toml")),
+    ("mnist-edm", include_str!("../../../recipes/mnist-edm.toml")),
+    ("mnist-vdm", include_str!("../../../recipes/mnist-vdm.toml")),
     ("points", include_str!("../../../recipes/points.toml")),
     ("table", include_str!("../../../recipes/table.toml")),
 ];

@@ -39,6 +39,38 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let (name, text) = recipes::find(&options.recipe)?;
     let (run, data) =
         if options.resume { resume(options, &name)? } else { start(options, &name, &text)? };
+    let judged = finish(&run, &data, settings)?;
+    if settings.json {
+        output::json(&judged);
+    } else {
+        judged.print();
+    }
+    Ok(())
+}
+
+/// A shipped recipe's run in a folder, trained on the data of `source` as far as it is not yet.
+pub fn finished(recipe: &str, source: &str, folder: &Path, settings: &Settings) -> Result<()> {
+    let started = folder.join("run.json").exists();
+    if started && folder.join("report.html").exists() {
+        return Ok(());
+    }
+    let options = Options {
+        recipe: recipe.into(),
+        data: (!started).then(|| source.into()),
+        label: None,
+        set: Vec::new(),
+        out: Some(folder.into()),
+        seed: None,
+        resume: started,
+    };
+    let (name, text) = recipes::find(recipe)?;
+    let (run, data) =
+        if started { resume(&options, &name)? } else { start(&options, &name, &text)? };
+    finish(&run, &data, settings).map(drop)
+}
+
+/// Trains a run to its end and reports on it.
+fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<report::Judged> {
     let recipe = &run.info.recipe;
     if !settings.json {
         eprintln!(
@@ -50,16 +82,10 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
             recipe.training.steps
         );
     }
-    let mut learner = run.learner(&data, &settings.device)?;
-    train(&run, &data, &mut *learner, settings)?;
+    let mut learner = run.learner(data, &settings.device)?;
+    train(run, data, &mut *learner, settings)?;
     run.save_weights(&learner.weights()?)?;
-    let judged = report::finish(&run, &data, settings)?;
-    if settings.json {
-        output::json(&judged);
-    } else {
-        judged.print();
-    }
-    Ok(())
+    report::finish(run, data, settings)
 }
 
 /// A new run.

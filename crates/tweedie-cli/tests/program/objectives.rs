@@ -3,6 +3,7 @@
 use crate::support::{done, refused, table, training};
 use serde_json::Value;
 use std::path::Path;
+use tweedie::process::Schedule;
 use tweedie::train::Run;
 
 fn object(folder: &Path, arguments: &[&str]) -> Value {
@@ -143,4 +144,50 @@ fn the_bound_refuses_what_does_not_belong_to_it() {
         let folder = tempfile::tempdir().unwrap();
         done(folder.path(), &training("points", &sets));
     }
+}
+
+/// A run that learns its schedule samples and is drawn with the schedule that it learnt, which keeps its ends; what needs a fixed
+/// one is refused.
+#[test]
+fn a_schedule_is_learnt_beside_the_network() {
+    let sets = |more: &[&'static str]| {
+        let sets = ["schedule={name='learned',units=8,lambda_min=-6}", "objective.kind=bound"];
+        let all: Vec<&str> = sets.iter().chain(more).flat_map(|set| ["--set", *set]).collect();
+        all
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for (more, words) in [
+        ("objective.kind=denoising", ["objective.kind", "bound"]),
+        ("objective.kind={name='bound',steps=9}", ["objective.kind", "continuous"]),
+        ("objective.levels.distribution=log-snr", ["objective.levels.distribution", "uniform"]),
+        ("model.clock=index", ["model.clock", "log-snr"]),
+        ("model.prediction=velocity", ["model.prediction", "rates"]),
+        ("model.energy=true", ["model.energy", "false"]),
+        ("schedule.units=0", ["schedule.units", "from 1"]),
+        ("schedule.lambda_min=99", ["schedule.lambda_max", "within"]),
+        ("schedule.learning_rate=0", ["schedule.learning_rate", "from 1e-30"]),
+        ("training.dequantise=false", ["training.dequantise", "integers"]),
+    ] {
+        let sets = sets(&[more]);
+        refused(folder.path(), 2, &words, &training("points", &sets));
+    }
+    let more =
+        ["data.n=2000", "training.steps=150", "training.batch=128", "sampling.grid.name=time"];
+    let sets = sets(&more);
+    done(folder.path(), &training("points", &sets));
+    let run = Run::open(&folder.path().join("run")).unwrap();
+    let (learnt, linear) = (run.schedule().unwrap(), &run.info.recipe.schedule);
+    for t in [0.0, 1.0] {
+        assert!((learnt.level(t).lambda - linear.level(t).lambda).abs() < 1e-9);
+    }
+    let moved = (learnt.level(0.5).lambda - linear.level(0.5).lambda).abs();
+    assert!(moved > 0.05, "{moved}");
+    // Samples are drawn at its levels: equal steps of its time.
+    let denoiser = run.denoiser(&tweedie::burn::tensor::Device::flex()).unwrap();
+    let levels = run.sampler(denoiser, 1.0).unwrap().levels().unwrap();
+    let middle = &levels[levels.len() / 2];
+    assert!((middle.lambda - learnt.level(middle.t).lambda).abs() < 1e-9);
+    let elbo = object(folder.path(), &["evaluate", "run", "--density", "elbo", "--rows", "40"]);
+    assert!(elbo["log_p"]["mean"].as_f64().unwrap() < 0.0);
+    done(folder.path(), &["show", "run"]);
 }

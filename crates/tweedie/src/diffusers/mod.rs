@@ -131,6 +131,11 @@ pub fn export(run: &Run, out: &Path) -> Result<()> {
     let NetworkRecipe::Unet(unet) = &run.info.network else {
         return Err(Error::config("network.name", "mlp", "unet, for diffusers' UNet2DModel"));
     };
+    if !unet.fourier_features.is_empty() {
+        let found = format!("{:?}", unet.fourier_features);
+        let expected = "none: diffusers' UNet2DModel has no such features";
+        return Err(Error::config("network.fourier_features", found, expected));
+    }
     let recipe = &run.info.recipe;
     if recipe.model.energy {
         let expected = "false: diffusers takes a network's output for the prediction";

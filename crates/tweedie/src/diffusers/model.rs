@@ -72,6 +72,7 @@ pub(super) fn to_json(unet: &UNetConfig) -> Map<String, Value> {
         _ => Map::new(),
     };
     object.remove("classes");
+    object.remove("fourier_features");
     if let [h, w] = unet.sample_size
         && h == w
     {

@@ -116,7 +116,7 @@ impl UNet {
         let up = draws.purpose("up_blocks");
         let levels = 0..channels.len();
         Self {
-            conv_in: Conv2dConfig::new(config.in_channels, first, 3)
+            conv_in: Conv2dConfig::new(config.seen_channels(), first, 3)
                 .init(&draws.purpose("conv_in"), device),
             time_proj,
             time_embedding: time_mlp("time_embedding"),
@@ -182,6 +182,16 @@ impl UNet {
                 hat.matmul(weight.into())
             }
         }
+    }
+
+    /// `[n, h, w, c]` with its Fourier features as more channels.
+    fn with_fourier_features(&self, x: Dual<4>) -> Dual<4> {
+        let mut all = vec![x.clone()];
+        for n in &self.config.fourier_features {
+            let phase = x.clone().mul_scalar(2f64.powi(*n as i32) * std::f64::consts::PI);
+            all.extend([phase.clone().sin(), phase.cos()]);
+        }
+        if all.len() == 1 { x } else { Dual::cat(all, 3) }
     }
 
     fn waves(&self, phase: Dual<2>, flip: bool) -> Dual<2> {
@@ -293,7 +303,7 @@ impl Network for UNet {
         if let Some(classes) = self.classes(condition, rows, &x.value.device())? {
             time = time + classes;
         }
-        x = self.conv_in.forward(x);
+        x = self.conv_in.forward(self.with_fourier_features(x));
         let mut skips = vec![x.clone()];
         for block in &self.down_blocks {
             x = block.descend(x, &time, &mut skips);

@@ -49,6 +49,18 @@ impl VariationalBound {
         self.levels = levels;
         self
     }
+
+    /// What does not depend on the model, for each row of `x`: the divergence from the prior and the cleanest level's edge.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the batch cannot be read.
+    pub(crate) fn constants(&self, x: &Tensor<2>, sigma_data: f64) -> Result<Vec<f64>> {
+        let (first, last) = ends(&*self.schedule, self.steps);
+        let d = x.dims()[1] as f64;
+        let x = if x.is_autodiff() { x.clone().inner() } else { x.clone() };
+        let prior = prior_terms(&x, &last, sigma_data)?;
+        Ok(prior.into_iter().map(|prior| prior / d - edge(&first)).collect())
+    }
 }
 
 impl<M: ScoreModel> Objective<M> for VariationalBound {
@@ -71,10 +83,7 @@ impl<M: ScoreModel> Objective<M> for VariationalBound {
         let error =
             |output: Tensor<2>| (output - target.clone()).square().sum_dim(1) * weights.clone();
         let Loss { value, surrogate } = model.of_prediction(noised.at(), &error)?;
-        let (first, last) = ends(schedule, self.steps);
-        let x = if batch.x.is_autodiff() { batch.x.clone().inner() } else { batch.x.clone() };
-        let prior = prior_terms(&x, &last, sigma_data)?;
-        let constant = prior.into_iter().map(|prior| prior / d as f64 - edge(&first));
-        Ok(Loss { value: value.clone() + column(&value, constant), surrogate })
+        let constants = self.constants(&batch.x, sigma_data)?;
+        Ok(Loss { value: value.clone() + column(&value, constants.into_iter()), surrogate })
     }
 }

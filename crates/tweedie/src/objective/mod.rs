@@ -6,7 +6,7 @@ mod histogram;
 mod likelihood;
 mod noise_levels;
 mod noising;
-mod schedule_variance;
+mod scheduled;
 mod score_matching;
 mod score_model;
 mod weighting;
@@ -18,7 +18,7 @@ pub use likelihood::OdeLikelihood;
 pub use noise_levels::{LevelDistribution, NoiseLevels};
 use noising::Noised;
 pub use noising::Noising;
-pub use schedule_variance::schedule_variance;
+pub use scheduled::ScheduledLoss;
 pub use score_matching::{
     ExplicitScoreMatching, ImplicitScoreMatching, SlicedScoreMatching, Slices,
 };

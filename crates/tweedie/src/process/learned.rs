@@ -37,6 +37,74 @@ pub struct LearnedSchedule {
     lambda_max: f64,
 }
 
+/// A learned schedule as recipes write it, `{ name = "learned", lambda_min = -5, lambda_max = 13.3 }`, and λ linear in t between
+/// its ends, from which training departs. What depends on the ends alone is that of the trained schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Learned {
+    /// λ at t = 1.
+    pub lambda_min: f64,
+    /// λ at t = 0.
+    pub lambda_max: f64,
+    /// Hidden units.
+    pub units: usize,
+    /// The learning rate of its weights, which warms up and decays as the network's.
+    pub learning_rate: f64,
+}
+
+impl Default for Learned {
+    /// The ends of Kingma et al. (2021), app. B.
+    fn default() -> Self {
+        Self { lambda_min: -5.0, lambda_max: 13.3, units: 64, learning_rate: 0.01 }
+    }
+}
+
+impl Learned {
+    /// The schedule with initial weights.
+    ///
+    /// # Errors
+    /// As [`LearnedSchedule::new`].
+    pub fn init(&self, draws: &Draws, device: &Device) -> Result<LearnedSchedule> {
+        LearnedSchedule::new(self.lambda_min, self.lambda_max, self.units, draws, device)
+    }
+
+    /// Fails, naming the key, unless every number makes sense.
+    pub(super) fn check(&self) -> Result<()> {
+        if !(1e-30..=10.0).contains(&self.learning_rate) {
+            let found = format!("{:?}", self.learning_rate);
+            let expected = "a number from 1e-30 to 10";
+            return Err(Error::config("schedule.learning_rate", found, expected));
+        }
+        self.init(&Draws::new(0), &Device::flex()).map(drop).map_err(|error| match error {
+            Error::Config { key, problem, expected } if key == "hidden" => {
+                Error::config("schedule.units", problem, expected)
+            }
+            Error::Config { problem, expected, .. } => {
+                Error::config("schedule.lambda_max", problem, expected)
+            }
+            other => other,
+        })
+    }
+}
+
+impl Schedule for Learned {
+    fn level(&self, t: f64) -> Level {
+        Level::variance_preserving(t, self.lambda_max + t * (self.lambda_min - self.lambda_max))
+    }
+    fn drift(&self, t: f64) -> f64 {
+        0.5 * self.level(t).sigma.powi(2) * self.lambda_rate(t)
+    }
+    fn lambda_rate(&self, _t: f64) -> f64 {
+        self.lambda_min - self.lambda_max
+    }
+    fn range(&self) -> (f64, f64) {
+        (0.0, 1.0)
+    }
+    fn time(&self, lambda: f64) -> f64 {
+        (self.lambda_max - lambda) / (self.lambda_max - self.lambda_min)
+    }
+}
+
 /// How steep hidden units are at first.
 const STEEPNESS: f64 = 12.0;
 

@@ -25,7 +25,7 @@ pub use bridge::Bridge;
 pub use brownian::BrownianTree;
 pub use chain::{Betas, Chain, ChainConfig};
 pub use fokker_planck::{Axis, Mesh};
-pub use learned::{LearnedSchedule, Monotone};
+pub use learned::{Learned, LearnedSchedule, Monotone};
 pub use level::{Kernel, Level, Levels, Posterior};
 pub(crate) use level::{MOST_LOG_SNR, column};
 pub use linear::LinearSde;

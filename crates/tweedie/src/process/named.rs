@@ -2,7 +2,8 @@
 
 use super::level::MOST_LOG_SNR;
 use super::{
-    Chain, Cosine, Edm, Level, OrnsteinUhlenbeck, Rate, Schedule, Straight, SubVp, Ve, VpLinear,
+    Chain, Cosine, Edm, Learned, Level, OrnsteinUhlenbeck, Rate, Schedule, Straight, SubVp, Ve,
+    VpLinear,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,8 @@ pub enum AnySchedule {
     Straight(Straight),
     /// [`Chain`].
     Chain(Chain),
+    /// [`Learned`].
+    Learned(Learned),
 }
 
 /// Every schedule by name, with one line on what it is.
@@ -39,6 +42,10 @@ pub const SCHEDULES: &[(&str, &str)] = &[
     ("edm", "α = 1, σ = t; t in [0.002, 80]"),
     ("straight", "α = 1 − t, σ = t (rectified flow); t in [0.001, 0.999]"),
     ("chain", "DDPM's discrete chain, from a table of β; t the index, 0 to steps − 1"),
+    (
+        "learned",
+        "monotone λ with weights that lower the bound's variance, for `bound`; t in [0, 1]",
+    ),
 ];
 
 impl AnySchedule {
@@ -52,6 +59,7 @@ impl AnySchedule {
             Self::Edm(s) => s,
             Self::Straight(s) => s,
             Self::Chain(s) => s,
+            Self::Learned(s) => s,
         }
     }
 
@@ -102,6 +110,7 @@ impl AnySchedule {
             }
             // It cannot be made otherwise, and its end may be pure noise.
             Self::Chain(_) => return Ok(()),
+            Self::Learned(s) => s.check(),
         }?;
         let (first, last) = self.range();
         let (high, low) = (self.level(first).lambda, self.level(last).lambda);

@@ -76,7 +76,7 @@ impl Shown<'_> {
             "density" => self.density(),
             "solvers" => self.solvers(),
             "progress" => self.progress(),
-            "schedule" => schedule(&self.run.info.recipe.schedule, &self.sampler.levels()?),
+            "schedule" => schedule(&*self.run.schedule()?, &self.sampler.levels()?),
             "levels" => self.levels(),
             "curves" if self.run.is_imported() => {
                 Err(Error::undefined("a picture of training", "this run was trained elsewhere"))
@@ -170,7 +170,7 @@ impl Shown<'_> {
                 None => Condition::None,
             },
             &encoded(&train.select(&spread(train.len(), REFERENCE)), "reference")?,
-            &even_levels(&self.run.info.recipe.schedule),
+            &even_levels(&*self.run.schedule()?),
             &draws.purpose("noise"),
             self.device,
         )?;
@@ -273,8 +273,10 @@ pub fn keep(run: &Run, data: &Dataset, weights: &Params, step: u64, device: &Dev
     }
     let folder = run.file("samples");
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
-    let denoiser = run.denoiser_with(weights, &run.file("checkpoint.safetensors"), device)?;
-    let sampler = run.sampler(denoiser, recipe.sampling.guidance)?;
+    let origin = run.file("checkpoint.safetensors");
+    let denoiser = run.denoiser_with(weights, &origin, device)?;
+    let schedule = run.schedule_with(weights, &origin)?;
+    let sampler = run.sampler_on(schedule, denoiser, recipe.sampling.guidance)?;
     let n = if whole { sample_size(space) } else { few };
     let split = match sample(run, &sampler, n as u64, recipe.seed, device) {
         // A model hardly trained may do so, and there is nothing to see.

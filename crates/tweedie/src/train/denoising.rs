@@ -1,10 +1,11 @@
 //! The learner of diffusion models: denoising score matching with AdamW and an average of the weights.
 
+use super::schedule::ScheduleLearner;
 use super::{AdamW, Ema, Gradients, Learner, TrainingRecipe};
 use crate::data::{Batches, Dataset, Layout, Rows, Space, Split};
 use crate::denoise::{Condition, NeuralDenoiser};
 use crate::nn::{Network, Params, collect_params, map_params};
-use crate::objective::{Batch, Objective};
+use crate::objective::{Batch, Loss, Objective};
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use std::path::Path;
@@ -22,6 +23,7 @@ pub struct DenoiserLearner<N: Network> {
     batches: Batches,
     config: TrainingRecipe,
     label_dropout: f64,
+    schedule: Option<ScheduleLearner>,
     draws: Draws,
     device: Device,
 }
@@ -59,6 +61,7 @@ impl<N: Network> DenoiserLearner<N> {
             batches,
             config: config.clone(),
             label_dropout: 0.0,
+            schedule: None,
             draws: Draws::new(seed),
             device: device.clone(),
         })
@@ -70,6 +73,20 @@ impl<N: Network> DenoiserLearner<N> {
         self
     }
 
+    /// Trains a schedule beside the network, by the variational bound in place of the objective.
+    pub(super) fn with_schedule(mut self, schedule: ScheduleLearner) -> Self {
+        self.schedule = Some(schedule);
+        self
+    }
+
+    /// The loss of a batch outside training.
+    fn loss(&self, model: &NeuralDenoiser<N>, batch: &Batch, draws: &Draws) -> Result<Loss> {
+        match &self.schedule {
+            Some(schedule) => schedule.objective()?.loss(model, batch, draws),
+            None => self.objective.loss(model, batch, draws),
+        }
+    }
+
     /// The denoiser with the averaged weights, outside any graph.
     pub fn denoiser(&self) -> NeuralDenoiser<N> {
         let plain = self.denoiser.valid();
@@ -77,7 +94,7 @@ impl<N: Network> DenoiserLearner<N> {
         plain.with_network(network)
     }
 
-    /// Rows `indices` of a split in model units, dequantised, with their labels; pictures are mirrored by chance if
+    /// Rows `indices` of a split in model units, dequantised unless integers are taken as they are, with their labels; pictures are mirrored by chance if
     /// `flip` says so.
     fn batch(
         &self,
@@ -91,8 +108,12 @@ impl<N: Network> DenoiserLearner<N> {
         if flip {
             mirror(&mut rows, self.space.layout(), &draws.purpose("flip"));
         }
-        let ids: Vec<u64> = (0..indices.len() as u64).collect();
-        let x = self.space.encode_dequantised(&rows, &draws.purpose("dequantise"), &ids)?;
+        let x = if self.config.dequantise {
+            let ids: Vec<u64> = (0..indices.len() as u64).collect();
+            self.space.encode_dequantised(&rows, &draws.purpose("dequantise"), &ids)?
+        } else {
+            self.space.encode(&rows)?
+        };
         let condition = match split.labels() {
             Some(labels) => Condition::Class(indices.iter().map(|&i| Some(labels[i])).collect()),
             None => Condition::None,
@@ -116,7 +137,13 @@ impl<N: Network> Learner for DenoiserLearner<N> {
                 .map(|i| coins.uniform_f64(i, 0) < self.label_dropout)
                 .collect();
             batch.condition = batch.condition.dropped(&dropped);
-            let value = self.objective.loss(&self.denoiser, &batch, &draws)?;
+            let scheduled = self.schedule.as_ref();
+            let scheduled =
+                scheduled.map(|s| s.loss(&self.denoiser, &batch, &draws)).transpose()?;
+            let value = match (&self.schedule, &scheduled) {
+                (Some(s), Some(loss)) => s.reported(loss, &batch, self.denoiser.sigma_data)?,
+                _ => self.objective.loss(&self.denoiser, &batch, &draws)?,
+            };
             loss += value.mean()?.0 / parts as f64;
             if !loss.is_finite() {
                 return Err(Error::Diverged {
@@ -127,6 +154,9 @@ impl<N: Network> Learner for DenoiserLearner<N> {
             let backward = value.surrogate.mean().backward();
             let more = AdamW::gradients(&self.denoiser.network, &backward);
             AdamW::accumulate(&mut gradients, more);
+            if let (Some(schedule), Some(loss)) = (&mut self.schedule, &scheduled) {
+                schedule.take_in(loss, &backward)?;
+            }
         }
         let factor = self.config.decay.factor(step, self.config.steps, self.config.warmup);
         let rate = self.config.learning_rate * factor;
@@ -134,6 +164,9 @@ impl<N: Network> Learner for DenoiserLearner<N> {
         let (scale, ema) = (1.0 / parts as f64, Some(&mut self.ema));
         let (network, norm) = self.adamw.step(network, &gradients, scale, rate, ema)?;
         self.denoiser.network = network;
+        if let Some(schedule) = &mut self.schedule {
+            schedule.step(parts, factor)?;
+        }
         Ok(vec![("train/loss", loss), ("train/gradient_norm", norm), ("train/learning_rate", rate)])
     }
 
@@ -148,7 +181,7 @@ impl<N: Network> Learner for DenoiserLearner<N> {
             // The same noise each time, so that the curve shows the model alone.
             let draws = self.draws.purpose("held out").at(k as u64);
             let batch = self.batch(&self.held_out, indices, false, &draws, &self.device)?;
-            let (mean, _) = self.objective.loss(&denoiser, &batch, &draws)?.mean()?;
+            let (mean, _) = self.loss(&denoiser, &batch, &draws)?.mean()?;
             sum += mean * indices.len() as f64;
             count += indices.len() as f64;
         }
@@ -162,10 +195,14 @@ impl<N: Network> Learner for DenoiserLearner<N> {
         }
         self.adamw.save(&mut state);
         self.ema.save(&mut state);
+        self.schedule.iter().for_each(|schedule| schedule.save(&mut state));
         state
     }
 
     fn load(&mut self, mut state: Params, origin: &Path) -> Result<()> {
+        if let Some(schedule) = &mut self.schedule {
+            schedule.load(&mut state, origin)?;
+        }
         let sizes = collect_params(&self.denoiser.network)
             .into_iter()
             .map(|(path, (_, values))| (path, values.len()))
@@ -184,7 +221,9 @@ impl<N: Network> Learner for DenoiserLearner<N> {
     }
 
     fn weights(&self) -> Result<Params> {
-        Ok(collect_params(&self.denoiser().network))
+        let mut weights = collect_params(&self.denoiser().network);
+        weights.extend(self.schedule.iter().flat_map(ScheduleLearner::weights));
+        Ok(weights)
     }
 }
 

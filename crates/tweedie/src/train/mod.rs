@@ -8,6 +8,7 @@ mod ema;
 mod learner;
 mod recipe;
 mod run;
+mod schedule;
 mod tensorboard;
 
 pub use adamw::{AdamW, AdamWConfig, Gradients, LearningRate};

@@ -91,6 +91,9 @@ pub struct TrainingRecipe {
     pub steps: u64,
     /// Whether pictures are mirrored left to right, each with probability ½ each time.
     pub flip: bool,
+    /// Whether integers are spread uniformly over their steps, so that they have a density. Without, a model learns the
+    /// integers themselves, of which the variational bound gives probabilities.
+    pub dequantise: bool,
     /// Rows of a micro-batch.
     pub batch: usize,
     /// Micro-batches of a step.
@@ -123,6 +126,7 @@ impl Default for TrainingRecipe {
         Self {
             steps: 5000,
             flip: false,
+            dequantise: true,
             batch: 256,
             accumulate: 1,
             learning_rate: 1e-3,

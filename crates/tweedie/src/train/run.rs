@@ -11,12 +11,14 @@ mod info;
 
 pub use info::{RunInfo, SplitInfo};
 
+use super::schedule::{PREFIX, ScheduleLearner, take};
 use super::{DenoiserLearner, Learner, Loop, NetworkRecipe, Recipe, load_checkpoint};
 use crate::data::{Dataset, Rows, Space, Split};
 use crate::denoise::{Condition, Denoiser, EnergyDenoiser, Guided, NeuralDenoiser};
 use crate::files::write_atomically;
 use crate::likelihood::PfOde;
 use crate::nn::{Network, Params, load_safetensors, map_params, save_safetensors};
+use crate::process::{AnySchedule, Schedule};
 use crate::solve::{Generate, Moment, Sampler};
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
@@ -213,7 +215,11 @@ impl Run {
         let (denoiser, objective) = (self.denoiser_of(network), recipe.objective());
         let learner =
             DenoiserLearner::new(denoiser, objective, data, &recipe.training, recipe.seed, device)?;
-        Ok(learner.with_label_dropout(recipe.objective.label_dropout))
+        let learner = learner.with_label_dropout(recipe.objective.label_dropout);
+        let AnySchedule::Learned(config) = recipe.schedule else { return Ok(learner) };
+        let draws = Draws::new(recipe.seed).purpose("initial schedule");
+        let even = recipe.objective.levels.low_discrepancy;
+        Ok(learner.with_schedule(ScheduleLearner::new(config, even, &draws, device)?))
     }
 
     fn denoiser_of<N: Network>(&self, network: N) -> NeuralDenoiser<N> {
@@ -276,6 +282,40 @@ impl Run {
         self.denoiser_with(&self.weights()?, &self.file(WEIGHTS), device)
     }
 
+    /// The schedule, with its trained weights if it is a learned one: those of the checkpoint if training has not finished,
+    /// and λ linear in t before there is one.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the weights are damaged.
+    pub fn schedule(&self) -> Result<Arc<dyn Schedule>> {
+        let schedule = &self.info.recipe.schedule;
+        let (finished, checkpoint) = (self.file(WEIGHTS), self.file("checkpoint.safetensors"));
+        if !matches!(schedule, AnySchedule::Learned(_)) {
+            return Ok(Arc::new(schedule.clone()));
+        }
+        match (finished.exists(), checkpoint.exists()) {
+            (true, _) => self.schedule_with(&load_safetensors(&finished)?, &finished),
+            (false, true) => self.schedule_with(&load_checkpoint(&checkpoint)?.0, &checkpoint),
+            (false, false) => Ok(Arc::new(schedule.clone())),
+        }
+    }
+
+    /// The schedule with the given weights, of a learner or a checkpoint; `origin` names them, for errors.
+    ///
+    /// # Errors
+    /// [`Error::File`] if a learned schedule's are missing or do not fit.
+    pub fn schedule_with(&self, weights: &Params, origin: &Path) -> Result<Arc<dyn Schedule>> {
+        let AnySchedule::Learned(config) = &self.info.recipe.schedule else {
+            return Ok(Arc::new(self.info.recipe.schedule.clone()));
+        };
+        let own = |name: &&String| name.starts_with(PREFIX) && !name.contains(".adam.");
+        let names = weights.keys().filter(own);
+        let mut own: Params =
+            names.filter_map(|name| Some((name.clone(), weights.get(name)?.clone()))).collect();
+        let schedule = config.init(&Draws::new(0), &Device::flex())?;
+        Ok(Arc::new(map_params(schedule, &take(&mut own), origin)?.fixed()?))
+    }
+
     /// The denoiser as far as it is trained, and, if training has not finished, the step of the checkpoint that its
     /// averaged weights come from.
     ///
@@ -312,13 +352,17 @@ impl Run {
         device: &Device,
     ) -> Result<Arc<dyn Denoiser>> {
         let draws = Draws::new(0);
+        let mut weights = weights.clone();
+        if let AnySchedule::Learned(_) = self.info.recipe.schedule {
+            take(&mut weights);
+        }
         Ok(match &self.info.network {
             NetworkRecipe::Mlp(mlp) => {
-                let network = map_params(mlp.init(&draws, device), weights, origin)?;
+                let network = map_params(mlp.init(&draws, device), &weights, origin)?;
                 self.shared_denoiser(network)
             }
             NetworkRecipe::Unet(unet) => {
-                let network = map_params(unet.init(&draws, device)?, weights, origin)?;
+                let network = map_params(unet.init(&draws, device)?, &weights, origin)?;
                 self.shared_denoiser(network)
             }
         })
@@ -327,8 +371,21 @@ impl Run {
     /// A sampler as the recipe says, with guidance if its weight is not 1.
     ///
     /// # Errors
-    /// [`Error::Config`] if the guidance weight is not a number from -1000 to 1000.
+    /// [`Error::Config`] if the guidance weight is not a number from -1000 to 1000; as [`Run::schedule`].
     pub fn sampler(&self, denoiser: Arc<dyn Denoiser>, guidance: f64) -> Result<Sampler> {
+        self.sampler_on(self.schedule()?, denoiser, guidance)
+    }
+
+    /// [`Run::sampler`] on another schedule.
+    ///
+    /// # Errors
+    /// As [`Run::sampler`].
+    pub(crate) fn sampler_on(
+        &self,
+        schedule: Arc<dyn Schedule>,
+        denoiser: Arc<dyn Denoiser>,
+        guidance: f64,
+    ) -> Result<Sampler> {
         let recipe = &self.info.recipe;
         if !(-1e3..=1e3).contains(&guidance) {
             let expected = "a number from -1000 to 1000";
@@ -336,7 +393,7 @@ impl Run {
         }
         let denoiser: Arc<dyn Denoiser> =
             if guidance == 1.0 { denoiser } else { Arc::new(Guided::new(denoiser, guidance)?) };
-        Ok(Sampler::new(denoiser, Arc::new(recipe.schedule.clone()))
+        Ok(Sampler::new(denoiser, schedule)
             .with_solver(recipe.sampling.solver)
             .with_grid(recipe.sampling.grid)
             .with_steps(recipe.sampling.steps)
@@ -411,7 +468,7 @@ impl Run {
         (MOST / kept / self.info.network.activations()).clamp(1, 256) as u64
     }
 
-    /// The density of the probability-flow ODE.
+    /// The density of the probability-flow ODE, which depends on a learned schedule's ends alone.
     pub fn density(&self, denoiser: Arc<dyn Denoiser>) -> PfOde {
         PfOde::new(denoiser, Arc::new(self.info.recipe.schedule.clone()))
             .with_sigma_data(self.info.sigma_data)

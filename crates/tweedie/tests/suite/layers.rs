@@ -152,6 +152,12 @@ fn directional_derivatives_of_the_unet() {
     let cases = [
         ("plain", small.clone(), Condition::None, [100.0, 700.0, 333.3]),
         (
+            "input features",
+            UNetConfig { fourier_features: vec![0, 1], ..small.clone() },
+            Condition::None,
+            [100.0, 700.0, 333.3],
+        ),
+        (
             "attention",
             UNetConfig {
                 down_block_types: vec![DownBlock::Attention; 2],

@@ -35,10 +35,11 @@ fn configs() -> impl Strategy<Value = UNetConfig> {
         select(vec![1usize, 2, 4]),
         prop::option::of(1usize..5),
     );
-    let kinds = (resampling(), resampling(), embedding, any::<bool>(), any::<bool>());
+    let features = prop::collection::vec(0u32..9, 0..3);
+    let kinds = (resampling(), resampling(), embedding, any::<bool>(), any::<bool>(), features);
     (sizes, kinds).prop_map(|(sizes, kinds)| {
         let (levels, [height, width], channels, layers, padding, head, groups, middle) = sizes;
-        let (down, up, embedding, scale_shift, attention) = kinds;
+        let (down, up, embedding, scale_shift, attention, fourier_features) = kinds;
         UNetConfig {
             down_block_types: levels.iter().map(|level| level.0).collect(),
             up_block_types: levels.iter().map(|level| level.1).collect(),
@@ -58,6 +59,7 @@ fn configs() -> impl Strategy<Value = UNetConfig> {
                 TimeScaleShift::Default
             },
             add_attention: attention,
+            fourier_features,
             ..UNetConfig::small([channels, height, width])
         }
     })

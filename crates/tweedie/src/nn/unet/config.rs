@@ -154,6 +154,9 @@ pub struct UNetConfig {
     pub num_class_embeds: Option<usize>,
     /// Rows of a learned time embedding.
     pub num_train_timesteps: Option<usize>,
+    /// Frequencies n at which sin(2ⁿ π x) and cos(2ⁿ π x) of the input join its channels (Kingma et al. 2021, app. C), by which
+    /// a network tells apart the least steps of integers; not in diffusers.
+    pub fourier_features: Vec<u32>,
     /// How many of the table's rows are classes: where it has one more, that is "none". 0 takes the data's, and
     /// adds one.
     pub classes: usize,
@@ -216,6 +219,7 @@ impl UNetConfig {
             class_embed_type: None,
             num_class_embeds: None,
             num_train_timesteps: None,
+            fourier_features: Vec::new(),
             classes: 0,
         }
     }
@@ -243,6 +247,11 @@ impl UNetConfig {
     pub(super) fn frequencies(&self) -> usize {
         let first = self.block_out_channels.first().copied().unwrap_or(0);
         if self.time_embedding_type == TimeEmbeddingType::Fourier { 2 * first } else { first }
+    }
+
+    /// Channels that the first convolution sees.
+    pub(super) fn seen_channels(&self) -> usize {
+        self.in_channels * (1 + 2 * self.fourier_features.len())
     }
 
     /// Groups of the normalisation before the middle block's attention, if there is one.
@@ -308,6 +317,10 @@ impl UNetConfig {
                 let found = value.unwrap_or_default().to_string();
                 return wrong(key, found, format!("from 1 to {most}"));
             }
+        }
+        if self.fourier_features.len() > 16 || self.fourier_features.iter().any(|n| *n > 16) {
+            let found = format!("{:?}", self.fourier_features);
+            return wrong("fourier_features", found, "at most 16 numbers from 0 to 16".into());
         }
         if self.in_channels != self.out_channels {
             let expected = format!("{}, as many as in_channels", self.in_channels);

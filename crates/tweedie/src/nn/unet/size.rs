@@ -25,7 +25,7 @@ impl UNetConfig {
         let channels = &self.block_out_channels;
         let (Some(&first), Some(&last)) = (channels.first(), channels.last()) else { return 0 };
         let embedded = linear(self.frequencies() as u128, time) + linear(time, time);
-        let mut sum = conv(self.in_channels, first) + embedded;
+        let mut sum = conv(self.seen_channels(), first) + embedded;
         sum += match (self.class_embed_type, self.num_class_embeds) {
             (None, Some(rows)) => rows as u128 * time,
             (Some(ClassEmbedType::Timestep), _) => embedded,

@@ -81,7 +81,7 @@ impl Shown<'_> {
         flow(
             &paths.collect::<Result<Vec<Paths>>>()?,
             &data,
-            &info.recipe.schedule,
+            &*self.run.schedule()?,
             info.sigma_data,
             &name,
         )

@@ -1,7 +1,10 @@
 //! What a recipe's values must be.
 
-use super::{NetworkRecipe, Recipe, TrainingRecipe};
-use crate::data::{Layout, Space};
+use super::{NetworkRecipe, ObjectiveKind, Recipe, TrainingRecipe};
+use crate::data::{Kind, Layout, Space};
+use crate::denoise::{Clock, Prediction};
+use crate::objective::LevelDistribution;
+use crate::process::AnySchedule;
 use crate::{Error, Result};
 
 /// A network has at most so many parameters: with gradients, averages and a checkpoint being written, training holds
@@ -24,6 +27,7 @@ impl Recipe {
             within("model.sigma_data", sigma_data, 1e-6, 1e6)?;
         }
         self.objective.check(self)?;
+        self.check_learned()?;
         let sampling = &self.sampling;
         within("sampling.guidance", sampling.guidance, -1e3, 1e3)?;
         sampling.solver.check().map_err(|e| inside("sampling", e))?;
@@ -35,6 +39,33 @@ impl Recipe {
         levels.map_err(|e| inside("sampling", e))?;
         count("evaluation.samples", self.evaluation.samples as u64, MOST_JUDGED)?;
         count("evaluation.log_p_rows", self.evaluation.log_p_rows as u64, 1 << 30)
+    }
+
+    /// Fails if a learned schedule goes with what needs a fixed one.
+    fn check_learned(&self) -> Result<()> {
+        let AnySchedule::Learned(_) = &self.schedule else { return Ok(()) };
+        let refuse = |key: &str, found: &str, expected: &str| {
+            Err(Error::config(key, format!("{found}, with a learned schedule"), expected))
+        };
+        if self.objective.kind != (ObjectiveKind::Bound { steps: None }) {
+            let expected = "{ name = \"bound\" }, in continuous time";
+            return refuse("objective.kind", "not the bound in continuous time", expected);
+        }
+        if self.objective.levels.distribution != LevelDistribution::Uniform {
+            let key = "objective.levels.distribution";
+            return refuse(key, "not uniform", "uniform: the schedule learns which levels count");
+        }
+        if self.model.clock.unwrap_or(self.network.clock()) == Clock::Index {
+            return refuse("model.clock", "index", "log-snr or sigma, which do not move with it");
+        }
+        if self.model.prediction == Prediction::Velocity {
+            let expected = "a prediction that does not depend on the schedule's rates";
+            return refuse("model.prediction", "velocity", expected);
+        }
+        if self.model.energy {
+            return refuse("model.energy", "true", "false");
+        }
+        Ok(())
     }
 
     /// The network for rows of `space`, every width resolved.
@@ -82,6 +113,11 @@ impl TrainingRecipe {
         if self.flip && !matches!(space.layout(), Layout::Image { .. }) {
             let problem = "true, and the data are no pictures";
             return Err(Error::config("training.flip", problem, "false, or pictures"));
+        }
+        let integers = |j| matches!(space.coordinate(j).kind, Kind::Quantised { .. });
+        if !self.dequantise && !(0..space.width()).any(integers) {
+            let problem = "false, and no column holds integers";
+            return Err(Error::config("training.dequantise", problem, "true, or integers"));
         }
         Ok(())
     }
