@@ -1,0 +1,499 @@
+//! log p of held-out rows: the same rows under every density asked for.
+
+use crate::{Settings, output, progress};
+use serde::Serialize;
+use std::sync::Arc;
+use tweedie::burn::tensor::Tensor;
+use tweedie::data::{Dataset, Kind, Space, Split, Toy};
+use tweedie::denoise::{Condition, Denoiser};
+use tweedie::likelihood::{
+    Bound, Density, Dequantise, Dequantiser, Divergence, Kind as LogKind, LogProb, Measure,
+    RawDensity, ReverseSde, Uniform,
+};
+use tweedie::process::Schedule;
+use tweedie::train::{DequantiserFit, Run, fit_dequantiser};
+use tweedie::{Draws, Error, Result};
+
+/// Up to this width the divergence is exact by default.
+const MOST_EXACT: usize = 16;
+
+/// Whose log p there is.
+const DENSITIES: [&str; 3] = ["ode", "sde", "elbo"];
+
+/// What may be made of integers.
+const INTEGERS: [(&str, Integers); 3] = [
+    ("decoder", Integers::Decoder),
+    ("uniform", Integers::Uniform),
+    ("variational", Integers::Variational),
+];
+
+/// Channels or hidden units of a dequantiser.
+const HIDDEN: usize = 32;
+
+/// Options of log p.
+#[derive(clap::Args)]
+pub struct Options {
+    /// How many held-out rows get a log p.
+    #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
+    rows: Option<usize>,
+    /// Whose log p: of the probability-flow ODE (`ode`), or of the reverse SDE, by weighted paths (`sde`) or by the
+    /// variational bound (`elbo`), which are lower bounds. May be repeated, or `all`; `ode` by default.
+    #[arg(long)]
+    density: Vec<String>,
+    /// Paths a row of `sde`, which more of them raise.
+    #[arg(long, default_value_t = 1, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
+    paths: usize,
+    /// Probes of the divergence, `exact` for none: exact up to 16 dimensions, else 4, by default. With `elbo` noise levels
+    /// a row, 64 by default.
+    #[arg(long, allow_negative_numbers = true)]
+    probes: Option<String>,
+    /// The levels of `elbo`, evenly spaced in time, first and last included, or `continuous`; by default a chain's own, else
+    /// continuous time.
+    #[arg(long, allow_negative_numbers = true)]
+    levels: Option<String>,
+    /// How integers become real numbers: `uniform`, or `variational` by a small network fitted to the run first; with `elbo`
+    /// `decoder`, its default where columns have limits, judges integers as they are. May be repeated, or `all`.
+    #[arg(long)]
+    dequantise: Vec<String>,
+    /// Steps of fitting `variational`, 500 by default.
+    #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
+    dequantise_steps: Option<u64>,
+}
+
+/// One line of the table.
+pub struct Line {
+    density: &'static str,
+    ask: Ask,
+    integers: Integers,
+}
+
+/// Whose log p, and how it is computed.
+#[derive(Clone, Copy)]
+enum Ask {
+    /// The probability-flow ODE's, with its divergence.
+    Ode(Divergence),
+    /// The reverse SDE's, by so many paths a row.
+    Sde(usize),
+    /// Its variational bound, by so many draws a row, in so many steps or in continuous time.
+    Elbo { draws: usize, steps: Option<usize> },
+}
+
+/// What is made of integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Integers {
+    /// There are none.
+    None,
+    /// They stay integers.
+    Decoder,
+    Uniform,
+    Variational,
+}
+
+/// log p of held-out rows.
+#[derive(Serialize)]
+pub struct LogP {
+    density: &'static str,
+    /// How it was computed.
+    how: String,
+    integers: Integers,
+    rows: usize,
+    mean: f64,
+    standard_error: f64,
+    unit: &'static str,
+    kind: LogKind,
+    measure: Measure,
+    bits_per_dimension: Option<f64>,
+    bits_per_dimension_error: Option<f64>,
+    /// The mean of true log p − model log p over the same rows, where the true density is known.
+    divergence: Option<f64>,
+    divergence_error: Option<f64>,
+}
+
+/// Fails, naming the option, for a count of 0 or above `most`.
+pub fn check_count(option: &str, value: Option<u64>, most: u64) -> Result<()> {
+    match value {
+        Some(value) if value == 0 || value > most => {
+            Err(Error::config(option, value.to_string(), format!("from 1 to {most}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The names asked for in the order of `names`, each once; `all` is every one.
+fn named<'a>(option: &str, asked: &[String], names: &[&'a str]) -> Result<Vec<&'a str>> {
+    let known = |name: &&String| !names.contains(&name.as_str()) && *name != "all";
+    if let Some(bad) = asked.iter().find(known) {
+        let expected = format!("{}, or all", tweedie::error::one_of(bad, names));
+        return Err(Error::config(option, bad, expected));
+    }
+    let wanted = |name: &&str| asked.iter().any(|asked| asked == name || asked == "all");
+    Ok(names.iter().copied().filter(wanted).collect())
+}
+
+impl Options {
+    /// The densities asked for.
+    fn densities(&self) -> Result<Vec<&'static str>> {
+        let found = named("--density", &self.density, &DENSITIES)?;
+        Ok(if found.is_empty() { vec!["ode"] } else { found })
+    }
+
+    /// Fails for options that make no sense for any run.
+    pub fn check(&self) -> Result<()> {
+        let densities = self.densities()?;
+        check_count("--paths", Some(self.paths as u64), 100_000)?;
+        check_count("--rows", self.rows.map(|n| n as u64), 1 << 30)?;
+        check_count("--dequantise-steps", self.dequantise_steps, 1_000_000)?;
+        if self.levels.is_some() && !densities.contains(&"elbo") {
+            return Err(Error::config("--levels", "given without `elbo`", "--density elbo"));
+        }
+        let ways = named("--dequantise", &self.dequantise, &INTEGERS.map(|(name, _)| name))?;
+        if self.dequantise_steps.is_some() && !ways.contains(&"variational") {
+            let problem = "given without `variational`";
+            return Err(Error::config("--dequantise-steps", problem, "--dequantise variational"));
+        }
+        Ok(())
+    }
+
+    /// What is to be computed for a run.
+    pub fn lines(&self, run: &Run) -> Result<Vec<Line>> {
+        let (space, densities) = (&run.info.space, self.densities()?);
+        let probes = self.probes.as_deref();
+        let mut lines = Vec::new();
+        for &density in &densities {
+            let ask = match density {
+                "sde" => Ask::Sde(self.paths),
+                "elbo" => {
+                    // `exact` is the ODE's where both are asked for.
+                    let own = probes.filter(|p| *p != "exact" || !densities.contains(&"ode"));
+                    Ask::Elbo { draws: draws(own)?, steps: self.steps(&*schedule(run))? }
+                }
+                _ => Ask::Ode(divergence(probes, space)?),
+            };
+            let ways = self.integers(density, run)?;
+            lines.extend(ways.into_iter().map(|integers| Line { density, ask, integers }));
+        }
+        Ok(lines)
+    }
+
+    /// The steps of the discrete bound; none in continuous time.
+    fn steps(&self, schedule: &dyn Schedule) -> Result<Option<usize>> {
+        match self.levels.as_deref() {
+            None => Ok(schedule.chain_len().map(|levels| levels - 1)),
+            Some("continuous") => Ok(None),
+            Some(text) => {
+                let levels = text.parse().ok().filter(|l| (2..=1_000_000).contains(l));
+                let expected = "`continuous` or a number from 2 to 1000000";
+                let levels: usize =
+                    levels.ok_or_else(|| Error::config("--levels", text, expected))?;
+                Ok(Some(levels - 1))
+            }
+        }
+    }
+
+    /// What a density makes of the integers of a run.
+    fn integers(&self, density: &str, run: &Run) -> Result<Vec<Integers>> {
+        let space = &run.info.space;
+        let quantised = (0..space.width()).any(|j| space.coordinate(j).is_quantised());
+        let decodes = density == "elbo" && is_integer(space);
+        let names = INTEGERS.map(|(name, _)| name);
+        let asked = named("--dequantise", &self.dequantise, &names)?;
+        if asked.is_empty() {
+            return Ok(vec![match (quantised, decodes) {
+                (false, _) => Integers::None,
+                (true, true) => Integers::Decoder,
+                (true, false) => Integers::Uniform,
+            }]);
+        }
+        let refuse =
+            |problem: &str, expected: &str| Error::config("--dequantise", problem, expected);
+        if !quantised {
+            return Err(refuse("no column holds integers", "a run on integers"));
+        }
+        if run.info.recipe.model.energy && asked.contains(&"variational") {
+            let expected = "uniform: an energy's denoiser has no derivative to fit by";
+            return Err(refuse("variational", expected));
+        }
+        let there = |(name, way): (&str, Integers)| {
+            (asked.contains(&name) && (way != Integers::Decoder || decodes)).then_some(way)
+        };
+        let ways: Vec<Integers> = INTEGERS.into_iter().filter_map(there).collect();
+        if ways.is_empty() {
+            let expected = "uniform or variational: only `elbo` has one, for integers with limits";
+            return Err(refuse(&format!("decoder with {density}"), expected));
+        }
+        Ok(ways)
+    }
+
+    /// log p of held-out rows for each line; nothing where there is no density.
+    pub fn measure(
+        &self,
+        lines: &[Line],
+        run: &Run,
+        data: &Dataset,
+        seed: u64,
+        settings: &Settings,
+    ) -> Result<Vec<LogP>> {
+        let space = &run.info.space;
+        let category = |j: &usize| matches!(space.coordinate(*j).kind, Kind::Category { .. });
+        let none = match (0..space.width()).find(category) {
+            _ if lines.is_empty() => return Ok(Vec::new()),
+            Some(j) => {
+                let name = space.column_name(j);
+                Some(format!("column {name} is categorical, and its relaxation has no density"))
+            }
+            None => data.held_out.is_empty().then(|| "there are no held-out rows".into()),
+        };
+        if let Some(why) = none {
+            eprintln!("no log p: {why}");
+            return Ok(Vec::new());
+        }
+        let wanted = self.rows.unwrap_or(run.info.recipe.evaluation.log_p_rows);
+        let rows: Vec<usize> = (0..data.held_out.len().min(wanted)).collect();
+        let mut judge = Judge {
+            run,
+            held_out: data.held_out.select(&rows),
+            denoiser: run.denoiser(&settings.device)?,
+            schedule: schedule(run),
+            draws: Draws::new(seed).purpose("log p"),
+            dequantiser: None,
+            settings,
+        };
+        if lines.iter().any(|line| line.integers == Integers::Variational) {
+            let steps = self.dequantise_steps.unwrap_or(DequantiserFit::default().steps);
+            let fit = DequantiserFit { steps, seed, ..DequantiserFit::default() };
+            judge.dequantiser = Some(judge.fit(&data.train, fit)?);
+        }
+        let truth = known_density(data, &judge.held_out);
+        lines.iter().map(|line| judge.line(line, truth.as_ref())).collect()
+    }
+}
+
+/// The run's schedule.
+fn schedule(run: &Run) -> Arc<dyn Schedule> {
+    Arc::new(run.info.recipe.schedule.clone())
+}
+
+/// How many noise levels the variational bound draws for a row.
+fn draws(probes: Option<&str>) -> Result<usize> {
+    let Some(text) = probes else { return Ok(64) };
+    let found = text.parse().ok().filter(|levels| (1..=1_000_000).contains(levels));
+    found.ok_or_else(|| Error::config("--probes", text, "a number from 1 to 1000000"))
+}
+
+/// How the divergence is computed.
+fn divergence(probes: Option<&str>, space: &Space) -> Result<Divergence> {
+    match probes {
+        Some("exact") => Ok(Divergence::Exact),
+        Some(text) => {
+            let probes = text.parse().ok().filter(|p| (1..=10_000).contains(p));
+            let wrong = || Error::config("--probes", text, "`exact` or a number from 1 to 10000");
+            Ok(Divergence::hutchinson(probes.ok_or_else(wrong)?))
+        }
+        None if space.model_width() <= MOST_EXACT => Ok(Divergence::Exact),
+        None => Ok(Divergence::hutchinson(4)),
+    }
+}
+
+/// The rows that are judged, and what judges them.
+struct Judge<'a> {
+    run: &'a Run,
+    held_out: Split,
+    denoiser: Arc<dyn Denoiser>,
+    schedule: Arc<dyn Schedule>,
+    draws: Draws,
+    dequantiser: Option<Dequantiser>,
+    settings: &'a Settings,
+}
+
+impl Judge<'_> {
+    /// The variational bound in so many steps, or in continuous time.
+    fn bound(&self, steps: Option<usize>) -> Bound {
+        let (denoiser, schedule) = (self.denoiser.clone(), self.schedule.clone());
+        let bound = match steps {
+            Some(steps) => Bound::discrete(denoiser, schedule, steps),
+            None => Bound::continuous(denoiser, schedule),
+        };
+        bound.with_sigma_data(self.run.info.sigma_data).with_draws(self.draws)
+    }
+
+    /// A dequantiser fitted to the variational bound on the training rows, under a progress bar.
+    fn fit(&self, train: &Split, fit: DequantiserFit) -> Result<Dequantiser> {
+        let space = &self.run.info.space;
+        let initial = Draws::new(fit.seed).purpose("initial");
+        let fresh = Dequantiser::new(space, HIDDEN, &initial, &self.settings.device)?;
+        let bar = progress::bar(fit.steps, "steps", self.settings.json);
+        bar.set_prefix("fitting");
+        let (bound, mut smooth) = (self.bound(None), None);
+        let log_p = |x: Tensor<2>, of: &Condition, draws: &Draws| bound.estimate(x, of, draws);
+        let fitted = fit_dequantiser(fresh, &log_p, (train, space), fit, |step, loss| {
+            let mean: f64 = smooth.map_or(loss, |s: f64| s + 0.02 * (loss - s));
+            smooth = Some(mean);
+            bar.set_position(step);
+            bar.set_message(format!("{:.4} nats a column", mean / space.width() as f64));
+        })?;
+        bar.finish_and_clear();
+        Ok(fitted)
+    }
+
+    fn line(&self, line: &Line, truth: Option<&LogProb>) -> Result<LogP> {
+        let (run, space) = (self.run, &self.run.info.space);
+        let bar = progress::bar(self.held_out.len() as u64, "rows", self.settings.json);
+        bar.set_prefix(line.density);
+        let observe = |done| bar.set_position(done as u64);
+        let dequantise: &dyn Dequantise = match (line.integers, &self.dequantiser) {
+            (Integers::Variational, Some(learnt)) => learnt,
+            _ => &Uniform,
+        };
+        let raw = |density: &dyn Density| {
+            let (device, chunk) = (&self.settings.device, self.chunk());
+            let raw = RawDensity { density, space, dequantise, draws: self.draws, device, chunk };
+            raw.log_prob(self.held_out.rows(), &self.condition(), observe)
+        };
+        let log_p = match line.ask {
+            Ask::Ode(divergence) => {
+                raw(&run.density(self.denoiser.clone()).with_divergence(divergence, self.draws))?
+            }
+            Ask::Sde(paths) => {
+                let density = ReverseSde::new(self.denoiser.clone(), self.schedule.clone());
+                let density = density.with_sigma_data(run.info.sigma_data);
+                raw(&density.with_draws(self.draws).with_paths(paths))?
+            }
+            Ask::Elbo { draws, steps } => {
+                let bound = self.bound(steps).with_probes(draws);
+                match line.integers {
+                    Integers::Decoder => self.decoded(&bound, observe)?,
+                    _ => raw(&bound)?,
+                }
+            }
+        };
+        bar.finish_and_clear();
+        let divergence = truth.map(|truth| truth.mean_difference(&log_p)).transpose()?;
+        let (mean, standard_error) = log_p.mean();
+        let per_bit = 1.0 / (space.width() as f64 * std::f64::consts::LN_2);
+        let bits = space.bits_per_dimension(mean);
+        Ok(LogP {
+            density: line.density,
+            how: line.how(),
+            integers: line.integers,
+            rows: self.held_out.len(),
+            mean,
+            standard_error,
+            unit: "nats",
+            kind: log_p.kind,
+            measure: log_p.measure,
+            bits_per_dimension: bits,
+            bits_per_dimension_error: bits.map(|_| standard_error * per_bit),
+            divergence: divergence.map(|d| d.0),
+            divergence_error: divergence.map(|d| d.1),
+        })
+    }
+
+    fn condition(&self) -> Condition {
+        match self.held_out.labels() {
+            Some(labels) => Condition::Class(labels.iter().map(|l| Some(*l)).collect()),
+            None => Condition::None,
+        }
+    }
+
+    /// How many rows are in memory at once.
+    fn chunk(&self) -> usize {
+        ((1 << 17) / self.run.info.space.model_width()).clamp(64, 4096)
+    }
+
+    /// The bound of integers as they are.
+    fn decoded(&self, bound: &Bound, observe: impl Fn(usize)) -> Result<LogProb> {
+        let (space, condition) = (&self.run.info.space, self.condition());
+        let (n, chunk) = (self.held_out.len(), self.chunk());
+        let mut parts: Option<LogProb> = None;
+        for start in (0..n).step_by(chunk) {
+            let indices: Vec<usize> = (start..(start + chunk).min(n)).collect();
+            let (rows, own) = (self.held_out.rows().select(&indices), condition.select(&indices));
+            let part = bound.integers(&rows, space, &own, &self.settings.device)?.log_prob();
+            parts = Some(match parts {
+                Some(earlier) => earlier.followed_by(part),
+                None => part,
+            });
+            observe(start + indices.len());
+        }
+        parts.ok_or_else(|| Error::shape("data", "0 rows", "at least one row"))
+    }
+}
+
+impl Line {
+    /// How it is computed, in words.
+    fn how(&self) -> String {
+        let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        match self.ask {
+            Ask::Ode(Divergence::Exact) => "exact divergence".into(),
+            Ask::Ode(Divergence::Hutchinson { probes, .. }) => plural(probes, "probe"),
+            Ask::Sde(paths) => plural(paths, "path"),
+            Ask::Elbo { draws, steps: None } => {
+                format!("{}, continuous time", plural(draws, "draw"))
+            }
+            Ask::Elbo { draws, steps: Some(steps) } => {
+                format!("{} of {} levels", plural(draws, "draw"), steps + 1)
+            }
+        }
+    }
+}
+
+/// Whether every column holds integers between two limits.
+fn is_integer(space: &Space) -> bool {
+    let limited = |kind: &Kind| matches!(kind, Kind::Quantised { low: Some(_), high: Some(_) });
+    (0..space.width()).all(|j| limited(&space.coordinate(j).kind))
+}
+
+/// The true log p of a toy's rows; a class's density is not the toy's, so only without labels.
+fn known_density(data: &Dataset, rows: &Split) -> Option<LogProb> {
+    let toy: Toy = data.name.parse().ok().filter(|_| rows.labels().is_none())?;
+    let value = rows.rows().iter().map(|r| toy.log_density([r[0].into(), r[1].into()])).collect();
+    Some(LogProb { value, kind: LogKind::Exact, standard_error: None, measure: Measure::Raw })
+}
+
+/// Prints the table, without columns that would be empty.
+pub fn print(found: &[LogP]) {
+    let Some(first) = found.first() else { return };
+    let measure = match first.measure {
+        Measure::Counting => "probabilities of integers",
+        Measure::Raw => "densities in the data's units",
+        Measure::Standardised => "densities in model units",
+    };
+    output::line(&format!("log p of {} held-out rows, {measure}", first.rows));
+    // Integers and kinds have the names that JSON gives them.
+    let name = |value: serde_json::Result<serde_json::Value>| match value {
+        Ok(serde_json::Value::String(name)) if name != "none" => name,
+        _ => String::new(),
+    };
+    let pair = |value: Option<f64>, error: Option<f64>| {
+        let both = value.zip(error);
+        both.map_or(String::new(), |(value, error)| format!("{value:.4} ± {error:.4}"))
+    };
+    let row = |p: &LogP| {
+        vec![
+            p.density.to_string(),
+            p.how.clone(),
+            name(serde_json::to_value(p.integers)),
+            name(serde_json::to_value(p.kind)),
+            pair(Some(p.mean), Some(p.standard_error)),
+            pair(p.bits_per_dimension, p.bits_per_dimension_error),
+            pair(p.divergence, p.divergence_error),
+        ]
+    };
+    let headings = [
+        "density",
+        "how",
+        "integers",
+        "kind",
+        "nats a row",
+        "bits per dimension",
+        "KL(data ‖ model)",
+    ];
+    let rows: Vec<Vec<String>> = found.iter().map(row).collect();
+    let kept: Vec<usize> =
+        (0..headings.len()).filter(|&j| rows.iter().any(|row| !row[j].is_empty())).collect();
+    let headings: Vec<&str> = kept.iter().map(|&j| headings[j]).collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| kept.iter().map(|&j| row[j].clone()).collect()).collect();
+    output::table(&headings, &rows);
+}
