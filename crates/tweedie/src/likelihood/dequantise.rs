@@ -85,7 +85,6 @@ pub struct Dequantiser {
 }
 
 #[derive(Module, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a dequantiser has one")]
 enum Layers {
     Picture(Convolutions),
     Row(Vec<Linear>),
