@@ -1,32 +1,23 @@
 //! `tweedie evaluate`.
 
+use crate::log_p::{self, LogP};
 use crate::nearest::{Nearest, nearest};
 use crate::report::{HEADINGS, generate, score_rows};
 use crate::sample::Sampling;
-use crate::{Settings, output, progress};
+use crate::{Settings, output};
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tweedie::data::{Dataset, Kind, Layout, Source, Space, Split, Toy};
-use tweedie::denoise::Condition;
 use tweedie::files::AtomicFile;
-use tweedie::likelihood::{
-    Bound, Density, Divergence, Kind as LogKind, LogProb, Measure, RawDensity, ReverseSde,
-};
 use tweedie::metric::Classifier;
 use tweedie::metric::features::{self, FeatureScores};
 use tweedie::metric::judge::{Score, judge};
 use tweedie::train::Run;
-use tweedie::{Draws, Error, Result};
-
-/// Up to this width the divergence is exact by default.
-const MOST_EXACT: usize = 16;
+use tweedie::{Error, Result};
 
 /// What can be measured.
 const METRICS: [&str; 3] = ["samples", "logp", "features"];
-
-/// Whose log p there is.
-const DENSITIES: [&str; 3] = ["ode", "sde", "elbo"];
 
 /// Options of `tweedie evaluate`.
 #[derive(clap::Args)]
@@ -54,41 +45,13 @@ pub struct Options {
     /// How many samples to compare.
     #[arg(short, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     n: Option<u64>,
-    /// How many held-out rows get a log p.
-    #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
-    rows: Option<usize>,
     #[command(flatten)]
     sampling: Sampling,
     /// The seed of samples, dequantisation and probes.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     seed: u64,
-    /// Whose log p: of the probability-flow ODE (`ode`), or of the reverse SDE, by weighted paths (`sde`) or by the
-    /// variational bound (`elbo`), which are lower bounds.
-    #[arg(long, default_value = "ode")]
-    density: String,
-    /// Paths a row of `sde`, which more of them raise.
-    #[arg(long, default_value_t = 1, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
-    paths: usize,
-    /// Probes of the divergence, `exact` for none: exact up to 16 dimensions, else 4, by default. With `elbo` noise levels
-    /// a row, 64 by default.
-    #[arg(long, allow_negative_numbers = true)]
-    probes: Option<String>,
-}
-
-/// log p of held-out rows.
-#[derive(Serialize)]
-struct LogP {
-    rows: usize,
-    mean: f64,
-    standard_error: f64,
-    unit: &'static str,
-    kind: LogKind,
-    measure: Measure,
-    bits_per_dimension: Option<f64>,
-    bits_per_dimension_error: Option<f64>,
-    /// The mean of true log p − model log p over the same rows, where the true density is known.
-    divergence: Option<f64>,
-    divergence_error: Option<f64>,
+    #[command(flatten)]
+    log_p: log_p::Options,
 }
 
 /// Everything measured.
@@ -100,7 +63,8 @@ struct Evaluated {
     nearest: Option<Nearest>,
     /// Where the picture of samples and their nearest is.
     picture: Option<String>,
-    log_p: Option<LogP>,
+    /// One for each density asked for; empty where there is none.
+    log_p: Vec<LogP>,
 }
 
 /// Judges a run.
@@ -115,29 +79,12 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
             return Err(Error::config("--metric", "features", expected));
         }
     }
-    if !DENSITIES.contains(&options.density.as_str()) {
-        let expected = tweedie::error::one_of(&options.density, &DENSITIES);
-        return Err(Error::config("--density", &options.density, expected));
-    }
-    if options.paths == 0 || options.paths > 100_000 {
-        return Err(Error::config("--paths", options.paths.to_string(), "from 1 to 100000"));
-    }
-    for (option, value, most) in
-        [("-n", options.n, 1 << 20), ("--rows", options.rows.map(|n| n as u64), 1 << 30)]
-    {
-        if value.is_some_and(|value| value == 0 || value > most) {
-            let value = value.unwrap_or_default().to_string();
-            return Err(Error::config(option, value, format!("from 1 to {most}")));
-        }
-    }
+    log_p::check_count("-n", options.n, 1 << 20)?;
+    options.log_p.check()?;
     let wants = |name: &str| options.metric.is_empty() || options.metric.iter().any(|m| m == name);
     let run = Run::open(&options.run)?;
-    let probes = options.probes.as_deref();
-    let ask = match options.density.as_str() {
-        "sde" => Ask::Sde(options.paths),
-        "elbo" => Ask::Elbo(levels(probes)?),
-        _ => Ask::Ode(divergence(probes, &run.info.space)?),
-    };
+    let mut lines = options.log_p.lines(&run)?;
+    lines.retain(|_| wants("logp"));
     let data = data(&run, options.data.as_deref())?;
     let n = options.n.unwrap_or(run.info.recipe.evaluation.samples as u64);
     let classifier = options.features.as_deref().map(|path| {
@@ -173,7 +120,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
             }
         }
     }
-    let log_p = if wants("logp") { log_p(&run, &data, ask, options, settings)? } else { None };
+    let log_p = options.log_p.measure(&lines, &run, &data, options.seed, settings)?;
     let done = Evaluated {
         run: options.run.display().to_string(),
         scores,
@@ -224,20 +171,7 @@ fn print(done: &Evaluated) {
         output::line(&found.sentence());
         output::line(&format!("nearest  {path}"));
     }
-    if let Some(p) = &done.log_p {
-        output::line(&format!(
-            "log p = {:.4} ± {:.4} nats a row over {} held-out rows ({:?}, {:?} measure)",
-            p.mean, p.standard_error, p.rows, p.kind, p.measure
-        ));
-        if let (Some(bits), Some(error)) = (p.bits_per_dimension, p.bits_per_dimension_error) {
-            output::line(&format!("      = {bits:.4} ± {error:.4} bits per dimension"));
-        }
-        if let (Some(kl), Some(error)) = (p.divergence, p.divergence_error) {
-            output::line(&format!(
-                "KL(data ‖ model) = {kl:.4} ± {error:.4} nats, by the data's known density"
-            ));
-        }
-    }
+    log_p::print(&done.log_p);
 }
 
 /// The run's data, its held-out rows replaced by those of another source: what is held out of a data set that is known by
@@ -331,142 +265,4 @@ fn places(
         })
     };
     names.iter().map(place_of).collect()
-}
-
-/// Whose log p, and how it is computed.
-#[derive(Clone, Copy)]
-enum Ask {
-    /// The probability-flow ODE's, with its divergence.
-    Ode(Divergence),
-    /// The reverse SDE's, by so many paths a row.
-    Sde(usize),
-    /// Its variational bound, by so many levels a row.
-    Elbo(usize),
-}
-
-/// How many noise levels the variational bound draws for a row.
-fn levels(probes: Option<&str>) -> Result<usize> {
-    let Some(text) = probes else { return Ok(64) };
-    let found = text.parse().ok().filter(|levels| (1..=1_000_000).contains(levels));
-    found.ok_or_else(|| Error::config("--probes", text, "a number from 1 to 1000000"))
-}
-
-/// How the divergence is computed.
-fn divergence(probes: Option<&str>, space: &Space) -> Result<Divergence> {
-    match probes {
-        Some("exact") => Ok(Divergence::Exact),
-        Some(text) => {
-            let probes = text.parse().ok().filter(|p| (1..=10_000).contains(p));
-            let wrong = || Error::config("--probes", text, "`exact` or a number from 1 to 10000");
-            Ok(Divergence::hutchinson(probes.ok_or_else(wrong)?))
-        }
-        None if space.model_width() <= MOST_EXACT => Ok(Divergence::Exact),
-        None => Ok(Divergence::hutchinson(4)),
-    }
-}
-
-/// log p of held-out rows under the density asked for; none where there is no density.
-fn log_p(
-    run: &Run,
-    data: &Dataset,
-    ask: Ask,
-    options: &Options,
-    settings: &Settings,
-) -> Result<Option<LogP>> {
-    let space = &run.info.space;
-    let categorical =
-        (0..space.width()).find(|&j| matches!(space.coordinate(j).kind, Kind::Category { .. }));
-    if let Some(j) = categorical {
-        eprintln!(
-            "no log p: column {} is categorical, and its relaxation has no density",
-            space.column_name(j)
-        );
-        return Ok(None);
-    }
-    let wanted = options.rows.unwrap_or(run.info.recipe.evaluation.log_p_rows);
-    let rows: Vec<usize> = (0..data.held_out.len().min(wanted)).collect();
-    if rows.is_empty() {
-        eprintln!("no log p: there are no held-out rows");
-        return Ok(None);
-    }
-    let held_out = data.held_out.select(&rows);
-    let draws = Draws::new(options.seed).purpose("log p");
-    let denoiser = run.denoiser(&settings.device)?;
-    let schedule = run.schedule()?;
-    let bound = |levels| {
-        let bound = Bound::continuous(denoiser.clone(), schedule.clone());
-        bound.with_sigma_data(run.info.sigma_data).with_draws(draws).with_probes(levels)
-    };
-    let condition = match held_out.labels() {
-        Some(labels) => Condition::Class(labels.iter().map(|l| Some(*l)).collect()),
-        None => Condition::None,
-    };
-    let bar = progress::bar(held_out.len() as u64, "rows", settings.json);
-    bar.set_prefix("log p");
-    let chunk = ((1 << 17) / space.model_width()).clamp(64, 4096);
-    let observe = |done| bar.set_position(done as u64);
-    let raw = |density: &dyn Density| {
-        let device = &settings.device;
-        let density = RawDensity { density, space, draws, device, chunk };
-        density.log_prob(held_out.rows(), &condition, observe)
-    };
-    let log_p = match ask {
-        Ask::Ode(divergence) => {
-            raw(&run.density(denoiser.clone()).with_divergence(divergence, draws))?
-        }
-        Ask::Sde(paths) => {
-            let density = ReverseSde::new(denoiser.clone(), schedule.clone());
-            let density = density.with_sigma_data(run.info.sigma_data);
-            raw(&density.with_draws(draws).with_paths(paths))?
-        }
-        // Integers between limits have a decoder of their own and need no dequantisation.
-        Ask::Elbo(levels) if is_integer(space) => {
-            let mut parts: Option<LogProb> = None;
-            for start in (0..held_out.len()).step_by(chunk) {
-                let rows = start..(start + chunk).min(held_out.len());
-                let indices: Vec<usize> = rows.clone().collect();
-                let (part, own) = (held_out.rows().slice(rows), condition.select(&indices));
-                let part = bound(levels).integers(&part, space, &own, &settings.device)?.log_prob();
-                parts = Some(match parts {
-                    Some(earlier) => earlier.followed_by(part),
-                    None => part,
-                });
-                observe(start + indices.len());
-            }
-            let Some(log_p) = parts else { return Ok(None) };
-            log_p
-        }
-        Ask::Elbo(levels) => raw(&bound(levels))?,
-    };
-    bar.finish_and_clear();
-    let known = known_density(data, &held_out);
-    let divergence = known.map(|truth| truth.mean_difference(&log_p)).transpose()?;
-    let (mean, standard_error) = log_p.mean();
-    let per_bit = 1.0 / (space.width() as f64 * std::f64::consts::LN_2);
-    let bits = space.bits_per_dimension(mean);
-    Ok(Some(LogP {
-        rows: held_out.len(),
-        mean,
-        standard_error,
-        unit: "nats",
-        kind: log_p.kind,
-        measure: log_p.measure,
-        bits_per_dimension: bits,
-        bits_per_dimension_error: bits.map(|_| standard_error * per_bit),
-        divergence: divergence.map(|d| d.0),
-        divergence_error: divergence.map(|d| d.1),
-    }))
-}
-
-/// Whether every column holds integers between two limits.
-fn is_integer(space: &Space) -> bool {
-    let limited = |kind: &Kind| matches!(kind, Kind::Quantised { low: Some(_), high: Some(_) });
-    (0..space.width()).all(|j| limited(&space.coordinate(j).kind))
-}
-
-/// The true log p of a toy's rows; a class's density is not the toy's, so only without labels.
-fn known_density(data: &Dataset, rows: &Split) -> Option<LogProb> {
-    let toy: Toy = data.name.parse().ok().filter(|_| rows.labels().is_none())?;
-    let value = rows.rows().iter().map(|r| toy.log_density([r[0].into(), r[1].into()])).collect();
-    Some(LogProb { value, kind: LogKind::Exact, standard_error: None, measure: Measure::Raw })
 }

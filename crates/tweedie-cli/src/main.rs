@@ -8,6 +8,7 @@ mod device;
 mod evaluate;
 mod exchange;
 mod list;
+mod log_p;
 mod nearest;
 mod output;
 mod progress;

@@ -63,7 +63,7 @@ fn without_json_stdout_holds_results_and_no_progress() {
     }
     assert!(printed[0].contains("energy distance") && printed[0].contains("points/report.html"));
     assert!(printed[1].starts_with("out.csv: 5 samples"));
-    assert!(printed[2].contains("log p = ") && printed[2].contains(" ± "));
+    assert!(printed[2].contains("log p of 5 held-out rows") && printed[2].contains(" ± "));
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn numbers_get_a_log_p_with_its_error_and_categories_the_reason_for_none() {
     let of = |folder: &Path| object(folder, &["evaluate", "run", "--metric", "logp"]);
     let judged = of(numbers());
     assert_eq!(judged["scores"], serde_json::json!([]));
-    let log_p = &judged["log_p"];
+    let log_p = &judged["log_p"][0];
     assert_eq!((&log_p["rows"], &log_p["unit"]), (&24.into(), &"nats".into()));
     // A length is a density: in raw units, and no bits per dimension.
     assert_eq!((&log_p["measure"], &log_p["bits_per_dimension"]), (&"raw".into(), &Value::Null));
@@ -80,11 +80,11 @@ fn numbers_get_a_log_p_with_its_error_and_categories_the_reason_for_none() {
     let ran = tweedie(coloured(), &["evaluate", "run", "--metric", "logp"]);
     assert_eq!(ran.status, Some(0));
     assert!(ran.stderr.contains("no log p: column colour is categorical"), "{}", ran.stderr);
-    assert_eq!(of(coloured())["log_p"], Value::Null);
+    assert_eq!(of(coloured())["log_p"], serde_json::json!([]));
     // Whole numbers in every column: a bound on probabilities, with bits per dimension.
     let judged =
         object(digits(), &["evaluate", "run", "--metric", "logp", "--rows", "3", "--probes", "1"]);
-    let log_p = &judged["log_p"];
+    let log_p = &judged["log_p"][0];
     assert_eq!((&log_p["measure"], &log_p["rows"]), (&"counting".into(), &3.into()));
     assert!(log_p["bits_per_dimension"].as_f64().unwrap() > 0.0);
     assert!(log_p["bits_per_dimension_error"].as_f64().unwrap() > 0.0);
@@ -226,7 +226,7 @@ fn evaluate_gives_bounds_of_the_reverse_sde() {
     let log_p = |more: &[&str]| -> Value {
         let fixed = ["evaluate", "run", "--metric", "logp", "--rows", "40", "--json"];
         let text = done(digits(), &[&fixed, more].concat());
-        serde_json::from_str::<Value>(&text).unwrap()["log_p"].clone()
+        serde_json::from_str::<Value>(&text).unwrap()["log_p"][0].clone()
     };
     let mean = |p: &Value| p["mean"].as_f64().unwrap();
     let one = log_p(&["--density", "sde"]);
@@ -241,4 +241,112 @@ fn evaluate_gives_bounds_of_the_reverse_sde() {
     refused(digits(), 2, &["--probes", "a number"], &wrong);
     refused(digits(), 2, &["--density", "ode"], &["evaluate", "run", "--density", "pde"]);
     refused(digits(), 2, &["--paths", "from 1"], &["evaluate", "run", "--paths", "0"]);
+}
+
+/// The same rows by every density and every way to treat integers, in one table.
+#[test]
+fn evaluate_judges_the_same_rows_by_every_density() {
+    let fixed = ["evaluate", "run", "--metric", "logp", "--rows", "40", "--seed", "3"];
+    let all = ["--density", "all", "--dequantise", "all", "--paths", "4", "--probes", "16"];
+    let arguments = [&fixed[..], &all, &["--dequantise-steps", "60"]].concat();
+    let judged = object(digits(), &arguments);
+    let lines = judged["log_p"].as_array().unwrap();
+    let word = |line: &Value, key: &str| line[key].as_str().unwrap().to_string();
+    let names: Vec<[String; 4]> = lines
+        .iter()
+        .map(|line| ["density", "integers", "kind", "measure"].map(|key| word(line, key)))
+        .collect();
+    let expected = [
+        ["ode", "uniform", "estimate"],
+        ["ode", "variational", "estimate"],
+        ["sde", "uniform", "lower-bound"],
+        ["sde", "variational", "lower-bound"],
+        ["elbo", "decoder", "lower-bound"],
+        ["elbo", "uniform", "lower-bound"],
+        ["elbo", "variational", "lower-bound"],
+    ];
+    assert_eq!(names.len(), expected.len());
+    for (found, expected) in names.iter().zip(expected) {
+        assert_eq!(found[..3], expected);
+        assert_eq!(found[3], "counting");
+    }
+    let number = |line: &Value, key: &str| line[key].as_f64().unwrap();
+    for line in lines {
+        assert_eq!(line["rows"], 40);
+        // 64 columns.
+        let nats = number(line, "bits_per_dimension") * -64.0 * std::f64::consts::LN_2;
+        assert!((nats - number(line, "mean")).abs() < 1e-9 * nats.abs());
+        let error = number(line, "bits_per_dimension_error") * 64.0 * std::f64::consts::LN_2;
+        assert!((error - number(line, "standard_error")).abs() < 1e-9 * error && error > 0.0);
+    }
+    let of = |density: &str, integers: &str| {
+        let at = names.iter().position(|n| n[0] == density && n[1] == integers).unwrap();
+        (number(&lines[at], "mean"), number(&lines[at], "standard_error"))
+    };
+    // The bound of the reverse SDE's log p is below what weighted paths give; errors are the spread between rows.
+    for way in ["uniform", "variational"] {
+        let ((elbo, e), (sde, f)) = (of("elbo", way), of("sde", way));
+        assert!(elbo < sde + 5.0 * e.hypot(f), "{way}: {elbo} ± {e}, {sde} ± {f}");
+    }
+    // The same dequantisation each time, whatever else is asked for: one line alone is that line.
+    let alone = [&fixed[..], &["--density", "sde", "--paths", "4"]].concat();
+    assert_eq!(object(digits(), &alone)["log_p"][0], lines[2]);
+    let again = ["--density", "elbo", "--dequantise", "variational", "--dequantise-steps", "60"];
+    let again = [&fixed[..], &again, &["--probes", "16"]].concat();
+    assert_eq!(object(digits(), &again)["log_p"][0], lines[6]);
+    // More levels tend to continuous time.
+    let levels = |levels: &str| {
+        let more = ["--density", "elbo", "--levels", levels, "--probes", "200"];
+        let found = object(digits(), &[&fixed[..], &more].concat())["log_p"][0].clone();
+        (word(&found, "how"), number(&found, "mean"))
+    };
+    let (few, many, limit) = (levels("8"), levels("2000"), levels("continuous"));
+    assert_eq!((&*few.0, &*limit.0), ("200 draws of 8 levels", "200 draws, continuous time"));
+    assert!(few.1 < many.1 && (many.1 - limit.1).abs() < 0.1 * (limit.1 - few.1));
+    let table = done(digits(), &[&fixed[..], &["--density", "ode", "--density", "elbo"]].concat());
+    assert!(table.contains("log p of 40 held-out rows, probabilities of integers"), "{table}");
+    assert_eq!(table.lines().filter(|line| line.contains(" ± ")).count(), 2, "{table}");
+    assert!(!table.contains("decoder") && !table.contains("KL("), "{table}");
+}
+
+#[test]
+fn a_chain_s_bound_is_that_of_its_own_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = "schedule={ name = \"chain\", steps = 50 }";
+    done(folder.path(), &training("digits", &["--set", chain, "--set", "model.prediction=v"]));
+    let of = |more: &[&str]| {
+        let fixed = ["evaluate", "run", "--metric", "logp", "--rows", "5", "--density", "elbo"];
+        object(folder.path(), &[&fixed[..], more].concat())["log_p"][0].clone()
+    };
+    let own = of(&[]);
+    assert_eq!(own["how"], "64 draws of 50 levels");
+    assert_eq!(own, of(&["--levels", "50"]));
+    assert_eq!(of(&["--levels", "continuous"])["how"], "64 draws, continuous time");
+}
+
+#[test]
+fn ways_to_judge_that_there_are_not_are_refused() {
+    let cases: &[(&Path, &[&str], &[&str])] = &[
+        (digits(), &["--density: pde", "or all"], &["--density", "ode", "--density", "pde"]),
+        (digits(), &["--levels: 1;", "from 2"], &["--density", "elbo", "--levels", "1"]),
+        (digits(), &["--levels", "--density elbo"], &["--levels", "10"]),
+        (digits(), &["--dequantise: normal", "one of decoder"], &["--dequantise", "normal"]),
+        (digits(), &["--dequantise: decoder with ode"], &["--dequantise", "decoder"]),
+        (digits(), &["--dequantise-steps", "variational"], &["--dequantise-steps", "10"]),
+        (
+            digits(),
+            &["--dequantise-steps: 0", "from 1"],
+            &["--dequantise", "variational", "--dequantise-steps", "0"],
+        ),
+    ];
+    for (folder, words, more) in cases {
+        refused(folder, 2, words, &[&["evaluate", "run"], *more].concat());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    done(folder.path(), &training("points", &[]));
+    let words = ["--dequantise: no column holds integers"];
+    refused(folder.path(), 2, &words, &["evaluate", "run", "--dequantise", "uniform"]);
+    // A toy's density is known, so the table has its divergence.
+    let judged = ["evaluate", "run", "--metric", "logp", "--rows", "20"];
+    assert!(done(folder.path(), &judged).contains("KL(data ‖ model)"));
 }

@@ -66,7 +66,7 @@ fn every_objective_trains_a_model_that_samples_and_has_a_density() {
                 folder.path(),
                 &["evaluate", "run", "--rows", "40", "-n", "40", "--seed", "3"],
             );
-            let log_p = found["log_p"]["mean"].as_f64().unwrap();
+            let log_p = found["log_p"][0]["mean"].as_f64().unwrap();
             // The entropy is 3.8 nats, and that of the Gaussian it starts from 5.4.
             assert!((-5.4..-3.7).contains(&log_p), "{what}: {log_p}");
         }

@@ -298,6 +298,22 @@ impl Space {
         self.encode_with(raw, |i| f64::from(noise.values()[i]))
     }
 
+    /// Raw rows in model units with each quantised value at the place in its bin that `places` say, from 0 to below 1.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode); [`Error::Shape`] if `places` are not as many as the values; [`Error::Config`] for a
+    /// place outside of [0, 1).
+    pub fn encode_at(&self, raw: &Rows, places: &Rows) -> Result<Rows> {
+        if (places.len(), places.width()) != (raw.len(), raw.width()) {
+            let [found, expected] = [places, raw].map(|r| format!("{} × {}", r.len(), r.width()));
+            return Err(Error::shape("places in bins", found, expected));
+        }
+        if let Some(bad) = places.values().iter().find(|u| !(0.0..1.0).contains(*u)) {
+            return Err(Error::config("places in bins", bad.to_string(), "from 0 to below 1"));
+        }
+        self.encode_with(raw, |i| f64::from(places.values()[i]))
+    }
+
     /// Raw rows in model units, with `noise(i)` for the i-th value of all.
     fn encode_with(&self, raw: &Rows, noise: impl Fn(usize) -> f64) -> Result<Rows> {
         self.require_euclidean("encoding")?;

@@ -20,11 +20,11 @@
 //! Steps are drawn, not summed: `probes` for each row, one in each of as many equal parts of the steps, so that with T probes all T
 //! steps are visited once. The reported standard error is that of independent probes, which is at least as large.
 
-use super::{Density, Kind, LogProb, Measure, addresses, mean_and_error};
+use super::{Density, Kind, LogProb, Measure, addresses, check_batch, mean_and_error};
 use crate::data::{self, Rows, Space};
 use crate::denoise::{Condition, Denoiser};
 use crate::objective::LevelDistribution;
-use crate::process::{Level, Levels, Schedule, finite_log_snrs};
+use crate::process::{Level, Levels, Schedule, column, finite_log_snrs};
 use crate::solve::host_column;
 use crate::{Draws, Error, Result};
 use burn::tensor::{Device, Tensor};
@@ -145,18 +145,14 @@ impl Bound {
     }
 
     fn check(&self, x: &Tensor<2>, condition: &Condition) -> Result<()> {
-        let [n, d] = x.dims();
-        if n == 0 || d != self.denoiser.width() {
-            let expected = format!("n × {}, n above 0", self.denoiser.width());
-            return Err(Error::shape("batch", format!("{n} × {d}"), expected));
-        }
+        check_batch(self.denoiser.width(), x, condition)?;
         if self.probes == 0 {
             return Err(Error::config("probes", "0", "at least 1"));
         }
         if self.steps == Some(0) {
             return Err(Error::config("steps", "0", "at least 1"));
         }
-        condition.check(n)
+        Ok(())
     }
 
     /// Prior and diffusion terms of rows in model units; the reconstruction is that of densities.
@@ -242,6 +238,38 @@ impl Bound {
     }
 }
 
+impl Bound {
+    /// One estimate of each row's bound, `[n, 1]` in nats and model units, through which gradients flow to `x` where the
+    /// denoiser is differentiable; the levels of a batch cover the steps evenly, and come from `draws`, as the noise does.
+    ///
+    /// # Errors
+    /// As [`Density::log_prob`].
+    pub fn estimate(
+        &self,
+        x: Tensor<2>,
+        condition: &Condition,
+        draws: &Draws,
+    ) -> Result<Tensor<2>> {
+        self.check(&x, condition)?;
+        let ([n, d], schedule) = (x.dims(), &*self.schedule);
+        let first = draws.purpose("level").uniform_f64(0, 0);
+        let places = (0..n).map(|i| (first + i as f64 / n as f64).fract());
+        let probes = places.map(|place| probe(schedule, self.steps, self.levels, place));
+        let (levels, factors): (Vec<Level>, Vec<f64>) =
+            probes.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let levels = Levels::Rows(levels);
+        let noise = draws.purpose("noise").normals(0..n as u64, d);
+        let noise = noise.to_tensor(&x.device()).cast(x.dtype());
+        let noised = x.clone() * levels.alpha(&x)? + noise * levels.sigma(&x)?;
+        let mean = self.denoiser.denoise(noised.into(), &levels, condition)?.value;
+        let diffusion = (mean - x.clone()).square().sum_dim(1) * column(&x, factors.into_iter());
+        let (cleanest, noisiest) = ends(schedule, self.steps);
+        let (constant, of_square) = prior_parts(d, &noisiest, self.sigma_data);
+        let prior = x.square().sum_dim(1).mul_scalar(of_square);
+        Ok((diffusion + prior).neg().add_scalar(d as f64 * edge(&cleanest) - constant))
+    }
+}
+
 impl Density for Bound {
     fn log_prob(&self, x: Tensor<2>, condition: &Condition) -> Result<LogProb> {
         Ok(self.terms(x, condition)?.log_prob())
@@ -262,12 +290,16 @@ pub(crate) fn ends(schedule: &dyn Schedule, steps: Option<usize>) -> (Level, Lev
 
 /// KL(q(x_T | x) ‖ N(0, s² I)) of each row, s² = α² σ_d² + σ².
 pub(crate) fn prior_terms(x: &Tensor<2>, last: &Level, sigma_data: f64) -> Result<Vec<f64>> {
-    let sd = (last.alpha * sigma_data).hypot(last.sigma);
-    let ratio = (last.sigma / sd).powi(2);
-    let constant = 0.5 * x.dims()[1] as f64 * (ratio - 1.0 - ratio.ln());
-    let of_square = 0.5 * (last.alpha / sd).powi(2);
+    let (constant, of_square) = prior_parts(x.dims()[1], last, sigma_data);
     let squares = host_column(&x.clone().square().sum_dim(1))?;
     Ok(squares.into_iter().map(|square| constant + of_square * square).collect())
+}
+
+/// The prior term as a constant and the factor on ‖x‖², of `d` columns.
+fn prior_parts(d: usize, last: &Level, sigma_data: f64) -> (f64, f64) {
+    let sd = (last.alpha * sigma_data).hypot(last.sigma);
+    let ratio = (last.sigma / sd).powi(2);
+    (0.5 * d as f64 * (ratio - 1.0 - ratio.ln()), 0.5 * (last.alpha / sd).powi(2))
 }
 
 /// E log p(x | x_0) of densities, for each column.

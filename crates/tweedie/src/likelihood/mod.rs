@@ -1,12 +1,14 @@
 //! log p: what models assign to data, always tagged with what kind of number it is and against which measure.
 
 mod bound;
+mod dequantise;
 mod pf_ode;
 mod sde;
 
 pub use crate::nn::Divergence;
 pub use bound::{Bound, Terms};
 pub(crate) use bound::{edge, ends, prior_terms, probe};
+pub use dequantise::{Dequantise, Dequantiser, Drawn, Uniform};
 pub use pf_ode::PfOde;
 pub(crate) use pf_ode::{log_prior, velocity_and_divergence};
 pub use sde::ReverseSde;
@@ -123,6 +125,16 @@ pub fn mean_and_error(values: &[f64]) -> (f64, f64) {
     (mean, (variance / n).sqrt())
 }
 
+/// Fails unless a batch has rows of `width` values, at least one, and the condition is as many.
+fn check_batch(width: usize, x: &Tensor<2>, condition: &Condition) -> Result<()> {
+    let [n, d] = x.dims();
+    if n == 0 || d != width {
+        let expected = format!("n × {width}, n above 0");
+        return Err(Error::shape("batch", format!("{n} × {d}"), expected));
+    }
+    condition.check(n)
+}
+
 /// A number for each row made of its values alone, so that a row has the same signs in every batch and different
 /// rows have different ones.
 fn addresses(x: &Tensor<2>) -> Result<Vec<u64>> {
@@ -137,15 +149,17 @@ const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
 /// A density in model units, asked for log p of data in raw units.
 ///
-/// Integer columns are dequantised uniformly, one draw per row: if every column is an integer the result is a lower
-/// bound of the log-probability of the integers themselves (Theis et al. 2016, eq. 5), against the counting measure;
-/// otherwise it is a density in raw units.
+/// Integer columns are dequantised, one draw per row: if every column is an integer the result is a lower bound of the
+/// log-probability of the integers themselves (see [`Dequantise`]), against the counting measure; otherwise it is a
+/// density in raw units.
 #[derive(Clone, Copy)]
 pub struct RawDensity<'a> {
     /// The density in model units.
     pub density: &'a dyn Density,
     /// What a row means.
     pub space: &'a Space,
+    /// How integers become real numbers.
+    pub dequantise: &'a dyn Dequantise,
     /// The noise of dequantisation.
     pub draws: Draws,
     /// Where to compute.
@@ -183,9 +197,10 @@ impl RawDensity<'_> {
         let ids: Vec<u64> = rows.clone().map(|i| i as u64).collect();
         let indices: Vec<usize> = rows.clone().collect();
         let noise = self.draws.purpose("dequantise");
-        let x = self.space.encode_dequantised(&raw.slice(rows), &noise, &ids)?;
+        let (x, log_q) = self.dequantise.encode(&raw.slice(rows), self.space, &noise, &ids)?;
         let mut part =
             self.density.log_prob(x.to_tensor(self.device), &condition.select(&indices))?;
+        part.value.iter_mut().zip(log_q).for_each(|(value, log_q)| *value -= log_q);
         let counting = self.space.bits_per_dimension(0.0).is_some();
         if counting && part.kind == Kind::Exact {
             part.kind = Kind::LowerBound;

@@ -11,12 +11,12 @@
 //! Where the last level is pure noise, u may be infinite: there the path ends at λ = ln 2⁻²⁴, when the data's share of the
 //! variance is below single precision's rounding.
 
-use super::{Density, Kind, LogProb, Measure, addresses};
+use super::{Density, Kind, LogProb, Measure, addresses, check_batch};
 use crate::denoise::{Condition, Denoiser};
 use crate::nn::{Divergence, Probes, divergence};
 use crate::process::{Level, Levels, Schedule, finite_log_snrs};
 use crate::solve::{Clock, Tolerance, host_column, integrate_adaptive};
-use crate::{Draws, Error, Result};
+use crate::{Draws, Result};
 use burn::tensor::{DType, Tensor};
 use std::sync::Arc;
 
@@ -115,11 +115,7 @@ pub(crate) fn log_prior(x: Tensor<2>, sd: f64) -> Tensor<2> {
 impl Density for PfOde {
     fn log_prob(&self, x: Tensor<2>, condition: &Condition) -> Result<LogProb> {
         let [n, d] = x.dims();
-        if n == 0 || d != self.denoiser.width() {
-            let expected = format!("n × {}, n above 0", self.denoiser.width());
-            return Err(Error::shape("batch", format!("{n} × {d}"), expected));
-        }
-        condition.check(n)?;
+        check_batch(self.denoiser.width(), &x, condition)?;
         // A row has the same probes along its whole path, in any batch.
         let rows = match self.divergence {
             Divergence::Exact => Vec::new(),

@@ -11,7 +11,7 @@
 //! E ln(1/K Σ w_k) rises with K to ln p (Burda et al. 2016, Theorem 1). As in the ODE's log p, a row is data at the
 //! schedule's first level.
 
-use super::{Density, Kind, LogProb, Measure, addresses, log_prior};
+use super::{Density, Kind, LogProb, Measure, addresses, check_batch, log_prior};
 use crate::denoise::{Condition, Denoiser};
 use crate::process::{Level, Schedule};
 use crate::solve::{Grid, Variance, host_column};
@@ -130,15 +130,11 @@ impl ReverseSde {
 
 impl Density for ReverseSde {
     fn log_prob(&self, x: Tensor<2>, condition: &Condition) -> Result<LogProb> {
-        let [n, d] = x.dims();
-        if n == 0 || d != self.denoiser.width() {
-            let expected = format!("n × {}, n above 0", self.denoiser.width());
-            return Err(Error::shape("batch", format!("{n} × {d}"), expected));
-        }
+        let n = x.dims()[0];
+        check_batch(self.denoiser.width(), &x, condition)?;
         if self.paths == 0 {
             return Err(Error::config("paths", "0", "at least 1"));
         }
-        condition.check(n)?;
         let levels = self.grid.levels(&*self.schedule, self.steps)?;
         if levels.len() < 2 {
             return Err(Error::config("grid", "one level", "at least two"));

@@ -2,6 +2,7 @@
 
 mod bound;
 mod denoising;
+mod dequantisation;
 mod histogram;
 mod likelihood;
 mod noise_levels;
@@ -13,6 +14,7 @@ mod weighting;
 
 pub use bound::VariationalBound;
 pub use denoising::DenoisingScoreMatching;
+pub use dequantisation::{Dequantisation, LogDensity};
 pub use histogram::Histogram;
 pub use likelihood::OdeLikelihood;
 pub use noise_levels::{LevelDistribution, NoiseLevels};

@@ -4,6 +4,7 @@ mod adamw;
 mod checkpoint;
 pub mod curves;
 mod denoising;
+mod dequantising;
 mod ema;
 mod learner;
 mod recipe;
@@ -15,6 +16,7 @@ pub use adamw::{AdamW, AdamWConfig, Gradients, LearningRate};
 pub use checkpoint::{load_checkpoint, save_checkpoint};
 pub use curves::Curves;
 pub use denoising::DenoiserLearner;
+pub use dequantising::{DequantiserFit, fit_dequantiser};
 pub use ema::Ema;
 pub use learner::{Event, Learner, Loop, train};
 pub use recipe::{

@@ -7,7 +7,7 @@ use tweedie::burn::tensor::{Device, Tensor};
 use tweedie::data::{self, Rows, Space, Toy};
 use tweedie::denoise::{Component, Condition, Denoiser, GaussianMixture};
 use tweedie::likelihood::{
-    Density, Divergence, Kind, LogProb, Measure, PfOde, RawDensity, mean_and_error,
+    Density, Divergence, Kind, LogProb, Measure, PfOde, RawDensity, Uniform, mean_and_error,
 };
 use tweedie::process::{AnySchedule, Chain, ChainConfig, Level, Schedule};
 use tweedie::solve::Tolerance;
@@ -226,6 +226,7 @@ fn integers_are_bounded_from_below_within_the_jensen_gap() {
     let raw_density = RawDensity {
         density: &flow,
         space: &space,
+        dequantise: &Uniform,
         draws: Draws::new(58),
         device: &device,
         chunk: 6000,
@@ -265,6 +266,7 @@ fn raw_densities_are_shifted_by_the_volume_of_the_units() {
         let density = RawDensity {
             density: &flow,
             space: &space,
+            dequantise: &Uniform,
             draws: Draws::new(61),
             device: &device,
             chunk,

@@ -3,6 +3,7 @@
 mod bounds;
 mod chain;
 mod classifier;
+mod dequantise;
 mod derivative;
 mod determinism;
 mod diffusers;

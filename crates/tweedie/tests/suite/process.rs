@@ -37,7 +37,12 @@ fn turn() -> f64 {
     angle(1.0) - angle(0.0)
 }
 
-const PAPERS: [Paper; 7] = [
+/// Where a learned schedule begins: λ linear between the ends of Kingma et al. 2021, app. B.
+fn linear(t: f64) -> f64 {
+    13.3 - 18.3 * t
+}
+
+const PAPERS: [Paper; 8] = [
     Paper {
         name: "vp-linear",
         ln_alpha: |t| -0.5 * integral(t),
@@ -80,6 +85,13 @@ const PAPERS: [Paper; 7] = [
         ln_sigma: f64::ln,
         f: |t| -1.0 / (1.0 - t),
         g_squared: |t| 2.0 * t / (1.0 - t),
+    },
+    Paper {
+        name: "learned",
+        ln_alpha: |t| 0.5 * ln_sigmoid(linear(t)),
+        ln_sigma: |t| 0.5 * ln_sigmoid(-linear(t)),
+        f: |t| -9.15 * ln_sigmoid(-linear(t)).exp(),
+        g_squared: |t| 18.3 * ln_sigmoid(-linear(t)).exp(),
     },
 ];
 
@@ -210,7 +222,7 @@ fn no_coefficient_cancels_between_log_snrs_of_30_and_minus_30() {
             // α and σ follow from λ by what each family keeps fixed.
             let lambda = level.lambda;
             let (ln_alpha, ln_sigma) = match name {
-                "vp-linear" | "ou" | "cosine" | "chain" => {
+                "vp-linear" | "ou" | "cosine" | "chain" | "learned" => {
                     (0.5 * ln_sigmoid(lambda), 0.5 * ln_sigmoid(-lambda))
                 }
                 "ve" | "edm" => (0.0, -0.5 * lambda),

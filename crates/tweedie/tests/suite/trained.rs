@@ -4,7 +4,7 @@ use crate::support::cpu;
 use std::path::Path;
 use tweedie::data::{Source, Split, Toy};
 use tweedie::denoise::Condition;
-use tweedie::likelihood::{Kind, LogProb, Measure, RawDensity};
+use tweedie::likelihood::{Kind, LogProb, Measure, RawDensity, Uniform};
 use tweedie::metric::judge::judge;
 use tweedie::solve::Tolerance;
 use tweedie::train::{Recipe, Run, train};
@@ -36,7 +36,14 @@ fn eight_gaussians_are_learnt_to_three_hundredths_of_a_nat() -> Result<()> {
     let density =
         run.density(run.denoiser(&cpu())?).with_tolerance(Tolerance { atol: 1e-3, rtol: 1e-3 });
     let (space, draws) = (&run.info.space, Draws::new(1));
-    let density = RawDensity { density: &density, space, draws, device: &cpu(), chunk: 4096 };
+    let density = RawDensity {
+        density: &density,
+        space,
+        dequantise: &Uniform,
+        draws,
+        device: &cpu(),
+        chunk: 4096,
+    };
     let model = density.log_prob(raw, &Condition::None, |_| {})?;
     let toy = Toy::EightGaussians;
     let value = raw.iter().map(|r| toy.log_density([r[0].into(), r[1].into()])).collect();

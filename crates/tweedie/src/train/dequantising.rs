@@ -1,0 +1,82 @@
+//! Fits a dequantiser to a fixed density.
+
+use super::{AdamW, AdamWConfig, Ema, LearningRate};
+use crate::data::{Batches, Space, Split};
+use crate::denoise::Condition;
+use crate::likelihood::Dequantiser;
+use crate::nn::device_of;
+use crate::objective::{Batch, Dequantisation, LogDensity, Objective};
+use crate::{Draws, Error, Result};
+use burn::module::Module;
+
+/// How a dequantiser is fitted, by AdamW at a rate that falls to zero along half a cosine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DequantiserFit {
+    /// Steps in all.
+    pub steps: u64,
+    /// Rows of a step, at most those there are.
+    pub batch: usize,
+    /// The peak learning rate.
+    pub learning_rate: f64,
+    /// The seed of batches, places in bins and the density's own noise.
+    pub seed: u64,
+}
+
+impl Default for DequantiserFit {
+    fn default() -> Self {
+        Self { steps: 500, batch: 32, learning_rate: 3e-3, seed: 0 }
+    }
+}
+
+/// Steps over which the learning rate rises.
+const WARMUP: u64 = 20;
+
+/// The decay of the averaged weights.
+const EMA: f64 = 0.99;
+
+/// Fits a dequantiser, on a plain device, to what it should bound on the rows of a split; gives the one with the averaged weights.
+///
+/// `observe` hears how many steps are done and the last one's loss, −log P's bound in nats a row but for the volume of model units.
+///
+/// # Errors
+/// The density's; [`Error::Config`] if steps or batch are 0, or there are no rows; [`Error::Diverged`] if a loss is not finite.
+pub fn fit_dequantiser(
+    dequantiser: Dequantiser,
+    log_p: LogDensity,
+    (rows, space): (&Split, &Space),
+    fit: DequantiserFit,
+    mut observe: impl FnMut(u64, f64),
+) -> Result<Dequantiser> {
+    if fit.steps == 0 {
+        return Err(Error::config("steps", "0", "at least 1"));
+    }
+    let Some(device) = device_of(&dequantiser) else {
+        return Err(Error::config("dequantiser", "no weights", "weights"));
+    };
+    let objective = Dequantisation { log_p };
+    let mut batches = Batches::new(rows.len(), fit.batch.min(rows.len()), fit.seed)?;
+    let draws = Draws::new(fit.seed).purpose("fit dequantiser");
+    let mut ema = Ema::new(&dequantiser, EMA);
+    let mut adamw = AdamW::new(AdamWConfig::default());
+    let device = device.autodiff();
+    let mut model = dequantiser.train();
+    for step in 0..fit.steps {
+        let indices = batches.batch(step);
+        let x = space.encode(&rows.rows().select(&indices))?.to_tensor(&device);
+        let condition = match rows.labels() {
+            Some(labels) => Condition::Class(indices.iter().map(|&i| Some(labels[i])).collect()),
+            None => Condition::None,
+        };
+        let loss = objective.loss(&model, &Batch { x, condition }, &draws.at(step))?;
+        let (value, _) = loss.mean()?;
+        if !value.is_finite() {
+            let what = format!("the dequantiser's loss became {value}");
+            return Err(Error::Diverged { what, step: step + 1 });
+        }
+        let gradients = AdamW::gradients(&model, &loss.surrogate.mean().backward());
+        let rate = fit.learning_rate * LearningRate::Cosine.factor(step, fit.steps, WARMUP);
+        (model, _) = adamw.step(model, &gradients, 1.0, rate, Some(&mut ema))?;
+        observe(step + 1, value);
+    }
+    Ok(ema.apply(model.valid()))
+}
