@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tweedie::burn::tensor::Tensor;
 use tweedie::data::{Layout, Rows, Space, Split, npy, table::TableWriter};
-use tweedie::denoise::{Condition, Denoiser};
+use tweedie::denoise::{Condition, Denoiser, Moved};
 use tweedie::files::AtomicFile;
-use tweedie::solve::{AnySolver, Grid, Sampler};
-use tweedie::train::Run;
+use tweedie::process::{AnySchedule, Schedule};
+use tweedie::solve::{AnySolver, Sampler};
+use tweedie::train::{Run, named_option};
 use tweedie::{Draws, Error, Result};
 
 /// So many samples are written at most, so that every size in a file's header can be held.
@@ -35,18 +36,35 @@ pub struct Options {
     /// or `none`. By default `data` for a .csv, which records them, else `all`.
     #[arg(long, allow_negative_numbers = true)]
     label: Option<String>,
+    /// Sample under another schedule than the run's (see `tweedie list schedules`), with its options as in
+    /// 'edm, sigma_max = 20.0'; its log-SNRs must lie within those trained on.
+    #[arg(long)]
+    schedule: Option<String>,
+    /// Where the noise of a stochastic solver comes from: `steps`, each with its own, or `tree`, a path in time that
+    /// more steps refine.
+    #[arg(long, value_enum, default_value_t = Noise::Steps)]
+    noise: Noise,
     /// Start from the rows of this .npy file (model units, noisiest level) in place of the seed's noise.
     #[arg(long)]
     init: Option<PathBuf>,
 }
 
+/// Where the noise of a solver's steps comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Noise {
+    /// Each step's own.
+    Steps,
+    /// A Brownian tree.
+    Tree,
+}
+
 /// How samples are made, where it is not as the recipe says.
 #[derive(Default, clap::Args)]
 pub struct Sampling {
-    /// The solver (see `tweedie list solvers`).
+    /// The solver (see `tweedie list solvers`), with its options as in 'ddim, eta = 0.5'.
     #[arg(long)]
     pub solver: Option<String>,
-    /// The spacing of its levels (see `tweedie list grids`).
+    /// The spacing of its levels (see `tweedie list grids`), with its options as in 'karras, rho = 5.0'.
     #[arg(long)]
     pub grid: Option<String>,
     /// Its steps, the last denoising included.
@@ -65,22 +83,22 @@ impl Sampling {
 
     /// The sampler of the run's denoiser with these changes.
     pub fn sampler_of(&self, run: &Run, denoiser: Arc<dyn Denoiser>) -> Result<Sampler> {
-        self.changed(run, denoiser).map_err(|error| match error {
-            Error::Config { key, problem, expected } => {
-                Error::config(format!("--{key}"), problem, expected)
-            }
-            other => other,
-        })
+        self.changed(run, denoiser, None).map_err(as_option)
     }
 
-    fn changed(&self, run: &Run, denoiser: Arc<dyn Denoiser>) -> Result<Sampler> {
+    fn changed(
+        &self,
+        run: &Run,
+        denoiser: Arc<dyn Denoiser>,
+        schedule: Option<AnySchedule>,
+    ) -> Result<Sampler> {
         let guidance = self.guidance.unwrap_or(run.info.recipe.sampling.guidance);
-        let mut sampler = run.sampler(denoiser, guidance)?;
-        if let Some(solver) = &self.solver {
-            sampler = sampler.with_solver(AnySolver::parse(solver)?);
+        let mut sampler = run.sampler(denoiser, guidance)?.with_solver(self.solver(run)?);
+        if let Some(schedule) = schedule {
+            sampler = sampler.with_schedule(Arc::new(schedule));
         }
         if let Some(grid) = &self.grid {
-            sampler = sampler.with_grid(Grid::parse(grid)?);
+            sampler = sampler.with_grid(named_option("grid", grid)?);
         }
         if let Some(steps) = self.steps {
             sampler = sampler.with_steps(steps);
@@ -88,6 +106,60 @@ impl Sampling {
         sampler.levels()?;
         Ok(sampler)
     }
+
+    /// The solver given, or the run's.
+    fn solver(&self, run: &Run) -> Result<AnySolver> {
+        let Some(solver) = &self.solver else { return Ok(run.info.recipe.sampling.solver) };
+        let solver: AnySolver = named_option("solver", solver)?;
+        solver.check()?;
+        Ok(solver)
+    }
+}
+
+/// The error with its key as an option.
+fn as_option(error: Error) -> Error {
+    match error {
+        Error::Config { key, problem, expected } => {
+            Error::config(format!("--{key}"), problem, expected)
+        }
+        other => other,
+    }
+}
+
+impl Options {
+    /// The run's sampler, moved to another schedule if there is one, with noise as asked for.
+    fn sampler(&self, run: &Run, settings: &Settings) -> Result<Sampler> {
+        let denoiser = run.denoiser(&settings.device)?;
+        let schedule =
+            self.schedule.as_deref().map(|text| schedule_within(text, run)).transpose()?;
+        let denoiser: Arc<dyn Denoiser> = match schedule {
+            None => denoiser,
+            Some(_) => Arc::new(Moved::new(denoiser, Arc::new(run.info.recipe.schedule.clone()))),
+        };
+        let sampler = self.sampling.changed(run, denoiser, schedule)?;
+        if self.noise == Noise::Steps {
+            return Ok(sampler);
+        }
+        self.sampling.solver(run)?.check_path_noise()?;
+        Ok(sampler.with_path_noise())
+    }
+}
+
+/// The schedule of that name, whose log-SNRs the run's network was trained on.
+fn schedule_within(text: &str, run: &Run) -> Result<AnySchedule> {
+    let schedule: AnySchedule = named_option("schedule", text)?;
+    schedule.check()?;
+    let ends = |schedule: &AnySchedule| {
+        let (first, last) = schedule.range();
+        (schedule.level(first).lambda, schedule.level(last).lambda)
+    };
+    let ((high, low), (most, least)) = (ends(&schedule), ends(&run.info.recipe.schedule));
+    if high <= most + 1e-6 && low >= least - 1e-6 {
+        return Ok(schedule);
+    }
+    let found = format!("{text}, whose log-SNR falls from {high:.4} to {low:.4}");
+    let expected = format!("log-SNRs that the run was trained on, {most:.4} to {least:.4}");
+    Err(Error::config("schedule", found, expected))
 }
 
 /// What the command did.
@@ -104,7 +176,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         return Err(Error::config("-n", options.n.to_string(), format!("from 1 to {MOST}")));
     }
     let run = Run::open(&options.run)?;
-    let sampler = options.sampling.sampler(&run, settings)?;
+    let sampler = options.sampler(&run, settings).map_err(as_option)?;
     let label = Label::parse(options, &run)?;
     let start =
         options.init.as_deref().map(|path| read_start(path, &run, options.n)).transpose()?;

@@ -19,6 +19,24 @@ use burn::tensor::Tensor;
 use std::sync::Arc;
 
 /// −log p by the probability-flow ODE in nats, in model units; see the module's head.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::Draws;
+/// use tweedie::burn::tensor::{Device, Tensor};
+/// use tweedie::denoise::{Condition, NeuralDenoiser, Prediction};
+/// use tweedie::nn::ResidualMlpConfig;
+/// use tweedie::objective::{Batch, Objective, OdeLikelihood};
+/// use tweedie::process::Cosine;
+/// let device = Device::flex();
+/// let network = ResidualMlpConfig::new(2).init(&Draws::new(0), &device);
+/// let model = NeuralDenoiser::new(network, Prediction::Edm, Cosine::default());
+/// let batch = Batch { x: Tensor::ones([4, 2], &device), condition: Condition::None };
+/// let objective = OdeLikelihood::new(Arc::new(Cosine::default()), 4);
+/// let loss = objective.loss(&model, &batch, &Draws::new(1))?;
+/// assert_eq!(loss.value.dims(), [4, 1]);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct OdeLikelihood {
     schedule: Arc<dyn Schedule>,

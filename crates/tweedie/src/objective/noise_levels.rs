@@ -42,6 +42,16 @@ pub enum LevelDistribution {
 ///
 /// Low-discrepancy draws use u_i = (u₀ + i/n) mod 1 with one u₀ for the batch (Kingma et al. 2021, App. I.1): each
 /// u_i is still uniform, so the loss stays unbiased, and its variance falls.
+///
+/// ```
+/// use tweedie::objective::{LevelDistribution, NoiseLevels};
+/// use tweedie::process::Cosine;
+/// let distribution = LevelDistribution::LogNormal { mean: -1.2, sd: 1.2 };
+/// let levels = NoiseLevels { distribution, ..NoiseLevels::default() };
+/// let times = levels.times(8, &Cosine::default(), &tweedie::Draws::new(7))?;
+/// assert!(times.iter().all(|t| (0.0..=1.0).contains(t)));
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NoiseLevels {

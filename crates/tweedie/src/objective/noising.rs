@@ -10,6 +10,27 @@ use std::sync::Arc;
 /// How data are noised: x_t = α x₀ + σ ε at levels of a schedule, each with its weight.
 ///
 /// Made from a schedule alone, weights are the objective's own, and t is uniform with low discrepancy.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::Draws;
+/// use tweedie::burn::tensor::{Device, Tensor};
+/// use tweedie::denoise::{Condition, NeuralDenoiser, Prediction};
+/// use tweedie::nn::ResidualMlpConfig;
+/// use tweedie::objective::{Batch, DenoisingScoreMatching, Noising, NoiseLevels, Objective, Weighting};
+/// use tweedie::process::Cosine;
+/// let device = Device::flex();
+/// let network = ResidualMlpConfig::new(2).init(&Draws::new(0), &device);
+/// let model = NeuralDenoiser::new(network, Prediction::Edm, Cosine::default());
+/// let batch = Batch { x: Tensor::ones([4, 2], &device), condition: Condition::None };
+/// let levels = NoiseLevels { low_discrepancy: false, ..NoiseLevels::default() };
+/// let noising = Noising::from(Arc::new(Cosine::default()));
+/// let noising = noising.with_weighting(Weighting::MinSnr { gamma: 5.0 }).with_levels(levels);
+/// let objective = DenoisingScoreMatching::new(noising);
+/// let loss = objective.loss(&model, &batch, &Draws::new(1))?;
+/// assert_eq!(loss.value.dims(), [4, 1]);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Noising {
     pub(super) schedule: Arc<dyn Schedule>,
@@ -97,9 +118,7 @@ impl Noising {
         level: &Level,
         sigma_data: f64,
     ) -> Result<f64> {
-        let weighting = self.weighting.unwrap_or(default);
-        let factor = weighting.factor(own, level, &*self.schedule, sigma_data)?;
-        Ok(factor * self.share(weighting, level)?)
+        self.shared(default, level, |w| w.factor(own, level, &*self.schedule, sigma_data))
     }
 
     /// The same on the squared error of the score.
@@ -110,9 +129,18 @@ impl Noising {
         level: &Level,
         sigma_data: f64,
     ) -> Result<f64> {
+        self.shared(default, level, |w| w.on_score(own, level, &*self.schedule, sigma_data))
+    }
+
+    /// A factor of the weighting in use, or of the objective's own, times what a draw counts for.
+    fn shared(
+        &self,
+        default: Weighting,
+        level: &Level,
+        factor: impl FnOnce(Weighting) -> Result<f64>,
+    ) -> Result<f64> {
         let weighting = self.weighting.unwrap_or(default);
-        let factor = weighting.on_score(own, level, &*self.schedule, sigma_data)?;
-        Ok(factor * self.share(weighting, level)?)
+        Ok(factor(weighting)? * self.share(weighting, level)?)
     }
 
     /// A batch with the noise and levels that `draws` give its rows.

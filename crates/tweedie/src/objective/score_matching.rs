@@ -60,6 +60,24 @@ impl<M: ScoreModel> Objective<M> for ExplicitScoreMatching {
 }
 
 /// Implicit score matching, with the exact divergence; see the module's head.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::Draws;
+/// use tweedie::burn::tensor::{Device, Tensor};
+/// use tweedie::denoise::{Condition, NeuralDenoiser, Prediction};
+/// use tweedie::nn::ResidualMlpConfig;
+/// use tweedie::objective::{Batch, ImplicitScoreMatching, Objective};
+/// use tweedie::process::Cosine;
+/// let device = Device::flex();
+/// let network = ResidualMlpConfig::new(2).init(&Draws::new(0), &device);
+/// let model = NeuralDenoiser::new(network, Prediction::Edm, Cosine::default());
+/// let batch = Batch { x: Tensor::ones([4, 2], &device), condition: Condition::None };
+/// let objective = ImplicitScoreMatching::new(Arc::new(Cosine::default()));
+/// let loss = objective.loss(&model, &batch, &Draws::new(1))?;
+/// assert_eq!(loss.value.dims(), [4, 1]);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ImplicitScoreMatching {
     noising: Noising,
@@ -124,6 +142,24 @@ impl Slices {
 /// Sliced score matching, also by finite differences; see the module's head.
 ///
 /// In single precision a step below 0.03 σ loses an energy's second difference to rounding.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::Draws;
+/// use tweedie::burn::tensor::{Device, Tensor};
+/// use tweedie::denoise::{Condition, NeuralDenoiser, Prediction};
+/// use tweedie::nn::ResidualMlpConfig;
+/// use tweedie::objective::{Batch, Objective, SlicedScoreMatching, Slices};
+/// use tweedie::process::Cosine;
+/// let device = Device::flex();
+/// let network = ResidualMlpConfig::new(2).init(&Draws::new(0), &device);
+/// let model = NeuralDenoiser::new(network, Prediction::Edm, Cosine::default());
+/// let batch = Batch { x: Tensor::ones([4, 2], &device), condition: Condition::None };
+/// let objective = SlicedScoreMatching::new(Arc::new(Cosine::default()), Slices::default());
+/// let loss = objective.loss(&model, &batch, &Draws::new(1))?;
+/// assert_eq!(loss.value.dims(), [4, 1]);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct SlicedScoreMatching {
     noising: Noising,

@@ -18,6 +18,14 @@ fn decayed(t: f64, b: f64) -> Level {
 
 /// The variance-preserving SDE with linear β, the continuous limit of DDPM (Song et al. 2021, eq. 11; *Generative
 /// Modeling with Diffusion Models*, eq. 58): dx = −½β x dt + √β dW, β(t) = β₀ + (β₁ − β₀) t, t ∈ [10⁻⁵, 1].
+///
+/// ```
+/// use tweedie::process::{VpLinear, Schedule};
+/// let schedule = VpLinear::default();
+/// let level = schedule.level(0.5);
+/// assert!((level.alpha.powi(2) + level.sigma.powi(2) - 1.0).abs() < 1e-12);
+/// assert!((schedule.diffusion_squared(0.5) - 10.05).abs() < 1e-9); // β(½) of 0.1 to 20
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VpLinear {
@@ -72,6 +80,13 @@ impl Schedule for VpLinear {
 
 /// The variance-exploding SDE with geometric σ (Song et al. 2021, eq. 9; *Generative Modeling with Diffusion
 /// Models*, eq. 57 as corrected): α = 1, σ(t) = σ₀ (σ₁/σ₀)ᵗ, g² = dσ²/dt, t ∈ [0, 1], prior N(0, σ₁²).
+///
+/// ```
+/// use tweedie::process::{Ve, Schedule};
+/// let schedule = Ve::default();
+/// assert_eq!(schedule.level(0.5).alpha, 1.0);
+/// assert!((schedule.level(0.0).sigma - schedule.sigma_min).abs() < 1e-12);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ve {
@@ -108,6 +123,13 @@ impl Schedule for Ve {
 
 /// The sub-VP SDE with linear β (Song et al. 2021, eq. 14 and App. B): α as in [`VpLinear`], σ = 1 − α² as a
 /// standard deviation, g² = β(1 − α⁴), t ∈ [10⁻³, 1].
+///
+/// ```
+/// use tweedie::process::{SubVp, Schedule};
+/// let schedule = SubVp::default();
+/// let level = schedule.level(0.5);
+/// assert!((level.sigma - (1.0 - level.alpha.powi(2))).abs() < 1e-12);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SubVp {
@@ -140,6 +162,13 @@ impl Schedule for SubVp {
 
 /// The Ornstein–Uhlenbeck process dx = −θ x dt + √(2θ) dW (*An Introduction …*, Example 6.1): α = e^{−θt},
 /// σ² = 1 − e^{−2θt}, t ∈ [10⁻⁵, T].
+///
+/// ```
+/// use tweedie::process::{OrnsteinUhlenbeck, Schedule};
+/// let schedule = OrnsteinUhlenbeck::default();
+/// let level = schedule.level(2.0);
+/// assert!((level.alpha - (-schedule.theta * 2.0).exp()).abs() < 1e-12);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OrnsteinUhlenbeck {
@@ -176,6 +205,14 @@ impl Schedule for OrnsteinUhlenbeck {
 /// The cosine log-SNR with the resolution shift of *simple diffusion* (Hoogeboom et al. 2023, eqs. 3–4):
 /// variance preserving, λ(t) = −2 ln tan(a + (b − a) t) + 2 ln(64/d) for images of side d, t ∈ [0, 1]. The ends
 /// are finite: `lambda_max` at 0 and `lambda_min` at 1, before the shift.
+///
+/// ```
+/// use tweedie::process::{Cosine, Schedule};
+/// let schedule = Cosine::default();
+/// let (first, last) = schedule.range();
+/// assert!((schedule.level(first).lambda - schedule.lambda_max).abs() < 1e-9);
+/// assert!((schedule.level(last).lambda - schedule.lambda_min).abs() < 1e-9);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cosine {
@@ -228,6 +265,13 @@ impl Schedule for Cosine {
 }
 
 /// The process of EDM (Karras et al. 2022): α = 1, σ = t, t ∈ [σ₀, σ₁].
+///
+/// ```
+/// use tweedie::process::{Edm, Schedule};
+/// let schedule = Edm::default();
+/// let level = schedule.level(2.0);
+/// assert_eq!((level.alpha, level.sigma), (1.0, 2.0));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Edm {
@@ -269,6 +313,13 @@ impl Schedule for Edm {
 
 /// The straight path of rectified flow and flow matching with independent ends: α = 1 − t, σ = t, on
 /// t ∈ [δ, 1 − δ], because g² = 2t/(1 − t) is singular at 1 and λ is infinite at both ends.
+///
+/// ```
+/// use tweedie::process::{Straight, Schedule};
+/// let schedule = Straight::default();
+/// let level = schedule.level(0.25);
+/// assert!((level.alpha - 0.75).abs() < 1e-12 && (level.sigma - 0.25).abs() < 1e-12);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Straight {

@@ -11,6 +11,22 @@ use serde::{Deserialize, Serialize};
 ///
 /// η = 0 is the exponential Euler step of the probability-flow ODE (order 1); η = 1 is ancestral sampling. Where x̂₀ is
 /// clipped, ε̂ is still that of the unclipped x̂₀, as published models are sampled.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::process::Cosine;
+/// use tweedie::solve::{AnySolver, Ddim, Generate, Sampler};
+/// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
+/// let solver = AnySolver::Ddim(Ddim { eta: 0.5 });
+/// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
+///     .with_solver(solver)
+///     .with_steps(20);
+/// let x = sampler.generate(0..1, &Condition::None, &tweedie::Draws::new(7), &Device::flex())?;
+/// assert!((x.into_scalar::<f32>() - 3.0).abs() < 0.1);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ddim {

@@ -238,6 +238,22 @@ impl<'a> Clock<'a> {
 
 /// The probability-flow ODE by Dormand–Prince: each grid interval is integrated to tolerance, so that one interval
 /// is enough. Order 5, about 7 evaluations an accepted step.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::process::Cosine;
+/// use tweedie::solve::{AnySolver, DormandPrince, Tolerance, Generate, Sampler};
+/// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
+/// let solver = AnySolver::DormandPrince(DormandPrince { tolerance: Tolerance { atol: 1e-4, rtol: 1e-4 } });
+/// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
+///     .with_solver(solver)
+///     .with_steps(20);
+/// let x = sampler.generate(0..1, &Condition::None, &tweedie::Draws::new(7), &Device::flex())?;
+/// assert!((x.into_scalar::<f32>() - 3.0).abs() < 0.1);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DormandPrince {

@@ -9,6 +9,22 @@ use serde::{Deserialize, Serialize};
 /// DPM-Solver-1, -2 and -3 (Lu et al. 2022a, algorithms 1 and 2; *An Introduction …*, eqs. 6.69–6.71 corrected): the
 /// noise is integrated, with as many evaluations a step as the order, inside the step at r₁ = ½, or at r₁ = ⅓ and r₂ = ⅔ of
 /// its log-SNR.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::process::Cosine;
+/// use tweedie::solve::{AnySolver, DpmSolver, Generate, Sampler};
+/// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
+/// let solver = AnySolver::DpmSolver(DpmSolver { order: 3 });
+/// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
+///     .with_solver(solver)
+///     .with_steps(20);
+/// let x = sampler.generate(0..1, &Condition::None, &tweedie::Draws::new(7), &Device::flex())?;
+/// assert!((x.into_scalar::<f32>() - 3.0).abs() < 0.1);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DpmSolver {
@@ -30,6 +46,22 @@ impl Solver for DpmSolver {
 
 /// DPM-Solver++(2S) (Lu et al. 2022b, algorithm 1): DPM-Solver-2 for the data in place of the noise. Order 2, two
 /// evaluations a step.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::process::Cosine;
+/// use tweedie::solve::{AnySolver, DpmSolverPp2S, Generate, Sampler};
+/// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
+/// let solver = AnySolver::DpmSolverPp2S(DpmSolverPp2S {});
+/// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
+///     .with_solver(solver)
+///     .with_steps(20);
+/// let x = sampler.generate(0..1, &Condition::None, &tweedie::Draws::new(7), &Device::flex())?;
+/// assert!((x.into_scalar::<f32>() - 3.0).abs() < 0.1);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DpmSolverPp2S {}
@@ -47,6 +79,22 @@ impl Solver for DpmSolverPp2S {
 ///
 /// η = 1 is SDE-DPM-Solver++(2M), of weak order 2. The first step is DDIM's (with η = 1 ancestral), and so is one to
 /// noise-free data, where h is infinite.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::process::Cosine;
+/// use tweedie::solve::{AnySolver, DpmSolverPp2M, Generate, Sampler};
+/// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
+/// let solver = AnySolver::DpmSolverPp2M(DpmSolverPp2M { eta: 1.0 });
+/// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
+///     .with_solver(solver)
+///     .with_steps(20);
+/// let x = sampler.generate(0..1, &Condition::None, &tweedie::Draws::new(7), &Device::flex())?;
+/// assert!((x.into_scalar::<f32>() - 3.0).abs() < 0.1);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DpmSolverPp2M {
@@ -65,6 +113,22 @@ impl Solver for DpmSolverPp2M {
 ///
 /// The factor of the second difference is the exact integral's. diffusers has half of it, with which the order measured is 2
 /// (`docs/methods.md`).
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::process::Cosine;
+/// use tweedie::solve::{AnySolver, DpmSolverPp3M, Generate, Sampler};
+/// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
+/// let solver = AnySolver::DpmSolverPp3M(DpmSolverPp3M::default());
+/// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
+///     .with_solver(solver)
+///     .with_steps(20);
+/// let x = sampler.generate(0..1, &Condition::None, &tweedie::Draws::new(7), &Device::flex())?;
+/// assert!((x.into_scalar::<f32>() - 3.0).abs() < 0.1);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DpmSolverPp3M {

@@ -15,6 +15,22 @@ const MOST_CHURN: f64 = std::f64::consts::SQRT_2 - 1.0;
 ///
 /// Two evaluations a step, order 2; a step to clean data and one from pure noise are Euler's, with one evaluation. γ = 0 is
 /// their algorithm 1. Noise is never added beyond the schedule's noisiest level.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::process::Cosine;
+/// use tweedie::solve::{AnySolver, StochasticHeun, Generate, Sampler};
+/// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
+/// let solver = AnySolver::StochasticHeun(StochasticHeun { churn: 0.2, ..StochasticHeun::default() });
+/// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
+///     .with_solver(solver)
+///     .with_steps(20);
+/// let x = sampler.generate(0..1, &Condition::None, &tweedie::Draws::new(7), &Device::flex())?;
+/// assert!((x.into_scalar::<f32>() - 3.0).abs() < 0.1);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StochasticHeun {

@@ -17,6 +17,15 @@ use serde::{Deserialize, Serialize};
 
 /// How the levels of a grid are spaced from the schedule's noisiest to its cleanest level. Where the noisiest level is pure
 /// noise, the first level is that, and log-SNRs are spaced from ln 2⁻²⁴.
+///
+/// ```
+/// use tweedie::process::Cosine;
+/// use tweedie::solve::Grid;
+/// let levels = Grid::Karras { rho: 7.0 }.levels(&Cosine::default(), 8)?;
+/// assert_eq!(levels.len(), 9);
+/// assert!(levels.is_sorted_by(|a, b| a.lambda < b.lambda));
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case")]
 pub enum Grid {

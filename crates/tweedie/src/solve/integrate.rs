@@ -2,7 +2,7 @@
 
 use super::{AnySolver, Clip, Context, Generate, Grid, Noise, Solver};
 use crate::denoise::{Condition, Denoiser};
-use crate::process::{Level, Schedule};
+use crate::process::{BrownianTree, Level, Schedule};
 use crate::{Draws, Error, Result};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,7 @@ pub struct Sampler {
     steps: usize,
     last: Last,
     clip: Option<Clip>,
+    path_noise: bool,
     sigma_data: f64,
 }
 
@@ -119,6 +120,7 @@ impl Sampler {
             steps: 32,
             last: Last::Denoise,
             clip: None,
+            path_noise: false,
             sigma_data: 1.0,
         }
     }
@@ -152,6 +154,29 @@ impl Sampler {
     pub fn with_clip(mut self, clip: impl Into<Option<Clip>>) -> Self {
         self.clip = clip.into();
         self
+    }
+
+    /// The schedule, in place of that given first.
+    pub fn with_schedule(mut self, schedule: Arc<dyn Schedule>) -> Self {
+        self.schedule = schedule;
+        self
+    }
+
+    /// Takes a row's noise from one [`BrownianTree`], so that more steps refine the same path, for the solvers that
+    /// [`AnySolver::check_path_noise`] lets pass.
+    pub fn with_path_noise(mut self) -> Self {
+        self.path_noise = true;
+        self
+    }
+
+    /// The noise of the solver's steps.
+    fn noise(&self, draws: &Draws) -> Result<Box<dyn Noise>> {
+        let draws = draws.purpose("solver");
+        if !self.path_noise {
+            return Ok(Box::new(draws));
+        }
+        self.solver.check_path_noise()?;
+        Ok(Box::new(BrownianTree::new(draws, self.schedule.range())?))
     }
 
     /// The standard deviation of the data in model units, part of the prior's.
@@ -202,7 +227,7 @@ impl Sampler {
         draws: &Draws,
         observe: impl FnMut(Progress),
     ) -> Result<Tensor<2>> {
-        self.generate_with(x, rows, condition, &draws.purpose("solver"), observe)
+        self.generate_with(x, rows, condition, &*self.noise(draws)?, observe)
     }
 
     /// As [`Sampler::generate_from`], with the solver's noise from any source.
@@ -277,7 +302,7 @@ impl Sampler {
         let start = self.prior(&rows, draws, device);
         let wanted = self.spread(&levels, count);
         let mut passed = Vec::new();
-        self.over(&levels, start, &rows, condition, &draws.purpose("solver"), |at| {
+        self.over(&levels, start, &rows, condition, &*self.noise(draws)?, |at| {
             if wanted.contains(&at.step) {
                 passed.push((at.level, at.x.clone()));
             }

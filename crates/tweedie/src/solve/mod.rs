@@ -208,6 +208,12 @@ pub const SOLVERS: &[(&str, &str)] = &[
 ];
 
 /// Any named solver, as recipes and the program write it: `{ name = "ddim", eta = 0.5 }`.
+///
+/// ```
+/// use tweedie::solve::{AnySolver, Ddim};
+/// let solver: AnySolver = toml::from_str("name = \"ddim\"\neta = 0.5").unwrap();
+/// assert_eq!(solver, AnySolver::Ddim(Ddim { eta: 0.5 }));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name")]
 pub enum AnySolver {
@@ -296,6 +302,33 @@ impl AnySolver {
     /// Whether the solver chooses its own steps, so that the grid's inner levels do not matter.
     pub fn is_adaptive(&self) -> bool {
         matches!(self, Self::DormandPrince(_))
+    }
+
+    /// Fails unless all of its noise is that of steps between two times, as a path in time has it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a solver without noise, and for those that add noise at one level.
+    pub fn check_path_noise(&self) -> Result<()> {
+        let found = match self {
+            Self::Ddim(Ddim { eta })
+            | Self::DpmSolverPp2M(DpmSolverPp2M { eta })
+            | Self::DpmSolverPp3M(DpmSolverPp3M { eta })
+                if *eta > 0.0 =>
+            {
+                return Ok(());
+            }
+            Self::EulerMaruyama(EulerMaruyama { churn }) if *churn > 0.0 => return Ok(()),
+            Self::Ancestral(_) => return Ok(()),
+            Self::PredictorCorrector(_) | Self::AnnealedLangevin(_) => {
+                "a solver that adds noise at one level, where no time passes"
+            }
+            Self::StochasticHeun(StochasticHeun { churn, .. }) if *churn > 0.0 => {
+                "a solver that adds noise before its step, against time"
+            }
+            _ => "a solver that adds no noise",
+        };
+        let expected = "euler-maruyama, ancestral, or ddim, dpm++2m or dpm++3m with eta above 0";
+        Err(Error::config("noise", found, expected))
     }
 
     /// Fails, naming the key, unless every option makes sense.

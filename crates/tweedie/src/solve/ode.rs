@@ -26,6 +26,22 @@ pub fn velocity(x: &Tensor<2>, levels: &Levels, context: &Context) -> Result<Ten
 }
 
 /// Euler's method on the probability-flow ODE: order 1, one evaluation a step.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::process::Cosine;
+/// use tweedie::solve::{AnySolver, Euler, Generate, Sampler};
+/// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
+/// let solver = AnySolver::Euler(Euler {});
+/// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
+///     .with_solver(solver)
+///     .with_steps(200);
+/// let x = sampler.generate(0..1, &Condition::None, &tweedie::Draws::new(7), &Device::flex())?;
+/// assert!((x.into_scalar::<f32>() - 3.0).abs() < 0.1);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Euler {}
@@ -40,6 +56,22 @@ impl Solver for Euler {
 }
 
 /// Heun's method on the probability-flow ODE (Karras et al. 2022, algorithm 1): order 2, two evaluations a step.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::process::Cosine;
+/// use tweedie::solve::{AnySolver, Heun, Generate, Sampler};
+/// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
+/// let solver = AnySolver::Heun(Heun {});
+/// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
+///     .with_solver(solver)
+///     .with_steps(100);
+/// let x = sampler.generate(0..1, &Condition::None, &tweedie::Draws::new(7), &Device::flex())?;
+/// assert!((x.into_scalar::<f32>() - 3.0).abs() < 0.1);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Heun {}

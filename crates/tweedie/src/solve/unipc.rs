@@ -15,6 +15,22 @@ use serde::{Deserialize, Serialize};
 /// > x = x̃ + c Σ_j (w_j − w̃_j) f_j, f the noise or the data, c as in their exponential integrals.
 ///
 /// Where a polynomial is a line, B(h) stands for its slope's integral, as in diffusers. The paper's λ is half of ours.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::process::Cosine;
+/// use tweedie::solve::{AnySolver, B, Of, UniPc, Generate, Sampler};
+/// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
+/// let solver = AnySolver::UniPc(UniPc { order: 3, b: B::Bh1, of: Of::Data });
+/// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
+///     .with_solver(solver)
+///     .with_steps(20);
+/// let x = sampler.generate(0..1, &Condition::None, &tweedie::Draws::new(7), &Device::flex())?;
+/// assert!((x.into_scalar::<f32>() - 3.0).abs() < 0.1);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UniPc {

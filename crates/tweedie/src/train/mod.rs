@@ -21,6 +21,6 @@ pub use ema::Ema;
 pub use learner::{Event, Learner, Loop, train};
 pub use recipe::{
     EvaluationRecipe, ModelRecipe, NETWORKS, NetworkRecipe, OBJECTIVES, ObjectiveKind,
-    ObjectiveRecipe, Recipe, SamplingRecipe, TrainingRecipe,
+    ObjectiveRecipe, Recipe, SamplingRecipe, TrainingRecipe, named_option,
 };
 pub use run::{Run, RunInfo, SplitInfo};

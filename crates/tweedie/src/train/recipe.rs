@@ -7,6 +7,7 @@ mod parse;
 
 pub use network::{NETWORKS, NetworkRecipe};
 pub use objective::{OBJECTIVES, ObjectiveKind, ObjectiveRecipe};
+pub use parse::named_option;
 
 use super::{AdamWConfig, LearningRate};
 use crate::data::{Dataset, Source};

@@ -1,5 +1,7 @@
 //! Rules of the house that no lint checks.
 
+mod equations;
+
 use std::path::{Path, PathBuf};
 
 /// The checkout.

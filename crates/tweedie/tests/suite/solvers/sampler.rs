@@ -7,10 +7,12 @@ use std::sync::Arc;
 use tweedie::Draws;
 use tweedie::burn::tensor::{DType, Device};
 use tweedie::data::Rows;
-use tweedie::denoise::{Condition, GaussianMixture};
+use tweedie::denoise::{Component, Condition, GaussianMixture};
 use tweedie::metric::wasserstein;
 use tweedie::process::AnySchedule;
-use tweedie::solve::{AnySolver, Ddim, EulerMaruyama, Generate, Grid, Last, Sampler};
+use tweedie::solve::{
+    AnySolver, Ddim, DpmSolverPp2M, EulerMaruyama, Generate, Grid, Last, SOLVERS, Sampler,
+};
 
 const N: usize = 4000;
 
@@ -80,6 +82,20 @@ fn residuals(x: &Rows) -> Vec<f64> {
 /// χ² with 7 degrees of freedom exceeds this with probability 1e-6.
 const CHI_SQUARE: f64 = 40.5;
 
+/// A schedule, a grid and a number of steps at which a solver of the registry samples as well as the judges can tell.
+fn enough(name: &str) -> (AnySchedule, Grid, usize) {
+    match name {
+        "dopri5" => (COSINE, Grid::LogSnr, 1),
+        "heun" | "edm" => (EDM, Grid::Karras { rho: 7.0 }, 50),
+        "dpm++2s" | "dpm" => (COSINE, Grid::LogSnr, 40),
+        "dpm++2m" | "dpm++3m" | "deis" | "unipc" => (COSINE, Grid::LogSnr, 60),
+        "euler" => (VP, Grid::Time, 300),
+        "annealed-langevin" => (COSINE, Grid::LogSnr, 500),
+        "ancestral" | "euler-maruyama" => (VP, Grid::LogSnr, 500),
+        _ => (VP, Grid::LogSnr, 300),
+    }
+}
+
 #[test]
 fn every_solver_samples_the_mixture() {
     // SW₂² of two exact samples is about a sum of few χ², with mean `floor`² and a relative spread below 0.7: nine
@@ -90,20 +106,17 @@ fn every_solver_samples_the_mixture() {
     let reference = exact(99);
     let karras = Grid::Karras { rho: 7.0 };
     let named = |name| AnySolver::parse(name).unwrap();
-    for (solver, schedule, grid, steps) in [
-        (named("dpm++2m"), COSINE, Grid::LogSnr, 60),
+    let options = [
         (named("dpm++2m"), EDM, karras, 60),
-        (named("ddim"), COSINE, Grid::LogSnr, 300),
+        (AnySolver::DpmSolverPp2M(DpmSolverPp2M { eta: 1.0 }), COSINE, Grid::LogSnr, 150),
         (AnySolver::Ddim(Ddim { eta: 0.5 }), VP, Grid::LogSnr, 300),
-        (named("ancestral"), VP, Grid::LogSnr, 500),
-        (named("euler-maruyama"), VP, Grid::LogSnr, 500),
         (AnySolver::EulerMaruyama(EulerMaruyama { churn: 0.5 }), VP, Grid::LogSnr, 500),
-        (named("predictor-corrector"), VP, Grid::LogSnr, 300),
-        (named("annealed-langevin"), COSINE, Grid::LogSnr, 500),
-        (named("euler"), VP, Grid::Time, 300),
-        (named("heun"), EDM, karras, 50),
-        (named("dopri5"), COSINE, Grid::LogSnr, 1),
-    ] {
+    ];
+    let every = SOLVERS.iter().map(|(name, _)| {
+        let (schedule, grid, steps) = enough(name);
+        (named(name), schedule, grid, steps)
+    });
+    for (solver, schedule, grid, steps) in every.chain(options) {
         let x = sample(solver, schedule.clone(), grid, steps, 7);
         let place = format!("{solver:?}, {schedule:?}, {steps} steps");
         let far = distance(&x, &reference);
@@ -119,4 +132,49 @@ fn every_solver_samples_the_mixture() {
         let shape = kolmogorov(&residuals(&x), normal_cdf) * (2.0 * N as f64).sqrt();
         assert!(shape > KOLMOGOROV, "{name} at {steps} steps: √n D = {shape}");
     }
+}
+
+#[test]
+fn more_steps_refine_a_path_and_other_noise_is_refused() {
+    let data =
+        GaussianMixture::new(vec![Component::isotropic(1.0, vec![1.0, -1.0], 0.25)]).unwrap();
+    let data = Arc::new(data);
+    let device = Device::flex();
+    let sampler = |name: &str, steps: usize| {
+        let schedule: AnySchedule = VP;
+        Sampler::new(data.clone(), Arc::new(schedule))
+            .with_solver(AnySolver::parse(name).unwrap())
+            .with_steps(steps)
+    };
+    let end = |sampler: Sampler, rows: std::ops::Range<u64>| {
+        let x = sampler.generate(rows, &Condition::None, &Draws::new(5), &device)?;
+        Rows::from_tensor(&x)
+    };
+    let gap = |a: &Rows, b: &Rows| {
+        let squares = a.values().iter().zip(b.values()).map(|(a, b)| f64::from(a - b).powi(2));
+        (squares.sum::<f64>() / a.values().len() as f64).sqrt()
+    };
+    for name in ["euler-maruyama", "ancestral"] {
+        let ends = |path: bool| {
+            [100, 200].map(|steps| {
+                let sampler = sampler(name, steps);
+                let sampler = if path { sampler.with_path_noise() } else { sampler };
+                end(sampler, 0..256).unwrap()
+            })
+        };
+        let (path, steps) = (ends(true), ends(false));
+        let (near, far) = (gap(&path[0], &path[1]), gap(&steps[0], &steps[1]));
+        println!("{name}: {near} on one path, {far} otherwise");
+        assert!(near < 0.2 * far, "{name}: {near} on one path, {far} otherwise");
+        let alone = end(sampler(name, 100).with_path_noise(), 9..10).unwrap();
+        assert_eq!(alone.row(0), path[0].row(9));
+    }
+    let mut taken = Vec::new();
+    for (name, _) in SOLVERS {
+        match end(sampler(name, 4).with_path_noise(), 0..1) {
+            Ok(_) => taken.push(*name),
+            Err(error) => assert!(error.to_string().starts_with("noise: a solver"), "{error}"),
+        }
+    }
+    assert_eq!(taken, ["ancestral", "euler-maruyama"]);
 }
