@@ -7,7 +7,6 @@ pub use judge::{LogP, print};
 use crate::Settings;
 use judge::Judge;
 use serde::Serialize;
-use std::sync::Arc;
 use tweedie::data::{Dataset, Kind, Space};
 use tweedie::likelihood::Divergence;
 use tweedie::process::Schedule;

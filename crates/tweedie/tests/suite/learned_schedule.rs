@@ -136,7 +136,7 @@ fn the_variance_has_the_gradient_of_its_value() {
                 square(&map_params(schedule(), &params, Path::new("test")).unwrap())
             };
             let difference = (moved(0.005) - moved(-0.005)) / 0.01;
-            within(&format!("{path} {k}"), exact, difference, 0.01 * largest);
+            within(format!("{path} {k}"), exact, difference, 0.01 * largest);
         }
     }
 }
