@@ -90,42 +90,6 @@ impl ReverseSde {
         self.draws = draws.purpose("paths");
         self
     }
-
-    /// ln w of path `path` of each row, whose noise is that of its address.
-    fn log_weights(
-        &self,
-        x: &Tensor<2>,
-        levels: &[Level],
-        condition: &Condition,
-        rows: &[u64],
-        path: usize,
-    ) -> Result<Vec<f64>> {
-        let [n, d] = x.dims();
-        let draws = self.draws.at(path as u64);
-        let (device, kind) = (x.device(), x.dtype());
-        let mut x = x.clone();
-        let mut sums = Tensor::<2>::zeros([n, 1], (&device, DType::F64));
-        for (step, pair) in levels.windows(2).rev().enumerate() {
-            let (t, s) = (pair[0], pair[1]);
-            let (kernel, posterior) = (t.given(&s), t.posterior(&s));
-            let variance = self.variance.of(&t, &s);
-            let noise = draws.at(step as u64).normals_for(rows, d).to_tensor(&device).cast(kind);
-            let sd = kernel.variance.sqrt();
-            let next = x.clone().mul_scalar(kernel.alpha) + noise.clone().mul_scalar(sd);
-            let data = self.denoiser.denoise(next.clone().into(), &t.into(), condition)?.value;
-            let mean =
-                next.clone().mul_scalar(posterior.from_x) + data.mul_scalar(posterior.from_data);
-            let back = (x - mean).div_scalar(variance.sqrt());
-            let squares = noise.square() - back.square();
-            let constant = d as f64 * (kernel.variance / variance).ln();
-            let ratio = squares.sum_dim(1).cast(DType::F64).add_scalar(constant);
-            sums = sums + ratio.mul_scalar(0.5);
-            x = next;
-        }
-        let noisiest = levels[0];
-        let prior_sd = (noisiest.alpha * self.sigma_data).hypot(noisiest.sigma);
-        host_column(&(sums + log_prior(x.cast(DType::F64), prior_sd)))
-    }
 }
 
 impl Density for ReverseSde {
@@ -140,7 +104,13 @@ impl Density for ReverseSde {
             return Err(Error::config("grid", "one level", "at least two"));
         }
         let rows = addresses(&x)?;
-        let weights = |path| self.log_weights(&x, &levels, condition, &rows, path);
+        let chain = Reverse {
+            denoiser: &*self.denoiser,
+            variance: self.variance,
+            levels: &levels,
+            sigma_data: self.sigma_data,
+        };
+        let weights = |path| chain.log_weights(&x, condition, &rows, &self.draws.at(path as u64));
         let weights = (0..self.paths).map(weights).collect::<Result<Vec<_>>>()?;
         let (mut value, mut errors) = (Vec::with_capacity(n), Vec::with_capacity(n));
         for row in 0..n {
@@ -159,6 +129,50 @@ impl Density for ReverseSde {
             standard_error: (self.paths > 1).then_some(errors),
             measure: Measure::Standardised,
         })
+    }
+}
+
+/// A model's chain over levels that get cleaner.
+pub(super) struct Reverse<'a> {
+    pub denoiser: &'a dyn Denoiser,
+    pub variance: Variance,
+    pub levels: &'a [Level],
+    pub sigma_data: f64,
+}
+
+impl Reverse<'_> {
+    /// ln w of one path from each row, `x` being at the last level; step k from there has the noise at k of `draws`.
+    pub fn log_weights(
+        &self,
+        x: &Tensor<2>,
+        condition: &Condition,
+        rows: &[u64],
+        draws: &Draws,
+    ) -> Result<Vec<f64>> {
+        let [n, d] = x.dims();
+        let (device, kind) = (x.device(), x.dtype());
+        let mut x = x.clone();
+        let mut sums = Tensor::<2>::zeros([n, 1], (&device, DType::F64));
+        for (step, pair) in self.levels.windows(2).rev().enumerate() {
+            let (t, s) = (pair[0], pair[1]);
+            let (kernel, posterior) = (t.given(&s), t.posterior(&s));
+            let variance = self.variance.of(&t, &s);
+            let noise = draws.at(step as u64).normals_for(rows, d).to_tensor(&device).cast(kind);
+            let sd = kernel.variance.sqrt();
+            let next = x.clone().mul_scalar(kernel.alpha) + noise.clone().mul_scalar(sd);
+            let data = self.denoiser.denoise(next.clone().into(), &t.into(), condition)?.value;
+            let mean =
+                next.clone().mul_scalar(posterior.from_x) + data.mul_scalar(posterior.from_data);
+            let back = (x - mean).div_scalar(variance.sqrt());
+            let squares = noise.square() - back.square();
+            let constant = d as f64 * (kernel.variance / variance).ln();
+            let ratio = squares.sum_dim(1).cast(DType::F64).add_scalar(constant);
+            sums = sums + ratio.mul_scalar(0.5);
+            x = next;
+        }
+        let noisiest = self.levels[0];
+        let prior_sd = (noisiest.alpha * self.sigma_data).hypot(noisiest.sigma);
+        host_column(&(sums + log_prior(x.cast(DType::F64), prior_sd)))
     }
 }
 

@@ -10,6 +10,7 @@ mod diffusers;
 mod double;
 mod dual;
 mod energy;
+mod estimators;
 mod guidance;
 mod house;
 mod layers;
