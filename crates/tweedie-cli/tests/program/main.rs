@@ -11,6 +11,7 @@ mod hostile;
 mod memory;
 mod objectives;
 mod pictures;
+mod reproduce;
 mod resume;
 mod show;
 mod support;
