@@ -188,6 +188,6 @@ fn a_schedule_is_learnt_beside_the_network() {
     let middle = &levels[levels.len() / 2];
     assert!((middle.lambda - learnt.level(middle.t).lambda).abs() < 1e-9);
     let elbo = object(folder.path(), &["evaluate", "run", "--density", "elbo", "--rows", "40"]);
-    assert!(elbo["log_p"]["mean"].as_f64().unwrap() < 0.0);
+    assert!(elbo["log_p"][0]["mean"].as_f64().unwrap() < 0.0);
     done(folder.path(), &["show", "run"]);
 }

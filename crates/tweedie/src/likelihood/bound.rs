@@ -199,7 +199,8 @@ impl Bound {
     /// > ln p(x | x_0) − ln q(x_0 | x) + ln p(x_T) + Σ_i ln p(x_{i−1} | x_i) − ln q(x_i | x_{i−1}).
     ///
     /// [`Bound::terms`] takes the expectation over x_{i−1} given x_i and x in closed form (eq. 6.41, a Rao–Blackwell estimator):
-    /// the same mean with less variance. A path costs one evaluation a step. This one is there to be compared with.
+    /// the same mean, with less variance where the model is off: with the exact score of any data a path's weight tends to a constant. A path
+    /// costs one evaluation a step. This one is there to be compared with.
     ///
     /// # Errors
     /// As [`Density::log_prob`]; [`Error::Config`] in continuous time.

@@ -39,8 +39,11 @@ fn distributions(schedule: &AnySchedule) -> Vec<(LevelDistribution, Cdf)> {
         ),
         (
             LevelDistribution::LogNormal { mean: -0.4, sd: 0.9 },
-            // ln(σ/α) = −λ/2.
-            Box::new(move |t| normal_cdf((-0.5 * lambda(t) + 0.4) / 0.9)),
+            // ln(σ/α) = −λ/2, cut to the schedule's range.
+            Box::new(move |t| {
+                let whole = |lambda: f64| normal_cdf((-0.5 * lambda + 0.4) / 0.9);
+                (whole(lambda(t)) - whole(high)) / (whole(low) - whole(high))
+            }),
         ),
         (
             LevelDistribution::LogitNormal { mean: 0.3, sd: 1.1 },
@@ -61,7 +64,7 @@ fn levels_follow_their_distributions() {
             };
             let (first, last) = schedule.range();
             assert!(times(true).iter().all(|t| *t >= first && *t <= last));
-            // Even draws are within one n-th of the distribution, up to what the range cuts off.
+            // Even draws are within one n-th of the distribution, up to what the range cuts off of the logit.
             let what = format!("{distribution:?} on {name}");
             let even = kolmogorov(&times(true), &cdf);
             assert!(even < 1.0 / n as f64 + 1e-4, "{what}: {even}");
