@@ -7,8 +7,9 @@
 //! > log p(x) ≥ E log p(x | x_0) − KL(q(x_T | x) ‖ N(0, s² I)) − Σ_i ½ expm1(λ_{i−1} − λ_i) E‖ε − ε̂‖²,
 //!
 //! the last sum being that of the exact KL(q(x_{i−1} | x_i, x) ‖ p(x_{i−1} | x_i)) for reverse steps with the posterior's
-//! variance. As T grows it tends to ½ ∫ E‖ε − ε̂‖² dλ (*An Introduction …*, eqs. 6.57–6.60 with the signs put right, theorem
-//! 6.2), whatever the schedule between its ends. It bounds the reverse SDE's log p, not the probability-flow ODE's.
+//! variance; [`Bound::with_variance`] takes others. As T grows it tends to ½ ∫ E‖ε − ε̂‖² dλ (*An Introduction …*, eqs.
+//! 6.57–6.60 with the signs put right, theorem 6.2), whatever the schedule between its ends. It bounds the reverse SDE's log p,
+//! not the probability-flow ODE's.
 //!
 //! At the cleanest level two decoders treat the edge (*Demystifying …*, app. A.3.2):
 //!
@@ -24,13 +25,12 @@
 
 use super::sde::Reverse;
 use super::{Density, Kind, LogProb, Measure, addresses, check_batch, mean_and_error};
-use crate::data::{self, Rows, Space};
 use crate::denoise::{Condition, Denoiser};
 use crate::objective::LevelDistribution;
 use crate::process::{Level, Levels, Schedule, column, finite_log_snrs};
-use crate::solve::{Variance, host_column};
+use crate::solve::{ReverseVariance, Variance, host_column};
 use crate::{Draws, Error, Result};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use std::sync::Arc;
 
 /// The variational bound of a diffusion model's log p; see the module's head.
@@ -53,13 +53,15 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Bound {
     denoiser: Arc<dyn Denoiser>,
-    schedule: Arc<dyn Schedule>,
+    pub(super) schedule: Arc<dyn Schedule>,
     /// None in continuous time.
-    steps: Option<usize>,
+    pub(super) steps: Option<usize>,
+    /// The posterior's if there is none.
+    variance: Option<Arc<dyn ReverseVariance>>,
     levels: LevelDistribution,
     probes: usize,
     sigma_data: f64,
-    draws: Draws,
+    pub(super) draws: Draws,
 }
 
 /// The bound's parts for each row, in nats: log p ≥ reconstruction − prior − diffusion.
@@ -107,6 +109,7 @@ impl Bound {
             denoiser,
             schedule,
             steps: None,
+            variance: None,
             levels: LevelDistribution::LogSnr,
             probes: PROBES,
             sigma_data: 1.0,
@@ -121,6 +124,15 @@ impl Bound {
         steps: usize,
     ) -> Self {
         Self { steps: Some(steps), ..Self::continuous(denoiser, schedule) }
+    }
+
+    /// The variance r of each step's p(x_{i−1} | x_i) in discrete time, in place of the posterior's v: a divergence is then, with c
+    /// the posterior mean's factor on the data (*An Introduction …*, eq. 6.42, whose logarithm lacks a factor 2),
+    ///
+    /// > ½ Σ_columns [(v + c² (x − x̂)²)/r − 1 + ln(r/v)].
+    pub fn with_variance(mut self, variance: Arc<dyn ReverseVariance>) -> Self {
+        self.variance = Some(variance);
+        self
     }
 
     /// How many steps are drawn for each row, each with its own noise.
@@ -155,7 +167,29 @@ impl Bound {
         if self.steps == Some(0) {
             return Err(Error::config("steps", "0", "at least 1"));
         }
+        if self.variance.is_some() && self.steps.is_none() {
+            let expected = "a number of steps: in continuous time there is no choice of variances";
+            return Err(Error::config("variance", "continuous time", expected));
+        }
         Ok(())
+    }
+
+    /// The level at place `u` in [0, 1), and the step's part of the bound of `d` columns there: a factor on ‖x − x̂‖² and a
+    /// constant.
+    fn part(&self, u: f64, d: usize) -> Result<(Level, (f64, f64))> {
+        let (Some(variance), Some(steps)) = (&self.variance, self.steps) else {
+            let (level, factor) = probe(&*self.schedule, self.steps, self.levels, u)?;
+            return Ok((level, (factor, 0.0)));
+        };
+        let (s, t) = step(&*self.schedule, steps, u);
+        let (posterior, r) = (t.posterior(&s), variance.between(&t, &s));
+        if !(r > 0.0 && r.is_finite()) {
+            let place = format!("{r} from log-SNR {} to {}", t.lambda, s.lambda);
+            return Err(Error::config("variance", place, "a positive number"));
+        }
+        let (half, ratio) = (0.5 * steps as f64, posterior.variance / r);
+        let constant = half * d as f64 * (ratio - 1.0 - ratio.ln());
+        Ok((t, (half * posterior.from_data.powi(2) / r, constant)))
     }
 
     /// Prior and diffusion terms of rows in model units; the reconstruction is that of densities.
@@ -167,30 +201,6 @@ impl Bound {
         let d = x.dims()[1] as f64;
         let each = d * edge(&first);
         self.terms_with(x, condition, Measure::Standardised, |_, _| each)
-    }
-
-    /// The bound of the probabilities of integers, `[n, width]` raw; [`Space::bits_per_dimension`] gives bits.
-    ///
-    /// # Errors
-    /// As [`Density::log_prob`] and [`Space::encode`]; [`Error::Config`] unless every column is an integer between two limits.
-    pub fn integers(
-        &self,
-        raw: &Rows,
-        space: &Space,
-        condition: &Condition,
-        device: &Device,
-    ) -> Result<Terms> {
-        let decoders = (0..space.width()).map(|j| Decoder::new(space, j));
-        let decoders = decoders.collect::<Result<Vec<_>>>()?;
-        let (first, _) = ends(&*self.schedule, self.steps);
-        let x = space.encode(raw)?;
-        let noise = self.draws.purpose("reconstruction");
-        let rows = addresses(&x.to_tensor(device))?;
-        self.terms_with(x.to_tensor(device), condition, Measure::Counting, |row, probe| {
-            let noise = noise.at(probe as u64).normals_for(&[rows[row]], space.width());
-            let columns = decoders.iter().zip(raw.row(row)).zip(noise.row(0));
-            columns.map(|((decoder, v), e)| decoder.log_p(&first, *v, f64::from(*e))).sum()
-        })
     }
 
     /// The discrete bound of densities by whole paths x_0, …, x_T of the chain (*An Introduction …*, eq. 6.32), as many as there
@@ -214,7 +224,7 @@ impl Bound {
         let first = levels[steps];
         let chain = Reverse {
             denoiser: &*self.denoiser,
-            variance: Variance::Small,
+            variance: self.variance.as_deref().unwrap_or(&Variance::Small),
             levels: &levels,
             sigma_data: self.sigma_data,
         };
@@ -240,7 +250,7 @@ impl Bound {
     }
 
     /// The terms, with the reconstruction that a row has in each probe.
-    fn terms_with(
+    pub(super) fn terms_with(
         &self,
         x: Tensor<2>,
         condition: &Condition,
@@ -257,18 +267,17 @@ impl Bound {
         for k in 0..self.probes {
             let place =
                 |row: &u64| (k as f64 + places.uniform_f64(*row, k as u64)) / self.probes as f64;
-            let probe = |row| probe(&*self.schedule, self.steps, self.levels, place(row));
-            let probes = rows.iter().map(probe);
-            let (levels, factors): (Vec<Level>, Vec<f64>) =
-                probes.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+            let parts = rows.iter().map(|row| self.part(place(row), d));
+            let (levels, parts): (Vec<Level>, Vec<(f64, f64)>) =
+                parts.collect::<Result<Vec<_>>>()?.into_iter().unzip();
             let levels = Levels::Rows(levels);
             let noise = noise.at(k as u64).normals_for(&rows, d);
             let noise = noise.to_tensor(&x.device()).cast(x.dtype());
             let noised = x.clone() * levels.alpha(&x)? + noise * levels.sigma(&x)?;
             let mean = self.denoiser.denoise(noised.into(), &levels, condition)?.value;
             let errors = host_column(&(mean - x.clone()).square().sum_dim(1))?;
-            for (i, (error, factor)) in errors.iter().zip(factors).enumerate() {
-                losses[i].push(factor * error);
+            for (i, (error, (factor, constant))) in errors.iter().zip(parts).enumerate() {
+                losses[i].push(factor * error + constant);
                 gains[i].push(reconstruction(i, k));
             }
         }
@@ -303,15 +312,17 @@ impl Bound {
         let ([n, d], schedule) = (x.dims(), &*self.schedule);
         let first = draws.purpose("level").uniform_f64(0, 0);
         let places = (0..n).map(|i| (first + i as f64 / n as f64).fract());
-        let probes = places.map(|place| probe(schedule, self.steps, self.levels, place));
-        let (levels, factors): (Vec<Level>, Vec<f64>) =
-            probes.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let parts = places.map(|place| self.part(place, d));
+        let (levels, parts): (Vec<Level>, Vec<(f64, f64)>) =
+            parts.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         let levels = Levels::Rows(levels);
         let noise = draws.purpose("noise").normals(0..n as u64, d);
         let noise = noise.to_tensor(&x.device()).cast(x.dtype());
         let noised = x.clone() * levels.alpha(&x)? + noise * levels.sigma(&x)?;
         let mean = self.denoiser.denoise(noised.into(), &levels, condition)?.value;
-        let diffusion = (mean - x.clone()).square().sum_dim(1) * column(&x, factors.into_iter());
+        let factors = column(&x, parts.iter().map(|(factor, _)| *factor));
+        let constants = column(&x, parts.iter().map(|(_, constant)| *constant));
+        let diffusion = (mean - x.clone()).square().sum_dim(1) * factors + constants;
         let (cleanest, noisiest) = ends(schedule, self.steps);
         let (constant, of_square) = prior_parts(d, &noisiest, self.sigma_data);
         let prior = x.square().sum_dim(1).mul_scalar(of_square);
@@ -387,42 +398,4 @@ fn step_level(schedule: &dyn Schedule, steps: usize, i: usize) -> Level {
 /// near levels lose no digits, and pure noise is a level like any other.
 fn fall(s: &Level, t: &Level) -> f64 {
     -s.lambda.exp() * (t.lambda - s.lambda).exp_m1()
-}
-
-/// One column's integers in model units.
-struct Decoder {
-    low: i64,
-    high: i64,
-    /// The distance between two.
-    gap: f64,
-}
-
-impl Decoder {
-    fn new(space: &Space, column: usize) -> Result<Self> {
-        let coordinate = space.coordinate(column);
-        match coordinate.kind {
-            data::Kind::Quantised { low: Some(low), high: Some(high) } => {
-                Ok(Self { low, high, gap: coordinate.scale.recip() })
-            }
-            _ => Err(Error::config(
-                format!("column '{}'", space.column_name(column)),
-                "no integer between two limits",
-                "integers with a least and a greatest value, or a bound of dequantised data",
-            )),
-        }
-    }
-
-    /// log p(value | α x + σ ε), a softmax over the integers of −(z − α x_v)²/(2σ²).
-    fn log_p(&self, level: &Level, value: f32, noise: f64) -> f64 {
-        // In units of the noise's spread: the value sits at 0, the observation at ε, another integer k places off at k h.
-        let h = level.alpha / level.sigma * self.gap;
-        let own = f64::from(value) as i64;
-        let (below, above) = (own - self.low, self.high - own);
-        // Beyond 40 spreads from the observation nothing is left.
-        let reach = ((noise.abs() + 40.0) / h).ceil().min(i64::MAX as f64) as i64;
-        let log = |k: i64| -0.5 * (noise - k as f64 * h).powi(2);
-        let sum: f64 =
-            (-below.min(reach)..=above.min(reach)).map(|k| (log(k) - log(0)).exp()).sum();
-        -sum.ln()
-    }
 }

@@ -2,6 +2,7 @@
 
 mod bound;
 mod dequantise;
+mod integers;
 mod pf_ode;
 mod sde;
 

@@ -14,7 +14,7 @@
 use super::{Density, Kind, LogProb, Measure, addresses, check_batch, log_prior};
 use crate::denoise::{Condition, Denoiser};
 use crate::process::{Level, Schedule};
-use crate::solve::{Grid, Variance, host_column};
+use crate::solve::{Grid, ReverseVariance, Variance, host_column};
 use crate::{Draws, Error, Result};
 use burn::tensor::{DType, Tensor};
 use std::sync::Arc;
@@ -106,7 +106,7 @@ impl Density for ReverseSde {
         let rows = addresses(&x)?;
         let chain = Reverse {
             denoiser: &*self.denoiser,
-            variance: self.variance,
+            variance: &self.variance,
             levels: &levels,
             sigma_data: self.sigma_data,
         };
@@ -135,7 +135,7 @@ impl Density for ReverseSde {
 /// A model's chain over levels that get cleaner.
 pub(super) struct Reverse<'a> {
     pub denoiser: &'a dyn Denoiser,
-    pub variance: Variance,
+    pub variance: &'a dyn ReverseVariance,
     pub levels: &'a [Level],
     pub sigma_data: f64,
 }
@@ -156,7 +156,7 @@ impl Reverse<'_> {
         for (step, pair) in self.levels.windows(2).rev().enumerate() {
             let (t, s) = (pair[0], pair[1]);
             let (kernel, posterior) = (t.given(&s), t.posterior(&s));
-            let variance = self.variance.of(&t, &s);
+            let variance = self.variance.between(&t, &s);
             let noise = draws.at(step as u64).normals_for(rows, d).to_tensor(&device).cast(kind);
             let sd = kernel.variance.sqrt();
             let next = x.clone().mul_scalar(kernel.alpha) + noise.clone().mul_scalar(sd);

@@ -14,6 +14,7 @@ mod integrate;
 mod ode;
 mod sde;
 mod unipc;
+mod variance;
 
 pub use crate::process::Noise;
 pub use annealed::AnnealedLangevin;
@@ -28,8 +29,9 @@ pub use edm::StochasticHeun;
 pub use grid::{GRIDS, Grid};
 pub use integrate::{Last, Moment, Progress, Sampler, integrate};
 pub use ode::{Euler, Heun, velocity};
-pub use sde::{Ancestral, EulerMaruyama, Variance};
+pub use sde::{Ancestral, EulerMaruyama};
 pub use unipc::{B, Of, UniPc};
+pub use variance::{AnalyticVariance, ReverseVariance, Variance};
 
 use crate::denoise::{Condition, Denoiser};
 use crate::process::{Level, Levels, Schedule};

@@ -1,8 +1,8 @@
 //! Samplers of the reverse SDE.
 
-use super::{Context, Solver, State};
+use super::{Context, ReverseVariance, Solver, State, Variance};
 use crate::Result;
-use crate::process::{Level, Levels};
+use crate::process::Levels;
 use serde::{Deserialize, Serialize};
 
 /// Euler–Maruyama on the reverse SDE dx = (f x − g² ∇log p_t) dt + g dW̄ (Anderson 1982; *Generative Modeling with
@@ -86,42 +86,26 @@ impl Solver for EulerMaruyama {
 /// assert!((x.into_scalar::<f32>() - 3.0).abs() < 0.1);
 /// # Ok::<(), tweedie::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Ancestral {
+pub struct Ancestral<V = Variance> {
     /// The variance of a step's noise.
-    pub variance: Variance,
+    pub variance: V,
 }
 
-/// The variance of an ancestral step's noise (Ho et al. 2020, sec. 3.2): exact for data at a point, or for data
-/// N(0, I).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Variance {
-    /// That of q(x_s | x_t, x₀).
-    #[default]
-    Small,
-    /// σ²_{t|s}, that of q(x_t | x_s): β in one step of a chain.
-    Large,
-}
-
-impl Variance {
-    /// That of a step from `t` to the cleaner level `s`.
-    pub fn of(self, t: &Level, s: &Level) -> f64 {
-        match self {
-            Variance::Large if s.sigma > 0.0 => t.given(s).variance,
-            _ => t.posterior(s).variance,
-        }
+impl Default for Ancestral {
+    fn default() -> Self {
+        Self { variance: Variance::default() }
     }
 }
 
-impl Solver for Ancestral {
+impl<V: ReverseVariance> Solver for Ancestral<V> {
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         let State { x, step, .. } = state;
         let data = context.denoise(x.clone(), from)?;
         let of_x = Levels::pair(from, to, &x, |t, s| t.posterior(s).from_x)?;
         let of_data = Levels::pair(from, to, &x, |t, s| t.posterior(s).from_data)?;
-        let of_noise = Levels::pair(from, to, &x, |t, s| self.variance.of(t, s).sqrt())?;
+        let of_noise = Levels::pair(from, to, &x, |t, s| self.variance.between(t, s).sqrt())?;
         let noise = context.noise_between(step, from, to, &x)?;
         let x = x * of_x + data * of_data + noise * of_noise;
         Ok(State { x, history: Vec::new(), step: step + 1 })

@@ -35,4 +35,5 @@ mod support;
 mod trained;
 mod transformer;
 mod unet_configs;
+mod variances;
 mod weightings;

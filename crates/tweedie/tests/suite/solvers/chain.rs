@@ -137,8 +137,9 @@ fn the_smaller_variance_is_ddim_s_with_all_its_noise_and_the_larger_is_beta() {
         }
         // To clean data neither adds noise.
         let clean = [t, Level::clean(-1.0)];
-        let step =
-            |variance| host(&run(&Ancestral { variance }, &data, &schedule, x.clone(), &clean));
+        let step = |variance: Variance| {
+            host(&run(&Ancestral { variance }, &data, &schedule, x.clone(), &clean))
+        };
         assert_eq!(step(Variance::Large), step(Variance::Small));
     }
 }

@@ -1,0 +1,130 @@
+//! The variance r of a reverse step p(x_s | x_t), whose mean is that of q(x_s | x_t, x̂₀(x_t)).
+//!
+//! With v the variance of q(x_s | x_t, x₀), c its mean's factor on x₀ and d columns, the step's divergence is (*An Introduction to
+//! Generative Modeling with Flows and Diffusion Models*, eqs. 6.31 and 6.42, whose logarithm lacks a factor 2)
+//!
+//! > KL = ½ [(d v + c² ‖x₀ − x̂₀‖²)/r − d + d ln(r/v)].
+//!
+//! Its mean over data and noise is least at (Bao et al. 2022, theorem 1)
+//!
+//! > r* = v + c² m(λ_t),  m = E‖x₀ − x̂₀‖²/d,
+//!
+//! for any denoiser, exact or not, and any step: one curve m(λ) serves all pairs (t, s). For the exact denoiser m is the mean
+//! variance of x₀ given x_t. The fixed variances are r* of data at a point, m = 0, and of data N(0, I) (Ho et al. 2020, sec. 3.2).
+
+use crate::metric::levels::LevelError;
+use crate::process::Level;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// A step's pair of levels ↦ the variance of its noise.
+pub trait ReverseVariance: std::fmt::Debug + Send + Sync {
+    /// That of a step between `from` and the cleaner level `to`, for each column; positive unless `to` is clean.
+    fn between(&self, from: &Level, to: &Level) -> f64;
+}
+
+/// The variance of an ancestral step's noise (Ho et al. 2020, sec. 3.2): exact for data at a point, or for data
+/// N(0, I).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Variance {
+    /// That of q(x_s | x_t, x₀).
+    #[default]
+    Small,
+    /// σ²_{t|s}, that of q(x_t | x_s): β in one step of a chain.
+    Large,
+}
+
+impl Variance {
+    /// That of a step from `t` to the cleaner level `s`.
+    pub fn of(self, t: &Level, s: &Level) -> f64 {
+        match self {
+            Variance::Large if s.sigma > 0.0 => t.given(s).variance,
+            _ => t.posterior(s).variance,
+        }
+    }
+}
+
+impl ReverseVariance for Variance {
+    fn between(&self, from: &Level, to: &Level) -> f64 {
+        self.of(from, to)
+    }
+}
+
+/// The best variance of each step, v + c² m(λ), from a denoiser's errors m at some levels; see the module's head.
+///
+/// Between two levels ln m is linear in λ. Beyond the noisiest m stays, as it does where all is noise; beyond the cleanest it
+/// falls as 1/SNR, as it does where data has a density. Steps to noise-free data add no noise.
+///
+/// ```
+/// use tweedie::process::Level;
+/// use tweedie::solve::{AnalyticVariance, ReverseVariance, Variance};
+/// // Of data N(0, 1): m = 1/(1 + SNR), and the best variance is the larger of the fixed ones.
+/// let lambdas = (-100..=100).map(|i| 0.1 * f64::from(i));
+/// let curve = lambdas.map(|lambda| (lambda, 1.0 / (1.0 + lambda.exp()))).collect();
+/// let best = AnalyticVariance::new(curve)?;
+/// let [t, s] = [-2.0, 3.0].map(|lambda| Level::variance_preserving(0.0, lambda));
+/// assert!((best.between(&t, &s) / Variance::Large.of(&t, &s) - 1.0).abs() < 1e-9);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnalyticVariance {
+    /// λ, rising, and ln m.
+    points: Vec<(f64, f64)>,
+}
+
+impl AnalyticVariance {
+    /// From pairs (λ, m) in any order.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there are none, if one is not finite, an m is not positive or a λ comes twice.
+    pub fn new(mut points: Vec<(f64, f64)>) -> Result<Self> {
+        let wrong = |(lambda, m): &&(f64, f64)| !(lambda.is_finite() && m.is_finite() && *m > 0.0);
+        if let Some((lambda, m)) = points.iter().find(wrong) {
+            let found = format!("{m} at log-SNR {lambda}");
+            return Err(Error::config("mean squared errors", found, "positive, at finite levels"));
+        }
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let twice = points.iter().zip(points.iter().skip(1)).find(|(a, b)| a.0 == b.0);
+        if let Some(((lambda, _), _)) = twice {
+            let found = format!("two at log-SNR {lambda}");
+            return Err(Error::config("mean squared errors", found, "one at each level"));
+        }
+        if points.is_empty() {
+            return Err(Error::config("mean squared errors", "none", "at least one"));
+        }
+        points.iter_mut().for_each(|(_, m)| *m = m.ln());
+        Ok(Self { points })
+    }
+
+    /// From errors as [`level_errors`](crate::metric::levels::level_errors) measures them.
+    ///
+    /// # Errors
+    /// As [`AnalyticVariance::new`].
+    pub fn measured(errors: &[LevelError]) -> Result<Self> {
+        Self::new(errors.iter().map(|error| (error.level.lambda, error.mean)).collect())
+    }
+
+    /// m(λ).
+    pub fn error(&self, lambda: f64) -> f64 {
+        let next = self.points.partition_point(|(at, _)| *at < lambda);
+        let before = next.checked_sub(1).and_then(|i| self.points.get(i));
+        let log = match (before, self.points.get(next)) {
+            (Some((a, low)), Some((b, high))) => low + (lambda - a) / (b - a) * (high - low),
+            (Some((a, last)), None) => last - (lambda - a),
+            (None, Some((_, first))) => *first,
+            (None, None) => f64::NEG_INFINITY,
+        };
+        log.exp()
+    }
+}
+
+impl ReverseVariance for AnalyticVariance {
+    fn between(&self, from: &Level, to: &Level) -> f64 {
+        if to.sigma == 0.0 {
+            return 0.0;
+        }
+        let posterior = from.posterior(to);
+        posterior.variance + posterior.from_data.powi(2) * self.error(from.lambda)
+    }
+}
