@@ -8,7 +8,7 @@ mod sde;
 
 pub use crate::nn::Divergence;
 pub use bound::{Bound, Terms};
-pub(crate) use bound::{edge, ends, prior_terms, probe};
+pub(crate) use bound::{edge, ends, prior_terms, probe, step};
 pub use dequantise::{Dequantise, Dequantiser, Drawn, Uniform};
 pub use pf_ode::PfOde;
 pub(crate) use pf_ode::{log_prior, velocity_and_divergence};

@@ -10,6 +10,7 @@ mod noising;
 mod scheduled;
 mod score_matching;
 mod score_model;
+mod variance;
 mod weighting;
 
 pub use bound::VariationalBound;
@@ -25,6 +26,7 @@ pub use score_matching::{
     ExplicitScoreMatching, ImplicitScoreMatching, SlicedScoreMatching, Slices,
 };
 pub use score_model::{AsEnergy, At, Functional, ScoreModel};
+pub use variance::LearnedVariance;
 pub use weighting::Weighting;
 
 use crate::denoise::Condition;
