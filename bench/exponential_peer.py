@@ -5,7 +5,7 @@ Run with NumPy, PyTorch and diffusers:
     python bench/exponential_peer.py
 
 It writes crates/tweedie/tests/fixtures/exponential.json, which the tests of the suite's `solvers::family_peer` read. The
-mixture and its denoiser are those of `solvers_peer.py`. Each scheduler is given levels of a variance-preserving process
+mixture and its denoiser are those of `peer_mixture.py`. Each scheduler is given levels of a variance-preserving process
 uniform in the log-SNR in place of its own, in double precision, so that what is compared are its steps. The stochastic ones
 are given the noise sin(1 + 7 step + 3 row + column).
 """
@@ -22,10 +22,8 @@ from diffusers import (
     DPMSolverSinglestepScheduler,
     UniPCMultistepScheduler,
 )
+from peer_mixture import betas, denoise, known, starts, tensor
 
-common = Path(__file__).parent / "solvers_peer.py"
-source = common.read_text().split("def dpm(")[0]
-exec(compile(source, common, "exec"))
 TARGET = Path(__file__).parents[1] / "crates/tweedie/tests/fixtures/exponential.json"
 
 
@@ -91,10 +89,7 @@ cases = [
 ]
 fixture = {
     "made_by": f"bench/exponential_peer.py with diffusers {diffusers.__version__}",
-    "weights": weights.tolist(),
-    "means": means.tolist(),
-    "covariances": covariances.reshape(3, 4).tolist(),
-    "starts": starts.tolist(),
+    **known,
     "cases": [{"solver": s, "steps": n, "ends": f()} for s, n, f in cases],
     "third": [{"steps": n, "ends": run(multi("dpmsolver++", 3), n)} for n in (256, 512, 1024)],
 }

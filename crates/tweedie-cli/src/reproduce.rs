@@ -265,7 +265,8 @@ fn page(
     let mut text = format!(
         "# Diffusion models on MNIST\n\nWritten by `tweedie reproduce mnist-diffusion --data FOLDER -n {} --rows {}`. One UNet of 16, 32 and \
          64 channels, conditional on the class, trained for the same number of steps on the same pictures by each recipe; only the process, the \
-         objective, the clock and the sampler differ. Values are ± one standard error.\n\n## Bits per dimension\n\nThe \
+         objective, the clock and the sampler differ, and in `mnist-vdm` the Fourier features of the input; `mnist-ddpm` and `mnist-vdm` train on \
+         integers as they are, the others on dequantised ones. Values are ± one standard error.\n\n## Bits per dimension\n\nThe \
          variational bound of the held-out integers given their labels (which differ from unlabelled ones by at most log₂ 10/784 = 0.004), in \
          continuous time and in steps, and its parts. Reconstruction is by the noise of the cleanest level alone, without the network: \
          a schedule whose cleanest level does not tell neighbouring integers apart, as DDPM's, pays for it.\n\n| run | time | rows | bits per dimension, at most | prior | diffusion | reconstruction |\n\

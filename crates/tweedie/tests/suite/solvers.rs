@@ -5,6 +5,7 @@ mod chain;
 mod exponential;
 mod family_peer;
 mod grids;
+mod known;
 mod langevin;
 mod ode;
 mod peer;

@@ -1,9 +1,10 @@
 //! End points of diffusers' exponential integrators on the same exact denoiser and noise; see `bench/exponential_peer.py`.
 
+use super::known::Known;
 use crate::oracle::{VP, doubles, gap, host, orders};
 use serde::Deserialize;
 use tweedie::data::Rows;
-use tweedie::denoise::{Component, Condition, GaussianMixture};
+use tweedie::denoise::{Condition, GaussianMixture};
 use tweedie::process::{Level, Schedule};
 use tweedie::solve::{
     AnySolver, Context, DormandPrince, DpmSolver, DpmSolverPp3M, Last, Noise, Solver, Tolerance,
@@ -12,10 +13,8 @@ use tweedie::solve::{
 
 #[derive(Deserialize)]
 struct Fixture {
-    weights: Vec<f64>,
-    means: Vec<Vec<f64>>,
-    covariances: Vec<Vec<f64>>,
-    starts: Vec<[f64; 2]>,
+    #[serde(flatten)]
+    known: Known,
     cases: Vec<Case>,
     third: Vec<Ends>,
 }
@@ -48,9 +47,7 @@ impl Fixture {
     fn load() -> (Self, GaussianMixture) {
         let fixture: Self =
             serde_json::from_str(include_str!("../../fixtures/exponential.json")).unwrap();
-        let components = fixture.weights.iter().zip(&fixture.means).zip(&fixture.covariances);
-        let components = components.map(|((w, m), c)| Component::full(*w, m.clone(), c).unwrap());
-        let mixture = GaussianMixture::new(components.collect()).unwrap();
+        let mixture = fixture.known.mixture();
         (fixture, mixture)
     }
 
@@ -68,7 +65,7 @@ impl Fixture {
             rows: &rows,
             clip: None,
         };
-        let start = doubles(&self.starts.concat(), 2);
+        let start = doubles(&self.known.starts.concat(), 2);
         host(&integrate(solver, start, &levels, Last::Stop, &context, |_| {}).unwrap())
     }
 }

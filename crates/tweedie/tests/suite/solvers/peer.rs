@@ -1,18 +1,17 @@
 //! End points of diffusers' schedulers on the same exact denoiser; see `bench/solvers_peer.py`.
 
+use super::known::Known;
 use crate::oracle::{VP, doubles, gap, host, run};
 use serde::Deserialize;
 use tweedie::Draws;
-use tweedie::denoise::{Component, Condition, GaussianMixture};
+use tweedie::denoise::{Condition, GaussianMixture};
 use tweedie::process::Level;
 use tweedie::solve::{Context, Ddim, DpmSolverPp2M, Solver};
 
 #[derive(Deserialize)]
 struct Fixture {
-    weights: Vec<f64>,
-    means: Vec<Vec<f64>>,
-    covariances: Vec<Vec<f64>>,
-    starts: Vec<[f64; 2]>,
+    #[serde(flatten)]
+    known: Known,
     dpm_linear: Path,
     dpm_karras: Path,
     dpm_lu: Path,
@@ -42,16 +41,14 @@ impl Path {
 fn fixture() -> (Fixture, GaussianMixture) {
     let fixture: Fixture =
         serde_json::from_str(include_str!("../../fixtures/solvers.json")).unwrap();
-    let components = fixture.weights.iter().zip(&fixture.means).zip(&fixture.covariances);
-    let components = components.map(|((w, m), c)| Component::full(*w, m.clone(), c).unwrap());
-    let mixture = GaussianMixture::new(components.collect()).unwrap();
+    let mixture = fixture.known.mixture();
     (fixture, mixture)
 }
 
 #[test]
 fn ends_agree_with_diffusers() {
     let (fixture, mixture) = fixture();
-    let start = doubles(&fixture.starts.concat(), 2);
+    let start = doubles(&fixture.known.starts.concat(), 2);
     let cases: [(&str, &dyn Solver, &Path); 4] = [
         ("linear", &DpmSolverPp2M::default(), &fixture.dpm_linear),
         ("karras", &DpmSolverPp2M::default(), &fixture.dpm_karras),
@@ -69,7 +66,7 @@ fn ends_agree_with_diffusers() {
 #[test]
 fn stochastic_ddim_steps_agree_with_diffusers() {
     let (fixture, mixture) = fixture();
-    let start = doubles(&fixture.starts.concat(), 2);
+    let start = doubles(&fixture.known.starts.concat(), 2);
     let (draws, rows) = (Draws::new(4), [0, 1, 2, 3, 4, 5]);
     let condition = &Condition::None;
     let context = Context {
