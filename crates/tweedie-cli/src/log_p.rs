@@ -2,7 +2,7 @@
 
 mod judge;
 
-pub use judge::{LogP, print};
+pub use judge::{LogP, in_parts, print};
 
 use crate::Settings;
 use judge::Judge;

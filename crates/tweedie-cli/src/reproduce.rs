@@ -1,6 +1,7 @@
 //! `tweedie reproduce`: figures that take long, from their recipes to a page of the docs.
 
 use crate::compare::{Asked, Compared, Point};
+use crate::log_p::in_parts;
 use crate::{Settings, output, progress, train};
 use serde::Serialize;
 use std::fmt::Write;
@@ -161,24 +162,16 @@ impl Judge<'_> {
         &self,
         rows: usize,
         what: &str,
-        mut each: impl FnMut(&Split, &Condition) -> Result<()>,
+        each: impl FnMut(&Split, &Condition) -> Result<()>,
     ) -> Result<usize> {
-        let rows = rows.min(self.data.held_out.len());
-        let bar = progress::bar(rows as u64, "rows", self.settings.json);
+        let held_out = &self.data.held_out;
+        let rows: Vec<usize> = (0..rows.min(held_out.len())).collect();
+        let bar = progress::bar(rows.len() as u64, "rows", self.settings.json);
         bar.set_prefix(format!("{}: {what}", self.name));
-        let chunk = self.run.rows_at_once() as usize;
-        for start in (0..rows).step_by(chunk) {
-            let indices: Vec<usize> = (start..(start + chunk).min(rows)).collect();
-            let part = self.data.held_out.select(&indices);
-            let condition = match part.labels() {
-                Some(labels) => Condition::Class(labels.iter().map(|l| Some(*l)).collect()),
-                None => Condition::None,
-            };
-            each(&part, &condition)?;
-            bar.set_position((start + indices.len()) as u64);
-        }
+        let observe = |done| bar.set_position(done as u64);
+        in_parts(&held_out.select(&rows), self.run.rows_at_once() as usize, observe, each)?;
         bar.finish_and_clear();
-        Ok(rows)
+        Ok(rows.len())
     }
 
     /// The variational bound of integers.

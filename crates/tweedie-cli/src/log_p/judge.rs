@@ -92,7 +92,7 @@ impl Judge<'_> {
         let raw = |density: &dyn Density| {
             let (device, chunk) = (&self.settings.device, self.chunk());
             let raw = RawDensity { density, space, dequantise, draws: self.draws, device, chunk };
-            raw.log_prob(self.held_out.rows(), &self.condition(), observe)
+            raw.log_prob(self.held_out.rows(), &self.held_out.labels().into(), observe)
         };
         let log_p = match line.ask {
             Ask::Ode(divergence) => {
@@ -143,13 +143,6 @@ impl Judge<'_> {
         Some(LogProb { value, kind, standard_error: None, measure })
     }
 
-    fn condition(&self) -> Condition {
-        match self.held_out.labels() {
-            Some(labels) => Condition::Class(labels.iter().map(|l| Some(*l)).collect()),
-            None => Condition::None,
-        }
-    }
-
     /// How many rows are in memory at once.
     fn chunk(&self) -> usize {
         ((1 << 17) / self.run.info.space.model_width()).clamp(64, 4096)
@@ -157,21 +150,34 @@ impl Judge<'_> {
 
     /// The bound of integers as they are.
     fn decoded(&self, bound: &Bound, observe: impl Fn(usize)) -> Result<LogProb> {
-        let (space, condition) = (&self.run.info.space, self.condition());
-        let (n, chunk) = (self.held_out.len(), self.chunk());
-        let mut parts: Option<LogProb> = None;
-        for start in (0..n).step_by(chunk) {
-            let indices: Vec<usize> = (start..(start + chunk).min(n)).collect();
-            let (rows, own) = (self.held_out.rows().select(&indices), condition.select(&indices));
-            let part = bound.integers(&rows, space, &own, &self.settings.device)?.log_prob();
-            parts = Some(match parts {
-                Some(earlier) => earlier.followed_by(part),
-                None => part,
+        let (space, device) = (&self.run.info.space, &self.settings.device);
+        let mut all: Option<LogProb> = None;
+        in_parts(&self.held_out, self.chunk(), observe, |part, condition| {
+            let more = bound.integers(part.rows(), space, condition, device)?.log_prob();
+            all = Some(match all.take() {
+                Some(earlier) => earlier.followed_by(more),
+                None => more,
             });
-            observe(start + indices.len());
-        }
-        parts.ok_or_else(|| Error::shape("data", "0 rows", "at least one row"))
+            Ok(())
+        })?;
+        all.ok_or_else(|| Error::shape("data", "0 rows", "at least one row"))
     }
+}
+
+/// `each` of the rows at most `chunk` at once, with their condition; `observe` hears how many are done.
+pub fn in_parts(
+    rows: &Split,
+    chunk: usize,
+    observe: impl Fn(usize),
+    mut each: impl FnMut(&Split, &Condition) -> Result<()>,
+) -> Result<()> {
+    for start in (0..rows.len()).step_by(chunk) {
+        let indices: Vec<usize> = (start..(start + chunk).min(rows.len())).collect();
+        let part = rows.select(&indices);
+        each(&part, &part.labels().into())?;
+        observe(start + indices.len());
+    }
+    Ok(())
 }
 
 /// Prints the table, without columns that would be empty.

@@ -44,6 +44,16 @@ pub enum Condition {
     },
 }
 
+impl From<Option<&[u32]>> for Condition {
+    /// A label for every row, or none where data have none.
+    fn from(labels: Option<&[u32]>) -> Self {
+        match labels {
+            Some(labels) => Condition::Class(labels.iter().map(|label| Some(*label)).collect()),
+            None => Condition::None,
+        }
+    }
+}
+
 impl PartialEq for Condition {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {

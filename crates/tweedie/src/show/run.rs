@@ -7,7 +7,7 @@ use super::{
     schedule, stacked,
 };
 use crate::data::{Dataset, Layout, Rows, Space, Split, npy};
-use crate::denoise::{Condition, Denoiser};
+use crate::denoise::Denoiser;
 use crate::files::AtomicFile;
 use crate::metric::levels::level_errors;
 use crate::nn::Params;
@@ -165,10 +165,7 @@ impl Shown<'_> {
         let errors = level_errors(
             &*self.denoiser,
             &encoded(split.rows(), "dequantise")?,
-            &match split.labels() {
-                Some(labels) => Condition::Class(labels.iter().map(|l| Some(*l)).collect()),
-                None => Condition::None,
-            },
+            &split.labels().into(),
             &encoded(&train.select(&spread(train.len(), REFERENCE)), "reference")?,
             &even_levels(&*self.run.schedule()?),
             &draws.purpose("noise"),
