@@ -1,12 +1,14 @@
 """Random small UNet2DModels, saved by diffusers with a scheduler each, and what diffusers makes of them.
 
     python bench/diffusers_peer.py crates/tweedie/tests/fixtures/diffusers   # write the fixtures
+    python bench/diffusers_peer.py --schedulers crates/tweedie/tests/fixtures/diffusers   # schedulers.json alone
     python bench/diffusers_peer.py --check FOLDER...                         # load folders that tweedie exported
 
 Needs torch, diffusers and safetensors. Each fixture is a pipeline folder as `save_pretrained` writes it, with
 `expected.safetensors` beside it: the network's output for given pictures, times and conditions, a 10-step DDIM sample
 (eta = 0) and a 50-step DDPM sample from the same start, the latter with given noise. `--check` writes the same file
-into each folder, from diffusers' own loading of it.
+into each folder, from diffusers' own loading of it. `schedulers.json` has where other schedulers end with the network of
+`ddpm`.
 """
 
 import json
@@ -14,9 +16,10 @@ import math
 import pathlib
 import sys
 
+import diffusers
 import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
-from diffusers.schedulers import scheduling_ddpm
+from diffusers.schedulers import scheduling_ddpm, scheduling_dpmsolver_multistep, scheduling_euler_ancestral_discrete
 from safetensors.torch import save_file
 
 ROWS = 2
@@ -82,6 +85,26 @@ FIXTURES = {
         DDIMScheduler(timestep_spacing="trailing", clip_sample=True),
     ),
 }
+# Class, configuration, steps.
+SCHEDULERS = [
+    ("DEISMultistepScheduler", dict(), 20),
+    ("DEISMultistepScheduler", dict(solver_order=3, timestep_spacing="trailing"), 16),
+    ("DEISMultistepScheduler", dict(solver_order=1, timestep_spacing="leading", steps_offset=1), 15),
+    ("UniPCMultistepScheduler", dict(), 12),
+    # Its B(h) = h, and its noise form, give NaN in a last step to sigma 0.
+    ("UniPCMultistepScheduler", dict(solver_type="bh1", timestep_spacing="trailing", thresholding=True,
+                                     final_sigmas_type="sigma_min", lower_order_final=False), 10),
+    ("UniPCMultistepScheduler", dict(predict_x0=False, timestep_spacing="leading",
+                                     final_sigmas_type="sigma_min", lower_order_final=False), 10),
+    ("DPMSolverMultistepScheduler", dict(), 10),
+    ("DPMSolverMultistepScheduler", dict(final_sigmas_type="sigma_min", timestep_spacing="leading"), 17),
+    ("DPMSolverMultistepScheduler", dict(algorithm_type="sde-dpmsolver++", timestep_spacing="trailing"), 10),
+    ("DPMSolverMultistepScheduler", dict(solver_order=1), 10),
+    ("EulerDiscreteScheduler", dict(), 10),
+    ("EulerDiscreteScheduler", dict(timestep_spacing="leading", steps_offset=1), 10),
+    ("EulerAncestralDiscreteScheduler", dict(timestep_spacing="trailing"), 10),
+    ("HeunDiscreteScheduler", dict(), 10),
+]
 BINARY = "ddpm"  # saved once more with torch.save
 
 
@@ -117,6 +140,26 @@ def expected(model, scheduler):
     return {"output": output, "ddim": ddim, "ddpm": ddpm}
 
 
+@torch.no_grad()
+def ends(model, name, config, steps):
+    scheduler = getattr(diffusers, name)(**config)
+    shape = (ROWS, model.config.in_channels, model.config.sample_size, model.config.sample_size)
+    scheduler.set_timesteps(steps)
+    x = numbers(2, shape) * scheduler.init_noise_sigma
+    for k, t in enumerate(scheduler.timesteps):
+        for module in [scheduling_dpmsolver_multistep, scheduling_euler_ancestral_discrete]:
+            module.randn_tensor = lambda *a, **b: numbers(1000 + k, shape)
+        x = scheduler.step(model(scheduler.scale_model_input(x, t), t).sample, t, x).prev_sample
+    ends = [float(f"{v:.6g}") for v in x.flatten().tolist()]
+    return {"config": scheduler.to_json_string(), "steps": steps, "ends": ends}
+
+
+def write_schedulers(root):
+    model = UNet2DModel.from_pretrained(root / "ddpm" / "unet").eval()
+    cases = [json.dumps(ends(model, *case)) for case in SCHEDULERS]
+    (root / "schedulers.json").write_text("[\n" + ",\n".join(cases) + "\n]\n")
+
+
 def write(root):
     for seed, (name, (config, scheduler)) in enumerate(FIXTURES.items()):
         torch.manual_seed(seed)
@@ -131,6 +174,7 @@ def write(root):
         save_file(expected(model, scheduler), root / name / "expected.safetensors")
         if name == BINARY:
             pipeline.save_pretrained(root / f"{name}-bin", safe_serialization=False)
+    write_schedulers(root)
 
 
 def check(folder):
@@ -140,7 +184,9 @@ def check(folder):
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--check":
+    if sys.argv[1] == "--schedulers":
+        write_schedulers(pathlib.Path(sys.argv[2]))
+    elif sys.argv[1] == "--check":
         for folder in sys.argv[2:]:
             check(pathlib.Path(folder))
     else:

@@ -14,9 +14,27 @@ const CLASS: &str = "UNet2DModel";
 /// [`Error::Io`] if it cannot be read; [`Error::File`] if it is no JSON object.
 pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-    serde_json::from_str(&text).map_err(|e| {
+    serde_json::from_str(&standard(&text)).map_err(|e| {
         Error::file(path, format!("line {}", e.line()), e.to_string(), "a JSON object")
     })
+}
+
+/// JSON as Python writes it, with null for the numbers that JSON does not have, such as a scheduler's `lambda_min_clipped`.
+fn standard(text: &str) -> String {
+    let mut inside = false;
+    let mut parts = Vec::new();
+    for part in text.split_inclusive('"') {
+        let plain = if inside { part.to_string() } else { without_infinities(part) };
+        parts.push(plain);
+        // A quote that is escaped does not end a string.
+        let escaped = part.trim_end_matches('"').bytes().rev().take_while(|b| *b == b'\\').count();
+        inside ^= part.ends_with('"') && !(inside && escaped % 2 == 1);
+    }
+    parts.concat()
+}
+
+fn without_infinities(text: &str) -> String {
+    text.replace("-Infinity", "null").replace("Infinity", "null").replace("NaN", "null")
 }
 
 /// The class that a configuration names.
@@ -80,4 +98,18 @@ pub(super) fn to_json(unet: &UNetConfig) -> Map<String, Value> {
     }
     object.insert("_class_name".into(), CLASS.into());
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_json_does_not_have_are_null_and_strings_stay() {
+        let text =
+            r#"{"a \" NaN": -Infinity, "b": [NaN, 1, Infinity], "c": "Infinity \\", "d": NaN}"#;
+        let read: Value = serde_json::from_str(&standard(text)).unwrap();
+        let right = r#"{"a \" NaN": null, "b": [null, 1, null], "c": "Infinity \\", "d": null}"#;
+        assert_eq!(read, serde_json::from_str::<Value>(right).unwrap());
+    }
 }

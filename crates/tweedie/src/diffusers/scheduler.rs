@@ -3,7 +3,10 @@
 use super::model::class;
 use crate::denoise::Prediction;
 use crate::process::{AnySchedule, Betas, Chain, ChainConfig, Schedule};
-use crate::solve::{Ancestral, AnySolver, Clip, Ddim, Grid, Last, Variance};
+use crate::solve::{
+    Ancestral, AnySolver, B, Clip, Ddim, Deis, DpmSolverPp2M, DpmSolverPp3M, Grid, Last, Of,
+    StochasticHeun, UniPc, Variance,
+};
 use crate::train::{Recipe, SamplingRecipe};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
@@ -22,6 +25,9 @@ pub(super) struct Scheduler {
 
 /// Steps of diffusers' DDIM pipeline.
 const DDIM_STEPS: usize = 50;
+
+/// Steps of the multistep solvers, in diffusers exact from 15 on.
+const MULTISTEPS: usize = 25;
 
 /// Steps into which an exported schedule is cut.
 const STEPS: usize = 1000;
@@ -107,7 +113,9 @@ pub(super) fn from_json(object: &Map<String, Value>, path: &Path) -> Result<Sche
 
 /// How the scheduler samples.
 fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
-    let (solver, steps, last) = match class(keys.object) {
+    let flag = |key: &str, default: bool| keys.get(key, default, "true or false");
+    // The multistep solvers leave out the cleanest index that they would visit; the others have ranges of pictures.
+    let (solver, steps, last, multistep, spacing) = match class(keys.object) {
         "DDPMScheduler" => {
             let variance = match keys.text("variance_type", "fixed_small")?.as_str() {
                 "fixed_small" | "fixed_small_log" => Variance::Small,
@@ -116,51 +124,114 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
                     return keys.unknown("variance_type", other, "fixed_small or fixed_large");
                 }
             };
-            (AnySolver::Ancestral(Ancestral { variance }), chain.min(STEPS), Last::Denoise)
+            let solver = AnySolver::Ancestral(Ancestral { variance });
+            (solver, STEPS, Last::Denoise, false, "leading")
         }
         "DDIMScheduler" => {
-            let to_one = keys.get("set_alpha_to_one", true, "true or false")?;
+            let to_one = flag("set_alpha_to_one", true)?;
             let last = if to_one { Last::Denoise } else { Last::Stop };
-            (AnySolver::Ddim(Ddim::default()), chain.min(DDIM_STEPS), last)
+            (AnySolver::Ddim(Ddim::default()), DDIM_STEPS, last, false, "leading")
         }
-        // What other schedulers of the same chains do, ours do as well: the default samples.
-        "DPMSolverMultistepScheduler"
-        | "DPMSolverSinglestepScheduler"
-        | "DEISMultistepScheduler"
-        | "UniPCMultistepScheduler"
-        | "PNDMScheduler"
-        | "LMSDiscreteScheduler"
-        | "EulerDiscreteScheduler"
-        | "EulerAncestralDiscreteScheduler"
-        | "HeunDiscreteScheduler" => return Ok(SamplingRecipe::default()),
+        "DEISMultistepScheduler" => {
+            let solver = AnySolver::Deis(Deis { order: order(keys)? });
+            (solver, MULTISTEPS, Last::Stop, true, "linspace")
+        }
+        "UniPCMultistepScheduler" => {
+            let bh1 = keys.text("solver_type", "bh2")? == "bh1";
+            let b = if bh1 { B::Bh1 } else { B::Bh2 };
+            let of = if flag("predict_x0", true)? { Of::Data } else { Of::Noise };
+            let solver = AnySolver::UniPc(UniPc { order: order(keys)?, b, of });
+            (solver, MULTISTEPS, final_sigma(keys)?, true, "linspace")
+        }
+        "DPMSolverMultistepScheduler" => {
+            let kind = keys.text("algorithm_type", "dpmsolver++")?;
+            let eta = if kind.starts_with("sde") { 1.0 } else { 0.0 };
+            let solver = match order(keys)? {
+                1 => AnySolver::Ddim(Ddim { eta }),
+                2 => AnySolver::DpmSolverPp2M(DpmSolverPp2M { eta }),
+                _ => AnySolver::DpmSolverPp3M(DpmSolverPp3M { eta }),
+            };
+            (solver, MULTISTEPS, final_sigma(keys)?, true, "linspace")
+        }
+        // In x/α and σ/α, Euler's step of the flow is DDIM's.
+        "EulerDiscreteScheduler" => {
+            (AnySolver::Ddim(Ddim::default()), DDIM_STEPS, Last::Denoise, false, "linspace")
+        }
+        "EulerAncestralDiscreteScheduler" => {
+            let solver = AnySolver::Ancestral(Ancestral { variance: Variance::Small });
+            (solver, DDIM_STEPS, Last::Denoise, false, "linspace")
+        }
+        "HeunDiscreteScheduler" => {
+            let solver = StochasticHeun { churn: 0.0, ..StochasticHeun::default() };
+            (AnySolver::StochasticHeun(solver), MULTISTEPS, Last::Denoise, false, "linspace")
+        }
+        // What the others do of the same chains, ours do as well: the default samples.
+        "DPMSolverSinglestepScheduler" | "PNDMScheduler" | "LMSDiscreteScheduler" => {
+            return Ok(SamplingRecipe::default());
+        }
         other => {
             let expected = "DDPMScheduler, DDIMScheduler or another scheduler of a beta table";
             return keys.unknown("_class_name", other, expected);
         }
     };
-    let grid = match keys.text("timestep_spacing", "leading")?.as_str() {
-        "leading" => Grid::Leading { offset: keys.get("steps_offset", 0, "a whole number")? },
-        "trailing" => Grid::Trailing,
-        "linspace" => Grid::Linspace,
-        other => {
-            return keys.unknown("timestep_spacing", other, "leading, trailing or linspace");
+    if flag("use_flow_sigmas", false)? {
+        return keys.unknown("use_flow_sigmas", "true", "false: a chain of betas");
+    }
+    let grid = if flag("use_karras_sigmas", false)? {
+        Grid::Karras { rho: 7.0 }
+    } else if flag("use_lu_lambdas", false)? || flag("use_exponential_sigmas", false)? {
+        Grid::LogSnr
+    } else {
+        match keys.text("timestep_spacing", spacing)?.as_str() {
+            "leading" => {
+                let offset = keys.get("steps_offset", 0, "a whole number")?;
+                Grid::Leading { offset, open: multistep }
+            }
+            "trailing" => Grid::Trailing,
+            "linspace" => Grid::Linspace { open: multistep },
+            other => {
+                return keys.unknown("timestep_spacing", other, "leading, trailing or linspace");
+            }
         }
     };
     let number = "a number";
-    let clip = if keys.get("thresholding", false, "true or false")? {
+    let clips = matches!(class(keys.object), "DDPMScheduler" | "DDIMScheduler");
+    let clip = if flag("thresholding", false)? {
         let ratio = keys.get("dynamic_thresholding_ratio", 0.995, number)?;
         Some(Clip::Dynamic { ratio, max: keys.get("sample_max_value", 1.0, number)? })
-    } else if keys.get("clip_sample", true, "true or false")? {
+    } else if clips && flag("clip_sample", true)? {
         Some(Clip::Range(keys.get("clip_sample_range", 1.0, number)?))
     } else {
         None
     };
     // With an offset the chain's last indices would lie beyond its end.
-    let steps = match grid {
-        Grid::Leading { offset } => steps.min(chain / offset.saturating_add(1)).max(1),
-        _ => steps,
+    let most = match grid {
+        Grid::Leading { offset, open } => {
+            (chain / offset.saturating_add(1)).saturating_sub(usize::from(open))
+        }
+        Grid::Linspace { open } => chain - usize::from(open),
+        _ => chain,
     };
+    let steps = steps.min(most).max(1);
     Ok(SamplingRecipe { solver, grid, steps, last, clip, ..SamplingRecipe::default() })
+}
+
+/// The order of a multistep solver.
+fn order(keys: &Keys) -> Result<usize> {
+    let expected = "1, 2 or 3";
+    match keys.get("solver_order", 2, expected)? {
+        order @ 1..=3 => Ok(order),
+        other => keys.unknown("solver_order", &other.to_string(), expected),
+    }
+}
+
+/// Where a multistep solver ends: at clean data or at level 0.
+fn final_sigma(keys: &Keys) -> Result<Last> {
+    match keys.text("final_sigmas_type", "zero")?.as_str() {
+        "zero" => Ok(Last::Denoise),
+        "sigma_min" => Ok(Last::Stop),
+        other => keys.unknown("final_sigmas_type", other, "zero or sigma_min"),
+    }
 }
 
 /// The configuration of the scheduler that samples as a recipe says, or by DDIM where diffusers has no such solver.
@@ -190,8 +261,8 @@ pub(super) fn to_json(recipe: &Recipe) -> Result<Map<String, Value>> {
         _ => ("DDIMScheduler", ("set_alpha_to_one", (sampling.last == Last::Denoise).into())),
     };
     let (spacing, offset) = match sampling.grid {
-        Grid::Leading { offset } => ("leading", offset),
-        Grid::Linspace => ("linspace", 0),
+        Grid::Leading { offset, .. } => ("leading", offset),
+        Grid::Linspace { .. } => ("linspace", 0),
         _ => ("trailing", 0),
     };
     let (clip, range) = match sampling.clip {

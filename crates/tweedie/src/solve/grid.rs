@@ -54,11 +54,18 @@ pub enum Grid {
         /// The cleanest index visited.
         #[serde(default)]
         offset: usize,
+        /// Whether the cleanest of n + 1 such indices is left out: that is where the last of n steps ends.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        open: bool,
     },
     /// A chain's indices N − k N/n − 1, rounded, k < n, from the noisiest.
     Trailing,
     /// n of a chain's indices from 0 to N − 1, evenly spaced and rounded.
-    Linspace,
+    Linspace {
+        /// Whether index 0, the cleanest of n + 1, is left out: that is where the last of n steps ends.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        open: bool,
+    },
 }
 
 fn seven() -> f64 {
@@ -76,9 +83,9 @@ pub const GRIDS: &[(&str, &str)] = &[
     ("quadratic", "quadratic in t, denser near the data"),
     ("karras", "uniform in (σ/α)^(1/ρ), ρ = 7"),
     ("optimised", "least error of DDIM on data of many scales, finest = 0.1 to 1"),
-    ("leading", "a chain's indices from 0 up (DDPM's and DDIM's); offset = 0"),
+    ("leading", "a chain's indices from 0 up (DDPM's and DDIM's); offset = 0, open = false"),
     ("trailing", "a chain's indices from the noisiest down"),
-    ("linspace", "a chain's indices with both ends"),
+    ("linspace", "a chain's indices with both ends; open = true leaves out the cleanest"),
 ];
 
 impl Grid {
@@ -93,9 +100,9 @@ impl Grid {
             "quadratic" => Self::Quadratic,
             "karras" => Self::Karras { rho: seven() },
             "optimised" => Self::Optimised { finest: tenth() },
-            "leading" => Self::Leading { offset: 0 },
+            "leading" => Self::Leading { offset: 0, open: false },
             "trailing" => Self::Trailing,
-            "linspace" => Self::Linspace,
+            "linspace" => Self::Linspace { open: false },
             _ => {
                 let names: Vec<&str> = GRIDS.iter().map(|(name, _)| *name).collect();
                 return Err(Error::config("grid", name, crate::error::one_of(name, &names)));
@@ -113,13 +120,13 @@ impl Grid {
             Self::Optimised { .. } => "optimised",
             Self::Leading { .. } => "leading",
             Self::Trailing => "trailing",
-            Self::Linspace => "linspace",
+            Self::Linspace { .. } => "linspace",
         }
     }
 
     /// Whether it picks indices of a discrete chain.
     pub fn is_of_chain(&self) -> bool {
-        matches!(self, Self::Leading { .. } | Self::Trailing | Self::Linspace)
+        matches!(self, Self::Leading { .. } | Self::Trailing | Self::Linspace { .. })
     }
 
     /// The levels of `steps` steps, λ strictly rising: `steps + 1` from the schedule's last time to its first, both
@@ -208,29 +215,32 @@ impl Grid {
 
     /// The `n` indices visited of a chain of `length`, falling; for grids of a chain.
     fn indices(&self, length: usize, n: usize) -> Result<Vec<usize>> {
-        if n > length {
-            let expected = format!("at most {length}, the chain's own");
+        let open = matches!(self, Grid::Leading { open: true, .. } | Grid::Linspace { open: true });
+        let all = n + usize::from(open);
+        if all > length {
+            let most = length - usize::from(open);
+            let expected = format!("at most {most}, the chain's own");
             return Err(Error::config("steps", n.to_string(), expected));
         }
-        if let Grid::Leading { offset } = *self {
-            let noisiest = ((n - 1) * (length / n)).saturating_add(offset);
+        if let Grid::Leading { offset, .. } = *self {
+            let noisiest = ((all - 1) * (length / all)).saturating_add(offset);
             if noisiest >= length {
                 let found = format!("{n} from offset {offset} visit index {noisiest}");
                 let expected = format!("indices below {length}");
                 return Err(Error::config("steps", found, expected));
             }
         }
-        let (all, each) = (length as f64, 0..n);
+        let (whole, each) = (length as f64, usize::from(open)..all);
         let mut indices: Vec<usize> = match *self {
-            Grid::Leading { offset } => each.map(|k| k * (length / n) + offset).collect(),
+            Grid::Leading { offset, .. } => each.map(|k| k * (length / all) + offset).collect(),
             Grid::Trailing => {
                 // In NumPy's own roundings, which decide ties.
-                let step = (all - all / n as f64) - all;
-                let at = |k: usize| (all + k as f64 * step).round_ties_even() as usize;
+                let step = (whole - whole / n as f64) - whole;
+                let at = |k: usize| (whole + k as f64 * step).round_ties_even() as usize;
                 each.rev().map(|k| at(k).saturating_sub(1)).collect()
             }
             _ => {
-                let step = if n > 1 { (all - 1.0) / (n - 1) as f64 } else { 0.0 };
+                let step = if all > 1 { (whole - 1.0) / (all - 1) as f64 } else { 0.0 };
                 each.map(|k| (k as f64 * step).round_ties_even() as usize).collect()
             }
         };

@@ -213,7 +213,11 @@ fn pure_noise_is_a_level_like_any_other() {
                 "{solver:?} {grid:?} {found:?}"
             );
         }
-        for grid in [Grid::Leading { offset: 0 }, Grid::Trailing, Grid::Linspace] {
+        for grid in [
+            Grid::Leading { offset: 0, open: false },
+            Grid::Trailing,
+            Grid::Linspace { open: false },
+        ] {
             // The last level twice is no step.
             let levels = grid.levels(&schedule, 50).unwrap();
             assert_eq!(levels[49], levels[50]);
@@ -256,15 +260,17 @@ fn a_chain_s_grids_refuse_what_has_no_indices() {
         Err(Error::Config { key, .. }) => key,
         other => panic!("{:?}", other.map(|levels| levels.len())),
     };
-    for grid in [Grid::Leading { offset: 0 }, Grid::Trailing, Grid::Linspace] {
+    for grid in
+        [Grid::Leading { offset: 0, open: false }, Grid::Trailing, Grid::Linspace { open: false }]
+    {
         assert_eq!(key(grid.levels(&schedule("cosine"), 10)), "grid");
         assert_eq!(key(grid.levels(&chain, 51)), "steps");
         assert_eq!(key(grid.levels(&chain, 0)), "steps");
     }
     for offset in [1, 50, usize::MAX] {
-        assert_eq!(key(Grid::Leading { offset }.levels(&chain, 50)), "steps");
+        assert_eq!(key(Grid::Leading { offset, open: false }.levels(&chain, 50)), "steps");
     }
-    assert!(Grid::Leading { offset: 1 }.levels(&chain, 25).is_ok());
+    assert!(Grid::Leading { offset: 1, open: false }.levels(&chain, 25).is_ok());
 }
 
 #[test]

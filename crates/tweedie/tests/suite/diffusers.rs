@@ -8,7 +8,7 @@ use tweedie::denoise::{Condition, Denoiser, Prediction};
 use tweedie::diffusers;
 use tweedie::nn::*;
 use tweedie::solve::*;
-use tweedie::train::{NetworkRecipe, Run};
+use tweedie::train::{NetworkRecipe, Run, SamplingRecipe};
 
 /// Every configuration, with the number of its chain's steps. `exported` was trained on digits and exported here, and
 /// then loaded and sampled by diffusers (`bench/diffusers_peer.py --check`).
@@ -122,6 +122,45 @@ fn imported_runs_sample_as_their_schedulers_do() {
     }
 }
 
+/// Where another scheduler ends with the network of `ddpm`.
+#[derive(serde::Deserialize)]
+struct Other {
+    /// As `save_pretrained` writes it.
+    config: String,
+    steps: usize,
+    ends: Vec<f64>,
+}
+
+#[test]
+fn other_schedulers_sample_as_diffusers_does() {
+    let text = std::fs::read_to_string(fixture("schedulers.json")).unwrap();
+    let others: Vec<Other> = serde_json::from_str(&text).unwrap();
+    assert_eq!(others.len(), 14);
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source");
+    for part in ["unet", "scheduler"] {
+        std::fs::create_dir_all(source.join(part)).unwrap();
+    }
+    for file in ["config.json", "diffusion_pytorch_model.safetensors"] {
+        let file = Path::new("unet").join(file);
+        std::fs::copy(fixture("ddpm").join(&file), source.join(&file)).unwrap();
+    }
+    let mut wrong = Vec::new();
+    for (k, Other { config, steps, ends }) in others.into_iter().enumerate() {
+        std::fs::write(source.join("scheduler/scheduler_config.json"), &config).unwrap();
+        let run = diffusers::import(&source, &folder.path().join(k.to_string())).unwrap();
+        let SamplingRecipe { solver, last, .. } = run.info.recipe.sampling;
+        let found = sample(&run, solver, steps, last);
+        let size = ends.iter().fold(0.0, |most: f64, e| most.max(e.abs()));
+        let error = crate::oracle::gap(&found, &ends) / size;
+        println!("{error:.1e} {solver:?} in {steps} steps");
+        if error > 1e-3 {
+            wrong.push(format!("{error:e} {solver:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn a_scheduler_s_words_become_the_run_s_defaults() {
     let folder = tempfile::tempdir().unwrap();
@@ -131,12 +170,15 @@ fn a_scheduler_s_words_become_the_run_s_defaults() {
     assert_eq!((sampling.steps, sampling.last), (1000, Last::Denoise));
     assert_eq!(
         (sampling.grid, sampling.clip),
-        (Grid::Leading { offset: 0 }, Some(Clip::Range(1.0)))
+        (Grid::Leading { offset: 0, open: false }, Some(Clip::Range(1.0)))
     );
     let recipe = import("resnet-resampling").info.recipe;
     assert_eq!(recipe.model.prediction, Prediction::Data);
     assert_eq!((recipe.sampling.steps, recipe.sampling.last), (50, Last::Stop));
-    assert_eq!((recipe.sampling.grid, recipe.sampling.clip), (Grid::Leading { offset: 1 }, None));
+    assert_eq!(
+        (recipe.sampling.grid, recipe.sampling.clip),
+        (Grid::Leading { offset: 1, open: false }, None)
+    );
     let clip = import("attention-resampling").info.recipe.sampling.clip;
     assert_eq!(clip, Some(Clip::Dynamic { ratio: 0.9, max: 1.5 }));
 }

@@ -118,7 +118,9 @@ fn samplers_end_where_diffusers_do() {
 fn the_smaller_variance_is_ddim_s_with_all_its_noise_and_the_larger_is_beta() {
     let (schedule, data) = (chain(Betas::SquaredCos, 200, false), gaussian(0.3, 0.5));
     let x = doubles(&[-1.0, 0.2, 1.5, 0.0], 1);
-    for grid in [Grid::Leading { offset: 1 }, Grid::Trailing, Grid::Linspace] {
+    for grid in
+        [Grid::Leading { offset: 1, open: false }, Grid::Trailing, Grid::Linspace { open: false }]
+    {
         let levels = grid.levels(&schedule, 40).unwrap();
         let end = |solver: &dyn Solver| host(&run(solver, &data, &schedule, x.clone(), &levels));
         let small = end(&Ancestral::default());
