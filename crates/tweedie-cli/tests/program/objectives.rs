@@ -191,3 +191,45 @@ fn a_schedule_is_learnt_beside_the_network() {
     assert!(elbo["log_p"][0]["mean"].as_f64().unwrap() < 0.0);
     done(folder.path(), &["show", "run"]);
 }
+
+/// Options beside an objective train, go on after a stop, and are refused where they do not belong.
+#[test]
+fn adaptive_levels_and_the_martingale_go_with_objectives() {
+    let sets = |all: &[&'static str]| -> Vec<&'static str> {
+        all.iter().flat_map(|set| ["--set", *set]).collect()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for (all, words) in [
+        (&["objective.adaptive={bins=0}"][..], ["objective.adaptive.bins: 0", "from 1"]),
+        (&["objective.adaptive={decay=1.0}"], ["objective.adaptive.decay: 1.0", "below 1"]),
+        (&["objective.adaptive={}", "objective.kind=bound"], ["objective.kind", "denoising"]),
+        (
+            &["objective.adaptive={}", "objective.levels.distribution={name='fixed',log_snr=1}"],
+            ["objective.levels.distribution: fixed", "log-normal"],
+        ),
+        (&["objective.martingale={span=0.0}"], ["objective.martingale.span: 0.0", "above 0"]),
+        (&["objective.martingale={steps=0}"], ["objective.martingale.steps: 0", "from 1"]),
+        (&["objective.martingale={weight=-1.0}"], ["objective.martingale.weight", "from 0"]),
+        (&["objective.martingale={weihgt=1.0}"], ["weihgt", "weight"]),
+        (&["objective.martingale={}", "model.energy=true"], ["model.energy", "martingale"]),
+        (
+            &["objective.martingale={}", "schedule=learned", "objective.kind=bound"],
+            ["objective.martingale", "learned schedule"],
+        ),
+    ] {
+        refused(folder.path(), 2, &words, &training("points", &sets(all)));
+    }
+    let common = ["training.steps=40", "data.n=2000", "training.batch=64"];
+    for more in [
+        &["objective.adaptive={bins=8,decay=0.9}"][..],
+        &["objective.adaptive={}", "objective.kind=sliced", "model.energy=true"],
+        &["objective.martingale={weight=0.5}", "objective.kind=bound"],
+        &["objective.martingale={}", "objective.adaptive={}", "schedule.name=edm"],
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        done(folder.path(), &training("points", &sets(&[&common[..], more].concat())));
+        let loss = curve(&folder.path().join("run"), "train/loss");
+        assert!(loss.iter().all(|loss| loss.is_finite()), "{more:?}: {loss:?}");
+        done(folder.path(), &["sample", "run", "-n", "8", "-o", "out.csv"]);
+    }
+}

@@ -30,8 +30,8 @@ pub struct Histogram {
     high: f64,
     low: f64,
     decay: f64,
-    /// The averages of ℓ² from the cleanest bin on; none for a bin not yet seen.
-    squares: Vec<Option<f64>>,
+    /// The roots of the averages of ℓ² from the cleanest bin on, in single precision; negative for a bin not yet seen.
+    roots: Vec<f32>,
     /// The probability of each bin.
     shares: Vec<f64>,
 }
@@ -50,8 +50,27 @@ impl Histogram {
             return Err(Error::config("decay", format!("{decay:?}"), expected));
         }
         let (high, low) = finite_log_snrs(schedule);
-        let shares = vec![1.0 / bins as f64; bins];
-        Ok(Self { high, low, decay, squares: vec![None; bins], shares })
+        let mut histogram = Self { high, low, decay, roots: vec![-1.0; bins], shares: Vec::new() };
+        histogram.share_out();
+        Ok(histogram)
+    }
+
+    /// What is remembered, from the cleanest bin on: √E[ℓ²], or a negative number for a bin not yet seen.
+    pub fn roots(&self) -> &[f32] {
+        &self.roots
+    }
+
+    /// The histogram with what was remembered in another one of its kind.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there are not as many bins.
+    pub fn with_roots(mut self, roots: Vec<f32>) -> Result<Self> {
+        if roots.len() != self.roots.len() {
+            return Err(Error::shape("bins", roots.len(), self.roots.len()));
+        }
+        self.roots = roots;
+        self.share_out();
+        Ok(self)
     }
 
     /// The bin of a log-SNR, the nearest one outside of the range.
@@ -82,16 +101,22 @@ impl Histogram {
     pub fn observe(&mut self, log_snrs: &[f64], losses: &[f64]) {
         for (lambda, loss) in log_snrs.iter().zip(losses) {
             let bin = self.bin(*lambda);
-            let square = loss * loss;
-            let kept = self.squares[bin].unwrap_or(square);
-            self.squares[bin] = Some(self.decay * kept + (1.0 - self.decay) * square);
+            let kept = f64::from(self.roots[bin]);
+            let average =
+                |kept: f64| (self.decay * kept * kept + (1.0 - self.decay) * loss * loss).sqrt();
+            self.roots[bin] = if kept < 0.0 { loss.abs() } else { average(kept) } as f32;
         }
-        let seen: Option<Vec<f64>> = self.squares.iter().map(|s| s.map(f64::sqrt)).collect();
-        let Some(roots) = seen else { return };
-        let total: f64 = roots.iter().sum();
-        if total > 0.0 && total.is_finite() {
-            let even = UNIFORM / roots.len() as f64;
-            self.shares = roots.iter().map(|r| (1.0 - UNIFORM) * r / total + even).collect();
-        }
+        self.share_out();
+    }
+
+    /// Sets the probability of each bin: all equal until every bin was seen.
+    fn share_out(&mut self) {
+        let bins = self.roots.len() as f64;
+        let total: f64 = self.roots.iter().map(|r| f64::from(*r)).sum();
+        let told = self.roots.iter().all(|r| *r >= 0.0) && total > 0.0 && total.is_finite();
+        let uniform = if told { UNIFORM } else { 1.0 };
+        let total = if told { total } else { 1.0 };
+        let share = |r: &f32| (1.0 - uniform) * f64::from(*r) / total + uniform / bins;
+        self.shares = self.roots.iter().map(share).collect();
     }
 }

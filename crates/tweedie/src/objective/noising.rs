@@ -73,6 +73,11 @@ impl Noising {
         self
     }
 
+    /// The schedule that levels are of.
+    pub fn schedule(&self) -> &dyn Schedule {
+        &*self.schedule
+    }
+
     /// The levels of `n` rows, as objectives draw them.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The learner of diffusion models: denoising score matching with AdamW and an average of the weights.
 
+use super::adaptive::AdaptiveLevels;
 use super::schedule::ScheduleLearner;
 use super::{AdamW, Ema, Gradients, Learner, TrainingRecipe};
 use crate::data::{Batches, Dataset, Layout, Rows, Space, Split};
@@ -24,6 +25,7 @@ pub struct DenoiserLearner<N: Network> {
     config: TrainingRecipe,
     label_dropout: f64,
     schedule: Option<ScheduleLearner>,
+    levels: Option<AdaptiveLevels<N>>,
     draws: Draws,
     device: Device,
 }
@@ -62,6 +64,7 @@ impl<N: Network> DenoiserLearner<N> {
             config: config.clone(),
             label_dropout: 0.0,
             schedule: None,
+            levels: None,
             draws: Draws::new(seed),
             device: device.clone(),
         })
@@ -76,6 +79,12 @@ impl<N: Network> DenoiserLearner<N> {
     /// Trains a schedule beside the network, by the variational bound in place of the objective.
     pub(super) fn with_schedule(mut self, schedule: ScheduleLearner) -> Self {
         self.schedule = Some(schedule);
+        self
+    }
+
+    /// Draws the levels of training where the loss is large.
+    pub(super) fn with_levels(mut self, levels: AdaptiveLevels<N>) -> Self {
+        self.levels = Some(levels);
         self
     }
 
@@ -140,8 +149,9 @@ impl<N: Network> Learner for DenoiserLearner<N> {
             let scheduled = self.schedule.as_ref();
             let scheduled =
                 scheduled.map(|s| s.loss(&self.denoiser, &batch, &draws)).transpose()?;
-            let value = match (&self.schedule, &scheduled) {
-                (Some(s), Some(loss)) => s.reported(loss, &batch, self.denoiser.sigma_data)?,
+            let value = match (&self.schedule, &scheduled, &self.levels) {
+                (Some(s), Some(loss), _) => s.reported(loss, &batch, self.denoiser.sigma_data)?,
+                (_, _, Some(levels)) => levels.objective().loss(&self.denoiser, &batch, &draws)?,
                 _ => self.objective.loss(&self.denoiser, &batch, &draws)?,
             };
             loss += value.mean()?.0 / parts as f64;
@@ -150,6 +160,9 @@ impl<N: Network> Learner for DenoiserLearner<N> {
                     what: format!("the loss became {loss}"),
                     step: step + 1,
                 });
+            }
+            if let Some(levels) = &mut self.levels {
+                levels.observe(&value, &draws)?;
             }
             let backward = value.surrogate.mean().backward();
             let more = AdamW::gradients(&self.denoiser.network, &backward);
@@ -196,12 +209,16 @@ impl<N: Network> Learner for DenoiserLearner<N> {
         self.adamw.save(&mut state);
         self.ema.save(&mut state);
         self.schedule.iter().for_each(|schedule| schedule.save(&mut state));
+        self.levels.iter().for_each(|levels| levels.save(&mut state));
         state
     }
 
     fn load(&mut self, mut state: Params, origin: &Path) -> Result<()> {
         if let Some(schedule) = &mut self.schedule {
             schedule.load(&mut state, origin)?;
+        }
+        if let Some(levels) = &mut self.levels {
+            levels.load(&mut state, origin)?;
         }
         let sizes = collect_params(&self.denoiser.network)
             .into_iter()

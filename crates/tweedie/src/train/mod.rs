@@ -1,6 +1,7 @@
 //! Training: learners, the loop that runs them, and what a run leaves on disk.
 
 mod adamw;
+mod adaptive;
 mod checkpoint;
 pub mod curves;
 mod denoising;
@@ -20,7 +21,7 @@ pub use dequantising::{DequantiserFit, fit_dequantiser};
 pub use ema::Ema;
 pub use learner::{Event, Learner, Loop, train};
 pub use recipe::{
-    EvaluationRecipe, ModelRecipe, NETWORKS, NetworkRecipe, OBJECTIVES, ObjectiveKind,
-    ObjectiveRecipe, Recipe, SamplingRecipe, TrainingRecipe, named_option,
+    AdaptiveRecipe, EvaluationRecipe, ModelRecipe, NETWORKS, NetworkRecipe, OBJECTIVES,
+    ObjectiveKind, ObjectiveRecipe, Recipe, SamplingRecipe, TrainingRecipe, named_option,
 };
 pub use run::{Run, RunInfo, SplitInfo};

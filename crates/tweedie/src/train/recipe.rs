@@ -6,7 +6,7 @@ mod objective;
 mod parse;
 
 pub use network::{NETWORKS, NetworkRecipe};
-pub use objective::{OBJECTIVES, ObjectiveKind, ObjectiveRecipe};
+pub use objective::{AdaptiveRecipe, OBJECTIVES, ObjectiveKind, ObjectiveRecipe};
 pub use parse::named_option;
 
 use super::{AdamWConfig, LearningRate};

@@ -11,6 +11,7 @@ mod info;
 
 pub use info::{RunInfo, SplitInfo};
 
+use super::adaptive::{AdaptiveLevels, Of};
 use super::schedule::{PREFIX, ScheduleLearner, take};
 use super::{DenoiserLearner, Learner, Loop, NetworkRecipe, Recipe, load_checkpoint};
 use crate::data::{Dataset, Rows, Space, Split};
@@ -212,10 +213,17 @@ impl Run {
         device: &Device,
     ) -> Result<DenoiserLearner<N>> {
         let recipe = &self.info.recipe;
-        let (denoiser, objective) = (self.denoiser_of(network), recipe.objective());
+        let (denoiser, objective) = (self.denoiser_of(network), recipe.objective(recipe.noising()));
         let learner =
             DenoiserLearner::new(denoiser, objective, data, &recipe.training, recipe.seed, device)?;
-        let learner = learner.with_label_dropout(recipe.objective.label_dropout);
+        let mut learner = learner.with_label_dropout(recipe.objective.label_dropout);
+        if let Some(config) = recipe.objective.adaptive {
+            let of: Of<N> = Box::new({
+                let recipe = recipe.clone();
+                move |noising| recipe.objective(noising)
+            });
+            learner = learner.with_levels(AdaptiveLevels::new(config, recipe.noising(), of)?);
+        }
         let AnySchedule::Learned(config) = recipe.schedule else { return Ok(learner) };
         let draws = Draws::new(recipe.seed).purpose("initial schedule");
         let even = recipe.objective.levels.low_discrepancy;

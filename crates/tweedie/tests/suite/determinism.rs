@@ -320,25 +320,42 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
     assert_ne!(right[1], start);
 }
 
-/// The state after six steps on mirrored (or plain) digits, with a stop before step `stop`.
-fn mirrored(flip: bool, stop: u64) -> Vec<u8> {
-    let set = ["network=mlp", "network.hidden=16", "network.blocks=1", "training.batch=8"];
-    let set = set.map(String::from);
-    let set = [&set[..], &[format!("training.flip={flip}")]].concat();
-    let recipe = Recipe::parse("[data]\nsource = \"digits\"", &set).unwrap();
-    let data = recipe.load_data().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let run = Run::create(folder.path(), recipe, &data).unwrap();
-    let mut learner = run.learner(&data, &Device::flex()).unwrap();
+/// The learner of a run after six steps, with a stop before step `stop`.
+fn after_six(run: &Run, data: &Dataset, stop: u64) -> Box<dyn Learner> {
+    let learner = || run.learner(data, &Device::flex()).unwrap();
+    let mut now = learner();
     for step in 0..6 {
         if step == stop {
-            let state = learner.save();
-            learner = run.learner(&data, &Device::flex()).unwrap();
-            learner.load(state, folder.path()).unwrap();
+            let state = now.save();
+            now = learner();
+            now.load(state, run.folder()).unwrap();
         }
-        learner.step(step).unwrap();
+        now.step(step).unwrap();
     }
+    now
+}
+
+/// A run and its data, from a recipe's text and what is set in it.
+fn made(text: &str, set: &[&str], folder: &Path) -> (Run, Dataset) {
+    let set: Vec<String> = set.iter().map(|set| set.to_string()).collect();
+    let recipe = Recipe::parse(text, &set).unwrap();
+    let data = recipe.load_data().unwrap();
+    (Run::create(folder, recipe, &data).unwrap(), data)
+}
+
+fn bytes(learner: &dyn Learner) -> Vec<u8> {
     safetensors_bytes(&learner.save()).unwrap()
+}
+
+const DIGITS: &str = "[data]\nsource = \"digits\"";
+
+/// The state after six steps on mirrored (or plain) digits, with a stop before step `stop`.
+fn mirrored(flip: bool, stop: u64) -> Vec<u8> {
+    let flip = format!("training.flip={flip}");
+    let set = ["network=mlp", "network.hidden=16", "network.blocks=1", "training.batch=8", &flip];
+    let folder = tempfile::tempdir().unwrap();
+    let (run, data) = made(DIGITS, &set, folder.path());
+    bytes(&*after_six(&run, &data, stop))
 }
 
 #[test]
@@ -364,28 +381,12 @@ fn a_unet_goes_on_alike_after_a_stop_and_its_fixed_frequencies_stay() {
                    down_block_types = ['DownBlock2D', 'AttnDownBlock2D'], \
                    up_block_types = ['AttnUpBlock2D', 'UpBlock2D'], \
                    time_embedding_type = 'fourier'}";
-    let set = [network.to_string(), "training.batch=8".into()];
-    let recipe = Recipe::parse("[data]\nsource = \"digits\"", &set).unwrap();
-    let data = recipe.load_data().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let run = Run::create(folder.path(), recipe, &data).unwrap();
-    let learner = || run.learner(&data, &Device::flex()).unwrap();
-    let after = |stop: u64| {
-        let mut now = learner();
-        for step in 0..6 {
-            if step == stop {
-                let state = now.save();
-                now = learner();
-                now.load(state, folder.path()).unwrap();
-            }
-            now.step(step).unwrap();
-        }
-        now
-    };
-    let (straight, resumed) = (after(99), after(3));
-    let bytes = |l: &dyn Learner| safetensors_bytes(&l.save()).unwrap();
+    let (run, data) = made(DIGITS, &[network, "training.batch=8"], folder.path());
+    let (straight, resumed) = (after_six(&run, &data, 99), after_six(&run, &data, 3));
     assert!(bytes(&*straight) == bytes(&*resumed));
-    let (start, end) = (learner().save(), straight.save());
+    let start = run.learner(&data, &Device::flex()).unwrap();
+    let (start, end) = (start.save(), straight.save());
     let name = "network.time_proj.weight";
     assert_eq!(start[name], end[name]);
     for (name, values) in start.iter().filter(|(name, _)| name.starts_with("network.")) {
@@ -393,4 +394,32 @@ fn a_unet_goes_on_alike_after_a_stop_and_its_fixed_frequencies_stay() {
         let moves = name != "network.time_proj.weight" && !name.ends_with("to_k.bias");
         assert!(!moves || *values != end[name], "{name}");
     }
+}
+
+/// O10: what levels learnt from losses is part of a checkpoint; held-out losses are those of the levels that they stand in for.
+#[test]
+fn adaptive_levels_go_on_alike_after_a_stop_and_leave_held_out_losses_alone() {
+    let set = ["data.n=2000", "training.batch=64", "training.accumulate=2", "network.hidden=16"];
+    let adaptive = "objective.adaptive={bins=8,decay=0.9}";
+    let text = "[data]\nsource = \"8gaussians\"\n[network]\nname = \"mlp\"";
+    let [plain, folder] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (run, data) = made(text, &[&set[..], &[adaptive]].concat(), folder.path());
+    let (straight, resumed) = (after_six(&run, &data, 99), after_six(&run, &data, 3));
+    assert!(bytes(&*straight) == bytes(&*resumed));
+    let (_, roots) = &straight.save()["levels.roots"];
+    assert!(roots.len() == 8 && roots.iter().all(|r| *r > 0.0), "{roots:?}");
+    // Where t is uniform most draws, and the network's largest errors, lie between the ends.
+    assert!(roots[3] > 10.0 * roots[0].max(roots[7]), "{roots:?}");
+    let (other, _) = made(text, &set, plain.path());
+    let other = after_six(&other, &data, 99);
+    assert!(!other.save().contains_key("levels.roots"));
+    assert!(bytes(&*straight) != bytes(&*other));
+    let held_out = |run: &Run| run.learner(&data, &Device::flex()).unwrap().held_out().unwrap();
+    let (with, without) = (held_out(&run), held_out(&Run::open(plain.path()).unwrap()));
+    assert!(with == without && with.len() == 1, "{with:?} {without:?}");
+    let mut wrong = straight.save();
+    wrong.get_mut("levels.roots").unwrap().1.pop();
+    let error = run.learner(&data, &Device::flex()).unwrap().load(wrong, folder.path());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("levels.roots") && error.contains("8 numbers"), "{error}");
 }

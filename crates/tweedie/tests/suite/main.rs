@@ -18,6 +18,7 @@ mod learned_schedule;
 mod levels;
 mod likelihood;
 mod linear_sde;
+mod martingale;
 mod mixture;
 mod mixture_net;
 mod moved;

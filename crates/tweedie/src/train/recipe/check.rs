@@ -65,6 +65,9 @@ impl Recipe {
         if self.model.energy {
             return refuse("model.energy", "true", "false");
         }
+        if self.objective.martingale.is_some() {
+            return refuse("objective.martingale", "set", "no such key");
+        }
         Ok(())
     }
 

@@ -5,10 +5,11 @@ use super::check::{count, inside, within};
 use crate::denoise::{EnergyDenoiser, NeuralDenoiser};
 use crate::nn::Network;
 use crate::objective::{
-    AsEnergy, DenoisingScoreMatching, ImplicitScoreMatching, LevelDistribution, NoiseLevels,
-    Noising, Objective, OdeLikelihood, ScoreModel, SlicedScoreMatching, Slices, VariationalBound,
-    Weighting,
+    AsEnergy, DenoisingScoreMatching, Histogram, ImplicitScoreMatching, LevelDistribution,
+    Martingale, NoiseLevels, Noising, Objective, OdeLikelihood, Regularised, ScoreModel,
+    SlicedScoreMatching, Slices, VariationalBound, Weighting,
 };
+use crate::process::Schedule;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -29,6 +30,12 @@ pub struct ObjectiveRecipe {
     pub levels: NoiseLevels,
     /// The probability that a label is dropped, so that the model learns the unconditional distribution too.
     pub label_dropout: f64,
+    /// Levels drawn where the loss is large, in place of `levels`, whose expected loss stays; not if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<AdaptiveRecipe>,
+    /// The martingale regulariser beside the objective; none if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub martingale: Option<Martingale>,
 }
 
 impl Default for ObjectiveRecipe {
@@ -38,7 +45,32 @@ impl Default for ObjectiveRecipe {
             weighting: None,
             levels: NoiseLevels::default(),
             label_dropout: 0.1,
+            adaptive: None,
+            martingale: None,
         }
+    }
+}
+
+/// How levels follow the losses seen.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdaptiveRecipe {
+    /// Equal parts of the schedule's log-SNRs.
+    pub bins: usize,
+    /// What a bin's average keeps of itself at each loss.
+    pub decay: f64,
+}
+
+impl Default for AdaptiveRecipe {
+    fn default() -> Self {
+        Self { bins: 64, decay: 0.99 }
+    }
+}
+
+impl AdaptiveRecipe {
+    /// The histogram at its start.
+    pub(in crate::train) fn histogram(&self, schedule: &dyn Schedule) -> Result<Histogram> {
+        Histogram::new(schedule, self.bins, self.decay)
     }
 }
 
@@ -99,6 +131,14 @@ impl ObjectiveRecipe {
             }
         }
         within("objective.label_dropout", self.label_dropout, 0.0, 1.0)?;
+        self.check_adaptive(recipe)?;
+        if let Some(martingale) = &self.martingale {
+            martingale.check().map_err(|e| inside("objective.martingale", e))?;
+            if recipe.model.energy {
+                let expected = "false: gradients reach an energy's mean by objectives alone";
+                return Err(Error::config("model.energy", "true, with a martingale", expected));
+            }
+        }
         match &self.kind {
             ObjectiveKind::Sliced(slices) => {
                 slices.check().map_err(|e| inside("objective.kind", e))
@@ -113,6 +153,21 @@ impl ObjectiveRecipe {
             ObjectiveKind::Bound { steps } => self.check_bound(*steps),
             ObjectiveKind::Denoising {} | ObjectiveKind::Implicit {} => Ok(()),
         }
+    }
+
+    /// Fails unless levels can follow the losses seen.
+    fn check_adaptive(&self, recipe: &Recipe) -> Result<()> {
+        let Some(adaptive) = &self.adaptive else { return Ok(()) };
+        let inside = |e| inside("objective.adaptive", e);
+        adaptive.histogram(&recipe.schedule).map_err(inside)?;
+        if let ObjectiveKind::Bound { .. } | ObjectiveKind::Likelihood { .. } = &self.kind {
+            let problem = "bound or likelihood, with adaptive levels";
+            let expected =
+                "`denoising`, whose weighting `likelihood` is the bound's, `implicit` or `sliced`";
+            return Err(Error::config("objective.kind", problem, expected));
+        }
+        let drawn = self.levels.instead_of.unwrap_or(self.levels.distribution);
+        drawn.check_density("objective.levels.distribution")
     }
 
     /// Fails unless the other keys make sense for the variational bound.
@@ -156,23 +211,42 @@ impl ObjectiveRecipe {
 
     /// How many values and tangents of the network a row's loss holds in memory.
     pub(super) fn passes(&self, width: usize) -> usize {
-        match &self.kind {
+        let own = match &self.kind {
             ObjectiveKind::Denoising {} | ObjectiveKind::Bound { .. } => 1,
             ObjectiveKind::Implicit {} => 3 * width,
             ObjectiveKind::Sliced(slices) => 3 * slices.slices + 2,
             ObjectiveKind::Likelihood { steps } => 8 * steps * width,
-        }
+        };
+        // The means at a row and at the ends of its two paths.
+        own + if self.martingale.is_some() { 3 } else { 0 }
     }
 }
 
 impl Recipe {
-    /// What training minimises, for a network of this kind.
-    pub(in crate::train) fn objective<N: Network>(&self) -> Arc<dyn Objective<NeuralDenoiser<N>>> {
-        let mut noising =
-            Noising::from(Arc::new(self.schedule.clone())).with_levels(self.objective.levels);
-        if let Some(weighting) = self.objective.weighting {
-            noising = noising.with_weighting(weighting);
+    /// How data are noised for training.
+    pub(in crate::train) fn noising(&self) -> Noising {
+        let noising = Noising::from(Arc::new(self.schedule.clone()));
+        let noising = noising.with_levels(self.objective.levels);
+        match self.objective.weighting {
+            Some(weighting) => noising.with_weighting(weighting),
+            None => noising,
         }
+    }
+
+    /// What training minimises, for a network of this kind and data noised so.
+    pub(in crate::train) fn objective<N: Network>(
+        &self,
+        noising: Noising,
+    ) -> Arc<dyn Objective<NeuralDenoiser<N>>> {
+        let objective = self.unregularised(noising.clone());
+        match self.objective.martingale {
+            Some(martingale) => Arc::new(Regularised::new(objective, noising, martingale)),
+            None => objective,
+        }
+    }
+
+    /// The objective itself.
+    fn unregularised<N: Network>(&self, noising: Noising) -> Arc<dyn Objective<NeuralDenoiser<N>>> {
         match &self.objective.kind {
             ObjectiveKind::Likelihood { steps } => {
                 Arc::new(OdeLikelihood::new(Arc::new(self.schedule.clone()), *steps))

@@ -1,0 +1,71 @@
+//! The part of a learner that draws levels where the loss is large.
+
+use super::AdaptiveRecipe;
+use crate::denoise::NeuralDenoiser;
+use crate::nn::Params;
+use crate::objective::{Histogram, Loss, Noising, Objective};
+use crate::solve::host_column;
+use crate::{Draws, Error, Result};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The name of the histogram's array in a checkpoint.
+const NAME: &str = "levels.roots";
+
+/// An objective for data noised so.
+pub(super) type Of<N> = Box<dyn Fn(Noising) -> Arc<dyn Objective<NeuralDenoiser<N>>> + Send + Sync>;
+
+/// A histogram of levels, and the objective at levels that are drawn from it.
+pub(super) struct AdaptiveLevels<N> {
+    histogram: Histogram,
+    noising: Noising,
+    objective: Of<N>,
+}
+
+impl<N> AdaptiveLevels<N> {
+    /// Levels uniform in λ at first.
+    pub fn new(config: AdaptiveRecipe, noising: Noising, objective: Of<N>) -> Result<Self> {
+        Ok(Self { histogram: config.histogram(noising.schedule())?, noising, objective })
+    }
+
+    /// The loss of each row in training with the histogram as it stands.
+    pub fn objective(&self) -> Arc<dyn Objective<NeuralDenoiser<N>>> {
+        (self.objective)(self.drawn())
+    }
+
+    fn drawn(&self) -> Noising {
+        self.noising.clone().drawn_from(Arc::new(self.histogram.clone()))
+    }
+
+    /// Takes in a loss that [`AdaptiveLevels::objective`] gave with these draws.
+    pub fn observe(&mut self, loss: &Loss, draws: &Draws) -> Result<()> {
+        let value = loss.value.clone();
+        let value = host_column(&if value.is_autodiff() { value.inner() } else { value })?;
+        let levels = self.drawn().levels(value.len(), draws)?;
+        let lambdas: Vec<f64> = levels.iter().map(|level| level.lambda).collect();
+        let of_lambda = value.iter().zip(&lambdas).map(|(v, l)| v * self.histogram.density(*l));
+        let of_lambda: Vec<f64> = of_lambda.collect();
+        self.histogram.observe(&lambdas, &of_lambda);
+        Ok(())
+    }
+
+    /// The whole state.
+    pub fn save(&self, into: &mut Params) {
+        let roots = self.histogram.roots().to_vec();
+        into.insert(NAME.to_string(), (vec![roots.len()], roots));
+    }
+
+    /// Takes back what [`AdaptiveLevels::save`] gave, removing it from `from`.
+    pub fn load(&mut self, from: &mut Params, origin: &Path) -> Result<()> {
+        let bins = self.histogram.roots().len();
+        let expected = format!("{bins} numbers");
+        let Some((_, roots)) = from.remove(NAME) else {
+            return Err(Error::file(origin, NAME, "missing", expected));
+        };
+        if roots.len() != bins {
+            return Err(Error::file(origin, NAME, format!("{} numbers", roots.len()), expected));
+        }
+        self.histogram = self.histogram.clone().with_roots(roots)?;
+        Ok(())
+    }
+}
