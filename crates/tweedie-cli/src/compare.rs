@@ -17,6 +17,9 @@ use tweedie::{Error, Result};
 const SHOWN: [&str; 5] =
     ["Fréchet distance", "label accuracy", "sliced W2", "energy distance", "label agreement"];
 
+/// A metric whose values differ by more than this factor is plotted on a logarithmic axis.
+const WIDE: f64 = 10.0;
+
 /// Options of `tweedie compare`.
 #[derive(clap::Args)]
 pub struct Options {
@@ -241,6 +244,11 @@ impl Compared {
 
     fn plot(&self, name: &str) -> Plot {
         let mut plot = Plot::new(name).x_name("network evaluations a sample").y_name(name).log_x();
+        let values = self.points.iter().filter_map(|p| score(p, name)).map(|score| score.value);
+        let (least, most) = values.fold((f64::INFINITY, 0.0f64), |(l, m), v| (l.min(v), m.max(v)));
+        if least > 0.0 && most > WIDE * least {
+            plot = plot.log_y();
+        }
         for points in self.by_run() {
             let marked = points.iter().filter_map(|p| {
                 let score = score(p, name)?;

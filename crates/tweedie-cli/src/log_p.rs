@@ -2,13 +2,13 @@
 
 mod judge;
 
-pub use judge::{LogP, in_parts, print};
+pub use judge::{LogP, in_parts, print, table};
 
 use crate::Settings;
 use judge::Judge;
 use serde::Serialize;
 use tweedie::data::{Dataset, Kind, Space};
-use tweedie::likelihood::Divergence;
+use tweedie::likelihood::{Decoder, Divergence};
 use tweedie::process::Schedule;
 use tweedie::train::{DequantiserFit, Run};
 use tweedie::{Draws, Error, Result};
@@ -20,8 +20,9 @@ const MOST_EXACT: usize = 16;
 const DENSITIES: [&str; 3] = ["ode", "sde", "elbo"];
 
 /// What may be made of integers.
-const INTEGERS: [(&str, Integers); 3] = [
+const INTEGERS: [(&str, Integers); 4] = [
     ("decoder", Integers::Decoder),
+    ("network-decoder", Integers::NetworkDecoder),
     ("uniform", Integers::Uniform),
     ("variational", Integers::Variational),
 ];
@@ -48,7 +49,8 @@ pub struct Options {
     #[arg(long, allow_negative_numbers = true)]
     levels: Option<String>,
     /// How integers become real numbers: `uniform`, or `variational` by a small network fitted to the run first; with `elbo`
-    /// `decoder` judges integers as they are, by default those of a model that was trained so. May be repeated, or `all`.
+    /// `decoder` judges integers as they are, told by the noise of the cleanest level, by default those of a model that was trained
+    /// so, and `network-decoder` by the model's mean there, as DDPM does. May be repeated, or `all`.
     #[arg(long)]
     dequantise: Vec<String>,
     /// Steps of fitting `variational`, 500 by default.
@@ -82,8 +84,21 @@ enum Integers {
     None,
     /// They stay integers.
     Decoder,
+    /// They stay integers, told by the network.
+    NetworkDecoder,
     Uniform,
     Variational,
+}
+
+impl Integers {
+    /// What tells them, where they stay integers.
+    fn decoder(self) -> Option<Decoder> {
+        match self {
+            Self::Decoder => Some(Decoder::Noise),
+            Self::NetworkDecoder => Some(Decoder::Network),
+            Self::None | Self::Uniform | Self::Variational => None,
+        }
+    }
 }
 
 /// Fails, naming the option, for a count of 0 or above `most`.
@@ -108,6 +123,19 @@ fn named<'a>(option: &str, asked: &[String], names: &[&'a str]) -> Result<Vec<&'
 }
 
 impl Options {
+    /// A density, or `all`, of so many rows dequantised both ways; `elbo` of so many levels, or in continuous time.
+    pub fn dequantised(density: &str, levels: Option<usize>, rows: usize) -> Self {
+        Self {
+            rows: Some(rows),
+            density: vec![density.into()],
+            paths: 4,
+            probes: None,
+            levels: levels.map(|levels| levels.to_string()),
+            dequantise: ["uniform", "variational"].map(String::from).to_vec(),
+            dequantise_steps: None,
+        }
+    }
+
     /// The densities asked for.
     fn densities(&self) -> Result<Vec<&'static str>> {
         let found = named("--density", &self.density, &DENSITIES)?;
@@ -192,12 +220,12 @@ impl Options {
             return Err(refuse("variational", expected));
         }
         let there = |(name, way): (&str, Integers)| {
-            (asked.contains(&name) && (way != Integers::Decoder || decodes)).then_some(way)
+            (asked.contains(&name) && (way.decoder().is_none() || decodes)).then_some(way)
         };
         let ways: Vec<Integers> = INTEGERS.into_iter().filter_map(there).collect();
         if ways.is_empty() {
             let expected = "uniform or variational: only `elbo` has one, for integers with limits";
-            return Err(refuse(&format!("decoder with {density}"), expected));
+            return Err(refuse(&format!("{} with {density}", asked.join(", ")), expected));
         }
         Ok(ways)
     }

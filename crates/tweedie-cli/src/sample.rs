@@ -8,8 +8,9 @@ use tweedie::burn::tensor::Tensor;
 use tweedie::data::{Layout, Rows, Space, Split, npy, table::TableWriter};
 use tweedie::denoise::{Condition, Denoiser, Moved};
 use tweedie::files::AtomicFile;
+use tweedie::metric::levels::level_errors;
 use tweedie::process::{AnySchedule, Schedule};
-use tweedie::solve::{AnySolver, Sampler};
+use tweedie::solve::{AnalyticVariance, AnySolver, Grid, Sampler};
 use tweedie::train::{Run, named_option};
 use tweedie::{Draws, Error, Result};
 
@@ -73,17 +74,29 @@ pub struct Sampling {
     /// The weight of classifier-free guidance; 1 is none.
     #[arg(long, allow_negative_numbers = true)]
     pub guidance: Option<f64>,
+    /// Give the noise of `ancestral` the variance that is best for the run's own errors, measured on 512 training rows first.
+    #[arg(long)]
+    pub analytic_variance: bool,
 }
+
+/// Training rows and noise levels at which a run's errors are measured.
+const MEASURED: (usize, usize) = (512, 41);
 
 impl Sampling {
     /// The run's sampler with these changes.
     pub fn sampler(&self, run: &Run, settings: &Settings) -> Result<Sampler> {
-        self.sampler_of(run, run.denoiser(&settings.device)?)
+        self.sampler_of(run, run.denoiser(&settings.device)?, settings)
     }
 
     /// The sampler of the run's denoiser with these changes.
-    pub fn sampler_of(&self, run: &Run, denoiser: Arc<dyn Denoiser>) -> Result<Sampler> {
-        self.changed(run, denoiser, None).map_err(as_option)
+    pub fn sampler_of(
+        &self,
+        run: &Run,
+        denoiser: Arc<dyn Denoiser>,
+        settings: &Settings,
+    ) -> Result<Sampler> {
+        let sampler = self.changed(run, denoiser, None);
+        sampler.and_then(|s| self.with_variance(run, s, settings)).map_err(as_option)
     }
 
     fn changed(
@@ -107,6 +120,18 @@ impl Sampling {
         Ok(sampler)
     }
 
+    /// The sampler with the variance asked for.
+    fn with_variance(&self, run: &Run, sampler: Sampler, settings: &Settings) -> Result<Sampler> {
+        if !self.analytic_variance {
+            return Ok(sampler);
+        }
+        if !matches!(self.solver(run)?, AnySolver::Ancestral(_)) {
+            let expected = "`--solver ancestral`, whose steps have a variance to choose";
+            return Err(Error::config("analytic-variance", "given for another solver", expected));
+        }
+        Ok(sampler.with_reverse_variance(Arc::new(best_variance(run, settings)?)))
+    }
+
     /// The solver given, or the run's.
     fn solver(&self, run: &Run) -> Result<AnySolver> {
         let Some(solver) = &self.solver else { return Ok(run.info.recipe.sampling.solver) };
@@ -114,6 +139,34 @@ impl Sampling {
         solver.check()?;
         Ok(solver)
     }
+}
+
+/// The best variance of a run's ancestral steps, by the errors of its denoiser without guidance.
+fn best_variance(run: &Run, settings: &Settings) -> Result<AnalyticVariance> {
+    let (data, space) = (run.data()?, &run.info.space);
+    let (most, levels) = MEASURED;
+    let count = data.train.len().min(most);
+    let rows: Vec<usize> = (0..count).map(|i| i * data.train.len() / count).collect();
+    let (split, draws) = (data.train.select(&rows), Draws::new(0).purpose("variance"));
+    let ids: Vec<u64> = (0..count as u64).collect();
+    let x = if run.info.recipe.training.dequantise {
+        space.encode_dequantised(split.rows(), &draws.purpose("dequantise"), &ids)?
+    } else {
+        space.encode(split.rows())?
+    };
+    let (schedule, condition) = (run.schedule()?, split.labels().into());
+    let levels = Grid::LogSnr.levels(&*schedule, levels - 1)?;
+    let finite: Vec<_> = levels.into_iter().filter(|level| level.lambda.is_finite()).collect();
+    let (denoiser, device) = (run.denoiser(&settings.device)?, &settings.device);
+    let bar = progress::bar(finite.len() as u64, "levels", settings.json);
+    bar.set_prefix("measuring errors");
+    let mut errors = Vec::with_capacity(finite.len());
+    for level in finite {
+        errors.extend(level_errors(&*denoiser, &x, &condition, &x, &[level], &draws, device)?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    AnalyticVariance::measured(&errors)
 }
 
 /// The error with its key as an option.
@@ -137,6 +190,7 @@ impl Options {
             Some(_) => Arc::new(Moved::new(denoiser, Arc::new(run.info.recipe.schedule.clone()))),
         };
         let sampler = self.sampling.changed(run, denoiser, schedule)?;
+        let sampler = self.sampling.with_variance(run, sampler, settings)?;
         if self.noise == Noise::Steps {
             return Ok(sampler);
         }

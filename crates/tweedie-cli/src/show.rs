@@ -58,7 +58,7 @@ struct Done {
 pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let run = Run::open(&options.run)?;
     let (denoiser, step) = run.denoiser_so_far(&settings.device)?;
-    let sampler = options.sampling.sampler_of(&run, denoiser.clone())?;
+    let sampler = options.sampling.sampler_of(&run, denoiser.clone(), settings)?;
     let data = run.data();
     let shown = Shown {
         run: &run,

@@ -105,9 +105,9 @@ impl Judge<'_> {
             }
             Ask::Elbo { draws, steps } => {
                 let bound = self.bound(steps).with_probes(draws);
-                match line.integers {
-                    Integers::Decoder => self.decoded(&bound, observe)?,
-                    _ => raw(&bound)?,
+                match line.integers.decoder() {
+                    Some(decoder) => self.decoded(&bound.with_decoder(decoder), observe)?,
+                    None => raw(&bound)?,
                 }
             }
         };
@@ -180,7 +180,7 @@ pub fn in_parts(
     Ok(())
 }
 
-/// Prints the table, without columns that would be empty.
+/// Prints the table.
 pub fn print(found: &[LogP]) {
     let Some(first) = found.first() else { return };
     let measure = match first.measure {
@@ -189,6 +189,12 @@ pub fn print(found: &[LogP]) {
         Measure::Standardised => "densities in model units",
     };
     output::line(&format!("log p of {} held-out rows, {measure}", first.rows));
+    let (headings, rows) = table(found);
+    output::table(&headings, &rows);
+}
+
+/// A line for each under their headings, without columns that would be empty.
+pub fn table(found: &[LogP]) -> (Vec<&'static str>, Vec<Vec<String>>) {
     // Integers and kinds have the names that JSON gives them.
     let name = |value: serde_json::Result<serde_json::Value>| match value {
         Ok(serde_json::Value::String(name)) if name != "none" => name,
@@ -221,8 +227,8 @@ pub fn print(found: &[LogP]) {
     let rows: Vec<Vec<String>> = found.iter().map(row).collect();
     let kept: Vec<usize> =
         (0..headings.len()).filter(|&j| rows.iter().any(|row| !row[j].is_empty())).collect();
-    let headings: Vec<&str> = kept.iter().map(|&j| headings[j]).collect();
+    let headings: Vec<&'static str> = kept.iter().map(|&j| headings[j]).collect();
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| kept.iter().map(|&j| row[j].clone()).collect()).collect();
-    output::table(&headings, &rows);
+    (headings, rows)
 }

@@ -166,6 +166,16 @@ fn a_chain_is_sampled_as_its_recipe_says() {
     // The last step gives the clipped data themselves.
     assert!(rows.values().iter().all(|v| v.abs() < 0.2501), "{rows:?}");
     assert_eq!(sample(&["--grid", "linspace", "--steps", "50", "--solver", "ddim"]).0, 50.0);
+    // The measured variance is another than the recipe's, and costs the sampler nothing.
+    let (evaluations, measured) = sample(&["--analytic-variance"]);
+    assert!(
+        evaluations == 6.0 && measured != rows && measured == sample(&["--analytic-variance"]).1
+    );
+    // Of n + 1 indices the cleanest is left out, the last of 50 steps cannot be.
+    assert_eq!(sample(&["--grid", "linspace, open = true", "--steps", "7"]).0, 7.0);
+    let more = ["--grid", "linspace, open = true", "--steps", "50"];
+    let ran = tweedie(folder.path(), &[&["sample", "run", "-o", "out.npy"][..], &more].concat());
+    assert!(ran.stderr.contains("--steps: 50; expected at most 49"), "{}", ran.stderr);
     let ran = tweedie(folder.path(), &["sample", "run", "-o", "out.npy", "--steps", "51"]);
     assert!(ran.stderr.contains("--steps: 51; expected at most 50"), "{}", ran.stderr);
     let moons = copy_of(numbers());
@@ -262,6 +272,7 @@ fn evaluate_judges_the_same_rows_by_every_density() {
         ["sde", "uniform", "lower-bound"],
         ["sde", "variational", "lower-bound"],
         ["elbo", "decoder", "lower-bound"],
+        ["elbo", "network-decoder", "lower-bound"],
         ["elbo", "uniform", "lower-bound"],
         ["elbo", "variational", "lower-bound"],
     ];
@@ -293,7 +304,7 @@ fn evaluate_judges_the_same_rows_by_every_density() {
     assert_eq!(object(digits(), &alone)["log_p"][0], lines[2]);
     let again = ["--density", "elbo", "--dequantise", "variational", "--dequantise-steps", "60"];
     let again = [&fixed[..], &again, &["--probes", "16"]].concat();
-    assert_eq!(object(digits(), &again)["log_p"][0], lines[6]);
+    assert_eq!(object(digits(), &again)["log_p"][0], lines[7]);
     // More levels tend to continuous time.
     let levels = |levels: &str| {
         let more = ["--density", "elbo", "--levels", levels, "--probes", "200"];
@@ -332,6 +343,7 @@ fn ways_to_judge_that_there_are_not_are_refused() {
         (digits(), &["--levels", "--density elbo"], &["--levels", "10"]),
         (digits(), &["--dequantise: normal", "one of decoder"], &["--dequantise", "normal"]),
         (digits(), &["--dequantise: decoder with ode"], &["--dequantise", "decoder"]),
+        (digits(), &["network-decoder with ode", "elbo"], &["--dequantise", "network-decoder"]),
         (digits(), &["--dequantise-steps", "variational"], &["--dequantise-steps", "10"]),
         (
             digits(),

@@ -2,11 +2,13 @@
 
 use crate::support::{content, digits, done, refused};
 use serde_json::Value;
+use std::path::Path;
 
 #[test]
 fn figures_are_listed_and_others_refused() {
     let here = tempfile::tempdir().unwrap();
-    assert!(done(here.path(), &["reproduce"]).contains("mnist-diffusion"));
+    let listed = done(here.path(), &["reproduce"]);
+    assert!(listed.contains("mnist-diffusion") && listed.contains("mnist-likelihood"), "{listed}");
     let figure = "mnist-diffusion";
     for (words, arguments) in [
         (["figure", "mnist-diffusion"], vec!["mnist-difusion"]),
@@ -19,51 +21,80 @@ fn figures_are_listed_and_others_refused() {
     }
 }
 
-/// Seven runs that are there already, on other data: none is trained, all are judged.
-#[test]
-fn the_page_holds_what_was_measured() {
+/// A folder with runs of these names that are there already, on other data.
+fn trained(names: &[&str]) -> tempfile::TempDir {
     let here = tempfile::tempdir().unwrap();
-    let names = ["ddpm", "vdm", "edm", "vp", "sub-vp", "ve", "ncsn"];
     for name in names {
-        let run = here.path().join("runs").join(format!("mnist-{name}"));
+        let run = here.path().join("runs").join(name);
         std::fs::create_dir_all(&run).unwrap();
         for file in ["run.json", "model.safetensors", "report.html"] {
             std::fs::copy(digits().join("run").join(file), run.join(file)).unwrap();
         }
     }
-    let before = content(&here.path().join("runs"));
-    let arguments = ["reproduce", "mnist-diffusion", "--data", "x", "-n", "40", "--rows", "6"];
-    let more = ["--steps", "2,3", "-o", "page/figure.md", "--json"];
     std::fs::create_dir(here.path().join("page")).unwrap();
-    let told: Value =
-        serde_json::from_str(&done(here.path(), &[&arguments[..], &more].concat())).unwrap();
-    assert!(before == content(&here.path().join("runs")));
+    here
+}
+
+/// What a figure says for machines, and its page; nothing is trained.
+fn reproduced(here: &Path, figure: &str, more: &[&str]) -> (Value, String) {
+    let before = content(&here.join("runs"));
+    let fixed = ["reproduce", figure, "--data", "x", "-o", "page/figure.md", "--json"];
+    let told = serde_json::from_str(&done(here, &[&fixed[..], more].concat())).unwrap();
+    assert!(before == content(&here.join("runs")));
+    (told, std::fs::read_to_string(here.join("page/figure.md")).unwrap())
+}
+
+#[test]
+fn the_page_of_likelihoods_holds_what_was_measured() {
+    let here = trained(&["mnist-ddpm", "mnist-vdm", "mnist-vp"]);
+    let (told, page) = reproduced(here.path(), "mnist-likelihood", &["--rows", "6"]);
     let bits = told["bits"].as_array().unwrap();
-    let of = |line: &Value| (line["run"].as_str().unwrap().to_string(), line["steps"].as_u64());
-    let expected = [
-        ("mnist-ddpm", None),
-        ("mnist-ddpm", Some(1000)),
-        ("mnist-vdm", None),
-        ("mnist-vdm", Some(1000)),
-    ];
-    assert_eq!(bits.iter().map(of).collect::<Vec<_>>(), expected.map(|(n, s)| (n.to_string(), s)));
-    let page = std::fs::read_to_string(here.path().join("page/figure.md")).unwrap();
-    for line in bits {
-        let number = |key: &str| line[key].as_f64().unwrap();
-        let parts = ["prior", "diffusion", "reconstruction"].map(number).iter().sum::<f64>();
-        assert!((parts - number("bits_per_dimension")).abs() < 1e-9, "{line}");
-        let text = format!("{:.4} ± {:.4}", number("bits_per_dimension"), number("standard_error"));
+    let word = |line: &Value, key: &str| line[key].as_str().unwrap().to_string();
+    let of = |line: &Value| (word(line, "run"), word(line, "decoder"), line["steps"].as_u64());
+    let runs = ["mnist-ddpm", "mnist-vdm"].into_iter();
+    let both = runs.flat_map(|run| ["noise", "network"].map(|decoder| (run, decoder)));
+    let expected: Vec<_> = both
+        .flat_map(|(r, d)| [None, Some(1000)].map(|steps| (r.to_string(), d.to_string(), steps)))
+        .collect();
+    assert_eq!(bits.iter().map(of).collect::<Vec<_>>(), expected);
+    let number = |line: &Value, key: &str| line[key].as_f64().unwrap();
+    let shown = |line: &Value, error: &str| {
+        let text =
+            format!("{:.4} ± {:.4}", number(line, "bits_per_dimension"), number(line, error));
         assert!(page.contains(&text), "{text} in {page}");
+    };
+    for line in bits {
+        let parts = ["prior", "diffusion", "reconstruction"].map(|key| number(line, key));
+        let sum = parts.iter().sum::<f64>();
+        assert!((sum - number(line, "bits_per_dimension")).abs() < 1e-9, "{line}");
+        shown(line, "standard_error");
     }
-    assert_eq!(told["compared"]["points"].as_array().unwrap().len(), 14);
-    for name in names {
-        assert!(page.matches(&format!("| mnist-{name} |")).count() >= 2, "{page}");
+    // The same rows and noise: the decoder changes nothing but the reconstruction.
+    assert_eq!(bits[0]["diffusion"], bits[2]["diffusion"]);
+    assert_ne!(bits[0]["reconstruction"], bits[2]["reconstruction"]);
+    let densities = told["densities"].as_array().unwrap();
+    let names: Vec<String> = densities.iter().map(|line| word(line, "density")).collect();
+    assert_eq!(names, ["ode", "ode", "sde", "sde", "elbo", "elbo", "elbo", "elbo"]);
+    assert_eq!(word(&densities[7], "how"), "64 draws of 1001 levels");
+    densities.iter().for_each(|line| shown(line, "bits_per_dimension_error"));
+}
+
+#[test]
+fn the_page_of_quality_holds_what_was_measured() {
+    let names = ["ddpm", "vdm", "edm", "vp", "sub-vp", "ve", "ncsn"].map(|n| format!("mnist-{n}"));
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let here = trained(&names);
+    let more = ["-n", "40", "--steps", "2,3"];
+    let (told, page) = reproduced(here.path(), "mnist-diffusion", &more);
+    assert_eq!(told["points"].as_array().unwrap().len(), 14);
+    for name in &names {
+        assert!(page.matches(&format!("| {name} |")).count() == 2, "{page}");
     }
     // Every picture that the page shows is there.
     let pictures: Vec<&str> =
-        page.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+        page.split("](images").skip(1).filter_map(|rest| rest.split(')').next()).collect();
     assert!(pictures.len() > names.len());
     for picture in pictures {
-        assert!(here.path().join("page").join(picture).exists(), "{picture}");
+        assert!(here.path().join(format!("page/images{picture}")).exists(), "{picture}");
     }
 }

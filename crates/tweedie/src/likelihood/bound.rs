@@ -15,8 +15,8 @@
 //!
 //! - densities: p(x | x_0) = q(x_0 | x)/∫ q(x_0 | x) dx = N(x; x_0/α_0, (σ_0/α_0)² I), which is eq. A.39 with both densities
 //!   flat over a distance of σ_0/α_0;
-//! - integers: p(x | x_0) ∝ q(x_0 | x) over the values that each column can take (Kingma et al. 2021, eq. 12), so that the bound is
-//!   of their probabilities, and needs no dequantisation.
+//! - integers: p(x | x_0) ∝ q(x_0 | x) over the values that each column can take (Kingma et al. 2021, eq. 12), or by the denoiser
+//!   ([`Decoder`]), so that the bound is of their probabilities, and needs no dequantisation.
 //!
 //! Steps are drawn, not summed: `probes` for each row, one in each of as many equal parts of the steps, so that with T probes all T
 //! steps are visited once. The reported standard error is that of independent probes, which is at least as large.
@@ -24,7 +24,7 @@
 //! Each divergence is a conditional expectation: [`Bound::by_paths`] leaves it out (*An Introduction …*, eq. 6.32 against 6.41).
 
 use super::sde::Reverse;
-use super::{Density, Kind, LogProb, Measure, addresses, check_batch, mean_and_error};
+use super::{Decoder, Density, Kind, LogProb, Measure, addresses, check_batch, mean_and_error};
 use crate::denoise::{Condition, Denoiser};
 use crate::objective::LevelDistribution;
 use crate::process::{Level, Levels, Schedule, column, finite_log_snrs};
@@ -52,7 +52,7 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct Bound {
-    denoiser: Arc<dyn Denoiser>,
+    pub(super) denoiser: Arc<dyn Denoiser>,
     pub(super) schedule: Arc<dyn Schedule>,
     /// None in continuous time.
     pub(super) steps: Option<usize>,
@@ -61,6 +61,8 @@ pub struct Bound {
     levels: LevelDistribution,
     probes: usize,
     sigma_data: f64,
+    /// Of integers.
+    pub(super) decoder: Decoder,
     pub(super) draws: Draws,
 }
 
@@ -113,6 +115,7 @@ impl Bound {
             levels: LevelDistribution::LogSnr,
             probes: PROBES,
             sigma_data: 1.0,
+            decoder: Decoder::Noise,
             draws: Draws::new(0),
         }
     }
@@ -150,6 +153,12 @@ impl Bound {
     /// The standard deviation of the data in model units, part of the prior's.
     pub fn with_sigma_data(mut self, sigma_data: f64) -> Self {
         self.sigma_data = sigma_data;
+        self
+    }
+
+    /// What tells integers at the cleanest level.
+    pub fn with_decoder(mut self, decoder: Decoder) -> Self {
+        self.decoder = decoder;
         self
     }
 
@@ -199,8 +208,8 @@ impl Bound {
     pub fn terms(&self, x: Tensor<2>, condition: &Condition) -> Result<Terms> {
         let (first, _) = ends(&*self.schedule, self.steps);
         let d = x.dims()[1] as f64;
-        let each = d * edge(&first);
-        self.terms_with(x, condition, Measure::Standardised, |_, _| each)
+        let each = vec![d * edge(&first); x.dims()[0]];
+        self.terms_with(x, condition, Measure::Standardised, |_| Ok(each.clone()))
     }
 
     /// The discrete bound of densities by whole paths x_0, …, x_T of the chain (*An Introduction …*, eq. 6.32), as many as there
@@ -249,13 +258,13 @@ impl Bound {
         })
     }
 
-    /// The terms, with the reconstruction that a row has in each probe.
+    /// The terms, with the reconstruction that rows have in each probe.
     pub(super) fn terms_with(
         &self,
         x: Tensor<2>,
         condition: &Condition,
         measure: Measure,
-        reconstruction: impl Fn(usize, usize) -> f64,
+        reconstruction: impl Fn(usize) -> Result<Vec<f64>>,
     ) -> Result<Terms> {
         self.check(&x, condition)?;
         let [n, d] = x.dims();
@@ -278,8 +287,9 @@ impl Bound {
             let errors = host_column(&(mean - x.clone()).square().sum_dim(1))?;
             for (i, (error, (factor, constant))) in errors.iter().zip(parts).enumerate() {
                 losses[i].push(factor * error + constant);
-                gains[i].push(reconstruction(i, k));
             }
+            let told = reconstruction(k)?;
+            gains.iter_mut().zip(told).for_each(|(gains, gain)| gains.push(gain));
         }
         let mean = |values: &Vec<f64>| mean_and_error(values).0;
         let error = |(gains, losses): (&Vec<f64>, &Vec<f64>)| {

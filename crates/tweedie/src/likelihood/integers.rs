@@ -1,4 +1,4 @@
-//! The bound of the probabilities of integers, by the softmax over the values that each column can take.
+//! The bound of the probabilities of integers, by a distribution over the values that each column can take.
 
 use super::bound::ends;
 use super::{Bound, Measure, Terms, addresses};
@@ -7,6 +7,19 @@ use crate::denoise::Condition;
 use crate::process::Level;
 use crate::{Error, Result};
 use burn::tensor::Device;
+use statrs::function::erf::erfc;
+use std::f64::consts::{FRAC_1_SQRT_2, TAU};
+
+/// p(x | x_0) of integers: what tells them at the cleanest level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Decoder {
+    /// The noise of x_0 alone, in every column: p(x | x_0) ∝ q(x_0 | x) (Kingma et al. 2021, eq. 12).
+    #[default]
+    Noise,
+    /// The denoiser: a normal distribution around x̂(x_0) with standard deviation σ_0/α_0, cut into the integers, the outermost of which
+    /// have its tails (Ho et al. 2020, eq. 13). One more evaluation a probe.
+    Network,
+}
 
 impl Bound {
     /// The bound of the probabilities of integers, `[n, width]` raw; [`Space::bits_per_dimension`] gives bits.
@@ -20,29 +33,42 @@ impl Bound {
         condition: &Condition,
         device: &Device,
     ) -> Result<Terms> {
-        let decoders = (0..space.width()).map(|j| Decoder::new(space, j));
-        let decoders = decoders.collect::<Result<Vec<_>>>()?;
+        let columns = (0..space.width()).map(|j| Integers::new(space, j));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
         let (first, _) = ends(&*self.schedule, self.steps);
-        let x = space.encode(raw)?;
+        let x = space.encode(raw)?.to_tensor(device);
         let noise = self.draws.purpose("reconstruction");
-        let rows = addresses(&x.to_tensor(device))?;
-        self.terms_with(x.to_tensor(device), condition, Measure::Counting, |row, probe| {
-            let noise = noise.at(probe as u64).normals_for(&[rows[row]], space.width());
-            let columns = decoders.iter().zip(raw.row(row)).zip(noise.row(0));
-            columns.map(|((decoder, v), e)| decoder.log_p(&first, *v, f64::from(*e))).sum()
+        let rows = addresses(&x)?;
+        let sum = |row: usize, given: &[f32], log_p: fn(&Integers, &Level, f32, f64) -> f64| {
+            let all = columns.iter().zip(raw.row(row)).zip(given);
+            all.map(|((column, v), g)| log_p(column, &first, *v, f64::from(*g))).sum::<f64>()
+        };
+        self.terms_with(x.clone(), condition, Measure::Counting, |probe| {
+            let noise = noise.at(probe as u64).normals_for(&rows, space.width());
+            let (given, log_p): (Rows, fn(&Integers, &Level, f32, f64) -> f64) = match self.decoder
+            {
+                Decoder::Noise => (noise, Integers::by_noise),
+                Decoder::Network => {
+                    let noise = noise.to_tensor(device).mul_scalar(first.sigma);
+                    let noised = x.clone().mul_scalar(first.alpha) + noise;
+                    let mean = self.denoiser.denoise(noised.into(), &first.into(), condition)?;
+                    (Rows::from_tensor(&(mean.value - x.clone()))?, Integers::by_network)
+                }
+            };
+            Ok((0..rows.len()).map(|row| sum(row, given.row(row), log_p)).collect())
         })
     }
 }
 
 /// One column's integers in model units.
-struct Decoder {
+struct Integers {
     low: i64,
     high: i64,
     /// The distance between two.
     gap: f64,
 }
 
-impl Decoder {
+impl Integers {
     fn new(space: &Space, column: usize) -> Result<Self> {
         let coordinate = space.coordinate(column);
         match coordinate.kind {
@@ -58,7 +84,7 @@ impl Decoder {
     }
 
     /// log p(value | α x + σ ε), a softmax over the integers of −(z − α x_v)²/(2σ²).
-    fn log_p(&self, level: &Level, value: f32, noise: f64) -> f64 {
+    fn by_noise(&self, level: &Level, value: f32, noise: f64) -> f64 {
         // In units of the noise's spread: the value sits at 0, the observation at ε, another integer k places off at k h.
         let h = level.alpha / level.sigma * self.gap;
         let own = f64::from(value) as i64;
@@ -69,5 +95,75 @@ impl Decoder {
         let sum: f64 =
             (-below.min(reach)..=above.min(reach)).map(|k| (log(k) - log(0)).exp()).sum();
         -sum.ln()
+    }
+
+    /// log p(value | x̂) for a mean that is `off` above the value, in model units.
+    fn by_network(&self, level: &Level, value: f32, off: f64) -> f64 {
+        let spread = level.sigma / level.alpha;
+        let own = f64::from(value) as i64;
+        let edge = |side: f64, open: bool| match open {
+            true => side * f64::INFINITY,
+            false => (0.5 * side * self.gap - off) / spread,
+        };
+        ln_normal_between(edge(-1.0, own == self.low), edge(1.0, own == self.high))
+    }
+}
+
+/// ln (Φ(b) − Φ(a)) for a < b, which may be infinite; without cancellation in the tails.
+fn ln_normal_between(a: f64, b: f64) -> f64 {
+    // By symmetry the nearer end to 0 is a.
+    let (a, b) = if a + b < 0.0 { (-b, -a) } else { (a, b) };
+    let (of_a, of_b) = (ln_above(a), ln_above(b));
+    if of_b == f64::NEG_INFINITY {
+        return of_a;
+    }
+    of_a + (-(of_b - of_a).exp_m1()).ln()
+}
+
+/// ln (1 − Φ(x)).
+fn ln_above(x: f64) -> f64 {
+    if x < 20.0 {
+        return (0.5 * erfc(x * FRAC_1_SQRT_2)).ln();
+    }
+    // Laplace's continued fraction of Mills' ratio, exact to rounding from here on.
+    let rest = (1..30).rev().fold(x, |rest, k| x + f64::from(k) / rest);
+    -0.5 * (x * x + TAU.ln()) - rest.ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_s_integers_have_probabilities_that_add_up_to_one() {
+        let column = Integers { low: -3, high: 8, gap: 0.2 };
+        let at = |v: i64| 0.2 * v as f64;
+        for sigma in [1e-3, 0.05, 0.4, 9.0] {
+            let level = Level::new(0.0, 0.8, 0.8 * sigma);
+            for mean in [-40.0, -0.61, 0.0, 0.1, 0.77, 1.6, 300.0] {
+                let log_p = |v: i64| column.by_network(&level, v as f32, mean - at(v));
+                let all: Vec<f64> = (-3..=8).map(log_p).collect();
+                let sum: f64 = all.iter().map(|p| p.exp()).sum();
+                assert!((sum - 1.0).abs() < 1e-12, "{sigma} {mean}: {sum}");
+                assert!(all.iter().all(|p| p.is_finite() || *p < -1e4), "{all:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn tails_of_the_normal_distribution_keep_their_digits() {
+        // Φ(−x) to 15 digits (Abramowitz & Stegun, tables 26.1 and 26.2): −log₁₀ of it.
+        for (x, digits) in [(5.0, 6.54265), (10.0, 23.11805), (20.0, 88.56010), (50.0, 544.96634)] {
+            let found = -ln_above(x) / std::f64::consts::LN_10;
+            assert!((found - digits).abs() < 1e-5, "{x}: {found}");
+        }
+        // The two ways meet, and a narrow interval has its density times its width.
+        assert!((ln_above(20.0 - 1e-12) - ln_above(20.0)).abs() < 1e-9);
+        for x in [-30.0, -3.0, 0.0, 1.0, 12.0, 45.0] {
+            let found = ln_normal_between(x - 5e-7, x + 5e-7);
+            let right = -0.5 * (x * x + TAU.ln()) + 1e-6f64.ln();
+            assert!((found - right).abs() < 1e-6, "{x}: {found} {right}");
+        }
+        assert_eq!(ln_normal_between(f64::NEG_INFINITY, f64::INFINITY), 0.0);
     }
 }

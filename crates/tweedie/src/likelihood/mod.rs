@@ -10,6 +10,7 @@ pub use crate::nn::Divergence;
 pub use bound::{Bound, Terms};
 pub(crate) use bound::{edge, ends, prior_terms, probe, step};
 pub use dequantise::{Dequantise, Dequantiser, Drawn, Uniform};
+pub use integers::Decoder;
 pub use pf_ode::PfOde;
 pub(crate) use pf_ode::{log_prior, velocity_and_divergence};
 pub use sde::ReverseSde;
@@ -49,6 +50,15 @@ pub enum Measure {
 }
 
 /// log p of each row of a batch, in nats.
+///
+/// ```
+/// use tweedie::likelihood::{Kind, LogProb, Measure};
+/// let of = |value| LogProb { value, kind: Kind::Exact, standard_error: None, measure: Measure::Raw };
+/// let (truth, model) = (of(vec![-1.0, -2.0, -1.5]), of(vec![-1.1, -2.3, -1.4]));
+/// let (divergence, error) = truth.mean_difference(&model)?; // on the same rows
+/// assert!((divergence - 0.1).abs() < 1e-12 && error < model.mean().1);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LogProb {
     /// One value per row, nats.
@@ -153,6 +163,27 @@ const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 /// Integer columns are dequantised, one draw per row: if every column is an integer the result is a lower bound of the
 /// log-probability of the integers themselves (see [`Dequantise`]), against the counting measure; otherwise it is a
 /// density in raw units.
+///
+/// ```
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::data::{Coordinate, Layout, Rows, Space};
+/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::likelihood::{PfOde, RawDensity, Uniform};
+/// use tweedie::{Draws, process::Cosine};
+/// use std::sync::Arc;
+/// // Metres, of which 10 are the unit of the model.
+/// let column = Coordinate { shift: 0.0, scale: 10.0, ..Coordinate::real("height") };
+/// let space = Space::new(Layout::Vector { width: 1 }, vec![column])?;
+/// let unit = GaussianMixture::new(vec![Component::isotropic(1.0, vec![0.0], 1.0)])?;
+/// let density = PfOde::new(Arc::new(unit), Arc::new(Cosine::default()));
+/// let device = Device::flex();
+/// let (draws, dequantise) = (Draws::new(0), &Uniform);
+/// let raw = RawDensity { density: &density, space: &space, dequantise, draws, device: &device, chunk: 64 };
+/// let found = raw.log_prob(&Rows::new(vec![0.0], 1)?, &Condition::None, |_| {})?;
+/// let log_p = -0.5 * std::f64::consts::TAU.ln() - 10f64.ln();
+/// assert!((found.value[0] - log_p).abs() < 1e-3);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct RawDensity<'a> {
     /// The density in model units.

@@ -25,6 +25,25 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Explicit score matching, the Fisher divergence from a known score; see the module's head.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tweedie::Draws;
+/// use tweedie::burn::tensor::{Device, Tensor};
+/// use tweedie::denoise::{Component, Condition, GaussianMixture, NeuralDenoiser, Prediction};
+/// use tweedie::nn::ResidualMlpConfig;
+/// use tweedie::objective::{Batch, ExplicitScoreMatching, Objective};
+/// use tweedie::process::Cosine;
+/// let device = Device::flex();
+/// let network = ResidualMlpConfig::new(2).init(&Draws::new(0), &device);
+/// let model = NeuralDenoiser::new(network, Prediction::Edm, Cosine::default());
+/// let truth = GaussianMixture::new(vec![Component::isotropic(1.0, vec![0.0; 2], 1.0)])?;
+/// let batch = Batch { x: Tensor::ones([4, 2], &device), condition: Condition::None };
+/// let objective = ExplicitScoreMatching::new(Arc::new(Cosine::default()), Arc::new(truth));
+/// let (loss, _) = objective.loss(&model, &batch, &Draws::new(1))?.mean()?;
+/// assert!(loss < 1e-6); // an untrained network in EDM's F is the score of a unit normal
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct ExplicitScoreMatching {
     noising: Noising,

@@ -29,6 +29,20 @@ use serde::{Deserialize, Serialize};
 ///
 /// At equal x_t the errors of two predictions differ by a factor that depends on the level alone, so a weight of 1 "in" some
 /// prediction can be applied in any other.
+///
+/// ```
+/// use tweedie::denoise::Prediction;
+/// use tweedie::objective::Weighting;
+/// use tweedie::process::{Cosine, Schedule};
+/// let schedule = Cosine::default();
+/// let level = schedule.level(schedule.time(3.0)); // SNR = e³
+/// let weighting = Weighting::MinSnr { gamma: 5.0 };
+/// let on_data = weighting.factor(Prediction::Data, &level, &schedule, 1.0)?;
+/// assert!((on_data - 5.0).abs() < 1e-9);
+/// let on_noise = weighting.factor(Prediction::Noise, &level, &schedule, 1.0)?;
+/// assert!((on_noise - 5.0 / level.lambda.exp()).abs() < 1e-9);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Weighting {

@@ -100,6 +100,18 @@ pub struct Posterior {
 ///
 /// Host levels are exact `f64`; the tracked form lives in the graph, so that a learned schedule receives
 /// gradients, and is variance preserving: α² = sigmoid(λ), σ² = sigmoid(−λ).
+///
+/// ```
+/// use tweedie::burn::tensor::{Device, Tensor};
+/// use tweedie::process::{Cosine, Levels, Schedule};
+/// let (schedule, x) = (Cosine::default(), Tensor::<2>::zeros([2, 3], &Device::flex()));
+/// let one: Levels = schedule.level(0.5).into();
+/// assert_eq!(one.sigma(&x)?.dims(), [1, 1]);
+/// let each = Levels::Rows(vec![schedule.level(0.1), schedule.level(0.9)]);
+/// assert_eq!(each.sigma(&x)?.dims(), [2, 1]);
+/// assert!(each.check(3).is_err());
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "tensors are handles, and levels are seldom moved")]
 pub enum Levels {

@@ -11,8 +11,7 @@ use crate::denoise::Denoiser;
 use crate::files::AtomicFile;
 use crate::metric::levels::level_errors;
 use crate::nn::Params;
-use crate::process::{Level, Schedule};
-use crate::solve::{Moment, Sampler, select_rows};
+use crate::solve::{Grid, Moment, Sampler, select_rows};
 use crate::train::{Run, curves};
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
@@ -162,12 +161,14 @@ impl Shown<'_> {
         };
         let split = split.select(&spread(split.len(), DENOISED));
         let train = data.train.rows();
+        let mut levels = Grid::LogSnr.levels(&*self.run.schedule()?, LEVELS - 1)?;
+        levels.retain(|level| level.lambda.is_finite());
         let errors = level_errors(
             &*self.denoiser,
             &encoded(split.rows(), "dequantise")?,
             &split.labels().into(),
             &encoded(&train.select(&spread(train.len(), REFERENCE)), "reference")?,
-            &even_levels(&*self.run.schedule()?),
+            &levels,
             &draws.purpose("noise"),
             self.device,
         )?;
@@ -192,18 +193,6 @@ pub fn if_any<T>(drawn: Result<T>) -> Result<Option<T>> {
         Err(Error::Undefined { .. }) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Levels evenly spread over the schedule's log-SNR.
-fn even_levels(schedule: &dyn Schedule) -> Vec<Level> {
-    let (first, last) = schedule.range();
-    let (high, low) = (schedule.level(first).lambda, schedule.level(last).lambda);
-    let at = |i: usize| match i {
-        0 => schedule.level(last),
-        i if i + 1 == LEVELS => schedule.level(first),
-        i => schedule.level(schedule.time(low + (high - low) * i as f64 / (LEVELS - 1) as f64)),
-    };
-    (0..LEVELS).map(at).collect()
 }
 
 /// At most `most` of `n` indices, evenly spread.

@@ -1,6 +1,6 @@
 //! The loop that runs any solver over any grid, and the sampler made of both.
 
-use super::{AnySolver, Clip, Context, Generate, Grid, Noise, Solver};
+use super::{Ancestral, AnySolver, Clip, Context, Generate, Grid, Noise, ReverseVariance, Solver};
 use crate::denoise::{Condition, Denoiser};
 use crate::process::{BrownianTree, Level, Schedule};
 use crate::{Draws, Error, Result};
@@ -107,6 +107,8 @@ pub struct Sampler {
     clip: Option<Clip>,
     path_noise: bool,
     sigma_data: f64,
+    /// Of ancestral steps, in place of the solver's own.
+    variance: Option<Arc<dyn ReverseVariance>>,
 }
 
 impl Sampler {
@@ -122,6 +124,7 @@ impl Sampler {
             clip: None,
             path_noise: false,
             sigma_data: 1.0,
+            variance: None,
         }
     }
 
@@ -166,6 +169,12 @@ impl Sampler {
     /// [`AnySolver::check_path_noise`] lets pass.
     pub fn with_path_noise(mut self) -> Self {
         self.path_noise = true;
+        self
+    }
+
+    /// The variance of ancestral steps, in place of [`Ancestral::variance`]; of no effect on other solvers.
+    pub fn with_reverse_variance(mut self, variance: Arc<dyn ReverseVariance>) -> Self {
+        self.variance = Some(variance);
         self
     }
 
@@ -267,7 +276,13 @@ impl Sampler {
             rows,
             clip: self.clip,
         };
-        integrate(&self.solver, x, levels, self.last, &context, observe)
+        match (&self.variance, &self.solver) {
+            (Some(variance), AnySolver::Ancestral(_)) => {
+                let solver = Ancestral { variance: variance.clone() };
+                integrate(&solver, x, levels, self.last, &context, observe)
+            }
+            _ => integrate(&self.solver, x, levels, self.last, &context, observe),
+        }
     }
 
     /// The start: N(0, s²) with the schedule's prior standard deviation s.

@@ -41,6 +41,30 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// What a step may ask: the model, its process, the condition and the noise of each row.
+///
+/// ```
+/// use tweedie::burn::tensor::{Device, Tensor};
+/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::process::{Cosine, Schedule};
+/// use tweedie::solve::{Context, Ddim, Solver};
+/// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-6)])?;
+/// let (schedule, draws) = (Cosine::default(), tweedie::Draws::new(7));
+/// let context = Context {
+///     denoiser: &point,
+///     schedule: &schedule,
+///     condition: &Condition::None,
+///     noise: &draws,
+///     rows: &[0],
+///     clip: None,
+/// };
+/// // One step of DDIM from any noise to nearly clean data.
+/// let solver = Ddim::default();
+/// let start = solver.init(Tensor::from_floats([[0.8]], &Device::flex()));
+/// let (from, to) = (schedule.level(0.9).into(), schedule.level(1e-3).into());
+/// let end = solver.step(start, &from, &to, &context)?.x;
+/// assert!((end.into_scalar::<f32>() - 3.0).abs() < 0.05);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// E[x₀ | x_t].

@@ -16,11 +16,18 @@ use crate::metric::levels::LevelError;
 use crate::process::Level;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A step's pair of levels ↦ the variance of its noise.
 pub trait ReverseVariance: std::fmt::Debug + Send + Sync {
     /// That of a step between `from` and the cleaner level `to`, for each column; positive unless `to` is clean.
     fn between(&self, from: &Level, to: &Level) -> f64;
+}
+
+impl<V: ReverseVariance + ?Sized> ReverseVariance for Arc<V> {
+    fn between(&self, from: &Level, to: &Level) -> f64 {
+        (**self).between(from, to)
+    }
 }
 
 /// The variance of an ancestral step's noise (Ho et al. 2020, sec. 3.2): exact for data at a point, or for data

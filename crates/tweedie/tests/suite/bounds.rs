@@ -2,12 +2,13 @@
 
 use crate::oracle::{OU, VP, gaussian, three_components};
 use crate::support::*;
+use statrs::distribution::ContinuousCDF;
 use std::sync::Arc;
 use tweedie::data::{Coordinate, Kind, Layout, Rows, Space};
 use tweedie::denoise::{
     Component, Condition, Denoiser, GaussianMixture, NeuralDenoiser, Prediction,
 };
-use tweedie::likelihood::{Bound, Density, Measure, PfOde};
+use tweedie::likelihood::{Bound, Decoder, Density, Measure, PfOde};
 use tweedie::nn::{Dual, Network};
 use tweedie::objective::{Batch, LevelDistribution, NoiseLevels, Objective, VariationalBound};
 use tweedie::process::{AnySchedule, Cosine, Edm, Level, Levels, Schedule, Straight, Ve};
@@ -418,4 +419,35 @@ fn integers_have_the_probabilities_of_an_exact_denoiser() {
     let bound = Bound::continuous(oracle, Arc::new(Cosine::default()));
     let refused = bound.integers(&raw, &integers(None), &Condition::None, &cpu());
     assert!(refused.unwrap_err().to_string().contains("between two limits"));
+}
+
+/// A pair that is certain: the exact denoiser knows it from any noise, and what is left is a normal distribution's mass on its integers.
+#[test]
+fn a_network_tells_integers_by_its_mean_and_its_bound_is_below_their_probability() {
+    let place = |v: f64| (v + 0.5 - 2.0) / 2.0;
+    let schedule = Cosine { lambda_max: 3.0, ..Cosine::default() };
+    let first = schedule.level(schedule.range().0);
+    let of = |pairs: &[([f64; 2], f64)]| {
+        let point =
+            |&(v, w): &([f64; 2], f64)| Component::isotropic(w, v.map(place).to_vec(), 1e-12);
+        let oracle = GaussianMixture::new(pairs.iter().map(point).collect()).unwrap();
+        let raw: Vec<f32> = pairs.iter().flat_map(|(v, _)| v.map(|v| v as f32)).collect();
+        let bound = Bound::continuous(Arc::new(oracle), Arc::new(schedule)).with_probes(2000);
+        let bound = bound.with_decoder(Decoder::Network);
+        let raw = Rows::new(raw, 2).unwrap();
+        bound.integers(&raw, &integers(Some(0)), &Condition::None, &cpu()).unwrap()
+    };
+    let certain = of(&[([0.0, 2.0], 1.0)]);
+    let reach = 0.25 / (first.sigma / first.alpha);
+    let below = |x: f64| statrs::distribution::Normal::standard().cdf(x);
+    // 0 has all that is below it too; 2 has a half of a gap to either side.
+    let right = below(reach).ln() + (2.0 * below(reach) - 1.0).ln();
+    within("reconstruction", certain.reconstruction[0], right, 1e-5);
+    let pairs = [([0.0, 3.0], 0.5), ([2.0, 1.0], 0.3), ([3.0, 3.0], 0.15), ([1.0, 0.0], 0.05)];
+    let terms = of(&pairs);
+    for ((value, error), (pair, p)) in terms.bound().iter().zip(&terms.standard_error).zip(pairs) {
+        println!("{pair:?}: {value:.4} ± {error:.4}, {:.4}", p.ln());
+        assert!(*value < p.ln() + SIX_SIGMA * error, "{pair:?}: {value} ± {error}");
+        assert!(*value > p.ln() - 3.0, "{pair:?}: {value} ± {error}");
+    }
 }

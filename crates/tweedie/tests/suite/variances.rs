@@ -11,7 +11,10 @@ use tweedie::likelihood::{Bound, Density, LogProb};
 use tweedie::metric::levels::{LevelError, level_errors};
 use tweedie::objective::{Batch, LearnedVariance};
 use tweedie::process::{Level, Schedule};
-use tweedie::solve::{AnalyticVariance, Ancestral, Grid, ReverseVariance, Solver, Variance};
+use tweedie::solve::{
+    AnalyticVariance, Ancestral, AnySolver, Generate, Grid, Last, ReverseVariance, Sampler, Solver,
+    Variance,
+};
 use tweedie::train::{AdamW, AdamWConfig};
 use tweedie::{Draws, Error};
 
@@ -241,4 +244,31 @@ fn the_learned_variance_comes_to_the_best_one() {
         let refused = LearnedVariance::new(low, high, knots, &cpu());
         assert!(matches!(refused, Err(Error::Config { .. })));
     }
+}
+
+/// A sampler's ancestral steps take any variance: six steps end at the variance of N(0, c) with the best one, and not with their own.
+#[test]
+fn a_sampler_s_ancestral_steps_take_the_best_variance() {
+    let (c, n) = (0.3, 40_000);
+    let curve: Vec<_> = (-200..=200).map(|i| 0.1 * f64::from(i)).collect();
+    let curve = curve.into_iter().map(|lambda| (lambda, of_gaussian(c, lambda))).collect();
+    let best = Arc::new(AnalyticVariance::new(curve).unwrap());
+    let solver = AnySolver::Ancestral(Ancestral::default());
+    let sampler = Sampler::new(Arc::new(gaussian(0.0, c)), Arc::new(VP)).with_solver(solver);
+    // Levels with noise throughout, so that each of the steps has a variance.
+    let sampler = sampler.with_sigma_data(c.sqrt()).with_steps(6).with_last(Last::Stop);
+    let variance = |sampler: &Sampler| {
+        let x = sampler.generate(0..n as u64, &Condition::None, &Draws::new(5), &cpu()).unwrap();
+        moments(&host(&x)).1
+    };
+    let cleanest = sampler.levels().unwrap()[6];
+    let right = cleanest.alpha.powi(2) * c + cleanest.sigma.powi(2);
+    // The relative error of a normal's variance is √(2/n).
+    let allowed = SIX_SIGMA * (2.0 / n as f64).sqrt() * right;
+    within("best", variance(&sampler.clone().with_reverse_variance(best.clone())), right, allowed);
+    let own = variance(&sampler);
+    assert!(own < right - 5.0 * allowed, "{own}, {right} ± {allowed}");
+    // Other solvers have none.
+    let other = sampler.with_solver(AnySolver::default());
+    assert_eq!(variance(&other), variance(&other.clone().with_reverse_variance(best)));
 }

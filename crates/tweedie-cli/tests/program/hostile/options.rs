@@ -41,6 +41,7 @@ fn sampling_options_are_refused_and_the_output_stays() {
             &["--schedule: ", "log-SNRs that the run was trained on"],
             &["--schedule", "edm, sigma_max = 1e6"],
         ),
+        (2, &["--analytic-variance", "ancestral"], &["--analytic-variance"]),
         (2, &["--noise: a solver that adds no noise"], &["--noise", "tree"]),
         (
             2,
