@@ -69,9 +69,8 @@ fn the_page_of_likelihoods_holds_what_was_measured() {
         assert!((sum - number(line, "bits_per_dimension")).abs() < 1e-9, "{line}");
         shown(line, "standard_error");
     }
-    // The same rows and noise: the decoder changes nothing but the reconstruction.
+    // The same rows and noise, and a cleanest level at which both decoders tell all integers.
     assert_eq!(bits[0]["diffusion"], bits[2]["diffusion"]);
-    assert_ne!(bits[0]["reconstruction"], bits[2]["reconstruction"]);
     let densities = told["densities"].as_array().unwrap();
     let names: Vec<String> = densities.iter().map(|line| word(line, "density")).collect();
     assert_eq!(names, ["ode", "ode", "sde", "sde", "elbo", "elbo", "elbo", "elbo"]);

@@ -47,6 +47,9 @@ impl Solver for DpmSolver {
 /// DPM-Solver++(2S) (Lu et al. 2022b, algorithm 1): DPM-Solver-2 for the data in place of the noise. Order 2, two
 /// evaluations a step.
 ///
+/// With η > 0 both halves of a step add noise, and the end has that of both: η = 1 is the SDE form that k-diffusion calls DPM-Solver++
+/// (stochastic), of weak order 2. A step to noise-free data or from pure noise is DDIM's, with η = 1 ancestral.
+///
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::Device;
@@ -54,7 +57,7 @@ impl Solver for DpmSolver {
 /// use tweedie::process::Cosine;
 /// use tweedie::solve::{AnySolver, DpmSolverPp2S, Generate, Sampler};
 /// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
-/// let solver = AnySolver::DpmSolverPp2S(DpmSolverPp2S {});
+/// let solver = AnySolver::DpmSolverPp2S(DpmSolverPp2S { eta: 1.0 });
 /// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
 ///     .with_solver(solver)
 ///     .with_steps(20);
@@ -63,12 +66,16 @@ impl Solver for DpmSolver {
 /// # Ok::<(), tweedie::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DpmSolverPp2S {}
+#[serde(deny_unknown_fields, default)]
+pub struct DpmSolverPp2S {
+    /// The share of noise, in [0, 1]: the rate at which noise is added over that of the reverse SDE.
+    pub eta: f64,
+}
 
 impl Solver for DpmSolverPp2S {
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
-        singlestep(Integrand::Data { eta: 0.0 }, 2, state, from, to, context)
+        let integrand = Integrand::Data { eta: self.eta };
+        singlestep(integrand, 2, state, from, to, context)
     }
 }
 
@@ -142,7 +149,9 @@ impl Solver for DpmSolverPp3M {
     }
 }
 
-/// A step with `order` evaluations of its own. Where its length is infinite, all but the first are of no use.
+/// A step with `order` evaluations of its own, at most two with noise. Where its length is infinite, all but the first are of no use.
+///
+/// Noise comes in two parts, up to the inner level and on from there: those numbered twice the step's number and one more.
 fn singlestep(
     integrand: Integrand,
     order: usize,
@@ -159,15 +168,28 @@ fn singlestep(
         2 => (&[0.5], Slope::Half),
         _ => (&[1.0 / 3.0, 2.0 / 3.0], Slope::Exact),
     };
+    let mut noise = None;
     for &share in shares {
         let Some(place) = between(&x, from, to, share, context)? else { break };
         let nodes: Vec<&Node> = [&first].into_iter().chain(&inner).collect();
-        let there = integrand.step(&x, &data, from, &place, &nodes, slope)?;
+        let mut there = integrand.step(&x, &data, from, &place, &nodes, slope)?;
+        if let Some(spread) = integrand.spread(&x, from, &place)? {
+            let early = context.noise_between(2 * step, from, &place, &x)? * spread;
+            there = there + early.clone();
+            noise = Some(early * integrand.kept(&x, &place, to)?);
+        }
         let (_, value) = integrand.evaluate(&there, &place, context)?;
         inner = Some((place, value));
     }
     let nodes: Vec<&Node> = [&first].into_iter().chain(&inner).collect();
-    let x = integrand.step(&x, &data, from, to, &nodes, slope)?;
+    let mut x = integrand.step(&x, &data, from, to, &nodes, slope)?;
+    let last = inner.as_ref().map_or(from, |(place, _)| place);
+    if let Some(spread) = integrand.spread(&x, last, to)? {
+        x = x.clone() + context.noise_between(2 * step + 1, last, to, &x)? * spread;
+    }
+    if let Some(noise) = noise {
+        x = x + noise;
+    }
     Ok(State { x, history: Vec::new(), step: step + 1 })
 }
 

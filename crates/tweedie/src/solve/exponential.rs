@@ -143,6 +143,11 @@ impl Integrand {
         }
     }
 
+    /// What is left at `to` of a change of x at `from`, but for what x̂₀ makes of it: `[1, 1]` or `[n, 1]`.
+    pub(super) fn kept(self, x: &Tensor<2>, from: &Levels, to: &Levels) -> Result<Tensor<2>> {
+        Levels::pair(from, to, x, |t, s| self.factors(t, s, &[*t], Slope::Exact).x)
+    }
+
     fn factors(self, t: &Level, s: &Level, nodes: &[Level], slope: Slope) -> Factors {
         let h = half_step(t, s);
         let places: Vec<f64> = nodes.iter().map(|node| half_step(t, node)).collect();

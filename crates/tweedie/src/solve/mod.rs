@@ -209,7 +209,7 @@ pub const SOLVERS: &[(&str, &str)] = &[
         "DPM-Solver++(2M): order 2, 1 evaluation a step; eta = 1 is its SDE form; the default",
     ),
     ("dpm++3m", "DPM-Solver++(3M): order 3, 1 evaluation a step; eta = 1 is its SDE form"),
-    ("dpm++2s", "DPM-Solver++(2S): order 2, 2 evaluations a step"),
+    ("dpm++2s", "DPM-Solver++(2S): order 2, 2 evaluations a step; eta = 1 is its SDE form"),
     ("dpm", "DPM-Solver: order = 1 to 3, as many evaluations a step"),
     ("deis", "DEIS in ln(σ/α): order = 1 to 3, 1 evaluation a step"),
     (
@@ -305,7 +305,7 @@ impl AnySolver {
         Ok(match name {
             "dpm++2m" => Self::default(),
             "dpm++3m" => Self::DpmSolverPp3M(DpmSolverPp3M::default()),
-            "dpm++2s" => Self::DpmSolverPp2S(DpmSolverPp2S {}),
+            "dpm++2s" => Self::DpmSolverPp2S(DpmSolverPp2S::default()),
             "dpm" => Self::DpmSolver(DpmSolver::default()),
             "deis" => Self::Deis(Deis::default()),
             "unipc" => Self::UniPc(UniPc::default()),
@@ -337,6 +337,7 @@ impl AnySolver {
     pub fn check_path_noise(&self) -> Result<()> {
         let found = match self {
             Self::Ddim(Ddim { eta })
+            | Self::DpmSolverPp2S(DpmSolverPp2S { eta })
             | Self::DpmSolverPp2M(DpmSolverPp2M { eta })
             | Self::DpmSolverPp3M(DpmSolverPp3M { eta })
                 if *eta > 0.0 =>
@@ -353,7 +354,8 @@ impl AnySolver {
             }
             _ => "a solver that adds no noise",
         };
-        let expected = "euler-maruyama, ancestral, or ddim, dpm++2m or dpm++3m with eta above 0";
+        let expected =
+            "euler-maruyama, ancestral, or ddim, dpm++2s, dpm++2m or dpm++3m with eta above 0";
         Err(Error::config("noise", found, expected))
     }
 
@@ -364,6 +366,7 @@ impl AnySolver {
     pub fn check(&self) -> Result<()> {
         match self {
             Self::Ddim(Ddim { eta })
+            | Self::DpmSolverPp2S(DpmSolverPp2S { eta })
             | Self::DpmSolverPp2M(DpmSolverPp2M { eta })
             | Self::DpmSolverPp3M(DpmSolverPp3M { eta })
                 if !(0.0..=1.0).contains(eta) =>

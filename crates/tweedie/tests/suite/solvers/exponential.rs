@@ -24,7 +24,7 @@ fn family() -> Vec<(Box<dyn Solver>, f64)> {
         (Box::new(DpmSolver { order: 1 }), 1.0),
         (Box::new(DpmSolver { order: 2 }), 2.0),
         (Box::new(DpmSolver { order: 3 }), 3.0),
-        (Box::new(DpmSolverPp2S {}), 2.0),
+        (Box::new(DpmSolverPp2S::default()), 2.0),
         (Box::new(DpmSolverPp2M::default()), 2.0),
         (Box::new(DpmSolverPp3M::default()), 3.0),
         (Box::new(Deis { order: 1 }), 1.0),
@@ -114,7 +114,7 @@ fn high_orders_end_closer_than_ddim_at_equal_evaluations() {
         (Box::new(unipc(2, B::Bh2, Of::Data)), [20, 40], [9.0, 28.0]),
         (Box::new(unipc(3, B::Bh2, Of::Data)), [20, 40], [15.0, 200.0]),
         (Box::new(DpmSolverPp3M::default()), [20, 40], [4.0, 20.0]),
-        (Box::new(DpmSolverPp2S {}), [10, 20], [2.5, 4.5]),
+        (Box::new(DpmSolverPp2S::default()), [10, 20], [2.5, 4.5]),
         (Box::new(DpmSolver { order: 2 }), [10, 20], [1.3, 3.5]),
         (Box::new(Heun {}), [10, 20], [1.0, 2.0]),
     ];
@@ -146,8 +146,11 @@ fn what_is_remembered_survives_selection_and_levels_of_each_row() {
     let x = normals(3, 2, 1.0, 14);
     let own = [&fine, &coarse, &fine];
     let churned = StochasticHeun { churn: 0.2, noise: 1.0, range: Some([0.1, 20.0]) };
-    let stochastic: [Box<dyn Solver>; 2] =
-        [Box::new(DpmSolverPp2M { eta: 1.0 }), Box::new(churned)];
+    let stochastic: [Box<dyn Solver>; 3] = [
+        Box::new(DpmSolverPp2S { eta: 1.0 }),
+        Box::new(DpmSolverPp2M { eta: 1.0 }),
+        Box::new(churned),
+    ];
     for solver in family().into_iter().map(|(solver, _)| solver).chain(stochastic) {
         let alone = |i: usize| {
             let row = [i as u64];
@@ -308,7 +311,8 @@ fn options_that_make_no_sense_are_refused_by_name() {
     bad(r#"{"name": "edm", "churn": 0.5}"#, "solver.churn");
     bad(r#"{"name": "edm", "noise": 0.0}"#, "solver.noise");
     bad(r#"{"name": "edm", "range": [2.0, 1.0]}"#, "solver.range");
-    for unknown in [r#"{"name": "dpm++2s", "eta": 1.0}"#, r#"{"name": "unipc", "b": "bh3"}"#] {
+    bad(r#"{"name": "dpm++2s", "eta": 2.0}"#, "solver.eta");
+    for unknown in [r#"{"name": "dpm++2s", "etta": 1.0}"#, r#"{"name": "unipc", "b": "bh3"}"#] {
         assert!(serde_json::from_str::<AnySolver>(unknown).is_err(), "{unknown}");
     }
 }

@@ -11,7 +11,8 @@ use tweedie::denoise::{Component, Condition, GaussianMixture};
 use tweedie::metric::wasserstein;
 use tweedie::process::AnySchedule;
 use tweedie::solve::{
-    AnySolver, Ddim, DpmSolverPp2M, EulerMaruyama, Generate, Grid, Last, SOLVERS, Sampler,
+    AnySolver, Ddim, DpmSolverPp2M, DpmSolverPp2S, EulerMaruyama, Generate, Grid, Last, SOLVERS,
+    Sampler,
 };
 
 const N: usize = 4000;
@@ -108,6 +109,7 @@ fn every_solver_samples_the_mixture() {
     let named = |name| AnySolver::parse(name).unwrap();
     let options = [
         (named("dpm++2m"), EDM, karras, 60),
+        (AnySolver::DpmSolverPp2S(DpmSolverPp2S { eta: 1.0 }), COSINE, Grid::LogSnr, 80),
         (AnySolver::DpmSolverPp2M(DpmSolverPp2M { eta: 1.0 }), COSINE, Grid::LogSnr, 150),
         (AnySolver::Ddim(Ddim { eta: 0.5 }), VP, Grid::LogSnr, 300),
         (AnySolver::EulerMaruyama(EulerMaruyama { churn: 0.5 }), VP, Grid::LogSnr, 500),
@@ -140,11 +142,9 @@ fn more_steps_refine_a_path_and_other_noise_is_refused() {
         GaussianMixture::new(vec![Component::isotropic(1.0, vec![1.0, -1.0], 0.25)]).unwrap();
     let data = Arc::new(data);
     let device = Device::flex();
-    let sampler = |name: &str, steps: usize| {
+    let sampler = |solver: AnySolver, steps: usize| {
         let schedule: AnySchedule = VP;
-        Sampler::new(data.clone(), Arc::new(schedule))
-            .with_solver(AnySolver::parse(name).unwrap())
-            .with_steps(steps)
+        Sampler::new(data.clone(), Arc::new(schedule)).with_solver(solver).with_steps(steps)
     };
     let end = |sampler: Sampler, rows: std::ops::Range<u64>| {
         let x = sampler.generate(rows, &Condition::None, &Draws::new(5), &device)?;
@@ -154,24 +154,26 @@ fn more_steps_refine_a_path_and_other_noise_is_refused() {
         let squares = a.values().iter().zip(b.values()).map(|(a, b)| f64::from(a - b).powi(2));
         (squares.sum::<f64>() / a.values().len() as f64).sqrt()
     };
-    for name in ["euler-maruyama", "ancestral"] {
+    let named = |name: &str| AnySolver::parse(name).unwrap();
+    let two_parts = AnySolver::DpmSolverPp2S(DpmSolverPp2S { eta: 1.0 });
+    for solver in [named("euler-maruyama"), named("ancestral"), two_parts] {
         let ends = |path: bool| {
             [100, 200].map(|steps| {
-                let sampler = sampler(name, steps);
+                let sampler = sampler(solver, steps);
                 let sampler = if path { sampler.with_path_noise() } else { sampler };
                 end(sampler, 0..256).unwrap()
             })
         };
         let (path, steps) = (ends(true), ends(false));
         let (near, far) = (gap(&path[0], &path[1]), gap(&steps[0], &steps[1]));
-        println!("{name}: {near} on one path, {far} otherwise");
-        assert!(near < 0.2 * far, "{name}: {near} on one path, {far} otherwise");
-        let alone = end(sampler(name, 100).with_path_noise(), 9..10).unwrap();
+        println!("{solver:?}: {near} on one path, {far} otherwise");
+        assert!(near < 0.2 * far, "{solver:?}: {near} on one path, {far} otherwise");
+        let alone = end(sampler(solver, 100).with_path_noise(), 9..10).unwrap();
         assert_eq!(alone.row(0), path[0].row(9));
     }
     let mut taken = Vec::new();
     for (name, _) in SOLVERS {
-        match end(sampler(name, 4).with_path_noise(), 0..1) {
+        match end(sampler(named(name), 4).with_path_noise(), 0..1) {
             Ok(_) => taken.push(*name),
             Err(error) => assert!(error.to_string().starts_with("noise: a solver"), "{error}"),
         }

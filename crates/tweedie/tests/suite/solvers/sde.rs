@@ -11,8 +11,8 @@ use tweedie::data::Rows;
 use tweedie::denoise::{Condition, GaussianMixture};
 use tweedie::process::{AnySchedule, Level, Levels, Schedule, Ve};
 use tweedie::solve::{
-    Ancestral, Context, Ddim, DpmSolverPp2M, DpmSolverPp3M, Euler, EulerMaruyama, Grid, Last,
-    Noise, Solver, StochasticHeun, integrate,
+    Ancestral, Context, Ddim, DpmSolverPp2M, DpmSolverPp2S, DpmSolverPp3M, Euler, EulerMaruyama,
+    Grid, Last, Noise, Solver, StochasticHeun, integrate,
 };
 
 const MEAN: f64 = 0.8;
@@ -188,7 +188,7 @@ fn ancestral_sampling_beats_euler_maruyama_on_concentrated_data() {
     assert!(ancestral.iter().zip(&euler).all(|(a, e)| 2.0 * e < *a), "{ancestral:?}, {euler:?}");
 }
 
-/// Noise that is 1 in the step before a row's own number and else 0.
+/// Noise that is 1 under the number before a row's own and else 0.
 struct Impulses;
 
 impl Noise for Impulses {
@@ -199,23 +199,24 @@ impl Noise for Impulses {
     }
 }
 
-/// The errors of mean and variance at the end of a solver with a memory: its end is affine in the start and in each step's
-/// noise, and a batch with one row for each gives the factors.
+/// The errors of mean and variance at the end of a solver with a memory, or with up to two noises a step: its end is affine in the start
+/// and in each noise, and a batch with one row for each gives the factors.
 fn errors_with_memory(solver: &dyn Solver, schedule: &AnySchedule, levels: &[Level]) -> [f64; 2] {
     let data = gaussian(MEAN, VARIANCE);
     let steps = levels.len() - 1;
-    let rows: Vec<u64> = (0..steps as u64 + 2).collect();
+    let last = 2 * steps + 1;
+    let rows: Vec<u64> = (0..=last as u64).collect();
     let condition = &Condition::None;
     let noise = &Impulses;
     let context = Context { denoiser: &data, schedule, condition, noise, rows: &rows, clip: None };
-    let mut start = vec![0.0; steps + 2];
-    start[steps + 1] = 1.0;
+    let mut start = vec![0.0; last + 1];
+    start[last] = 1.0;
     let x = doubles(&start, 1);
     let end = host(&integrate(solver, x, levels, Last::Stop, &context, |_| {}).unwrap());
     let from = moments((MEAN, VARIANCE), &levels[0]);
     let right = moments((MEAN, VARIANCE), &levels[steps]);
-    let (a, b) = (end[steps + 1] - end[0], end[0]);
-    let added: f64 = end[1..=steps].iter().map(|c| (c - b).powi(2)).sum();
+    let (a, b) = (end[last] - end[0], end[0]);
+    let added: f64 = end[1..last].iter().map(|c| (c - b).powi(2)).sum();
     [(a * from.0 + b - right.0).abs(), (a * a * from.1 + added - right.1).abs()]
 }
 
@@ -229,7 +230,8 @@ fn stochastic_exponential_integrators_and_churn_have_weak_order_2() {
         let churn =
             |n: usize| StochasticHeun { churn: 4.0 / n as f64, ..StochasticHeun::default() };
         type Make<'a> = &'a dyn Fn(usize) -> Box<dyn Solver>;
-        let cases: [(&str, Make); 3] = [
+        let cases: [(&str, Make); 4] = [
+            ("2S", &|_| Box::new(DpmSolverPp2S { eta: 1.0 })),
             ("2M", &|_| Box::new(DpmSolverPp2M { eta: 1.0 })),
             ("3M", &|_| Box::new(DpmSolverPp3M { eta: 1.0 })),
             ("churn", &|n| Box::new(churn(n))),
