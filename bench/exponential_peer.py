@@ -1,13 +1,14 @@
 """End points of diffusers' exponential integrators on the exact denoiser of a small Gaussian mixture.
 
-Run with NumPy, PyTorch and diffusers:
+Run with NumPy, PyTorch, torchsde and diffusers:
 
     python bench/exponential_peer.py
 
 It writes crates/tweedie/tests/fixtures/exponential.json, which the tests of the suite's `solvers::family_peer` read. The
 mixture and its denoiser are those of `peer_mixture.py`. Each scheduler is given levels of a variance-preserving process
 uniform in the log-SNR in place of its own, in double precision, so that what is compared are its steps. The stochastic ones
-are given the noise sin(1 + 7 step + 3 row + column).
+are given the noise sin(1 + 7 number + 3 row + column), number being the step; DPM-Solver++ (stochastic) has two for each step, of
+its halves, and its noise of a whole step is made of both as one path has it.
 """
 
 import json
@@ -19,6 +20,7 @@ import torch
 from diffusers import (
     DEISMultistepScheduler,
     DPMSolverMultistepScheduler,
+    DPMSolverSDEScheduler,
     DPMSolverSinglestepScheduler,
     UniPCMultistepScheduler,
 )
@@ -47,6 +49,35 @@ def run(scheduler, steps):
     return x.tolist()
 
 
+def run_halves(steps):
+    scheduler = DPMSolverSDEScheduler(**betas, prediction_type="epsilon")
+    scheduler.set_timesteps(steps)
+    rho = np.exp(-np.linspace(-4.0, 4.0, steps + 1))
+    scheduler.sigmas = torch.from_numpy(np.repeat(rho, 2)[1:-1])
+    scheduler.timesteps = torch.arange(2 * steps, 0, -1)
+    calls = iter(range(2 * steps))
+
+    def path(a, b):
+        step, whole = divmod(next(calls), 2)
+        first, second = noise(2 * step).astype(float), noise(2 * step + 1).astype(float)
+        if not whole:
+            return tensor(first)
+        a, b = float(a), float(b)
+        m = np.sqrt(a * b)
+        spread = lambda a, b: b * np.sqrt(1 - (b / a) ** 2)
+        both = first * spread(a, m) * (b / m) ** 2 + second * spread(m, b)
+        return tensor(both / spread(a, b))
+
+    scheduler.noise_sampler = path
+    y = starts * np.sqrt(1 + rho[0] ** 2)
+    for k in range(2 * steps):
+        at = rho[k // 2] if k % 2 == 0 else np.sqrt(rho[k // 2] * rho[k // 2 + 1])
+        alpha = 1 / np.sqrt(1 + at**2)
+        eps = (y - denoise(alpha * y, alpha, alpha * at)) / at
+        y = scheduler.step(tensor(eps), scheduler.timesteps[k], tensor(y)).prev_sample.double().numpy()
+    return (y / np.sqrt(1 + rho[-1] ** 2)).tolist()
+
+
 plain = dict(**betas, prediction_type="sample")
 keep = dict(plain, lower_order_final=False, final_sigmas_type="sigma_min")
 
@@ -69,6 +100,7 @@ def unipc(order, b, data):
 
 cases = [
     ({"name": "dpm++2s"}, 12, lambda: run(single("dpmsolver++", 2), 24)),
+    ({"name": "dpm++2s", "eta": 1.0}, 12, lambda: run_halves(12)),
     ({"name": "dpm", "order": 1}, 20, lambda: run(single("dpmsolver", 1), 20)),
     ({"name": "dpm", "order": 2}, 12, lambda: run(single("dpmsolver", 2), 24)),
     ({"name": "dpm", "order": 3}, 40, lambda: run(single("dpmsolver", 3), 120)),

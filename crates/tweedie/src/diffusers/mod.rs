@@ -8,7 +8,7 @@
 //! | `tweedie.json` | the space of the data, which diffusers has no place for; ours alone |
 //!
 //! An imported network becomes a run like any other. By default it samples as its scheduler says: solver, spacing, variance,
-//! clipping and end of DDPM, DDIM, DEIS, UniPC, multistep DPM-Solver++, Euler (ancestral or not) and Heun; by DPM-Solver++(2M) for any other
+//! clipping and end of DDPM, DDIM, DEIS, UniPC, multistep and stochastic DPM-Solver++, Euler (ancestral or not) and Heun; by DPM-Solver++(2M) for any other
 //! scheduler of a beta table. Pictures lie in [−1, 1] and are rounded as diffusers' pipelines round them.
 
 mod model;

@@ -4,8 +4,8 @@ use super::model::class;
 use crate::denoise::Prediction;
 use crate::process::{AnySchedule, Betas, Chain, ChainConfig, Schedule};
 use crate::solve::{
-    Ancestral, AnySolver, B, Clip, Ddim, Deis, DpmSolverPp2M, DpmSolverPp3M, Grid, Last, Of,
-    StochasticHeun, UniPc, Variance,
+    Ancestral, AnySolver, B, Clip, Ddim, Deis, DpmSolverPp2M, DpmSolverPp2S, DpmSolverPp3M, Grid,
+    Last, Of, StochasticHeun, UniPc, Variance,
 };
 use crate::train::{Recipe, SamplingRecipe};
 use crate::{Error, Result};
@@ -164,6 +164,10 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
         "HeunDiscreteScheduler" => {
             let solver = StochasticHeun { churn: 0.0, ..StochasticHeun::default() };
             (AnySolver::StochasticHeun(solver), MULTISTEPS, Last::Denoise, false, "linspace")
+        }
+        "DPMSolverSDEScheduler" => {
+            let solver = AnySolver::DpmSolverPp2S(DpmSolverPp2S { eta: 1.0 });
+            (solver, MULTISTEPS, Last::Denoise, false, "linspace")
         }
         // What the others do of the same chains, ours do as well: the default samples.
         "DPMSolverSinglestepScheduler" | "PNDMScheduler" | "LMSDiscreteScheduler" => {
