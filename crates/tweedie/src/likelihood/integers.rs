@@ -39,23 +39,23 @@ impl Bound {
         let x = space.encode(raw)?.to_tensor(device);
         let noise = self.draws.purpose("reconstruction");
         let rows = addresses(&x)?;
-        let sum = |row: usize, given: &[f32], log_p: fn(&Integers, &Level, f32, f64) -> f64| {
-            let all = columns.iter().zip(raw.row(row)).zip(given);
-            all.map(|((column, v), g)| log_p(column, &first, *v, f64::from(*g))).sum::<f64>()
-        };
         self.terms_with(x.clone(), condition, Measure::Counting, |probe| {
             let noise = noise.at(probe as u64).normals_for(&rows, space.width());
-            let (given, log_p): (Rows, fn(&Integers, &Level, f32, f64) -> f64) = match self.decoder
-            {
-                Decoder::Noise => (noise, Integers::by_noise),
+            let told = match self.decoder {
+                Decoder::Noise => noise,
                 Decoder::Network => {
                     let noise = noise.to_tensor(device).mul_scalar(first.sigma);
                     let noised = x.clone().mul_scalar(first.alpha) + noise;
                     let mean = self.denoiser.denoise(noised.into(), &first.into(), condition)?;
-                    (Rows::from_tensor(&(mean.value - x.clone()))?, Integers::by_network)
+                    Rows::from_tensor(&(mean.value - x.clone()))?
                 }
             };
-            Ok((0..rows.len()).map(|row| sum(row, given.row(row), log_p)).collect())
+            let row = |i: usize| {
+                let all = columns.iter().zip(raw.row(i)).zip(told.row(i));
+                all.map(|((column, v), by)| column.log_p(self.decoder, &first, *v, f64::from(*by)))
+                    .sum()
+            };
+            Ok((0..rows.len()).map(row).collect())
         })
     }
 }
@@ -80,6 +80,14 @@ impl Integers {
                 "no integer between two limits",
                 "integers with a least and a greatest value, or a bound of dequantised data",
             )),
+        }
+    }
+
+    /// log p(value | x_0), by the noise of x_0 or by how far the network's mean is above the value.
+    fn log_p(&self, decoder: Decoder, level: &Level, value: f32, by: f64) -> f64 {
+        match decoder {
+            Decoder::Noise => self.by_noise(level, value, by),
+            Decoder::Network => self.by_network(level, value, by),
         }
     }
 

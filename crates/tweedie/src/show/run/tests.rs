@@ -152,14 +152,9 @@ fn an_adaptive_solver_s_way_has_as_many_levels() {
 
 /// The blue line of the model must lie where its numbers say: below the constant guess for a schedule's clean end.
 #[test]
-fn levels_cover_the_schedule_and_curves_are_drawn() {
+fn errors_by_level_and_curves_are_drawn() {
     let device = Device::flex();
     let (folder, run, data, weights) = untrained("moons", &[]);
-    let levels = even_levels(&run.info.recipe.schedule);
-    let (first, last) = run.info.recipe.schedule.range();
-    assert_eq!((levels[0].t, levels[LEVELS - 1].t), (last, first));
-    let gaps: Vec<f64> = levels.windows(2).map(|pair| pair[1].lambda - pair[0].lambda).collect();
-    assert!(gaps.iter().all(|gap| (gap - gaps[0]).abs() < 1e-6 * gaps[0]));
     let shown = shown(&run, &data, &weights, &device);
     let image = shown.draw("levels").unwrap();
     for series in 0..3 {
@@ -171,6 +166,12 @@ fn levels_cover_the_schedule_and_curves_are_drawn() {
     std::fs::write(folder.path().join("curves.jsonl"), "{\"step\":5,\"train/loss\":0.5}\n")
         .unwrap();
     assert_eq!(shown.draw("curves").unwrap().dimensions(), (1400, 1760));
+    // A chain that ends in pure noise, at no finite log-SNR.
+    let chain = "schedule={name='chain',steps=50,zero_terminal_snr=true}";
+    let (_folder, run, data, weights) = untrained("moons", &[chain, "model.prediction=v"]);
+    let image = self::shown(&run, &data, &weights, &device).draw("levels").unwrap();
+    let near = |p: &[u8; 3]| p.iter().zip(colour::series(0)).all(|(a, b)| a.abs_diff(b) < 40);
+    assert!(image.enumerate_pixels().filter(|(_, y, p)| *y > 140 && near(&p.0)).count() > 100);
 }
 
 /// With weights of zero in the output the model is a Gaussian, whose density and paths are known.
