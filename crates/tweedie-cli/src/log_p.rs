@@ -59,6 +59,7 @@ pub struct Options {
 }
 
 /// One line of the table.
+#[derive(Clone, Copy)]
 pub struct Line {
     density: &'static str,
     ask: Ask,
@@ -123,13 +124,18 @@ fn named<'a>(option: &str, asked: &[String], names: &[&'a str]) -> Result<Vec<&'
 }
 
 impl Options {
-    /// A density, or `all`, of so many rows dequantised both ways; `elbo` of so many levels, or in continuous time.
-    pub fn dequantised(density: &str, levels: Option<usize>, rows: usize) -> Self {
+    /// A density of so many rows dequantised both ways, by `probes` if not by default; `elbo` of so many levels, or in continuous time.
+    pub fn dequantised(
+        density: &str,
+        probes: Option<usize>,
+        levels: Option<usize>,
+        rows: usize,
+    ) -> Self {
         Self {
             rows: Some(rows),
             density: vec![density.into()],
             paths: 4,
-            probes: None,
+            probes: probes.map(|probes| probes.to_string()),
             levels: levels.map(|levels| levels.to_string()),
             dequantise: ["uniform", "variational"].map(String::from).to_vec(),
             dequantise_steps: None,

@@ -47,7 +47,7 @@ fn reproduced(here: &Path, figure: &str, more: &[&str]) -> (Value, String) {
 #[test]
 fn the_page_of_likelihoods_holds_what_was_measured() {
     let here = trained(&["mnist-ddpm", "mnist-vdm", "mnist-vp"]);
-    let (told, page) = reproduced(here.path(), "mnist-likelihood", &["--rows", "6"]);
+    let (told, page) = reproduced(here.path(), "mnist-likelihood", &["--rows", "10"]);
     let bits = told["bits"].as_array().unwrap();
     let word = |line: &Value, key: &str| line[key].as_str().unwrap().to_string();
     let of = |line: &Value| (word(line, "run"), word(line, "decoder"), line["steps"].as_u64());
