@@ -124,19 +124,14 @@ fn named<'a>(option: &str, asked: &[String], names: &[&'a str]) -> Result<Vec<&'
 }
 
 impl Options {
-    /// A density of so many rows dequantised both ways, by `probes` if not by default; `elbo` of so many levels, or in continuous time.
-    pub fn dequantised(
-        density: &str,
-        probes: Option<usize>,
-        levels: Option<usize>,
-        rows: usize,
-    ) -> Self {
+    /// A density of so many rows dequantised both ways, by `probes` if not by default.
+    pub fn dequantised(density: &str, probes: Option<usize>, rows: usize) -> Self {
         Self {
             rows: Some(rows),
             density: vec![density.into()],
             paths: 4,
             probes: probes.map(|probes| probes.to_string()),
-            levels: levels.map(|levels| levels.to_string()),
+            levels: None,
             dequantise: ["uniform", "variational"].map(String::from).to_vec(),
             dequantise_steps: None,
         }

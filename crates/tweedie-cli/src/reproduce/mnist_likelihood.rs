@@ -85,16 +85,10 @@ fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json
         variances.extend(judge.variances()?);
     }
     let run = Run::open(&options.runs.join(DENSE))?;
-    let of = |density, probes, levels| {
-        // The flow takes seconds a row.
-        log_p::Options::dequantised(density, probes, levels, options.rows.div_ceil(5))
-    };
-    let asked = [
-        of("ode", Some(1), None),
-        of("sde", None, None),
-        of("elbo", None, None),
-        of("elbo", None, Some(STEPS + 1)),
-    ];
+    // The flow takes seconds a row.
+    let rows = options.rows.div_ceil(5);
+    let asked = [("ode", Some(1)), ("sde", None), ("elbo", None)]
+        .map(|(density, probes)| log_p::Options::dequantised(density, probes, rows));
     let lines = asked.iter().map(|asked| asked.lines(&run)).collect::<Result<Vec<_>>>()?.concat();
     // One dequantiser is fitted for all.
     let densities = asked[0].measure(&lines, &run, &run.data()?, 0, settings)?;
