@@ -8,8 +8,9 @@ use crate::Settings;
 use judge::Judge;
 use serde::Serialize;
 use tweedie::data::{Dataset, Kind, Space};
-use tweedie::likelihood::{Decoder, Divergence};
+use tweedie::density::Decoder;
 use tweedie::process::Schedule;
+use tweedie::tensor::Divergence;
 use tweedie::train::{DequantiserFit, Run};
 use tweedie::{Draws, Error, Result};
 

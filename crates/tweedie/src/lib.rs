@@ -3,17 +3,19 @@
 
 pub mod data;
 pub mod denoise;
+pub mod density;
 pub mod diffusers;
 pub mod draws;
 pub mod error;
 pub mod files;
-pub mod likelihood;
 pub mod metric;
 pub mod nn;
 pub mod objective;
 pub mod process;
+pub mod rows;
 pub mod show;
 pub mod solve;
+pub mod tensor;
 pub mod train;
 pub mod transport;
 

@@ -4,11 +4,12 @@ use super::networks::{Model, Problem, conv_flops, draws};
 use std::path::Path;
 use tweedie::Result;
 use tweedie::burn::tensor::Device;
-use tweedie::denoise::Condition;
+use tweedie::data::Condition;
 use tweedie::nn::{
-    DownBlock, Dual, Network, Params, Transformer, TransformerConfig, UNet, UNetConfig, UpBlock,
+    DownBlock, Network, Params, Transformer, TransformerConfig, UNet, UNetConfig, UpBlock,
     collect_params, map_params,
 };
+use tweedie::tensor::Dual;
 
 /// Additions and multiplications of attention over `tokens` of `width`, its four linear layers included.
 fn attention_flops(tokens: usize, width: usize) -> f64 {

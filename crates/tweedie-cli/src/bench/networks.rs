@@ -1,12 +1,14 @@
 //! The networks that are measured, made of the library's layers, and how many operations a forward pass takes.
 
+use tweedie::burn;
+use tweedie::burn::module::Module;
 use tweedie::burn::tensor::{Device, Tensor};
-use tweedie::burn::{self, module::Module};
-use tweedie::denoise::Condition;
+use tweedie::data::Condition;
 use tweedie::nn::{
-    Activation, Conv2d, Conv2dConfig, Dual, GroupNorm, GroupNormConfig, Linear, LinearConfig,
-    Network, double, mlp,
+    Activation, Conv2d, Conv2dConfig, GroupNorm, GroupNormConfig, Linear, LinearConfig, Network,
+    double, mlp,
 };
+use tweedie::tensor::Dual;
 use tweedie::{Draws, Result};
 
 /// Rows x, told features of each row, to rows.

@@ -5,9 +5,9 @@ use crate::{Settings, output, progress};
 use serde::Serialize;
 use std::sync::Arc;
 use tweedie::burn::tensor::Tensor;
-use tweedie::data::{Dataset, Split, Toy};
-use tweedie::denoise::{Condition, Denoiser};
-use tweedie::likelihood::{
+use tweedie::data::{Condition, Dataset, Split, Toy};
+use tweedie::denoise::Denoiser;
+use tweedie::density::{
     Bound, Density, Dequantise, Dequantiser, Kind as LogKind, LogProb, Measure, RawDensity,
     ReverseSde, Uniform,
 };

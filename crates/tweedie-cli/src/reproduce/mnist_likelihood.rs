@@ -6,11 +6,11 @@ use crate::{Settings, progress};
 use serde::Serialize;
 use std::fmt::Write;
 use std::sync::Arc;
-use tweedie::data::{Dataset, Split};
-use tweedie::denoise::{Condition, Denoiser};
-use tweedie::likelihood::{Bound, Decoder, mean_and_error};
-use tweedie::objective::LevelDistribution;
-use tweedie::process::Schedule;
+use tweedie::data::{Condition, Dataset, Split};
+use tweedie::denoise::Denoiser;
+use tweedie::density::{Bound, Decoder};
+use tweedie::process::{LevelDistribution, Schedule};
+use tweedie::tensor::mean_and_error;
 use tweedie::train::Run;
 use tweedie::{Draws, Result};
 

@@ -4,16 +4,16 @@
 //! raw units with the [`Space`] that turns them into the units networks see, and back.
 
 mod absent;
-mod batch;
 mod cifar;
+mod condition;
 mod coordinate;
 mod dataset;
+mod generate;
 mod idx;
 pub mod npy;
 mod npz;
 mod parts;
 mod pictures;
-mod rows;
 pub mod shipped;
 mod source;
 mod space;
@@ -22,9 +22,11 @@ pub mod table;
 mod tests;
 mod toy;
 
+pub use crate::rows::Rows;
+pub use condition::Condition;
 pub use coordinate::{Coordinate, Kind};
 pub use dataset::{Batches, Dataset, Split};
-pub use rows::Rows;
+pub use generate::{Batch, Generate};
 pub use source::{Source, list};
 pub use space::{Layout, Manifold, Space};
 pub use toy::{Toy, eight_gaussians};

@@ -9,10 +9,12 @@
 //! to Generative Modeling with Flows and Diffusion Models*, eqs. 5.1–5.3; Salimans & Ho 2021). A network that outputs
 //! zero is a Gaussian energy in EDM's prediction.
 
-use super::{Condition, Denoiser, NeuralDenoiser, Prediction};
+use super::{Denoiser, NeuralDenoiser, Prediction};
 use crate::Result;
-use crate::nn::{Dual, Network, gradient};
+use crate::data::Condition;
+use crate::nn::Network;
 use crate::process::Levels;
+use crate::tensor::{Dual, gradient};
 
 /// A network as an energy; see the module's head.
 ///
@@ -21,7 +23,8 @@ use crate::process::Levels;
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::denoise::{Condition, Denoiser, EnergyDenoiser, NeuralDenoiser, Prediction};
+/// use tweedie::denoise::{Denoiser, EnergyDenoiser, NeuralDenoiser, Prediction};
+/// use tweedie::data::Condition;
 /// use tweedie::{Draws, nn::ResidualMlpConfig, process::{Edm, Schedule}};
 /// let device = Device::flex();
 /// let network = ResidualMlpConfig::new(2).init(&Draws::new(0), &device);

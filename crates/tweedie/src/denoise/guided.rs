@@ -1,8 +1,9 @@
 //! Guidance: a denoiser that wraps denoisers, so that it works with every solver.
 
-use super::{Condition, Denoiser};
-use crate::nn::Dual;
+use super::Denoiser;
+use crate::data::Condition;
 use crate::process::{Level, Levels};
+use crate::tensor::Dual;
 use crate::{Error, Result};
 use std::sync::Arc;
 

@@ -9,9 +9,10 @@
 //!
 //! All arithmetic is in double precision.
 
-use super::{Condition, Denoiser};
-use crate::nn::Dual;
+use super::Denoiser;
+use crate::data::Condition;
 use crate::process::{Level, Levels};
+use crate::tensor::Dual;
 use crate::{Draws, Error, Result};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -196,7 +197,7 @@ impl GaussianMixture {
         let x = self.sample(n, draws, device);
         let logs = self.log_density(x, &Level::clean(0.0).into())?;
         let logs = logs.into_data().try_into_vec::<f64>().unwrap_or_default();
-        Ok(crate::likelihood::mean_and_error(&logs.iter().map(|v| -v).collect::<Vec<_>>()))
+        Ok(crate::tensor::mean_and_error(&logs.iter().map(|v| -v).collect::<Vec<_>>()))
     }
 
     /// Per-eigenvalue values f(α, c, v) of component `c`, `[1 or n, dim]`, v = α² c + σ².

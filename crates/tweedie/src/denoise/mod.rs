@@ -1,15 +1,15 @@
 //! What a network predicts, and denoisers: (x_t, level, condition) ↦ E[x₀ | x_t].
 
-mod condition;
 mod energy;
+mod error;
 mod guided;
 mod mixture;
 mod moved;
 mod neural;
 mod prediction;
 
-pub use condition::Condition;
 pub use energy::EnergyDenoiser;
+pub use error::{LevelError, level_errors};
 pub use guided::Guided;
 pub use mixture::{Component, GaussianMixture};
 pub use moved::Moved;
@@ -17,8 +17,9 @@ pub use neural::{CLOCKS, Clock, NeuralDenoiser};
 pub use prediction::{Coefficients, PREDICTIONS, Prediction};
 
 use crate::Result;
-use crate::nn::Dual;
+use crate::data::Condition;
 use crate::process::Levels;
+use crate::tensor::Dual;
 
 /// (x_t, levels, condition) ↦ E[x₀ | x_t], the posterior mean that Tweedie's formula ties to the score.
 ///

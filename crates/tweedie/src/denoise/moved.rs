@@ -1,8 +1,9 @@
 //! A denoiser trained under one schedule, served under others.
 
-use super::{Condition, Denoiser};
-use crate::nn::Dual;
+use super::Denoiser;
+use crate::data::Condition;
 use crate::process::{Level, Levels, Schedule};
+use crate::tensor::Dual;
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -17,10 +18,12 @@ use std::sync::Arc;
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::Device;
-/// use tweedie::denoise::{Condition, Moved, NeuralDenoiser, Prediction};
+/// use tweedie::denoise::{Moved, NeuralDenoiser, Prediction};
+/// use tweedie::data::{Condition, Generate};
 /// use tweedie::process::{Edm, VpLinear};
-/// use tweedie::solve::{Generate, Sampler};
-/// use tweedie::{Draws, nn::ResidualMlpConfig};
+/// use tweedie::solve::Sampler;
+/// use tweedie::Draws;
+/// use tweedie::nn::ResidualMlpConfig;
 /// let device = Device::flex();
 /// let network = ResidualMlpConfig::new(2).init(&Draws::new(0), &device);
 /// let trained = NeuralDenoiser::new(network, Prediction::V, VpLinear::default());

@@ -1,8 +1,10 @@
 //! A denoiser that is a neural network.
 
-use super::{Condition, Denoiser, Prediction};
-use crate::nn::{Dual, Network, dtype_of};
+use super::{Denoiser, Prediction};
+use crate::data::Condition;
+use crate::nn::{Network, dtype_of};
 use crate::process::{Levels, MOST_LOG_SNR, Schedule};
+use crate::tensor::Dual;
 use crate::{Error, Result};
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
@@ -73,7 +75,8 @@ impl Clock {
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::denoise::{Condition, Denoiser, NeuralDenoiser, Prediction};
+/// use tweedie::denoise::{Denoiser, NeuralDenoiser, Prediction};
+/// use tweedie::data::Condition;
 /// use tweedie::{Draws, nn::ResidualMlpConfig, process::{Edm, Schedule}};
 /// let device = Device::flex();
 /// let network = ResidualMlpConfig::new(2).init(&Draws::new(0), &device);

@@ -19,8 +19,8 @@
 //! lacks α) for every pair at once. Where Δ = 0 the conversion does not exist — data from noise at α = 0, noise from
 //! data at σ = 0 — unless both predictions are multiples of each other. The score exists only for σ > 0.
 
-use crate::nn::Dual;
 use crate::process::{Level, Levels, Rate, Schedule};
+use crate::tensor::Dual;
 use crate::{Error, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};

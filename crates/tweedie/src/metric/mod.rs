@@ -6,7 +6,6 @@
 //! - [`wasserstein`]: the 2-Wasserstein distance, exact and sliced;
 //! - [`mmd`] and [`energy`]: kernel two-sample statistics, both a [`Discrepancy`];
 //! - [`judge`]: all of them at once, each beside its floor;
-//! - [`levels`]: a denoiser's error at each noise level;
 //! - [`neighbours`]: nearest neighbours: the 1-NN two-sample test, label agreement, memorisation;
 //! - [`copies`]: samples beside the training rows that they may be copies of;
 //! - [`Classifier`]: a network trained elsewhere, whose features of pictures are compared in place of pixels;
@@ -20,7 +19,6 @@ pub mod frechet;
 pub mod judge;
 pub mod kernel;
 pub mod labels;
-pub mod levels;
 pub mod mmd;
 pub mod neighbours;
 pub mod precision;

@@ -1,6 +1,6 @@
 //! Scaled dot-product attention over [`Dual`].
 
-use super::Dual;
+use crate::tensor::Dual;
 
 /// [`attention`] with queries, keys and values of the same tokens side by side, `[n, tokens, 3 · heads · d]`.
 ///

@@ -1,7 +1,8 @@
 //! Embeddings of noise levels and conditions.
 
-use super::{Activation, Dual, Embedding, EmbeddingConfig, Linear, LinearConfig, mlp};
-use crate::denoise::Condition;
+use super::{Activation, Embedding, EmbeddingConfig, Linear, LinearConfig, mlp};
+use crate::data::Condition;
+use crate::tensor::Dual;
 use crate::{Draws, Error, Result};
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};

@@ -3,8 +3,8 @@
 //!
 //! > y = w (x − μ)/√(v + ε) + b.
 
-use super::Dual;
 use super::layers::constant;
+use crate::tensor::Dual;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use tweedie_ops::{Modulation, Norm, Shares};

@@ -3,8 +3,8 @@
 //! Initial values come from [`Draws`] derived by parameter path, so that they depend on nothing but the seed and
 //! the name.
 
-use super::Dual;
 use crate::Draws;
+use crate::tensor::Dual;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};

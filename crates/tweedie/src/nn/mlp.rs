@@ -4,10 +4,11 @@
 //! condition's features: the adaptive normalisation of DiT (Peebles & Xie 2023) on vectors.
 
 use super::{
-    Activation, ConditionEmbedding, ConditionEmbeddingConfig, Dual, GroupNorm, GroupNormConfig,
-    Linear, LinearConfig, Network, TimeEmbedding, TimeEmbeddingConfig, mlp,
+    Activation, ConditionEmbedding, ConditionEmbeddingConfig, GroupNorm, GroupNormConfig, Linear,
+    LinearConfig, Network, TimeEmbedding, TimeEmbeddingConfig, mlp,
 };
-use crate::denoise::Condition;
+use crate::data::Condition;
+use crate::tensor::Dual;
 use crate::{Draws, Error, Result};
 use burn::module::Module;
 use burn::tensor::Device;
@@ -19,7 +20,9 @@ const FREQUENCIES: usize = 16;
 /// Configuration of [`ResidualMlp`].
 ///
 /// ```
-/// use tweedie::{Draws, nn::ResidualMlpConfig, burn::tensor::Device};
+/// use tweedie::Draws;
+/// use tweedie::nn::ResidualMlpConfig;
+/// use tweedie::burn::tensor::Device;
 /// let network = ResidualMlpConfig::new(2).with_hidden(64).with_blocks(2).init(&Draws::new(0), &Device::flex());
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

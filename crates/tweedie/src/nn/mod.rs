@@ -1,8 +1,6 @@
 //! Networks, written once over [`Dual`]: the same code gives values, gradients and directional derivatives.
 
 mod attention;
-mod derivative;
-mod dual;
 mod embed;
 mod layer_norm;
 mod layers;
@@ -14,11 +12,6 @@ mod transformer;
 mod unet;
 
 pub use attention::{attention, self_attention};
-pub use derivative::{
-    Divergence, Probe, Probes, divergence, grad_norm_penalty, gradient, hessian_vector, jvp,
-    of_gradient, vjp,
-};
-pub use dual::Dual;
 pub use embed::{ConditionEmbedding, ConditionEmbeddingConfig, TimeEmbedding, TimeEmbeddingConfig};
 pub use layer_norm::{LayerNorm, LayerNormConfig};
 pub use layers::{
@@ -42,7 +35,8 @@ pub use unet::{
 };
 
 use crate::Result;
-use crate::denoise::Condition;
+use crate::data::Condition;
+use crate::tensor::Dual;
 use burn::module::Module;
 use burn::tensor::Device;
 

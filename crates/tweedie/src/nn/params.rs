@@ -4,6 +4,7 @@
 //! safetensors with sorted keys and no metadata, so that equal weights are equal files.
 
 use crate::files::write_atomically;
+use crate::tensor::detached;
 use crate::{Error, Result};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
@@ -98,7 +99,7 @@ struct Collect(Params);
 impl EachParam for Collect {
     fn each<const D: usize>(&mut self, path: &str, tensor: Tensor<D>) {
         let shape = tensor.dims().to_vec();
-        let tensor = if tensor.is_autodiff() { tensor.inner() } else { tensor };
+        let tensor = detached(tensor);
         let values = tensor.into_data().convert::<f32>().try_into_vec::<f32>().unwrap_or_default();
         self.0.insert(path.to_string(), (shape, values));
     }

@@ -1,6 +1,6 @@
 //! Twice and half the size of channels-last pictures, over [`Dual`].
 
-use super::Dual;
+use crate::tensor::Dual;
 
 /// Twice the height and width of `[n, h, w, c]`, by nearest neighbours.
 pub fn double(x: Dual<4>) -> Dual<4> {

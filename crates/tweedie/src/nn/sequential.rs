@@ -5,7 +5,8 @@
 
 mod build;
 
-use super::{Activation, Dual, Params};
+use super::{Activation, Params};
+use crate::tensor::Dual;
 use crate::{Error, Result};
 use build::Builder;
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};

@@ -5,7 +5,8 @@
 //! > x ← x + attention(norm₁(x)), x ← x + W₂ f(W₁ norm₂(x)).
 
 use super::layers::{constant, mlp, project, uniform};
-use super::{Activation, Dual, LayerNorm, LayerNormConfig, Linear, LinearConfig, self_attention};
+use super::{Activation, LayerNorm, LayerNormConfig, Linear, LinearConfig, self_attention};
+use crate::tensor::Dual;
 use crate::{Draws, Error, Result};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -86,7 +87,8 @@ impl TransformerConfig {
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::{Draws, nn::TransformerConfig};
+/// use tweedie::Draws;
+/// use tweedie::nn::TransformerConfig;
 /// let device = Device::flex();
 /// let network = TransformerConfig::new(16, 4, 2).init(&Draws::new(0), &device)?;
 /// let tokens = Tensor::<3>::ones([5, 7, 16], &device); // 5 samples of 7 tokens

@@ -15,10 +15,11 @@ pub use config::{
 };
 
 use super::{
-    Activation, Conv2d, Conv2dConfig, Dual, Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig,
+    Activation, Conv2d, Conv2dConfig, Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig,
     Linear, LinearConfig, Network,
 };
-use crate::denoise::Condition;
+use crate::data::Condition;
+use crate::tensor::Dual;
 use crate::{Draws, Error, Result};
 use blocks::Block;
 use burn::module::{Module, Param};

@@ -1,6 +1,6 @@
 //! The variational bound as an objective, in discrete and in continuous time.
 //!
-//! A row's loss is what [`crate::likelihood::Bound`] bounds −log p by, in nats for each column in model units, with one step
+//! A row's loss is what [`crate::density::Bound`] bounds −log p by, in nats for each column in model units, with one step
 //! drawn for each row: for a factor w on ‖x − x̂‖² that the step has (*Demystifying Variational Diffusion Models*, eqs. 3.10 and
 //! A.38; *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.56–6.60),
 //!
@@ -9,9 +9,11 @@
 //! The error is that of the network's own prediction with the factor that makes it the data's, so that no digits are lost
 //! where x̂ is nearly x. What is constant for the network is in the reported value alone.
 
-use super::{Batch, Loss, NoiseLevels, Noised, Objective, ScoreModel, Weighting};
-use crate::likelihood::{edge, ends, prior_terms, probe};
-use crate::process::{Levels, Schedule, column};
+use super::{Loss, Noised, Objective, ScoreModel, Weighting};
+use crate::data::Batch;
+use crate::density::{edge, ends, prior_terms, probe};
+use crate::process::{Levels, NoiseLevels, Schedule};
+use crate::tensor::{column, detached};
 use crate::{Draws, Error, Result};
 use burn::tensor::Tensor;
 use std::sync::Arc;
@@ -57,7 +59,7 @@ impl VariationalBound {
     pub(crate) fn constants(&self, x: &Tensor<2>, sigma_data: f64) -> Result<Vec<f64>> {
         let (first, last) = ends(&*self.schedule, self.steps);
         let d = x.dims()[1] as f64;
-        let x = if x.is_autodiff() { x.clone().inner() } else { x.clone() };
+        let x = detached(x.clone());
         let prior = prior_terms(&x, &last, sigma_data)?;
         Ok(prior.into_iter().map(|prior| prior / d - edge(&first)).collect())
     }

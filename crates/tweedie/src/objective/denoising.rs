@@ -9,7 +9,8 @@
 //! Whatever the weight, the optimum is E[P | x_t]; that of an energy is the gradient field nearest to it, which for
 //! the score is the score itself.
 
-use super::{Batch, Loss, Noising, Objective, ScoreModel, Weighting};
+use super::{Loss, Noising, Objective, ScoreModel, Weighting};
+use crate::data::Batch;
 use crate::{Draws, Result};
 use burn::tensor::Tensor;
 

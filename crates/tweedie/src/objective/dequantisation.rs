@@ -3,9 +3,9 @@
 //! A row's loss is log q(u | v) − log p(v + u) with one u ~ q(· | v), whose expectation bounds −log P(v) (Ho et al. 2019, *Flow++*,
 //! eq. 9) and exceeds it by KL(q ‖ p(u | v)); gradients reach q through u.
 
-use super::{Batch, Loss, Objective};
-use crate::denoise::Condition;
-use crate::likelihood::Dequantiser;
+use super::{Loss, Objective};
+use crate::data::{Batch, Condition};
+use crate::density::Dequantiser;
 use crate::{Draws, Result};
 use burn::tensor::Tensor;
 

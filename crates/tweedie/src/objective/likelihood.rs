@@ -8,12 +8,14 @@
 //! with (x, ∫ ∇·u) carried by the classical Runge–Kutta method in equal steps of the log-SNR, through which gradients
 //! flow. Its error is of order 4 in the step; too few steps for a stiff flow reward the model for that error.
 
-use super::{Batch, Loss, Objective};
+use super::{Loss, Objective};
+use crate::data::Batch;
 use crate::denoise::NeuralDenoiser;
-use crate::likelihood::{log_prior, velocity_and_divergence};
-use crate::nn::{Divergence, Network};
+use crate::density::{log_prior, velocity_and_divergence};
+use crate::nn::Network;
 use crate::process::{Schedule, finite_log_snrs};
 use crate::solve::Clock;
+use crate::tensor::Divergence;
 use crate::{Draws, Error, Result};
 use burn::tensor::Tensor;
 use std::sync::Arc;
@@ -24,9 +26,10 @@ use std::sync::Arc;
 /// use std::sync::Arc;
 /// use tweedie::Draws;
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::denoise::{Condition, NeuralDenoiser, Prediction};
+/// use tweedie::denoise::{NeuralDenoiser, Prediction};
+/// use tweedie::data::{Batch, Condition};
 /// use tweedie::nn::ResidualMlpConfig;
-/// use tweedie::objective::{Batch, Objective, OdeLikelihood};
+/// use tweedie::objective::{Objective, OdeLikelihood};
 /// use tweedie::process::Cosine;
 /// let device = Device::flex();
 /// let network = ResidualMlpConfig::new(2).init(&Draws::new(0), &device);

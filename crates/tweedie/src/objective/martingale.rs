@@ -12,11 +12,13 @@
 //!
 //! With the exact x̂ a path of K steps errs by O(1/K) in the mean of what it reaches, not at all if x̂ is linear in x.
 
-use super::{Batch, Loss, Noised, Noising, Objective, ScoreModel, Weighting};
-use crate::denoise::{Condition, Denoiser, NeuralDenoiser};
+use super::{Loss, Noised, Noising, Objective, ScoreModel, Weighting};
+use crate::data::{Batch, Condition};
+use crate::denoise::{Denoiser, NeuralDenoiser};
 use crate::nn::Network;
 use crate::process::{Level, Levels, Schedule, finite_log_snrs};
-use crate::solve::{Ancestral, Context, Solver, select_rows};
+use crate::solve::{Ancestral, Context, Solver};
+use crate::tensor::select_rows;
 use crate::{Draws, Error, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -26,7 +28,8 @@ use std::sync::Arc;
 ///
 /// ```
 /// use tweedie::burn::tensor::{DType, Device, Tensor};
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::Condition;
 /// use tweedie::objective::Martingale;
 /// use tweedie::process::{Cosine, Schedule};
 /// let exact = GaussianMixture::new(vec![Component::isotropic(1.0, vec![0.5], 0.3)])?;
@@ -205,7 +208,7 @@ impl<N: Network> Objective<NeuralDenoiser<N>> for Regularised<NeuralDenoiser<N>>
         });
         let weights = weights.collect::<Result<Vec<f64>>>()?;
         let square = product(here, there);
-        let more = square.clone() * crate::process::column(&square, weights.into_iter());
+        let more = square.clone() * crate::tensor::column(&square, weights.into_iter());
         Ok(Loss { value: value + more.clone(), surrogate: surrogate + more })
     }
 }

@@ -3,10 +3,10 @@
 mod bound;
 mod denoising;
 mod dequantisation;
+mod gradient;
 mod histogram;
 mod likelihood;
 mod martingale;
-mod noise_levels;
 mod noising;
 mod scheduled;
 mod score_matching;
@@ -17,10 +17,10 @@ mod weighting;
 pub use bound::VariationalBound;
 pub use denoising::DenoisingScoreMatching;
 pub use dequantisation::{Dequantisation, LogDensity};
+pub use gradient::{grad_norm_penalty, of_gradient};
 pub use histogram::Histogram;
 pub use likelihood::OdeLikelihood;
 pub use martingale::{Martingale, Regularised};
-pub use noise_levels::{LevelDistribution, NoiseLevels};
 use noising::Noised;
 pub use noising::Noising;
 pub use scheduled::ScheduledLoss;
@@ -31,19 +31,10 @@ pub use score_model::{AsEnergy, At, Functional, ScoreModel};
 pub use variance::LearnedVariance;
 pub use weighting::Weighting;
 
-use crate::denoise::Condition;
-use crate::likelihood::mean_and_error;
+use crate::data::Batch;
+use crate::tensor::{detached, host_column, mean_and_error};
 use crate::{Draws, Result};
 use burn::tensor::Tensor;
-
-/// A training batch in model units.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// `[n, width]`.
-    pub x: Tensor<2>,
-    /// One condition per row.
-    pub condition: Condition,
-}
 
 /// An objective's value for each sample.
 #[derive(Debug, Clone)]
@@ -66,9 +57,7 @@ impl Loss {
     /// # Errors
     /// [`crate::Error::Device`] if the values cannot be read.
     pub fn mean(&self) -> Result<(f64, f64)> {
-        let value = self.value.clone();
-        let value = if value.is_autodiff() { value.inner() } else { value };
-        Ok(mean_and_error(&crate::solve::host_column(&value)?))
+        Ok(mean_and_error(&host_column(&detached(self.value.clone()))?))
     }
 }
 

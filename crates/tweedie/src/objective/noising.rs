@@ -1,8 +1,10 @@
 //! How data are noised for training: which levels are visited, and how much each counts.
 
-use super::{At, Batch, Histogram, NoiseLevels, Weighting};
-use crate::denoise::{Condition, Prediction};
-use crate::process::{Level, Levels, Schedule, column};
+use super::{At, Histogram, Weighting};
+use crate::data::{Batch, Condition};
+use crate::denoise::Prediction;
+use crate::process::{Level, Levels, NoiseLevels, Schedule};
+use crate::tensor::column;
 use crate::{Draws, Result};
 use burn::tensor::Tensor;
 use std::sync::Arc;
@@ -15,10 +17,11 @@ use std::sync::Arc;
 /// use std::sync::Arc;
 /// use tweedie::Draws;
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::denoise::{Condition, NeuralDenoiser, Prediction};
+/// use tweedie::denoise::{NeuralDenoiser, Prediction};
+/// use tweedie::data::{Batch, Condition};
 /// use tweedie::nn::ResidualMlpConfig;
-/// use tweedie::objective::{Batch, DenoisingScoreMatching, Noising, NoiseLevels, Objective, Weighting};
-/// use tweedie::process::Cosine;
+/// use tweedie::objective::{DenoisingScoreMatching, Noising, Objective, Weighting};
+/// use tweedie::process::{Cosine, NoiseLevels};
 /// let device = Device::flex();
 /// let network = ResidualMlpConfig::new(2).init(&Draws::new(0), &device);
 /// let model = NeuralDenoiser::new(network, Prediction::Edm, Cosine::default());

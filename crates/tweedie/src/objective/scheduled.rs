@@ -15,10 +15,11 @@
 //!
 //! the factors being constants.
 
-use super::{Batch, NoiseLevels};
+use crate::data::Batch;
 use crate::denoise::NeuralDenoiser;
 use crate::nn::Network;
-use crate::process::{LearnedSchedule, Levels, column};
+use crate::process::{LearnedSchedule, Levels, NoiseLevels};
+use crate::tensor::{column, detached};
 use crate::{Draws, Result};
 use burn::tensor::{DType, Gradients, Tensor};
 
@@ -26,10 +27,12 @@ use burn::tensor::{DType, Gradients, Tensor};
 ///
 /// ```
 /// use tweedie::burn::{module::Module, tensor::{Device, Tensor}};
-/// use tweedie::denoise::{Condition, NeuralDenoiser, Prediction};
-/// use tweedie::objective::{Batch, ScheduledLoss};
+/// use tweedie::denoise::{NeuralDenoiser, Prediction};
+/// use tweedie::data::{Batch, Condition};
+/// use tweedie::objective::ScheduledLoss;
 /// use tweedie::process::{Cosine, LearnedSchedule};
-/// use tweedie::{Draws, nn::ResidualMlpConfig};
+/// use tweedie::Draws;
+/// use tweedie::nn::ResidualMlpConfig;
 /// let (device, draws) = (Device::flex(), Draws::new(0));
 /// let network = ResidualMlpConfig::new(2).init(&draws, &device);
 /// let model = NeuralDenoiser::new(network, Prediction::Edm, Cosine::default());
@@ -67,9 +70,9 @@ impl ScheduledLoss {
     ) -> Result<Self> {
         let [n, d] = batch.x.dims();
         let places = NoiseLevels { low_discrepancy, ..NoiseLevels::default() }.places(n, draws);
-        let t = column(&outside(batch.x.clone()), places.into_iter()).cast(DType::F32);
+        let t = column(&detached(batch.x.clone()), places.into_iter()).cast(DType::F32);
         let (levels, rate) = schedule.tracked(Tensor::from_inner(t.clone()));
-        let (rate, lambda) = (outside(rate), outside(levels.lambda(&t)?));
+        let (rate, lambda) = (detached(rate), detached(levels.lambda(&t)?));
         let lambda = Tensor::from_inner(lambda).require_grad();
         let levels = Levels::Tracked { t: Tensor::from_inner(t.clone()), lambda: lambda.clone() };
         let noise = draws.purpose("noise").normals(0..n as u64, d);
@@ -94,7 +97,7 @@ impl ScheduledLoss {
         schedule: &LearnedSchedule,
         gradients: &Gradients,
     ) -> Result<Tensor<1>> {
-        let loss = outside(self.value.clone()).cast(DType::F32);
+        let loss = detached(self.value.clone()).cast(DType::F32);
         let twice = loss.clone().mul_scalar(2.0);
         let (levels, rate) = schedule.tracked(Tensor::from_inner(self.t.clone()));
         let of_rate = Tensor::from_inner(loss.clone() * twice.clone() / self.rate.clone());
@@ -106,9 +109,4 @@ impl ScheduledLoss {
         }
         Ok(sum.mean())
     }
-}
-
-/// The tensor without its graph.
-fn outside(x: Tensor<2>) -> Tensor<2> {
-    if x.is_autodiff() { x.inner() } else { x }
 }

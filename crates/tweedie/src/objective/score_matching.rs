@@ -16,9 +16,10 @@
 //! the variance of all but the explicit loss without bound, because there nearly all of s is known and the rest is the
 //! difference of large numbers.
 
-use super::{Batch, Loss, Noised, Noising, Objective, ScoreModel, Weighting};
+use super::{Loss, Noised, Noising, Objective, ScoreModel, Weighting};
+use crate::data::Batch;
 use crate::denoise::{Denoiser, Prediction};
-use crate::nn::{Divergence, Probe, Probes};
+use crate::tensor::{Divergence, Probe, Probes};
 use crate::{Draws, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -30,9 +31,10 @@ use std::sync::Arc;
 /// use std::sync::Arc;
 /// use tweedie::Draws;
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::denoise::{Component, Condition, GaussianMixture, NeuralDenoiser, Prediction};
+/// use tweedie::denoise::{Component, GaussianMixture, NeuralDenoiser, Prediction};
+/// use tweedie::data::{Batch, Condition};
 /// use tweedie::nn::ResidualMlpConfig;
-/// use tweedie::objective::{Batch, ExplicitScoreMatching, Objective};
+/// use tweedie::objective::{ExplicitScoreMatching, Objective};
 /// use tweedie::process::Cosine;
 /// let device = Device::flex();
 /// let network = ResidualMlpConfig::new(2).init(&Draws::new(0), &device);
@@ -84,9 +86,10 @@ impl<M: ScoreModel> Objective<M> for ExplicitScoreMatching {
 /// use std::sync::Arc;
 /// use tweedie::Draws;
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::denoise::{Condition, NeuralDenoiser, Prediction};
+/// use tweedie::denoise::{NeuralDenoiser, Prediction};
+/// use tweedie::data::{Batch, Condition};
 /// use tweedie::nn::ResidualMlpConfig;
-/// use tweedie::objective::{Batch, ImplicitScoreMatching, Objective};
+/// use tweedie::objective::{ImplicitScoreMatching, Objective};
 /// use tweedie::process::Cosine;
 /// let device = Device::flex();
 /// let network = ResidualMlpConfig::new(2).init(&Draws::new(0), &device);
@@ -166,9 +169,10 @@ impl Slices {
 /// use std::sync::Arc;
 /// use tweedie::Draws;
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::denoise::{Condition, NeuralDenoiser, Prediction};
+/// use tweedie::denoise::{NeuralDenoiser, Prediction};
+/// use tweedie::data::{Batch, Condition};
 /// use tweedie::nn::ResidualMlpConfig;
-/// use tweedie::objective::{Batch, Objective, SlicedScoreMatching, Slices};
+/// use tweedie::objective::{Objective, SlicedScoreMatching, Slices};
 /// use tweedie::process::Cosine;
 /// let device = Device::flex();
 /// let network = ResidualMlpConfig::new(2).init(&Draws::new(0), &device);

@@ -1,9 +1,12 @@
 //! What score-based objectives ask of a model, whether a network predicts or an energy's gradient does.
 
-use super::{Batch, Loss, Objective};
-use crate::denoise::{Condition, EnergyDenoiser, NeuralDenoiser, Prediction};
-use crate::nn::{Dual, Network, jvp, of_gradient};
+use super::{Loss, Objective};
+use crate::data::{Batch, Condition};
+use crate::denoise::{EnergyDenoiser, NeuralDenoiser, Prediction};
+use crate::nn::Network;
+use crate::objective::of_gradient;
 use crate::process::Levels;
+use crate::tensor::{Dual, jvp};
 use crate::{Draws, Result};
 use burn::tensor::Tensor;
 use std::sync::Arc;

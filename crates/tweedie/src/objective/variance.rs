@@ -8,11 +8,12 @@
 //! least in the mean at m = E e. Gradients reach m alone, as those of the variance do in Nichol & Dhariwal (2021), sec. 3.1. ln m is
 //! linear between knots even in λ, and starts at −ln(1 + SNR), the larger of the fixed variances.
 
-use super::{Batch, NoiseLevels};
+use crate::data::Batch;
 use crate::denoise::Denoiser;
-use crate::likelihood::step;
-use crate::process::{Level, Levels, Schedule, column};
+use crate::density::step;
+use crate::process::{Level, Levels, NoiseLevels, Schedule};
 use crate::solve::AnalyticVariance;
+use crate::tensor::{column, detached};
 use crate::{Draws, Error, Result};
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -72,7 +73,7 @@ impl LearnedVariance {
         if steps == 0 {
             return Err(Error::config("steps", "0", "at least 1"));
         }
-        let x = if batch.x.is_autodiff() { batch.x.clone().inner() } else { batch.x.clone() };
+        let x = detached(batch.x.clone());
         let [n, d] = x.dims();
         let places = NoiseLevels { low_discrepancy: true, ..NoiseLevels::default() };
         let places = places.places(n, draws);
@@ -89,7 +90,7 @@ impl LearnedVariance {
         let noise = noise.to_tensor(&x.device()).cast(x.dtype());
         let noised = x.clone() * levels.alpha(&x)? + noise * levels.sigma(&x)?;
         let mean = denoiser.denoise(noised.into(), &levels, &batch.condition)?.value;
-        let mean = if mean.is_autodiff() { mean.inner() } else { mean };
+        let mean = detached(mean);
         let error = (mean - x).square().mean_dim(1).cast(DType::F32);
         let exact = Tensor::from_inner((error * ratio.clone()).add_scalar(1.0));
         let log_error = self.log_error.val().unsqueeze_dim::<2>(1);
@@ -117,8 +118,8 @@ impl LearnedVariance {
     /// [`Error::Device`] if the weights cannot be read; [`Error::Config`] if one is no longer finite.
     pub fn fixed(&self) -> Result<AnalyticVariance> {
         let logs = self.log_error.val();
-        let logs = if logs.is_autodiff() { logs.inner() } else { logs };
-        let logs = crate::solve::host_column(&logs.unsqueeze_dim::<2>(1))?;
+        let logs = detached(logs);
+        let logs = crate::tensor::host_column(&logs.unsqueeze_dim::<2>(1))?;
         let gap = (self.lambda_max - self.lambda_min) / (logs.len() - 1) as f64;
         let point = |(k, log): (usize, f64)| (self.lambda_min + k as f64 * gap, log.exp());
         AnalyticVariance::new(logs.into_iter().enumerate().map(point).collect())

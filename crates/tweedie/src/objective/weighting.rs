@@ -194,7 +194,7 @@ impl Noising {
     /// ```
     ///
     /// # Errors
-    /// As [`super::LevelDistribution::density`] and [`Prediction::convert`].
+    /// As [`crate::process::LevelDistribution::density`] and [`Prediction::convert`].
     pub fn implied_weight(&self, own: Prediction, level: &Level, sigma_data: f64) -> Result<f64> {
         let schedule = &*self.schedule;
         let weighting = self.weighting.unwrap_or(Weighting::Own);

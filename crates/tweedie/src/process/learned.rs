@@ -10,6 +10,7 @@
 
 use super::level::softplus;
 use super::{Level, Levels, MOST_LOG_SNR, Schedule};
+use crate::tensor::detached;
 use crate::{Draws, Error, Result};
 use burn::module::{Module, Param};
 use burn::tensor::activation::{log_sigmoid, sigmoid};
@@ -175,8 +176,8 @@ impl LearnedSchedule {
     pub fn fixed(&self) -> Result<Monotone> {
         let read = |p: &Param<Tensor<1>>| {
             let tensor = p.val();
-            let tensor = if tensor.is_autodiff() { tensor.inner() } else { tensor };
-            crate::solve::host_column(&tensor.reshape([-1, 1]))
+            let tensor = detached(tensor);
+            crate::tensor::host_column(&tensor.reshape([-1, 1]))
         };
         let units = read(&self.height)?.into_iter().zip(read(&self.weight)?).zip(read(&self.bias)?);
         let unit = |((height, weight), bias)| Unit {

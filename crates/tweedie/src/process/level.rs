@@ -1,7 +1,8 @@
 //! Noise levels: the one currency between schedules, networks, solvers and losses.
 
+use crate::tensor::column;
 use crate::{Error, Result};
-use burn::tensor::{Tensor, TensorData, activation::log_sigmoid};
+use burn::tensor::{Tensor, activation::log_sigmoid};
 
 /// Up to this |λ| single precision holds σ² and 1/σ² with room to spare.
 pub(crate) const MOST_LOG_SNR: f64 = 80.0;
@@ -247,13 +248,4 @@ impl Levels {
             }
         }
     }
-}
-
-/// A `[len, 1]` column on the device and in the type of `like`.
-pub(crate) fn column(like: &Tensor<2>, values: impl Iterator<Item = f64>) -> Tensor<2> {
-    let values: Vec<f64> = values.collect();
-    let rows = values.len();
-    // Converted on the host: not every device has doubles.
-    let data = TensorData::new(values, [rows, 1]).convert_dtype(like.dtype());
-    Tensor::from_data(data, (&like.device(), like.dtype()))
 }

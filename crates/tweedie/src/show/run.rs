@@ -7,11 +7,11 @@ use super::{
     schedule, stacked,
 };
 use crate::data::{Dataset, Layout, Rows, Space, Split, npy};
-use crate::denoise::Denoiser;
+use crate::denoise::{Denoiser, level_errors};
 use crate::files::AtomicFile;
-use crate::metric::levels::level_errors;
 use crate::nn::Params;
-use crate::solve::{Grid, Moment, Sampler, select_rows};
+use crate::solve::{Grid, Moment, Sampler};
+use crate::tensor::select_rows;
 use crate::train::{Run, curves};
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;

@@ -2,7 +2,7 @@
 
 use super::{Plot, panels};
 use crate::Result;
-use crate::metric::levels::LevelError;
+use crate::denoise::LevelError;
 use crate::process::{Level, Schedule};
 use image::RgbImage;
 

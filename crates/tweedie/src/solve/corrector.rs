@@ -184,9 +184,10 @@ impl Corrector for Metropolis {
 /// use std::sync::Arc;
 /// use tweedie::Draws;
 /// use tweedie::burn::tensor::Device;
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::{Condition, Generate};
 /// use tweedie::process::Ve;
-/// use tweedie::solve::{AnySolver, Generate, Sampler};
+/// use tweedie::solve::{AnySolver, Sampler};
 /// let unit = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0, 0.0], 0.01)])?;
 /// let sampler = Sampler::new(Arc::new(unit), Arc::new(Ve::default()))
 ///     .with_solver(AnySolver::parse("predictor-corrector")?)

@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::Device;
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::{Condition, Generate};
 /// use tweedie::process::Cosine;
-/// use tweedie::solve::{AnySolver, Ddim, Generate, Sampler};
+/// use tweedie::solve::{AnySolver, Ddim, Sampler};
 /// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
 /// let solver = AnySolver::Ddim(Ddim { eta: 0.5 });
 /// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))

@@ -1,9 +1,11 @@
 //! Dormand–Prince 5(4) with a step size for each row.
 
-use super::{Context, Solver, State, select_rows, velocity};
-use crate::process::{Level, Levels, Schedule, column};
+use super::{Context, Solver, State, velocity};
+use crate::process::{Level, Levels, Schedule};
+use crate::tensor::host_column;
+use crate::tensor::{column, select_rows};
 use crate::{Error, Result};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 /// Absolute and relative tolerance of a row's root-mean-square error in one step.
@@ -85,7 +87,7 @@ pub fn integrate_adaptive(
                 *h = if h.abs() >= s.abs() { *s } else { 0.5 * s };
             }
         }
-        let hs = crate::process::column(&y, h.iter().copied());
+        let hs = crate::tensor::column(&y, h.iter().copied());
         let mut k = vec![k1.clone()];
         let mut end = y.clone();
         for stage in 1..7 {
@@ -186,16 +188,6 @@ fn first_steps(
         .collect())
 }
 
-/// A `[n, 1]` column on the host.
-pub(crate) fn host_column(column: &Tensor<2>) -> Result<Vec<f64>> {
-    column
-        .clone()
-        .into_data()
-        .convert_dtype(DType::F64)
-        .try_into_vec::<f64>()
-        .map_err(|e| Error::Device { device: "tensor".into(), why: format!("{e:?}") })
-}
-
 /// The variable in which the probability-flow ODE is integrated to a tolerance: t, or −λ for a chain, whose rates in t jump at
 /// every index while its path over λ is that of any variance-preserving process, and smooth.
 #[derive(Clone, Copy)]
@@ -242,9 +234,10 @@ impl<'a> Clock<'a> {
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::Device;
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::{Condition, Generate};
 /// use tweedie::process::Cosine;
-/// use tweedie::solve::{AnySolver, DormandPrince, Tolerance, Generate, Sampler};
+/// use tweedie::solve::{AnySolver, DormandPrince, Sampler, Tolerance};
 /// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
 /// let solver = AnySolver::DormandPrince(DormandPrince { tolerance: Tolerance { atol: 1e-4, rtol: 1e-4 } });
 /// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))

@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::Device;
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::{Condition, Generate};
 /// use tweedie::process::Cosine;
-/// use tweedie::solve::{AnySolver, DpmSolver, Generate, Sampler};
+/// use tweedie::solve::{AnySolver, DpmSolver, Sampler};
 /// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
 /// let solver = AnySolver::DpmSolver(DpmSolver { order: 3 });
 /// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
@@ -53,9 +54,10 @@ impl Solver for DpmSolver {
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::Device;
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::{Condition, Generate};
 /// use tweedie::process::Cosine;
-/// use tweedie::solve::{AnySolver, DpmSolverPp2S, Generate, Sampler};
+/// use tweedie::solve::{AnySolver, DpmSolverPp2S, Sampler};
 /// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
 /// let solver = AnySolver::DpmSolverPp2S(DpmSolverPp2S { eta: 1.0 });
 /// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
@@ -90,9 +92,10 @@ impl Solver for DpmSolverPp2S {
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::Device;
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::{Condition, Generate};
 /// use tweedie::process::Cosine;
-/// use tweedie::solve::{AnySolver, DpmSolverPp2M, Generate, Sampler};
+/// use tweedie::solve::{AnySolver, DpmSolverPp2M, Sampler};
 /// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
 /// let solver = AnySolver::DpmSolverPp2M(DpmSolverPp2M { eta: 1.0 });
 /// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
@@ -124,9 +127,10 @@ impl Solver for DpmSolverPp2M {
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::Device;
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::{Condition, Generate};
 /// use tweedie::process::Cosine;
-/// use tweedie::solve::{AnySolver, DpmSolverPp3M, Generate, Sampler};
+/// use tweedie::solve::{AnySolver, DpmSolverPp3M, Sampler};
 /// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
 /// let solver = AnySolver::DpmSolverPp3M(DpmSolverPp3M::default());
 /// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))

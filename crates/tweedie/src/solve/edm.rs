@@ -19,9 +19,10 @@ const MOST_CHURN: f64 = std::f64::consts::SQRT_2 - 1.0;
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::Device;
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::{Condition, Generate};
 /// use tweedie::process::Cosine;
-/// use tweedie::solve::{AnySolver, StochasticHeun, Generate, Sampler};
+/// use tweedie::solve::{AnySolver, Sampler, StochasticHeun};
 /// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
 /// let solver = AnySolver::StochasticHeun(StochasticHeun { churn: 0.2, ..StochasticHeun::default() });
 /// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))

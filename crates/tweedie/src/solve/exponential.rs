@@ -13,7 +13,8 @@
 
 use super::{Context, noise_of};
 use crate::Result;
-use crate::process::{Level, Levels, column};
+use crate::process::{Level, Levels};
+use crate::tensor::column;
 use burn::tensor::Tensor;
 
 /// A level and the integrand's value there, `[n, width]`.

@@ -1,7 +1,8 @@
 //! The loop that runs any solver over any grid, and the sampler made of both.
 
-use super::{Ancestral, AnySolver, Clip, Context, Generate, Grid, Noise, ReverseVariance, Solver};
-use crate::denoise::{Condition, Denoiser};
+use super::{Ancestral, AnySolver, Clip, Context, Grid, Noise, ReverseVariance, Solver};
+use crate::data::{Condition, Generate};
+use crate::denoise::Denoiser;
 use crate::process::{BrownianTree, Level, Schedule};
 use crate::{Draws, Error, Result};
 use burn::tensor::{Device, Tensor};
@@ -87,9 +88,10 @@ pub fn integrate(
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::Device;
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::{Condition, Generate};
 /// use tweedie::process::VpLinear;
-/// use tweedie::solve::{Generate, Sampler};
+/// use tweedie::solve::Sampler;
 /// let unit = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0, 0.0], 0.01)])?;
 /// let sampler = Sampler::new(Arc::new(unit), Arc::new(VpLinear::default())).with_steps(20);
 /// let x = sampler.generate(0..8, &Condition::None, &tweedie::Draws::new(7), &Device::flex())?;

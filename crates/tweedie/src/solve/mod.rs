@@ -22,7 +22,7 @@ pub use clip::Clip;
 pub use corrector::{Corrector, Langevin, Metropolis, Predictor, PredictorCorrector};
 pub use ddim::Ddim;
 pub use deis::Deis;
-pub(crate) use dormand_prince::{Clock, host_column};
+pub(crate) use dormand_prince::Clock;
 pub use dormand_prince::{DormandPrince, Tolerance, integrate_adaptive};
 pub use dpm::{DpmSolver, DpmSolverPp2M, DpmSolverPp2S, DpmSolverPp3M};
 pub use edm::StochasticHeun;
@@ -33,18 +33,20 @@ pub use sde::{Ancestral, EulerMaruyama};
 pub use unipc::{B, Of, UniPc};
 pub use variance::{AnalyticVariance, ReverseVariance, Variance};
 
-use crate::denoise::{Condition, Denoiser};
+use crate::data::Condition;
+use crate::denoise::Denoiser;
 use crate::process::{Level, Levels, Schedule};
-use crate::{Draws, Error, Result};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use crate::tensor::select_rows;
+use crate::{Error, Result};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
 
 /// What a step may ask: the model, its process, the condition and the noise of each row.
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::Condition;
 /// use tweedie::process::{Cosine, Schedule};
 /// use tweedie::solve::{Context, Ddim, Solver};
 /// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-6)])?;
@@ -162,13 +164,6 @@ impl State {
     }
 }
 
-/// The rows of a batch with the given indices.
-pub(crate) fn select_rows(x: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
-    let indices: Vec<i64> = rows.iter().map(|&i| i as i64).collect();
-    let data = TensorData::new(indices, [rows.len()]);
-    x.clone().select(0, Tensor::<1, Int>::from_data(data, (&x.device(), DType::I64)))
-}
-
 /// More steps than this are a mistake.
 const MOST_STEPS: usize = 100_000;
 
@@ -184,22 +179,6 @@ pub trait Solver: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// The denoiser's, and [`Error::Diverged`] from adaptive solvers.
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State>;
-}
-
-/// n, condition, seed ↦ batch: what every generative family can do.
-pub trait Generate {
-    /// Rows `rows` of the endless sample that `draws` addresses, `[len, width]` in model units: row i depends on
-    /// `draws` and i, not on the range.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if the condition does not fit; [`Error::Diverged`] if a value is not finite.
-    fn generate(
-        &self,
-        rows: Range<u64>,
-        condition: &Condition,
-        draws: &Draws,
-        device: &Device,
-    ) -> Result<Tensor<2>>;
 }
 
 /// Every solver by name, with one line on what it is.

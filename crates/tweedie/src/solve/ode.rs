@@ -30,9 +30,10 @@ pub fn velocity(x: &Tensor<2>, levels: &Levels, context: &Context) -> Result<Ten
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::Device;
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::{Condition, Generate};
 /// use tweedie::process::Cosine;
-/// use tweedie::solve::{AnySolver, Euler, Generate, Sampler};
+/// use tweedie::solve::{AnySolver, Euler, Sampler};
 /// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
 /// let solver = AnySolver::Euler(Euler {});
 /// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
@@ -60,9 +61,10 @@ impl Solver for Euler {
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::Device;
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::{Condition, Generate};
 /// use tweedie::process::Cosine;
-/// use tweedie::solve::{AnySolver, Heun, Generate, Sampler};
+/// use tweedie::solve::{AnySolver, Heun, Sampler};
 /// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
 /// let solver = AnySolver::Heun(Heun {});
 /// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))

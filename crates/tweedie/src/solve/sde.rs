@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::Device;
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::{Condition, Generate};
 /// use tweedie::process::Cosine;
-/// use tweedie::solve::{AnySolver, EulerMaruyama, Generate, Sampler};
+/// use tweedie::solve::{AnySolver, EulerMaruyama, Sampler};
 /// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
 /// let solver = AnySolver::EulerMaruyama(EulerMaruyama { churn: 0.5 });
 /// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
@@ -74,9 +75,10 @@ impl Solver for EulerMaruyama {
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::Device;
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::{Condition, Generate};
 /// use tweedie::process::Cosine;
-/// use tweedie::solve::{AnySolver, Ancestral, Variance, Generate, Sampler};
+/// use tweedie::solve::{Ancestral, AnySolver, Sampler, Variance};
 /// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
 /// let solver = AnySolver::Ancestral(Ancestral { variance: Variance::Large });
 /// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))

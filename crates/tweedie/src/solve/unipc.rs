@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::Device;
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::{Condition, Generate};
 /// use tweedie::process::Cosine;
-/// use tweedie::solve::{AnySolver, B, Of, UniPc, Generate, Sampler};
+/// use tweedie::solve::{AnySolver, B, Of, Sampler, UniPc};
 /// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
 /// let solver = AnySolver::UniPc(UniPc { order: 3, b: B::Bh1, of: Of::Data });
 /// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))

@@ -12,7 +12,7 @@
 //! for any denoiser, exact or not, and any step: one curve m(λ) serves all pairs (t, s). For the exact denoiser m is the mean
 //! variance of x₀ given x_t. The fixed variances are r* of data at a point, m = 0, and of data N(0, I) (Ho et al. 2020, sec. 3.2).
 
-use crate::metric::levels::LevelError;
+use crate::denoise::LevelError;
 use crate::process::Level;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -104,7 +104,7 @@ impl AnalyticVariance {
         Ok(Self { points })
     }
 
-    /// From errors as [`level_errors`](crate::metric::levels::level_errors) measures them.
+    /// From errors as [`level_errors`](crate::denoise::level_errors) measures them.
     ///
     /// # Errors
     /// As [`AnalyticVariance::new`].

@@ -4,7 +4,7 @@ use super::AdaptiveRecipe;
 use crate::denoise::NeuralDenoiser;
 use crate::nn::Params;
 use crate::objective::{Histogram, Loss, Noising, Objective};
-use crate::solve::host_column;
+use crate::tensor::{detached, host_column};
 use crate::{Draws, Error, Result};
 use std::path::Path;
 use std::sync::Arc;
@@ -39,8 +39,7 @@ impl<N> AdaptiveLevels<N> {
 
     /// Takes in a loss that [`AdaptiveLevels::objective`] gave with these draws.
     pub fn observe(&mut self, loss: &Loss, draws: &Draws) -> Result<()> {
-        let value = loss.value.clone();
-        let value = host_column(&if value.is_autodiff() { value.inner() } else { value })?;
+        let value = host_column(&detached(loss.value.clone()))?;
         let levels = self.drawn().levels(value.len(), draws)?;
         let lambdas: Vec<f64> = levels.iter().map(|level| level.lambda).collect();
         let of_lambda = value.iter().zip(&lambdas).map(|(v, l)| v * self.histogram.density(*l));

@@ -3,10 +3,10 @@
 use super::adaptive::AdaptiveLevels;
 use super::schedule::ScheduleLearner;
 use super::{AdamW, Ema, Gradients, Learner, TrainingRecipe};
-use crate::data::{Batches, Dataset, Layout, Rows, Space, Split};
-use crate::denoise::{Condition, NeuralDenoiser};
+use crate::data::{Batch, Batches, Condition, Dataset, Layout, Rows, Space, Split};
+use crate::denoise::NeuralDenoiser;
 use crate::nn::{Network, Params, collect_params, map_params};
-use crate::objective::{Batch, Loss, Objective};
+use crate::objective::{Loss, Objective};
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use std::path::Path;

@@ -1,11 +1,10 @@
 //! Fits a dequantiser to a fixed density.
 
 use super::{AdamW, AdamWConfig, Ema, LearningRate};
-use crate::data::{Batches, Space, Split};
-use crate::denoise::Condition;
-use crate::likelihood::Dequantiser;
+use crate::data::{Batch, Batches, Condition, Space, Split};
+use crate::density::Dequantiser;
 use crate::nn::device_of;
-use crate::objective::{Batch, Dequantisation, LogDensity, Objective};
+use crate::objective::{Dequantisation, LogDensity, Objective};
 use crate::{Draws, Error, Result};
 use burn::module::Module;
 

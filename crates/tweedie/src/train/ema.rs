@@ -6,6 +6,7 @@
 
 use super::Gradients;
 use crate::nn::{EachParam, MapParam, Params, each_param, map_each};
+use crate::tensor::detached;
 use crate::{Error, Result};
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -26,7 +27,7 @@ struct Blend<'a> {
 
 impl EachParam for Blend<'_> {
     fn each<const D: usize>(&mut self, path: &str, tensor: Tensor<D>) {
-        let tensor = if tensor.is_autodiff() { tensor.inner() } else { tensor };
+        let tensor = detached(tensor);
         let len = tensor.shape().num_elements();
         let value = tensor.reshape([len]);
         let new = match self.average.remove(path) {

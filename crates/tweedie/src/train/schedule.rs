@@ -1,10 +1,12 @@
 //! The part of a learner that trains its schedule, beside the network and by the same passes.
 
 use super::{AdamW, AdamWConfig, Gradients};
+use crate::data::Batch;
 use crate::denoise::NeuralDenoiser;
 use crate::nn::{Network, Params, collect_params, map_params};
-use crate::objective::{Batch, Loss, Objective, ScheduledLoss, VariationalBound};
-use crate::process::{Learned, LearnedSchedule, column};
+use crate::objective::{Loss, Objective, ScheduledLoss, VariationalBound};
+use crate::process::{Learned, LearnedSchedule};
+use crate::tensor::column;
 use crate::{Draws, Result};
 use burn::module::Module;
 use burn::tensor::Device;

@@ -4,14 +4,15 @@ use crate::oracle::{OU, VP, gaussian, three_components};
 use crate::support::*;
 use statrs::distribution::ContinuousCDF;
 use std::sync::Arc;
-use tweedie::data::{Coordinate, Kind, Layout, Rows, Space};
-use tweedie::denoise::{
-    Component, Condition, Denoiser, GaussianMixture, NeuralDenoiser, Prediction,
+use tweedie::data::{Batch, Condition, Coordinate, Kind, Layout, Rows, Space};
+use tweedie::denoise::{Component, Denoiser, GaussianMixture, NeuralDenoiser, Prediction};
+use tweedie::density::{Bound, Decoder, Density, Measure, PfOde};
+use tweedie::nn::Network;
+use tweedie::objective::{Objective, VariationalBound};
+use tweedie::process::{
+    AnySchedule, Cosine, Edm, Level, LevelDistribution, Levels, NoiseLevels, Schedule, Straight, Ve,
 };
-use tweedie::likelihood::{Bound, Decoder, Density, Measure, PfOde};
-use tweedie::nn::{Dual, Network};
-use tweedie::objective::{Batch, LevelDistribution, NoiseLevels, Objective, VariationalBound};
-use tweedie::process::{AnySchedule, Cosine, Edm, Level, Levels, Schedule, Straight, Ve};
+use tweedie::tensor::Dual;
 use tweedie::{Draws, Result};
 
 const MEAN: f64 = 0.3;

@@ -5,15 +5,17 @@ use crate::oracle::{gap, gaussian, run};
 use crate::support::*;
 use serde::Deserialize;
 use std::sync::Arc;
-use tweedie::denoise::{Condition, Denoiser, NeuralDenoiser, Prediction};
-use tweedie::nn::{Dual, Network, ResidualMlpConfig};
-use tweedie::objective::{
-    Batch, DenoisingScoreMatching, LevelDistribution, NoiseLevels, Noising, Objective, Weighting,
+use tweedie::data::{Batch, Condition};
+use tweedie::denoise::{Denoiser, NeuralDenoiser, Prediction};
+use tweedie::nn::{Network, ResidualMlpConfig};
+use tweedie::objective::{DenoisingScoreMatching, Noising, Objective, Weighting};
+use tweedie::process::{
+    AnySchedule, Betas, Chain, ChainConfig, Level, LevelDistribution, NoiseLevels, Schedule,
 };
-use tweedie::process::{AnySchedule, Betas, Chain, ChainConfig, Level, Schedule};
 use tweedie::solve::{
     Ancestral, Context, Ddim, DormandPrince, DpmSolverPp2M, Euler, Grid, Heun, Solver,
 };
+use tweedie::tensor::Dual;
 use tweedie::train::Recipe;
 use tweedie::{Draws, Error};
 

@@ -4,9 +4,9 @@ use crate::oracle::{COSINE, gaussian};
 use crate::support::*;
 use burn::tensor::Tensor;
 use std::sync::Arc;
-use tweedie::data::{Coordinate, Kind, Layout, Rows, Space, Split};
-use tweedie::denoise::{Component, Condition, GaussianMixture};
-use tweedie::likelihood::{
+use tweedie::data::{Condition, Coordinate, Kind, Layout, Rows, Space, Split};
+use tweedie::denoise::{Component, GaussianMixture};
+use tweedie::density::{
     Bound, Density, Dequantise, Dequantiser, Kind as LogKind, LogProb, Measure, RawDensity, Uniform,
 };
 use tweedie::nn::{Params, collect_params, map_params};

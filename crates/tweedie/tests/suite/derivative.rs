@@ -6,8 +6,10 @@ use crate::support::*;
 use burn::module::Module;
 use burn::tensor::{DType, Tensor};
 use tweedie::Result;
-use tweedie::denoise::Condition;
+use tweedie::data::Condition;
 use tweedie::nn::*;
+use tweedie::objective::grad_norm_penalty;
+use tweedie::tensor::{Divergence, Dual, Probe, divergence, gradient, hessian_vector};
 
 /// E(x) = ¼ ‖x‖⁴ + a·x with its derivatives in closed form.
 fn quartic(x: Dual<2>, a: &Tensor<2>) -> Result<Dual<2>> {

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use tweedie::burn::module::Module;
 use tweedie::burn::tensor::{DType, Device, Tensor, TensorData};
-use tweedie::data::{Dataset, Space, Toy};
-use tweedie::denoise::{Condition, Guided, NeuralDenoiser, Prediction};
-use tweedie::likelihood::{Density, Divergence, PfOde};
+use tweedie::data::{Batch, Generate};
+use tweedie::data::{Condition, Dataset, Space, Toy};
+use tweedie::denoise::{Guided, NeuralDenoiser, Prediction};
+use tweedie::density::{Density, PfOde};
 use tweedie::nn::{
     DownBlock, LinearConfig, Network, ResidualMlp, ResidualMlpConfig, UNet, UNetConfig, UpBlock,
     collect_params, map_params, safetensors_bytes,
 };
-use tweedie::objective::{Batch, DenoisingScoreMatching, Objective};
+use tweedie::objective::{DenoisingScoreMatching, Objective};
 use tweedie::process::Cosine;
-use tweedie::solve::{AnySolver, Ddim, Generate, SOLVERS, Sampler};
+use tweedie::solve::{AnySolver, Ddim, SOLVERS, Sampler};
+use tweedie::tensor::Divergence;
 use tweedie::train::{
     AdamW, AdamWConfig, DenoiserLearner, Event, Gradients, Learner, Loop, Recipe, Run,
     TrainingRecipe, load_checkpoint, train,

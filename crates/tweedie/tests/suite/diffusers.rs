@@ -3,8 +3,8 @@
 use crate::support::*;
 use burn::tensor::Tensor;
 use std::path::{Path, PathBuf};
-use tweedie::data::Rows;
-use tweedie::denoise::{Condition, Denoiser, Prediction};
+use tweedie::data::{Condition, Rows};
+use tweedie::denoise::{Denoiser, Prediction};
 use tweedie::diffusers;
 use tweedie::nn::*;
 use tweedie::solve::*;

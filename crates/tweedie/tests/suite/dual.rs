@@ -7,8 +7,9 @@ use burn::module::Module;
 use burn::tensor::{DType, Tensor, TensorData};
 use std::path::Path;
 use tweedie::Draws;
-use tweedie::denoise::Condition;
+use tweedie::data::Condition;
 use tweedie::nn::*;
+use tweedie::tensor::{Dual, jvp, vjp};
 
 /// How far derivatives may lie from differences, relative to the largest.
 const FINE: f64 = 1e-7;

@@ -6,11 +6,13 @@ use crate::support::*;
 use burn::tensor::Tensor;
 use std::sync::Arc;
 use tweedie::Draws;
-use tweedie::denoise::{Condition, Denoiser, EnergyDenoiser, NeuralDenoiser, Prediction};
-use tweedie::likelihood::{Density, PfOde};
-use tweedie::nn::{Dual, ResidualMlpConfig};
+use tweedie::data::{Condition, Generate};
+use tweedie::denoise::{Denoiser, EnergyDenoiser, NeuralDenoiser, Prediction};
+use tweedie::density::{Density, PfOde};
+use tweedie::nn::ResidualMlpConfig;
 use tweedie::process::{Level, Schedule};
-use tweedie::solve::{Generate, Sampler};
+use tweedie::solve::Sampler;
+use tweedie::tensor::Dual;
 
 /// An energy is a denoiser like a network: its prediction is −∇U, its Jacobian is symmetric, and its derivatives along paths
 /// are those of what it denoises.

@@ -3,10 +3,11 @@
 use crate::oracle::three_components;
 use crate::support::*;
 use std::sync::Arc;
-use tweedie::denoise::{Condition, Denoiser, GaussianMixture};
-use tweedie::likelihood::{Bound, Density};
-use tweedie::nn::Dual;
+use tweedie::data::Condition;
+use tweedie::denoise::{Denoiser, GaussianMixture};
+use tweedie::density::{Bound, Density};
 use tweedie::process::{Betas, Chain, ChainConfig, Cosine, Levels};
+use tweedie::tensor::Dual;
 use tweedie::{Draws, Error, Result};
 
 /// A chain whose log-SNR falls from 6 to −6 in even steps.

@@ -8,10 +8,11 @@ use crate::support::{doubles, host};
 use std::sync::Arc;
 use tweedie::Draws;
 use tweedie::burn::tensor::{Device, Tensor};
-use tweedie::denoise::{Component, Condition, Denoiser, GaussianMixture, Guided};
-use tweedie::nn::Dual;
+use tweedie::data::{Condition, Generate};
+use tweedie::denoise::{Component, Denoiser, GaussianMixture, Guided};
 use tweedie::process::{AnySchedule, Level, Levels, Schedule};
-use tweedie::solve::{DormandPrince, Generate, Grid, Sampler, Tolerance};
+use tweedie::solve::{DormandPrince, Grid, Sampler, Tolerance};
+use tweedie::tensor::Dual;
 
 const WEIGHTS: [f64; 6] = [-0.5, 0.0, 0.3, 1.0, 2.5, 7.0];
 

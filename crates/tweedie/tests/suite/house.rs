@@ -1,6 +1,7 @@
 //! Rules of the house that no lint checks.
 
 mod equations;
+mod floors;
 
 use std::path::{Path, PathBuf};
 

@@ -6,8 +6,9 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use serde_json::Value;
 use std::path::Path;
-use tweedie::denoise::Condition;
+use tweedie::data::Condition;
 use tweedie::nn::*;
+use tweedie::tensor::Dual;
 use tweedie::{Draws, Error};
 
 fn draws(purpose: &str) -> Draws {

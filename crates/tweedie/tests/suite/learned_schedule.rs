@@ -3,9 +3,10 @@
 use crate::support::*;
 use burn::module::Module;
 use std::path::Path;
-use tweedie::denoise::{Condition, NeuralDenoiser, Prediction};
+use tweedie::data::{Batch, Condition};
+use tweedie::denoise::{NeuralDenoiser, Prediction};
 use tweedie::nn::{ResidualMlpConfig, collect_params, map_params};
-use tweedie::objective::{Batch, ScheduledLoss};
+use tweedie::objective::ScheduledLoss;
 use tweedie::process::{Cosine, LearnedSchedule, Levels, Schedule};
 use tweedie::train::{AdamW, AdamWConfig};
 use tweedie::{Draws, Error};

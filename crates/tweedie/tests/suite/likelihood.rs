@@ -4,13 +4,12 @@ use crate::oracle::{COSINE, EDM, VP, eight_gaussians, gap};
 use crate::support::{doubles, host, moments, simpson};
 use std::sync::Arc;
 use tweedie::burn::tensor::{Device, Tensor};
-use tweedie::data::{self, Rows, Space, Toy};
-use tweedie::denoise::{Component, Condition, Denoiser, GaussianMixture};
-use tweedie::likelihood::{
-    Density, Divergence, Kind, LogProb, Measure, PfOde, RawDensity, Uniform, mean_and_error,
-};
+use tweedie::data::{self, Condition, Rows, Space, Toy};
+use tweedie::denoise::{Component, Denoiser, GaussianMixture};
+use tweedie::density::{Density, Kind, LogProb, Measure, PfOde, RawDensity, Uniform};
 use tweedie::process::{AnySchedule, Chain, ChainConfig, Level, Schedule};
 use tweedie::solve::Tolerance;
+use tweedie::tensor::{Divergence, mean_and_error};
 use tweedie::{Draws, Error};
 
 const FINE: Tolerance = Tolerance { atol: 1e-7, rtol: 1e-7 };

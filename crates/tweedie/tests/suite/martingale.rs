@@ -6,15 +6,14 @@ use crate::support::*;
 use burn::module::Module;
 use burn::tensor::DType;
 use std::sync::Arc;
-use tweedie::denoise::{
-    Component, Condition, Denoiser, GaussianMixture, NeuralDenoiser, Prediction,
-};
-use tweedie::nn::{Dual, ResidualMlp, ResidualMlpConfig};
+use tweedie::data::{Batch, Condition};
+use tweedie::denoise::{Component, Denoiser, GaussianMixture, NeuralDenoiser, Prediction};
+use tweedie::nn::{ResidualMlp, ResidualMlpConfig};
 use tweedie::objective::{
-    Batch, DenoisingScoreMatching, LevelDistribution, Martingale, NoiseLevels, Noising, Objective,
-    Regularised, Weighting,
+    DenoisingScoreMatching, Martingale, Noising, Objective, Regularised, Weighting,
 };
-use tweedie::process::{Cosine, Level, Levels, Schedule};
+use tweedie::process::{Cosine, Level, LevelDistribution, Levels, NoiseLevels, Schedule};
+use tweedie::tensor::Dual;
 use tweedie::train::{AdamW, AdamWConfig};
 use tweedie::{Draws, Result};
 

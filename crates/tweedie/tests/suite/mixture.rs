@@ -2,9 +2,10 @@
 
 use crate::support::*;
 use burn::tensor::Tensor;
-use tweedie::denoise::{Component, Condition, Denoiser, GaussianMixture};
-use tweedie::nn::Dual;
+use tweedie::data::Condition;
+use tweedie::denoise::{Component, Denoiser, GaussianMixture};
 use tweedie::process::{Level, Levels, Schedule};
+use tweedie::tensor::Dual;
 use tweedie::{Draws, Error};
 
 /// (weight, mean, variance) of a lopsided mixture on the line.

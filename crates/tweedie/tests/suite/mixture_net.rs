@@ -5,11 +5,11 @@ use crate::double::moved;
 use crate::support::{Still, cpu, doubles, host};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use tweedie::denoise::{
-    Component, Condition, EnergyDenoiser, GaussianMixture, NeuralDenoiser, Prediction,
-};
-use tweedie::nn::{Dual, Network, ResidualMlp, ResidualMlpConfig};
+use tweedie::data::Condition;
+use tweedie::denoise::{Component, EnergyDenoiser, GaussianMixture, NeuralDenoiser, Prediction};
+use tweedie::nn::{Network, ResidualMlp, ResidualMlpConfig};
 use tweedie::process::{Level, Schedule};
+use tweedie::tensor::Dual;
 use tweedie::{Draws, Result};
 
 /// The log-SNR of every loss here: α² = 0.88, σ² = 0.12.

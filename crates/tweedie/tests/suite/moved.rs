@@ -4,10 +4,12 @@ use crate::dual::randomised;
 use crate::oracle::{COSINE, EDM, OU, VP, gap, host, normals, run, three_components};
 use crate::support::{cpu, schedule};
 use std::sync::Arc;
-use tweedie::denoise::{Condition, Denoiser, GaussianMixture, Moved, NeuralDenoiser, Prediction};
-use tweedie::nn::{Dual, ResidualMlpConfig};
+use tweedie::data::{Condition, Generate};
+use tweedie::denoise::{Denoiser, GaussianMixture, Moved, NeuralDenoiser, Prediction};
+use tweedie::nn::ResidualMlpConfig;
 use tweedie::process::{AnySchedule, Cosine, Edm, Level, Levels, Schedule};
-use tweedie::solve::{AnySolver, Generate, Sampler};
+use tweedie::solve::{AnySolver, Sampler};
+use tweedie::tensor::Dual;
 use tweedie::{Draws, Error};
 
 /// The oracle as a model that knows one schedule only: it takes a level's time, and α and σ from its own schedule.

@@ -4,14 +4,12 @@ use crate::support::*;
 use burn::module::{Module, Param};
 use statrs::distribution::{ContinuousCDF, Normal};
 use std::sync::Arc;
-use tweedie::denoise::{
-    Component, Condition, Denoiser, GaussianMixture, NeuralDenoiser, Prediction,
-};
-use tweedie::nn::{Dual, Network, ResidualMlpConfig};
-use tweedie::objective::{
-    Batch, DenoisingScoreMatching, LevelDistribution, NoiseLevels, Noising, Objective, Weighting,
-};
-use tweedie::process::{AnySchedule, Level, Schedule, Straight};
+use tweedie::data::{Batch, Condition};
+use tweedie::denoise::{Component, Denoiser, GaussianMixture, NeuralDenoiser, Prediction};
+use tweedie::nn::{Network, ResidualMlpConfig};
+use tweedie::objective::{DenoisingScoreMatching, Noising, Objective, Weighting};
+use tweedie::process::{AnySchedule, Level, LevelDistribution, NoiseLevels, Schedule, Straight};
+use tweedie::tensor::Dual;
 use tweedie::train::AdamW;
 use tweedie::{Draws, Error, Result};
 

@@ -6,12 +6,14 @@ use crate::support::*;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor};
 use std::sync::Arc;
-use tweedie::denoise::{Condition, Denoiser, GaussianMixture, NeuralDenoiser, Prediction};
-use tweedie::likelihood::{Density, PfOde};
-use tweedie::nn::{Divergence, Dual, Network, ResidualMlp, ResidualMlpConfig};
-use tweedie::objective::{Batch, Objective, OdeLikelihood};
+use tweedie::data::{Batch, Condition};
+use tweedie::denoise::{Denoiser, GaussianMixture, NeuralDenoiser, Prediction};
+use tweedie::density::{Density, PfOde};
+use tweedie::nn::{Network, ResidualMlp, ResidualMlpConfig};
+use tweedie::objective::{Objective, OdeLikelihood};
 use tweedie::process::{Cosine, Level, Levels};
 use tweedie::solve::Tolerance;
+use tweedie::tensor::{Divergence, Dual};
 use tweedie::train::{AdamW, AdamWConfig};
 use tweedie::{Draws, Error, Result};
 

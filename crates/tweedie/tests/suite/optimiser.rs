@@ -7,7 +7,8 @@ use burn::tensor::Tensor;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
-use tweedie::nn::{Dual, Linear, LinearConfig, Params, collect_params, map_params};
+use tweedie::nn::{Linear, LinearConfig, Params, collect_params, map_params};
+use tweedie::tensor::Dual;
 use tweedie::train::{AdamW, AdamWConfig, Ema, Gradients, LearningRate};
 use tweedie::{Draws, Error};
 

@@ -2,14 +2,14 @@
 
 pub use crate::support::{doubles, host};
 
-use tweedie::Draws;
 use tweedie::burn::tensor::Tensor;
-use tweedie::data;
-use tweedie::denoise::{Component, Condition, Denoiser, GaussianMixture};
+use tweedie::data::Condition;
+use tweedie::denoise::{Component, Denoiser, GaussianMixture};
 use tweedie::process::{
     AnySchedule, Cosine, Edm, Level, OrnsteinUhlenbeck, Schedule, Ve, VpLinear,
 };
 use tweedie::solve::{Context, Last, Solver, integrate};
+use tweedie::{Draws, data};
 
 pub const VP: AnySchedule = AnySchedule::VpLinear(VpLinear { beta_min: 0.1, beta_max: 20.0 });
 pub const OU: AnySchedule = AnySchedule::Ou(OrnsteinUhlenbeck { theta: 1.0, t_max: 5.0 });

@@ -11,9 +11,11 @@
 use crate::support::*;
 use burn::module::Module;
 use burn::tensor::Tensor;
-use tweedie::denoise::{Condition, Denoiser, NeuralDenoiser, PREDICTIONS, Prediction};
-use tweedie::nn::{Dual, Network};
+use tweedie::data::Condition;
+use tweedie::denoise::{Denoiser, NeuralDenoiser, PREDICTIONS, Prediction};
+use tweedie::nn::Network;
 use tweedie::process::{Edm, Level, Levels, Rate, Schedule, Straight, VpLinear};
+use tweedie::tensor::Dual;
 use tweedie::{Error, Result};
 
 const ALL: [Prediction; 6] = [

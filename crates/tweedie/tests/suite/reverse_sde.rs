@@ -3,10 +3,11 @@
 use crate::oracle::{COSINE, VP, doubles, gaussian, host, three_components};
 use std::sync::Arc;
 use tweedie::burn::tensor::Device;
-use tweedie::denoise::Condition;
-use tweedie::likelihood::{Density, Kind, LogProb, Measure, PfOde, ReverseSde, mean_and_error};
+use tweedie::data::Condition;
+use tweedie::density::{Density, Kind, LogProb, Measure, PfOde, ReverseSde};
 use tweedie::process::{Level, Schedule};
 use tweedie::solve::{Grid, Variance};
+use tweedie::tensor::mean_and_error;
 use tweedie::{Draws, Error};
 
 /// A linear denoiser E[x₀ | x_t] = gain x_t, of data N(0, c), makes a Gaussian of every level: its variance at the grid's

@@ -7,12 +7,12 @@ use crate::support::*;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor};
 use std::sync::Arc;
-use tweedie::denoise::{
-    Component, Condition, EnergyDenoiser, GaussianMixture, NeuralDenoiser, Prediction,
-};
-use tweedie::nn::{Dual, Network, Probe, ResidualMlp, ResidualMlpConfig};
+use tweedie::data::{Batch, Condition};
+use tweedie::denoise::{Component, EnergyDenoiser, GaussianMixture, NeuralDenoiser, Prediction};
+use tweedie::nn::{Network, ResidualMlp, ResidualMlpConfig};
 use tweedie::objective::*;
-use tweedie::process::{Level, Schedule};
+use tweedie::process::{Level, LevelDistribution, NoiseLevels, Schedule};
+use tweedie::tensor::{Dual, Probe};
 use tweedie::train::{AdamW, AdamWConfig};
 use tweedie::{Draws, Result};
 

@@ -2,11 +2,8 @@
 
 use crate::support::cpu;
 use std::path::Path;
-use tweedie::data::{Source, Split, Toy};
-use tweedie::denoise::Condition;
-use tweedie::likelihood::{
-    Bound, Density, Kind, LogProb, Measure, RawDensity, ReverseSde, Uniform,
-};
+use tweedie::data::{Condition, Source, Split, Toy};
+use tweedie::density::{Bound, Density, Kind, LogProb, Measure, RawDensity, ReverseSde, Uniform};
 use tweedie::metric::judge::judge;
 use tweedie::solve::Tolerance;
 use tweedie::train::{Recipe, Run, train};

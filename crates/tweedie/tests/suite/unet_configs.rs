@@ -5,7 +5,7 @@ use proptest::sample::select;
 use proptest::test_runner::RngSeed;
 use tweedie::Draws;
 use tweedie::burn::tensor::{Device, Tensor};
-use tweedie::denoise::Condition;
+use tweedie::data::Condition;
 use tweedie::nn::{
     DownBlock, Network, Resampling, TimeEmbeddingType, TimeScaleShift, UNetConfig, UpBlock,
 };

@@ -5,15 +5,13 @@ use crate::support::*;
 use burn::module::Module;
 use std::sync::Arc;
 use tweedie::burn::tensor::Tensor;
-use tweedie::data::Rows;
-use tweedie::denoise::{Component, Condition, Denoiser, GaussianMixture};
-use tweedie::likelihood::{Bound, Density, LogProb};
-use tweedie::metric::levels::{LevelError, level_errors};
-use tweedie::objective::{Batch, LearnedVariance};
+use tweedie::data::{Batch, Condition, Generate, Rows};
+use tweedie::denoise::{Component, Denoiser, GaussianMixture, LevelError, level_errors};
+use tweedie::density::{Bound, Density, LogProb};
+use tweedie::objective::LearnedVariance;
 use tweedie::process::{Level, Schedule};
 use tweedie::solve::{
-    AnalyticVariance, Ancestral, AnySolver, Generate, Grid, Last, ReverseVariance, Sampler, Solver,
-    Variance,
+    AnalyticVariance, Ancestral, AnySolver, Grid, Last, ReverseVariance, Sampler, Solver, Variance,
 };
 use tweedie::train::{AdamW, AdamWConfig};
 use tweedie::{Draws, Error};

@@ -3,13 +3,13 @@
 use crate::support::*;
 use std::sync::Arc;
 use tweedie::Draws;
-use tweedie::denoise::{Condition, NeuralDenoiser, Prediction};
+use tweedie::data::{Batch, Condition};
+use tweedie::denoise::{NeuralDenoiser, Prediction};
 use tweedie::nn::{ResidualMlp, ResidualMlpConfig};
-use tweedie::objective::{
-    Batch, DenoisingScoreMatching, Histogram, LevelDistribution, NoiseLevels, Noising, Objective,
-    Weighting,
+use tweedie::objective::{DenoisingScoreMatching, Histogram, Noising, Objective, Weighting};
+use tweedie::process::{
+    AnySchedule, Cosine, Edm, Level, LevelDistribution, NoiseLevels, Schedule, Straight,
 };
-use tweedie::process::{AnySchedule, Cosine, Edm, Level, Schedule, Straight};
 
 const SIGMOID: Weighting = Weighting::Sigmoid { bias: 2.0 };
 const LOG_NORMAL: LevelDistribution = LevelDistribution::LogNormal { mean: -1.2, sd: 1.2 };

@@ -3,9 +3,10 @@
 use super::config::{DownBlock, Resampling, TimeScaleShift, UNetConfig, UpBlock};
 use crate::Draws;
 use crate::nn::{
-    Activation, Conv2d, Conv2dConfig, Dual, GroupNorm, GroupNormConfig, Linear, LinearConfig,
-    attention, double, halve,
+    Activation, Conv2d, Conv2dConfig, GroupNorm, GroupNormConfig, Linear, LinearConfig, attention,
+    double, halve,
 };
+use crate::tensor::Dual;
 use burn::module::Module;
 use burn::tensor::Device;
 

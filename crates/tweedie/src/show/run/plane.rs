@@ -1,9 +1,8 @@
 //! Pictures of models of points in the plane: paths, densities and points that move.
 
 use super::{Shown, label_of};
-use crate::data::{Kind, Rows, Split, Toy};
-use crate::denoise::Condition;
-use crate::likelihood::{Density, Measure};
+use crate::data::{Condition, Kind, Rows, Split, Toy};
+use crate::density::{Density, Measure};
 use crate::process::Level;
 use crate::show::animation::Animation;
 use crate::show::flow::{Paths, flow};

@@ -3,8 +3,7 @@
 use super::{NetworkRecipe, ObjectiveKind, Recipe, TrainingRecipe};
 use crate::data::{Kind, Layout, Space};
 use crate::denoise::{Clock, Prediction};
-use crate::objective::LevelDistribution;
-use crate::process::AnySchedule;
+use crate::process::{AnySchedule, LevelDistribution};
 use crate::{Error, Result};
 
 /// A network has at most so many parameters: with gradients, averages and a checkpoint being written, training holds

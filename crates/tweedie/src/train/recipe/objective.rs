@@ -5,11 +5,11 @@ use super::check::{count, inside, within};
 use crate::denoise::{EnergyDenoiser, NeuralDenoiser};
 use crate::nn::Network;
 use crate::objective::{
-    AsEnergy, DenoisingScoreMatching, Histogram, ImplicitScoreMatching, LevelDistribution,
-    Martingale, NoiseLevels, Noising, Objective, OdeLikelihood, Regularised, ScoreModel,
-    SlicedScoreMatching, Slices, VariationalBound, Weighting,
+    AsEnergy, DenoisingScoreMatching, Histogram, ImplicitScoreMatching, Martingale, Noising,
+    Objective, OdeLikelihood, Regularised, ScoreModel, SlicedScoreMatching, Slices,
+    VariationalBound, Weighting,
 };
-use crate::process::Schedule;
+use crate::process::{LevelDistribution, NoiseLevels, Schedule};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

@@ -3,12 +3,12 @@
 use super::super::load_checkpoint;
 use super::super::schedule::{PREFIX, take};
 use super::{Run, WEIGHTS};
-use crate::data::Rows;
-use crate::denoise::{Condition, Denoiser, EnergyDenoiser, Guided, NeuralDenoiser};
-use crate::likelihood::PfOde;
+use crate::data::{Condition, Generate, Rows};
+use crate::denoise::{Denoiser, EnergyDenoiser, Guided, NeuralDenoiser};
+use crate::density::PfOde;
 use crate::nn::{Network, Params, load_safetensors, map_params};
 use crate::process::{AnySchedule, Schedule};
-use crate::solve::{Generate, Moment, Sampler};
+use crate::solve::{Moment, Sampler};
 use crate::train::NetworkRecipe;
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;

@@ -3,7 +3,7 @@
 use crate::oracle::{COSINE, VP, host, normals, orders, three_components};
 use crate::support::{KOLMOGOROV, SIX_SIGMA, kolmogorov, within};
 use statrs::distribution::{ContinuousCDF, Normal};
-use tweedie::denoise::Condition;
+use tweedie::data::Condition;
 use tweedie::process::{BrownianTree, Noise, Schedule};
 use tweedie::solve::{Ancestral, Context, Ddim, EulerMaruyama, Grid, Last, Solver, integrate};
 use tweedie::{Draws, Error};

@@ -6,13 +6,13 @@ use crate::oracle::{doubles, gap, gaussian, host, run};
 use crate::support::{all_close, within};
 use serde::Deserialize;
 use std::sync::Arc;
-use tweedie::data::Rows;
-use tweedie::denoise::{Condition, Denoiser, Prediction};
-use tweedie::nn::Dual;
+use tweedie::data::{Condition, Rows};
+use tweedie::denoise::{Denoiser, Prediction};
 use tweedie::process::{AnySchedule, Betas, Level, Levels, Schedule};
 use tweedie::solve::{
     Ancestral, AnySolver, Clip, Ddim, Grid, Last, Noise, Sampler, Solver, Variance,
 };
+use tweedie::tensor::Dual;
 use tweedie::{Draws, Result};
 
 #[derive(Deserialize)]

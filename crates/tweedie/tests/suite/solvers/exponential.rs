@@ -5,7 +5,8 @@ use crate::oracle::{
 };
 use tweedie::Draws;
 use tweedie::burn::tensor::Tensor;
-use tweedie::denoise::{Component, Condition, GaussianMixture};
+use tweedie::data::Condition;
+use tweedie::denoise::{Component, GaussianMixture};
 use tweedie::process::{AnySchedule, Level, Levels, Schedule};
 use tweedie::solve::{
     AnySolver, B, Context, Ddim, Deis, DormandPrince, DpmSolver, DpmSolverPp2M, DpmSolverPp2S,

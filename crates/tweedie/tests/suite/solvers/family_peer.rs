@@ -3,8 +3,8 @@
 use super::known::Known;
 use crate::oracle::{VP, doubles, gap, host, orders};
 use serde::Deserialize;
-use tweedie::data::Rows;
-use tweedie::denoise::{Condition, GaussianMixture};
+use tweedie::data::{Condition, Rows};
+use tweedie::denoise::GaussianMixture;
 use tweedie::process::{Level, Schedule};
 use tweedie::solve::{
     AnySolver, Context, DormandPrince, DpmSolver, DpmSolverPp3M, Last, Noise, Solver, Tolerance,

@@ -4,11 +4,13 @@ use crate::oracle::{COSINE, EDM, OU, VE, VP, eight_gaussians, gap, gaussian, hos
 use crate::support::moments;
 use std::sync::Arc;
 use tweedie::burn::tensor::Device;
-use tweedie::denoise::{Condition, Denoiser};
+use tweedie::data::Condition;
+use tweedie::data::Generate;
+use tweedie::denoise::Denoiser;
 use tweedie::process::{
     AnySchedule, Level, LinearSde, OrnsteinUhlenbeck, Schedule, Straight, SubVp, VpLinear,
 };
-use tweedie::solve::{AnySolver, GRIDS, Generate, Grid, Last, Progress, SOLVERS, Sampler};
+use tweedie::solve::{AnySolver, GRIDS, Grid, Last, Progress, SOLVERS, Sampler};
 use tweedie::{Draws, Error};
 
 const GRID: [Grid; 6] = [

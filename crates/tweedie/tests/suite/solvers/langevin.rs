@@ -7,8 +7,8 @@ use crate::support::{KOLMOGOROV, cpu, kolmogorov, within};
 use statrs::distribution::{ContinuousCDF, Normal};
 use std::sync::Arc;
 use tweedie::burn::tensor::Tensor;
-use tweedie::data::Rows;
-use tweedie::denoise::{Component, Condition, GaussianMixture};
+use tweedie::data::{Condition, Rows};
+use tweedie::denoise::{Component, GaussianMixture};
 use tweedie::process::{AnySchedule, Level, Levels, Schedule, Ve};
 use tweedie::solve::{
     Ancestral, AnnealedLangevin, AnySolver, Context, Corrector, EulerMaruyama, Grid, Langevin,

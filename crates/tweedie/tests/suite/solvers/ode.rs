@@ -4,7 +4,8 @@ use crate::oracle::{
     COSINE, EDM, Gaussian3, OU, VE, VP, gap, host, normals, orders, run, three_components,
 };
 use tweedie::burn::tensor::Tensor;
-use tweedie::denoise::{Condition, Denoiser};
+use tweedie::data::Condition;
+use tweedie::denoise::Denoiser;
 use tweedie::process::{AnySchedule, Level, Schedule};
 use tweedie::solve::{
     Context, Ddim, DormandPrince, DpmSolverPp2M, Euler, Grid, Heun, Solver, Tolerance,

@@ -4,7 +4,8 @@ use super::known::Known;
 use crate::oracle::{VP, doubles, gap, host, run};
 use serde::Deserialize;
 use tweedie::Draws;
-use tweedie::denoise::{Condition, GaussianMixture};
+use tweedie::data::Condition;
+use tweedie::denoise::GaussianMixture;
 use tweedie::process::Level;
 use tweedie::solve::{Context, Ddim, DpmSolverPp2M, Solver};
 

@@ -6,13 +6,12 @@ use statrs::distribution::{ContinuousCDF, Normal};
 use std::sync::Arc;
 use tweedie::Draws;
 use tweedie::burn::tensor::{DType, Device};
-use tweedie::data::Rows;
-use tweedie::denoise::{Component, Condition, GaussianMixture};
+use tweedie::data::{Condition, Generate, Rows};
+use tweedie::denoise::{Component, GaussianMixture};
 use tweedie::metric::wasserstein;
 use tweedie::process::AnySchedule;
 use tweedie::solve::{
-    AnySolver, Ddim, DpmSolverPp2M, DpmSolverPp2S, EulerMaruyama, Generate, Grid, Last, SOLVERS,
-    Sampler,
+    AnySolver, Ddim, DpmSolverPp2M, DpmSolverPp2S, EulerMaruyama, Grid, Last, SOLVERS, Sampler,
 };
 
 const N: usize = 4000;

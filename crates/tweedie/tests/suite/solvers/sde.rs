@@ -7,8 +7,8 @@ use crate::oracle::{
     COSINE, EDM, OU, VE, VP, doubles, gap, gaussian, host, normals, orders, run, three_components,
 };
 use tweedie::Draws;
-use tweedie::data::Rows;
-use tweedie::denoise::{Condition, GaussianMixture};
+use tweedie::data::{Condition, Rows};
+use tweedie::denoise::GaussianMixture;
 use tweedie::process::{AnySchedule, Level, Levels, Schedule, Ve};
 use tweedie::solve::{
     Ancestral, Context, Ddim, DpmSolverPp2M, DpmSolverPp2S, DpmSolverPp3M, Euler, EulerMaruyama,

@@ -7,11 +7,10 @@
 //!
 //! > E_ε (m + k (x_t − α m) − x₀)² = (1 − k α)² (x₀ − m)² + k² σ².
 
-use crate::data::Rows;
-use crate::denoise::{Condition, Denoiser};
-use crate::likelihood::mean_and_error;
+use crate::data::{Condition, Rows};
+use crate::denoise::Denoiser;
 use crate::process::Level;
-use crate::solve::host_column;
+use crate::tensor::{host_column, mean_and_error};
 use crate::{Draws, Error, Result};
 use burn::tensor::{Device, Tensor};
 

@@ -11,11 +11,12 @@
 //! Where the last level is pure noise, u may be infinite: there the path ends at λ = ln 2⁻²⁴, when the data's share of the
 //! variance is below single precision's rounding.
 
-use super::{Density, Kind, LogProb, Measure, addresses, check_batch};
-use crate::denoise::{Condition, Denoiser};
-use crate::nn::{Divergence, Probes, divergence};
+use crate::data::Condition;
+use crate::denoise::Denoiser;
+use crate::density::{Density, Kind, LogProb, Measure, addresses, check_batch};
 use crate::process::{Level, Levels, Schedule, finite_log_snrs};
-use crate::solve::{Clock, Tolerance, host_column, integrate_adaptive};
+use crate::solve::{Clock, Tolerance, integrate_adaptive};
+use crate::tensor::{Divergence, Probes, divergence, host_column};
 use crate::{Draws, Result};
 use burn::tensor::{DType, Tensor};
 use std::sync::Arc;
@@ -25,8 +26,9 @@ use std::sync::Arc;
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::{DType, Device, Tensor};
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
-/// use tweedie::likelihood::{Density, PfOde};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::Condition;
+/// use tweedie::density::{Density, PfOde};
 /// use tweedie::process::VpLinear;
 /// let unit = GaussianMixture::new(vec![Component::isotropic(1.0, vec![0.0], 1.0)])?;
 /// let density = PfOde::new(Arc::new(unit), Arc::new(VpLinear::default()));
@@ -160,7 +162,7 @@ impl Density for PfOde {
             .collect::<Result<Vec<_>>>()?;
         for (i, prior) in prior.iter().enumerate() {
             let own: Vec<f64> = traces.iter().map(|t| t[i]).collect();
-            let (mean, error) = super::mean_and_error(&own);
+            let (mean, error) = crate::tensor::mean_and_error(&own);
             value.push(prior + mean);
             errors.push(error);
         }

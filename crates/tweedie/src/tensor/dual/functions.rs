@@ -1,6 +1,6 @@
 //! Elementwise functions, each with its derivative as a function over [`Dual`].
 
-use super::Dual;
+use crate::tensor::dual::Dual;
 use burn::tensor::{Tensor, activation};
 use std::f64::consts::{FRAC_1_SQRT_2, TAU};
 

@@ -1,9 +1,8 @@
 //! The bound of the probabilities of integers, by a distribution over the values that each column can take.
 
-use super::bound::ends;
-use super::{Bound, Measure, Terms, addresses};
-use crate::data::{self, Rows, Space};
-use crate::denoise::Condition;
+use crate::data::{self, Condition, Rows, Space};
+use crate::density::bound::ends;
+use crate::density::{Bound, Measure, Terms, addresses};
 use crate::process::Level;
 use crate::{Error, Result};
 use burn::tensor::Device;

@@ -44,8 +44,7 @@ pub enum LevelDistribution {
 /// u_i is still uniform, so the loss stays unbiased, and its variance falls.
 ///
 /// ```
-/// use tweedie::objective::{LevelDistribution, NoiseLevels};
-/// use tweedie::process::Cosine;
+/// use tweedie::process::{Cosine, LevelDistribution, NoiseLevels};
 /// let distribution = LevelDistribution::LogNormal { mean: -1.2, sd: 1.2 };
 /// let levels = NoiseLevels { distribution, ..NoiseLevels::default() };
 /// let times = levels.times(8, &Cosine::default(), &tweedie::Draws::new(7))?;
@@ -85,7 +84,7 @@ impl NoiseLevels {
     }
 
     /// `n` places in [0, 1), each uniform.
-    pub(super) fn places(&self, n: usize, draws: &Draws) -> Vec<f64> {
+    pub(crate) fn places(&self, n: usize, draws: &Draws) -> Vec<f64> {
         let draws = draws.purpose("level");
         let first = draws.uniform_f64(0, 0);
         let even = |i: usize| (first + i as f64 / n as f64).fract();

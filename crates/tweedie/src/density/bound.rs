@@ -23,12 +23,13 @@
 //!
 //! Each divergence is a conditional expectation: [`Bound::by_paths`] leaves it out (*An Introduction …*, eq. 6.32 against 6.41).
 
-use super::sde::Reverse;
-use super::{Decoder, Density, Kind, LogProb, Measure, addresses, check_batch, mean_and_error};
-use crate::denoise::{Condition, Denoiser};
-use crate::objective::LevelDistribution;
-use crate::process::{Level, Levels, Schedule, column, finite_log_snrs};
-use crate::solve::{ReverseVariance, Variance, host_column};
+use crate::data::Condition;
+use crate::denoise::Denoiser;
+use crate::density::sde::Reverse;
+use crate::density::{Decoder, Density, Kind, LogProb, Measure, addresses, check_batch};
+use crate::process::{Level, LevelDistribution, Levels, Schedule, finite_log_snrs};
+use crate::solve::{ReverseVariance, Variance};
+use crate::tensor::{column, host_column, mean_and_error};
 use crate::{Draws, Error, Result};
 use burn::tensor::Tensor;
 use std::sync::Arc;
@@ -38,8 +39,9 @@ use std::sync::Arc;
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::{DType, Device, Tensor};
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
-/// use tweedie::likelihood::{Bound, Density};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::Condition;
+/// use tweedie::density::{Bound, Density};
 /// use tweedie::process::Cosine;
 /// let unit = GaussianMixture::new(vec![Component::isotropic(1.0, vec![0.0], 1.0)])?;
 /// let bound = Bound::continuous(Arc::new(unit), Arc::new(Cosine::default())).with_probes(4000);

@@ -6,7 +6,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 /// What a batch is conditioned on, row by row; "none" is the unconditional model of classifier-free guidance.
 ///
 /// ```
-/// use tweedie::denoise::Condition;
+/// use tweedie::data::Condition;
 /// let condition = Condition::Class(vec![Some(3), None]);
 /// assert_eq!(condition.dropped(&[true, false]), Condition::Class(vec![None, None]));
 /// ```

@@ -11,10 +11,12 @@
 //! E ln(1/K Σ w_k) rises with K to ln p (Burda et al. 2016, Theorem 1). As in the ODE's log p, a row is data at the
 //! schedule's first level.
 
-use super::{Density, Kind, LogProb, Measure, addresses, check_batch, log_prior};
-use crate::denoise::{Condition, Denoiser};
+use crate::data::Condition;
+use crate::denoise::Denoiser;
+use crate::density::{Density, Kind, LogProb, Measure, addresses, check_batch, log_prior};
 use crate::process::{Level, Schedule};
-use crate::solve::{Grid, ReverseVariance, Variance, host_column};
+use crate::solve::{Grid, ReverseVariance, Variance};
+use crate::tensor::host_column;
 use crate::{Draws, Error, Result};
 use burn::tensor::{DType, Tensor};
 use std::sync::Arc;
@@ -24,8 +26,9 @@ use std::sync::Arc;
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::{DType, Device, Tensor};
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
-/// use tweedie::likelihood::{Density, ReverseSde};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::data::Condition;
+/// use tweedie::density::{Density, ReverseSde};
 /// use tweedie::process::VpLinear;
 /// let unit = GaussianMixture::new(vec![Component::isotropic(1.0, vec![0.0], 1.0)])?;
 /// let density = ReverseSde::new(Arc::new(unit), Arc::new(VpLinear::default())).with_paths(8);
@@ -180,6 +183,6 @@ impl Reverse<'_> {
 fn log_mean_exp(logs: &[f64]) -> (f64, f64) {
     let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let relative: Vec<f64> = logs.iter().map(|log| (log - most).exp()).collect();
-    let (mean, error) = super::mean_and_error(&relative);
+    let (mean, error) = crate::tensor::mean_and_error(&relative);
     (most + mean.ln(), error / mean)
 }

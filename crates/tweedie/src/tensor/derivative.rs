@@ -6,9 +6,7 @@
 //! u = ∂φ/∂(∇ₓf) is computed first, through a copy of f whose weights are outside the graph, and held, so that
 //! u·∇ₓf, which is a directional derivative, has φ's gradient by the weights.
 
-use super::Dual;
-use crate::objective::Loss;
-use crate::solve::select_rows;
+use crate::tensor::{Dual, select_rows};
 use crate::{Draws, Error, Result};
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -17,7 +15,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::nn::jvp;
+/// use tweedie::tensor::jvp;
 /// let at = |x| Tensor::<1>::from_floats([x], &Device::flex());
 /// let (y, dy) = jvp(|x| Ok(x.square()), at(3.0), at(2.0))?;
 /// assert_eq!((y.into_scalar::<f32>(), dy.into_scalar::<f32>()), (9.0, 12.0));
@@ -39,7 +37,7 @@ pub fn jvp<const D: usize, const E: usize>(
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::nn::vjp;
+/// use tweedie::tensor::vjp;
 /// let device = Device::flex();
 /// let x = Tensor::<2>::from_floats([[1.0, 2.0]], &device);
 /// // f = x₁ + x₂ has Jᵀ u = (u, u).
@@ -69,7 +67,7 @@ pub fn vjp<const D: usize, const E: usize>(
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::nn::{Dual, gradient};
+/// use tweedie::tensor::{Dual, gradient};
 /// let at = |x| Tensor::<1>::from_floats([x], &Device::flex());
 /// let g = gradient(|x: Dual<1>| Ok(x.clone().square() * x), Dual::new(at(2.0), at(1.0)))?; // f = x³
 /// assert_eq!(g.value.into_scalar::<f32>(), 12.0); // 3 x²
@@ -100,7 +98,7 @@ pub fn gradient<const D: usize, const E: usize>(
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::nn::{Dual, hessian_vector};
+/// use tweedie::tensor::{Dual, hessian_vector};
 /// let at = |x| Tensor::<1>::from_floats([x], &Device::flex());
 /// let product = hessian_vector(|x: Dual<1>| Ok(x.square()), at(3.0), at(5.0))?;
 /// assert_eq!(product.into_scalar::<f32>(), 10.0);
@@ -119,57 +117,13 @@ pub fn hessian_vector<const D: usize, const E: usize>(
     Ok(pull(&x, slope))
 }
 
-/// φ(∇ₓf) of each row for a function f with one output a row; the surrogate has φ's gradient by the weights of `live`.
-///
-/// `frozen` is the same function with its weights outside the graph ([`burn::module::Module::valid`]); φ maps `[n, d]`
-/// to `[n, 1]`.
-///
-/// # Errors
-/// The functions'.
-pub fn of_gradient(
-    frozen: impl Fn(Dual<2>) -> Result<Dual<2>>,
-    live: impl FnOnce(Dual<2>) -> Result<Dual<2>>,
-    x: Tensor<2>,
-    phi: impl FnOnce(Tensor<2>) -> Tensor<2>,
-) -> Result<Loss> {
-    let g = leaf(gradient(frozen, x.clone().into())?.value);
-    let value = phi(g.clone());
-    let u = pull(&g, value.clone());
-    Ok(Loss { value: value.inner(), surrogate: jvp(live, x, u)?.1 })
-}
-
-/// (‖∇ₓf‖ − `target`)² of each row (Gulrajani et al. 2017, eq. 3; there the target is 1), as [`of_gradient`].
-///
-/// ```
-/// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::nn::{Dual, grad_norm_penalty};
-/// let x = Tensor::<2>::from_floats([[3.0, 4.0]], &Device::flex());
-/// let critic = |x: Dual<2>| Ok(x.square().sum_dim(1)); // ∇f = 2 x, of norm 10
-/// let loss = grad_norm_penalty(critic, critic, x, 1.0)?;
-/// assert!((loss.value.into_scalar::<f32>() - 81.0).abs() < 1e-4);
-/// # Ok::<(), tweedie::Error>(())
-/// ```
-///
-/// # Errors
-/// The functions'.
-pub fn grad_norm_penalty(
-    frozen: impl Fn(Dual<2>) -> Result<Dual<2>>,
-    live: impl FnOnce(Dual<2>) -> Result<Dual<2>>,
-    x: Tensor<2>,
-    target: f64,
-) -> Result<Loss> {
-    // The root's derivative is finite at a gradient of zero.
-    let norm = |g: Tensor<2>| g.square().sum_dim(1).add_scalar(1e-12).sqrt();
-    of_gradient(frozen, live, x, |g| norm(g).sub_scalar(target).square())
-}
-
 /// x at the root of a graph of its own.
-fn leaf<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+pub(crate) fn leaf<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     x.inner().autodiff().require_grad()
 }
 
 /// The gradient of Σ y by x, zero where y does not depend on x.
-fn pull<const D: usize, const E: usize>(x: &Tensor<D>, y: Tensor<E>) -> Tensor<D> {
+pub(crate) fn pull<const D: usize, const E: usize>(x: &Tensor<D>, y: Tensor<E>) -> Tensor<D> {
     let found = if y.is_tracked() { x.grad(&y.sum().backward()) } else { None };
     found.unwrap_or_else(|| x.clone().inner().zeros_like())
 }
@@ -287,7 +241,7 @@ impl Probes {
 /// ```
 /// use tweedie::Draws;
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::nn::{Divergence, Dual, divergence};
+/// use tweedie::tensor::{Divergence, Dual, divergence};
 /// let x = Tensor::<2>::from_floats([[3.0, 4.0]], &Device::flex());
 /// let probes = Divergence::Exact.probes(&Draws::new(0), &[0], &x)?;
 /// let (_, trace) = divergence(|x: Dual<2>| Ok(x.square()), &x, &probes)?;

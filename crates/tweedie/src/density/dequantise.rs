@@ -15,10 +15,8 @@
 //! uniform member.
 
 use crate::data::{Layout, Rows, Space};
-use crate::nn::{
-    Activation, Conv2d, Conv2dConfig, Dual, Linear, LinearConfig, device_of, dtype_of, mlp,
-};
-use crate::solve::host_column;
+use crate::nn::{Activation, Conv2d, Conv2dConfig, Linear, LinearConfig, device_of, dtype_of, mlp};
+use crate::tensor::{Dual, host_column};
 use crate::{Draws, Error, Result};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -66,7 +64,7 @@ const EDGE: f64 = 1.0 / 33_554_432.0;
 /// ```
 /// use tweedie::burn::tensor::Device;
 /// use tweedie::data::{Rows, Space};
-/// use tweedie::likelihood::{Dequantise, Dequantiser};
+/// use tweedie::density::{Dequantise, Dequantiser};
 /// use tweedie::Draws;
 /// let space = Space::image(1, 2, 2, 16)?;
 /// let untrained = Dequantiser::new(&space, 8, &Draws::new(0), &Device::flex())?;

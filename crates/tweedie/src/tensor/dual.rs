@@ -19,7 +19,7 @@ use std::ops::{Add, Mul, Neg, Sub};
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::nn::Dual;
+/// use tweedie::tensor::Dual;
 /// let at = |x| Tensor::<1>::from_floats([x], &Device::flex());
 /// let x = Dual::line(at(2.0), at(3.0)); // x(s) = 2 + 3 s
 /// let y = x.clone() * x; // y = x², ẏ = 2 x ẋ, ÿ = 2 ẋ²

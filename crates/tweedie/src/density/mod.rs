@@ -6,7 +6,6 @@ mod integers;
 mod pf_ode;
 mod sde;
 
-pub use crate::nn::Divergence;
 pub use bound::{Bound, Terms};
 pub(crate) use bound::{edge, ends, prior_terms, probe, step};
 pub use dequantise::{Dequantise, Dequantiser, Drawn, Uniform};
@@ -15,9 +14,8 @@ pub use pf_ode::PfOde;
 pub(crate) use pf_ode::{log_prior, velocity_and_divergence};
 pub use sde::ReverseSde;
 
-use crate::data::{Rows, Space};
-use crate::denoise::Condition;
-use crate::solve::host_column;
+use crate::data::{Condition, Rows, Space};
+use crate::tensor::{host_column, mean_and_error};
 use crate::{Draws, Error, Result};
 use burn::tensor::{Device, Tensor};
 use serde::Serialize;
@@ -52,7 +50,7 @@ pub enum Measure {
 /// log p of each row of a batch, in nats.
 ///
 /// ```
-/// use tweedie::likelihood::{Kind, LogProb, Measure};
+/// use tweedie::density::{Kind, LogProb, Measure};
 /// let of = |value| LogProb { value, kind: Kind::Exact, standard_error: None, measure: Measure::Raw };
 /// let (truth, model) = (of(vec![-1.0, -2.0, -1.5]), of(vec![-1.1, -2.3, -1.4]));
 /// let (divergence, error) = truth.mean_difference(&model)?; // on the same rows
@@ -122,20 +120,6 @@ pub trait Density {
     fn log_prob(&self, x: Tensor<2>, condition: &Condition) -> Result<LogProb>;
 }
 
-/// A sample's mean and the standard error of that mean (0 for fewer than two values).
-pub fn mean_and_error(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    if values.is_empty() {
-        return (f64::NAN, f64::NAN);
-    }
-    let mean = values.iter().sum::<f64>() / n;
-    if values.len() < 2 {
-        return (mean, 0.0);
-    }
-    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    (mean, (variance / n).sqrt())
-}
-
 /// Fails unless a batch has rows of `width` values, at least one, and the condition is as many.
 fn check_batch(width: usize, x: &Tensor<2>, condition: &Condition) -> Result<()> {
     let [n, d] = x.dims();
@@ -166,10 +150,11 @@ const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 ///
 /// ```
 /// use tweedie::burn::tensor::Device;
-/// use tweedie::data::{Coordinate, Layout, Rows, Space};
-/// use tweedie::denoise::{Component, Condition, GaussianMixture};
-/// use tweedie::likelihood::{PfOde, RawDensity, Uniform};
-/// use tweedie::{Draws, process::Cosine};
+/// use tweedie::data::{Condition, Coordinate, Layout, Rows, Space};
+/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::density::{PfOde, RawDensity, Uniform};
+/// use tweedie::Draws;
+/// use tweedie::process::Cosine;
 /// use std::sync::Arc;
 /// // Metres, of which 10 are the unit of the model.
 /// let column = Coordinate { shift: 0.0, scale: 10.0, ..Coordinate::real("height") };

@@ -1,0 +1,56 @@
+//! Tensors of a batch: duals with their derivatives, columns, and what is read back to the host.
+
+mod derivative;
+mod dual;
+
+pub use derivative::{Divergence, Probe, Probes, divergence, gradient, hessian_vector, jvp, vjp};
+pub(crate) use derivative::{leaf, pull};
+pub use dual::Dual;
+
+use crate::{Error, Result};
+use burn::tensor::{DType, Int, Tensor, TensorData};
+
+/// A `[len, 1]` column on the device and in the type of `like`.
+pub(crate) fn column(like: &Tensor<2>, values: impl Iterator<Item = f64>) -> Tensor<2> {
+    let values: Vec<f64> = values.collect();
+    let rows = values.len();
+    // Converted on the host: not every device has doubles.
+    let data = TensorData::new(values, [rows, 1]).convert_dtype(like.dtype());
+    Tensor::from_data(data, (&like.device(), like.dtype()))
+}
+
+/// A `[n, 1]` column on the host.
+pub(crate) fn host_column(column: &Tensor<2>) -> Result<Vec<f64>> {
+    column
+        .clone()
+        .into_data()
+        .convert_dtype(DType::F64)
+        .try_into_vec::<f64>()
+        .map_err(|e| Error::Device { device: "tensor".into(), why: format!("{e:?}") })
+}
+
+/// The rows of a batch with the given indices.
+pub(crate) fn select_rows(x: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
+    let indices: Vec<i64> = rows.iter().map(|&i| i as i64).collect();
+    let data = TensorData::new(indices, [rows.len()]);
+    x.clone().select(0, Tensor::<1, Int>::from_data(data, (&x.device(), DType::I64)))
+}
+
+/// The tensor without its graph.
+pub(crate) fn detached<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if x.is_autodiff() { x.inner() } else { x }
+}
+
+/// A sample's mean and the standard error of that mean (0 for fewer than two values).
+pub fn mean_and_error(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    if values.is_empty() {
+        return (f64::NAN, f64::NAN);
+    }
+    let mean = values.iter().sum::<f64>() / n;
+    if values.len() < 2 {
+        return (mean, 0.0);
+    }
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    (mean, (variance / n).sqrt())
+}
