@@ -3,7 +3,7 @@
 use crate::{Settings, output};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use tweedie::train::Run;
+use tweedie::run::Run;
 use tweedie::{Result, diffusers};
 
 /// Options of `tweedie import`.

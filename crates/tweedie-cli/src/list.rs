@@ -1,6 +1,7 @@
 //! `tweedie list`.
 
-use crate::{Settings, output, recipes::RECIPES};
+use crate::{Settings, output};
+use tweedie::run::shipped::RECIPES;
 use tweedie::{Error, Result};
 
 /// Options of `tweedie list`.

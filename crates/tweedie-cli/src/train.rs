@@ -1,10 +1,14 @@
 //! `tweedie train`.
 
-use crate::{Settings, output, progress, recipes, report};
+use crate::{Settings, output, progress};
 use std::path::{Path, PathBuf};
 use tweedie::data::Dataset;
-use tweedie::show;
-use tweedie::train::{Event, Learner, Recipe, Run};
+use tweedie::judge::samples::HEADINGS;
+use tweedie::judge::{self, Judgement, score_rows};
+use tweedie::run::Run;
+use tweedie::run::pictures::keep;
+use tweedie::run::shipped as recipes;
+use tweedie::train::{Event, Learner, Recipe};
 use tweedie::{Error, Result};
 
 /// Options of `tweedie train`.
@@ -43,9 +47,20 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     if settings.json {
         output::json(&judged);
     } else {
-        judged.print();
+        print(&judged);
     }
     Ok(())
+}
+
+/// Prints the table and the places.
+fn print(judged: &Judgement) {
+    if !judged.scores.is_empty() {
+        output::table(&HEADINGS, &score_rows(&judged.scores));
+        output::line("");
+    }
+    output::line(&format!("run      {}", judged.run));
+    output::line(&format!("samples  {}", judged.samples));
+    output::line(&format!("report   {}", judged.report));
 }
 
 /// A shipped recipe's run in a folder, trained on the data of `source` as far as it is not yet.
@@ -70,7 +85,7 @@ pub fn finished(recipe: &str, source: &str, folder: &Path, settings: &Settings) 
 }
 
 /// Trains a run to its end and reports on it.
-fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<report::Judged> {
+fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judgement> {
     let recipe = &run.info.recipe;
     if !settings.json {
         eprintln!(
@@ -85,7 +100,7 @@ fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<report::Judg
     let mut learner = run.learner(data, &settings.device)?;
     train(run, data, &mut *learner, settings)?;
     run.save_weights(&learner.weights()?)?;
-    report::finish(run, data, settings)
+    settings.with(recipe.seed, |at| judge::finish(run, data, at))
 }
 
 /// A new run.
@@ -173,7 +188,9 @@ fn train(run: &Run, data: &Dataset, learner: &mut dyn Learner, settings: &Settin
                 }
             }
             Event::Sample(step, learner) => {
-                show::run::keep(run, data, &learner.weights()?, step, &settings.device)?;
+                let (weights, origin) = (learner.weights()?, run.file("checkpoint.safetensors"));
+                let model = run.model_with(&weights, &origin, &settings.device)?;
+                keep(run, data, &*model, step, &settings.device)?;
             }
         }
         Ok(())

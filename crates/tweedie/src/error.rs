@@ -120,6 +120,16 @@ impl Error {
     }
 }
 
+/// The error with its key inside a table of a recipe.
+pub(crate) fn inside(table: &str, error: Error) -> Error {
+    match error {
+        Error::Config { key, problem, expected } => {
+            Error::config(format!("{table}.{key}"), problem, expected)
+        }
+        other => other,
+    }
+}
+
 /// "one of a, b, c", preceded by the nearest name where one is near.
 pub fn one_of(found: &str, names: &[&str]) -> String {
     let list = names.join(", ");

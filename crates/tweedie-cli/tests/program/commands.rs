@@ -154,7 +154,7 @@ fn a_chain_is_sampled_as_its_recipe_says() {
     ];
     let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();
     done(folder.path(), &training("points", &[&["--set", "data.n=200"], &sets[..]].concat()));
-    let run = tweedie::train::Run::open(&folder.path().join("run")).unwrap();
+    let run = tweedie::run::Run::open(&folder.path().join("run")).unwrap();
     let sample = |more: &[&str]| {
         let options = ["sample", "run", "-n", "50", "-o", "out.npy"];
         let found = object(folder.path(), &[&options[..], more].concat());

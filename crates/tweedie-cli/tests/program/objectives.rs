@@ -4,7 +4,7 @@ use crate::support::{done, refused, table, training};
 use serde_json::Value;
 use std::path::Path;
 use tweedie::process::Schedule;
-use tweedie::train::Run;
+use tweedie::run::Run;
 
 fn object(folder: &Path, arguments: &[&str]) -> Value {
     serde_json::from_str(&done(folder, &[arguments, &["--json"]].concat())).unwrap()

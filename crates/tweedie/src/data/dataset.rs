@@ -214,6 +214,11 @@ impl Dataset {
         Ok((part(&kept)?, part(&held)?))
     }
 
+    /// The rows to judge by: those held out, or the training rows where none are held out.
+    pub fn judged(&self) -> &Split {
+        if self.held_out.is_empty() { &self.train } else { &self.held_out }
+    }
+
     /// The same data without classes and labels.
     pub fn without_labels(self) -> Self {
         Self {

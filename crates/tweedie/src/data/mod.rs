@@ -4,6 +4,7 @@
 //! raw units with the [`Space`] that turns them into the units networks see, and back.
 
 mod absent;
+mod adopt;
 mod cifar;
 mod condition;
 mod coordinate;

@@ -19,8 +19,9 @@ use crate::data::{Coordinate, Kind, Layout, Source, Space};
 use crate::denoise::Clock;
 use crate::files::write_atomically;
 use crate::nn::{UNet, UNetConfig, map_params, safetensors_bytes};
+use crate::run::Run;
 use crate::train::{
-    EvaluationRecipe, ModelRecipe, NetworkRecipe, ObjectiveRecipe, Recipe, Run, TrainingRecipe,
+    EvaluationRecipe, ModelRecipe, NetworkRecipe, ObjectiveRecipe, Recipe, TrainingRecipe,
 };
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;

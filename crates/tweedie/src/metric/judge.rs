@@ -108,7 +108,7 @@ fn defined(value: Result<f64>) -> Result<Option<f64>> {
 
 /// `n` of `len` indices in ascending order, the same random ones each time: an even spread can fall in step with the order
 /// of the rows.
-pub(super) fn some(len: usize, n: usize) -> Vec<usize> {
+pub(crate) fn some(len: usize, n: usize) -> Vec<usize> {
     let mut chosen = Draws::new(0).purpose("judged rows").permutation(len);
     chosen.truncate(n);
     chosen.sort_unstable();

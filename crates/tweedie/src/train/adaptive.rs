@@ -13,18 +13,23 @@ use std::sync::Arc;
 const NAME: &str = "levels.roots";
 
 /// An objective for data noised so.
-pub(super) type Of<N> = Box<dyn Fn(Noising) -> Arc<dyn Objective<NeuralDenoiser<N>>> + Send + Sync>;
+pub(crate) type LevelObjective<N> =
+    Box<dyn Fn(Noising) -> Arc<dyn Objective<NeuralDenoiser<N>>> + Send + Sync>;
 
 /// A histogram of levels, and the objective at levels that are drawn from it.
-pub(super) struct AdaptiveLevels<N> {
+pub(crate) struct AdaptiveLevels<N> {
     histogram: Histogram,
     noising: Noising,
-    objective: Of<N>,
+    objective: LevelObjective<N>,
 }
 
 impl<N> AdaptiveLevels<N> {
     /// Levels uniform in λ at first.
-    pub fn new(config: AdaptiveRecipe, noising: Noising, objective: Of<N>) -> Result<Self> {
+    pub fn new(
+        config: AdaptiveRecipe,
+        noising: Noising,
+        objective: LevelObjective<N>,
+    ) -> Result<Self> {
         Ok(Self { histogram: config.histogram(noising.schedule())?, noising, objective })
     }
 

@@ -77,13 +77,13 @@ impl<N: Network> DenoiserLearner<N> {
     }
 
     /// Trains a schedule beside the network, by the variational bound in place of the objective.
-    pub(super) fn with_schedule(mut self, schedule: ScheduleLearner) -> Self {
+    pub(crate) fn with_schedule(mut self, schedule: ScheduleLearner) -> Self {
         self.schedule = Some(schedule);
         self
     }
 
     /// Draws the levels of training where the loss is large.
-    pub(super) fn with_levels(mut self, levels: AdaptiveLevels<N>) -> Self {
+    pub(crate) fn with_levels(mut self, levels: AdaptiveLevels<N>) -> Self {
         self.levels = Some(levels);
         self
     }

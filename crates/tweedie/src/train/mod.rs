@@ -9,11 +9,11 @@ mod dequantising;
 mod ema;
 mod learner;
 mod recipe;
-mod run;
 mod schedule;
 mod tensorboard;
 
 pub use adamw::{AdamW, AdamWConfig, Gradients, LearningRate};
+pub(crate) use adaptive::{AdaptiveLevels, LevelObjective};
 pub use checkpoint::{load_checkpoint, save_checkpoint};
 pub use curves::Curves;
 pub use denoising::DenoiserLearner;
@@ -21,7 +21,9 @@ pub use dequantising::{DequantiserFit, fit_dequantiser};
 pub use ema::Ema;
 pub use learner::{Event, Learner, Loop, train};
 pub use recipe::{
-    AdaptiveRecipe, EvaluationRecipe, ModelRecipe, NETWORKS, NetworkRecipe, OBJECTIVES,
-    ObjectiveKind, ObjectiveRecipe, Recipe, SamplingRecipe, TrainingRecipe, named_option,
+    AdaptiveRecipe, EvaluationRecipe, ModelRecipe, NETWORKS, NetworkRecipe, NoiseSource,
+    OBJECTIVES, ObjectiveKind, ObjectiveRecipe, Recipe, SamplingRecipe, TrainingRecipe,
+    VarianceSource, named_option,
 };
-pub use run::{Run, RunInfo, SplitInfo};
+pub(crate) use recipe::{read_options, read_table};
+pub(crate) use schedule::{PREFIX as SCHEDULE, ScheduleLearner, take as take_schedule};

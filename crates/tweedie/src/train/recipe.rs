@@ -8,6 +8,7 @@ mod parse;
 pub use network::{NETWORKS, NetworkRecipe};
 pub use objective::{AdaptiveRecipe, OBJECTIVES, ObjectiveKind, ObjectiveRecipe};
 pub use parse::named_option;
+pub(crate) use parse::{read_options, read_table};
 
 use super::{AdamWConfig, LearningRate};
 use crate::data::{Dataset, Source};
@@ -16,6 +17,7 @@ use crate::process::{AnySchedule, Cosine};
 use crate::solve::{AnySolver, Clip, Grid, Last};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Everything that defines a run.
 ///
@@ -161,6 +163,45 @@ pub struct SamplingRecipe {
     /// How denoised batches are held in range; not at all if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip: Option<Clip>,
+    /// The log-SNRs [low, high] between which guidance acts; all if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<[f64; 2]>,
+    /// Another schedule to sample on, with log-SNRs among those trained on; the run's own if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<AnySchedule>,
+    /// The noise of a stochastic solver's steps.
+    #[serde(skip_serializing_if = "is_default")]
+    pub noise: NoiseSource,
+    /// The variance of ancestral steps; the solver's own if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variance: Option<VarianceSource>,
+    /// A .npy file of rows at the noisiest level, in model units, to start from; noise of the seed if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+}
+
+/// Where the noise of a stochastic solver's steps comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoiseSource {
+    /// Each step has its own.
+    #[default]
+    Steps,
+    /// A Brownian path in time, which more steps refine.
+    Tree,
+}
+
+/// The variance of ancestral steps, where it is not the solver's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VarianceSource {
+    /// The best one for the run's own errors, measured on training rows.
+    Measured,
+}
+
+/// Whether a value is its type's default.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for SamplingRecipe {
@@ -172,6 +213,11 @@ impl Default for SamplingRecipe {
             last: Last::Denoise,
             guidance: 1.0,
             clip: None,
+            interval: None,
+            schedule: None,
+            noise: NoiseSource::default(),
+            variance: None,
+            init: None,
         }
     }
 }

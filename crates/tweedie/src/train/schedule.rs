@@ -14,10 +14,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Names of the schedule's arrays in a checkpoint and beside a network's weights begin so.
-pub(super) const PREFIX: &str = "schedule.";
+pub(crate) const PREFIX: &str = "schedule.";
 
 /// A learned schedule, its optimiser and the gradients of the step under way.
-pub(super) struct ScheduleLearner {
+pub(crate) struct ScheduleLearner {
     config: Learned,
     schedule: LearnedSchedule,
     adamw: AdamW,
@@ -107,7 +107,7 @@ impl ScheduleLearner {
 }
 
 /// Removes the arrays of a schedule, under the rest of their names.
-pub(super) fn take(from: &mut Params) -> Params {
+pub(crate) fn take(from: &mut Params) -> Params {
     let names: Vec<String> = from.keys().filter(|name| name.starts_with(PREFIX)).cloned().collect();
     let take = |name: String| from.remove(&name).map(|a| (name[PREFIX.len()..].to_string(), a));
     names.into_iter().filter_map(take).collect()

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tweedie::burn::module::Module;
 use tweedie::burn::tensor::{DType, Device, Tensor, TensorData};
-use tweedie::data::{Batch, Generate};
-use tweedie::data::{Condition, Dataset, Space, Toy};
+use tweedie::data::{Batch, Condition, Dataset, Generate, Space, Toy};
 use tweedie::denoise::{Guided, NeuralDenoiser, Prediction};
 use tweedie::density::{Density, PfOde};
 use tweedie::nn::{
@@ -16,11 +15,12 @@ use tweedie::nn::{
 };
 use tweedie::objective::{DenoisingScoreMatching, Objective};
 use tweedie::process::Cosine;
+use tweedie::run::Run;
 use tweedie::solve::{AnySolver, Ddim, SOLVERS, Sampler};
 use tweedie::tensor::Divergence;
 use tweedie::train::{
-    AdamW, AdamWConfig, DenoiserLearner, Event, Gradients, Learner, Loop, Recipe, Run,
-    TrainingRecipe, load_checkpoint, train,
+    AdamW, AdamWConfig, DenoiserLearner, Event, Gradients, Learner, Loop, Recipe, TrainingRecipe,
+    load_checkpoint, train,
 };
 use tweedie::{Draws, Error, Result};
 

@@ -7,8 +7,9 @@ use tweedie::data::{Condition, Rows};
 use tweedie::denoise::{Denoiser, Prediction};
 use tweedie::diffusers;
 use tweedie::nn::*;
+use tweedie::run::Run;
 use tweedie::solve::*;
-use tweedie::train::{NetworkRecipe, Run, SamplingRecipe};
+use tweedie::train::{NetworkRecipe, SamplingRecipe};
 
 /// Every configuration, with the number of its chain's steps. `exported` was trained on digits and exported here, and
 /// then loaded and sampled by diffusers (`bench/diffusers_peer.py --check`).

@@ -3,10 +3,11 @@
 use crate::support::cpu;
 use std::path::Path;
 use tweedie::data::{Condition, Source, Split, Toy};
-use tweedie::density::{Bound, Density, Kind, LogProb, Measure, RawDensity, ReverseSde, Uniform};
+use tweedie::density::{Bound, Density, InSpace, Kind, LogProb, Measure, ReverseSde, Uniform};
 use tweedie::metric::judge::judge;
+use tweedie::run::Run;
 use tweedie::solve::Tolerance;
-use tweedie::train::{Recipe, Run, train};
+use tweedie::train::{Recipe, train};
 use tweedie::{Draws, Result};
 
 /// Trains a shipped recipe in a folder.

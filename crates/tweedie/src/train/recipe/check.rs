@@ -1,8 +1,9 @@
 //! What a recipe's values must be.
 
-use super::{NetworkRecipe, ObjectiveKind, Recipe, TrainingRecipe};
+use super::{NetworkRecipe, ObjectiveKind, Recipe, SamplingRecipe, TrainingRecipe};
 use crate::data::{Kind, Layout, Space};
 use crate::denoise::{Clock, Prediction};
+use crate::error::inside;
 use crate::process::{AnySchedule, LevelDistribution};
 use crate::{Error, Result};
 
@@ -28,11 +29,7 @@ impl Recipe {
         self.objective.check(self)?;
         self.check_learned()?;
         let sampling = &self.sampling;
-        within("sampling.guidance", sampling.guidance, -1e3, 1e3)?;
-        sampling.solver.check().map_err(|e| inside("sampling", e))?;
-        if let Some(clip) = &sampling.clip {
-            clip.check().map_err(|e| inside("sampling", e))?;
-        }
+        sampling.check().map_err(|e| inside("sampling", e))?;
         let levels =
             sampling.solver.levels(sampling.grid, &self.schedule, sampling.steps, sampling.last);
         levels.map_err(|e| inside("sampling", e))?;
@@ -90,7 +87,7 @@ impl Recipe {
     }
 
     /// Fails if a batch is too large for the network, or the network asks for what training does not do.
-    pub(in crate::train) fn check_batch(&self, network: &NetworkRecipe) -> Result<()> {
+    pub(crate) fn check_batch(&self, network: &NetworkRecipe) -> Result<()> {
         if let NetworkRecipe::Unet(unet) = network
             && unet.dropout > 0.0
         {
@@ -109,9 +106,27 @@ impl Recipe {
     }
 }
 
+impl SamplingRecipe {
+    /// Fails, naming the key inside of `sampling`, unless every value makes sense.
+    pub(crate) fn check(&self) -> Result<()> {
+        within("guidance", self.guidance, -1e3, 1e3)?;
+        self.solver.check()?;
+        if let Some(clip) = &self.clip {
+            clip.check()?;
+        }
+        match self.interval {
+            Some([low, high]) if !(low < high) => {
+                let found = format!("{low:?} to {high:?}");
+                Err(Error::config("interval", found, "two log-SNRs, the lower first"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl TrainingRecipe {
     /// Fails, naming the key, unless rows of `space` can be trained on as it says.
-    pub(in crate::train) fn check_for(&self, space: &Space) -> Result<()> {
+    pub(crate) fn check_for(&self, space: &Space) -> Result<()> {
         if self.flip && !matches!(space.layout(), Layout::Image { .. }) {
             let problem = "true, and the data are no pictures";
             return Err(Error::config("training.flip", problem, "false, or pictures"));
@@ -154,14 +169,4 @@ pub(super) fn within(key: &str, value: f64, low: f64, high: f64) -> Result<()> {
         return Ok(());
     }
     Err(Error::config(key, format!("{value:?}"), format!("a number from {low:?} to {high:?}")))
-}
-
-/// The error with its key inside a table of the recipe.
-pub(super) fn inside(table: &str, error: Error) -> Error {
-    match error {
-        Error::Config { key, problem, expected } => {
-            Error::config(format!("{table}.{key}"), problem, expected)
-        }
-        other => other,
-    }
 }

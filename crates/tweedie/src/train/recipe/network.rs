@@ -108,7 +108,7 @@ impl NetworkRecipe {
     }
 
     /// About how many activations a row makes.
-    pub(in crate::train) fn activations(&self) -> usize {
+    pub(crate) fn activations(&self) -> usize {
         match self {
             Self::Mlp(mlp) => mlp.hidden * (mlp.blocks + 4) + 4 * mlp.width,
             Self::Unet(unet) => unet.activations(),

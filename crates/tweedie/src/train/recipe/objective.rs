@@ -1,8 +1,9 @@
 //! The objectives that a recipe can name.
 
 use super::Recipe;
-use super::check::{count, inside, within};
+use super::check::{count, within};
 use crate::denoise::{EnergyDenoiser, NeuralDenoiser};
+use crate::error::inside;
 use crate::nn::Network;
 use crate::objective::{
     AsEnergy, DenoisingScoreMatching, Histogram, ImplicitScoreMatching, Martingale, Noising,
@@ -69,7 +70,7 @@ impl Default for AdaptiveRecipe {
 
 impl AdaptiveRecipe {
     /// The histogram at its start.
-    pub(in crate::train) fn histogram(&self, schedule: &dyn Schedule) -> Result<Histogram> {
+    pub(crate) fn histogram(&self, schedule: &dyn Schedule) -> Result<Histogram> {
         Histogram::new(schedule, self.bins, self.decay)
     }
 }
@@ -224,7 +225,7 @@ impl ObjectiveRecipe {
 
 impl Recipe {
     /// How data are noised for training.
-    pub(in crate::train) fn noising(&self) -> Noising {
+    pub(crate) fn noising(&self) -> Noising {
         let noising = Noising::from(Arc::new(self.schedule.clone()));
         let noising = noising.with_levels(self.objective.levels);
         match self.objective.weighting {
@@ -234,7 +235,7 @@ impl Recipe {
     }
 
     /// What training minimises, for a network of this kind and data noised so.
-    pub(in crate::train) fn objective<N: Network>(
+    pub(crate) fn objective<N: Network>(
         &self,
         noising: Noising,
     ) -> Arc<dyn Objective<NeuralDenoiser<N>>> {

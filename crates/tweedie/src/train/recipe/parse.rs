@@ -60,6 +60,33 @@ pub fn named_option<T: DeserializeOwned + Serialize>(key: &str, text: &str) -> R
     found?.remove(key).ok_or_else(missing)
 }
 
+/// The options of a table.
+///
+/// # Errors
+/// [`Error::Config`] naming the key.
+pub(crate) fn read_table<T: DeserializeOwned>(table: &Table) -> Result<T> {
+    let mut table = table.clone();
+    spell_out(&mut table)?;
+    T::deserialize(Value::Table(table.clone())).map_err(|e| explain::<T>(&e, &table))
+}
+
+/// The options `base` with those of a table in their place.
+///
+/// # Errors
+/// [`Error::Config`] naming the key.
+pub(crate) fn read_options<T: DeserializeOwned + Serialize>(
+    base: &T,
+    changes: &Table,
+) -> Result<T> {
+    let base = Value::try_from(base)
+        .map_err(|e| Error::config("options", e.to_string(), "values TOML can hold"))?;
+    let mut table = base.as_table().cloned().unwrap_or_default();
+    for (key, value) in changes {
+        set(&mut table, key, value.clone())?;
+    }
+    read(&table)
+}
+
 /// What a table says.
 fn read<T: DeserializeOwned + Serialize>(table: &Table) -> Result<T> {
     let value = T::deserialize(Value::Table(table.clone())).map_err(|e| explain::<T>(&e, table))?;

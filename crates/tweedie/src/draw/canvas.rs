@@ -326,7 +326,7 @@ fn each_pixel(text: &str, size: f32, offset: (f32, f32), mut draw: impl FnMut(i6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::show::colour::INK;
+    use crate::draw::colour::INK;
 
     fn darkness(image: &RgbImage) -> f64 {
         image.pixels().map(|p| 1.0 - f64::from(p.0[0]) / 255.0).sum()

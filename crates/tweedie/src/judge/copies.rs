@@ -1,14 +1,14 @@
 //! Samples beside the training pictures that they may be copies of.
 
+use crate::data::{Dataset, Rows, Space, Split};
+use crate::draw::png_bytes;
+use crate::metric::neighbours::Share;
+use crate::metric::{Classifier, copies};
+use crate::{Result, draw};
 use serde::Serialize;
 use std::borrow::Cow;
-use tweedie::Result;
-use tweedie::data::{Dataset, Rows, Space, Split};
-use tweedie::metric::neighbours::Share;
-use tweedie::metric::{Classifier, copies};
-use tweedie::show::{self, png_bytes};
 
-/// So many samples are compared with all training pictures.
+/// Samples compared with all training pictures, at most.
 const MOST: usize = 1000;
 
 /// What the picture shows.
@@ -49,14 +49,14 @@ pub fn nearest(
     data: &Dataset,
     classifier: Option<&Classifier>,
 ) -> Result<(Vec<u8>, Nearest)> {
-    let seen = |rows| seen(rows, &data.space, classifier);
+    let compared = |rows| features(rows, &data.space, classifier);
     let first = |split: &Split| split.rows().slice(0..split.len().min(MOST));
     let (shown, held_out) = (first(samples), first(&data.held_out));
-    let training = seen(data.train.rows())?;
-    let (ours, real) = (seen(&shown)?, seen(&held_out)?);
+    let training = compared(data.train.rows())?;
+    let (ours, real) = (compared(&shown)?, compared(&held_out)?);
     let matches = copies::matches(&ours, &training)?;
     let usual = copies::matches(&real, &training)?;
-    let picture = show::nearest(&data.space, &shown, data.train.rows(), &matches)?;
+    let picture = draw::nearest(&data.space, &shown, data.train.rows(), &matches)?;
     let found = Nearest {
         by: classifier.map_or("pixels".into(), |c| format!("features of {}", c.name())),
         samples: shown.len(),
@@ -67,7 +67,7 @@ pub fn nearest(
 }
 
 /// What pictures are compared by: a classifier's features, or their pixels.
-fn seen<'a>(
+fn features<'a>(
     rows: &'a Rows,
     space: &Space,
     classifier: Option<&Classifier>,

@@ -21,7 +21,7 @@ const WIDTH: u32 = 1000;
 const HEIGHT: u32 = 700;
 
 /// The factor that gives x_t the standard deviation of the data; exactly 1 without noise, so that a sample keeps its bits.
-pub(super) fn scaling(level: &Level, sigma_data: f64) -> f64 {
+pub(crate) fn scaling(level: &Level, sigma_data: f64) -> f64 {
     if level.sigma == 0.0 {
         return 1.0;
     }
@@ -29,13 +29,13 @@ pub(super) fn scaling(level: &Level, sigma_data: f64) -> f64 {
 }
 
 /// What a data point looks like under noise, scaled: the factor of its place, and its standard deviation.
-pub(super) fn blur(level: &Level, sigma_data: f64) -> (f64, f64) {
+pub(crate) fn blur(level: &Level, sigma_data: f64) -> (f64, f64) {
     let scale = scaling(level, sigma_data);
     (scale * level.alpha, (scale * level.sigma).hypot(LEAST * sigma_data))
 }
 
 /// Paths under a title: for each, the levels and the values there.
-pub(super) struct Paths {
+pub(crate) struct Paths {
     pub title: String,
     pub levels: Vec<Level>,
     /// One path a row, in model units.
@@ -46,7 +46,7 @@ pub(super) struct Paths {
 ///
 /// # Errors
 /// As [`panels`].
-pub(super) fn flow(
+pub(crate) fn flow(
     kinds: &[Paths],
     data: &[f64],
     schedule: &dyn Schedule,
@@ -106,8 +106,8 @@ fn density(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::draw::colour::viridis;
     use crate::process::VpLinear;
-    use crate::show::colour::viridis;
 
     /// Two values whose density under noise is known: at the noisy end one hill at 0, at the clean one two at ±1.
     #[test]

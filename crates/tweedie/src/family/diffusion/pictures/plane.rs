@@ -1,15 +1,11 @@
 //! Pictures of models of points in the plane: paths, densities and points that move.
 
-use super::{Shown, label_of};
+use super::Shown;
 use crate::data::{Condition, Kind, Rows, Split, Toy};
 use crate::density::{Density, Measure};
+use crate::draw::{Animation, Frame, Paths, Plot, flow, in_the_plane, movement, panels, spread};
 use crate::process::Level;
-use crate::show::animation::Animation;
-use crate::show::flow::{Paths, flow};
-use crate::show::movement::{Frame, movement};
-use crate::show::path::in_the_plane;
-use crate::show::{Plot, panels};
-use crate::solve::{Ancestral, AnySolver, Moment, Sampler};
+use crate::solve::{Ancestral, AnySolver, Moment};
 use crate::{Error, Result};
 use image::RgbImage;
 
@@ -30,7 +26,7 @@ const LAST: u16 = 200;
 impl Shown<'_> {
     /// Fails unless rows are points in the plane.
     fn plane(&self, what: &str) -> Result<()> {
-        match in_the_plane(&self.run.info.space) {
+        match in_the_plane(&self.model.resolved.space) {
             true => Ok(()),
             false => Err(Error::undefined(what, "there are only those of points in the plane")),
         }
@@ -38,21 +34,16 @@ impl Shown<'_> {
 
     /// Training data.
     fn training(&self, what: &str) -> Result<&Split> {
-        let data = self.data.as_ref().map_err(|why| Error::undefined(what, why))?;
+        let data = self.at.data.as_ref().map_err(|why| Error::undefined(what, why))?;
         Ok(&data.train)
     }
 
     /// Some training points in model units.
     fn points(&self, what: &str) -> Result<Vec<[f64; 2]>> {
         let train = self.training(what)?.rows();
-        let some = train.select(&super::spread(train.len(), DATA));
-        let encoded = self.run.info.space.encode(&some)?;
+        let some = train.select(&spread(train.len(), DATA));
+        let encoded = self.model.resolved.space.encode(&some)?;
         Ok(encoded.iter().map(|x| [f64::from(x[0]), f64::from(x[1])]).collect())
-    }
-
-    fn moments(&self, sampler: &Sampler, rows: u64, count: usize) -> Result<Vec<Moment>> {
-        let label = |row| label_of(&self.run.info.space, row);
-        self.run.path(sampler, 0..rows, label, self.seed, self.device, count)
     }
 
     pub(super) fn flow(&self) -> Result<RgbImage> {
@@ -67,7 +58,7 @@ impl Shown<'_> {
             ("Reverse SDE: noise on the way", rough, ROUGH),
         ];
         let paths = kinds.into_iter().map(|(title, sampler, steps)| {
-            let moments = self.moments(&sampler, PATHS, steps + 1)?;
+            let moments = self.path(&sampler, PATHS, steps + 1)?;
             let all =
                 moments.iter().map(|m| Rows::from_tensor(&m.x)).collect::<Result<Vec<_>>>()?;
             let path = |i: usize| all.iter().map(|rows| f64::from(rows.row(i)[0])).collect();
@@ -75,12 +66,12 @@ impl Shown<'_> {
             let values = (0..PATHS as usize).map(path).collect();
             Ok(Paths { title: title.into(), levels, values })
         });
-        let info = &self.run.info;
+        let info = &self.model.resolved;
         let name = format!("{}, scaled, model units", info.space.column_name(0));
         flow(
             &paths.collect::<Result<Vec<Paths>>>()?,
             &data,
-            &*self.run.schedule()?,
+            &*self.model.schedule,
             info.sigma_data,
             &name,
         )
@@ -95,13 +86,13 @@ impl Shown<'_> {
         self.plane(what)?;
         let data = self.points(what)?;
         let sampler = self.sampler.clone().with_solver(AnySolver::default()).with_steps(2 * SMOOTH);
-        let moments = self.moments(&sampler, MOVING, FRAMES)?;
+        let moments = self.path(&sampler, MOVING, FRAMES)?;
         let frame = |moment: &Moment| -> Result<Frame> {
             let rows = Rows::from_tensor(&moment.x)?;
             Ok((moment.level, rows.iter().map(|x| [f64::from(x[0]), f64::from(x[1])]).collect()))
         };
         let frames = moments.iter().map(frame).collect::<Result<Vec<Frame>>>()?;
-        let info = &self.run.info;
+        let info = &self.model.resolved;
         let names = [0, 1].map(|k| format!("{}, scaled, model units", info.space.column_name(k)));
         let frames = movement(&frames, &data, info.sigma_data, [&names[0], &names[1]])?;
         Ok(Animation { frames, each: EACH, last: LAST })
@@ -111,7 +102,7 @@ impl Shown<'_> {
     pub(super) fn density(&self) -> Result<RgbImage> {
         let what = "a picture of the density";
         self.plane(what)?;
-        let info = &self.run.info;
+        let info = &self.model.resolved;
         if (0..2).any(|k| info.space.coordinate(k).kind != Kind::Real) {
             return Err(Error::undefined(what, "not all columns are real numbers"));
         }
@@ -135,7 +126,7 @@ impl Shown<'_> {
             Plot::new(title).size(820, 720).x_name(&names[0]).y_name(&names[1]).equal_units()
         };
         let heat = |title: &str, values: &[f64]| plot(title).heat("p", values, CELLS, x, y);
-        let data = self.data.as_ref().map_err(|why| Error::undefined(what, why))?;
+        let data = self.at.data.as_ref().map_err(|why| Error::undefined(what, why))?;
         let truth = match data.name.parse::<Toy>() {
             Ok(toy) => {
                 let values: Vec<f64> = cells().map(|x| toy.log_density(x).exp()).collect();
@@ -148,9 +139,9 @@ impl Shown<'_> {
 
     /// p of raw rows under the model; with classes, of their mixture as frequent as in training.
     fn densities(&self, raw: &Rows) -> Result<Vec<f64>> {
-        let (info, run) = (&self.run.info, self.run);
-        let density = run.density(self.denoiser.clone());
-        let counts = &info.train.classes;
+        let info = &self.model.resolved;
+        let density = self.model.pf_ode();
+        let counts = &self.model.classes;
         let all: usize = counts.iter().sum();
         let x = info.space.encode(raw)?;
         let mut sums = vec![0.0; raw.len()];
@@ -165,7 +156,7 @@ impl Shown<'_> {
                     true => Condition::None,
                     false => Condition::Class(vec![Some(class as u32); rows.len()]),
                 };
-                let part = x.slice(rows.clone()).to_tensor(self.device);
+                let part = x.slice(rows.clone()).to_tensor(self.at.device);
                 let log_p = density.log_prob(part, &condition)?;
                 let log_p = log_p.shifted(-info.space.log_volume(), Measure::Raw);
                 for (sum, log_p) in sums[rows].iter_mut().zip(log_p.value) {

@@ -35,7 +35,7 @@ font:14px/1.5 ui-monospace,monospace}\
 /// A report under construction: headings, paragraphs, tables, pictures and text as it is, in the order added.
 ///
 /// ```
-/// use tweedie::show::Report;
+/// use tweedie::draw::Report;
 /// let mut report = Report::new("Two runs");
 /// report.heading("Quality").paragraph("Lower is better.");
 /// report.table(&["run", "bits/dim"], &[vec!["a".into(), "2.91".into()]])?;
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     fn png() -> Vec<u8> {
-        crate::show::png_bytes(&image::RgbImage::from_pixel(7, 5, image::Rgb([1, 2, 3]))).unwrap()
+        crate::draw::png_bytes(&image::RgbImage::from_pixel(7, 5, image::Rgb([1, 2, 3]))).unwrap()
     }
 
     fn full() -> Report {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::show::{colour, panels};
+use crate::draw::{colour, panels};
 use image::RgbImage;
 
 /// The middle of the pixels that have the colour of a single point of series `i`, 8 parts in 10 opaque.

@@ -70,7 +70,7 @@ pub fn path(
 }
 
 /// Whether rows are two real numbers.
-pub(super) fn in_the_plane(space: &Space) -> bool {
+pub(crate) fn in_the_plane(space: &Space) -> bool {
     space.width() == 2 && space.model_width() == 2
 }
 
@@ -79,7 +79,7 @@ fn decoded(space: &Space, x: &Tensor<2>) -> Result<Rows> {
 }
 
 /// Row i of each batch in turn, then row i + 1.
-pub(super) fn transposed(columns: &[Rows]) -> Result<Rows> {
+pub(crate) fn transposed(columns: &[Rows]) -> Result<Rows> {
     let rows = columns.iter().map(Rows::len).min().unwrap_or(0);
     let width = columns.first().map_or(1, Rows::width);
     let mut values = Vec::with_capacity(rows * columns.len() * width);
@@ -90,7 +90,7 @@ pub(super) fn transposed(columns: &[Rows]) -> Result<Rows> {
 }
 
 /// σ/α in two digits.
-pub(super) fn level_name(level: &Level) -> String {
+pub(crate) fn level_name(level: &Level) -> String {
     let ratio = (-0.5 * level.lambda).exp();
     if ratio == 0.0 {
         return "0".into();

@@ -23,7 +23,7 @@ pub(super) struct Axis {
 /// and are left out of clouds.
 ///
 /// ```
-/// use tweedie::show::Plot;
+/// use tweedie::draw::Plot;
 /// let loss: Vec<(f64, f64)> = (1..100).map(|k| (f64::from(k), 1.0 / f64::from(k))).collect();
 /// let plot = Plot::new("Training").x_name("step").y_name("loss").log_y().line("loss", &loss);
 /// assert_eq!(plot.draw()?.dimensions(), (1400, 880));

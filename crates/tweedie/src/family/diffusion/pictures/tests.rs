@@ -1,5 +1,5 @@
 use super::*;
-use crate::show::colour;
+use crate::draw::colour;
 use crate::train::Recipe;
 use tempfile::TempDir;
 

@@ -33,7 +33,8 @@ const MOST_NAMES: f32 = 300.0;
 /// outside are clamped; a pixel that is NaN is orange.
 ///
 /// ```
-/// use tweedie::{data::Rows, show::Grid};
+/// use tweedie::data::Rows;
+/// use tweedie::draw::Grid;
 /// let pictures = Rows::new((0..6 * 64).map(|i| (i % 17) as f32).collect(), 64)?;
 /// let grid = Grid::new(&pictures, [1, 8, 8], 16.0)?.columns(3).zoom(2);
 /// assert_eq!(grid.draw()?.dimensions(), (3 * 16 + 4 * 4, 2 * 16 + 3 * 4));

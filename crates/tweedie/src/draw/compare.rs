@@ -77,7 +77,8 @@ pub fn histograms(names: &[String], sets: &[Set]) -> Result<RgbImage> {
 /// correlations above it.
 ///
 /// ```
-/// use tweedie::{data::Rows, show::pair_plot};
+/// use tweedie::data::Rows;
+/// use tweedie::draw::pair_plot;
 /// let real = Rows::new((0..300).map(|i| (i % 7 * (i % 11)) as f32).collect(), 3)?;
 /// let names = ["length", "width", "height"].map(String::from);
 /// let picture = pair_plot(&names, &[("real", &real), ("again", &real)])?;

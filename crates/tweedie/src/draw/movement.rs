@@ -17,13 +17,13 @@ const WIDTH: u32 = 620;
 const HEIGHT: u32 = 560;
 
 /// The points of one level, in model units.
-pub(super) type Frame = (Level, Vec<[f64; 2]>);
+pub(crate) type Frame = (Level, Vec<[f64; 2]>);
 
 /// A picture of each frame; `data` are points in model units, `names` those of the coordinates.
 ///
 /// # Errors
 /// [`Error::Shape`] if there are no frames or no data.
-pub(super) fn movement(
+pub(crate) fn movement(
     frames: &[Frame],
     data: &[[f64; 2]],
     sigma_data: f64,

@@ -1,8 +1,8 @@
 //! What deterministic solvers of a run are off by, against network evaluations.
 
-use super::{Shown, label_of};
+use super::Shown;
 use crate::data::{Layout, Rows};
-use crate::show::work::{Work, error_by_work};
+use crate::draw::{Work, error_by_work, label_of};
 use crate::solve::{AnySolver, DormandPrince, Grid, Sampler, Tolerance};
 use crate::{Draws, Result};
 use image::RgbImage;
@@ -19,10 +19,10 @@ const EXACT: f64 = 1e-6;
 
 impl Shown<'_> {
     pub(super) fn solvers(&self) -> Result<RgbImage> {
-        let image = matches!(self.run.info.space.layout(), Layout::Image { .. });
+        let image = matches!(self.model.resolved.space.layout(), Layout::Image { .. });
         let rows = if image { IMAGES } else { ROWS };
         // A chain's own grid begins elsewhere for each number of steps.
-        let sampler = match self.run.info.recipe.sampling.grid {
+        let sampler = match self.model.resolved.recipe.sampling.grid {
             grid if grid.is_of_chain() => self.sampler.clone().with_grid(Grid::default()),
             _ => self.sampler.clone(),
         };
@@ -46,11 +46,11 @@ impl Shown<'_> {
 
     /// Where the same noise ends, in model units, and the evaluations that a row took.
     fn ends(&self, sampler: &Sampler, rows: u64) -> Result<(Rows, f64)> {
-        let labels = (0..rows).map(|row| label_of(&self.run.info.space, row)).collect();
-        let condition = self.run.condition(labels)?;
-        let draws = Draws::new(self.seed).purpose("sample");
+        let space = &self.model.resolved.space;
+        let condition = space.condition((0..rows).map(|row| label_of(space, row)).collect())?;
+        let draws = Draws::new(self.at.seed).purpose("sample");
         let before = sampler.evaluations();
-        let x = sampler.generate_observed(0..rows, &condition, &draws, self.device, |_| {})?;
+        let x = sampler.generate_observed(0..rows, &condition, &draws, self.at.device, |_| {})?;
         let evaluations = (sampler.evaluations() - before) as f64 / rows as f64;
         Ok((Rows::from_tensor(&x)?, evaluations))
     }

@@ -8,24 +8,28 @@
 //! | `curves.jsonl`, `events.out.tfevents…` | the curves |
 
 mod info;
-mod model;
+pub mod pictures;
+pub mod shipped;
 
 pub use info::{RunInfo, SplitInfo};
 
-use super::adaptive::{AdaptiveLevels, Of};
-use super::schedule::ScheduleLearner;
-use super::{DenoiserLearner, Learner, Loop, NetworkRecipe, Recipe};
-use crate::data::{Dataset, Rows, Space, Split};
+use crate::data::{Dataset, Rows, Source, Space, Split, Toy};
+use crate::family::diffusion::{DiffusionModel, Resolved};
+use crate::family::{Loader, Model};
 use crate::files::write_atomically;
-use crate::nn::{Network, Params, load_safetensors, save_safetensors};
-use crate::process::AnySchedule;
-use crate::{Draws, Error, Result};
+use crate::nn::{Params, load_safetensors, save_safetensors};
+use crate::train::{Learner, Loop, Recipe, load_checkpoint};
+use crate::{Error, Result};
 use burn::tensor::Device;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The file of the averaged weights.
 const WEIGHTS: &str = "model.safetensors";
+
+/// The file of the learner's state.
+const CHECKPOINT: &str = "checkpoint.safetensors";
 
 /// The version of `run.json` that this program writes and reads.
 const VERSION: u32 = 1;
@@ -102,7 +106,7 @@ impl Run {
             held_out: none,
         };
         let run = Self { folder: folder.to_path_buf(), info };
-        run.denoiser_with(weights, origin, &Device::flex())?;
+        run.model_with(weights, origin, &Device::flex())?;
         let run = Self::write(folder, run.info)?;
         run.save_weights(weights)?;
         Ok(run)
@@ -186,44 +190,118 @@ impl Run {
         Ok(data)
     }
 
-    /// The learner at its first step, or where its checkpoint stands once [`super::train`] loads it.
+    /// The run's data with its held-out rows replaced by those of another source: what is held out of a data set that is
+    /// known by name or whose parts are recorded, or all rows of a file.
     ///
     /// # Errors
-    /// As [`DenoiserLearner::new`].
-    pub fn learner(&self, data: &Dataset, device: &Device) -> Result<Box<dyn Learner>> {
-        let draws = Draws::new(self.info.recipe.seed).purpose("initial");
-        Ok(match &self.info.network {
-            NetworkRecipe::Mlp(mlp) => {
-                Box::new(self.learner_of(mlp.init(&draws, device), data, device)?)
+    /// What loading gives; [`Error::File`] if the rows are not of the run's columns, categories and classes.
+    pub fn data_of(&self, other: &str) -> Result<Dataset> {
+        let (loaded, rows) = if crate::data::list().iter().any(|(name, _)| *name == other) {
+            let mut source = Source::named(other);
+            let toy = other.parse::<Toy>().is_ok();
+            source.label = self.info.recipe.data.label.clone().filter(|_| toy);
+            let loaded = source.load()?;
+            let rows = loaded.held_out.clone();
+            (loaded, rows)
+        } else {
+            let mut source = self.info.recipe.data.clone();
+            (source.source, source.held_out, source.n) = (other.to_string(), Some(0.0), None);
+            source.seed = 0;
+            match source.load() {
+                // Its parts are as recorded.
+                Err(Error::Config { key, .. }) if key == "held_out" => {
+                    let loaded = Source { held_out: None, ..source }.load()?;
+                    let rows = loaded.held_out.clone();
+                    (loaded, rows)
+                }
+                loaded => {
+                    let loaded = loaded?;
+                    let rows = loaded.train.clone();
+                    (loaded, rows)
+                }
             }
-            NetworkRecipe::Unet(unet) => {
-                Box::new(self.learner_of(unet.init(&draws, device)?, data, device)?)
-            }
+        };
+        let space = self.info.space.clone();
+        let train = match self.is_imported() {
+            // What it was trained on is not known: the data's own training rows stand in.
+            true => space.adopt(&loaded.space, &loaded.train, other)?,
+            false => self.data()?.train,
+        };
+        let held_out = space.adopt(&loaded.space, &rows, other)?;
+        Dataset::new(other, space, train, held_out).map_err(|error| match error {
+            Error::Config { key, problem, expected } => Error::file(other, key, problem, expected),
+            error => error,
         })
     }
 
-    fn learner_of<N: Network>(
-        &self,
-        network: N,
-        data: &Dataset,
-        device: &Device,
-    ) -> Result<DenoiserLearner<N>> {
-        let recipe = &self.info.recipe;
-        let (denoiser, objective) = (self.denoiser_of(network), recipe.objective(recipe.noising()));
-        let learner =
-            DenoiserLearner::new(denoiser, objective, data, &recipe.training, recipe.seed, device)?;
-        let mut learner = learner.with_label_dropout(recipe.objective.label_dropout);
-        if let Some(config) = recipe.objective.adaptive {
-            let of: Of<N> = Box::new({
-                let recipe = recipe.clone();
-                move |noising| recipe.objective(noising)
-            });
-            learner = learner.with_levels(AdaptiveLevels::new(config, recipe.noising(), of)?);
+    /// The learner at its first step, or where its checkpoint stands once [`crate::train::train`] loads it.
+    ///
+    /// # Errors
+    /// As [`Resolved::learner`].
+    pub fn learner(&self, data: &Dataset, device: &Device) -> Result<Box<dyn Learner>> {
+        self.resolved().learner(data, device)
+    }
+
+    /// The recipe with every width and unit known.
+    fn resolved(&self) -> Resolved {
+        let RunInfo { recipe, network, sigma_data, space, .. } = self.info.clone();
+        Resolved { recipe, network, sigma_data, space }
+    }
+
+    /// The trained model.
+    ///
+    /// # Errors
+    /// As [`Run::weights`]; [`Error::File`] if the weights do not fit the network.
+    pub fn model(&self, device: &Device) -> Result<Box<dyn Model>> {
+        Ok(Box::new(self.diffusion(device)?))
+    }
+
+    /// The trained model as a diffusion model.
+    ///
+    /// # Errors
+    /// As [`Run::model`].
+    pub fn diffusion(&self, device: &Device) -> Result<DiffusionModel> {
+        self.diffusion_with(&self.weights()?, &self.file(WEIGHTS), device)
+    }
+
+    /// The model as far as it is trained, and, if training has not finished, the step of the checkpoint that its averaged
+    /// weights come from.
+    ///
+    /// # Errors
+    /// [`Error::File`] if there is no checkpoint either, or the weights do not fit the network.
+    pub fn model_so_far(&self, device: &Device) -> Result<(Box<dyn Model>, Option<u64>)> {
+        let path = self.file(CHECKPOINT);
+        if self.file(WEIGHTS).exists() || !path.exists() {
+            return Ok((self.model(device)?, None));
         }
-        let AnySchedule::Learned(config) = recipe.schedule else { return Ok(learner) };
-        let draws = Draws::new(recipe.seed).purpose("initial schedule");
-        let even = recipe.objective.levels.low_discrepancy;
-        Ok(learner.with_schedule(ScheduleLearner::new(config, even, &draws, device)?))
+        let (state, step) = load_checkpoint(&path)?;
+        let weights = self.resolved().weights(state);
+        Ok((self.model_with(&weights, &path, device)?, Some(step)))
+    }
+
+    /// The model with the weights given; `origin` names them, for errors.
+    ///
+    /// # Errors
+    /// [`Error::File`] if they do not fit the network.
+    pub fn model_with(
+        &self,
+        weights: &Params,
+        origin: &Path,
+        device: &Device,
+    ) -> Result<Box<dyn Model>> {
+        Ok(Box::new(self.diffusion_with(weights, origin, device)?))
+    }
+
+    fn diffusion_with(
+        &self,
+        weights: &Params,
+        origin: &Path,
+        device: &Device,
+    ) -> Result<DiffusionModel> {
+        let run = self.clone();
+        let data: Loader = Arc::new(move || run.data());
+        let classes = self.info.train.classes.clone();
+        DiffusionModel::new(self.resolved(), weights, origin, device, classes, data)
     }
 
     /// How the training loop runs.
@@ -266,7 +344,7 @@ impl Run {
 
 /// Fails if a folder holds a run already.
 fn refuse_a_second(folder: &Path) -> Result<()> {
-    if ["run.json", "checkpoint.safetensors"].iter().any(|name| folder.join(name).exists()) {
+    if ["run.json", CHECKPOINT].iter().any(|name| folder.join(name).exists()) {
         let problem = format!("{} holds a run already", folder.display());
         return Err(Error::config("--out", problem, "another folder, or --resume"));
     }

@@ -1,0 +1,125 @@
+//! A diffusion model with its weights.
+
+use super::sampling::Sampling;
+use super::{Resolved, density, pictures};
+use crate::Result;
+use crate::data::{Generate, Space};
+use crate::denoise::Denoiser;
+use crate::density::{Dequantiser, PfOde};
+use crate::family::{DensityEntry, Integers, Judge, Loader, Model, Picture, Setting, Showing};
+use crate::nn::Params;
+use crate::process::Schedule;
+use crate::solve::Sampler;
+use burn::tensor::Device;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use toml::Table;
+
+/// A denoiser with its schedule, and what samples and densities of it need.
+pub struct DiffusionModel {
+    /// The recipe, its widths and its units.
+    pub resolved: Resolved,
+    /// E[x₀ | x_t].
+    pub denoiser: Arc<dyn Denoiser>,
+    /// The schedule, with its trained weights if it is a learned one.
+    pub schedule: Arc<dyn Schedule>,
+    /// The device of the network.
+    pub device: Device,
+    /// How many training rows each class has; empty without classes.
+    pub(super) classes: Vec<usize>,
+    /// The data that the run was trained on.
+    pub(super) data: Loader,
+    /// Dequantisers fitted to the model, by their steps and seed.
+    pub(super) fitted: Mutex<BTreeMap<(u64, u64), Dequantiser>>,
+}
+
+impl DiffusionModel {
+    /// The model with the weights given; `origin` names them, for errors, `classes` counts each class's training rows, and
+    /// `data` loads what the model was trained on.
+    ///
+    /// # Errors
+    /// [`crate::Error::File`] if the weights do not fit the network.
+    pub fn new(
+        resolved: Resolved,
+        weights: &Params,
+        origin: &Path,
+        device: &Device,
+        classes: Vec<usize>,
+        data: Loader,
+    ) -> Result<Self> {
+        Ok(Self {
+            denoiser: resolved.denoiser(weights, origin, device)?,
+            schedule: resolved.schedule(weights, origin)?,
+            resolved,
+            device: device.clone(),
+            classes,
+            data,
+            fitted: Mutex::default(),
+        })
+    }
+
+    /// A sampler as the recipe says.
+    ///
+    /// # Errors
+    /// As [`Model::generator`].
+    pub fn sampler(&self) -> Result<Sampler> {
+        self.sampler_with(&Table::new())
+    }
+
+    /// A sampler as the recipe says but for the keys of its `sampling` table in `sampling`.
+    ///
+    /// # Errors
+    /// As [`Model::generator`].
+    pub fn sampler_with(&self, sampling: &Table) -> Result<Sampler> {
+        let setting = Setting { device: &self.device, seed: 0, observe: &|_| {} };
+        Sampling::new(self, sampling)?.sampler(self, &setting)
+    }
+
+    /// The density of the probability-flow ODE, which depends on a learned schedule's ends alone.
+    pub fn pf_ode(&self) -> PfOde {
+        PfOde::new(self.denoiser.clone(), Arc::new(self.resolved.recipe.schedule.clone()))
+            .with_sigma_data(self.resolved.sigma_data)
+    }
+
+    /// How many rows to sample at once, so that a large network's activations stay within some 512 MiB.
+    pub fn rows_at_once(&self) -> u64 {
+        const MOST: usize = 1 << 27;
+        // An energy's gradient keeps them all.
+        let kept = if self.resolved.recipe.model.energy { 4 } else { 1 };
+        (MOST / kept / self.resolved.network.activations()).clamp(1, 256) as u64
+    }
+}
+
+impl Model for DiffusionModel {
+    fn space(&self) -> &Space {
+        &self.resolved.space
+    }
+
+    fn generator(&self, sampling: &Table, at: &Setting) -> Result<Box<dyn Generate + '_>> {
+        Ok(Box::new(Sampling::new(self, sampling)?.generator(self, at)?))
+    }
+
+    fn densities(&self) -> Vec<DensityEntry> {
+        density::entries(&self.resolved)
+    }
+
+    fn density(
+        &self,
+        name: &str,
+        options: &Table,
+        integers: Integers,
+        at: &Setting,
+    ) -> Result<Judge<'_>> {
+        density::judge(self, name, options, integers, at)
+    }
+
+    fn pictures<'a>(&'a self, at: &'a Showing<'a>) -> Vec<Picture<'a>> {
+        pictures::all(self, at)
+    }
+
+    fn any(&self) -> &dyn Any {
+        self
+    }
+}

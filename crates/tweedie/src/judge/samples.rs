@@ -1,0 +1,48 @@
+//! Samples to be judged.
+
+use crate::Result;
+use crate::data::{Generate, Split};
+use crate::family::{Model, Setting, Task, sample};
+use crate::metric::judge::Score;
+
+/// `n` samples with the labels of real rows in turn, so that classes are as frequent as there.
+///
+/// # Errors
+/// Those of sampling.
+pub fn generate(
+    model: &dyn Model,
+    generator: &dyn Generate,
+    n: u64,
+    real: &Split,
+    at: &Setting,
+) -> Result<Split> {
+    let label = |row: u64| {
+        let labels = real.labels().filter(|labels| !labels.is_empty())?;
+        labels.get((row % labels.len() as u64) as usize).copied()
+    };
+    let observe = |done| {
+        let what = "sampling".into();
+        (at.observe)(Task { what, unit: "samples", done, total: n, note: String::new() });
+    };
+    let rows = sample(model, generator, 0..n, label, at.seed, at.device, observe)?;
+    Split::new(rows, (0..n).map(label).collect())
+}
+
+/// What the columns of [`score_rows`] are.
+pub const HEADINGS: [&str; 5] = ["metric", "samples", "±", "training data", "good"];
+
+/// Scores as rows of text.
+pub fn score_rows(scores: &[Score]) -> Vec<Vec<String>> {
+    let small = |v: f64| v != 0.0 && v.abs() < 1e-3;
+    let number = |v: f64| if small(v) { format!("{v:.1e}") } else { format!("{v:.4}") };
+    let row = |s: &Score| {
+        vec![
+            s.name.to_string(),
+            number(s.value),
+            s.standard_error.map_or(String::new(), number),
+            s.floor.map_or(String::new(), number),
+            s.good.to_string(),
+        ]
+    };
+    scores.iter().map(row).collect()
+}
