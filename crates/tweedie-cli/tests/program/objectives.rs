@@ -176,15 +176,15 @@ fn a_schedule_is_learnt_beside_the_network() {
     let sets = sets(&more);
     done(folder.path(), &training("points", &sets));
     let run = Run::open(&folder.path().join("run")).unwrap();
-    let (learnt, linear) = (run.schedule().unwrap(), &run.info.recipe.schedule);
+    let model = run.diffusion(&tweedie::burn::tensor::Device::flex()).unwrap();
+    let (learnt, linear) = (&model.schedule, &run.info.recipe.schedule);
     for t in [0.0, 1.0] {
         assert!((learnt.level(t).lambda - linear.level(t).lambda).abs() < 1e-9);
     }
     let moved = (learnt.level(0.5).lambda - linear.level(0.5).lambda).abs();
     assert!(moved > 0.05, "{moved}");
     // Samples are drawn at its levels: equal steps of its time.
-    let denoiser = run.denoiser(&tweedie::burn::tensor::Device::flex()).unwrap();
-    let levels = run.sampler(denoiser, 1.0).unwrap().levels().unwrap();
+    let levels = model.sampler().unwrap().levels().unwrap();
     let middle = &levels[levels.len() / 2];
     assert!((middle.lambda - learnt.level(middle.t).lambda).abs() < 1e-9);
     let elbo = object(folder.path(), &["evaluate", "run", "--density", "elbo", "--rows", "40"]);

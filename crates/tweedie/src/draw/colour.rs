@@ -5,16 +5,16 @@
 //! whose lightness grows evenly and which survives colour blindness and grey printing.
 
 /// A colour: red, green and blue as sRGB bytes.
-pub(super) type Colour = [u8; 3];
+pub(crate) type Colour = [u8; 3];
 
 /// Titles and axis names.
-pub(super) const INK: Colour = [34, 34, 34];
+pub(crate) const INK: Colour = [34, 34, 34];
 /// Tick labels and frames.
-pub(super) const SOFT_INK: Colour = [85, 85, 85];
+pub(crate) const SOFT_INK: Colour = [85, 85, 85];
 /// Grid lines.
-pub(super) const FAINT: Colour = [228, 228, 228];
+pub(crate) const FAINT: Colour = [228, 228, 228];
 /// Pixels that hold no number.
-pub(super) const ALARM: Colour = [213, 94, 0];
+pub(crate) const ALARM: Colour = [213, 94, 0];
 
 const SERIES: [Colour; 8] = [
     [0, 114, 178],
@@ -28,12 +28,12 @@ const SERIES: [Colour; 8] = [
 ];
 
 /// The colour of series `i`; after eight the colours come round again.
-pub(super) fn series(i: usize) -> Colour {
+pub(crate) fn series(i: usize) -> Colour {
     SERIES[i % SERIES.len()]
 }
 
 /// How often the palette has been gone through before series `i`: a second mark tells them apart.
-pub(super) fn round(i: usize) -> usize {
+pub(crate) fn round(i: usize) -> usize {
     i / SERIES.len()
 }
 
@@ -52,7 +52,7 @@ const VIRIDIS: [Colour; 11] = [
 ];
 
 /// Viridis at `fraction` (clamped to 0–1), linear between its tenths.
-pub(super) fn viridis(fraction: f64) -> Colour {
+pub(crate) fn viridis(fraction: f64) -> Colour {
     let place = fraction.clamp(0.0, 1.0) * (VIRIDIS.len() - 1) as f64;
     let i = (place as usize).min(VIRIDIS.len() - 2);
     let part = place - i as f64;

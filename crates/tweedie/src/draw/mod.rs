@@ -7,7 +7,7 @@ mod animation;
 mod axis;
 mod canvas;
 mod clouds;
-mod colour;
+pub(crate) mod colour;
 mod compare;
 mod curves;
 mod density;

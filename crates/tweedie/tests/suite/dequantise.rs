@@ -7,7 +7,8 @@ use std::sync::Arc;
 use tweedie::data::{Condition, Coordinate, Kind, Layout, Rows, Space, Split};
 use tweedie::denoise::{Component, GaussianMixture};
 use tweedie::density::{
-    Bound, Density, Dequantise, Dequantiser, InSpace, Kind as LogKind, LogProb, Measure, Uniform,
+    Bound, Density, Dequantise, Dequantiser, InSpace, Judged, Kind as LogKind, LogProb, Measure,
+    Uniform,
 };
 use tweedie::nn::{Params, collect_params, map_params};
 use tweedie::objective::LogDensity;
@@ -55,8 +56,8 @@ fn bounds(
         let raw = Rows::new(cell.repeat(each), space.width()).unwrap();
         let draws = Draws::new(70 + k as u64);
         let raw_density =
-            RawDensity { density, space, dequantise, draws, device: &device, chunk: 1000 };
-        let found = raw_density.log_prob(&raw, &Condition::None, |_| {}).unwrap();
+            InSpace { density, space, dequantise, draws, device: &device, chunk: 1000 };
+        let found = raw_density.log_prob(&raw, &Condition::None, &mut |_| {}).unwrap();
         assert_eq!((found.kind, found.measure), (LogKind::LowerBound, Measure::Counting));
         let (mean, variance) = moments(&found.value);
         (mean, (variance / each as f64).sqrt())

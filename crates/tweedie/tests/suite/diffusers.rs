@@ -89,7 +89,7 @@ impl Noise for Given {
 /// Where a run's sampling ends from the peer's start, with another solver and number of steps.
 fn sample(run: &Run, solver: AnySolver, steps: usize, last: Last) -> Vec<f64> {
     let recipe = &run.info.recipe;
-    let denoiser = run.denoiser(&cpu()).unwrap();
+    let denoiser = run.diffusion(&cpu()).unwrap().denoiser;
     let NetworkRecipe::Unet(unet) = &run.info.network else { panic!("not a UNet") };
     let context = Context {
         denoiser: &*denoiser,

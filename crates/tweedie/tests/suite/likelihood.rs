@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tweedie::burn::tensor::{Device, Tensor};
 use tweedie::data::{self, Condition, Rows, Space, Toy};
 use tweedie::denoise::{Component, Denoiser, GaussianMixture};
-use tweedie::density::{Density, InSpace, Kind, LogProb, Measure, PfOde, Uniform};
+use tweedie::density::{Density, InSpace, Judged, Kind, LogProb, Measure, PfOde, Uniform};
 use tweedie::process::{AnySchedule, Chain, ChainConfig, Level, Schedule};
 use tweedie::solve::Tolerance;
 use tweedie::tensor::{Divergence, mean_and_error};
@@ -222,7 +222,7 @@ fn integers_are_bounded_from_below_within_the_jensen_gap() {
     let raw = Rows::new(raw, 1).unwrap();
     let device = Device::flex();
     let mut heard = Vec::new();
-    let raw_density = RawDensity {
+    let raw_density = InSpace {
         density: &flow,
         space: &space,
         dequantise: &Uniform,
@@ -230,7 +230,7 @@ fn integers_are_bounded_from_below_within_the_jensen_gap() {
         device: &device,
         chunk: 6000,
     };
-    let found = raw_density.log_prob(&raw, &Condition::None, |n| heard.push(n)).unwrap();
+    let found = raw_density.log_prob(&raw, &Condition::None, &mut |n| heard.push(n)).unwrap();
     assert_eq!(heard, [6000, 12000, 16000]);
     assert_eq!((found.kind, found.measure), (Kind::LowerBound, Measure::Counting));
     let (mut mean, mut square) = (0.0, 0.0);
@@ -262,7 +262,7 @@ fn raw_densities_are_shifted_by_the_volume_of_the_units() {
     let flow = PfOde::new(Arc::new(mixture), Arc::new(COSINE));
     let device = Device::flex();
     let log_p = |chunk: usize, raw: &Rows| {
-        let density = RawDensity {
+        let density = InSpace {
             density: &flow,
             space: &space,
             dequantise: &Uniform,
@@ -270,7 +270,7 @@ fn raw_densities_are_shifted_by_the_volume_of_the_units() {
             device: &device,
             chunk,
         };
-        density.log_prob(raw, &Condition::None, |_| {})
+        density.log_prob(raw, &Condition::None, &mut |_| {})
     };
     let found = log_p(40, &raw).unwrap();
     assert_eq!((found.kind, found.measure), (Kind::Exact, Measure::Raw));

@@ -3,7 +3,10 @@
 use crate::support::cpu;
 use std::path::Path;
 use tweedie::data::{Condition, Source, Split, Toy};
-use tweedie::density::{Bound, Density, InSpace, Kind, LogProb, Measure, ReverseSde, Uniform};
+use tweedie::density::{
+    Bound, Density, InSpace, Judged, Kind, LogProb, Measure, ReverseSde, Uniform,
+};
+use tweedie::family::{Setting, sample};
 use tweedie::metric::judge::judge;
 use tweedie::run::Run;
 use tweedie::solve::Tolerance;
@@ -39,16 +42,17 @@ fn eight_gaussians_are_learnt_to_three_hundredths_of_a_nat() -> Result<()> {
         let raw = points.train.rows().slice(0..rows);
         let (space, draws, device) = (&run.info.space, Draws::new(1), &cpu());
         let dequantise = &Uniform;
-        let density = RawDensity { density, space, dequantise, draws, device, chunk: 4096 };
-        let model = density.log_prob(&raw, &Condition::None, |_| {})?;
+        let density = InSpace { density, space, dequantise, draws, device, chunk: 4096 };
+        let model = density.log_prob(&raw, &Condition::None, &mut |_| {})?;
         let toy = Toy::EightGaussians;
         let value = raw.iter().map(|r| toy.log_density([r[0].into(), r[1].into()])).collect();
         let (kind, measure) = (Kind::Exact, Measure::Raw);
         LogProb { value, kind, standard_error: None, measure }.mean_difference(&model)
     };
-    let (denoiser, schedule) = (run.denoiser(&cpu())?, run.schedule()?);
+    let model = run.diffusion(&cpu())?;
+    let (denoiser, schedule) = (model.denoiser.clone(), model.schedule.clone());
     let sigma = run.info.sigma_data;
-    let ode = run.density(denoiser.clone()).with_tolerance(Tolerance { atol: 1e-3, rtol: 1e-3 });
+    let ode = model.pf_ode().with_tolerance(Tolerance { atol: 1e-3, rtol: 1e-3 });
     let (mean, error) = divergence(&ode, 20_000)?;
     assert!(mean.abs() < 0.03, "mean of log p − log q is {mean} ± {error} nats");
     // Not less than nothing beyond its error and the solver's.
@@ -71,9 +75,12 @@ fn digits_look_like_digits_and_are_not_copies() -> Result<()> {
     let folder = tempfile::tempdir().expect("a folder");
     let run = trained("digits", &["training.sample_every=0"], folder.path())?;
     let data = run.data()?;
-    let sampler = run.sampler(run.denoiser(&cpu())?, 1.0)?;
+    let (model, device) = (run.model(&cpu())?, cpu());
+    let setting = Setting { device: &device, seed: 0, observe: &|_| {} };
+    let generator = model.generator(&toml::Table::new(), &setting)?;
     let labels: Vec<u32> = (0..600).map(|row| row % 10).collect();
-    let rows = run.generate(&sampler, 0..600, |row| Some((row % 10) as u32), 0, &cpu(), |_| {})?;
+    let label = |row| Some((row % 10) as u32);
+    let rows = sample(&*model, &*generator, 0..600, label, 0, &device, |_| {})?;
     let scores = judge(&Split::new(rows, Some(labels))?, &data, 0)?;
     let score = |name: &str| scores.iter().find(|s| s.name == name).expect("a score").value;
     assert!(score("label agreement") >= 0.93, "{scores:?}");

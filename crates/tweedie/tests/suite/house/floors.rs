@@ -4,7 +4,7 @@ use super::{files, root};
 use std::path::Path;
 
 /// The rooms from the ground up; rooms of one line do not know each other.
-const FLOORS: [&[&str]; 14] = [
+const FLOORS: [&[&str]; 17] = [
     &["error"],
     &["files", "rows"],
     &["draws"],
@@ -18,7 +18,10 @@ const FLOORS: [&[&str]; 14] = [
     &["objective"],
     &["metric"],
     &["train"],
-    &["show", "diffusers"],
+    &["draw"],
+    &["family"],
+    &["run"],
+    &["judge", "diffusers"],
 ];
 
 /// The floor of a room.

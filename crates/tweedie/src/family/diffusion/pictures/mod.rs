@@ -2,6 +2,8 @@
 
 mod plane;
 mod solvers;
+#[cfg(test)]
+mod tests;
 
 use super::DiffusionModel;
 use crate::data::{Layout, Rows};
