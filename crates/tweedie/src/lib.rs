@@ -8,6 +8,7 @@ pub mod draws;
 pub mod error;
 pub mod files;
 pub mod likelihood;
+pub mod mcmc;
 pub mod metric;
 pub mod nn;
 pub mod objective;
