@@ -159,7 +159,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let done = Done {
         output: options.output.display().to_string(),
         samples: options.n,
-        evaluations_per_sample: generator.evaluations() as f64 / options.n as f64,
+        evaluations_per_sample: generator.network_evaluations() as f64 / options.n as f64,
     };
     if settings.json {
         output::json(&done);

@@ -11,6 +11,7 @@ pub mod error;
 pub mod family;
 pub mod files;
 pub mod judge;
+pub mod mcmc;
 pub mod metric;
 pub mod nn;
 pub mod objective;

@@ -35,7 +35,7 @@ pub trait Generate {
     }
 
     /// Network evaluations so far, in rows; 0 where no network is evaluated.
-    fn evaluations(&self) -> u64 {
+    fn network_evaluations(&self) -> u64 {
         0
     }
 

@@ -127,7 +127,7 @@ impl Comparison<'_> {
             run: String::new(),
             solver: generator.name(),
             steps,
-            evaluations: generator.evaluations() as f64 / self.n as f64,
+            evaluations: generator.network_evaluations() as f64 / self.n as f64,
             samples_per_second,
             scores,
             samples,

@@ -52,7 +52,7 @@ pub fn finish(run: &Run, data: &Dataset, at: &Setting) -> Result<Judgement> {
     let (n, real) = (recipe.evaluation.samples as u64, data.judged());
     let generator = model.generator(&sampling, at)?;
     let samples = generate(&*model, &*generator, n, real, at)?;
-    let per_sample = generator.evaluations() as f64 / n as f64;
+    let per_sample = generator.network_evaluations() as f64 / n as f64;
     let scores = judge(&samples, data, 0)?;
     let space = model.space();
     let image = matches!(space.layout(), Layout::Image { .. });

@@ -19,6 +19,7 @@ mod levels;
 mod likelihood;
 mod linear_sde;
 mod martingale;
+mod mcmc;
 mod mixture;
 mod mixture_net;
 mod moved;

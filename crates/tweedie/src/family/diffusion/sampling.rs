@@ -123,7 +123,7 @@ impl Generate for Generator {
         self.solver.clone()
     }
 
-    fn evaluations(&self) -> u64 {
+    fn network_evaluations(&self) -> u64 {
         self.sampler.evaluations() - self.before
     }
 

@@ -4,7 +4,7 @@ use super::{files, root};
 use std::path::Path;
 
 /// The rooms from the ground up; rooms of one line do not know each other.
-const FLOORS: [&[&str]; 17] = [
+const FLOORS: [&[&str]; 18] = [
     &["error"],
     &["files", "rows"],
     &["draws"],
@@ -13,6 +13,7 @@ const FLOORS: [&[&str]; 17] = [
     &["nn", "transport"],
     &["process"],
     &["denoise"],
+    &["mcmc"],
     &["solve"],
     &["density"],
     &["objective"],
