@@ -67,12 +67,12 @@ PYTHON
 compare() {
     local found && found=$(verdict "$3" "$4")
     [[ $found == equal* ]] || differences=$((differences + 1))
-    printf '%-11s %-34s %s\n' "$1" "$2" "$found"
+    printf '%-13s %-40s %s\n' "$1" "$2" "$found"
 }
 
 failed() {
     differences=$((differences + 1))
-    printf '%-11s %-34s %s\n' "$1" "$2" FAILED
+    printf '%-13s %-40s %s\n' "$1" "$2" FAILED
 }
 
 # Trains a recipe by both, samples each run by its own program and OLD's by NEW.
@@ -127,6 +127,8 @@ name = "chain"
 [network]
 name = "unet"
 block_out_channels = [8, 16]
+down_block_types = ["DownBlock2D", "DownBlock2D"]
+up_block_types = ["UpBlock2D", "UpBlock2D"]
 layers_per_block = 1
 norm_num_groups = 4
 [model]

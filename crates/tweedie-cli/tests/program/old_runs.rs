@@ -14,7 +14,7 @@ use tweedie::nn::load_safetensors;
 const TRAINED: [&str; 8] =
     ["digits", "points", "unet", "chain", "learned", "adaptive", "energy", "table"];
 
-/// Processors differ by 2e-7 after 30 steps and in samples; any part of a learner's state that is lost, by 1e-4 or more.
+/// Processors differ by 2e-7 after 30 steps; a part of the learner's state that is lost makes 4e-5 or more.
 const TOLERANCE: f64 = 1e-5;
 
 fn fixture(name: &str) -> PathBuf {
