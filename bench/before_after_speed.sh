@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compares the speed of two builds of the program: `tweedie bench` of both in turn, the other first in every second round.
+# Compares the speed of two builds of the program: `tweedie bench` of both in turn, the other first every second round.
 #
 #     bench/before_after_speed.sh OLD NEW [ROUNDS] [NAME]...
 #
@@ -53,7 +53,7 @@ for key in sorted(other):
     print(f"{key.removesuffix('.ms'):{wide}}measured by one of them alone")
 busy = [round["others_cpu"] for round in old + new if "others_cpu" in round]
 if busy and max(busy) > 0.05:
-    print(f"other processes took up to {100 * max(busy):.0f} % of the processors: times are too long and spread too far")
+    print(f"other processes took up to {100 * max(busy):.0f} % of the processors: times are too long and scatter")
 print(f"slower: {', '.join(slower)}" if slower else "none is slower")
 sys.exit(bool(slower))
 PYTHON

@@ -5,7 +5,7 @@
 #
 # FOLDER is crates/tweedie-cli/tests/fixtures/runs-v1 by default, and is replaced. Every training is killed at a
 # checkpoint in its middle, which is kept as `killed.safetensors`, and resumed to its end; `samples.npy` holds what
-# PROGRAM samples there. `unfinished` stays as the kill left it, and `unfinished-end` has the weights with which it ends.
+# PROGRAM samples there. `unfinished` stays as the kill left it; `unfinished-end` has the weights with which it ends.
 # Kernels differ by processor: so do the last bits of weights and samples.
 set -euo pipefail
 [ $# -ge 1 ] || { echo "usage: $0 PROGRAM [FOLDER]" >&2 && exit 2; }
