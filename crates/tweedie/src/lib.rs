@@ -7,6 +7,8 @@ pub mod diffusers;
 pub mod draws;
 pub mod error;
 pub mod files;
+#[path = "density/fit/mod.rs"]
+pub mod fit;
 pub mod likelihood;
 pub mod metric;
 pub mod nn;
