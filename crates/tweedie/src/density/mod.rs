@@ -2,6 +2,7 @@
 
 mod bound;
 mod dequantise;
+pub mod fit;
 mod integers;
 mod judged;
 mod pf_ode;
