@@ -130,6 +130,23 @@ pub(crate) fn inside(table: &str, error: Error) -> Error {
     }
 }
 
+/// Fails, naming `key`, unless a count is at least 1 and at most `most`.
+pub(crate) fn count(key: &str, value: u64, most: u64) -> Result<()> {
+    match value {
+        0 => Err(Error::config(key, "0", "at least 1")),
+        v if v > most => Err(Error::config(key, v.to_string(), format!("at most {most}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Fails, naming `key`, unless a number is from `low` to `high`.
+pub(crate) fn within(key: &str, value: f64, low: f64, high: f64) -> Result<()> {
+    if value >= low && value <= high {
+        return Ok(());
+    }
+    Err(Error::config(key, format!("{value:?}"), format!("a number from {low:?} to {high:?}")))
+}
+
 /// "one of a, b, c", preceded by the nearest name where one is near.
 pub fn one_of(found: &str, names: &[&str]) -> String {
     let list = names.join(", ");

@@ -8,11 +8,15 @@ pub mod diffusion;
 use crate::data::{Dataset, Generate, Rows, Space, Split};
 use crate::density::Judged;
 use crate::draw::Animation;
+use crate::train::{Learner, State, Training};
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use image::RgbImage;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::any::Any;
+use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 use toml::Table;
 
@@ -134,6 +138,102 @@ impl Showing<'_> {
     pub fn real(&self) -> Option<&Split> {
         self.data.as_ref().ok().map(|data| data.judged())
     }
+}
+
+/// Opens the trained model of another run by its folder: a teacher, a frozen encoder, a weaker model, a target.
+pub type Opener = Arc<dyn Fn(&Path) -> Result<Box<dyn Model>> + Send + Sync>;
+
+/// What a family's part of a recipe is resolved and trained on.
+pub struct Start<'a> {
+    /// What a row means.
+    pub space: &'a Space,
+    /// The data; none for a family that learns without.
+    pub data: Option<&'a Dataset>,
+    /// The loop.
+    pub training: &'a Training,
+    /// The seed of everything random in training.
+    pub seed: u64,
+    /// The device.
+    pub device: &'a Device,
+    /// Opens other runs.
+    pub open: &'a Opener,
+}
+
+impl Start<'_> {
+    /// The data, for a family that needs them.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there are none.
+    pub fn data(&self) -> Result<&Dataset> {
+        self.data.ok_or_else(|| Error::config("data", "absent", "data to learn from"))
+    }
+}
+
+/// What a model is opened with, beside its weights. No data are needed.
+#[derive(Clone)]
+pub struct Opening {
+    /// What a row means.
+    pub space: Space,
+    /// How many training rows each class has; empty without classes.
+    pub classes: Vec<usize>,
+    /// The data that the run was trained on, read only if a method needs them.
+    pub data: Loader,
+    /// The device.
+    pub device: Device,
+    /// Opens other runs.
+    pub open: Opener,
+}
+
+/// A family's own part of a recipe, `family = "NAME"`: every table but the common ones (`data`, `training`'s keys of the
+/// loop, `evaluation`) is read into it. Keys of `training` that are not the loop's are its field `training`.
+pub trait Family:
+    Serialize + DeserializeOwned + Clone + PartialEq + Debug + Send + Sync + 'static
+{
+    /// The name in recipes.
+    const NAME: &'static str;
+    /// One line on what it is.
+    const ABOUT: &'static str;
+
+    /// Fails, naming the key, unless every value makes sense, whatever the data.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    fn check(&self) -> Result<()>;
+
+    /// What a row means where there are no data; families that need data have none.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for the key `data`, which is then needed.
+    fn space(&self) -> Result<Space> {
+        let expected = format!("data to learn from: family `{}` needs them", Self::NAME);
+        Err(Error::config("data", "absent", expected))
+    }
+
+    /// The same with every width and unit taken from what it is trained on.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming a key that does not fit.
+    fn resolve(self, at: &Start) -> Result<Self>;
+
+    /// The learner of a resolved recipe, at its first step.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming a key that does not fit.
+    fn learner(&self, at: &Start) -> Result<Box<dyn Learner>>;
+
+    /// The weights to sample with, out of a checkpoint of the learner; all of it by default.
+    ///
+    /// # Errors
+    /// [`Error::File`] if something is missing.
+    fn weights(&self, checkpoint: State) -> Result<State> {
+        Ok(checkpoint)
+    }
+
+    /// The model of a resolved recipe with its weights; `origin` names them, for errors.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the weights do not fit.
+    fn model(&self, at: &Opening, weights: &State, origin: &Path) -> Result<Box<dyn Model>>;
 }
 
 /// What a finished or half-finished run can do. All but the space is optional: what a model lacks is

@@ -11,6 +11,7 @@ mod learner;
 mod recipe;
 mod schedule;
 mod tensorboard;
+mod training;
 
 pub use adamw::{AdamW, AdamWConfig, Gradients, LearningRate};
 pub(crate) use adaptive::{AdaptiveLevels, LevelObjective};
@@ -27,3 +28,7 @@ pub use recipe::{
 };
 pub(crate) use recipe::{read_options, read_table};
 pub(crate) use schedule::{PREFIX as SCHEDULE, ScheduleLearner, take as take_schedule};
+pub use training::{Fit, Training};
+
+/// Named arrays: a learner's whole state, or a model's weights.
+pub type State = crate::nn::Params;

@@ -3,7 +3,7 @@
 use super::{NetworkRecipe, ObjectiveKind, Recipe, SamplingRecipe, TrainingRecipe};
 use crate::data::{Kind, Layout, Space};
 use crate::denoise::{Clock, Prediction};
-use crate::error::inside;
+use crate::error::{count, inside, within};
 use crate::process::{AnySchedule, LevelDistribution};
 use crate::{Error, Result};
 
@@ -154,19 +154,4 @@ impl TrainingRecipe {
         within("training.adamw.weight_decay", self.adamw.weight_decay, 0.0, 1e6)?;
         within("training.adamw.clip", self.adamw.clip, 0.0, 1e30)
     }
-}
-
-pub(super) fn count(key: &str, value: u64, most: u64) -> Result<()> {
-    match value {
-        0 => Err(Error::config(key, "0", "at least 1")),
-        v if v > most => Err(Error::config(key, v.to_string(), format!("at most {most}"))),
-        _ => Ok(()),
-    }
-}
-
-pub(super) fn within(key: &str, value: f64, low: f64, high: f64) -> Result<()> {
-    if value >= low && value <= high {
-        return Ok(());
-    }
-    Err(Error::config(key, format!("{value:?}"), format!("a number from {low:?} to {high:?}")))
 }

@@ -49,8 +49,8 @@ impl NetworkRecipe {
         let classes = space.classes().len();
         match self.clone() {
             Self::Mlp(mut mlp) => {
-                super::check::count("network.hidden", mlp.hidden as u64, 1 << 16)?;
-                super::check::count("network.blocks", mlp.blocks as u64, 1 << 10)?;
+                crate::error::count("network.hidden", mlp.hidden as u64, 1 << 16)?;
+                crate::error::count("network.blocks", mlp.blocks as u64, 1 << 10)?;
                 own("width", &mut mlp.width, space.model_width())?;
                 own("classes", &mut mlp.classes, classes)?;
                 own("vector", &mut mlp.vector, 0)?;

@@ -1,9 +1,8 @@
 //! The objectives that a recipe can name.
 
 use super::Recipe;
-use super::check::{count, within};
 use crate::denoise::{EnergyDenoiser, NeuralDenoiser};
-use crate::error::inside;
+use crate::error::{count, inside, within};
 use crate::nn::Network;
 use crate::objective::{
     AsEnergy, DenoisingScoreMatching, Histogram, ImplicitScoreMatching, Martingale, Noising,
