@@ -10,7 +10,8 @@ use tweedie::data::{Condition, Layout, Rows, Space, Split, npy};
 use tweedie::denoise::{Denoiser, Moved, level_errors};
 use tweedie::files::AtomicFile;
 use tweedie::process::{AnySchedule, Schedule};
-use tweedie::solve::{AnalyticVariance, AnySolver, Grid, Sampler};
+use tweedie::solve::grid::{AnyGrid, Grid, LogSnr};
+use tweedie::solve::{AnalyticVariance, AnySolver, Sampler};
 use tweedie::train::{Run, named_option};
 use tweedie::{Draws, Error, Result};
 
@@ -111,7 +112,7 @@ impl Sampling {
             sampler = sampler.with_schedule(Arc::new(schedule));
         }
         if let Some(grid) = &self.grid {
-            sampler = sampler.with_grid(named_option("grid", grid)?);
+            sampler = sampler.with_grid(AnyGrid::parse(grid)?);
         }
         if let Some(steps) = self.steps {
             sampler = sampler.with_steps(steps);
@@ -155,7 +156,7 @@ fn best_variance(run: &Run, settings: &Settings) -> Result<AnalyticVariance> {
         space.encode(split.rows())?
     };
     let (schedule, condition) = (run.schedule()?, split.labels().into());
-    let levels = Grid::LogSnr.levels(&*schedule, levels - 1)?;
+    let levels = LogSnr.levels(&*schedule, levels - 1)?;
     let finite: Vec<_> = levels.into_iter().filter(|level| level.lambda.is_finite()).collect();
     let (denoiser, device) = (run.denoiser(&settings.device)?, &settings.device);
     let bar = progress::bar(finite.len() as u64, "levels", settings.json);

@@ -12,6 +12,7 @@ pub mod metric;
 pub mod nn;
 pub mod objective;
 pub mod process;
+pub mod registry;
 pub mod rows;
 pub mod show;
 pub mod solve;

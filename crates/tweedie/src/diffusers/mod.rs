@@ -18,10 +18,8 @@ mod weights;
 use crate::data::{Coordinate, Kind, Layout, Source, Space};
 use crate::denoise::Clock;
 use crate::files::write_atomically;
-use crate::nn::{UNet, UNetConfig, map_params, safetensors_bytes};
-use crate::train::{
-    EvaluationRecipe, ModelRecipe, NetworkRecipe, ObjectiveRecipe, Recipe, Run, TrainingRecipe,
-};
+use crate::nn::{AnyNetworkConfig, UNet, UNetConfig, map_params, safetensors_bytes};
+use crate::train::{EvaluationRecipe, ModelRecipe, ObjectiveRecipe, Recipe, Run, TrainingRecipe};
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
@@ -87,7 +85,7 @@ pub fn import(source: &Path, out: &Path) -> Result<Run> {
         seed: 0,
         data: Source::named("imported"),
         schedule: scheduler.schedule,
-        network: NetworkRecipe::Unet(UNetConfig { classes: 0, ..unet }),
+        network: AnyNetworkConfig::Unet(UNetConfig { classes: 0, ..unet }),
         model: ModelRecipe {
             energy: false,
             prediction: scheduler.prediction,
@@ -128,7 +126,7 @@ fn pictures(unet: &UNetConfig) -> Result<Space> {
 /// [`Error::Config`] naming the key by which the run is none of diffusers'; [`Error::Io`] if a file cannot be written;
 /// as [`Run::weights`].
 pub fn export(run: &Run, out: &Path) -> Result<()> {
-    let NetworkRecipe::Unet(unet) = &run.info.network else {
+    let AnyNetworkConfig::Unet(unet) = &run.info.network else {
         return Err(Error::config("network.name", "mlp", "unet, for diffusers' UNet2DModel"));
     };
     if !unet.fourier_features.is_empty() {

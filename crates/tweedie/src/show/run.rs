@@ -10,7 +10,8 @@ use crate::data::{Dataset, Layout, Rows, Space, Split, npy};
 use crate::denoise::{Denoiser, level_errors};
 use crate::files::AtomicFile;
 use crate::nn::Params;
-use crate::solve::{Grid, Moment, Sampler};
+use crate::solve::grid::{Grid, LogSnr};
+use crate::solve::{Moment, Sampler};
 use crate::tensor::select_rows;
 use crate::train::{Run, curves};
 use crate::{Draws, Error, Result};
@@ -161,7 +162,7 @@ impl Shown<'_> {
         };
         let split = split.select(&spread(split.len(), DENOISED));
         let train = data.train.rows();
-        let mut levels = Grid::LogSnr.levels(&*self.run.schedule()?, LEVELS - 1)?;
+        let mut levels = LogSnr.levels(&*self.run.schedule()?, LEVELS - 1)?;
         levels.retain(|level| level.lambda.is_finite());
         let errors = level_errors(
             &*self.denoiser,

@@ -21,7 +21,7 @@ pub use dequantising::{DequantiserFit, fit_dequantiser};
 pub use ema::Ema;
 pub use learner::{Event, Learner, Loop, train};
 pub use recipe::{
-    AdaptiveRecipe, EvaluationRecipe, ModelRecipe, NETWORKS, NetworkRecipe, OBJECTIVES,
-    ObjectiveKind, ObjectiveRecipe, Recipe, SamplingRecipe, TrainingRecipe, named_option,
+    AdaptiveRecipe, EvaluationRecipe, ModelRecipe, ObjectiveRecipe, Recipe, SamplingRecipe,
+    TrainingRecipe, named_option,
 };
 pub use run::{Run, RunInfo, SplitInfo};

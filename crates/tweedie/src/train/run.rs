@@ -14,10 +14,10 @@ pub use info::{RunInfo, SplitInfo};
 
 use super::adaptive::{AdaptiveLevels, Of};
 use super::schedule::ScheduleLearner;
-use super::{DenoiserLearner, Learner, Loop, NetworkRecipe, Recipe};
+use super::{DenoiserLearner, Learner, Loop, Recipe};
 use crate::data::{Dataset, Rows, Space, Split};
 use crate::files::write_atomically;
-use crate::nn::{Network, Params, load_safetensors, save_safetensors};
+use crate::nn::{AnyNetwork, Params, load_safetensors, save_safetensors};
 use crate::process::AnySchedule;
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
@@ -192,38 +192,24 @@ impl Run {
     /// As [`DenoiserLearner::new`].
     pub fn learner(&self, data: &Dataset, device: &Device) -> Result<Box<dyn Learner>> {
         let draws = Draws::new(self.info.recipe.seed).purpose("initial");
-        Ok(match &self.info.network {
-            NetworkRecipe::Mlp(mlp) => {
-                Box::new(self.learner_of(mlp.init(&draws, device), data, device)?)
-            }
-            NetworkRecipe::Unet(unet) => {
-                Box::new(self.learner_of(unet.init(&draws, device)?, data, device)?)
-            }
-        })
-    }
-
-    fn learner_of<N: Network>(
-        &self,
-        network: N,
-        data: &Dataset,
-        device: &Device,
-    ) -> Result<DenoiserLearner<N>> {
+        let network = self.info.network.init(&draws, device)?;
         let recipe = &self.info.recipe;
         let (denoiser, objective) = (self.denoiser_of(network), recipe.objective(recipe.noising()));
         let learner =
             DenoiserLearner::new(denoiser, objective, data, &recipe.training, recipe.seed, device)?;
         let mut learner = learner.with_label_dropout(recipe.objective.label_dropout);
         if let Some(config) = recipe.objective.adaptive {
-            let of: Of<N> = Box::new({
+            let of: Of<AnyNetwork> = Box::new({
                 let recipe = recipe.clone();
                 move |noising| recipe.objective(noising)
             });
             learner = learner.with_levels(AdaptiveLevels::new(config, recipe.noising(), of)?);
         }
-        let AnySchedule::Learned(config) = recipe.schedule else { return Ok(learner) };
+        let AnySchedule::Learned(config) = recipe.schedule else { return Ok(Box::new(learner)) };
         let draws = Draws::new(recipe.seed).purpose("initial schedule");
         let even = recipe.objective.levels.low_discrepancy;
-        Ok(learner.with_schedule(ScheduleLearner::new(config, even, &draws, device)?))
+        let schedule = ScheduleLearner::new(config, even, &draws, device)?;
+        Ok(Box::new(learner.with_schedule(schedule)))
     }
 
     /// How the training loop runs.

@@ -6,10 +6,9 @@ use super::{Run, WEIGHTS};
 use crate::data::{Condition, Generate, Rows};
 use crate::denoise::{Denoiser, EnergyDenoiser, Guided, NeuralDenoiser};
 use crate::density::PfOde;
-use crate::nn::{Network, Params, load_safetensors, map_params};
+use crate::nn::{AnyNetwork, Params, load_safetensors, map_params};
 use crate::process::{AnySchedule, Schedule};
 use crate::solve::{Moment, Sampler};
-use crate::train::NetworkRecipe;
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use std::ops::Range;
@@ -99,16 +98,12 @@ impl Run {
         if let AnySchedule::Learned(_) = self.info.recipe.schedule {
             take(&mut weights);
         }
-        Ok(match &self.info.network {
-            NetworkRecipe::Mlp(mlp) => {
-                let network = map_params(mlp.init(&draws, device), &weights, origin)?;
-                self.shared_denoiser(network)
-            }
-            NetworkRecipe::Unet(unet) => {
-                let network = map_params(unet.init(&draws, device)?, &weights, origin)?;
-                self.shared_denoiser(network)
-            }
-        })
+        let network = self.info.network.init(&draws, device)?;
+        let denoiser = self.denoiser_of(map_params(network, &weights, origin)?);
+        if self.info.recipe.model.energy {
+            return Ok(Arc::new(EnergyDenoiser::new(denoiser)));
+        }
+        Ok(Arc::new(denoiser))
     }
 
     /// A sampler as the recipe says, with guidance if its weight is not 1.
@@ -218,19 +213,10 @@ impl Run {
     }
 
     /// The denoiser around a network.
-    pub(super) fn denoiser_of<N: Network>(&self, network: N) -> NeuralDenoiser<N> {
+    pub(super) fn denoiser_of(&self, network: AnyNetwork) -> NeuralDenoiser<AnyNetwork> {
         let recipe = &self.info.recipe;
         NeuralDenoiser::new(network, recipe.model.prediction, recipe.schedule.clone())
             .with_sigma_data(self.info.sigma_data)
             .with_clock(recipe.model.clock.unwrap_or(self.info.network.clock()))
-    }
-
-    /// The same, or the energy that it is.
-    fn shared_denoiser<N: Network>(&self, network: N) -> Arc<dyn Denoiser> {
-        let denoiser = self.denoiser_of(network);
-        if self.info.recipe.model.energy {
-            return Arc::new(EnergyDenoiser::new(denoiser));
-        }
-        Arc::new(denoiser)
     }
 }
