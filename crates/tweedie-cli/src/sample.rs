@@ -12,7 +12,7 @@ use tweedie::files::AtomicFile;
 use tweedie::process::{AnySchedule, Schedule};
 use tweedie::solve::grid::{AnyGrid, Grid, LogSnr};
 use tweedie::solve::{AnalyticVariance, AnySolver, Sampler};
-use tweedie::train::{Run, named_option};
+use tweedie::train::Run;
 use tweedie::{Draws, Error, Result};
 
 /// So many samples are written at most, so that every size in a file's header can be held.
@@ -136,7 +136,7 @@ impl Sampling {
     /// The solver given, or the run's.
     fn solver(&self, run: &Run) -> Result<AnySolver> {
         let Some(solver) = &self.solver else { return Ok(run.info.recipe.sampling.solver) };
-        let solver: AnySolver = named_option("solver", solver)?;
+        let solver = AnySolver::parse(solver)?;
         solver.check()?;
         Ok(solver)
     }
@@ -202,7 +202,7 @@ impl Options {
 
 /// The schedule of that name, whose log-SNRs the run's network was trained on.
 fn schedule_within(text: &str, run: &Run) -> Result<AnySchedule> {
-    let schedule: AnySchedule = named_option("schedule", text)?;
+    let schedule = AnySchedule::parse(text)?;
     schedule.check()?;
     let ends = |schedule: &AnySchedule| {
         let (first, last) = schedule.range();

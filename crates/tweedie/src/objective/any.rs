@@ -12,10 +12,25 @@ use crate::registry::registry;
 use crate::{Error, Result};
 use std::sync::Arc;
 
-/// An objective of a network that predicts.
-pub type OfNetwork = Arc<dyn Objective<NeuralDenoiser<AnyNetwork>>>;
-/// An objective of an energy, which is the sum of a network's outputs.
-pub type OfEnergy = Arc<dyn Objective<EnergyDenoiser<AnyNetwork>>>;
+/// An objective of a network that predicts, and the same of an energy, which is the sum of a network's outputs, if there is
+/// one.
+pub struct Objectives {
+    /// Of a network.
+    pub of_network: Arc<dyn Objective<NeuralDenoiser<AnyNetwork>>>,
+    /// Of an energy.
+    pub of_energy: Option<Arc<dyn Objective<EnergyDenoiser<AnyNetwork>>>>,
+}
+
+impl Objectives {
+    /// An objective of both.
+    pub fn both<O>(objective: O) -> Self
+    where
+        O: Objective<NeuralDenoiser<AnyNetwork>> + Objective<EnergyDenoiser<AnyNetwork>> + 'static,
+    {
+        let objective = Arc::new(objective);
+        Self { of_network: objective.clone(), of_energy: Some(objective) }
+    }
+}
 
 /// Up to this width a divergence is computed exactly at every step of training.
 pub(super) const MOST_EXACT: usize = 64;
@@ -56,11 +71,8 @@ pub trait ObjectiveConfig: std::fmt::Debug + Send + Sync {
     /// How many values and tangents of the network a row's loss holds in memory, for rows of `width` values.
     fn passes(&self, width: usize) -> usize;
 
-    /// The objective of a network, for data noised so.
-    fn of_network(&self, noising: Noising) -> OfNetwork;
-
-    /// The objective of an energy; none if it has none.
-    fn of_energy(&self, noising: Noising) -> Option<OfEnergy>;
+    /// The objective, for data noised so.
+    fn build(&self, noising: Noising) -> Objectives;
 }
 
 registry! {

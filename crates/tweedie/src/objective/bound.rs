@@ -9,9 +9,7 @@
 //! The error is that of the network's own prediction with the factor that makes it the data's, so that no digits are lost
 //! where x̂ is nearly x. What is constant for the network is in the reported value alone.
 
-use super::{
-    Loss, Noised, Noising, Objective, ObjectiveConfig, OfEnergy, OfNetwork, ScoreModel, Weighting,
-};
+use super::{Loss, Noised, Noising, Objective, ObjectiveConfig, Objectives, ScoreModel, Weighting};
 use crate::data::Batch;
 use crate::density::{edge, ends, prior_terms, probe};
 use crate::error::count;
@@ -29,13 +27,6 @@ pub struct Bound {
     /// Steps in discrete time; continuous if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
-}
-
-impl Bound {
-    fn of(&self, noising: Noising) -> VariationalBound {
-        let bound = VariationalBound::new(noising.schedule).with_levels(noising.levels);
-        VariationalBound { steps: self.steps, ..bound }
-    }
 }
 
 impl ObjectiveConfig for Bound {
@@ -75,12 +66,9 @@ impl ObjectiveConfig for Bound {
         1
     }
 
-    fn of_network(&self, noising: Noising) -> OfNetwork {
-        Arc::new(self.of(noising))
-    }
-
-    fn of_energy(&self, noising: Noising) -> Option<OfEnergy> {
-        Some(Arc::new(self.of(noising)))
+    fn build(&self, noising: Noising) -> Objectives {
+        let Noising { schedule, levels, .. } = noising;
+        Objectives::both(VariationalBound { schedule, steps: self.steps, levels })
     }
 }
 

@@ -9,14 +9,11 @@
 //! Whatever the weight, the optimum is E[P | x_t]; that of an energy is the gradient field nearest to it, which for
 //! the score is the score itself.
 
-use super::{
-    Loss, Noising, Objective, ObjectiveConfig, OfEnergy, OfNetwork, ScoreModel, Weighting,
-};
+use super::{Loss, Noising, Objective, ObjectiveConfig, Objectives, ScoreModel, Weighting};
 use crate::data::Batch;
 use crate::{Draws, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// Denoising score matching as recipes name it; it has no options.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -27,12 +24,8 @@ impl ObjectiveConfig for Denoising {
         1
     }
 
-    fn of_network(&self, noising: Noising) -> OfNetwork {
-        Arc::new(DenoisingScoreMatching::new(noising))
-    }
-
-    fn of_energy(&self, noising: Noising) -> Option<OfEnergy> {
-        Some(Arc::new(DenoisingScoreMatching::new(noising)))
+    fn build(&self, noising: Noising) -> Objectives {
+        Objectives::both(DenoisingScoreMatching::new(noising))
     }
 }
 

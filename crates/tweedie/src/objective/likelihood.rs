@@ -9,7 +9,7 @@
 //! flow. Its error is of order 4 in the step; too few steps for a stiff flow reward the model for that error.
 
 use super::any::MOST_EXACT;
-use super::{Loss, Noising, Objective, ObjectiveConfig, OfEnergy, OfNetwork};
+use super::{Loss, Noising, Objective, ObjectiveConfig, Objectives};
 use crate::data::Batch;
 use crate::denoise::NeuralDenoiser;
 use crate::density::{log_prior, velocity_and_divergence};
@@ -54,12 +54,9 @@ impl ObjectiveConfig for Likelihood {
         8 * self.steps * width
     }
 
-    fn of_network(&self, noising: Noising) -> OfNetwork {
-        Arc::new(OdeLikelihood::new(noising.schedule, self.steps))
-    }
-
-    fn of_energy(&self, _: Noising) -> Option<OfEnergy> {
-        None
+    fn build(&self, noising: Noising) -> Objectives {
+        let of_network = Arc::new(OdeLikelihood::new(noising.schedule, self.steps));
+        Objectives { of_network, of_energy: None }
     }
 }
 

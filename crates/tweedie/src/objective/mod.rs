@@ -15,7 +15,7 @@ mod score_model;
 mod variance;
 mod weighting;
 
-pub use any::{AnyObjective, ObjectiveConfig, OfEnergy, OfNetwork};
+pub use any::{AnyObjective, ObjectiveConfig, Objectives};
 pub use bound::{Bound, VariationalBound};
 pub use denoising::{Denoising, DenoisingScoreMatching};
 pub use dequantisation::{Dequantisation, LogDensity};

@@ -17,9 +17,7 @@
 //! difference of large numbers.
 
 use super::any::MOST_EXACT;
-use super::{
-    Loss, Noised, Noising, Objective, ObjectiveConfig, OfEnergy, OfNetwork, ScoreModel, Weighting,
-};
+use super::{Loss, Noised, Noising, Objective, ObjectiveConfig, Objectives, ScoreModel, Weighting};
 use crate::data::Batch;
 use crate::denoise::{Denoiser, Prediction};
 use crate::error::within;
@@ -97,12 +95,8 @@ impl ObjectiveConfig for Implicit {
         3 * width
     }
 
-    fn of_network(&self, noising: Noising) -> OfNetwork {
-        Arc::new(ImplicitScoreMatching::new(noising))
-    }
-
-    fn of_energy(&self, noising: Noising) -> Option<OfEnergy> {
-        Some(Arc::new(ImplicitScoreMatching::new(noising)))
+    fn build(&self, noising: Noising) -> Objectives {
+        Objectives::both(ImplicitScoreMatching::new(noising))
     }
 }
 
@@ -185,12 +179,8 @@ impl ObjectiveConfig for Slices {
         3 * self.slices + 2
     }
 
-    fn of_network(&self, noising: Noising) -> OfNetwork {
-        Arc::new(SlicedScoreMatching::new(noising, *self))
-    }
-
-    fn of_energy(&self, noising: Noising) -> Option<OfEnergy> {
-        Some(Arc::new(SlicedScoreMatching::new(noising, *self)))
+    fn build(&self, noising: Noising) -> Objectives {
+        Objectives::both(SlicedScoreMatching::new(noising, *self))
     }
 }
 

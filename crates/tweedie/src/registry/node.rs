@@ -37,29 +37,29 @@ impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
         struct Any;
 
+        macro_rules! values {
+            ($($method:ident($($value:ident: $type:ty)?) => $node:expr,)+) => {
+                $(
+                    fn $method<E>(self, $($value: $type)?) -> std::result::Result<Node, E> {
+                        Ok($node)
+                    }
+                )+
+            };
+        }
+
         impl<'de> Visitor<'de> for Any {
             type Value = Node;
 
             fn expecting(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
                 out.write_str("a value")
             }
-            fn visit_unit<E>(self) -> std::result::Result<Node, E> {
-                Ok(Node::Null)
-            }
-            fn visit_bool<E>(self, value: bool) -> std::result::Result<Node, E> {
-                Ok(Node::Bool(value))
-            }
-            fn visit_i64<E>(self, value: i64) -> std::result::Result<Node, E> {
-                Ok(Node::Whole(value.into()))
-            }
-            fn visit_u64<E>(self, value: u64) -> std::result::Result<Node, E> {
-                Ok(Node::Whole(value.into()))
-            }
-            fn visit_f64<E>(self, value: f64) -> std::result::Result<Node, E> {
-                Ok(Node::Real(value))
-            }
-            fn visit_str<E>(self, text: &str) -> std::result::Result<Node, E> {
-                Ok(Node::Text(text.into()))
+            values! {
+                visit_bool(value: bool) => Node::Bool(value),
+                visit_i64(value: i64) => Node::Whole(value.into()),
+                visit_u64(value: u64) => Node::Whole(value.into()),
+                visit_f64(value: f64) => Node::Real(value),
+                visit_str(text: &str) => Node::Text(text.into()),
+                visit_unit() => Node::Null,
             }
             fn visit_seq<A: SeqAccess<'de>>(
                 self,

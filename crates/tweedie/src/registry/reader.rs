@@ -100,19 +100,14 @@ impl Reader<'_> {
     }
 }
 
-/// Whole numbers, each in the range of its type.
-macro_rules! whole_numbers {
-    ($($method:ident $visit:ident $type:ty,)+) => {
+/// Methods that read one kind of value, each with the arguments that it ignores, the kind, and its words.
+macro_rules! kinds {
+    ($($method:ident($($ignored:ty),*) $kind:pat => $words:literal,)+) => {
         $(
-            fn $method<V: Visitor<'de>>(self, visitor: V) -> Found<V::Value> {
-                let least = if <$type>::MIN == 0 { ", 0 or more" } else { "" };
+            fn $method<V: Visitor<'de>>(self, $(_: $ignored,)* visitor: V) -> Found<V::Value> {
                 match self.0 {
-                    Node::Whole(value) => match <$type>::try_from(*value) {
-                        Ok(value) => visitor.$visit(value).map_err(|error: Misread| error.of(self.0)),
-                        Err(_) if *value > 0 => self.wrong(format!("at most {}", <$type>::MAX)),
-                        Err(_) => self.wrong(format!("a whole number{least}")),
-                    },
-                    _ => self.wrong(format!("a whole number{least}")),
+                    $kind => self.deserialize_any(visitor),
+                    _ => self.wrong($words),
                 }
             }
         )+
@@ -126,10 +121,8 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         let found = match self.0 {
             Node::Null => visitor.visit_unit(),
             Node::Bool(value) => visitor.visit_bool(*value),
-            Node::Whole(value) => match u64::try_from(*value) {
-                Ok(value) => visitor.visit_u64(value),
-                Err(_) => visitor.visit_i128(*value),
-            },
+            Node::Whole(value @ 0..) => visitor.visit_u64(*value as u64),
+            Node::Whole(value) => visitor.visit_i64(*value as i64),
             Node::Real(value) => visitor.visit_f64(*value),
             Node::Text(text) => visitor.visit_str(text),
             Node::List(values) => visitor.visit_seq(Values(values.iter().enumerate())),
@@ -138,34 +131,21 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         found.map_err(|error| error.of(self.0))
     }
 
-    whole_numbers! {
-        deserialize_u8 visit_u8 u8,
-        deserialize_u16 visit_u16 u16,
-        deserialize_u32 visit_u32 u32,
-        deserialize_u64 visit_u64 u64,
-        deserialize_i8 visit_i8 i8,
-        deserialize_i16 visit_i16 i16,
-        deserialize_i32 visit_i32 i32,
-        deserialize_i64 visit_i64 i64,
-    }
-
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Found<V::Value> {
-        self.deserialize_f64(visitor)
-    }
-
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Found<V::Value> {
-        match self.0 {
-            Node::Whole(value) => visitor.visit_f64(*value as f64),
-            Node::Real(value) => visitor.visit_f64(*value),
-            _ => self.wrong("a number"),
-        }
-    }
-
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Found<V::Value> {
-        match self.0 {
-            Node::Bool(value) => visitor.visit_bool(*value),
-            _ => self.wrong("true or false"),
-        }
+    kinds! {
+        deserialize_bool() Node::Bool(_) => "true or false",
+        deserialize_u8() Node::Whole(0..) => "a whole number, 0 or more",
+        deserialize_u16() Node::Whole(0..) => "a whole number, 0 or more",
+        deserialize_u32() Node::Whole(0..) => "a whole number, 0 or more",
+        deserialize_u64() Node::Whole(0..) => "a whole number, 0 or more",
+        deserialize_i8() Node::Whole(_) => "a whole number",
+        deserialize_i16() Node::Whole(_) => "a whole number",
+        deserialize_i32() Node::Whole(_) => "a whole number",
+        deserialize_i64() Node::Whole(_) => "a whole number",
+        deserialize_f32() Node::Whole(_) | Node::Real(_) => "a number",
+        deserialize_f64() Node::Whole(_) | Node::Real(_) => "a number",
+        deserialize_seq() Node::List(_) => "an array",
+        deserialize_map() Node::Table(_) => "a table of keys",
+        deserialize_struct(&'static str, &'static [&'static str]) Node::Table(_) => "a table of keys",
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Found<V::Value> {
@@ -207,29 +187,6 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             Node::List(values) if values.len() == length => self.deserialize_any(visitor),
             _ => self.wrong(format!("an array of length {length}")),
         }
-    }
-
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Found<V::Value> {
-        match self.0 {
-            Node::List(_) => self.deserialize_any(visitor),
-            _ => self.wrong("an array"),
-        }
-    }
-
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Found<V::Value> {
-        match self.0 {
-            Node::Table(_) => self.deserialize_any(visitor),
-            _ => self.wrong("a table of keys"),
-        }
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Found<V::Value> {
-        self.deserialize_map(visitor)
     }
 
     /// A word, or a table whose only key is one.
@@ -312,9 +269,7 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
     fn unit_variant(self) -> Found<()> {
         match self.content {
             None => Ok(()),
-            Some(node) => Reader(node)
-                .wrong("no value, the name alone")
-                .map_err(|e: Misread| e.under(self.key)),
+            Some(node) => Err(Misread::new(self.key, Some(node.to_string()), "the name alone")),
         }
     }
 

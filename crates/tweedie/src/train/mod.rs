@@ -22,6 +22,6 @@ pub use ema::Ema;
 pub use learner::{Event, Learner, Loop, train};
 pub use recipe::{
     AdaptiveRecipe, EvaluationRecipe, ModelRecipe, ObjectiveRecipe, Recipe, SamplingRecipe,
-    TrainingRecipe, named_option,
+    TrainingRecipe,
 };
 pub use run::{Run, RunInfo, SplitInfo};

@@ -4,7 +4,6 @@ mod check;
 mod objective;
 mod parse;
 
-pub use crate::registry::named_option;
 pub use objective::{AdaptiveRecipe, ObjectiveRecipe};
 
 use super::{AdamWConfig, LearningRate};

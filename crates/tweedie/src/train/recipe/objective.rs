@@ -1,9 +1,11 @@
 //! The objectives that a recipe can name.
 
 use super::Recipe;
+use crate::denoise::NeuralDenoiser;
 use crate::error::{inside, within};
+use crate::nn::AnyNetwork;
 use crate::objective::{
-    AnyObjective, AsEnergy, Histogram, Martingale, Noising, OfNetwork, Regularised, Weighting,
+    AnyObjective, AsEnergy, Histogram, Martingale, Noising, Objective, Regularised, Weighting,
 };
 use crate::process::{NoiseLevels, Schedule};
 use crate::{Error, Result};
@@ -88,7 +90,7 @@ impl ObjectiveRecipe {
         }
         self.kind.check()?;
         self.kind.check_levels(&self.levels, self.weighting)?;
-        if recipe.model.energy && self.kind.of_energy(recipe.noising()).is_none() {
+        if recipe.model.energy && self.kind.build(recipe.noising()).of_energy.is_none() {
             let expected = "another objective for an energy, or `model.energy` = false";
             return Err(Error::config("objective.kind", self.kind.name(), expected));
         }
@@ -129,12 +131,14 @@ impl Recipe {
     }
 
     /// What training minimises, for data noised so.
-    pub(in crate::train) fn objective(&self, noising: Noising) -> OfNetwork {
-        let kind = &self.objective.kind;
-        let of_energy = if self.model.energy { kind.of_energy(noising.clone()) } else { None };
-        let objective = match of_energy {
+    pub(in crate::train) fn objective(
+        &self,
+        noising: Noising,
+    ) -> Arc<dyn Objective<NeuralDenoiser<AnyNetwork>>> {
+        let objectives = self.objective.kind.build(noising.clone());
+        let objective = match objectives.of_energy.filter(|_| self.model.energy) {
             Some(of_energy) => Arc::new(AsEnergy(of_energy)),
-            None => kind.of_network(noising.clone()),
+            None => objectives.of_network,
         };
         match self.objective.martingale {
             Some(martingale) => Arc::new(Regularised::new(objective, noising, martingale)),
