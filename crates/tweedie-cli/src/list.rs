@@ -29,13 +29,13 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let kinds = [
         ("recipes", recipes),
         ("data", own(&tweedie::data::list())),
-        ("networks", own(tweedie::train::NETWORKS)),
-        ("objectives", own(tweedie::train::OBJECTIVES)),
-        ("schedules", own(tweedie::process::SCHEDULES)),
-        ("predictions", own(tweedie::denoise::PREDICTIONS)),
-        ("clocks", own(tweedie::denoise::CLOCKS)),
-        ("solvers", own(tweedie::solve::SOLVERS)),
-        ("grids", own(tweedie::solve::GRIDS)),
+        ("networks", own(tweedie::nn::AnyNetworkConfig::NAMES)),
+        ("objectives", own(tweedie::objective::AnyObjective::NAMES)),
+        ("schedules", own(tweedie::process::AnySchedule::NAMES)),
+        ("predictions", own(tweedie::denoise::Prediction::NAMES)),
+        ("clocks", own(tweedie::denoise::Clock::NAMES)),
+        ("solvers", own(tweedie::solve::AnySolver::NAMES)),
+        ("grids", own(tweedie::solve::AnyGrid::NAMES)),
         ("devices", devices),
     ];
     if let Some(kind) = &options.kind {

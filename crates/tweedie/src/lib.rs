@@ -16,6 +16,7 @@ pub mod metric;
 pub mod nn;
 pub mod objective;
 pub mod process;
+pub mod registry;
 pub mod rows;
 pub mod run;
 pub mod solve;

@@ -8,13 +8,14 @@ mod moved;
 mod neural;
 mod prediction;
 
+pub use crate::nn::Clock;
 pub use energy::EnergyDenoiser;
 pub use error::{LevelError, level_errors};
 pub use guided::Guided;
 pub use mixture::{Component, GaussianMixture};
 pub use moved::Moved;
-pub use neural::{CLOCKS, Clock, NeuralDenoiser};
-pub use prediction::{Coefficients, PREDICTIONS, Prediction};
+pub use neural::NeuralDenoiser;
+pub use prediction::{Coefficients, Prediction};
 
 use crate::Result;
 use crate::data::Condition;

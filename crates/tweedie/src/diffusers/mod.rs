@@ -18,11 +18,9 @@ mod weights;
 use crate::data::{Coordinate, Kind, Layout, Source, Space};
 use crate::denoise::Clock;
 use crate::files::write_atomically;
-use crate::nn::{UNet, UNetConfig, map_params, safetensors_bytes};
+use crate::nn::{AnyNetworkConfig, UNet, UNetConfig, map_params, safetensors_bytes};
 use crate::run::Run;
-use crate::train::{
-    EvaluationRecipe, ModelRecipe, NetworkRecipe, ObjectiveRecipe, Recipe, TrainingRecipe,
-};
+use crate::train::{EvaluationRecipe, ModelRecipe, ObjectiveRecipe, Recipe, TrainingRecipe};
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
@@ -88,7 +86,7 @@ pub fn import(source: &Path, out: &Path) -> Result<Run> {
         seed: 0,
         data: Source::named("imported"),
         schedule: scheduler.schedule,
-        network: NetworkRecipe::Unet(UNetConfig { classes: 0, ..unet }),
+        network: AnyNetworkConfig::Unet(UNetConfig { classes: 0, ..unet }),
         model: ModelRecipe {
             energy: false,
             prediction: scheduler.prediction,
@@ -129,7 +127,7 @@ fn pictures(unet: &UNetConfig) -> Result<Space> {
 /// [`Error::Config`] naming the key by which the run is none of diffusers'; [`Error::Io`] if a file cannot be written;
 /// as [`Run::weights`].
 pub fn export(run: &Run, out: &Path) -> Result<()> {
-    let NetworkRecipe::Unet(unet) = &run.info.network else {
+    let AnyNetworkConfig::Unet(unet) = &run.info.network else {
         return Err(Error::config("network.name", "mlp", "unet, for diffusers' UNet2DModel"));
     };
     if !unet.fourier_features.is_empty() {

@@ -64,14 +64,14 @@ pub fn error_by_level(errors: &[LevelError], rows: &str) -> Result<RgbImage> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::{AnySchedule, SCHEDULES};
+    use crate::process::AnySchedule;
+    use crate::solve::AnyGrid;
 
     #[test]
     fn every_schedule_has_a_picture() {
-        for (name, _) in SCHEDULES {
-            let text = format!("{{\"name\":\"{name}\"}}");
-            let any: AnySchedule = serde_json::from_str(&text).unwrap();
-            let levels = crate::solve::Grid::default().levels(&any, 8).unwrap();
+        for (name, _) in AnySchedule::NAMES {
+            let any = AnySchedule::parse(name).unwrap();
+            let levels = AnyGrid::default().levels(&any, 8).unwrap();
             let image = schedule(&any, &levels).unwrap();
             assert_eq!(image.dimensions(), (2 * WIDTH, HEIGHT));
             // Both curves of the left panel and the marks of the right one are there.

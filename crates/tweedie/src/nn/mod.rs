@@ -1,5 +1,6 @@
 //! Networks, written once over [`Dual`]: the same code gives values, gradients and directional derivatives.
 
+mod any;
 mod attention;
 mod embed;
 mod layer_norm;
@@ -11,6 +12,7 @@ mod sequential;
 mod transformer;
 mod unet;
 
+pub use any::{AnyNetwork, AnyNetworkConfig, Clock, NetworkConfig};
 pub use attention::{attention, self_attention};
 pub use embed::{ConditionEmbedding, ConditionEmbeddingConfig, TimeEmbedding, TimeEmbeddingConfig};
 pub use layer_norm::{LayerNorm, LayerNormConfig};
@@ -45,7 +47,7 @@ pub trait Network: Module + Send + Sync + 'static {
     /// The network's output for a batch.
     ///
     /// * `x` — `[n, width]`, scaled to unit variance;
-    /// * `noise` — `[n, 1]` or `[1, 1]`, the noise level by the denoiser's [`crate::denoise::Clock`];
+    /// * `noise` — `[n, 1]` or `[1, 1]`, the noise level by the denoiser's [`Clock`];
     /// * `condition` — one condition per row, each possibly "none".
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! What `run.json` holds.
 
 use crate::data::Space;
-use crate::train::{NetworkRecipe, Recipe};
+use crate::nn::AnyNetworkConfig;
+use crate::train::Recipe;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,7 @@ pub struct RunInfo {
     /// The recipe, as TOML would hold it.
     pub recipe: Recipe,
     /// The network with every width resolved.
-    pub network: NetworkRecipe,
+    pub network: AnyNetworkConfig,
     /// The standard deviation of the data in model units.
     pub sigma_data: f64,
     /// The name of the data set.

@@ -22,9 +22,8 @@ pub use dequantising::{DequantiserFit, fit_dequantiser};
 pub use ema::Ema;
 pub use learner::{Event, Learner, Loop, train};
 pub use recipe::{
-    AdaptiveRecipe, EvaluationRecipe, ModelRecipe, NETWORKS, NetworkRecipe, NoiseSource,
-    OBJECTIVES, ObjectiveKind, ObjectiveRecipe, Recipe, SamplingRecipe, TrainingRecipe,
-    VarianceSource, named_option,
+    AdaptiveRecipe, EvaluationRecipe, ModelRecipe, NoiseSource, ObjectiveRecipe, Recipe,
+    SamplingRecipe, TrainingRecipe, VarianceSource,
 };
 pub(crate) use recipe::{read_options, read_table};
 pub(crate) use schedule::{PREFIX as SCHEDULE, ScheduleLearner, take as take_schedule};

@@ -1,20 +1,18 @@
 //! Recipes: everything that defines a run, as TOML.
 
 mod check;
-mod network;
 mod objective;
 mod parse;
 
-pub use network::{NETWORKS, NetworkRecipe};
-pub use objective::{AdaptiveRecipe, OBJECTIVES, ObjectiveKind, ObjectiveRecipe};
-pub use parse::named_option;
+pub use objective::{AdaptiveRecipe, ObjectiveRecipe};
 pub(crate) use parse::{read_options, read_table};
 
 use super::{AdamWConfig, LearningRate};
 use crate::data::{Dataset, Source};
 use crate::denoise::{Clock, Prediction};
-use crate::process::{AnySchedule, Cosine};
-use crate::solve::{AnySolver, Clip, Grid, Last};
+use crate::nn::AnyNetworkConfig;
+use crate::process::AnySchedule;
+use crate::solve::{AnyGrid, AnySolver, Clip, Last};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -38,11 +36,11 @@ pub struct Recipe {
     /// What is trained on.
     pub data: Source,
     /// How data become noise.
-    #[serde(default = "default_schedule")]
+    #[serde(default)]
     pub schedule: AnySchedule,
     /// The network.
     #[serde(default)]
-    pub network: NetworkRecipe,
+    pub network: AnyNetworkConfig,
     /// What it makes of the network's output.
     #[serde(default)]
     pub model: ModelRecipe,
@@ -58,10 +56,6 @@ pub struct Recipe {
     /// How much is sampled to judge the run.
     #[serde(default)]
     pub evaluation: EvaluationRecipe,
-}
-
-fn default_schedule() -> AnySchedule {
-    AnySchedule::Cosine(Cosine::default())
 }
 
 /// What the model is.
@@ -153,7 +147,7 @@ pub struct SamplingRecipe {
     /// The solver.
     pub solver: AnySolver,
     /// The spacing of its levels.
-    pub grid: Grid,
+    pub grid: AnyGrid,
     /// Its steps, the last denoising included.
     pub steps: usize,
     /// What happens at the cleanest level.
@@ -208,7 +202,7 @@ impl Default for SamplingRecipe {
     fn default() -> Self {
         Self {
             solver: AnySolver::default(),
-            grid: Grid::default(),
+            grid: AnyGrid::default(),
             steps: 32,
             last: Last::Denoise,
             guidance: 1.0,

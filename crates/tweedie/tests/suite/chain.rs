@@ -12,9 +12,10 @@ use tweedie::objective::{DenoisingScoreMatching, Noising, Objective, Weighting};
 use tweedie::process::{
     AnySchedule, Betas, Chain, ChainConfig, Level, LevelDistribution, NoiseLevels, Schedule,
 };
-use tweedie::solve::{
-    Ancestral, Context, Ddim, DormandPrince, DpmSolverPp2M, Euler, Grid, Heun, Solver,
+use tweedie::solve::grid::{
+    AnyGrid, Grid, Karras, Leading, Linspace, LogSnr, Quadratic, Time, Trailing,
 };
+use tweedie::solve::{Ancestral, Context, Ddim, DormandPrince, DpmSolverPp2M, Euler, Heun, Solver};
 use tweedie::tensor::Dual;
 use tweedie::train::Recipe;
 use tweedie::{Draws, Error};
@@ -35,7 +36,7 @@ struct TableCase {
 #[derive(Deserialize)]
 struct GridCase {
     steps: usize,
-    grid: Grid,
+    grid: AnyGrid,
     n: usize,
     indices: Vec<usize>,
 }
@@ -206,7 +207,12 @@ fn pure_noise_is_a_level_like_any_other() {
         [&Ddim { eta: 0.0 }, &Ddim { eta: 1.0 }, &Ancestral::default(), &DpmSolverPp2M::default()];
     let x = doubles(&[-1.0, 0.2, 1.5], 1);
     for solver in solvers {
-        for grid in [Grid::Time, Grid::LogSnr, Grid::Quadratic, Grid::Karras { rho: 7.0 }] {
+        for grid in [
+            AnyGrid::Time(Time),
+            AnyGrid::LogSnr(LogSnr),
+            AnyGrid::Quadratic(Quadratic),
+            AnyGrid::Karras(Karras { rho: 7.0 }),
+        ] {
             let levels = grid.levels(&schedule, 25).unwrap();
             assert_eq!((levels[0], levels[25]), (end, schedule.level(0.0)));
             let found = host(&run(solver, &data, &schedule, x.clone(), &levels));
@@ -216,9 +222,9 @@ fn pure_noise_is_a_level_like_any_other() {
             );
         }
         for grid in [
-            Grid::Leading { offset: 0, open: false },
-            Grid::Trailing,
-            Grid::Linspace { open: false },
+            AnyGrid::Leading(Leading { offset: 0, open: false }),
+            AnyGrid::Trailing(Trailing),
+            AnyGrid::Linspace(Linspace { open: false }),
         ] {
             // The last level twice is no step.
             let levels = grid.levels(&schedule, 50).unwrap();
@@ -262,17 +268,19 @@ fn a_chain_s_grids_refuse_what_has_no_indices() {
         Err(Error::Config { key, .. }) => key,
         other => panic!("{:?}", other.map(|levels| levels.len())),
     };
-    for grid in
-        [Grid::Leading { offset: 0, open: false }, Grid::Trailing, Grid::Linspace { open: false }]
-    {
+    for grid in [
+        AnyGrid::Leading(Leading { offset: 0, open: false }),
+        AnyGrid::Trailing(Trailing),
+        AnyGrid::Linspace(Linspace { open: false }),
+    ] {
         assert_eq!(key(grid.levels(&schedule("cosine"), 10)), "grid");
         assert_eq!(key(grid.levels(&chain, 51)), "steps");
         assert_eq!(key(grid.levels(&chain, 0)), "steps");
     }
     for offset in [1, 50, usize::MAX] {
-        assert_eq!(key(Grid::Leading { offset, open: false }.levels(&chain, 50)), "steps");
+        assert_eq!(key(Leading { offset, open: false }.levels(&chain, 50)), "steps");
     }
-    assert!(Grid::Leading { offset: 1, open: false }.levels(&chain, 25).is_ok());
+    assert!(Leading { offset: 1, open: false }.levels(&chain, 25).is_ok());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tweedie::nn::{
 use tweedie::objective::{DenoisingScoreMatching, Objective};
 use tweedie::process::Cosine;
 use tweedie::run::Run;
-use tweedie::solve::{AnySolver, Ddim, SOLVERS, Sampler};
+use tweedie::solve::{AnySolver, Ddim, Sampler};
 use tweedie::tensor::Divergence;
 use tweedie::train::{
     AdamW, AdamWConfig, DenoiserLearner, Event, Gradients, Learner, Loop, Recipe, TrainingRecipe,
@@ -79,7 +79,7 @@ fn on_threads<T: Send>(threads: usize, f: impl FnOnce() -> T + Send) -> T {
 }
 
 fn solvers() -> impl Iterator<Item = AnySolver> {
-    let named = SOLVERS.iter().map(|(name, _)| AnySolver::parse(name).unwrap());
+    let named = AnySolver::NAMES.iter().map(|(name, _)| AnySolver::parse(name).unwrap());
     named.chain([AnySolver::Ddim(Ddim { eta: 0.7 })])
 }
 

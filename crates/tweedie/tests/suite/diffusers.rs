@@ -8,8 +8,9 @@ use tweedie::denoise::{Denoiser, Prediction};
 use tweedie::diffusers;
 use tweedie::nn::*;
 use tweedie::run::Run;
+use tweedie::solve::grid::Leading;
 use tweedie::solve::*;
-use tweedie::train::{NetworkRecipe, SamplingRecipe};
+use tweedie::train::SamplingRecipe;
 
 /// Every configuration, with the number of its chain's steps. `exported` was trained on digits and exported here, and
 /// then loaded and sampled by diffusers (`bench/diffusers_peer.py --check`).
@@ -90,7 +91,7 @@ impl Noise for Given {
 fn sample(run: &Run, solver: AnySolver, steps: usize, last: Last) -> Vec<f64> {
     let recipe = &run.info.recipe;
     let denoiser = run.diffusion(&cpu()).unwrap().denoiser;
-    let NetworkRecipe::Unet(unet) = &run.info.network else { panic!("not a UNet") };
+    let AnyNetworkConfig::Unet(unet) = &run.info.network else { panic!("not a UNet") };
     let context = Context {
         denoiser: &*denoiser,
         schedule: &recipe.schedule,
@@ -99,10 +100,10 @@ fn sample(run: &Run, solver: AnySolver, steps: usize, last: Last) -> Vec<f64> {
         rows: &[0, 1],
         clip: recipe.sampling.clip,
     };
-    let levels = solver.levels(recipe.sampling.grid, &recipe.schedule, steps, last).unwrap();
+    let levels = solver.levels(&*recipe.sampling.grid, &recipe.schedule, steps, last).unwrap();
     let width = denoiser.width();
     let x = singles(numbers(2, 2 * width), [2, width]);
-    host(&integrate(&solver, x, &levels, last, &context, |_| {}).unwrap())
+    host(&integrate(&*solver, x, &levels, last, &context, |_| {}).unwrap())
 }
 
 #[test]
@@ -171,14 +172,14 @@ fn a_scheduler_s_words_become_the_run_s_defaults() {
     assert_eq!((sampling.steps, sampling.last), (1000, Last::Denoise));
     assert_eq!(
         (sampling.grid, sampling.clip),
-        (Grid::Leading { offset: 0, open: false }, Some(Clip::Range(1.0)))
+        (AnyGrid::Leading(Leading { offset: 0, open: false }), Some(Clip::Range(1.0)))
     );
     let recipe = import("resnet-resampling").info.recipe;
     assert_eq!(recipe.model.prediction, Prediction::Data);
     assert_eq!((recipe.sampling.steps, recipe.sampling.last), (50, Last::Stop));
     assert_eq!(
         (recipe.sampling.grid, recipe.sampling.clip),
-        (Grid::Leading { offset: 1, open: false }, None)
+        (AnyGrid::Leading(Leading { offset: 1, open: false }), None)
     );
     let clip = import("attention-resampling").info.recipe.sampling.clip;
     assert_eq!(clip, Some(Clip::Dynamic { ratio: 0.9, max: 1.5 }));

@@ -31,6 +31,7 @@ mod oracle;
 mod paths;
 mod predictions;
 mod process;
+mod registries;
 mod reverse_sde;
 mod score_matching;
 mod solvers;

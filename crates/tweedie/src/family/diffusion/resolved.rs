@@ -2,11 +2,11 @@
 
 use crate::data::{Dataset, Space};
 use crate::denoise::{Denoiser, EnergyDenoiser, NeuralDenoiser};
-use crate::nn::{Network, Params, map_params};
+use crate::nn::{AnyNetwork, AnyNetworkConfig, Params, map_params};
 use crate::process::{AnySchedule, Schedule};
 use crate::train::{
-    AdaptiveLevels, DenoiserLearner, Learner, LevelObjective, NetworkRecipe, Recipe, SCHEDULE,
-    ScheduleLearner, take_schedule,
+    AdaptiveLevels, DenoiserLearner, Learner, LevelObjective, Recipe, SCHEDULE, ScheduleLearner,
+    take_schedule,
 };
 use crate::{Draws, Result};
 use burn::tensor::Device;
@@ -19,7 +19,7 @@ pub struct Resolved {
     /// The recipe.
     pub recipe: Recipe,
     /// The network, every width resolved.
-    pub network: NetworkRecipe,
+    pub network: AnyNetworkConfig,
     /// The standard deviation of the data in model units.
     pub sigma_data: f64,
     /// What a row means.
@@ -33,38 +33,24 @@ impl Resolved {
     /// As [`DenoiserLearner::new`].
     pub fn learner(&self, data: &Dataset, device: &Device) -> Result<Box<dyn Learner>> {
         let draws = Draws::new(self.recipe.seed).purpose("initial");
-        Ok(match &self.network {
-            NetworkRecipe::Mlp(mlp) => {
-                Box::new(self.learner_of(mlp.init(&draws, device), data, device)?)
-            }
-            NetworkRecipe::Unet(unet) => {
-                Box::new(self.learner_of(unet.init(&draws, device)?, data, device)?)
-            }
-        })
-    }
-
-    fn learner_of<N: Network>(
-        &self,
-        network: N,
-        data: &Dataset,
-        device: &Device,
-    ) -> Result<DenoiserLearner<N>> {
+        let network = self.network.init(&draws, device)?;
         let recipe = &self.recipe;
         let (denoiser, objective) = (self.denoiser_of(network), recipe.objective(recipe.noising()));
         let learner =
             DenoiserLearner::new(denoiser, objective, data, &recipe.training, recipe.seed, device)?;
         let mut learner = learner.with_label_dropout(recipe.objective.label_dropout);
         if let Some(config) = recipe.objective.adaptive {
-            let of: LevelObjective<N> = Box::new({
+            let of: LevelObjective<AnyNetwork> = Box::new({
                 let recipe = recipe.clone();
                 move |noising| recipe.objective(noising)
             });
             learner = learner.with_levels(AdaptiveLevels::new(config, recipe.noising(), of)?);
         }
-        let AnySchedule::Learned(config) = recipe.schedule else { return Ok(learner) };
+        let AnySchedule::Learned(config) = recipe.schedule else { return Ok(Box::new(learner)) };
         let draws = Draws::new(recipe.seed).purpose("initial schedule");
         let even = recipe.objective.levels.low_discrepancy;
-        Ok(learner.with_schedule(ScheduleLearner::new(config, even, &draws, device)?))
+        let schedule = ScheduleLearner::new(config, even, &draws, device)?;
+        Ok(Box::new(learner.with_schedule(schedule)))
     }
 
     /// The weights to sample with, out of a checkpoint of the learner: the averages, in the parameters' shapes.
@@ -113,30 +99,19 @@ impl Resolved {
         if let AnySchedule::Learned(_) = self.recipe.schedule {
             take_schedule(&mut weights);
         }
-        Ok(match &self.network {
-            NetworkRecipe::Mlp(mlp) => {
-                self.shared_denoiser(map_params(mlp.init(&draws, device), &weights, origin)?)
-            }
-            NetworkRecipe::Unet(unet) => {
-                self.shared_denoiser(map_params(unet.init(&draws, device)?, &weights, origin)?)
-            }
-        })
+        let network = self.network.init(&draws, device)?;
+        let denoiser = self.denoiser_of(map_params(network, &weights, origin)?);
+        if self.recipe.model.energy {
+            return Ok(Arc::new(EnergyDenoiser::new(denoiser)));
+        }
+        Ok(Arc::new(denoiser))
     }
 
     /// The denoiser around a network.
-    fn denoiser_of<N: Network>(&self, network: N) -> NeuralDenoiser<N> {
+    fn denoiser_of(&self, network: AnyNetwork) -> NeuralDenoiser<AnyNetwork> {
         let model = &self.recipe.model;
         NeuralDenoiser::new(network, model.prediction, self.recipe.schedule.clone())
             .with_sigma_data(self.sigma_data)
             .with_clock(model.clock.unwrap_or(self.network.clock()))
-    }
-
-    /// The same, or the energy that it is.
-    fn shared_denoiser<N: Network>(&self, network: N) -> Arc<dyn Denoiser> {
-        let denoiser = self.denoiser_of(network);
-        if self.recipe.model.energy {
-            return Arc::new(EnergyDenoiser::new(denoiser));
-        }
-        Arc::new(denoiser)
     }
 }

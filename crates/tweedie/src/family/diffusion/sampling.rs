@@ -6,7 +6,8 @@ use crate::denoise::{Denoiser, Guided, Moved, level_errors};
 use crate::error::inside;
 use crate::family::{Setting, Task};
 use crate::process::{AnySchedule, Schedule};
-use crate::solve::{AnalyticVariance, AnySolver, Grid, Sampler};
+use crate::solve::grid::{Grid, LogSnr};
+use crate::solve::{AnalyticVariance, AnySolver, Sampler};
 use crate::train::{NoiseSource, SamplingRecipe, read_options};
 use crate::{Draws, Error, Result};
 use burn::tensor::{Device, Tensor};
@@ -82,8 +83,7 @@ impl Sampling {
         });
         let (start, sampler) = (start.transpose()?, self.sampler(model, at)?);
         let (before, rows_at_once) = (sampler.evaluations(), model.rows_at_once());
-        let solver = serde_json::to_value(self.recipe.solver).unwrap_or_default();
-        let solver = solver["name"].as_str().unwrap_or_default().to_string();
+        let solver = self.recipe.solver.name().to_string();
         Ok(Generator { sampler, solver, before, start, rows_at_once })
     }
 }
@@ -162,7 +162,7 @@ fn best_variance(model: &DiffusionModel, at: &Setting) -> Result<AnalyticVarianc
         space.encode(split.rows())?
     };
     let condition = split.labels().into();
-    let levels = Grid::LogSnr.levels(&*model.schedule, levels - 1)?;
+    let levels = LogSnr.levels(&*model.schedule, levels - 1)?;
     let finite: Vec<_> = levels.into_iter().filter(|level| level.lambda.is_finite()).collect();
     let mut errors = Vec::with_capacity(finite.len());
     for (done, level) in finite.iter().enumerate() {

@@ -1,9 +1,10 @@
 //! What a recipe's values must be.
 
-use super::{NetworkRecipe, ObjectiveKind, Recipe, SamplingRecipe, TrainingRecipe};
+use super::{Recipe, SamplingRecipe, TrainingRecipe};
 use crate::data::{Kind, Layout, Space};
 use crate::denoise::{Clock, Prediction};
 use crate::error::{count, inside, within};
+use crate::nn::AnyNetworkConfig;
 use crate::process::{AnySchedule, LevelDistribution};
 use crate::{Error, Result};
 
@@ -31,7 +32,7 @@ impl Recipe {
         let sampling = &self.sampling;
         sampling.check().map_err(|e| inside("sampling", e))?;
         let levels =
-            sampling.solver.levels(sampling.grid, &self.schedule, sampling.steps, sampling.last);
+            sampling.solver.levels(&*sampling.grid, &self.schedule, sampling.steps, sampling.last);
         levels.map_err(|e| inside("sampling", e))?;
         count("evaluation.samples", self.evaluation.samples as u64, MOST_JUDGED)?;
         count("evaluation.log_p_rows", self.evaluation.log_p_rows as u64, 1 << 30)
@@ -43,7 +44,7 @@ impl Recipe {
         let refuse = |key: &str, found: &str, expected: &str| {
             Err(Error::config(key, format!("{found}, with a learned schedule"), expected))
         };
-        if self.objective.kind != (ObjectiveKind::Bound { steps: None }) {
+        if !self.objective.kind.learns_schedule() {
             let expected = "{ name = \"bound\" }, in continuous time";
             return refuse("objective.kind", "not the bound in continuous time", expected);
         }
@@ -72,9 +73,9 @@ impl Recipe {
     /// # Errors
     /// [`Error::Config`] if a width is given that is not the space's, if network or batch are too large, or if pictures
     /// are to be mirrored and the space has none.
-    pub fn network_for(&self, space: &Space) -> Result<NetworkRecipe> {
+    pub fn network_for(&self, space: &Space) -> Result<AnyNetworkConfig> {
         self.training.check_for(space)?;
-        self.objective.check_width(space.model_width())?;
+        self.objective.kind.check_width(space.model_width())?;
         let network = self.network.for_space(space)?;
         let parameters = network.parameters();
         if parameters > MOST_PARAMETERS {
@@ -87,13 +88,8 @@ impl Recipe {
     }
 
     /// Fails if a batch is too large for the network, or the network asks for what training does not do.
-    pub(crate) fn check_batch(&self, network: &NetworkRecipe) -> Result<()> {
-        if let NetworkRecipe::Unet(unet) = network
-            && unet.dropout > 0.0
-        {
-            let expected = "0.0: training drops no activations";
-            return Err(Error::config("network.dropout", format!("{:?}", unet.dropout), expected));
-        }
+    pub(crate) fn check_batch(&self, network: &AnyNetworkConfig) -> Result<()> {
+        network.check_trainable()?;
         let passes = self.objective.passes(network.width());
         let most = MOST_ACTIVATIONS / (network.activations() * passes);
         if self.training.batch > most {

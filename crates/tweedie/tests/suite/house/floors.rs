@@ -6,7 +6,7 @@ use std::path::Path;
 /// The rooms from the ground up; rooms of one line do not know each other.
 const FLOORS: [&[&str]; 18] = [
     &["error"],
-    &["files", "rows"],
+    &["files", "registry", "rows"],
     &["draws"],
     &["tensor"],
     &["data"],

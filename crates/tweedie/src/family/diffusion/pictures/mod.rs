@@ -12,7 +12,8 @@ use crate::draw::{
     POINTS, error_by_level, in_the_plane, label_of, path, rows_in_turn, schedule, spread, stacked,
 };
 use crate::family::{Drawing, Picture, Showing};
-use crate::solve::{Grid, Moment, Sampler};
+use crate::solve::grid::{Grid, LogSnr};
+use crate::solve::{Moment, Sampler};
 use crate::tensor::select_rows;
 use crate::{Draws, Error, Result};
 use image::RgbImage;
@@ -126,7 +127,7 @@ impl Shown<'_> {
         };
         let split = split.select(&spread(split.len(), DENOISED));
         let train = data.train.rows();
-        let mut levels = Grid::LogSnr.levels(&*self.model.schedule, LEVELS - 1)?;
+        let mut levels = LogSnr.levels(&*self.model.schedule, LEVELS - 1)?;
         levels.retain(|level| level.lambda.is_finite());
         let errors = level_errors(
             &*self.model.denoiser,

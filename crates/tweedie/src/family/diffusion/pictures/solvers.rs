@@ -3,7 +3,7 @@
 use super::Shown;
 use crate::data::{Layout, Rows};
 use crate::draw::{Work, error_by_work, label_of};
-use crate::solve::{AnySolver, DormandPrince, Grid, Sampler, Tolerance};
+use crate::solve::{AnyGrid, AnySolver, DormandPrince, Sampler, Tolerance};
 use crate::{Draws, Result};
 use image::RgbImage;
 
@@ -23,7 +23,7 @@ impl Shown<'_> {
         let rows = if image { IMAGES } else { ROWS };
         // A chain's own grid begins elsewhere for each number of steps.
         let sampler = match self.model.resolved.recipe.sampling.grid {
-            grid if grid.is_of_chain() => self.sampler.clone().with_grid(Grid::default()),
+            grid if grid.is_of_chain() => self.sampler.clone().with_grid(AnyGrid::default()),
             _ => self.sampler.clone(),
         };
         let tolerance = Tolerance { atol: EXACT, rtol: EXACT };
