@@ -17,8 +17,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let recipes: Vec<(String, String)> = RECIPES
         .iter()
         .map(|(name, text)| {
-            let about =
-                tweedie::train::Recipe::parse(text, &[]).map(|r| r.about).unwrap_or_default();
+            let about = tweedie::run::Recipe::parse(text, &[]).map(|r| r.about).unwrap_or_default();
             (name.to_string(), about)
         })
         .collect();

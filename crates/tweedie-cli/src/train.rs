@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use tweedie::data::Dataset;
 use tweedie::judge::samples::HEADINGS;
 use tweedie::judge::{self, Judgement, score_rows};
-use tweedie::run::Run;
 use tweedie::run::pictures::keep;
-use tweedie::run::shipped as recipes;
-use tweedie::train::{Event, Learner, Recipe};
+use tweedie::run::{Recipe, Run, shipped as recipes};
+use tweedie::train::{Event, Learner};
 use tweedie::{Error, Result};
 
 /// Options of `tweedie train`.

@@ -4,6 +4,9 @@
 //! model alone: it generates rows, gives densities of rows, and draws pictures, or says why it does not.
 
 pub mod diffusion;
+mod plan;
+
+pub use plan::{Entry, Plan, family};
 
 use crate::data::{Dataset, Generate, Rows, Space, Split};
 use crate::density::Judged;
@@ -19,6 +22,9 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 use toml::Table;
+
+/// Every family, the default first.
+pub const FAMILIES: &[Entry] = &[Entry::of::<diffusion::Diffusion>()];
 
 /// How far a computation is: `done` of `total` units of `what`, with a `note` such as a loss.
 #[derive(Debug, Clone, PartialEq)]
@@ -187,7 +193,7 @@ pub struct Opening {
 /// A family's own part of a recipe, `family = "NAME"`: every table but the common ones (`data`, `training`'s keys of the
 /// loop, `evaluation`) is read into it. Keys of `training` that are not the loop's are its field `training`.
 pub trait Family:
-    Serialize + DeserializeOwned + Clone + PartialEq + Debug + Send + Sync + 'static
+    Serialize + DeserializeOwned + Clone + PartialEq + Default + Debug + Send + Sync + 'static
 {
     /// The name in recipes.
     const NAME: &'static str;
@@ -275,8 +281,11 @@ pub trait Model: Send + Sync {
         Vec::new()
     }
 
-    /// The model itself, for exchange formats.
+    /// The model's own type, for exchange formats.
     fn any(&self) -> &dyn Any;
+
+    /// The same by value.
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
 /// Rows `rows` of the endless sample of seed `seed`, in raw units; `label` gives each row's class, and `observe` hears how

@@ -1,6 +1,5 @@
 //! The part of a learner that draws levels where the loss is large.
 
-use super::AdaptiveRecipe;
 use crate::denoise::NeuralDenoiser;
 use crate::nn::Params;
 use crate::objective::{Histogram, Loss, Noising, Objective};
@@ -24,13 +23,9 @@ pub(crate) struct AdaptiveLevels<N> {
 }
 
 impl<N> AdaptiveLevels<N> {
-    /// Levels uniform in λ at first.
-    pub fn new(
-        config: AdaptiveRecipe,
-        noising: Noising,
-        objective: LevelObjective<N>,
-    ) -> Result<Self> {
-        Ok(Self { histogram: config.histogram(noising.schedule())?, noising, objective })
+    /// Levels of a histogram at its start.
+    pub fn new(histogram: Histogram, noising: Noising, objective: LevelObjective<N>) -> Self {
+        Self { histogram, noising, objective }
     }
 
     /// The loss of each row in training with the histogram as it stands.

@@ -2,7 +2,7 @@
 
 use super::adaptive::AdaptiveLevels;
 use super::schedule::ScheduleLearner;
-use super::{AdamW, Ema, Gradients, Learner, TrainingRecipe};
+use super::{AdamW, Ema, Fit, Gradients, Learner, Training};
 use crate::data::{Batch, Batches, Condition, Dataset, Layout, Rows, Space, Split};
 use crate::denoise::NeuralDenoiser;
 use crate::nn::{Network, Params, collect_params, map_params};
@@ -22,7 +22,8 @@ pub struct DenoiserLearner<N: Network> {
     train: Split,
     held_out: Split,
     batches: Batches,
-    config: TrainingRecipe,
+    config: Fit,
+    steps: u64,
     label_dropout: f64,
     schedule: Option<ScheduleLearner>,
     levels: Option<AdaptiveLevels<N>>,
@@ -40,7 +41,7 @@ impl<N: Network> DenoiserLearner<N> {
         denoiser: NeuralDenoiser<N>,
         objective: Arc<dyn Objective<NeuralDenoiser<N>>>,
         data: &Dataset,
-        config: &TrainingRecipe,
+        (training, config): (&Training, &Fit),
         seed: u64,
         device: &Device,
     ) -> Result<Self> {
@@ -51,7 +52,7 @@ impl<N: Network> DenoiserLearner<N> {
         let batches = Batches::new(data.train.len(), config.batch * config.accumulate, seed)?;
         let ema = Ema::new(&denoiser.network, config.ema);
         let network = denoiser.network.clone().train();
-        let judged: Vec<usize> = (0..data.held_out.len().min(config.held_out_rows)).collect();
+        let judged: Vec<usize> = (0..data.held_out.len().min(training.held_out_rows)).collect();
         Ok(Self {
             denoiser: denoiser.with_network(network),
             ema,
@@ -62,6 +63,7 @@ impl<N: Network> DenoiserLearner<N> {
             held_out: data.held_out.select(&judged),
             batches,
             config: config.clone(),
+            steps: training.steps,
             label_dropout: 0.0,
             schedule: None,
             levels: None,
@@ -171,7 +173,7 @@ impl<N: Network> Learner for DenoiserLearner<N> {
                 schedule.take_in(loss, &backward)?;
             }
         }
-        let factor = self.config.decay.factor(step, self.config.steps, self.config.warmup);
+        let factor = self.config.decay.factor(step, self.steps, self.config.warmup);
         let rate = self.config.learning_rate * factor;
         let network = self.denoiser.network.clone();
         let (scale, ema) = (1.0 / parts as f64, Some(&mut self.ema));

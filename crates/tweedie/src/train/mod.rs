@@ -8,7 +8,6 @@ mod denoising;
 mod dequantising;
 mod ema;
 mod learner;
-mod recipe;
 mod schedule;
 mod tensorboard;
 mod training;
@@ -21,11 +20,6 @@ pub use denoising::DenoiserLearner;
 pub use dequantising::{DequantiserFit, fit_dequantiser};
 pub use ema::Ema;
 pub use learner::{Event, Learner, Loop, train};
-pub use recipe::{
-    AdaptiveRecipe, EvaluationRecipe, ModelRecipe, NoiseSource, ObjectiveRecipe, Recipe,
-    SamplingRecipe, TrainingRecipe, VarianceSource,
-};
-pub(crate) use recipe::{read_options, read_table};
 pub(crate) use schedule::{PREFIX as SCHEDULE, ScheduleLearner, take as take_schedule};
 pub use training::{Fit, Training};
 

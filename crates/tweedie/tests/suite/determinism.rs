@@ -15,11 +15,11 @@ use tweedie::nn::{
 };
 use tweedie::objective::{DenoisingScoreMatching, Objective};
 use tweedie::process::Cosine;
-use tweedie::run::Run;
+use tweedie::run::{Recipe, Run};
 use tweedie::solve::{AnySolver, Ddim, Sampler};
 use tweedie::tensor::Divergence;
 use tweedie::train::{
-    AdamW, AdamWConfig, DenoiserLearner, Event, Gradients, Learner, Loop, Recipe, TrainingRecipe,
+    AdamW, AdamWConfig, DenoiserLearner, Event, Fit, Gradients, Learner, Loop, Training,
     load_checkpoint, train,
 };
 use tweedie::{Draws, Error, Result};
@@ -212,18 +212,18 @@ fn learner() -> Result<DenoiserLearner<ResidualMlp>> {
     let schedule = Cosine::default();
     let denoiser = NeuralDenoiser::new(network, Prediction::Edm, schedule);
     let objective = Arc::new(DenoisingScoreMatching::new(Arc::new(schedule)));
-    let training = TrainingRecipe {
-        steps: STEPS,
+    let training = Training { steps: STEPS, held_out_rows: 400, ..Training::default() };
+    let fit = Fit {
         batch: 300,
         accumulate: 2,
         learning_rate: 3e-3,
         warmup: 5,
         adamw: AdamWConfig { weight_decay: 0.01, ..AdamWConfig::default() },
         ema: 0.98,
-        held_out_rows: 400,
-        ..TrainingRecipe::default()
+        ..Fit::default()
     };
-    let learner = DenoiserLearner::new(denoiser, objective, &data, &training, 11, &Device::flex())?;
+    let (device, training) = (Device::flex(), (&training, &fit));
+    let learner = DenoiserLearner::new(denoiser, objective, &data, training, 11, &device)?;
     Ok(learner.with_label_dropout(0.2))
 }
 

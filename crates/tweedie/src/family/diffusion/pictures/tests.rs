@@ -3,9 +3,8 @@ use crate::data::{Condition, Dataset, npy};
 use crate::draw::{colour, stacked};
 use crate::family::{Model, Setting, sample};
 use crate::nn::Params;
-use crate::run::Run;
 use crate::run::pictures::{keep, kept, pictures};
-use crate::train::Recipe;
+use crate::run::{Recipe, Run};
 use burn::tensor::Device;
 use tempfile::TempDir;
 use toml::Table;
@@ -97,7 +96,7 @@ fn a_trajectory_begins_with_noise_and_ends_with_the_samples() {
         assert_eq!(guess.pixels(line, 9), samples_tiles.pixels(line, 0));
         assert_ne!(way.pixels(line, 8), way.pixels(line, 0));
         // Noise of the data's standard deviation, in steps of 1/17 of the range from −1 to 1.
-        let sd = run.info.sigma_data as f32;
+        let sd = model.sigma_data as f32;
         for (byte, z) in way.pixels(line, 0).iter().zip(noise.row(line as usize)) {
             let level = (8.5 * sd * z + 8.5).floor().clamp(0.0, 16.0);
             let near = (f32::from(*byte) / 255.0 * 16.0 - level).abs();
