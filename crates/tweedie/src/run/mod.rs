@@ -11,6 +11,7 @@ mod info;
 mod migrate;
 pub mod pictures;
 mod recipe;
+mod resume;
 pub mod shipped;
 
 pub use info::{RunInfo, SplitInfo, Subject};

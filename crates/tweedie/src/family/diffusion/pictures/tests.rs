@@ -115,7 +115,7 @@ fn what_is_kept_comes_back_and_is_what_was_sampled() {
         let drawn = draw(&run, &weights, Ok(&data), "progress");
         assert!(matches!(drawn, Err(Error::Undefined { .. })));
         for step in [10, 20, 30, 40] {
-            keep(&run, &data, &*model_of(&run, &weights), step, &device).unwrap();
+            keep(&run, Some(&data), &*model_of(&run, &weights), step, &device).unwrap();
             let picture = folder.path().join(format!("samples/step-{step:06}.png"));
             assert_eq!(picture.exists(), step % 20 == 0);
         }
@@ -153,7 +153,7 @@ fn tables_have_no_trajectory_and_keep_pictures_alone() {
     let device = Device::flex();
     let (folder, run, data, weights) = untrained("wine", &[]);
     for step in [10, 20] {
-        keep(&run, &data, &*model_of(&run, &weights), step, &device).unwrap();
+        keep(&run, Some(&data), &*model_of(&run, &weights), step, &device).unwrap();
     }
     assert!(folder.path().join("samples/step-000020.png").exists());
     assert_eq!(std::fs::read_dir(folder.path().join("samples")).unwrap().count(), 1);
