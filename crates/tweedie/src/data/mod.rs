@@ -8,6 +8,8 @@ mod cifar;
 mod condition;
 mod coordinate;
 mod dataset;
+mod encoding;
+mod feed;
 mod generate;
 mod idx;
 pub mod npy;
@@ -21,12 +23,16 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod toy;
+mod validation;
 
 pub use crate::rows::Rows;
 pub use condition::Condition;
 pub use coordinate::{Coordinate, Kind};
 pub use dataset::{Batches, Dataset, Split};
+pub use encoding::{Binarisation, Encoding};
+pub use feed::Feed;
 pub use generate::{Batch, Generate};
 pub use source::{Source, list};
 pub use space::{Layout, Manifold, Space};
 pub use toy::{Toy, eight_gaussians};
+pub use validation::{Origin, Validation};

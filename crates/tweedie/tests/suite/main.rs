@@ -11,6 +11,7 @@ mod double;
 mod dual;
 mod energy;
 mod estimators;
+mod feed;
 mod guidance;
 mod house;
 mod layers;
