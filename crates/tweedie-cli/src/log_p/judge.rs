@@ -155,7 +155,7 @@ impl Judge<'_> {
         in_parts(&self.held_out, self.chunk(), observe, |part, condition| {
             let more = bound.integers(part.rows(), space, condition, device)?.log_prob();
             all = Some(match all.take() {
-                Some(earlier) => earlier.followed_by(more),
+                Some(earlier) => earlier.followed_by(more)?,
                 None => more,
             });
             Ok(())
