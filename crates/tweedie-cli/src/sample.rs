@@ -149,11 +149,8 @@ fn best_variance(run: &Run, settings: &Settings) -> Result<AnalyticVariance> {
     let rows: Vec<usize> = (0..count).map(|i| i * data.train.len() / count).collect();
     let (split, draws) = (data.train.select(&rows), Draws::new(0).purpose("variance"));
     let ids: Vec<u64> = (0..count as u64).collect();
-    let x = if run.info.recipe.training.dequantise {
-        space.encode_dequantised(split.rows(), &draws.purpose("dequantise"), &ids)?
-    } else {
-        space.encode(split.rows())?
-    };
+    let encoding = run.info.recipe.training.encoding();
+    let x = encoding.encode(space, split.rows(), &draws.purpose("dequantise"), &ids)?;
     let (schedule, condition) = (run.schedule()?, split.labels().into());
     let levels = Grid::LogSnr.levels(&*schedule, levels - 1)?;
     let finite: Vec<_> = levels.into_iter().filter(|level| level.lambda.is_finite()).collect();

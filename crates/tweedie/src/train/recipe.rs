@@ -10,7 +10,7 @@ pub use objective::{AdaptiveRecipe, OBJECTIVES, ObjectiveKind, ObjectiveRecipe};
 pub use parse::named_option;
 
 use super::{AdamWConfig, LearningRate};
-use crate::data::{Dataset, Source};
+use crate::data::{Dataset, Encoding, Source};
 use crate::denoise::{Clock, Prediction};
 use crate::process::{AnySchedule, Cosine};
 use crate::solve::{AnySolver, Clip, Grid, Last};
@@ -141,6 +141,13 @@ impl Default for TrainingRecipe {
             sample_every: 1000,
             checkpoint_seconds: 2.0,
         }
+    }
+}
+
+impl TrainingRecipe {
+    /// How rows become what the model sees.
+    pub fn encoding(&self) -> Encoding {
+        if self.dequantise { Encoding::Dequantised } else { Encoding::Centres }
     }
 }
 

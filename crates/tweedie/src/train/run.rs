@@ -12,7 +12,7 @@ mod model;
 
 pub use info::{RunInfo, SplitInfo};
 
-use super::adaptive::{AdaptiveLevels, Of};
+use super::adaptive::{AdaptiveLevels, ByNoising};
 use super::schedule::ScheduleLearner;
 use super::{DenoiserLearner, Learner, Loop, NetworkRecipe, Recipe};
 use crate::data::{Dataset, Rows, Space, Split};
@@ -212,18 +212,19 @@ impl Run {
         let (denoiser, objective) = (self.denoiser_of(network), recipe.objective(recipe.noising()));
         let learner =
             DenoiserLearner::new(denoiser, objective, data, &recipe.training, recipe.seed, device)?;
-        let mut learner = learner.with_label_dropout(recipe.objective.label_dropout);
+        let learner = learner.with_label_dropout(recipe.objective.label_dropout);
         if let Some(config) = recipe.objective.adaptive {
-            let of: Of<N> = Box::new({
+            let of: ByNoising<N> = Box::new({
                 let recipe = recipe.clone();
                 move |noising| recipe.objective(noising)
             });
-            learner = learner.with_levels(AdaptiveLevels::new(config, recipe.noising(), of)?);
+            let levels = AdaptiveLevels::new(config, recipe.noising(), of)?;
+            return Ok(learner.with_criterion(levels));
         }
         let AnySchedule::Learned(config) = recipe.schedule else { return Ok(learner) };
         let draws = Draws::new(recipe.seed).purpose("initial schedule");
         let even = recipe.objective.levels.low_discrepancy;
-        Ok(learner.with_schedule(ScheduleLearner::new(config, even, &draws, device)?))
+        Ok(learner.with_criterion(ScheduleLearner::new(config, even, &draws, device)?))
     }
 
     /// How the training loop runs.

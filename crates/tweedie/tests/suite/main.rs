@@ -35,6 +35,7 @@ mod score_matching;
 mod solvers;
 mod support;
 mod trained;
+mod trainee;
 mod transformer;
 mod unet_configs;
 mod variances;

@@ -174,6 +174,35 @@ fn errors_by_level_and_curves_are_drawn() {
     assert!(image.enumerate_pixels().filter(|(_, y, p)| *y > 140 && near(&p.0)).count() > 100);
 }
 
+/// D1: what is measured on data that the model was not trained on is not its error.
+#[test]
+fn errors_by_level_are_of_rows_encoded_as_training_encodes_them() {
+    let device = Device::flex();
+    for dequantise in [false, true] {
+        let set = format!("training.dequantise={dequantise}");
+        let (_folder, run, data, weights) = untrained("digits", &[&set]);
+        let shown = shown(&run, &data, &weights, &device);
+        let draws = Draws::new(shown.seed).purpose("levels");
+        let encoded = |rows: &Rows, name: &str| {
+            let places = draws.purpose(name).uniforms(0..rows.len() as u64, 64);
+            let space = &run.info.space;
+            if dequantise { space.encode_at(rows, &places) } else { space.encode(rows) }.unwrap()
+        };
+        let held_out = data.held_out.select(&spread(data.held_out.len(), DENOISED));
+        let errors = level_errors(
+            &*shown.denoiser,
+            &encoded(held_out.rows(), "dequantise"),
+            &held_out.labels().into(),
+            &encoded(data.train.rows(), "reference"),
+            &Grid::LogSnr.levels(&*run.schedule().unwrap(), LEVELS - 1).unwrap(),
+            &draws.purpose("noise"),
+            &device,
+        );
+        let right = error_by_level(&errors.unwrap(), "256 held-out rows").unwrap();
+        assert!(shown.draw("levels").unwrap() == right, "dequantise = {dequantise}");
+    }
+}
+
 /// With weights of zero in the output the model is a Gaussian, whose density and paths are known.
 #[test]
 fn the_density_of_an_untrained_model_is_a_gaussian_and_the_data_s_is_drawn_beside_it() {

@@ -1,12 +1,12 @@
 //! What a run makes of its weights: denoisers, schedules, samplers, samples, densities.
 
 use super::super::load_checkpoint;
-use super::super::schedule::{PREFIX, take};
+use super::super::schedule::{PREFIX, weights_among};
 use super::{Run, WEIGHTS};
 use crate::data::{Condition, Generate, Rows};
 use crate::denoise::{Denoiser, EnergyDenoiser, Guided, NeuralDenoiser};
 use crate::density::PfOde;
-use crate::nn::{Network, Params, load_safetensors, map_params};
+use crate::nn::{Network, Params, array, load_safetensors, map_params};
 use crate::process::{AnySchedule, Schedule};
 use crate::solve::{Moment, Sampler};
 use crate::train::NetworkRecipe;
@@ -51,12 +51,8 @@ impl Run {
         let AnySchedule::Learned(config) = &self.info.recipe.schedule else {
             return Ok(Arc::new(self.info.recipe.schedule.clone()));
         };
-        let own = |name: &&String| name.starts_with(PREFIX) && !name.contains(".adam.");
-        let names = weights.keys().filter(own);
-        let mut own: Params =
-            names.filter_map(|name| Some((name.clone(), weights.get(name)?.clone()))).collect();
         let schedule = config.init(&Draws::new(0), &Device::flex())?;
-        Ok(Arc::new(map_params(schedule, &take(&mut own), origin)?.fixed()?))
+        Ok(Arc::new(map_params(schedule, &weights_among(weights), origin)?.fixed()?))
     }
 
     /// The denoiser as far as it is trained, and, if training has not finished, the step of the checkpoint that its
@@ -75,10 +71,10 @@ impl Run {
         for name in names.iter().filter_map(|name| name.strip_prefix("network.")) {
             // The average is kept flat.
             let average = state.remove(&format!("ema.{name}"));
-            if let (Some((shape, _)), Some((_, values))) =
-                (state.remove(&format!("network.{name}")), average)
-            {
-                weights.insert(name.to_string(), (shape, values));
+            if let (Some(own), Some(average)) = (state.get(&format!("network.{name}")), average) {
+                let (bytes, _, kind) = average.into_parts();
+                let data = array(bytes.to_vec(), own.shape().to_vec(), kind, (&path, name))?;
+                weights.insert(name.to_string(), data);
             }
         }
         Ok((self.denoiser_with(&weights, &path, device)?, Some(step)))
@@ -97,7 +93,7 @@ impl Run {
         let draws = Draws::new(0);
         let mut weights = weights.clone();
         if let AnySchedule::Learned(_) = self.info.recipe.schedule {
-            take(&mut weights);
+            weights.retain(|name, _| !name.starts_with(PREFIX));
         }
         Ok(match &self.info.network {
             NetworkRecipe::Mlp(mlp) => {
