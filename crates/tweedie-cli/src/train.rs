@@ -174,13 +174,15 @@ fn train(
         match event {
             Event::Resumed(step) => bar.set_position(step),
             Event::Step(step, loss) => {
-                let mean: f64 = smooth.map_or(loss, |s: f64| s + 0.02 * (loss - s));
-                smooth = Some(mean);
                 bar.set_position(step);
-                bar.set_message(format!("loss {mean:.4}{held_out}"));
+                if let Some(loss) = loss {
+                    let mean: f64 = smooth.map_or(loss, |s: f64| s + 0.02 * (loss - s));
+                    smooth = Some(mean);
+                    bar.set_message(format!("loss {mean:.4}{held_out}"));
+                }
             }
             Event::HeldOut(_, values) => {
-                if let Some((_, value)) = values.first() {
+                if let Some(value) = values.loss() {
                     held_out = format!(", held out {value:.4}");
                 }
             }

@@ -42,7 +42,7 @@ pub fn load_unet(folder: &Path, device: &Device) -> Result<UNet> {
     let config = model::from_json(&model::read_object(&path)?, &path)?;
     let (weights, origin) = weights::load(folder)?;
     // A network of another size is refused before memory is taken for it.
-    let found: u128 = weights.values().map(|(_, values)| values.len() as u128).sum();
+    let found: u128 = weights.values().map(|data| data.num_elements() as u128).sum();
     if found != config.parameters() {
         let expected = format!("{} by {}", config.parameters(), path.display());
         return Err(Error::file(&origin, "parameters", format!("{found} numbers"), expected));

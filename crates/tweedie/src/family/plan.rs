@@ -123,8 +123,8 @@ pub struct Entry {
     pub about: &'static str,
     /// Reads the family's part of a recipe, unchecked.
     pub read: fn(Table) -> Result<Box<dyn Plan>>,
-    /// The keys of that part.
-    pub keys: fn() -> Vec<String>,
+    /// That part with its defaults.
+    pub defaults: fn() -> Table,
 }
 
 impl Entry {
@@ -134,7 +134,7 @@ impl Entry {
             name: F::NAME,
             about: F::ABOUT,
             read: |table| Ok(Box::new(read::<F>(Value::Table(table), "")?)),
-            keys: || F::default().table().map_or(Vec::new(), |t| t.keys().cloned().collect()),
+            defaults: || F::default().table().unwrap_or_default(),
         }
     }
 }

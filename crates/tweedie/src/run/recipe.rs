@@ -121,15 +121,22 @@ impl Recipe {
         }
         let training = read(training, "training")?;
         let plan = (entry.read)(table).map_err(|error| match error {
-            // A key of no table may be a misspelt common one.
-            Error::Config { key, problem, .. }
-                if problem == "unknown key" && !key.contains('.') =>
-            {
-                let own = (entry.keys)();
-                let known: Vec<&str> =
-                    COMMON.into_iter().chain(own.iter().map(String::as_str)).collect();
-                let expected = one_of(&key, &known);
-                Error::config(key, problem, expected)
+            // It may be a misspelt key of those that all families have.
+            Error::Config { key, problem, expected } if problem == "unknown key" => {
+                let own = (entry.defaults)();
+                let (common, own, wrong) = match key.strip_prefix("training.") {
+                    Some(wrong) => {
+                        (&Training::KEYS[..], own.get("training").and_then(Value::as_table), wrong)
+                    }
+                    None => (&COMMON[..], Some(&own), key.as_str()),
+                };
+                if wrong.contains('.') {
+                    return Error::config(key, problem, expected);
+                }
+                let own = own.into_iter().flat_map(Table::keys).map(String::as_str);
+                let known: Vec<&str> = common.iter().copied().chain(own).collect();
+                let expected = one_of(wrong, &known);
+                Error::config(&key, problem, expected)
             }
             other => other,
         })?;

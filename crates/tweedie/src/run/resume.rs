@@ -23,7 +23,8 @@ impl Run {
         recipe.check()?;
         let changed = recipe.table()?;
         if let Some((key, was, wanted)) = difference(&own, &changed, "") {
-            let expected = "the options that the run was started with; only training.steps may grow";
+            let expected =
+                "the options that the run was started with; only training.steps may grow";
             let problem = format!("the run has {key} = {was}, not {wanted}");
             return Err(Error::config("--resume", problem, expected));
         }

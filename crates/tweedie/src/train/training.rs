@@ -1,7 +1,7 @@
 //! The `training` table of a recipe: the keys of the loop, which all families share, and those of fitting by gradients.
 
 use super::{AdamWConfig, LearningRate, Loop};
-use crate::data::{Kind, Layout, Space};
+use crate::data::{Encoding, Kind, Layout, Space};
 use crate::error::{count, within};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -133,6 +133,11 @@ impl Fit {
 }
 
 impl Fit {
+    /// How rows become what the model sees.
+    pub fn encoding(&self) -> Encoding {
+        if self.dequantise { Encoding::Dequantised } else { Encoding::Centres }
+    }
+
     /// Fails, naming the key, unless rows of `space` can be trained on as it says.
     pub(crate) fn check_for(&self, space: &Space) -> Result<()> {
         if self.flip && !matches!(space.layout(), Layout::Image { .. }) {

@@ -1,7 +1,7 @@
 //! Networks, samples and files of diffusers (`bench/diffusers_peer.py` writes the folders read here).
 
 use crate::support::*;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use std::path::{Path, PathBuf};
 use tweedie::data::{Condition, Rows};
 use tweedie::denoise::{Denoiser, Prediction};
@@ -42,7 +42,7 @@ fn numbers(seed: u64, len: usize) -> Vec<f32> {
 
 fn expected(name: &str, key: &str) -> Vec<f64> {
     let params = load_safetensors(&fixture(name).join("expected.safetensors")).unwrap();
-    params[key].1.iter().map(|v| f64::from(*v)).collect()
+    params[key].iter::<f64>().collect()
 }
 
 /// The condition that the peer gave to both rows.
@@ -202,14 +202,14 @@ fn weights_by_torch_save_and_under_old_names_are_the_same() {
     // As checkpoints of 2022 have it: other names, and 1 × 1 convolutions.
     let old: Params = new
         .iter()
-        .map(|(name, (shape, values))| {
+        .map(|(name, data)| {
+            let shape = data.shape().to_vec();
             let names =
                 [("to_q", "query"), ("to_k", "key"), ("to_v", "value"), ("to_out.0", "proj_attn")];
             let is_linear = names.iter().any(|(new, _)| name.contains(new)) && shape.len() == 2;
-            let shape =
-                if is_linear { [shape.as_slice(), &[1, 1]].concat() } else { shape.clone() };
+            let shape = if is_linear { [shape.as_slice(), &[1, 1]].concat() } else { shape };
             let name = names.iter().fold(name.clone(), |name, (new, old)| name.replace(new, old));
-            (name, (shape, values.clone()))
+            (name, TensorData::new(data.try_to_vec::<f32>().unwrap(), shape))
         })
         .collect();
     let copy = folder.path().join("copy");

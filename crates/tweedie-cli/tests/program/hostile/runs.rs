@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::fs::{create_dir, read, remove_dir_all, remove_file, write};
 use std::path::Path;
 use tempfile::TempDir;
+use tweedie::burn::tensor::TensorData;
 use tweedie::nn::{Params, load_safetensors, save_safetensors};
 
 fn sampling(folder: &Path, words: &[&str]) {
@@ -100,7 +101,7 @@ fn weights_that_are_damaged_or_of_another_network_are_refused() {
     let folder = copy_of(numbers());
     let path = folder.path().join("run/model.safetensors");
     let own = read(&path).unwrap();
-    let with = |name: &str, value: Option<(Vec<usize>, Vec<f32>)>| {
+    let with = |name: &str, value: Option<TensorData>| {
         write(&path, &own).unwrap();
         let mut weights = load_safetensors(&path).unwrap();
         weights.remove(name);
@@ -118,10 +119,10 @@ fn weights_that_are_damaged_or_of_another_network_are_refused() {
         (other, &["shape [32, 5]", "expected shape [32, 2]"]),
         (checkpoint, &["missing", "expected shape"]),
         (with("input.bias", None), &["input.bias: missing", "expected shape [32]"]),
-        (with("input.bias", Some((vec![1], vec![0.0]))), &["input.bias: shape [1]", "[32]"]),
-        (with("more", Some((vec![1], vec![0.0]))), &["more: unknown parameter"]),
-        (with("input.bias", Some((vec![1], vec![f32::NAN]))), &["input.bias", "NaN", "finite"]),
-        (with("output.bias", Some((vec![2], vec![f32::MAX; 2]))), &["a sample became NaN"]),
+        (with("input.bias", Some(floats(&[0.0]))), &["input.bias: shape [1]", "[32]"]),
+        (with("more", Some(floats(&[0.0]))), &["more: unknown parameter"]),
+        (with("input.bias", Some(floats(&[f32::NAN]))), &["input.bias", "NaN", "finite"]),
+        (with("output.bias", Some(floats(&[f32::MAX; 2]))), &["a sample became NaN"]),
     ];
     for (bytes, words) in cases {
         write(&path, bytes).unwrap();
@@ -132,6 +133,10 @@ fn weights_that_are_damaged_or_of_another_network_are_refused() {
     refused(folder.path(), 1, &["run/model.safetensors", "missing"], &["evaluate", "run"]);
     create_dir(&path).unwrap();
     sampling(folder.path(), &["run/model.safetensors", "directory"]);
+}
+
+fn floats(values: &[f32]) -> TensorData {
+    TensorData::new(values.to_vec(), [values.len()])
 }
 
 /// A copy of a run that was stopped before its last step.
@@ -158,14 +163,15 @@ fn checkpoints_that_are_damaged_or_of_another_run_are_refused() {
     };
     let without = |name: &str| with(&|state| drop(state.remove(name)));
     let filled = |name: &str, value: f32| {
-        with(&|state| state.get_mut(name).unwrap().1.iter_mut().for_each(|v| *v = value))
+        with(&|state| state.get_mut(name).unwrap().as_mut_slice().unwrap().fill(value))
     };
     let shorter = |name: &str| {
         with(&|state| {
-            let values = state[name].1[1..].to_vec();
-            state.insert(name.into(), (vec![values.len()], values));
+            let values = floats(&state[name].as_slice().unwrap()[1..]);
+            state.insert(name.into(), values);
         })
     };
+    let step = |data: TensorData| with(&|state| drop(state.insert("step".into(), data.clone())));
     let other = read(coloured().join("run/checkpoint.safetensors")).unwrap();
     let model = read(numbers().join("run/model.safetensors")).unwrap();
     let cases: Vec<(Vec<u8>, &[&str])> = vec![
@@ -174,11 +180,13 @@ fn checkpoints_that_are_damaged_or_of_another_run_are_refused() {
         (other, &["shape", "expected shape"]),
         (model, &["step: missing"]),
         (without("step"), &["step: missing"]),
-        (filled("step", -5.0), &["step: [-5.0, -5.0]", "a count"]),
-        (filled("step", 1e30), &["step", "a count"]),
-        (filled("step", f32::NAN), &["step", "NaN", "finite"]),
-        (filled("step", 0.5), &["step: [0.5, 0.5]", "a count"]),
-        (filled("step", 90.0), &["step", "at most 70"]),
+        (step(floats(&[-5.0, -5.0])), &["step: [-5.0, -5.0]", "a count"]),
+        (step(floats(&[1e30, 1e30])), &["step", "a count"]),
+        (step(floats(&[f32::NAN; 2])), &["step", "NaN", "finite"]),
+        (step(floats(&[0.5, 0.5])), &["step: [0.5, 0.5]", "a count"]),
+        (step(floats(&[3.0])), &["step: type F32 of shape [1]", "a count"]),
+        (step(TensorData::new(vec![90u64], [1])), &["step", "at most 70"]),
+        (step(TensorData::new(vec![1u64, 2], [2])), &["step: type U64 of shape [2]", "a count"]),
         (without("adam.steps"), &["adam.steps: missing"]),
         (without("adam.m.input.weight"), &["adam.m.input.weight", "missing"]),
         (shorter("adam.v.input.weight"), &["adam.v.input.weight: shape [63]", "shape [64]"]),
@@ -186,7 +194,7 @@ fn checkpoints_that_are_damaged_or_of_another_run_are_refused() {
         (shorter("ema.input.weight"), &["ema.input.weight: shape [63]", "shape [64]"]),
         (without("network.input.weight"), &["input.weight: missing", "shape [32, 2]"]),
         (filled("network.input.weight", f32::INFINITY), &["network.input.weight", "infinity"]),
-        (with(&|state| drop(state.insert("more".into(), (vec![1], vec![0.0])))), &["more"]),
+        (with(&|state| drop(state.insert("more".into(), floats(&[0.0])))), &["more"]),
     ];
     for (bytes, words) in cases {
         write(&path, bytes).unwrap();

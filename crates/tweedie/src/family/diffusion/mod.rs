@@ -41,7 +41,7 @@ impl Family for Diffusion {
     }
 
     fn weights(&self, checkpoint: State) -> Result<State> {
-        Ok(self.averages(checkpoint))
+        self.averages(&checkpoint)
     }
 
     fn model(&self, at: &Opening, weights: &State, origin: &Path) -> Result<Box<dyn Model>> {

@@ -3,11 +3,11 @@
 use super::Diffusion;
 use crate::denoise::{Denoiser, EnergyDenoiser, NeuralDenoiser};
 use crate::family::Start;
-use crate::nn::{AnyNetwork, map_params};
+use crate::nn::{AnyNetwork, array, map_params};
 use crate::process::{AnySchedule, Schedule};
 use crate::train::{
-    AdaptiveLevels, DenoiserLearner, Learner, LevelObjective, SCHEDULE, ScheduleLearner, State,
-    take_schedule,
+    AdaptiveLevels, ByNoising, DenoiserLearner, Learner, SCHEDULE, ScheduleLearner, State,
+    weights_among,
 };
 use crate::{Draws, Result};
 use burn::tensor::Device;
@@ -22,36 +22,38 @@ impl Diffusion {
         let (denoiser, objective) = (self.denoiser_of(network), self.objective(self.noising()));
         let learner =
             DenoiserLearner::new(denoiser, objective, at.data()?, training, seed, device)?;
-        let mut learner = learner.with_label_dropout(self.objective.label_dropout);
+        let learner = learner.with_label_dropout(self.objective.label_dropout);
         if let Some(config) = self.objective.adaptive {
             let recipe = self.clone();
-            let of: LevelObjective<AnyNetwork> = Box::new(move |noising| recipe.objective(noising));
-            let histogram = config.histogram(&*self.schedule)?;
-            learner = learner.with_levels(AdaptiveLevels::new(histogram, self.noising(), of));
+            let of: ByNoising<AnyNetwork> = Box::new(move |noising| recipe.objective(noising));
+            let levels =
+                AdaptiveLevels::new(config.histogram(&*self.schedule)?, self.noising(), of);
+            return Ok(Box::new(learner.with_criterion(levels)));
         }
         let AnySchedule::Learned(config) = self.schedule else { return Ok(Box::new(learner)) };
         let draws = Draws::new(seed).purpose("initial schedule");
         let even = self.objective.levels.low_discrepancy;
         let schedule = ScheduleLearner::new(config, even, &draws, device)?;
-        Ok(Box::new(learner.with_schedule(schedule)))
+        Ok(Box::new(learner.with_criterion(schedule)))
     }
 
     /// The weights to sample with, out of a checkpoint of the learner: the averages, in the parameters' shapes.
-    pub(super) fn averages(&self, mut checkpoint: State) -> State {
+    pub(super) fn averages(&self, checkpoint: &State) -> Result<State> {
+        let origin = Path::new("checkpoint.safetensors");
         let mut weights = State::new();
-        let names: Vec<String> = checkpoint.keys().cloned().collect();
-        for name in names.iter().filter_map(|name| name.strip_prefix("network.")) {
+        for (key, own) in checkpoint {
+            let Some(name) = key.strip_prefix("network.") else { continue };
             // The average is kept flat.
-            let average = checkpoint.remove(&format!("ema.{name}"));
-            if let (Some((shape, _)), Some((_, values))) =
-                (checkpoint.remove(&format!("network.{name}")), average)
-            {
-                weights.insert(name.to_string(), (shape, values));
+            if let Some(average) = checkpoint.get(&format!("ema.{name}")) {
+                let (bytes, _, kind) = average.clone().into_parts();
+                let data = array(bytes.to_vec(), own.shape().to_vec(), kind, (origin, name))?;
+                weights.insert(name.to_string(), data);
             }
         }
         let own = |name: &String| name.starts_with(SCHEDULE) && !name.contains(".adam.");
-        weights.extend(checkpoint.into_iter().filter(|(name, _)| own(name)));
-        weights
+        let others = checkpoint.iter().filter(|(name, _)| own(name));
+        weights.extend(others.map(|(name, data)| (name.clone(), data.clone())));
+        Ok(weights)
     }
 
     /// The schedule, with the weights given if it is a learned one; `origin` names them, for errors.
@@ -67,8 +69,7 @@ impl Diffusion {
             return Ok(Arc::new(self.schedule.clone()));
         };
         let schedule = config.init(&Draws::new(0), &Device::flex())?;
-        let mut weights = weights.clone();
-        Ok(Arc::new(map_params(schedule, &take_schedule(&mut weights), origin)?.fixed()?))
+        Ok(Arc::new(map_params(schedule, &weights_among(weights), origin)?.fixed()?))
     }
 
     /// The denoiser with the weights given; `origin` names them, for errors.
@@ -84,7 +85,7 @@ impl Diffusion {
         let draws = Draws::new(0);
         let mut weights = weights.clone();
         if let AnySchedule::Learned(_) = self.schedule {
-            take_schedule(&mut weights);
+            weights.retain(|name, _| !name.starts_with(SCHEDULE));
         }
         let network = self.network.init(&draws, device)?;
         let denoiser = self.denoiser_of(map_params(network, &weights, origin)?);

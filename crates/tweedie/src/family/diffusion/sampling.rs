@@ -156,11 +156,8 @@ fn best_variance(model: &DiffusionModel, at: &Setting) -> Result<AnalyticVarianc
     let rows: Vec<usize> = (0..count).map(|i| i * data.train.len() / count).collect();
     let (split, draws) = (data.train.select(&rows), Draws::new(0).purpose("variance"));
     let ids: Vec<u64> = (0..count as u64).collect();
-    let x = if model.recipe.training.dequantise {
-        space.encode_dequantised(split.rows(), &draws.purpose("dequantise"), &ids)?
-    } else {
-        space.encode(split.rows())?
-    };
+    let encoding = model.recipe.training.encoding();
+    let x = encoding.encode(space, split.rows(), &draws.purpose("dequantise"), &ids)?;
     let condition = split.labels().into();
     let levels = LogSnr.levels(&*model.schedule, levels - 1)?;
     let finite: Vec<_> = levels.into_iter().filter(|level| level.lambda.is_finite()).collect();

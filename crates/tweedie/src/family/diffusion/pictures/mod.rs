@@ -123,7 +123,8 @@ impl Shown<'_> {
         let draws = Draws::new(self.at.seed).purpose("levels");
         let encoded = |rows: &Rows, name: &str| {
             let ids: Vec<u64> = (0..rows.len() as u64).collect();
-            space.encode_dequantised(rows, &draws.purpose(name), &ids)
+            let encoding = self.model.recipe.training.encoding();
+            encoding.encode(space, rows, &draws.purpose(name), &ids)
         };
         let split = split.select(&spread(split.len(), DENOISED));
         let train = data.train.rows();

@@ -214,6 +214,37 @@ fn errors_by_level_and_curves_are_drawn() {
     assert!(image.enumerate_pixels().filter(|(_, y, p)| *y > 140 && near(&p.0)).count() > 100);
 }
 
+/// D1: what is measured on data that the model was not trained on is not its error.
+#[test]
+fn errors_by_level_are_of_rows_encoded_as_training_encodes_them() {
+    let device = Device::flex();
+    for dequantise in [false, true] {
+        let set = format!("training.dequantise={dequantise}");
+        let (_folder, run, data, weights) = untrained("digits", &[&set]);
+        let model = model_of(&run, &weights);
+        let model = model.any().downcast_ref::<DiffusionModel>().unwrap();
+        let draws = Draws::new(7).purpose("levels");
+        let encoded = |rows: &Rows, name: &str| {
+            let places = draws.purpose(name).uniforms(0..rows.len() as u64, 64);
+            let space = &run.info.space;
+            if dequantise { space.encode_at(rows, &places) } else { space.encode(rows) }.unwrap()
+        };
+        let held_out = data.held_out.select(&spread(data.held_out.len(), DENOISED));
+        let errors = level_errors(
+            &*model.denoiser,
+            &encoded(held_out.rows(), "dequantise"),
+            &held_out.labels().into(),
+            &encoded(data.train.rows(), "reference"),
+            &LogSnr.levels(&*model.schedule, LEVELS - 1).unwrap(),
+            &draws.purpose("noise"),
+            &device,
+        );
+        let right = error_by_level(&errors.unwrap(), "256 held-out rows").unwrap();
+        let drawn = still(&run, &data, &weights, "levels");
+        assert!(drawn == right, "dequantise = {dequantise}");
+    }
+}
+
 /// With weights of zero in the output the model is a Gaussian, whose density and paths are known.
 #[test]
 fn the_density_of_an_untrained_model_is_a_gaussian_and_the_data_s_is_drawn_beside_it() {
