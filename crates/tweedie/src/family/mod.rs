@@ -215,6 +215,15 @@ pub trait Family:
         Err(Error::config("data", "absent", expected))
     }
 
+    /// Fails, naming the key, unless a resolved recipe fits rows of a space; anything fits by default.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    fn check_space(&self, space: &Space) -> Result<()> {
+        let _ = space;
+        Ok(())
+    }
+
     /// The same with every width and unit taken from what it is trained on.
     ///
     /// # Errors

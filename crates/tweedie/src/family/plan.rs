@@ -25,6 +25,11 @@ pub trait Plan: Debug + Send + Sync {
     /// # Errors
     /// As there.
     fn check_plan(&self) -> Result<()>;
+    /// As [`Family::check_space`].
+    ///
+    /// # Errors
+    /// As there.
+    fn check_fit(&self, space: &Space) -> Result<()>;
     /// As [`Family::space`].
     ///
     /// # Errors
@@ -73,6 +78,10 @@ impl<F: Family> Plan for F {
 
     fn check_plan(&self) -> Result<()> {
         Family::check(self)
+    }
+
+    fn check_fit(&self, space: &Space) -> Result<()> {
+        Family::check_space(self, space)
     }
 
     fn own_space(&self) -> Result<Space> {

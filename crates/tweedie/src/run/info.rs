@@ -105,6 +105,7 @@ impl RunInfo {
         let resolved = (family(recipe.plan.family())?.read)(resolved);
         let resolved = resolved.map_err(|e| inside("resolved", e))?;
         resolved.check_plan().map_err(|e| inside("resolved", e))?;
+        resolved.check_fit(&space).map_err(|e| inside("resolved", e))?;
         let info = Self { program, recipe, resolved, space, subject, data, train, held_out };
         info.check_counts()?;
         Ok(info)

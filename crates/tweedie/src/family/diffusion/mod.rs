@@ -14,9 +14,9 @@ pub use recipe::{
 };
 
 use super::{Family, Model, Opening, Start};
-use crate::Result;
 use crate::data::{Rows, Space};
 use crate::train::{Learner, State};
+use crate::{Error, Result};
 use std::path::Path;
 
 impl Family for Diffusion {
@@ -25,6 +25,13 @@ impl Family for Diffusion {
 
     fn check(&self) -> Result<()> {
         self.check_values()
+    }
+
+    fn check_space(&self, space: &Space) -> Result<()> {
+        if self.network_for(space)? == self.network {
+            return Ok(());
+        }
+        Err(Error::config("network", "a width of 0", "every width resolved"))
     }
 
     fn resolve(mut self, at: &Start) -> Result<Self> {
