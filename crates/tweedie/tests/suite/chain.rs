@@ -305,7 +305,7 @@ fn recipes_name_the_key_of_a_chain_that_cannot_be() {
         (&["schedule.betas=3"], "schedule.betas: 3; expected a list of numbers or one of linear"),
         (
             &["schedule.betas=[0.1,1.5,0.2]"],
-            "schedule.betas: [0.1, 1.5, 0.2]; expected numbers between 0 and 1",
+            "schedule.betas: 1.5 at index 1; expected numbers between 0 and 1",
         ),
         (&["schedule.betas=[]"], "schedule.betas: []; expected from 2 to 100000 steps"),
         (&["schedule.betas=[0.1,0.2]", "schedule.steps=3"], "schedule."),
