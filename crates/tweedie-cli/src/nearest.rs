@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use tweedie::Result;
 use tweedie::data::{Dataset, Rows, Space, Split};
 use tweedie::metric::neighbours::Share;
-use tweedie::metric::{Classifier, copies};
+use tweedie::metric::{Classifier, copies, judged_rows};
 use tweedie::show::{self, png_bytes};
 
-/// So many samples are compared with all training pictures.
+/// How many samples, and how many held-out pictures, are compared with all training pictures.
 const MOST: usize = 1000;
 
 /// What the picture shows.
@@ -43,15 +43,15 @@ impl Nearest {
     }
 }
 
-/// The picture of the first samples and their nearest, as PNG, by pixels or by a classifier's features.
+/// The picture of the samples and their nearest, as PNG, by pixels or by a classifier's features.
 pub fn nearest(
     samples: &Split,
     data: &Dataset,
     classifier: Option<&Classifier>,
 ) -> Result<(Vec<u8>, Nearest)> {
     let seen = |rows| seen(rows, &data.space, classifier);
-    let first = |split: &Split| split.rows().slice(0..split.len().min(MOST));
-    let (shown, held_out) = (first(samples), first(&data.held_out));
+    let some = |split: &Split| split.rows().select(&judged_rows(split.len(), MOST));
+    let (shown, held_out) = (some(samples), some(&data.held_out));
     let training = seen(data.train.rows())?;
     let (ours, real) = (seen(&shown)?, seen(&held_out)?);
     let matches = copies::matches(&ours, &training)?;

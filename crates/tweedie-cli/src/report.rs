@@ -6,6 +6,7 @@ use serde::Serialize;
 use tweedie::Result;
 use tweedie::data::{Dataset, Split};
 use tweedie::metric::judge::{Score, judge};
+use tweedie::metric::judged_labels;
 use tweedie::show::{self, Report, picture, png_bytes, save_png};
 use tweedie::solve::Sampler;
 use tweedie::train::{Run, curves};
@@ -33,7 +34,8 @@ impl Judged {
 }
 
 /// What the columns of [`score_rows`] are.
-pub const HEADINGS: [&str; 5] = ["metric", "samples", "±", "training data", "good"];
+pub const HEADINGS: [&str; 7] =
+    ["metric", "samples", "±", "training data", "good", "of rows", "against"];
 
 /// Scores as rows of text.
 pub fn score_rows(scores: &[Score]) -> Vec<Vec<String>> {
@@ -48,12 +50,14 @@ pub fn score_rows(scores: &[Score]) -> Vec<Vec<String>> {
                 s.standard_error.map_or(String::new(), number),
                 s.floor.map_or(String::new(), number),
                 s.good.to_string(),
+                s.rows.to_string(),
+                if s.reference_rows > 0 { s.reference_rows.to_string() } else { String::new() },
             ]
         })
         .collect()
 }
 
-/// `n` samples with the labels of real rows in turn, so that classes are as frequent as there, made under a progress bar.
+/// `n` samples with the labels that samples judged against `real` rows should bear, made under a progress bar.
 pub fn generate(
     run: &Run,
     sampler: &Sampler,
@@ -62,16 +66,14 @@ pub fn generate(
     seed: u64,
     settings: &Settings,
 ) -> Result<Split> {
-    let label = |row: u64| {
-        let labels = real.labels().filter(|labels| !labels.is_empty())?;
-        labels.get((row % labels.len() as u64) as usize).copied()
-    };
+    let labels = judged_labels(real, n as usize);
+    let label = |row: u64| labels.as_ref()?.get(row as usize).copied();
     let bar = progress::bar(n, "samples", settings.json);
     bar.set_prefix("sampling");
     let done = |rows| bar.set_position(rows);
     let rows = run.generate(sampler, 0..n, label, seed, &settings.device, done)?;
     bar.finish_and_clear();
-    Split::new(rows, (0..n).map(label).collect())
+    Split::new(rows, labels)
 }
 
 const TRAJECTORY: &str = "From pure noise to the sample, at noise levels σ/α. xₜ is scaled to the spread of the data; \
@@ -132,12 +134,9 @@ pub fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<Judged> 
         report.heading("How good it is");
         report.paragraph(
             "Each metric compares samples with held-out data, in model units; beside it the same metric with \
-             training data in place of the samples.",
+             training data in place of the samples, and how many rows it is of.",
         );
-        report.table(
-            &["metric", "samples", "standard error", "training data", "good"],
-            &score_rows(&scores),
-        )?;
+        report.table(&HEADINGS, &score_rows(&scores))?;
     }
     if matches!(space.layout(), tweedie::data::Layout::Image { .. }) && data.train.len() > 1 {
         let (png, found) = nearest(&samples, data, None)?;
