@@ -169,7 +169,7 @@ fn print(done: &Evaluated) {
     }
     if let Some(by) = &done.features {
         let of = format!("features of {} ({} numbers a picture)", by.classifier, by.width);
-        output::line(&format!("\nby {of}, {} pictures of each kind", by.rows));
+        output::line(&format!("\nby {of}"));
         output::table(&HEADINGS, &score_rows(&by.scores));
         if let Some(share) = by.held_out_accuracy {
             let right = 100.0 * share.value;

@@ -3,12 +3,12 @@
 use crate::data::{Dataset, Rows, Space, Split};
 use crate::draw::png_bytes;
 use crate::metric::neighbours::Share;
-use crate::metric::{Classifier, copies};
+use crate::metric::{Classifier, copies, judged_rows};
 use crate::{Result, draw};
 use serde::Serialize;
 use std::borrow::Cow;
 
-/// Samples compared with all training pictures, at most.
+/// How many samples, and how many held-out pictures, are compared with all training pictures.
 const MOST: usize = 1000;
 
 /// What the picture shows.
@@ -43,15 +43,15 @@ impl Nearest {
     }
 }
 
-/// The picture of the first samples and their nearest, as PNG, by pixels or by a classifier's features.
+/// The picture of the samples and their nearest, as PNG, by pixels or by a classifier's features.
 pub fn nearest(
     samples: &Split,
     data: &Dataset,
     classifier: Option<&Classifier>,
 ) -> Result<(Vec<u8>, Nearest)> {
     let compared = |rows| features(rows, &data.space, classifier);
-    let first = |split: &Split| split.rows().slice(0..split.len().min(MOST));
-    let (shown, held_out) = (first(samples), first(&data.held_out));
+    let some = |split: &Split| split.rows().select(&judged_rows(split.len(), MOST));
+    let (shown, held_out) = (some(samples), some(&data.held_out));
     let training = compared(data.train.rows())?;
     let (ours, real) = (compared(&shown)?, compared(&held_out)?);
     let matches = copies::matches(&ours, &training)?;

@@ -4,7 +4,7 @@ use crate::data::{Dataset, Split, Toy};
 use crate::density::{Kind, LogProb, Measure};
 use crate::error::one_of;
 use crate::family::{DensityEntry, Integers, Judge, Model, Setting, Task};
-use crate::metric::judge::some;
+use crate::metric::judged_rows;
 use crate::{Error, Result};
 use serde::Serialize;
 use toml::Table;
@@ -148,7 +148,7 @@ impl Asked {
             .map(|line| model.density(line.density, &self.options, line.integers, at))
             .collect::<Result<Vec<_>>>()?;
         let rows = self.rows(&judges, model, data);
-        let held_out = data.held_out.select(&some(data.held_out.len(), rows));
+        let held_out = data.held_out.select(&judged_rows(data.held_out.len(), rows));
         let truth = known(data, &held_out);
         let pairs = lines.iter().zip(&judges);
         pairs.map(|(line, judge)| measured(line, judge, model, &held_out, &truth, at)).collect()

@@ -1,7 +1,7 @@
 //! The report on a finished run.
 
 use super::copies::{self, nearest};
-use super::samples::{generate, score_rows};
+use super::samples::{HEADINGS, generate, score_rows};
 use crate::data::{Dataset, Layout, Split};
 use crate::draw::{Report, loss_curves, picture, png_bytes, save_png};
 use crate::family::{Drawing, Setting, Showing};
@@ -96,12 +96,9 @@ pub fn finish(run: &Run, data: Option<&Dataset>, at: &Setting) -> Result<Judgeme
         report.heading("How good it is");
         report.paragraph(
             "Each metric compares samples with held-out data, in model units; beside it the same metric with \
-             training data in place of the samples.",
+             training data in place of the samples, and how many rows it is of.",
         );
-        report.table(
-            &["metric", "samples", "standard error", "training data", "good"],
-            &score_rows(&scores),
-        )?;
+        report.table(&HEADINGS, &score_rows(&scores))?;
     }
     if let Some(data) = data.filter(|data| image && data.train.len() > 1) {
         let (png, found) = nearest(&samples, data, None)?;

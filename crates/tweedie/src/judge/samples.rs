@@ -4,8 +4,9 @@ use crate::Result;
 use crate::data::{Generate, Split};
 use crate::family::{Model, Setting, Task, sample};
 use crate::metric::judge::Score;
+use crate::metric::judged_labels;
 
-/// `n` samples with the labels of real rows in turn, if there are some, so that classes are as frequent as there.
+/// `n` samples with the labels that samples judged against the rows of `real` should bear.
 ///
 /// # Errors
 /// Those of sampling.
@@ -16,20 +17,19 @@ pub fn generate(
     real: Option<&Split>,
     at: &Setting,
 ) -> Result<Split> {
-    let label = |row: u64| {
-        let labels = real?.labels().filter(|labels| !labels.is_empty())?;
-        labels.get((row % labels.len() as u64) as usize).copied()
-    };
+    let labels = real.and_then(|real| judged_labels(real, n as usize));
+    let label = |row: u64| labels.as_ref()?.get(row as usize).copied();
     let observe = |done| {
         let what = "sampling".into();
         (at.observe)(Task { what, unit: "samples", done, total: n, note: String::new() });
     };
     let rows = sample(model, generator, 0..n, label, at.seed, at.device, observe)?;
-    Split::new(rows, (0..n).map(label).collect())
+    Split::new(rows, labels)
 }
 
 /// What the columns of [`score_rows`] are.
-pub const HEADINGS: [&str; 5] = ["metric", "samples", "±", "training data", "good"];
+pub const HEADINGS: [&str; 7] =
+    ["metric", "samples", "±", "training data", "good", "of rows", "against"];
 
 /// Scores as rows of text.
 pub fn score_rows(scores: &[Score]) -> Vec<Vec<String>> {
@@ -42,6 +42,8 @@ pub fn score_rows(scores: &[Score]) -> Vec<Vec<String>> {
             s.standard_error.map_or(String::new(), number),
             s.floor.map_or(String::new(), number),
             s.good.to_string(),
+            s.rows.to_string(),
+            if s.reference_rows > 0 { s.reference_rows.to_string() } else { String::new() },
         ]
     };
     scores.iter().map(row).collect()

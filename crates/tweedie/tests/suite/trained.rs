@@ -82,11 +82,15 @@ fn digits_look_like_digits_and_are_not_copies() -> Result<()> {
     let label = |row| Some((row % 10) as u32);
     let rows = sample(&*model, &*generator, 0..600, label, 0, &device, |_| {})?;
     let scores = judge(&Split::new(rows, Some(labels))?, &data, 0)?;
-    let score = |name: &str| scores.iter().find(|s| s.name == name).expect("a score").value;
+    let found = |name: &str| scores.iter().find(|s| s.name == name).expect("a score");
+    let score = |name: &str| found(name).value;
     assert!(score("label agreement") >= 0.93, "{scores:?}");
     for name in ["1-NN accuracy, real", "1-NN accuracy, generated"] {
         assert!((0.30..=0.75).contains(&score(name)), "{name}: {}", score(name));
     }
-    assert!(score("nearer to training") <= 0.60, "{}", score("nearer to training"));
+    // A fifth of the way from chance to copies, exceeded by no more than three errors.
+    let memorised = found("memorisation");
+    let error = memorised.standard_error.expect("an error");
+    assert!(memorised.value <= 0.2 + 3.0 * error, "{memorised:?}");
     Ok(())
 }
