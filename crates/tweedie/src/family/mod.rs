@@ -3,7 +3,10 @@
 //! A family turns a recipe and data into a learner, and saved weights into a [`Model`]. Commands and the judge use the
 //! model alone: it generates rows, gives densities of rows, and draws pictures, or says why it does not.
 
+mod density;
 pub mod diffusion;
+pub mod flow;
+mod plane;
 
 use crate::data::{Dataset, Generate, Rows, Space, Split};
 use crate::density::Judged;

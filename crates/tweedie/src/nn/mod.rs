@@ -2,6 +2,7 @@
 
 mod attention;
 mod embed;
+pub mod flow;
 mod layer_norm;
 mod layers;
 mod mlp;

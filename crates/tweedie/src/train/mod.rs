@@ -28,6 +28,7 @@ pub use recipe::{
 };
 pub(crate) use recipe::{read_options, read_table};
 pub(crate) use schedule::{PREFIX as SCHEDULE, ScheduleLearner, take as take_schedule};
+pub(crate) use training::MOST_PARAMETERS;
 pub use training::{Fit, Training};
 
 /// Named arrays: a learner's whole state, or a model's weights.

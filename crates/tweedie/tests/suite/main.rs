@@ -12,6 +12,7 @@ mod dual;
 mod energy;
 mod estimators;
 mod fit;
+mod flow;
 mod guidance;
 mod house;
 mod layers;

@@ -5,13 +5,9 @@ use crate::data::{Kind, Layout, Space};
 use crate::denoise::{Clock, Prediction};
 use crate::error::{count, inside, within};
 use crate::process::{AnySchedule, LevelDistribution};
+use crate::train::training::{MOST_ACTIVATIONS, MOST_PARAMETERS};
 use crate::{Error, Result};
 
-/// A network has at most so many parameters: with gradients, averages and a checkpoint being written, training holds
-/// some sixteen copies, 8 GiB.
-const MOST_PARAMETERS: u128 = 1 << 27;
-/// A batch makes at most so many activations; training holds some five numbers for each, 5 GiB.
-const MOST_ACTIVATIONS: usize = 1 << 28;
 /// Samples that are held in memory to be judged.
 const MOST_JUDGED: u64 = 1 << 20;
 
