@@ -2,6 +2,7 @@
 
 mod contract;
 mod family;
+mod measure;
 
 use crate::double::moved;
 use crate::dual::randomised;

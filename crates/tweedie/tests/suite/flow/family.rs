@@ -21,7 +21,7 @@ fn opener() -> Opener {
 }
 
 /// A flow of small couplings, with a table of changes.
-fn recipe(depth: usize, hidden: usize, fit: Fit) -> Flow {
+pub fn recipe(depth: usize, hidden: usize, fit: Fit) -> Flow {
     let json = serde_json::json!([
         { "name": "coupling", "hidden": [hidden, hidden] },
         { "name": "permutation" },
@@ -32,7 +32,7 @@ fn recipe(depth: usize, hidden: usize, fit: Fit) -> Flow {
 }
 
 /// The resolved recipe and its learner.
-fn start_of(of: Flow, data: &Dataset, steps: u64) -> Result<(Flow, Box<dyn Learner>)> {
+pub fn start_of(of: Flow, data: &Dataset, steps: u64) -> Result<(Flow, Box<dyn Learner>)> {
     let training = Training { steps, ..Training::default() };
     let open = opener();
     let (space, data, device) = (&data.space, Some(data), &cpu());
@@ -44,7 +44,7 @@ fn start_of(of: Flow, data: &Dataset, steps: u64) -> Result<(Flow, Box<dyn Learn
 }
 
 /// The model of a learner as it stands.
-fn model(of: &Flow, learner: &dyn Learner, data: &Dataset) -> Result<Box<dyn Model>> {
+pub fn model(of: &Flow, learner: &dyn Learner, data: &Dataset) -> Result<Box<dyn Model>> {
     let copy = data.clone();
     let (space, device) = (data.space.clone(), cpu());
     let loader = Arc::new(move || Ok(copy.clone()));
@@ -53,7 +53,7 @@ fn model(of: &Flow, learner: &dyn Learner, data: &Dataset) -> Result<Box<dyn Mod
 }
 
 /// log p of raw rows by the model's density.
-fn log_p(model: &dyn Model, rows: &Rows, integers: Integers, options: &str) -> Result<LogProb> {
+pub fn log_p(model: &dyn Model, rows: &Rows, integers: Integers, options: &str) -> Result<LogProb> {
     let options: Table = options.parse().expect("options");
     let setting = Setting { device: &cpu(), seed: 3, observe: &|_| {} };
     let judge = model.density("exact", &options, integers, &setting)?;
