@@ -3,8 +3,11 @@
 //! A family turns a recipe and data into a learner, and saved weights into a [`Model`]. Commands and the judge use the
 //! model alone: it generates rows, gives densities of rows, and draws pictures, or says why it does not.
 
+mod density;
 pub mod diffusion;
+pub mod flow;
 mod plan;
+mod plane;
 
 pub use plan::{Entry, Plan, family};
 
@@ -24,7 +27,7 @@ use std::sync::Arc;
 use toml::Table;
 
 /// Every family, the default first.
-pub const FAMILIES: &[Entry] = &[Entry::of::<diffusion::Diffusion>()];
+pub const FAMILIES: &[Entry] = &[Entry::of::<diffusion::Diffusion>(), Entry::of::<flow::Flow>()];
 
 /// How far a computation is: `done` of `total` units of `what`, with a `note` such as a loss.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,6 +3,7 @@
 mod any;
 mod attention;
 mod embed;
+pub mod flow;
 mod layer_norm;
 mod layers;
 mod mlp;

@@ -20,6 +20,7 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("mnist-vdm", include_str!("../../../../recipes/mnist-vdm.toml")),
     ("points", include_str!("../../../../recipes/points.toml")),
     ("table", include_str!("../../../../recipes/table.toml")),
+    ("coupling", include_str!("../../../../recipes/coupling.toml")),
 ];
 
 /// The text of a recipe, by name or by path, and the name that its runs bear.

@@ -24,5 +24,6 @@ pub use dequantising::{DequantiserFit, fit_dequantiser};
 pub use ema::Ema;
 pub use learner::{Event, Learner, Loop, Values, train};
 pub(crate) use schedule::{PREFIX as SCHEDULE, ScheduleLearner, weights_among};
-pub use trainee::{Optimiser, Trainee};
+pub use trainee::{Optimiser, Trainee, averages};
 pub use training::{Fit, Training};
+pub(crate) use training::{MOST_ACTIVATIONS, MOST_PARAMETERS};

@@ -1,7 +1,7 @@
 //! A module in training, with all that its training keeps.
 
 use super::{AdamW, AdamWConfig, Ema, Gradients};
-use crate::nn::{State, collect_params, map_params};
+use crate::nn::{State, array, collect_params, map_params};
 use crate::{Error, Result};
 use burn::module::Module;
 use std::path::Path;
@@ -132,6 +132,25 @@ impl<M: Module> Trainee<M> {
             })?;
         Ok(())
     }
+}
+
+/// The averages of a module's parameters, in the parameters' shapes, out of what [`Trainee::save`] gave without a prefix.
+///
+/// # Errors
+/// [`Error::File`] if an average does not fit its parameter.
+pub fn averages(checkpoint: &State) -> Result<State> {
+    let origin = Path::new("checkpoint.safetensors");
+    let mut weights = State::new();
+    for (key, own) in checkpoint {
+        let Some(name) = key.strip_prefix("network.") else { continue };
+        // The average is kept flat.
+        if let Some(average) = checkpoint.get(&format!("ema.{name}")) {
+            let (bytes, _, kind) = average.clone().into_parts();
+            let data = array(bytes.to_vec(), own.shape().to_vec(), kind, (origin, name))?;
+            weights.insert(name.to_string(), data);
+        }
+    }
+    Ok(weights)
 }
 
 /// Removes the arrays whose names begin with `prefix`, under the rest of their names.

@@ -7,6 +7,12 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// A model has at most so many parameters: with gradients, averages and a checkpoint being written, training holds
+/// some sixteen copies, 8 GiB.
+pub(crate) const MOST_PARAMETERS: u128 = 1 << 27;
+/// A batch makes at most so many activations; training holds some five numbers for each, 5 GiB.
+pub(crate) const MOST_ACTIVATIONS: usize = 1 << 28;
+
 /// The keys of `training` that the loop reads, whatever the family.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -129,6 +135,20 @@ impl Fit {
         within("adamw.epsilon", self.adamw.epsilon, 1e-30, 1.0)?;
         within("adamw.weight_decay", self.adamw.weight_decay, 0.0, 1e6)?;
         within("adamw.clip", self.adamw.clip, 0.0, 1e30)
+    }
+
+    /// Fails, naming the key inside of `training`, if a batch of rows that make so many activations each is too large.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check_batch(&self, activations: usize) -> Result<()> {
+        let most = MOST_ACTIVATIONS / activations.max(1);
+        if self.batch <= most {
+            return Ok(());
+        }
+        let expected =
+            format!("at most {most} rows for this model; training.accumulate makes larger batches");
+        Err(Error::config("batch", self.batch.to_string(), expected))
     }
 }
 

@@ -13,6 +13,7 @@ mod energy;
 mod estimators;
 mod feed;
 mod fit;
+mod flow;
 mod guidance;
 mod house;
 mod layers;

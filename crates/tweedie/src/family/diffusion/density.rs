@@ -3,13 +3,12 @@
 use super::DiffusionModel;
 use crate::data::{Condition, Kind, Rows, Space};
 use crate::density::{
-    Bound, Decoder, Density, Dequantise, Dequantiser, InSpace, Judged, LogProb, ReverseSde,
-    Uniform, in_parts,
+    Bound, Decoder, Density, Dequantise, Judged, LogProb, ReverseSde, Uniform, in_parts,
 };
-use crate::family::{DensityEntry, Integers, Judge, Setting, Task};
+use crate::family::density::{Spread, chunk, fitted_dequantiser, has_categories};
+use crate::family::{DensityEntry, Integers, Judge, Setting};
 use crate::registry::read;
 use crate::tensor::Divergence;
-use crate::train::{DequantiserFit, fit_dequantiser};
 use crate::{Draws, Error, Result};
 use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
@@ -17,8 +16,6 @@ use toml::{Table, Value};
 
 /// Up to this width the divergence is exact by default.
 const MOST_EXACT: usize = 16;
-/// Channels or hidden units of a dequantiser.
-const HIDDEN: usize = 32;
 /// Evaluations of an adaptive solver's path, about.
 const OF_A_PATH: f64 = 100.0;
 /// Steps of the reverse SDE's paths.
@@ -41,9 +38,7 @@ struct Options {
 /// The densities of a model, with their treatments of integers.
 pub(super) fn entries(of: &DiffusionModel) -> Vec<DensityEntry> {
     let space = &of.space;
-    // A category's relaxation has no density.
-    let category = |j| matches!(space.coordinate(j).kind, Kind::Category { .. });
-    if (0..space.width()).any(category) {
+    if has_categories(space) {
         return Vec::new();
     }
     let quantised = (0..space.width()).any(|j| space.coordinate(j).is_quantised());
@@ -142,11 +137,6 @@ pub(super) fn judge<'a>(
     })
 }
 
-/// How many rows are in memory at once.
-fn chunk(space: &Space) -> usize {
-    ((1 << 17) / space.model_width()).clamp(64, 4096)
-}
-
 /// `n` of `what`, in words.
 fn plural(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
@@ -207,67 +197,18 @@ fn steps(model: &DiffusionModel, options: &Options) -> Result<Option<usize>> {
     }
 }
 
-/// A dequantiser fitted to the variational bound on the training rows, once for the same steps and seed.
+/// A dequantiser fitted to the variational bound on the training rows.
 fn dequantiser(
     model: &DiffusionModel,
     options: &Options,
     draws: Draws,
     at: &Setting,
 ) -> Result<Box<dyn Dequantise>> {
-    let steps = options.dequantise_steps.unwrap_or(DequantiserFit::default().steps);
-    let key = (steps, at.seed);
-    let kept = || model.fitted.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    if let Some(found) = kept().get(&key) {
-        return Ok(Box::new(found.clone()));
-    }
-    let (space, train) = (&model.space, (model.data)()?.train);
-    let fit = DequantiserFit { steps, seed: at.seed, ..DequantiserFit::default() };
-    let initial = Draws::new(fit.seed).purpose("initial");
-    let fresh = Dequantiser::new(space, HIDDEN, &initial, at.device)?;
-    let (bound, mut smooth) = (bound(model, None, draws), None);
+    let bound = bound(model, None, draws);
     let log_p = |x: Tensor<2>, of: &Condition, draws: &Draws| bound.estimate(x, of, draws);
-    let fitted = fit_dequantiser(fresh, &log_p, (&train, space), fit, |step, loss| {
-        let mean: f64 = smooth.map_or(loss, |s: f64| s + 0.02 * (loss - s));
-        smooth = Some(mean);
-        (at.observe)(Task {
-            what: "fitting".into(),
-            unit: "steps",
-            done: step,
-            total: fit.steps,
-            note: format!("{:.4} nats a column", mean / space.width() as f64),
-        });
-    })?;
-    kept().insert(key, fitted.clone());
+    let of = (&model.space, &model.data);
+    let fitted = fitted_dequantiser(&model.fitted, &log_p, of, options.dequantise_steps, at)?;
     Ok(Box::new(fitted))
-}
-
-/// A density of real rows, with noise added to integers.
-struct Spread<'a> {
-    density: Box<dyn Density>,
-    space: &'a Space,
-    dequantise: Box<dyn Dequantise>,
-    draws: Draws,
-    device: Device,
-    chunk: usize,
-}
-
-impl Judged for Spread<'_> {
-    fn log_prob(
-        &self,
-        raw: &Rows,
-        condition: &Condition,
-        observe: &mut dyn FnMut(usize),
-    ) -> Result<LogProb> {
-        let judged = InSpace {
-            density: &*self.density,
-            space: self.space,
-            dequantise: &*self.dequantise,
-            draws: self.draws,
-            device: &self.device,
-            chunk: self.chunk,
-        };
-        judged.log_prob(raw, condition, observe)
-    }
 }
 
 /// The bound of integers as they are.

@@ -5,7 +5,8 @@ use super::{Diffusion, density, pictures};
 use crate::Result;
 use crate::data::{Generate, Space};
 use crate::denoise::Denoiser;
-use crate::density::{Dequantiser, PfOde};
+use crate::density::PfOde;
+use crate::family::density::Fitted;
 use crate::family::{
     DensityEntry, Integers, Judge, Loader, Model, Opening, Picture, Setting, Showing,
 };
@@ -14,9 +15,8 @@ use crate::solve::Sampler;
 use crate::train::State;
 use burn::tensor::Device;
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use toml::Table;
 
 /// A denoiser with its schedule, and what samples and densities of it need.
@@ -38,7 +38,7 @@ pub struct DiffusionModel {
     /// The data that the run was trained on.
     pub(super) data: Loader,
     /// Dequantisers fitted to the model, by their steps and seed.
-    pub(super) fitted: Mutex<BTreeMap<(u64, u64), Dequantiser>>,
+    pub(super) fitted: Fitted,
 }
 
 impl DiffusionModel {
@@ -56,7 +56,7 @@ impl DiffusionModel {
             device: at.device.clone(),
             classes: at.classes.clone(),
             data: at.data.clone(),
-            fitted: Mutex::default(),
+            fitted: Fitted::default(),
         })
     }
 

@@ -3,11 +3,11 @@
 use super::Diffusion;
 use crate::denoise::{Denoiser, EnergyDenoiser, NeuralDenoiser};
 use crate::family::Start;
-use crate::nn::{AnyNetwork, array, map_params};
+use crate::nn::{AnyNetwork, map_params};
 use crate::process::{AnySchedule, Schedule};
 use crate::train::{
     AdaptiveLevels, ByNoising, DenoiserLearner, Learner, SCHEDULE, ScheduleLearner, State,
-    weights_among,
+    averages, weights_among,
 };
 use crate::{Draws, Result};
 use burn::tensor::Device;
@@ -39,17 +39,7 @@ impl Diffusion {
 
     /// The weights to sample with, out of a checkpoint of the learner: the averages, in the parameters' shapes.
     pub(super) fn averages(&self, checkpoint: &State) -> Result<State> {
-        let origin = Path::new("checkpoint.safetensors");
-        let mut weights = State::new();
-        for (key, own) in checkpoint {
-            let Some(name) = key.strip_prefix("network.") else { continue };
-            // The average is kept flat.
-            if let Some(average) = checkpoint.get(&format!("ema.{name}")) {
-                let (bytes, _, kind) = average.clone().into_parts();
-                let data = array(bytes.to_vec(), own.shape().to_vec(), kind, (origin, name))?;
-                weights.insert(name.to_string(), data);
-            }
-        }
+        let mut weights = averages(checkpoint)?;
         let own = |name: &String| name.starts_with(SCHEDULE) && !name.contains(".adam.");
         let others = checkpoint.iter().filter(|(name, _)| own(name));
         weights.extend(others.map(|(name, data)| (name.clone(), data.clone())));

@@ -1,9 +1,9 @@
 //! Pictures of models of points in the plane: paths, densities and points that move.
 
 use super::Shown;
-use crate::data::{Condition, Kind, Rows, Split, Toy};
-use crate::density::{Density, Measure};
-use crate::draw::{Animation, Frame, Paths, Plot, flow, in_the_plane, movement, panels, spread};
+use crate::data::{Rows, Split};
+use crate::draw::{Animation, Frame, Paths, flow, in_the_plane, movement, spread};
+use crate::family::plane::Plane;
 use crate::process::Level;
 use crate::solve::{Ancestral, AnySolver, Moment};
 use crate::{Error, Result};
@@ -14,9 +14,6 @@ const PATHS: u64 = 10;
 const SMOOTH: usize = 60;
 const ROUGH: usize = 300;
 const DATA: usize = 1000;
-/// Cells in either direction of the model's density, and how many rows are asked at once.
-const CELLS: usize = 90;
-const AT_ONCE: usize = 4096;
 /// Points that move, frames, and hundredths of a second for each frame and the last.
 const MOVING: u64 = 700;
 const FRAMES: usize = 40;
@@ -100,70 +97,12 @@ impl Shown<'_> {
 
     /// The data, or their density where it is known, beside the model's density by the probability-flow ODE.
     pub(super) fn density(&self) -> Result<RgbImage> {
-        let what = "a picture of the density";
-        self.plane(what)?;
-        let info = self.model;
-        if (0..2).any(|k| info.space.coordinate(k).kind != Kind::Real) {
-            return Err(Error::undefined(what, "not all columns are real numbers"));
-        }
-        let real = self.training(what)?.rows();
-        let side = |k: usize| {
-            let column: Vec<f64> = real.iter().map(|row| f64::from(row[k])).collect();
-            let low = column.iter().copied().fold(f64::INFINITY, f64::min);
-            let high = column.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let margin = 0.15 * (high - low).max(1e-6);
-            (low - margin, high + margin)
+        let plane = Plane {
+            space: &self.model.space,
+            classes: &self.model.classes,
+            density: &self.model.pf_ode(),
+            title: "The model's, by its probability-flow ODE",
         };
-        let (x, y) = (side(0), side(1));
-        let middle = |cell: usize, (low, high): (f64, f64)| {
-            low + (high - low) * (cell as f64 + 0.5) / CELLS as f64
-        };
-        let cells = || (0..CELLS * CELLS).map(|at| [middle(at % CELLS, x), middle(at / CELLS, y)]);
-        let raw = Rows::new(cells().flatten().map(|v| v as f32).collect(), 2)?;
-        let model = self.densities(&raw)?;
-        let names = [0, 1].map(|k| info.space.column_name(k));
-        let plot = |title: &str| {
-            Plot::new(title).size(820, 720).x_name(&names[0]).y_name(&names[1]).equal_units()
-        };
-        let heat = |title: &str, values: &[f64]| plot(title).heat("p", values, CELLS, x, y);
-        let data = self.at.data.as_ref().map_err(|why| Error::undefined(what, why))?;
-        let truth = match data.name.parse::<Toy>() {
-            Ok(toy) => {
-                let values: Vec<f64> = cells().map(|x| toy.log_density(x).exp()).collect();
-                heat("The data's density, which is known", &values)?
-            }
-            Err(_) => plot("Data").x_range(x.0, x.1).y_range(y.0, y.1).scatter("", real)?,
-        };
-        panels(&[truth, heat("The model's, by its probability-flow ODE", &model)?], 2)
-    }
-
-    /// p of raw rows under the model; with classes, of their mixture as frequent as in training.
-    fn densities(&self, raw: &Rows) -> Result<Vec<f64>> {
-        let info = self.model;
-        let density = self.model.pf_ode();
-        let counts = &self.model.classes;
-        let all: usize = counts.iter().sum();
-        let x = info.space.encode(raw)?;
-        let mut sums = vec![0.0; raw.len()];
-        for class in 0..counts.len().max(1) {
-            let share = counts.get(class).map_or(1.0, |count| *count as f64 / all.max(1) as f64);
-            if share == 0.0 {
-                continue;
-            }
-            for start in (0..x.len()).step_by(AT_ONCE) {
-                let rows = start..(start + AT_ONCE).min(x.len());
-                let condition = match counts.is_empty() {
-                    true => Condition::None,
-                    false => Condition::Class(vec![Some(class as u32); rows.len()]),
-                };
-                let part = x.slice(rows.clone()).to_tensor(self.at.device);
-                let log_p = density.log_prob(part, &condition)?;
-                let log_p = log_p.shifted(-info.space.log_volume(), Measure::Raw);
-                for (sum, log_p) in sums[rows].iter_mut().zip(log_p.value) {
-                    *sum += share * log_p.exp();
-                }
-            }
-        }
-        Ok(sums)
+        plane.draw(self.at)
     }
 }

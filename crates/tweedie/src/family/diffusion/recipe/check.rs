@@ -6,13 +6,8 @@ use crate::denoise::{Clock, Prediction};
 use crate::error::{inside, within};
 use crate::nn::AnyNetworkConfig;
 use crate::process::{AnySchedule, LevelDistribution};
+use crate::train::{MOST_ACTIVATIONS, MOST_PARAMETERS};
 use crate::{Error, Result};
-
-/// A network has at most so many parameters: with gradients, averages and a checkpoint being written, training holds
-/// some sixteen copies, 8 GiB.
-const MOST_PARAMETERS: u128 = 1 << 27;
-/// A batch makes at most so many activations; training holds some five numbers for each, 5 GiB.
-const MOST_ACTIVATIONS: usize = 1 << 28;
 
 impl Diffusion {
     /// Fails, naming the key, unless every value makes sense.
