@@ -5,6 +5,7 @@ mod dequantise;
 pub mod fit;
 mod integers;
 mod judged;
+mod normalised;
 mod pf_ode;
 mod sde;
 
@@ -14,6 +15,7 @@ pub use dequantise::{Dequantise, Dequantiser, Drawn, Uniform};
 pub use integers::Decoder;
 pub(crate) use judged::in_parts;
 pub use judged::{InSpace, Judged};
+pub use normalised::Normalised;
 pub use pf_ode::PfOde;
 pub(crate) use pf_ode::{log_prior, velocity_and_divergence};
 pub use sde::ReverseSde;

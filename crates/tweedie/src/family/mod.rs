@@ -3,9 +3,14 @@
 //! A family turns a recipe and data into a learner, and saved weights into a [`Model`]. Commands and the judge use the
 //! model alone: it generates rows, gives densities of rows, and draws pictures, or says why it does not.
 
+mod arrays;
+pub mod chains;
 pub mod diffusion;
+mod judged;
+pub mod mixture;
+mod plane;
 
-use crate::data::{Dataset, Generate, Rows, Space, Split};
+use crate::data::{Dataset, Generate, LogDensity, Rows, Space, Split};
 use crate::density::Judged;
 use crate::draw::Animation;
 use crate::train::{Learner, State, Training};
@@ -200,11 +205,12 @@ pub trait Family:
     /// [`Error::Config`].
     fn check(&self) -> Result<()>;
 
-    /// What a row means where there are no data; families that need data have none.
+    /// What a row means where there are no data; families that need data have none. `open` opens other runs.
     ///
     /// # Errors
     /// [`Error::Config`] for the key `data`, which is then needed.
-    fn space(&self) -> Result<Space> {
+    fn space(&self, open: &Opener) -> Result<Space> {
+        let _ = open;
         let expected = format!("data to learn from: family `{}` needs them", Self::NAME);
         Err(Error::config("data", "absent", expected))
     }
@@ -267,6 +273,17 @@ pub trait Model: Send + Sync {
     ) -> Result<Judge<'_>> {
         let _ = (options, integers, at);
         Err(Error::undefined(format!("the density `{name}`"), "the model has no density"))
+    }
+
+    /// ln γ of rows in model units, or their score alone, as what chains walk on; `options` choose among several, such as
+    /// `level = 2.0`, the log-SNR of noised data. None by default.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming an option that is missing, unknown or cannot be used; [`Error::Undefined`] where the model
+    /// has neither.
+    fn target(&self, options: &Table) -> Result<Arc<dyn LogDensity>> {
+        let _ = options;
+        Err(Error::undefined("a target of chains", "the model has neither a density nor a score"))
     }
 
     /// The pictures that only this family has; none by default.

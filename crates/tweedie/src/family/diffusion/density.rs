@@ -3,9 +3,9 @@
 use super::{DiffusionModel, Resolved};
 use crate::data::{Condition, Kind, Rows, Space};
 use crate::density::{
-    Bound, Decoder, Density, Dequantise, Dequantiser, InSpace, Judged, LogProb, ReverseSde,
-    Uniform, in_parts,
+    Bound, Decoder, Dequantise, Dequantiser, Judged, LogProb, ReverseSde, Uniform, in_parts,
 };
+use crate::family::judged::{Spread, chunk};
 use crate::family::{DensityEntry, Integers, Judge, Setting, Task};
 use crate::tensor::Divergence;
 use crate::train::{DequantiserFit, fit_dequantiser, read_table};
@@ -90,10 +90,7 @@ pub(super) fn judge<'a>(
         _ => Box::new(Uniform),
     };
     let space = &model.resolved.space;
-    let spread = |density: Box<dyn Density>| {
-        let (device, chunk) = (at.device.clone(), chunk(space));
-        Box::new(Spread { density, space, dequantise, draws, device, chunk })
-    };
+    let spread = |density| Box::new(Spread::new(density, space, dequantise, draws, at.device));
     Ok(match name {
         "ode" => {
             let divergence = divergence(options.probes.as_ref(), space)?;
@@ -139,11 +136,6 @@ pub(super) fn judge<'a>(
             return Err(Error::config("density", name, crate::error::one_of(name, &names)));
         }
     })
-}
-
-/// How many rows are in memory at once.
-fn chunk(space: &Space) -> usize {
-    ((1 << 17) / space.model_width()).clamp(64, 4096)
 }
 
 /// `n` of `what`, in words.
@@ -238,35 +230,6 @@ fn dequantiser(
     })?;
     kept().insert(key, fitted.clone());
     Ok(Box::new(fitted))
-}
-
-/// A density of real rows, with noise added to integers.
-struct Spread<'a> {
-    density: Box<dyn Density>,
-    space: &'a Space,
-    dequantise: Box<dyn Dequantise>,
-    draws: Draws,
-    device: Device,
-    chunk: usize,
-}
-
-impl Judged for Spread<'_> {
-    fn log_prob(
-        &self,
-        raw: &Rows,
-        condition: &Condition,
-        observe: &mut dyn FnMut(usize),
-    ) -> Result<LogProb> {
-        let judged = InSpace {
-            density: &*self.density,
-            space: self.space,
-            dequantise: &*self.dequantise,
-            draws: self.draws,
-            device: &self.device,
-            chunk: self.chunk,
-        };
-        judged.log_prob(raw, condition, observe)
-    }
 }
 
 /// The bound of integers as they are.

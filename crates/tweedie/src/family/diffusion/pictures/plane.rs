@@ -1,9 +1,10 @@
 //! Pictures of models of points in the plane: paths, densities and points that move.
 
 use super::Shown;
-use crate::data::{Condition, Kind, Rows, Split, Toy};
+use crate::data::{Condition, Rows, Split};
 use crate::density::{Density, Measure};
-use crate::draw::{Animation, Frame, Paths, Plot, flow, in_the_plane, movement, panels, spread};
+use crate::draw::{Animation, Frame, Paths, flow, in_the_plane, movement, spread};
+use crate::family::plane::beside_data;
 use crate::process::Level;
 use crate::solve::{Ancestral, AnySolver, Moment};
 use crate::{Error, Result};
@@ -14,8 +15,7 @@ const PATHS: u64 = 10;
 const SMOOTH: usize = 60;
 const ROUGH: usize = 300;
 const DATA: usize = 1000;
-/// Cells in either direction of the model's density, and how many rows are asked at once.
-const CELLS: usize = 90;
+/// How many rows' densities are computed at once.
 const AT_ONCE: usize = 4096;
 /// Points that move, frames, and hundredths of a second for each frame and the last.
 const MOVING: u64 = 700;
@@ -100,41 +100,8 @@ impl Shown<'_> {
 
     /// The data, or their density where it is known, beside the model's density by the probability-flow ODE.
     pub(super) fn density(&self) -> Result<RgbImage> {
-        let what = "a picture of the density";
-        self.plane(what)?;
-        let info = &self.model.resolved;
-        if (0..2).any(|k| info.space.coordinate(k).kind != Kind::Real) {
-            return Err(Error::undefined(what, "not all columns are real numbers"));
-        }
-        let real = self.training(what)?.rows();
-        let side = |k: usize| {
-            let column: Vec<f64> = real.iter().map(|row| f64::from(row[k])).collect();
-            let low = column.iter().copied().fold(f64::INFINITY, f64::min);
-            let high = column.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let margin = 0.15 * (high - low).max(1e-6);
-            (low - margin, high + margin)
-        };
-        let (x, y) = (side(0), side(1));
-        let middle = |cell: usize, (low, high): (f64, f64)| {
-            low + (high - low) * (cell as f64 + 0.5) / CELLS as f64
-        };
-        let cells = || (0..CELLS * CELLS).map(|at| [middle(at % CELLS, x), middle(at / CELLS, y)]);
-        let raw = Rows::new(cells().flatten().map(|v| v as f32).collect(), 2)?;
-        let model = self.densities(&raw)?;
-        let names = [0, 1].map(|k| info.space.column_name(k));
-        let plot = |title: &str| {
-            Plot::new(title).size(820, 720).x_name(&names[0]).y_name(&names[1]).equal_units()
-        };
-        let heat = |title: &str, values: &[f64]| plot(title).heat("p", values, CELLS, x, y);
-        let data = self.at.data.as_ref().map_err(|why| Error::undefined(what, why))?;
-        let truth = match data.name.parse::<Toy>() {
-            Ok(toy) => {
-                let values: Vec<f64> = cells().map(|x| toy.log_density(x).exp()).collect();
-                heat("The data's density, which is known", &values)?
-            }
-            Err(_) => plot("Data").x_range(x.0, x.1).y_range(y.0, y.1).scatter("", real)?,
-        };
-        panels(&[truth, heat("The model's, by its probability-flow ODE", &model)?], 2)
+        let title = "The model's, by its probability-flow ODE";
+        beside_data(&self.model.resolved.space, self.at, title, |raw| self.densities(raw))
     }
 
     /// p of raw rows under the model; with classes, of their mixture as frequent as in training.
