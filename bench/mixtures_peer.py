@@ -4,9 +4,9 @@ Run with NumPy, SciPy and scikit-learn:
 
     python bench/mixtures_peer.py
 
-It writes crates/tweedie/tests/fixtures/mixtures.json: small inputs of at most four decimals, and what each library makes of
-them in double precision. The tests of the suite's `fit` read that file. The leave-one-out bandwidths are found by SciPy's
-scalar minimiser on the sum over all pairs.
+It writes crates/tweedie/tests/fixtures/mixtures.json: small inputs of at most four decimals, and what each library
+makes of them in double precision. The tests of the suite's `fit` read that file. The leave-one-out bandwidths are found by
+SciPy's scalar minimiser on the sum over all pairs.
 """
 
 import json
@@ -109,15 +109,13 @@ def kde(data, at, weights):
 
 def single(column):
     t, laplace = stats.t.fit(column), stats.laplace.fit(column)
-    return {
-        "values": column.tolist(),
-        "t": {"fit": [float(v) for v in t], "likelihood": float(stats.t.logpdf(column, *t).sum())},
-        "laplace": {"fit": [float(v) for v in laplace], "likelihood": float(stats.laplace.logpdf(column, *laplace).sum())},
-    }
+    fitted = lambda law, fit: {"fit": [float(v) for v in fit], "likelihood": float(law.logpdf(column, *fit).sum())}
+    return {"values": column.tolist(), "t": fitted(stats.t, t), "laplace": fitted(stats.laplace, laplace)}
 
 
 x = cloud(150)
-plane = rounded(random.standard_normal((60, 2)) @ np.array([[1.0, 0.8], [0.0, 0.5]]) + np.where(random.random((60, 1)) < 0.4, 3, 0))
+plane = random.standard_normal((60, 2)) @ np.array([[1.0, 0.8], [0.0, 0.5]])
+plane = rounded(plane + np.where(random.random((60, 1)) < 0.4, 3, 0))
 line = rounded(np.concatenate([random.standard_normal(30), 4 + 0.3 * random.standard_normal(21)]))[:, None]
 columns = {
     "heavy": rounded(1.5 + 0.7 * random.standard_t(3, 120)),
@@ -126,19 +124,19 @@ columns = {
     "uniform": rounded(random.random(101)),
     "rounded": np.round(2 * random.standard_t(4, 120)),
 }
-points = [[1.0, -2.0, 0.5], [0.0, 0.0, 0.0], [40.0, -30.0, 7.0]]
-degrees = [0.3, 1.0, 3.0, 99.5, 100.5, 1e5]
+degrees, places = [0.3, 1.0, 3.0, 99.5, 100.5, 1e5], [0.5, 1.0, -8.0, 1e4]
+kinds = ("full", "tied", "diag", "spherical")
 fixture = {
     "made_by": f"bench/mixtures_peer.py with scikit-learn {sklearn.__version__} and SciPy {scipy.__version__}",
     "rows": x.tolist(),
-    "em": {kind: em(kind) for kind in ("full", "tied", "diag", "spherical")},
-    "em_of_responsibilities": {kind: em_of_responsibilities(kind, 0.01) for kind in ("full", "tied", "diag", "spherical")},
+    "em": {kind: em(kind) for kind in kinds},
+    "em_of_responsibilities": {kind: em_of_responsibilities(kind, 0.01) for kind in kinds},
     "kde": {
         "plane": kde(plane, rounded(3 * random.standard_normal((12, 2))), None),
         "plane_weighted": kde(plane, rounded(3 * random.standard_normal((12, 2))), rounded(random.random(60))),
         "line": kde(line, np.array([[-3.0], [0.0], [2.2], [4.1], [60.0]]), None),
     },
     "single": {name: single(column) for name, column in columns.items()},
-    "t_log_densities": [[nu, z, float(stats.t.logpdf(z, nu, 0.5, 2.0))] for nu in degrees for z in (0.5, 1.0, -8.0, 1e4)],
+    "t_log_densities": [[nu, z, float(stats.t.logpdf(z, nu, 0.5, 2.0))] for nu in degrees for z in places],
 }
 TARGET.write_text(json.dumps(fixture) + "\n")

@@ -104,7 +104,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         let samples = settings.with(options.seed, |at| {
             let generator = model.generator(&options.sampling.table(), at);
             let generator = generator.map_err(Sampling::as_option)?;
-            generate(&*model, &*generator, n, data.judged(), at)
+            generate(&*model, &*generator, n, Some(data.judged()), at)
         })?;
         if let (Some(mut file), Some(path)) = (picture, &options.nearest) {
             let (png, found) = nearest(&samples, &data, classifier.as_ref())?;

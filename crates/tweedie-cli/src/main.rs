@@ -2,6 +2,8 @@
 //!
 //! No method lives here: every command reads its options, calls the library and shows what comes back.
 
+#![forbid(unsafe_code)]
+
 mod bench;
 mod compare;
 mod device;

@@ -263,7 +263,8 @@ impl Sink {
                 Ok(Sink::Npy(npy::NpyWriter::new(out, path, n as usize, space.layout())?))
             }
             "csv" => {
-                let own = run.info.recipe.data.label.as_deref().filter(|name| *name != "last");
+                let own = run.info.recipe.data.as_ref().and_then(|data| data.label.as_deref());
+                let own = own.filter(|name| *name != "last");
                 let label = labelled.then(|| own.unwrap_or("label"));
                 let out = AtomicFile::create(path)?;
                 Ok(Sink::Csv(Box::new(TableWriter::new(out, path, space, label)?)))

@@ -123,7 +123,7 @@ pub fn square_sum(x: &Tensor<1>) -> f64 {
     let piece = 1 << 20;
     let sum = |from: usize| {
         let piece = x.clone().narrow(0, from, piece.min(len - from));
-        f64::from(piece.square().sum().into_scalar::<f32>())
+        piece.square().sum().into_scalar::<f64>()
     };
     (0..len).step_by(piece).map(sum).sum()
 }

@@ -1,5 +1,6 @@
 //! Deep generative modelling: train, sample, evaluate and compare diffusion models and their relatives.
 #![doc = include_str!("../../../docs/lens.md")]
+#![forbid(unsafe_code)]
 
 pub mod data;
 pub mod denoise;

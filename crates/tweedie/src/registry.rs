@@ -6,8 +6,10 @@
 
 mod misread;
 mod node;
+mod overrides;
 mod reader;
 
+pub use overrides::{override_all, read_over};
 pub use reader::read;
 pub(crate) use reader::spelled_out;
 

@@ -80,7 +80,7 @@ fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json
         let data = run.data()?;
         let model = run.diffusion(&settings.device)?;
         let judge = Judge { name, model: &model, data: &data, settings };
-        let own = run.info.recipe.schedule.chain_len().map_or(STEPS, |steps| steps - 1);
+        let own = model.recipe.schedule.chain_len().map_or(STEPS, |steps| steps - 1);
         for decoder in [Decoder::Noise, Decoder::Network] {
             for steps in [None, Some(own)] {
                 bits.push(judge.bits(steps, decoder, options.rows)?);
@@ -131,13 +131,13 @@ impl Judge<'_> {
 
     /// The variational bound of integers.
     fn bits(&self, steps: Option<usize>, decoder: Decoder, rows: usize) -> Result<Bits> {
-        let (space, device) = (&self.model.resolved.space, &self.settings.device);
+        let (space, device) = (&self.model.space, &self.settings.device);
         let (denoiser, schedule) = (self.model.denoiser.clone(), self.model.schedule.clone());
         let bound = match steps {
             None => Bound::continuous(denoiser, schedule),
             Some(steps) => Bound::discrete(denoiser, schedule, steps),
         };
-        let bound = bound.with_sigma_data(self.model.resolved.sigma_data).with_probes(32);
+        let bound = bound.with_sigma_data(self.model.sigma_data).with_probes(32);
         let bound = bound.with_decoder(decoder);
         // In nats a row: the bound, and its parts.
         let mut values: [Vec<f64>; 4] = Default::default();
@@ -169,9 +169,8 @@ impl Judge<'_> {
     /// The variance of the loss under the learned schedule and under λ linear in t between its ends, one draw for each of 10,000
     /// rows; none where the schedule is not learned.
     fn variances(&self) -> Result<Option<Variances>> {
-        let linear: Arc<dyn Schedule> = Arc::new(self.model.resolved.recipe.schedule.clone());
-        if !matches!(self.model.resolved.recipe.schedule, tweedie::process::AnySchedule::Learned(_))
-        {
+        let linear: Arc<dyn Schedule> = Arc::new(self.model.recipe.schedule.clone());
+        if !matches!(self.model.recipe.schedule, tweedie::process::AnySchedule::Learned(_)) {
             return Ok(None);
         }
         let denoiser = self.model.denoiser.clone();
@@ -190,7 +189,7 @@ impl Judge<'_> {
         let bound = bound.with_probes(1).with_draws(Draws::new(1));
         let mut losses = Vec::new();
         self.parts(DRAWS, "variance of the loss", |part, condition| {
-            let x = self.model.resolved.space.encode(part.rows())?;
+            let x = self.model.space.encode(part.rows())?;
             let x = x.to_tensor(&self.settings.device);
             losses.extend(bound.terms(x, condition)?.diffusion);
             Ok(())

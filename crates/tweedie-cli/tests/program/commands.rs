@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Stdio;
 use tweedie::data::Source;
-use tweedie::train::Recipe;
+use tweedie::run::Recipe;
 
 /// Runs a command with `--json`: stdout must hold one object in one line, stderr no progress.
 fn object(folder: &Path, arguments: &[&str]) -> Value {

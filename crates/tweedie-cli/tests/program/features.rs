@@ -3,6 +3,7 @@
 use crate::support::*;
 use serde_json::Value;
 use std::path::Path;
+use tweedie::burn::tensor::TensorData;
 use tweedie::data::{Rows, shipped};
 use tweedie::metric::{copies, frechet};
 use tweedie::nn::{Params, safetensors_bytes};
@@ -16,10 +17,10 @@ fn eye(folder: &Path) {
     let input = "[input]\nshape = [1, 8, 8]\nmax = 16\n";
     let text = format!("weights = \"eye.safetensors\"\n{classes}{layers}{input}");
     std::fs::write(folder.join("eye.toml"), text).expect("a file");
-    let bias = (0..10).map(|k| k as f32).collect();
+    let bias = (0..10).map(|k| k as f32).collect::<Vec<f32>>();
     let params: Params = [
-        ("head.weight".to_string(), (vec![10, 64], vec![0.0; 640])),
-        ("head.bias".to_string(), (vec![10], bias)),
+        ("head.weight".to_string(), TensorData::new(vec![0.0f32; 640], [10, 64])),
+        ("head.bias".to_string(), TensorData::new(bias, [10])),
     ]
     .into();
     std::fs::write(folder.join("eye.safetensors"), safetensors_bytes(&params).expect("tensors"))

@@ -1,7 +1,7 @@
 //! Log densities of batches, up to a constant, with their derivatives.
 //!
-//! A density known up to its integral is γ(x) = Z p(x). Chains need ln γ, whose constant ln Z cancels in every ratio, and
-//! the score ∇ₓ ln γ = ∇ₓ log p.
+//! A density known up to its integral is γ(x) = Z p(x). Chains need ln γ, whose constant ln Z cancels in every ratio,
+//! and the score ∇ₓ ln γ = ∇ₓ log p.
 
 use crate::data::Condition;
 use crate::tensor::{Dual, host_column};
@@ -38,7 +38,7 @@ pub trait LogDensity: Send + Sync {
     /// ∇ₓ ln γ of each row, `[n, width]`, outside any graph.
     ///
     /// # Errors
-    /// As [`LogDensity::log_density`]; where only the score is known, of shapes alone.
+    /// As [`LogDensity::log_density`], but for a missing log density where the score is known.
     fn score(&self, x: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
         Ok(self.with_score(x, condition)?.1)
     }
@@ -73,8 +73,8 @@ pub trait LogDensity: Send + Sync {
     }
 }
 
-/// ln γ and ∇ ln γ of a single row in double precision on the host: what a density in closed form is written as, and
-/// [`row_by_row`] makes of it a [`LogDensity`].
+/// ln γ and ∇ ln γ of a single row in double precision on the host: the form of a density that is a plain function.
+/// [`row_by_row`] turns it into a [`LogDensity`].
 ///
 /// ```
 /// use tweedie::burn::tensor::{DType, Device, Tensor};
@@ -107,17 +107,17 @@ pub trait LogDensity: Send + Sync {
 /// # Ok::<(), tweedie::Error>(())
 /// ```
 pub trait RowDensity: Send + Sync {
-    /// ln γ of the row `x`; its gradient is written to `score`, as long as `x`. −∞ where p is zero, NaN where ln γ cannot
-    /// be computed: both are places where no chain goes.
+    /// ln γ of the row `x`; its gradient is written to `score`, as long as `x`. −∞ where p is zero, NaN where ln γ
+    /// cannot be computed: both are places where no chain goes.
     fn log_p(&self, x: &[f64], score: &mut [f64]) -> f64;
 }
 
-/// ln γ of a batch by a [`RowDensity`] on the host, `[n, 1]` in double precision; first derivatives by `x` and along its
-/// path are those of the density's score. `width` is the density's, and no row may have a condition.
+/// ln γ of a batch by a [`RowDensity`] on the host, `[n, 1]` in double precision; its first derivatives, by `x` and
+/// along the path of `x`, come from the density's score. `width` is the density's, and no row may have a condition.
 ///
 /// # Errors
-/// [`Error::Shape`] if batch or condition do not fit; [`Error::Undefined`] if `x` asks for second derivatives: it carries
-/// one, or a tangent inside a graph.
+/// [`Error::Shape`] if batch or condition do not fit; [`Error::Undefined`] where a second derivative would be needed:
+/// `x` carries one, or carries a tangent inside a graph.
 pub fn row_by_row(
     density: &dyn RowDensity,
     width: usize,

@@ -205,11 +205,11 @@ impl GaussianMixture {
     /// The entropy −E log p₀ in nats by `n` samples, with its standard error.
     ///
     /// # Errors
-    /// As [`GaussianMixture::log_density`].
+    /// As [`GaussianMixture::log_density`]; [`Error::Device`] if the densities cannot be read.
     pub fn entropy(&self, n: usize, draws: &Draws, device: &Device) -> Result<(f64, f64)> {
         let x = self.sample(n, draws, device);
         let logs = self.log_density(x, &Level::clean(0.0).into())?;
-        let logs = logs.into_data().try_into_vec::<f64>().unwrap_or_default();
+        let logs = crate::tensor::host_column(&logs)?;
         Ok(crate::tensor::mean_and_error(&logs.iter().map(|v| -v).collect::<Vec<_>>()))
     }
 

@@ -34,7 +34,7 @@ pub(crate) fn in_parts(
         let more = part(rows)?;
         all = Some(match all {
             None => more,
-            Some(earlier) => earlier.followed_by(more),
+            Some(earlier) => earlier.followed_by(more)?,
         });
         observe(end);
     }

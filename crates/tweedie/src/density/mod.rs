@@ -99,13 +99,24 @@ impl LogProb {
         Ok(mean_and_error(&pairs.map(|(a, b)| a - b).collect::<Vec<_>>()))
     }
 
-    /// These rows and then those of `other`, which are of the same kind and against the same measure.
-    pub fn followed_by(mut self, other: LogProb) -> Self {
-        self.value.extend(other.value);
-        if let (Some(errors), Some(more)) = (&mut self.standard_error, other.standard_error) {
-            errors.extend(more);
+    /// These rows and then those of `other`; without standard errors if either part has none.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the two are of different kinds or taken against different measures.
+    pub fn followed_by(mut self, other: LogProb) -> Result<Self> {
+        let of = |part: &LogProb| (part.kind, part.measure);
+        if of(&self) != of(&other) {
+            let problem = format!("{:?} followed by {:?}", of(&self), of(&other));
+            let expected = "log p of one kind against one measure";
+            return Err(Error::config("log p", problem, expected));
         }
-        self
+        self.standard_error =
+            self.standard_error.zip(other.standard_error).map(|(mut all, more)| {
+                all.extend(more);
+                all
+            });
+        self.value.extend(other.value);
+        Ok(self)
     }
 
     /// The same densities against another volume: adds `shift` nats to every row.

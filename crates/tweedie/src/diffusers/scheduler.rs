@@ -2,6 +2,8 @@
 
 use super::model::class;
 use crate::denoise::Prediction;
+use crate::family::diffusion::Diffusion;
+use crate::family::diffusion::SamplingRecipe;
 use crate::process::{AnySchedule, Betas, Chain, ChainConfig, Schedule};
 use crate::solve::grid::{AnyGrid, Karras, Leading, Linspace, LogSnr, Trailing};
 use crate::solve::unipc::{Bh, Integrates};
@@ -9,7 +11,6 @@ use crate::solve::{
     Ancestral, AnySolver, Clip, Ddim, Deis, DpmSolverPp2M, DpmSolverPp2S, DpmSolverPp3M, Last,
     StochasticHeun, UniPc, Variance,
 };
-use crate::train::{Recipe, SamplingRecipe};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -244,7 +245,7 @@ fn final_sigma(keys: &Keys) -> Result<Last> {
 ///
 /// # Errors
 /// [`Error::Config`] if the prediction or the schedule is none of diffusers'.
-pub(super) fn to_json(recipe: &Recipe) -> Result<Map<String, Value>> {
+pub(super) fn to_json(recipe: &Diffusion) -> Result<Map<String, Value>> {
     let prediction = match recipe.model.prediction {
         Prediction::Noise => "epsilon",
         Prediction::Data => "sample",

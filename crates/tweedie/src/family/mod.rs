@@ -8,7 +8,10 @@ pub mod chains;
 pub mod diffusion;
 mod judged;
 pub mod mixture;
+mod plan;
 mod plane;
+
+pub use plan::{Entry, Plan, family};
 
 use crate::data::{Dataset, Generate, LogDensity, Rows, Space, Split};
 use crate::density::Judged;
@@ -24,6 +27,13 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 use toml::Table;
+
+/// Every family, the default first.
+pub const FAMILIES: &[Entry] = &[
+    Entry::of::<diffusion::Diffusion>(),
+    Entry::of::<mixture::MixtureRecipe>(),
+    Entry::of::<chains::ChainsRecipe>(),
+];
 
 /// How far a computation is: `done` of `total` units of `what`, with a `note` such as a loss.
 #[derive(Debug, Clone, PartialEq)]
@@ -192,7 +202,7 @@ pub struct Opening {
 /// A family's own part of a recipe, `family = "NAME"`: every table but the common ones (`data`, `training`'s keys of the
 /// loop, `evaluation`) is read into it. Keys of `training` that are not the loop's are its field `training`.
 pub trait Family:
-    Serialize + DeserializeOwned + Clone + PartialEq + Debug + Send + Sync + 'static
+    Serialize + DeserializeOwned + Clone + PartialEq + Default + Debug + Send + Sync + 'static
 {
     /// The name in recipes.
     const NAME: &'static str;
@@ -213,6 +223,15 @@ pub trait Family:
         let _ = open;
         let expected = format!("data to learn from: family `{}` needs them", Self::NAME);
         Err(Error::config("data", "absent", expected))
+    }
+
+    /// Fails, naming the key, unless a resolved recipe fits rows of a space; anything fits by default.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    fn check_space(&self, space: &Space) -> Result<()> {
+        let _ = space;
+        Ok(())
     }
 
     /// The same with every width and unit taken from what it is trained on.
@@ -292,8 +311,11 @@ pub trait Model: Send + Sync {
         Vec::new()
     }
 
-    /// The model itself, for exchange formats.
+    /// The model's own type, for exchange formats.
     fn any(&self) -> &dyn Any;
+
+    /// The same by value.
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
 /// Rows `rows` of the endless sample of seed `seed`, in raw units; `label` gives each row's class, and `observe` hears how

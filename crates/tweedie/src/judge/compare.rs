@@ -116,7 +116,7 @@ impl Comparison<'_> {
     ) -> Result<Point> {
         let generator = model.generator(&self.sampling(steps), at)?;
         let started = Instant::now();
-        let samples = generate(model, &*generator, self.n, &data.held_out, at)?;
+        let samples = generate(model, &*generator, self.n, Some(&data.held_out), at)?;
         let samples_per_second = self.n as f64 / started.elapsed().as_secs_f64();
         let mut scores = judge(&samples, data, 0)?;
         if let Some(classifier) = self.classifier {

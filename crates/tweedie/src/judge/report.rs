@@ -2,7 +2,7 @@
 
 use super::copies::{self, nearest};
 use super::samples::{generate, score_rows};
-use crate::data::{Dataset, Layout};
+use crate::data::{Dataset, Layout, Split};
 use crate::draw::{Report, loss_curves, picture, png_bytes, save_png};
 use crate::family::{Drawing, Setting, Showing};
 use crate::files::write_atomically;
@@ -45,36 +45,42 @@ const SHOWN: [(&str, &str, &str); 2] = [
 ///
 /// # Errors
 /// Those of sampling, of the metrics and of drawing; [`Error::Io`] if a file cannot be written.
-pub fn finish(run: &Run, data: &Dataset, at: &Setting) -> Result<Judgement> {
+pub fn finish(run: &Run, data: Option<&Dataset>, at: &Setting) -> Result<Judgement> {
     let recipe = &run.info.recipe;
     let (model, sampling) = (run.model(at.device)?, Table::new());
     let at = &Setting { device: at.device, seed: recipe.seed, observe: at.observe };
-    let (n, real) = (recipe.evaluation.samples as u64, data.judged());
+    let (n, real) = (recipe.evaluation.samples as u64, data.map(Dataset::judged));
     let generator = model.generator(&sampling, at)?;
     let samples = generate(&*model, &*generator, n, real, at)?;
     let per_sample = generator.network_evaluations() as f64 / n as f64;
-    let scores = judge(&samples, data, 0)?;
+    let scores = data.map_or(Ok(Vec::new()), |data| judge(&samples, data, 0))?;
     let space = model.space();
     let image = matches!(space.layout(), Layout::Image { .. });
-    let generated = picture(space, &samples, Some(real.rows()))?;
+    let generated = picture(space, &samples, real.map(Split::rows))?;
     save_png(&generated, run.file("samples.png"))?;
     let mut report = Report::new(&format!("tweedie: {}", run.folder().display()));
-    report.paragraph(&format!(
-        "{} training and {} held-out rows of {}; {n} samples at {per_sample:.1} network evaluations each.",
-        data.train.len(),
-        data.held_out.len(),
-        data.name,
-    ));
+    report.paragraph(&match data {
+        Some(data) => format!(
+            "{} training and {} held-out rows of {}; {n} samples at {per_sample:.1} network evaluations each.",
+            data.train.len(),
+            data.held_out.len(),
+            data.name,
+        ),
+        None => format!("{n} samples at {per_sample:.1} network evaluations each."),
+    });
     report.heading("Samples");
     let generated = png_bytes(&generated)?;
-    if image {
-        let real = png_bytes(&picture(space, real, None)?)?;
-        report.pictures(&[(&real, "Real, held out"), (&generated, "Generated")])?;
-    } else {
-        report.picture(&generated, "Real and generated")?;
+    match real {
+        Some(real) if image => {
+            let real = png_bytes(&picture(space, real, None)?)?;
+            report.pictures(&[(&real, "Real, held out"), (&generated, "Generated")])?;
+        }
+        Some(_) => drop(report.picture(&generated, "Real and generated")?),
+        None => drop(report.picture(&generated, "Generated")?),
     }
     let (device, seed) = (at.device, recipe.seed);
-    let showing = Showing { sampling: &sampling, data: Ok(data), seed, device };
+    let data_or = data.ok_or_else(|| "the run has no data".to_string());
+    let showing = Showing { sampling: &sampling, data: data_or, seed, device };
     let all = pictures::pictures(run, &*model, &showing);
     for (name, heading, caption) in SHOWN {
         let Some(shown) = all.iter().find(|picture| picture.name == name) else { continue };
@@ -97,7 +103,7 @@ pub fn finish(run: &Run, data: &Dataset, at: &Setting) -> Result<Judgement> {
             &score_rows(&scores),
         )?;
     }
-    if image && data.train.len() > 1 {
+    if let Some(data) = data.filter(|data| image && data.train.len() > 1) {
         let (png, found) = nearest(&samples, data, None)?;
         write_atomically(run.file("nearest.png"), &png)?;
         report.heading("Samples and their nearest training pictures").paragraph(&found.sentence());

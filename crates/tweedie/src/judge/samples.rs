@@ -5,7 +5,7 @@ use crate::data::{Generate, Split};
 use crate::family::{Model, Setting, Task, sample};
 use crate::metric::judge::Score;
 
-/// `n` samples with the labels of real rows in turn, so that classes are as frequent as there.
+/// `n` samples with the labels of real rows in turn, if there are some, so that classes are as frequent as there.
 ///
 /// # Errors
 /// Those of sampling.
@@ -13,11 +13,11 @@ pub fn generate(
     model: &dyn Model,
     generator: &dyn Generate,
     n: u64,
-    real: &Split,
+    real: Option<&Split>,
     at: &Setting,
 ) -> Result<Split> {
     let label = |row: u64| {
-        let labels = real.labels().filter(|labels| !labels.is_empty())?;
+        let labels = real?.labels().filter(|labels| !labels.is_empty())?;
         labels.get((row % labels.len() as u64) as usize).copied()
     };
     let observe = |done| {

@@ -12,8 +12,8 @@ use crate::{Error, Result};
 use burn::tensor::Tensor;
 use std::sync::Arc;
 
-/// The noised density p_t that a denoiser has at one level, by its score: [`super::Ula`] runs on it, while kernels that
-/// compare densities want an energy, or a mixture in its own right.
+/// The noised density p_t that a denoiser has at one level, by its score: [`super::Ula`] runs on it, while kernels
+/// that compare densities want an energy, or a mixture in its own right.
 ///
 /// ```
 /// use std::sync::Arc;

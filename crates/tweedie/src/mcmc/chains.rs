@@ -128,7 +128,7 @@ impl Chains {
         self.known.has_score().then_some(&self.known.score)
     }
 
-    /// Each row's step size, which warm-up adapts.
+    /// Each row's step size: the one that the kernel began with, as warm-up has adapted it since.
     pub fn step_size(&self) -> &[f64] {
         &self.step_size
     }
@@ -309,7 +309,7 @@ impl Arrays<'_> {
         }
     }
 
-    /// The array's `len` values, if it has so many of this type.
+    /// The array's `len` values, if it has this many of this type.
     fn values<E: Element>(&self, name: &str, data: TensorData, len: usize) -> Result<Vec<E>> {
         let (dtype, shape) = (data.dtype(), data.shape().to_vec());
         let values = data.try_into_vec::<E>().ok().filter(|values| values.len() == len);

@@ -1,15 +1,15 @@
-//! Convergence of chains: rank-normalised split R̂ and bulk effective sample size (Vehtari, Gelman, Simpson, Carpenter &
-//! Bürkner, "Rank-normalization, folding, and localization: an improved R̂ for assessing convergence of MCMC", 2021).
+//! Convergence of chains: rank-normalised split R̂ and bulk effective sample size (Vehtari, Gelman, Simpson, Carpenter
+//! & Bürkner, "Rank-normalization, folding, and localization: an improved R̂ for assessing convergence of MCMC", 2021).
 //!
-//! Each of M chains is cut into halves of N draws (the middle one of an odd number is left out), and values are replaced by
-//! z = Φ⁻¹((r − ⅜)/(S + ¼)), r being their mean rank among all S. With the variance W within chains and B/N between their
-//! means (eqs. 1–4),
+//! Each of M chains is cut into halves of N draws (the middle one of an odd number is left out), and values are
+//! replaced by z = Φ⁻¹((r − ⅜)/(S + ¼)), r being their mean rank among all S. With the variance W within chains and B/N
+//! between their means (eqs. 1–4),
 //!
 //! > V = (N − 1)/N · W + B/N,  R̂ = √(V/W),
 //!
 //! for z and for the z of |x − median|, of which the larger counts. With the autocorrelation ρ_t = 1 − (W − mean of the
-//! chains' autocovariances)/V (eq. 10) the effective size is M N/τ, τ = −1 + 2 Σ P_k over Geyer's initial monotone sequence
-//! of positive P_k = ρ_{2k} + ρ_{2k+1}, at least 1/log₁₀(M N).
+//! chains' autocovariances)/V (eq. 10) the effective size is M N/τ, τ = −1 + 2 Σ P_k over Geyer's initial monotone
+//! sequence of positive P_k = ρ_{2k} + ρ_{2k+1}, at least 1/log₁₀(M N).
 
 use crate::{Error, Result};
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -45,8 +45,8 @@ pub fn r_hat(chains: &[impl AsRef<[f64]>]) -> Result<f64> {
     Ok(if tail > bulk { tail } else { bulk })
 }
 
-/// The bulk effective sample size of one quantity in one or more chains: how many independent draws would give its mean as
-/// well.
+/// The bulk effective sample size of one quantity in one or more chains: how many independent draws would give its mean
+/// as well.
 ///
 /// NaN if a value is not finite, if all are equal, or for fewer than four draws of each chain.
 ///
@@ -141,8 +141,8 @@ fn effective_size(chains: &[Vec<f64>]) -> f64 {
     size / correlation_time(n, rho).max(size.log10().recip())
 }
 
-/// τ of autocorrelations ρ_0 … ρ_{n−1}: the sums of pairs as long as they are positive, each at most the one before. Of the
-/// pair at which that ends only the even ρ counts, and only if it or the pair's sum is positive.
+/// τ of autocorrelations ρ_0 … ρ_{n−1}: the sums of pairs as long as they are positive, each at most the one before. Of
+/// the pair at which that ends only the even ρ counts, and only if it or the pair's sum is positive.
 fn correlation_time(n: usize, rho: impl Fn(usize) -> f64) -> f64 {
     let mut pairs = vec![[rho(0), rho(1)]];
     let mut last = pairs[0];

@@ -46,9 +46,10 @@ impl Known {
                 (Some(log), Some(score))
             }
         };
+        let n = x.len() / width;
         let host = |tensor: Option<Tensor<2>>, width: usize, what: &str| {
             let Some(tensor) = tensor else { return Ok(Vec::new()) };
-            let (found, expected) = (tensor.dims(), [x.len() / width, width]);
+            let (found, expected) = (tensor.dims(), [n, width]);
             if found != expected {
                 return Err(Error::shape(what, format!("{found:?}"), format!("{expected:?}")));
             }
@@ -98,8 +99,8 @@ impl Known {
         self.score.get(i * self.width..(i + 1) * self.width).unwrap_or_default()
     }
 
-    /// What is known of each row, where `there` is taken for the rows of which `moved` is true; what is not known there is
-    /// forgotten.
+    /// What is known of each row, where `there` is taken for the rows of which `moved` is true; what is not known there
+    /// is forgotten.
     pub(super) fn moved(self, there: Known, moved: &[bool]) -> Known {
         let choose = |here: Vec<f64>, mut there: Vec<f64>, width: usize| {
             let rows = here.chunks(width).zip(there.chunks_mut(width)).zip(moved);

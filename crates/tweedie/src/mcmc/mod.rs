@@ -5,12 +5,12 @@
 //!
 //! > min(1, p(y) q(x | y) / (p(x) q(y | x))),
 //!
-//! else stay. [`RandomWalk`] proposes x + σ z. [`Mala`] proposes a step of Langevin dynamics dx = ∇log p dt + √2 dw, which
-//! [`Ula`] takes without the test (*An Introduction to Generative Modeling with Flows and Diffusion Models*, sec. 3.3.3
-//! and eq. 6.62; Roberts & Tweedie 1996), leaving a density that is off by O(ε).
+//! else stay. [`RandomWalk`] proposes x + σ z. [`Mala`] proposes a step of Langevin dynamics dx = ∇log p dt + √2 dw,
+//! which [`Ula`] takes without the test (*An Introduction to Generative Modeling with Flows and Diffusion Models*, sec.
+//! 3.3.3 and eq. 6.62; Roberts & Tweedie 1996), leaving a density that is off by O(ε).
 //!
-//! Rows are chains and do not depend on each other: the noise of row i at step k is addressed by (draws, k, i), and each
-//! row adapts its own step size. Log densities, scores, noise's scales and acceptance are in double precision.
+//! Rows are chains and do not depend on each other: the noise of row i at step k is addressed by (draws, k, i), and
+//! each row adapts its own step size. Log densities, scores, noise's scales and acceptance are in double precision.
 
 mod any;
 mod at_level;
@@ -58,16 +58,16 @@ pub trait Transition: std::fmt::Debug + Send + Sync {
     /// Chains at the rows of `x`, `[n, width]`, numbered from 0, before their first step.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] for an option of the kernel that makes no sense, or a row whose log density or score, where
-    /// the kernel needs it, is not finite; [`crate::Error::Shape`] if `x` does not fit the target;
+    /// [`crate::Error::Config`] for an option of the kernel that makes no sense, or a row whose log density or score,
+    /// where the kernel needs it, is not finite; [`crate::Error::Shape`] if `x` does not fit the target;
     /// [`crate::Error::Undefined`] if the kernel needs a log density and the target has none.
     fn init(&self, x: Tensor<2>, target: &dyn LogDensity) -> Result<Chains>;
 
     /// The chains after one more step; what the kernel needs and the chains do not keep is computed first.
     ///
     /// # Errors
-    /// The target's; [`crate::Error::Undefined`] as for [`Transition::init`]; [`crate::Error::Diverged`] if a row leaves
-    /// the finite numbers, which only kernels without a test of Metropolis can.
+    /// The target's; [`crate::Error::Undefined`] as for [`Transition::init`]; [`crate::Error::Diverged`] if a row
+    /// leaves the finite numbers, which only kernels without a test of Metropolis can.
     fn step(
         &self,
         chains: Chains,

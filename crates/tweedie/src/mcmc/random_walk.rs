@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 /// Random-walk Metropolis (Metropolis et al. 1953) with Gaussian steps; leaves its target as it is at any step size.
 ///
-/// For many independent coordinates of unit variance σ = 2.38/√d mixes fastest, at an acceptance of 0.234 (Roberts, Gelman &
-/// Gilks 1997).
+/// For many independent coordinates of unit variance σ = 2.38/√d mixes fastest, at an acceptance of 0.234 (Roberts,
+/// Gelman & Gilks 1997).
 ///
 /// ```
 /// use tweedie::Draws;

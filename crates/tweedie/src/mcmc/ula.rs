@@ -1,5 +1,5 @@
-//! The unadjusted Langevin algorithm: x ← x + ε ∇log p(x) + √(2ε) z (*An Introduction to Generative Modeling with Flows and
-//! Diffusion Models*, eq. 6.62, with γ² = 2 ε).
+//! The unadjusted Langevin algorithm: x ← x + ε ∇log p(x) + √(2ε) z (*An Introduction to Generative Modeling with Flows
+//! and Diffusion Models*, eq. 6.62, with γ² = 2 ε).
 //!
 //! It is the Euler scheme of Langevin dynamics, and what it leaves invariant is off by O(ε): of N(0, s²) it makes
 //! N(0, s²/(1 − ε/(2 s²))), and it diverges from ε = 2 s² on.

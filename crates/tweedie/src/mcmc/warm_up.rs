@@ -1,6 +1,7 @@
 //! Step sizes that find an acceptance probability before the chain proper begins.
 //!
-//! Robbins & Monro's recursion for a root of E[a(ε)] = a* (Andrieu & Thoms, "A tutorial on adaptive MCMC", 2008, eq. 19):
+//! Robbins & Monro's recursion for a root of E[a(ε)] = a* (Andrieu & Thoms, "A tutorial on adaptive MCMC", 2008, eq.
+//! 19):
 //!
 //! > ln ε ← ln ε + (k + 1)^(−0.6) (a_k − a*),  k = 0, 1, …
 //!

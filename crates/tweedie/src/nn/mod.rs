@@ -8,6 +8,7 @@ mod layers;
 mod mlp;
 mod params;
 mod resize;
+mod safetensors;
 mod sequential;
 mod transformer;
 mod unet;
@@ -21,14 +22,11 @@ pub use layers::{
     Linear, LinearConfig, mlp,
 };
 pub use mlp::{ResidualMlp, ResidualMlpConfig};
-pub(crate) use params::{
-    EachParam, MapParam, each_param, load_safetensors_of, map_each, not_finite, singles,
-};
-pub use params::{
-    Params, collect_params, dtype_of, load_safetensors, map_params, param_count, safetensors_bytes,
-    save_safetensors,
-};
+pub(crate) use params::{EachParam, MapParam, each_param, fitted, map_each};
+pub use params::{collect_params, dtype_of, map_params, param_count};
 pub use resize::{double, halve};
+pub use safetensors::{Params, State, load_safetensors, safetensors_bytes, save_safetensors};
+pub(crate) use safetensors::{array, load_safetensors_of, not_finite, singles};
 pub use sequential::{Layer, Pool, Sequential};
 pub use transformer::{Transformer, TransformerBlock, TransformerConfig};
 pub use unet::{

@@ -1,13 +1,17 @@
 //! What `run.json` holds.
 
+use super::Recipe;
+use super::migrate::{VERSION, migrated};
 use crate::data::Space;
-use crate::nn::AnyNetworkConfig;
-use crate::train::Recipe;
+use crate::error::inside;
+use crate::family::{Plan, family};
+use crate::registry::read;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// One part of a data set as a run remembers it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SplitInfo {
     /// How many rows it has.
     pub rows: usize,
@@ -18,42 +22,107 @@ pub struct SplitInfo {
     pub classes: Vec<usize>,
 }
 
+/// What a run was trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Subject {
+    /// Data, whose splits are remembered by their hashes.
+    Data,
+    /// Nothing that can be loaded: the family needs no data, or the run was imported.
+    None,
+}
+
 /// What `run.json` holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct RunInfo {
-    /// The version of this format.
-    pub version: u32,
     /// The program that wrote it.
     pub program: String,
-    /// The recipe, as TOML would hold it.
+    /// The recipe as it was given.
     pub recipe: Recipe,
-    /// The network with every width resolved.
-    pub network: AnyNetworkConfig,
-    /// The standard deviation of the data in model units.
-    pub sigma_data: f64,
-    /// The name of the data set.
-    pub data: String,
+    /// The family's part of it with every width and unit known.
+    pub resolved: Box<dyn Plan>,
     /// What a row means.
     pub space: Space,
+    /// What the run was trained on.
+    pub subject: Subject,
+    /// The name of the data set.
+    pub data: String,
     /// The rows trained on.
     pub train: SplitInfo,
     /// The rows held out.
     pub held_out: SplitInfo,
 }
 
+/// The same as JSON has it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    version: u32,
+    program: String,
+    recipe: Recipe,
+    resolved: toml::Table,
+    space: Space,
+    subject: Subject,
+    data: String,
+    train: SplitInfo,
+    held_out: SplitInfo,
+}
+
 impl RunInfo {
-    /// Fails, naming the key, unless the parts make sense and agree.
-    pub(super) fn check(&self) -> Result<()> {
-        self.recipe.check()?;
-        let network = self.recipe.network_for(&self.space)?;
-        let [found, expected] =
-            [&self.network, &network].map(|n| serde_json::to_value(n).unwrap_or_default());
-        let mut values = expected.as_object().into_iter().flatten();
-        if let Some((key, value)) = values.find(|(key, value)| found.get(key) != Some(value)) {
-            let found = found.get(key).map_or("missing".into(), ToString::to_string);
-            let expected = format!("{value}, by recipe and space");
-            return Err(Error::config(format!("network.{key}"), found, expected));
-        }
+    /// The text of `run.json`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a value cannot be written as JSON.
+    pub(super) fn to_json(&self) -> Result<String> {
+        let Self { program, recipe, resolved, space, subject, data, train, held_out } =
+            self.clone();
+        let resolved = resolved.table()?;
+        let (version, stored) = (VERSION, program);
+        let stored = Stored {
+            version,
+            program: stored,
+            recipe,
+            resolved,
+            space,
+            subject,
+            data,
+            train,
+            held_out,
+        };
+        serde_json::to_string_pretty(&stored)
+            .map_err(|e| Error::config("recipe", e.to_string(), "values JSON can hold"))
+    }
+
+    /// Reads `run.json`, of this version or an older one.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key that cannot be used, `version` for one that is not known.
+    pub(super) fn from_json(value: Value) -> Result<Self> {
+        let stored: Stored = read(migrated(value)?, "")?;
+        let Stored { program, recipe, resolved, space, subject, data, train, held_out, .. } =
+            stored;
+        recipe.check().map_err(|e| inside("recipe", e))?;
+        let resolved = (family(recipe.plan.family())?.read)(resolved);
+        let resolved = resolved.map_err(|e| inside("resolved", e))?;
+        resolved.check_plan().map_err(|e| inside("resolved", e))?;
+        resolved.check_fit(&space).map_err(|e| inside("resolved", e))?;
+        let info = Self { program, recipe, resolved, space, subject, data, train, held_out };
+        info.check_counts()?;
+        Ok(info)
+    }
+
+    /// The resolved part of the recipe as the family's own type `F`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the run is of another family.
+    pub fn resolved_as<F: 'static>(&self) -> Result<&F> {
+        let found = self.recipe.plan.family();
+        let wrong = || Error::config("family", found, "a run of the family that is wanted here");
+        self.resolved.any().downcast_ref::<F>().ok_or_else(wrong)
+    }
+
+    /// Fails, naming the key, unless the classes' rows are all rows.
+    fn check_counts(&self) -> Result<()> {
         let classes = self.space.classes().len();
         for (key, split) in [("train", &self.train), ("held_out", &self.held_out)] {
             let sum = split.classes.iter().try_fold(0usize, |sum, n| sum.checked_add(*n));
@@ -62,10 +131,6 @@ impl RunInfo {
                 let found = format!("{:?}", split.classes);
                 return Err(Error::config(format!("{key}.classes"), found, expected));
             }
-        }
-        if !(1e-6..=1e6).contains(&self.sigma_data) {
-            let found = format!("{:?}", self.sigma_data);
-            return Err(Error::config("sigma_data", found, "a number from 1e-6 to 1e6"));
         }
         Ok(())
     }

@@ -8,22 +8,26 @@
 //! | `curves.jsonl`, `events.out.tfevents…` | the curves |
 
 mod info;
+mod migrate;
 pub mod pictures;
+mod recipe;
+mod resume;
 pub mod shipped;
 
-pub use info::{RunInfo, SplitInfo};
+pub use info::{RunInfo, SplitInfo, Subject};
+pub use recipe::{EvaluationRecipe, Recipe};
 
-use crate::data::{Dataset, Rows, Source, Space, Split, Toy};
-use crate::family::diffusion::{DiffusionModel, Resolved};
-use crate::family::{Loader, Model};
+use crate::data::{Dataset, Source, Space, Split, Toy};
+use crate::family::diffusion::DiffusionModel;
+use crate::family::{Loader, Model, Opener, Opening, Start};
 use crate::files::write_atomically;
-use crate::nn::{Params, load_safetensors, save_safetensors};
-use crate::train::{Learner, Loop, Recipe, load_checkpoint};
+use crate::nn::{load_safetensors, save_safetensors};
+use crate::train::{Learner, Loop, State, load_checkpoint};
 use crate::{Error, Result};
 use burn::tensor::Device;
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The file of the averaged weights.
 const WEIGHTS: &str = "model.safetensors";
@@ -31,8 +35,8 @@ const WEIGHTS: &str = "model.safetensors";
 /// The file of the learner's state.
 const CHECKPOINT: &str = "checkpoint.safetensors";
 
-/// The version of `run.json` that this program writes and reads.
-const VERSION: u32 = 1;
+/// The program's name and version.
+const PROGRAM: &str = concat!("tweedie ", env!("CARGO_PKG_VERSION"));
 
 /// A run directory.
 #[derive(Debug, Clone)]
@@ -43,37 +47,50 @@ pub struct Run {
 }
 
 impl Run {
-    /// Starts a run in a folder, which is made if need be and must not hold another run.
+    /// Starts a run in a folder, which is made if need be and must not hold another run; `data` are those to learn from, if
+    /// the family learns from data.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is a run already, or as [`Recipe::network_for`]; [`Error::Io`] if the folder cannot
-    /// be written.
-    pub fn create(folder: &Path, recipe: Recipe, data: &Dataset) -> Result<Self> {
+    /// [`Error::Config`] if there is a run already, or naming a key that does not fit; [`Error::Io`] if the folder cannot be
+    /// written.
+    pub fn create<'a>(
+        folder: &Path,
+        recipe: Recipe,
+        data: impl Into<Option<&'a Dataset>>,
+    ) -> Result<Self> {
         refuse_a_second(folder)?;
-        let network = recipe.network_for(&data.space)?;
-        recipe.check_batch(&network)?;
+        let data = data.into();
+        let (device, open) = (Device::flex(), opener(Device::flex()));
+        let space = match data {
+            Some(data) => data.space.clone(),
+            None => recipe.plan.own_space(&open)?,
+        };
+        let start = Start {
+            space: &space,
+            data,
+            training: &recipe.training,
+            seed: recipe.seed,
+            device: &device,
+            open: &open,
+        };
+        let resolved = recipe.plan.resolved(&start)?;
         let count = |s: &Split, class: usize| {
             s.labels().map_or(0, |labels| labels.iter().filter(|l| **l as usize == class).count())
         };
         let split = |s: &Split| SplitInfo {
             rows: s.len(),
             hash: s.hash(),
-            classes: (0..data.space.classes().len()).map(|class| count(s, class)).collect(),
-        };
-        let sigma_data = match recipe.model.sigma_data {
-            Some(sigma) => sigma,
-            None => root_mean_square(&data.space, data.train.rows())?,
+            classes: (0..space.classes().len()).map(|class| count(s, class)).collect(),
         };
         let info = RunInfo {
-            version: VERSION,
-            program: concat!("tweedie ", env!("CARGO_PKG_VERSION")).into(),
+            program: PROGRAM.into(),
+            resolved,
+            subject: if data.is_some() { Subject::Data } else { Subject::None },
+            data: data.map_or_else(String::new, |data| data.name.clone()),
+            train: data.map_or_else(SplitInfo::default, |data| split(&data.train)),
+            held_out: data.map_or_else(SplitInfo::default, |data| split(&data.held_out)),
+            space,
             recipe,
-            network,
-            sigma_data,
-            data: data.name.clone(),
-            space: data.space.clone(),
-            train: split(&data.train),
-            held_out: split(&data.held_out),
         };
         Self::write(folder, info)
     }
@@ -87,26 +104,34 @@ impl Run {
         folder: &Path,
         recipe: Recipe,
         space: Space,
-        weights: &Params,
+        weights: &State,
         origin: &Path,
     ) -> Result<Self> {
         refuse_a_second(folder)?;
         recipe.check()?;
-        let none =
-            SplitInfo { rows: 0, hash: String::new(), classes: vec![0; space.classes().len()] };
+        let classes = vec![0; space.classes().len()];
+        let none = SplitInfo { classes, ..SplitInfo::default() };
+        let (device, open) = (Device::flex(), opener(Device::flex()));
+        let start = Start {
+            space: &space,
+            data: None,
+            training: &recipe.training,
+            seed: recipe.seed,
+            device: &device,
+            open: &open,
+        };
         let info = RunInfo {
-            version: VERSION,
-            program: concat!("tweedie ", env!("CARGO_PKG_VERSION")).into(),
-            network: recipe.network_for(&space)?,
-            sigma_data: recipe.model.sigma_data.unwrap_or(1.0),
-            data: recipe.data.source.clone(),
+            program: PROGRAM.into(),
+            resolved: recipe.plan.resolved(&start)?,
+            subject: Subject::None,
+            data: recipe.data.as_ref().map_or_else(String::new, |data| data.source.clone()),
             recipe,
             space,
             train: none.clone(),
             held_out: none,
         };
         let run = Self { folder: folder.to_path_buf(), info };
-        run.model_with(weights, origin, &Device::flex())?;
+        run.model_with(weights, origin, &device)?;
         let run = Self::write(folder, run.info)?;
         run.save_weights(weights)?;
         Ok(run)
@@ -114,16 +139,18 @@ impl Run {
 
     fn write(folder: &Path, info: RunInfo) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-        let path = folder.join("run.json");
-        let text = serde_json::to_string_pretty(&info)
-            .map_err(|e| Error::file(&path, "recipe", e.to_string(), "values JSON can hold"))?;
-        write_atomically(&path, text.as_bytes())?;
+        write_atomically(folder.join("run.json"), info.to_json()?.as_bytes())?;
         Ok(Self { folder: folder.to_path_buf(), info })
     }
 
-    /// Whether it was imported, so that there are no data it was trained on.
+    /// Whether its weights were trained elsewhere.
     pub fn is_imported(&self) -> bool {
-        self.info.train.rows == 0
+        self.is_without_data() && !self.file(CHECKPOINT).exists()
+    }
+
+    /// Whether there are no data that it was trained on.
+    pub fn is_without_data(&self) -> bool {
+        self.info.subject == Subject::None
     }
 
     /// Opens a run.
@@ -137,15 +164,7 @@ impl Run {
         let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| {
             Error::file(&path, place(&e), e.to_string(), "a run written by tweedie")
         })?;
-        if value.get("version").and_then(serde_json::Value::as_u64) != Some(VERSION.into()) {
-            let found =
-                value.get("version").map_or("no version".into(), |v| format!("version {v}"));
-            return Err(Error::file(&path, "version", found, format!("version {VERSION}")));
-        }
-        let info: RunInfo = serde_json::from_value(value).map_err(|e| {
-            Error::file(&path, "content", e.to_string(), "a run written by tweedie")
-        })?;
-        info.check().map_err(|error| match error {
+        let info = RunInfo::from_json(value).map_err(|error| match error {
             Error::Config { key, problem, expected } => Error::file(&path, key, problem, expected),
             other => other,
         })?;
@@ -167,7 +186,7 @@ impl Run {
     /// # Errors
     /// What loading gives; [`Error::File`] if the data are not those that the run remembers.
     pub fn data(&self) -> Result<Dataset> {
-        if self.is_imported() {
+        if self.is_without_data() {
             let expected = "data given with the command";
             return Err(Error::file(self.file("run.json"), "data", "none: imported", expected));
         }
@@ -180,7 +199,7 @@ impl Run {
                 let place = format!("{name} rows");
                 let expected = format!("the {} rows of hash {}", then.rows, then.hash);
                 let problem = "changed since the run began";
-                return Err(Error::file(&self.info.recipe.data.source, place, problem, expected));
+                return Err(Error::file(&data.name, place, problem, expected));
             }
         }
         if data.space != self.info.space {
@@ -199,12 +218,12 @@ impl Run {
         let (loaded, rows) = if crate::data::list().iter().any(|(name, _)| *name == other) {
             let mut source = Source::named(other);
             let toy = other.parse::<Toy>().is_ok();
-            source.label = self.info.recipe.data.label.clone().filter(|_| toy);
+            source.label = self.source()?.label.filter(|_| toy);
             let loaded = source.load()?;
             let rows = loaded.held_out.clone();
             (loaded, rows)
         } else {
-            let mut source = self.info.recipe.data.clone();
+            let mut source = self.source()?;
             (source.source, source.held_out, source.n) = (other.to_string(), Some(0.0), None);
             source.seed = 0;
             match source.load() {
@@ -222,7 +241,7 @@ impl Run {
             }
         };
         let space = self.info.space.clone();
-        let train = match self.is_imported() {
+        let train = match self.is_without_data() {
             // What it was trained on is not known: the data's own training rows stand in.
             true => space.adopt(&loaded.space, &loaded.train, other)?,
             false => self.data()?.train,
@@ -234,93 +253,97 @@ impl Run {
         })
     }
 
+    /// The recipe's source of data.
+    fn source(&self) -> Result<Source> {
+        let missing = || Error::file(self.file("run.json"), "recipe.data", "missing", "a source");
+        self.info.recipe.data.clone().ok_or_else(missing)
+    }
+
     /// The learner at its first step, or where its checkpoint stands once [`crate::train::train`] loads it.
     ///
     /// # Errors
-    /// As [`Resolved::learner`].
-    pub fn learner(&self, data: &Dataset, device: &Device) -> Result<Box<dyn Learner>> {
-        self.resolved().learner(data, device)
-    }
-
-    /// The recipe with every width and unit known.
-    fn resolved(&self) -> Resolved {
-        let RunInfo { recipe, network, sigma_data, space, .. } = self.info.clone();
-        Resolved { recipe, network, sigma_data, space }
+    /// [`Error::Config`] naming a key that does not fit.
+    pub fn learner<'a>(
+        &self,
+        data: impl Into<Option<&'a Dataset>>,
+        device: &Device,
+    ) -> Result<Box<dyn Learner>> {
+        let open = opener(device.clone());
+        self.info.resolved.start(&Start {
+            space: &self.info.space,
+            data: data.into(),
+            training: &self.info.recipe.training,
+            seed: self.info.recipe.seed,
+            device,
+            open: &open,
+        })
     }
 
     /// The trained model.
     ///
     /// # Errors
-    /// As [`Run::weights`]; [`Error::File`] if the weights do not fit the network.
+    /// As [`Run::weights`]; [`Error::File`] if the weights do not fit.
     pub fn model(&self, device: &Device) -> Result<Box<dyn Model>> {
-        Ok(Box::new(self.diffusion(device)?))
+        self.model_with(&self.weights()?, &self.file(WEIGHTS), device)
     }
 
-    /// The trained model as a diffusion model.
+    /// The trained model of a run of diffusion models.
     ///
     /// # Errors
-    /// As [`Run::model`].
-    pub fn diffusion(&self, device: &Device) -> Result<DiffusionModel> {
-        self.diffusion_with(&self.weights()?, &self.file(WEIGHTS), device)
+    /// As [`Run::model`]; [`Error::Config`] if the run is of another family.
+    pub fn diffusion(&self, device: &Device) -> Result<Box<DiffusionModel>> {
+        let model: Box<dyn Any> = self.model(device)?.into_any();
+        let found = self.info.recipe.plan.family();
+        model.downcast().map_err(|_| Error::config("family", found, "diffusion"))
     }
 
-    /// The model as far as it is trained, and, if training has not finished, the step of the checkpoint that its averaged
-    /// weights come from.
+    /// The model as far as it is trained, and, if training has not finished, the step of the checkpoint that its weights
+    /// come from.
     ///
     /// # Errors
-    /// [`Error::File`] if there is no checkpoint either, or the weights do not fit the network.
+    /// [`Error::File`] if there is no checkpoint either, or the weights do not fit.
     pub fn model_so_far(&self, device: &Device) -> Result<(Box<dyn Model>, Option<u64>)> {
         let path = self.file(CHECKPOINT);
         if self.file(WEIGHTS).exists() || !path.exists() {
             return Ok((self.model(device)?, None));
         }
         let (state, step) = load_checkpoint(&path)?;
-        let weights = self.resolved().weights(state);
+        let weights = self.info.resolved.weights_of(state)?;
         Ok((self.model_with(&weights, &path, device)?, Some(step)))
     }
 
     /// The model with the weights given; `origin` names them, for errors.
     ///
     /// # Errors
-    /// [`Error::File`] if they do not fit the network.
+    /// [`Error::File`] if they do not fit.
     pub fn model_with(
         &self,
-        weights: &Params,
+        weights: &State,
         origin: &Path,
         device: &Device,
     ) -> Result<Box<dyn Model>> {
-        Ok(Box::new(self.diffusion_with(weights, origin, device)?))
-    }
-
-    fn diffusion_with(
-        &self,
-        weights: &Params,
-        origin: &Path,
-        device: &Device,
-    ) -> Result<DiffusionModel> {
         let run = self.clone();
         let data: Loader = Arc::new(move || run.data());
-        let classes = self.info.train.classes.clone();
-        DiffusionModel::new(self.resolved(), weights, origin, device, classes, data)
+        let opening = Opening {
+            space: self.info.space.clone(),
+            classes: self.info.train.classes.clone(),
+            data,
+            device: device.clone(),
+            open: opener(device.clone()),
+        };
+        self.info.resolved.open(&opening, weights, origin)
     }
 
     /// How the training loop runs.
     pub fn training_loop(&self) -> Loop {
-        let t = &self.info.recipe.training;
-        Loop {
-            steps: t.steps,
-            log_every: t.log_every,
-            held_out_every: t.held_out_every,
-            sample_every: t.sample_every,
-            checkpoint_after: Duration::from_secs_f64(t.checkpoint_seconds),
-        }
+        self.info.recipe.training.config()
     }
 
     /// Writes the weights to sample with.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.
-    pub fn save_weights(&self, weights: &Params) -> Result<()> {
+    pub fn save_weights(&self, weights: &State) -> Result<()> {
         save_safetensors(weights, &self.file(WEIGHTS))
     }
 
@@ -328,7 +351,7 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::File`] if training has not finished, or the file is damaged.
-    pub fn weights(&self) -> Result<Params> {
+    pub fn weights(&self) -> Result<State> {
         let path = self.file(WEIGHTS);
         if !path.exists() {
             return Err(Error::file(
@@ -351,13 +374,7 @@ fn refuse_a_second(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// √(mean x²) of rows in model units, encoded a part at a time.
-fn root_mean_square(space: &Space, raw: &Rows) -> Result<f64> {
-    let (mut sum, mut count) = (0.0, 0.0);
-    for start in (0..raw.len()).step_by(4096) {
-        let part = space.encode(&raw.slice(start..(start + 4096).min(raw.len())))?;
-        sum = part.values().iter().fold(sum, |sum, v| sum + f64::from(*v).powi(2));
-        count += part.values().len() as f64;
-    }
-    Ok((sum / count).sqrt().clamp(1e-6, 1e6))
+/// Opens the models of other runs on a device.
+fn opener(device: Device) -> Opener {
+    Arc::new(move |folder| Run::open(folder)?.model(&device))
 }

@@ -89,7 +89,7 @@ fn samples(
 /// Those of sampling; [`Error::Io`] if a file cannot be written.
 pub fn keep(
     run: &Run,
-    data: &Dataset,
+    data: Option<&Dataset>,
     model: &dyn Model,
     step: u64,
     device: &Device,
@@ -117,7 +117,7 @@ pub fn keep(
         out.finish()?.finish()?;
     }
     if whole {
-        let picture = picture(space, &split, Some(data.held_out.rows()))?;
+        let picture = picture(space, &split, data.map(|data| data.held_out.rows()))?;
         save_png(&picture, folder.join(format!("step-{step:06}.png")))?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! The recipes that ship with the program.
 
-use crate::train::Recipe;
+use crate::run::Recipe;
 use crate::{Error, Result};
 use std::path::Path;
 

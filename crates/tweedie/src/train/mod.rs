@@ -3,31 +3,27 @@
 mod adamw;
 mod adaptive;
 mod checkpoint;
+mod criterion;
 pub mod curves;
 mod denoising;
 mod dequantising;
 mod ema;
 mod learner;
-mod recipe;
 mod schedule;
 mod tensorboard;
+mod trainee;
 mod training;
 
+pub use crate::nn::State;
 pub use adamw::{AdamW, AdamWConfig, Gradients, LearningRate};
-pub(crate) use adaptive::{AdaptiveLevels, LevelObjective};
+pub(crate) use adaptive::{AdaptiveLevels, ByNoising};
+pub(crate) use checkpoint::{count, take_count};
 pub use checkpoint::{load_checkpoint, save_checkpoint};
 pub use curves::Curves;
 pub use denoising::DenoiserLearner;
 pub use dequantising::{DequantiserFit, fit_dequantiser};
 pub use ema::Ema;
-pub use learner::{Event, Learner, Loop, train};
-pub use recipe::{
-    AdaptiveRecipe, EvaluationRecipe, ModelRecipe, NoiseSource, ObjectiveRecipe, Recipe,
-    SamplingRecipe, TrainingRecipe, VarianceSource,
-};
-pub(crate) use recipe::{read_options, read_table};
-pub(crate) use schedule::{PREFIX as SCHEDULE, ScheduleLearner, take as take_schedule};
+pub use learner::{Event, Learner, Loop, Values, train};
+pub(crate) use schedule::{PREFIX as SCHEDULE, ScheduleLearner, weights_among};
+pub use trainee::{Optimiser, Trainee};
 pub use training::{Fit, Training};
-
-/// Named arrays: a learner's whole state, or a model's weights.
-pub type State = crate::nn::Params;

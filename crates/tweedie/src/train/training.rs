@@ -1,8 +1,9 @@
 //! The `training` table of a recipe: the keys of the loop, which all families share, and those of fitting by gradients.
 
 use super::{AdamWConfig, LearningRate, Loop};
-use crate::Result;
+use crate::data::{Encoding, Kind, Layout, Space};
 use crate::error::{count, within};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -128,5 +129,26 @@ impl Fit {
         within("adamw.epsilon", self.adamw.epsilon, 1e-30, 1.0)?;
         within("adamw.weight_decay", self.adamw.weight_decay, 0.0, 1e6)?;
         within("adamw.clip", self.adamw.clip, 0.0, 1e30)
+    }
+}
+
+impl Fit {
+    /// How rows become what the model sees.
+    pub fn encoding(&self) -> Encoding {
+        if self.dequantise { Encoding::Dequantised } else { Encoding::Centres }
+    }
+
+    /// Fails, naming the key, unless rows of `space` can be trained on as it says.
+    pub(crate) fn check_for(&self, space: &Space) -> Result<()> {
+        if self.flip && !matches!(space.layout(), Layout::Image { .. }) {
+            let problem = "true, and the data are no pictures";
+            return Err(Error::config("training.flip", problem, "false, or pictures"));
+        }
+        let integers = |j| matches!(space.coordinate(j).kind, Kind::Quantised { .. });
+        if !self.dequantise && !(0..space.width()).any(integers) {
+            let problem = "false, and no column holds integers";
+            return Err(Error::config("training.dequantise", problem, "true, or integers"));
+        }
+        Ok(())
     }
 }

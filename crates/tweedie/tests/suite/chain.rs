@@ -7,17 +7,18 @@ use serde::Deserialize;
 use std::sync::Arc;
 use tweedie::data::{Batch, Condition};
 use tweedie::denoise::{Denoiser, NeuralDenoiser, Prediction};
+use tweedie::family::diffusion::Diffusion;
 use tweedie::nn::{Network, ResidualMlpConfig};
 use tweedie::objective::{DenoisingScoreMatching, Noising, Objective, Weighting};
 use tweedie::process::{
     AnySchedule, Betas, Chain, ChainConfig, Level, LevelDistribution, NoiseLevels, Schedule,
 };
+use tweedie::run::Recipe;
 use tweedie::solve::grid::{
     AnyGrid, Grid, Karras, Leading, Linspace, LogSnr, Quadratic, Time, Trailing,
 };
 use tweedie::solve::{Ancestral, Context, Ddim, DormandPrince, DpmSolverPp2M, Euler, Heun, Solver};
 use tweedie::tensor::Dual;
-use tweedie::train::Recipe;
 use tweedie::{Draws, Error};
 
 #[derive(Deserialize)]
@@ -292,7 +293,9 @@ fn recipes_name_the_key_of_a_chain_that_cannot_be() {
     let good =
         recipe(&["schedule.betas=[0.1,0.2,1.0]", "sampling.grid=trailing", "sampling.steps=3"])
             .unwrap();
-    let AnySchedule::Chain(chain) = &good.schedule else { panic!("a chain") };
+    let AnySchedule::Chain(chain) = &good.of::<Diffusion>().unwrap().schedule else {
+        panic!("a chain")
+    };
     close("ᾱ", chain.level(1.0).alpha.powi(2), 0.72, 1e-15);
     assert_eq!(chain.level(2.0).alpha, 0.0);
     let again = Recipe::parse(&good.to_toml().unwrap(), &[]).unwrap();

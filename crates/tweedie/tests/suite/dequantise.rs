@@ -2,7 +2,7 @@
 
 use crate::oracle::{COSINE, gaussian};
 use crate::support::*;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use std::sync::Arc;
 use tweedie::data::{Condition, Coordinate, Kind, Layout, Rows, Space, Split};
 use tweedie::denoise::{Component, GaussianMixture};
@@ -192,9 +192,9 @@ fn a_flat_density_keeps_the_uniform_dequantiser() {
 fn with_bias(bias: [f32; 2]) -> (Dequantiser, Space) {
     let space = integers(1, 3);
     let fresh = Dequantiser::new(&space, 4, &Draws::new(1), &cpu()).unwrap();
-    let mut params: Params = collect_params(&fresh);
-    let last = params.iter_mut().find(|(_, (shape, _))| *shape == [2]).expect("the last bias");
-    last.1.1 = bias.to_vec();
+    let mut params: Params = collect_params(&fresh).unwrap();
+    let last = params.values_mut().find(|data| *data.shape().as_slice() == [2]);
+    *last.expect("the last bias") = TensorData::new(bias.to_vec(), [2]);
     (map_params(fresh, &params, std::path::Path::new("bias")).unwrap(), space)
 }
 

@@ -31,7 +31,7 @@ fn peer_points(pointer: &str) -> Points {
     Points::new(rows.concat(), rows[0].len()).expect("rows")
 }
 
-/// `n` rows of the plane in `groups` groups, the centres on a circle of radius `radius`, of standard deviations 1 and ½.
+/// `n` rows of the plane in `groups` groups around a circle of radius `radius`, of standard deviations 1 and ½.
 fn groups(n: usize, groups: usize, radius: f64, seed: u64) -> Points {
     let noise = Draws::new(seed).purpose("groups");
     let row = |i: u64| {

@@ -332,3 +332,26 @@ fn a_row_is_judged_alone() {
     }
     assert_eq!(data.evaluations(), 2 * cost);
 }
+
+/// Nothing mixes two kinds or two measures; errors that only some rows have are not passed off as all rows'.
+#[test]
+fn only_densities_of_one_kind_and_measure_are_joined() {
+    let of = |value: &[f64], standard_error: Option<Vec<f64>>| LogProb {
+        value: value.to_vec(),
+        kind: Kind::LowerBound,
+        standard_error,
+        measure: Measure::Counting,
+    };
+    let (with, without) = (of(&[-1.0], Some(vec![0.1])), of(&[-2.0, -3.0], None));
+    let both = with.clone().followed_by(of(&[-2.0, -3.0], Some(vec![0.2, 0.3]))).unwrap();
+    assert_eq!(both, of(&[-1.0, -2.0, -3.0], Some(vec![0.1, 0.2, 0.3])));
+    for (first, second) in [(&with, &without), (&without, &with)] {
+        let joined = first.clone().followed_by(second.clone()).unwrap();
+        assert_eq!((joined.value.len(), &joined.standard_error), (3, &None));
+    }
+    let other = LogProb { kind: Kind::Estimate, ..with.clone() };
+    let error = with.clone().followed_by(other).unwrap_err();
+    assert!(matches!(error, Error::Config { .. }), "{error}");
+    let other = LogProb { measure: Measure::Raw, ..with.clone() };
+    assert!(with.followed_by(other).unwrap_err().to_string().contains("Counting"));
+}

@@ -32,7 +32,7 @@ fn exact(model: &dyn Generate, n: u64, seed: u64) -> Tensor<2> {
     model.generate(0..n, &Condition::None, &Draws::new(seed), &cpu()).expect("rows")
 }
 
-/// The chains after so many steps more, with what happened in each.
+/// The chains after `steps` more steps, with what happened in each.
 fn walk(
     kernel: &dyn Transition,
     mut chains: Chains,

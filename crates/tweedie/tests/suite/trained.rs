@@ -8,9 +8,9 @@ use tweedie::density::{
 };
 use tweedie::family::{Setting, sample};
 use tweedie::metric::judge::judge;
-use tweedie::run::Run;
+use tweedie::run::{Recipe, Run};
 use tweedie::solve::Tolerance;
-use tweedie::train::{Recipe, train};
+use tweedie::train::train;
 use tweedie::{Draws, Result};
 
 /// Trains a shipped recipe in a folder.
@@ -19,7 +19,7 @@ fn trained(name: &str, overrides: &[&str], folder: &Path) -> Result<Run> {
     let text = std::fs::read_to_string(path).expect("a shipped recipe");
     let overrides: Vec<String> = overrides.iter().map(|o| o.to_string()).collect();
     let recipe = Recipe::parse(&text, &overrides)?;
-    let data = recipe.data.load()?;
+    let data = recipe.load_data()?;
     let run = Run::create(folder, recipe, &data)?;
     let mut learner = run.learner(&data, &cpu())?;
     train(&mut *learner, run.folder(), &run.training_loop(), |_| Ok(()))?;
@@ -51,7 +51,7 @@ fn eight_gaussians_are_learnt_to_three_hundredths_of_a_nat() -> Result<()> {
     };
     let model = run.diffusion(&cpu())?;
     let (denoiser, schedule) = (model.denoiser.clone(), model.schedule.clone());
-    let sigma = run.info.sigma_data;
+    let sigma = model.sigma_data;
     let ode = model.pf_ode().with_tolerance(Tolerance { atol: 1e-3, rtol: 1e-3 });
     let (mean, error) = divergence(&ode, 20_000)?;
     assert!(mean.abs() < 0.03, "mean of log p − log q is {mean} ± {error} nats");

@@ -13,8 +13,8 @@ const NODES: usize = 16;
 /// Terms below e⁻⁴⁰ of the greatest do not count.
 const NEGLIGIBLE: f64 = 40.0;
 
-/// ln p(x) and its gradient Σ r_i (c_i − x)/σ² over the nodes c_i with their shares r_i of p(x), for the toys that are a
-/// curve with Gaussian noise.
+/// ln p(x) and its gradient Σ r_i (c_i − x)/σ² over the nodes c_i with their shares r_i of p(x), for the toys that are
+/// a curve with Gaussian noise.
 pub(super) fn with_score(toy: Toy, [x, y]: [f64; 2]) -> (f64, [f64; 2]) {
     static CURVES: [OnceLock<Vec<Node>>; Toy::ALL.len()] =
         [const { OnceLock::new() }; Toy::ALL.len()];

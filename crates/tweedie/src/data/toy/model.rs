@@ -30,8 +30,8 @@ impl LogDensity for Toy {
 }
 
 impl Generate for Toy {
-    /// Rows of [`Toy::sample`], in single precision: those of seed `s` under `Draws::new(s)`. A row with a label is a point
-    /// of that class, other rows of a random one.
+    /// Rows of [`Toy::sample`] of seed `s` for `Draws::new(s)`, in single precision. A row with a label is a point of
+    /// that class, other rows of a random one.
     fn generate(
         &self,
         rows: Range<u64>,

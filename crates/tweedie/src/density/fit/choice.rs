@@ -29,7 +29,7 @@ pub struct Choice {
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`] if the range is empty; those of [`Em::new`] and [`Em::step`].
+/// [`Error::Config`] if the range is empty; otherwise as [`Em::new`] and [`Em::step`].
 pub fn choose(
     points: impl Into<Arc<Points>>,
     config: &EmConfig,

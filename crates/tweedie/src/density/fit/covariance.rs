@@ -95,7 +95,7 @@ enum Entries {
 }
 
 impl Factor {
-    /// That of a covariance matrix, row-major, whose lower triangle is read.
+    /// The factor of a covariance matrix, row-major, whose lower triangle is read.
     pub(super) fn dense(covariance: &[f64], width: usize) -> Option<Self> {
         if !covariance.iter().all(|c| c.is_finite()) {
             return None;
@@ -121,7 +121,7 @@ impl Factor {
         Some(Self { entries, log_det })
     }
 
-    /// That of a diagonal covariance matrix.
+    /// The factor of a diagonal covariance matrix.
     pub(super) fn axes(variances: &[f64]) -> Option<Self> {
         if !variances.iter().all(|v| *v > 0.0 && v.is_finite()) {
             return None;

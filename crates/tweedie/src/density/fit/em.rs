@@ -5,9 +5,9 @@
 //! never falls (Dempster, Laird and Rubin 1977, Theorem 1). From the same start and with
 //! [`Regularisation::Absolute`] the steps are scikit-learn's.
 //!
-//! The likelihood of a mixture is unbounded: a component that shrinks onto one row, or onto rows in a subspace, raises it
-//! for ever (Bishop 2006, section 9.2.1). Regularisation bounds it: every covariance has at least the floor on its
-//! diagonal.
+//! The likelihood of a mixture is unbounded: a component that shrinks onto one row, or onto rows in a subspace, raises
+//! it for ever (Bishop 2006, section 9.2.1). Regularisation bounds it: no variance is below the floor, which is added
+//! to the diagonal of every covariance.
 
 use super::moments::{Maximum, Responsibilities, expect};
 use super::start::clusters;
@@ -56,7 +56,7 @@ impl Default for EmConfig {
     }
 }
 
-/// All of [`Em`] that changes, as arrays; R is the number of starts, k that of components.
+/// All of [`Em`] that changes, as arrays; R is the number of starts and k of components.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmState {
     /// The number of steps taken.
@@ -162,8 +162,8 @@ impl Em {
     /// EM from the M-step of given responsibilities, `[rows, components]` row-major, which sum to 1 in each row.
     ///
     /// # Errors
-    /// As [`Em::new`]; [`Error::Shape`] if there are not so many responsibilities; [`Error::Config`] if those of a row
-    /// are negative or do not sum to 1, or if those of a component are all 0.
+    /// As [`Em::new`]; [`Error::Shape`] if the array has another length; [`Error::Config`] naming a row with a negative
+    /// responsibility or another sum than 1, or a component without any.
     pub fn from_responsibilities(
         points: impl Into<Arc<Points>>,
         config: &EmConfig,
@@ -317,7 +317,7 @@ impl Em {
             let covariances = part(&state.covariances, r);
             let mixture = Mixture::with_normalised(kind, weights, means, covariances, width);
             let mixture = mixture.map_err(|k| {
-                let problem = format!("that of component {k} is not positive definite");
+                let problem = format!("component {k} has one that is not positive definite");
                 Error::config("covariances of EM", problem, "a state that EM has saved")
             })?;
             Ok(Run { mixture, likelihood: state.likelihoods[r], change: state.changes[r] })

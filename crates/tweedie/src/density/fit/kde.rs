@@ -5,8 +5,8 @@
 //!
 //! where S is the rows' covariance, or its diagonal, with the divisor n − 1 (of weighted rows 1 − Σ wᵢ², the weights
 //! summing to 1). With S, an estimate does not depend on the data's units. The factor h is Scott's n^(−1/(d + 4)),
-//! Silverman's (n (d + 2)/4)^(−1/(d + 4)), where n = 1/Σ wᵢ² of weighted rows, a given number, or that of greatest
-//! leave-one-out likelihood. These are the definitions of SciPy's `gaussian_kde`, which knows the whole covariance alone.
+//! Silverman's (n (d + 2)/4)^(−1/(d + 4)), where n = 1/Σ wᵢ² of weighted rows, a given number, or the one of greatest
+//! leave-one-out likelihood. All but the last, and the whole covariance, are SciPy's `gaussian_kde`.
 
 use super::covariance::{Covariance, Factor};
 use super::leave_one_out::{Panels, factor};
@@ -44,7 +44,7 @@ pub enum KernelShape {
     Covariance,
 }
 
-/// A kernel density estimate; evaluating it at a row takes time in proportion to the number of rows it is made from.
+/// A kernel density estimate; evaluating it takes time in proportion to the number of rows it holds.
 ///
 /// ```
 /// use tweedie::density::fit::{Bandwidth, Distribution, Kde, KernelShape, Points};

@@ -1,14 +1,13 @@
 //! The bandwidth of greatest leave-one-out likelihood (J. D. F. Habbema, J. Hermans and K. van den Broek, "A stepwise
-//! discrimination analysis program using density estimation", COMPSTAT 1974; R. P. W. Duin, "On the choice of smoothing
-//! parameters for Parzen estimators of probability density functions", IEEE Trans. Comput. C-25 (1976)).
+//! discrimination analysis program using density estimation", COMPSTAT 1974; R. P. W. Duin, "On the choice of
+//! smoothing parameters for Parzen estimators of probability density functions", IEEE Trans. Comput. C-25 (1976)).
 //!
-//! With uᵢⱼ = ‖yᵢ − yⱼ‖²/h² between rows in units of the kernel's shape, and the shares p_j ∝ wⱼ exp(−½ uᵢⱼ), j ≠ i, the
-//! term of row i and its derivatives in s = ln h are, but for a constant,
+//! With uᵢⱼ = ‖yᵢ − yⱼ‖²/h² between rows in units of the kernel's shape, and the shares pⱼ ∝ wⱼ exp(−½ uᵢⱼ), j ≠ i,
+//! the term of row i and its derivatives in s = ln h are, but for a constant,
 //!
 //! > ℓᵢ = log Σ_{j≠i} wⱼ/(1 − wᵢ) exp(−½ uᵢⱼ) − d s, dℓᵢ/ds = E u − d, d²ℓᵢ/ds² = Var u − 2 E u,
 //!
-//! with moments under the shares. They take one pass over the pairs, and never hold more than [`TILE`] rows of distances
-//! per thread.
+//! with moments under the shares. A pass over the pairs never holds more than [`TILE`] rows of distances per thread.
 //!
 //! As h → 0 the term of a row with a duplicate grows like −d ln h, all others fall like −1/h². So the likelihood has a
 //! maximum unless every row has a duplicate.
@@ -63,7 +62,7 @@ pub(super) struct Point {
 }
 
 impl Panels {
-    /// Those of `rows`, row-major.
+    /// Panels of `rows`, row-major.
     pub(super) fn new(rows: &[f64], width: usize) -> Self {
         let n = rows.len() / width;
         let mut panels = vec![[0.0; LANES]; n.div_ceil(LANES) * width];

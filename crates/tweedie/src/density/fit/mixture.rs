@@ -314,7 +314,8 @@ fn check(
     for (k, matrix) in matrices.filter(|_| kind.is_dense()) {
         let skewed = |i: usize, j: usize| {
             let (a, b) = (matrix[i * width + j], matrix[j * width + i]);
-            (a - b).abs() > 1e-9 * (a.abs() + b.abs())
+            let scale = (matrix[i * width + i] * matrix[j * width + j]).abs().sqrt();
+            (a - b).abs() > 1e-9 * scale
         };
         if (0..width).any(|i| (0..i).any(|j| skewed(i, j))) {
             let key = format!("covariance of component {k}");

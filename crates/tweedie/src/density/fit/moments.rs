@@ -27,7 +27,7 @@ pub(super) struct Responsibilities {
 }
 
 impl Responsibilities {
-    /// Those that are `share(row, component)`.
+    /// The responsibilities `share(row, component)`.
     pub(super) fn from_fn(
         points: &Points,
         components: usize,
@@ -35,14 +35,16 @@ impl Responsibilities {
     ) -> Self {
         let block = |b: usize| {
             let rows = b * BLOCK..points.len().min((b + 1) * BLOCK);
-            (0..components).flat_map(|k| rows.clone().map(move |i| (i, k))).collect::<Vec<_>>()
+            let mut block = Vec::with_capacity(rows.len() * components);
+            for k in 0..components {
+                block.extend(rows.clone().map(|i| share(i, k)));
+            }
+            block
         };
-        let shares = |pairs: Vec<(usize, usize)>| pairs.into_iter().map(|(i, k)| share(i, k));
-        let blocks = (0..points.blocks()).map(|b| shares(block(b)).collect()).collect();
-        Self { blocks, components }
+        Self { blocks: (0..points.blocks()).map(block).collect(), components }
     }
 
-    /// Those of component `k` for the rows of block `b`.
+    /// The responsibilities of component `k` for the rows of block `b`.
     fn of(&self, b: usize, k: usize) -> &[f64] {
         let rows = self.blocks[b].len() / self.components;
         &self.blocks[b][k * rows..][..rows]
@@ -189,7 +191,7 @@ fn totals(points: &Points, shares: &Responsibilities) -> (Vec<f64>, Vec<f64>) {
     (counts, means)
 }
 
-/// The covariances, those of empty components being 0 if they are not tied.
+/// The covariances; they are 0 for an empty component, unless they are tied.
 fn covariances(
     points: &Points,
     shares: &Responsibilities,

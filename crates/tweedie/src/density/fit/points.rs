@@ -10,9 +10,11 @@ pub(super) const BLOCK: usize = 256;
 /// At least one row of finite values in double precision, row-major.
 ///
 /// ```
+/// use tweedie::data::Rows;
 /// use tweedie::density::fit::Points;
 /// let points = Points::new(vec![1.0, 2.0, 3.0, 4.0], 2)?;
 /// assert_eq!((points.len(), points.row(1)), (2, &[3.0, 4.0][..]));
+/// assert_eq!(Points::try_from(&Rows::new(vec![1.0, 2.0, 3.0, 4.0], 2)?)?, points);
 /// assert!(Points::new(vec![f64::NAN], 1).is_err());
 /// # Ok::<(), tweedie::Error>(())
 /// ```

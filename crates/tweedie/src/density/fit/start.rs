@@ -1,9 +1,9 @@
 //! Where EM starts: clusters by k-means from centres by k-means++ (D. Arthur and S. Vassilvitskii, "k-means++: the
-//! advantages of careful seeding", SODA 2007), in its greedy form: each next centre is the best of 2 + ⌊ln k⌋ rows drawn
-//! with probability proportional to their squared distance to the nearest centre so far.
+//! advantages of careful seeding", SODA 2007), in its greedy form: each next centre is the best of 2 + ⌊ln k⌋ rows
+//! drawn with probability proportional to their squared distance to the nearest centre so far.
 //!
-//! Distances are in units of each column's standard deviation, so that clusters do not depend on units; constant columns
-//! do not count.
+//! Distances are in units of each column's standard deviation, so that clusters do not depend on units; constant
+//! columns do not count.
 
 use super::Points;
 use crate::{Draws, Error, Result};

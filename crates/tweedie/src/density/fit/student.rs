@@ -2,12 +2,12 @@
 //!
 //! > log p(x) = log Γ((ν + 1)/2) − log Γ(ν/2) − ½ log(ν π) − log σ − ½ (ν + 1) log(1 + u/ν).
 //!
-//! Maximum likelihood by ECME (C. Liu and D. B. Rubin, "The ECME algorithm: a simple extension of EM and ECM with faster
-//! monotone convergence", Biometrika 81 (1994)): with the weights ω = (ν + 1)/(ν + u),
+//! Maximum likelihood by ECME (C. Liu and D. B. Rubin, "The ECME algorithm: a simple extension of EM and ECM with
+//! faster monotone convergence", Biometrika 81 (1994)): with the weights ω = (ν + 1)/(ν + u),
 //!
 //! > μ = Σ ω x / Σ ω, σ² = Σ ω (x − μ)² / Σ ω,
 //!
-//! the divisor being that of J. T. Kent, D. E. Tyler and Y. Vardi, "A curious likelihood identity for the multivariate
+//! with the divisor of J. T. Kent, D. E. Tyler and Y. Vardi, "A curious likelihood identity for the multivariate
 //! t-distribution", Commun. Stat. Simul. Comput. 23 (1994); then ν raises the likelihood itself, to a root of its
 //! derivative. No step lowers the likelihood.
 //!

@@ -3,12 +3,13 @@
 //! Every T-th draw is kept, at first every one. When more are kept than there is room for, every other one is dropped and T
 //! is doubled. What is kept depends on the number of draws alone: those of numbers 0, T, 2T, …
 
-use crate::family::arrays::{Arrays, put_count, put_doubles, take_count, take_doubles};
+use crate::family::arrays::{put_doubles, take_doubles};
+use crate::train::{State, count, take_count};
 use crate::{Error, Result};
 use std::path::Path;
 
 /// Names in a state.
-const DRAWS: &str = "draws";
+pub(super) const DRAWS: &str = "draws";
 const THIN: &str = "thin";
 
 /// Places of all chains at several steps.
@@ -38,7 +39,7 @@ impl Draws3 {
     }
 
     /// Adds the draws of which there is at least one.
-    pub fn put(self, into: &mut Arrays) {
+    pub fn put(self, into: &mut State) {
         let shape = vec![self.len(), self.chains, self.width];
         put_doubles(into, DRAWS, self.values, shape);
     }
@@ -77,13 +78,13 @@ impl Kept {
     }
 
     /// Adds everything that changes.
-    pub fn save(&self, into: &mut Arrays) {
-        put_count(into, THIN, self.thin);
+    pub fn save(&self, into: &mut State) {
+        into.insert(THIN.into(), count(self.thin));
         self.draws.clone().put(into);
     }
 
     /// Goes back to what [`Kept::save`] wrote.
-    pub fn load(&mut self, from: &mut Arrays, origin: &Path) -> Result<()> {
+    pub fn load(&mut self, from: &mut State, origin: &Path) -> Result<()> {
         self.thin = take_count(from, THIN, origin)?.max(1);
         let Draws3 { chains, width, .. } = self.draws;
         self.draws.values.clear();
@@ -100,7 +101,7 @@ impl Kept {
     }
 
     /// The draws that [`Draws3::put`] wrote.
-    pub fn take_draws(width: usize, from: &mut Arrays, origin: &Path) -> Result<Draws3> {
+    pub fn take_draws(width: usize, from: &mut State, origin: &Path) -> Result<Draws3> {
         let (shape, values) = take_doubles(from, DRAWS, origin)?;
         match shape[..] {
             [_, chains, own] if own == width && !values.is_empty() => {

@@ -1,15 +1,15 @@
 //! Chains as a learner: a step of training is one transition of every chain.
 
 use super::ChainsRecipe;
-use super::kept::{Draws3, Kept};
+use super::kept::{DRAWS, Draws3, Kept};
 use crate::data::LogDensity;
 use crate::draw::spread;
 use crate::family::Start;
-use crate::family::arrays::{Arrays, from_state, into_state, none_left};
+use crate::family::arrays::none_left;
 use crate::mcmc::{AnyKernel, Chains, bulk_ess, r_hat};
-use crate::train::{Learner, State};
+use crate::train::{Learner, State, Values};
 use crate::{Draws, Error, Result};
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, TensorData};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -54,16 +54,15 @@ impl ChainsLearner {
 }
 
 /// The greatest split R̂ and the least bulk effective size over columns; none where they are not defined.
-fn diagnostics(draws: &Draws3) -> Result<Vec<(&'static str, f64)>> {
+fn diagnostics(draws: &Draws3) -> Result<Values> {
     let (mut r, mut ess) = (f64::NEG_INFINITY, f64::INFINITY);
     for j in spread(draws.width, JUDGED) {
         let column = draws.column(j);
         r = r.max(r_hat(&column)?);
         ess = ess.min(bulk_ess(&column)?);
     }
-    let mut all = vec![("chains/r_hat", r), ("chains/ess", ess)];
-    all.retain(|(_, value)| value.is_finite());
-    Ok(all)
+    let all = [("chains/r_hat", r), ("chains/ess", ess)];
+    Ok(all.into_iter().filter(|(_, value)| value.is_finite()).collect())
 }
 
 /// The mean of values; none if there are none.
@@ -72,55 +71,56 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 impl Learner for ChainsLearner {
-    fn step(&mut self, _: u64) -> Result<Vec<(&'static str, f64)>> {
+    fn step(&mut self, _: u64) -> Result<Values> {
         let (chains, info) = self.kernel.step(self.chains.clone(), &*self.target, &self.draws)?;
         self.chains = chains;
         if let Some(number) = self.chains.steps().checked_sub(self.discard + 1) {
             self.kept.offer(number, self.chains.values());
         }
-        let mut values = vec![
+        let values = [
             ("chains/acceptance", info.acceptance()),
             ("chains/step_size", mean(self.chains.step_size())),
         ];
-        if let Some(log) = self.chains.log_density() {
-            values.push(("chains/log_density", mean(log)));
-        }
-        Ok(values)
+        let log = self.chains.log_density().map(|log| ("chains/log_density", mean(log)));
+        Ok(values.into_iter().chain(log).collect())
     }
 
-    fn held_out(&mut self) -> Result<Vec<(&'static str, f64)>> {
+    fn held_out(&mut self) -> Result<Values> {
         diagnostics(&self.kept.draws)
     }
 
-    fn save(&self) -> State {
-        let mut arrays = Arrays::new();
-        self.chains.save(PREFIX, &mut arrays);
-        self.kept.save(&mut arrays);
-        into_state(arrays)
+    fn save(&self) -> Result<State> {
+        let mut state = State::new();
+        self.chains.save(PREFIX, &mut state);
+        self.kept.save(&mut state);
+        Ok(state)
     }
 
-    fn load(&mut self, state: State, origin: &Path) -> Result<()> {
-        let mut arrays = from_state(&state, origin)?;
-        let chains = Chains::load(PREFIX, &mut arrays, origin, &self.device)?;
-        let size = |chains: &Chains| (chains.len(), chains.width());
+    fn load(&mut self, mut state: State, origin: &Path) -> Result<()> {
+        let chains = Chains::load(PREFIX, &mut state, origin, &self.device)?;
+        let size = |chains: &Chains| [chains.len(), chains.width()];
         if size(&chains) != size(&self.chains) {
             let (found, expected) = (size(&chains), size(&self.chains));
             let place = format!("{PREFIX}x");
             return Err(Error::file(origin, place, format!("{found:?}"), format!("{expected:?}")));
         }
-        self.kept.load(&mut arrays, origin)?;
+        self.kept.load(&mut state, origin)?;
         self.chains = chains;
-        none_left(&arrays, origin)
+        none_left(&state, origin)
     }
 
-    /// The draws that are kept, or where chains are as long as there are none.
     fn weights(&self) -> Result<State> {
-        let mut draws = self.kept.draws.clone();
-        if draws.values.is_empty() {
-            draws.values = self.chains.values().to_vec();
-        }
-        let mut arrays = Arrays::new();
-        draws.put(&mut arrays);
-        Ok(into_state(arrays))
+        Ok(weights(self.save()?))
     }
+}
+
+/// The draws that a learner's state holds, or where chains are as long as none are kept.
+pub(super) fn weights(mut state: State) -> State {
+    let now = state.remove(&format!("{PREFIX}x")).and_then(|x| {
+        let shape = [&[1], x.shape().as_slice()].concat();
+        let values = x.convert_dtype(DType::F64).try_into_vec::<f64>().ok()?;
+        Some(TensorData::new(values, shape))
+    });
+    let draws = state.remove(DRAWS).or(now);
+    draws.into_iter().map(|draws| (DRAWS.to_string(), draws)).collect()
 }

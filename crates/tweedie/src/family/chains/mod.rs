@@ -17,7 +17,6 @@ pub use toys::{
     Checkerboard, EightGaussians, Moons, MoonsTorchcfm, Pinwheel, SCurve, Spirals, SwissRoll,
 };
 
-use super::arrays::from_state;
 use super::{Family, Model, Opener, Opening, Start};
 use crate::data::Space;
 use crate::error::{count, inside};
@@ -130,9 +129,13 @@ impl Family for ChainsRecipe {
         Ok(Box::new(ChainsLearner::new(self, at)?))
     }
 
+    fn weights(&self, checkpoint: State) -> Result<State> {
+        Ok(learner::weights(checkpoint))
+    }
+
     fn model(&self, at: &Opening, weights: &State, origin: &Path) -> Result<Box<dyn Model>> {
-        let mut arrays = from_state(weights, origin)?;
-        let draws = Kept::take_draws(at.space.model_width(), &mut arrays, origin)?;
+        let width = at.space.model_width();
+        let draws = Kept::take_draws(width, &mut weights.clone(), origin)?;
         let target = self.target.density(&at.open)?;
         Ok(Box::new(ChainsModel::new(at.space.clone(), target, draws)))
     }

@@ -157,4 +157,8 @@ impl Model for ChainsModel {
     fn any(&self) -> &dyn Any {
         self
     }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
 }

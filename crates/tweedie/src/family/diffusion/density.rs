@@ -1,14 +1,15 @@
 //! Densities of a diffusion model: of its probability-flow ODE, and of its reverse SDE by weighted paths and by its bound.
 
-use super::{DiffusionModel, Resolved};
+use super::DiffusionModel;
 use crate::data::{Condition, Kind, Rows, Space};
 use crate::density::{
     Bound, Decoder, Dequantise, Dequantiser, Judged, LogProb, ReverseSde, Uniform, in_parts,
 };
 use crate::family::judged::{Spread, chunk};
 use crate::family::{DensityEntry, Integers, Judge, Setting, Task};
+use crate::registry::read;
 use crate::tensor::Divergence;
-use crate::train::{DequantiserFit, fit_dequantiser, read_table};
+use crate::train::{DequantiserFit, fit_dequantiser};
 use crate::{Draws, Error, Result};
 use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
@@ -38,7 +39,7 @@ struct Options {
 }
 
 /// The densities of a model, with their treatments of integers.
-pub(super) fn entries(of: &Resolved) -> Vec<DensityEntry> {
+pub(super) fn entries(of: &DiffusionModel) -> Vec<DensityEntry> {
     let space = &of.space;
     // A category's relaxation has no density.
     let category = |j| matches!(space.coordinate(j).kind, Kind::Category { .. });
@@ -83,13 +84,13 @@ pub(super) fn judge<'a>(
     integers: Integers,
     at: &Setting,
 ) -> Result<Judge<'a>> {
-    let options: Options = read_table(options)?;
+    let options: Options = read(Value::Table(options.clone()), "")?;
     let draws = Draws::new(at.seed).purpose("log p");
     let dequantise = match integers {
         Integers::Variational => dequantiser(model, &options, draws, at)?,
         _ => Box::new(Uniform),
     };
-    let space = &model.resolved.space;
+    let space = &model.space;
     let spread = |density| Box::new(Spread::new(density, space, dequantise, draws, at.device));
     Ok(match name {
         "ode" => {
@@ -105,7 +106,7 @@ pub(super) fn judge<'a>(
         "sde" => {
             let paths = options.paths.unwrap_or(1);
             let density = ReverseSde::new(model.denoiser.clone(), model.schedule.clone());
-            let density = density.with_sigma_data(model.resolved.sigma_data);
+            let density = density.with_sigma_data(model.sigma_data);
             let judged = spread(Box::new(density.with_draws(draws).with_paths(paths)));
             let evaluations = OF_WEIGHTS * paths as f64;
             Judge { judged, how: plural(paths, "path"), evaluations }
@@ -132,7 +133,7 @@ pub(super) fn judge<'a>(
             Judge { judged, how, evaluations: probes as f64 }
         }
         _ => {
-            let names: Vec<&str> = entries(&model.resolved).iter().map(|e| e.name).collect();
+            let names: Vec<&str> = entries(model).iter().map(|e| e.name).collect();
             return Err(Error::config("density", name, crate::error::one_of(name, &names)));
         }
     })
@@ -150,7 +151,7 @@ fn bound(model: &DiffusionModel, steps: Option<usize>, draws: Draws) -> Bound {
         Some(steps) => Bound::discrete(denoiser, schedule, steps),
         None => Bound::continuous(denoiser, schedule),
     };
-    bound.with_sigma_data(model.resolved.sigma_data).with_draws(draws)
+    bound.with_sigma_data(model.sigma_data).with_draws(draws)
 }
 
 /// A number from 1 to `most`, or the word given for none.
@@ -211,7 +212,7 @@ fn dequantiser(
     if let Some(found) = kept().get(&key) {
         return Ok(Box::new(found.clone()));
     }
-    let (space, train) = (&model.resolved.space, (model.data)()?.train);
+    let (space, train) = (&model.space, (model.data)()?.train);
     let fit = DequantiserFit { steps, seed: at.seed, ..DequantiserFit::default() };
     let initial = Draws::new(fit.seed).purpose("initial");
     let fresh = Dequantiser::new(space, HIDDEN, &initial, at.device)?;

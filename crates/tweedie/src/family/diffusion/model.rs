@@ -1,15 +1,17 @@
 //! A diffusion model with its weights.
 
 use super::sampling::Sampling;
-use super::{Resolved, density, pictures};
+use super::{Diffusion, density, pictures};
 use crate::data::{Generate, LogDensity, Space};
 use crate::denoise::Denoiser;
 use crate::density::{Dequantiser, PfOde};
-use crate::family::{DensityEntry, Integers, Judge, Loader, Model, Picture, Setting, Showing};
+use crate::family::{
+    DensityEntry, Integers, Judge, Loader, Model, Opening, Picture, Setting, Showing,
+};
 use crate::mcmc::AtLevel;
-use crate::nn::Params;
 use crate::process::Schedule;
 use crate::solve::Sampler;
+use crate::train::State;
 use crate::{Error, Result, registry};
 use burn::tensor::Device;
 use serde::Deserialize;
@@ -21,8 +23,12 @@ use toml::Table;
 
 /// A denoiser with its schedule, and what samples and densities of it need.
 pub struct DiffusionModel {
-    /// The recipe, its widths and its units.
-    pub resolved: Resolved,
+    /// The resolved recipe.
+    pub recipe: Diffusion,
+    /// What a row means.
+    pub space: Space,
+    /// The standard deviation of the data in model units.
+    pub sigma_data: f64,
     /// E[x₀ | x_t].
     pub denoiser: Arc<dyn Denoiser>,
     /// The schedule, with its trained weights if it is a learned one.
@@ -38,26 +44,20 @@ pub struct DiffusionModel {
 }
 
 impl DiffusionModel {
-    /// The model with the weights given; `origin` names them, for errors, `classes` counts each class's training rows, and
-    /// `data` loads what the model was trained on.
+    /// The model of a resolved recipe with the weights given; `origin` names them, for errors.
     ///
     /// # Errors
     /// [`crate::Error::File`] if the weights do not fit the network.
-    pub fn new(
-        resolved: Resolved,
-        weights: &Params,
-        origin: &Path,
-        device: &Device,
-        classes: Vec<usize>,
-        data: Loader,
-    ) -> Result<Self> {
+    pub fn new(recipe: Diffusion, at: &Opening, weights: &State, origin: &Path) -> Result<Self> {
         Ok(Self {
-            denoiser: resolved.denoiser(weights, origin, device)?,
-            schedule: resolved.schedule(weights, origin)?,
-            resolved,
-            device: device.clone(),
-            classes,
-            data,
+            denoiser: recipe.denoiser_with(weights, origin, &at.device)?,
+            schedule: recipe.schedule_with(weights, origin)?,
+            sigma_data: recipe.sigma_data(),
+            recipe,
+            space: at.space.clone(),
+            device: at.device.clone(),
+            classes: at.classes.clone(),
+            data: at.data.clone(),
             fitted: Mutex::default(),
         })
     }
@@ -81,16 +81,16 @@ impl DiffusionModel {
 
     /// The density of the probability-flow ODE, which depends on a learned schedule's ends alone.
     pub fn pf_ode(&self) -> PfOde {
-        PfOde::new(self.denoiser.clone(), Arc::new(self.resolved.recipe.schedule.clone()))
-            .with_sigma_data(self.resolved.sigma_data)
+        PfOde::new(self.denoiser.clone(), Arc::new(self.recipe.schedule.clone()))
+            .with_sigma_data(self.sigma_data)
     }
 
     /// How many rows to sample at once, so that a large network's activations stay within some 512 MiB.
     pub fn rows_at_once(&self) -> u64 {
         const MOST: usize = 1 << 27;
         // An energy's gradient keeps them all.
-        let kept = if self.resolved.recipe.model.energy { 4 } else { 1 };
-        (MOST / kept / self.resolved.network.activations()).clamp(1, 256) as u64
+        let kept = if self.recipe.model.energy { 4 } else { 1 };
+        (MOST / kept / self.recipe.network.activations()).clamp(1, 256) as u64
     }
 }
 
@@ -104,7 +104,7 @@ struct Target {
 
 impl Model for DiffusionModel {
     fn space(&self) -> &Space {
-        &self.resolved.space
+        &self.space
     }
 
     fn generator(&self, sampling: &Table, at: &Setting) -> Result<Box<dyn Generate + '_>> {
@@ -112,7 +112,7 @@ impl Model for DiffusionModel {
     }
 
     fn densities(&self) -> Vec<DensityEntry> {
-        density::entries(&self.resolved)
+        density::entries(self)
     }
 
     fn density(
@@ -143,6 +143,10 @@ impl Model for DiffusionModel {
     }
 
     fn any(&self) -> &dyn Any {
+        self
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
     }
 }

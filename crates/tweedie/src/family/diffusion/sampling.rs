@@ -1,14 +1,14 @@
 //! Samplers of a trained diffusion model, as its recipe says but for the keys given.
 
-use super::DiffusionModel;
+use super::{DiffusionModel, NoiseSource, SamplingRecipe};
 use crate::data::{Condition, Generate, Rows, npy};
 use crate::denoise::{Denoiser, Guided, Moved, level_errors};
 use crate::error::inside;
 use crate::family::{Setting, Task};
 use crate::process::{AnySchedule, Schedule};
+use crate::registry::read_over;
 use crate::solve::grid::{Grid, LogSnr};
 use crate::solve::{AnalyticVariance, AnySolver, Sampler};
-use crate::train::{NoiseSource, SamplingRecipe, read_options};
 use crate::{Draws, Error, Result};
 use burn::tensor::{Device, Tensor};
 use std::ops::Range;
@@ -26,7 +26,7 @@ pub(super) struct Sampling {
 impl Sampling {
     /// The recipe's table with keys replaced.
     pub fn new(model: &DiffusionModel, changes: &Table) -> Result<Self> {
-        let recipe: SamplingRecipe = read_options(&model.resolved.recipe.sampling, changes)?;
+        let recipe: SamplingRecipe = read_over(&model.recipe.sampling, changes)?;
         recipe.check()?;
         Ok(Self { recipe })
     }
@@ -34,7 +34,7 @@ impl Sampling {
     /// The sampler.
     pub fn sampler(&self, model: &DiffusionModel, at: &Setting) -> Result<Sampler> {
         let recipe = &self.recipe;
-        let trained: Arc<dyn Schedule> = Arc::new(model.resolved.recipe.schedule.clone());
+        let trained: Arc<dyn Schedule> = Arc::new(model.recipe.schedule.clone());
         let (mut denoiser, mut schedule) = (model.denoiser.clone(), model.schedule.clone());
         if let Some(other) = &recipe.schedule {
             within(other, &*trained)?;
@@ -54,7 +54,7 @@ impl Sampling {
             .with_steps(recipe.steps)
             .with_last(recipe.last)
             .with_clip(recipe.clip)
-            .with_sigma_data(model.resolved.sigma_data);
+            .with_sigma_data(model.sigma_data);
         sampler.levels()?;
         if recipe.noise == NoiseSource::Tree {
             recipe.solver.check_path_noise()?;
@@ -74,7 +74,7 @@ impl Sampling {
     pub fn generator(&self, model: &DiffusionModel, at: &Setting) -> Result<Generator> {
         let start = self.recipe.init.as_deref().map(|path| {
             let (_, rows) = npy::read(path)?;
-            let width = model.resolved.space.model_width();
+            let width = model.space.model_width();
             if rows.width() == width {
                 return Ok(rows);
             }
@@ -150,17 +150,14 @@ fn within(schedule: &AnySchedule, trained: &dyn Schedule) -> Result<()> {
 
 /// The best variance of ancestral steps, by the errors of the denoiser without guidance on training rows.
 fn best_variance(model: &DiffusionModel, at: &Setting) -> Result<AnalyticVariance> {
-    let (data, space) = ((model.data)()?, &model.resolved.space);
+    let (data, space) = ((model.data)()?, &model.space);
     let (most, levels) = MEASURED;
     let count = data.train.len().min(most);
     let rows: Vec<usize> = (0..count).map(|i| i * data.train.len() / count).collect();
     let (split, draws) = (data.train.select(&rows), Draws::new(0).purpose("variance"));
     let ids: Vec<u64> = (0..count as u64).collect();
-    let x = if model.resolved.recipe.training.dequantise {
-        space.encode_dequantised(split.rows(), &draws.purpose("dequantise"), &ids)?
-    } else {
-        space.encode(split.rows())?
-    };
+    let encoding = model.recipe.training.encoding();
+    let x = encoding.encode(space, split.rows(), &draws.purpose("dequantise"), &ids)?;
     let condition = split.labels().into();
     let levels = LogSnr.levels(&*model.schedule, levels - 1)?;
     let finite: Vec<_> = levels.into_iter().filter(|level| level.lambda.is_finite()).collect();

@@ -1,15 +1,16 @@
 //! Fits of one step: kernel estimates, and single densities in closed form or by their own iterations.
 
 use super::em::take_mixture;
+use super::fits::STATE;
 use super::{AsArrays, Fit, Fitter};
 use crate::density::fit::{
     Bandwidth, Covariance, Distribution, Kde, KernelShape, Laplace, Mixture, Points, StudentT,
 };
-use crate::family::arrays::{put_count, put_doubles, take_count, take_doubles, take_shaped};
+use crate::family::arrays::{put_doubles, take_doubles, take_shaped};
+use crate::train::{State, count, take_count};
 use crate::{Draws, Error, Result};
 use burn::tensor::{DType, TensorData};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ pub trait AtOnce: Debug + Clone + Send + Sync + 'static {
         &self,
         width: usize,
         prefix: &str,
-        from: &mut BTreeMap<String, TensorData>,
+        from: &mut State,
         origin: &Path,
     ) -> Result<Self::Found>;
 }
@@ -64,7 +65,7 @@ impl<F: AtOnce> Fit for F {
         &self,
         width: usize,
         prefix: &str,
-        from: &mut BTreeMap<String, TensorData>,
+        from: &mut State,
         origin: &Path,
     ) -> Result<Arc<dyn AsArrays>> {
         Ok(Arc::new(AtOnce::take(self, width, prefix, from, origin)?))
@@ -98,32 +99,23 @@ impl<F: AtOnce> Fitter for OneStep<F> {
         self.found.is_some()
     }
 
-    fn found(&self) -> Result<&dyn AsArrays> {
-        match &self.found {
-            Some((found, _)) => Ok(found),
-            None => Err(Error::undefined("the distribution", "no step has been taken yet")),
+    fn found(&self) -> Option<&dyn AsArrays> {
+        self.found.as_ref().map(|(found, _)| found as &dyn AsArrays)
+    }
+
+    fn save(&self, prefix: &str, into: &mut State) {
+        into.insert(format!("{prefix}{STATE}{DONE}"), count(self.converged().into()));
+        if let Some((_, log_p)) = &self.found {
+            put_doubles(into, format!("{prefix}{STATE}{LOG_P}"), vec![*log_p], vec![1]);
         }
     }
 
-    fn save(&self, prefix: &str, into: &mut BTreeMap<String, TensorData>) {
-        put_count(into, format!("{prefix}{DONE}"), self.converged().into());
-        if let Some((found, log_p)) = &self.found {
-            found.put(prefix, into);
-            put_doubles(into, format!("{prefix}{LOG_P}"), vec![*log_p], vec![1]);
-        }
-    }
-
-    fn load(
-        &mut self,
-        prefix: &str,
-        from: &mut BTreeMap<String, TensorData>,
-        origin: &Path,
-    ) -> Result<()> {
-        self.found = match take_count(from, &format!("{prefix}{DONE}"), origin)? {
+    fn load(&mut self, prefix: &str, from: &mut State, origin: &Path) -> Result<()> {
+        self.found = match take_count(from, &format!("{prefix}{STATE}{DONE}"), origin)? {
             0 => None,
             _ => {
                 let found = self.of.take(self.points.width(), prefix, from, origin)?;
-                let log_p = take_shaped(from, &format!("{prefix}{LOG_P}"), &[1], origin)?[0];
+                let log_p = take_shaped(from, &format!("{prefix}{STATE}{LOG_P}"), &[1], origin)?[0];
                 Some((found, log_p))
             }
         };
@@ -166,13 +158,7 @@ impl AtOnce for KdeFit {
         found.leave_one_out(found.factor())
     }
 
-    fn take(
-        &self,
-        width: usize,
-        prefix: &str,
-        from: &mut BTreeMap<String, TensorData>,
-        origin: &Path,
-    ) -> Result<Kde> {
+    fn take(&self, width: usize, prefix: &str, from: &mut State, origin: &Path) -> Result<Kde> {
         let damaged = damaged(origin, prefix, "a kernel density estimate");
         let (shape, values) = take_doubles(from, &format!("{prefix}rows"), origin)?;
         let factor = take_shaped(from, &format!("{prefix}factor"), &[1], origin)?[0];
@@ -191,7 +177,7 @@ impl AtOnce for KdeFit {
 }
 
 impl AsArrays for Kde {
-    fn put(&self, prefix: &str, into: &mut BTreeMap<String, TensorData>) {
+    fn put(&self, prefix: &str, into: &mut State) {
         let points = self.points();
         let rows = TensorData::new(points.values().to_vec(), [points.len(), points.width()]);
         // They were encoded in single precision.
@@ -215,13 +201,7 @@ impl AtOnce for GaussianFit {
         Mixture::gaussian(points, self.covariance)
     }
 
-    fn take(
-        &self,
-        width: usize,
-        prefix: &str,
-        from: &mut BTreeMap<String, TensorData>,
-        origin: &Path,
-    ) -> Result<Mixture> {
+    fn take(&self, width: usize, prefix: &str, from: &mut State, origin: &Path) -> Result<Mixture> {
         take_mixture(self.covariance, width, prefix, from, origin)
     }
 }
@@ -238,13 +218,7 @@ impl AtOnce for LaplaceFit {
         Laplace::fit(points)
     }
 
-    fn take(
-        &self,
-        width: usize,
-        prefix: &str,
-        from: &mut BTreeMap<String, TensorData>,
-        origin: &Path,
-    ) -> Result<Laplace> {
+    fn take(&self, width: usize, prefix: &str, from: &mut State, origin: &Path) -> Result<Laplace> {
         let mut take = |name: &str| take_shaped(from, &format!("{prefix}{name}"), &[width], origin);
         let (locations, scales) = (take("locations")?, take("scales")?);
         Laplace::new(locations, scales).map_err(damaged(origin, prefix, "Laplace columns"))
@@ -252,7 +226,7 @@ impl AtOnce for LaplaceFit {
 }
 
 impl AsArrays for Laplace {
-    fn put(&self, prefix: &str, into: &mut BTreeMap<String, TensorData>) {
+    fn put(&self, prefix: &str, into: &mut State) {
         for (name, values) in [("locations", self.locations()), ("scales", self.scales())] {
             put_doubles(into, format!("{prefix}{name}"), values.to_vec(), vec![values.len()]);
         }
@@ -275,7 +249,7 @@ impl AtOnce for StudentFit {
         &self,
         width: usize,
         prefix: &str,
-        from: &mut BTreeMap<String, TensorData>,
+        from: &mut State,
         origin: &Path,
     ) -> Result<StudentT> {
         let mut take = |name: &str| take_shaped(from, &format!("{prefix}{name}"), &[width], origin);
@@ -286,7 +260,7 @@ impl AtOnce for StudentFit {
 }
 
 impl AsArrays for StudentT {
-    fn put(&self, prefix: &str, into: &mut BTreeMap<String, TensorData>) {
+    fn put(&self, prefix: &str, into: &mut State) {
         let (locations, scales) = (self.locations(), self.scales());
         let all = [("locations", locations), ("scales", scales), ("degrees", self.degrees())];
         for (name, values) in all {

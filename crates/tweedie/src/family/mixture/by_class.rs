@@ -7,8 +7,9 @@ use crate::data::{
 use crate::denoise::{Component, GaussianMixture};
 use crate::density::fit::{Covariance, Mixture};
 use crate::density::{Density, Kind, LogProb, Measure};
-use crate::family::arrays::{Arrays, none_left, take_shaped};
+use crate::family::arrays::{none_left, take_shaped};
 use crate::tensor::Dual;
+use crate::train::State;
 use crate::{Draws, Error, Result};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rayon::prelude::*;
@@ -36,7 +37,7 @@ impl ByClass {
     pub(super) fn take(
         fit: &dyn Fit,
         space: &Space,
-        from: &mut Arrays,
+        from: &mut State,
         origin: &Path,
     ) -> Result<Self> {
         let (count, width) = (space.classes().len().max(1), space.model_width());

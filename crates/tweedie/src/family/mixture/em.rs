@@ -1,15 +1,15 @@
 //! Mixtures of Gaussians by expectation–maximisation, one step of every candidate at a time.
 
+use super::fits::STATE;
 use super::{AsArrays, Fit, Fitter};
 use crate::density::fit::{Covariance, Em, EmConfig, EmState, Mixture, Points, Regularisation};
 use crate::error::count;
-use crate::family::arrays::{put_count, put_doubles, take_count, take_doubles, take_shaped};
+use crate::family::arrays::{put_doubles, take_doubles, take_shaped};
+use crate::train::{State, count as counter, take_count};
 use crate::{Draws, Error, Result};
-use burn::tensor::TensorData;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
-use std::collections::BTreeMap;
 use std::fmt::Formatter;
 use std::path::Path;
 use std::sync::Arc;
@@ -127,7 +127,7 @@ impl Fit for EmFit {
         &self,
         width: usize,
         prefix: &str,
-        from: &mut BTreeMap<String, TensorData>,
+        from: &mut State,
         origin: &Path,
     ) -> Result<Arc<dyn AsArrays>> {
         Ok(Arc::new(take_mixture(self.covariance, width, prefix, from, origin)?))
@@ -139,7 +139,7 @@ pub(super) fn take_mixture(
     kind: Covariance,
     width: usize,
     prefix: &str,
-    from: &mut BTreeMap<String, TensorData>,
+    from: &mut State,
     origin: &Path,
 ) -> Result<Mixture> {
     let (_, weights) = take_doubles(from, &format!("{prefix}weights"), origin)?;
@@ -152,7 +152,7 @@ pub(super) fn take_mixture(
 }
 
 impl AsArrays for Mixture {
-    fn put(&self, prefix: &str, into: &mut BTreeMap<String, TensorData>) {
+    fn put(&self, prefix: &str, into: &mut State) {
         let (k, width) = (self.components(), self.means().len() / self.components());
         let mut put = |name: &str, values: &[f64], shape| {
             put_doubles(into, format!("{prefix}{name}"), values.to_vec(), shape);
@@ -193,21 +193,21 @@ impl Fitter for Candidates {
         self.0.iter().all(Em::converged)
     }
 
-    fn found(&self) -> Result<&dyn AsArrays> {
-        Ok(match &self.0[..] {
+    fn found(&self) -> Option<&dyn AsArrays> {
+        Some(match &self.0[..] {
             [one] => one.mixture(),
             all => least(all, |em| em.mixture().bic(em.points())).mixture(),
         })
     }
 
-    fn save(&self, prefix: &str, into: &mut BTreeMap<String, TensorData>) {
+    fn save(&self, prefix: &str, into: &mut State) {
         for em in &self.0 {
             let (k, width) = (em.mixture().components(), em.points().width());
             let EmState { steps, weights, means, covariances, likelihoods, changes } = em.state();
             let starts = likelihoods.len();
-            let name = |name: &str| format!("{prefix}{k}.{name}");
+            let name = |name: &str| format!("{prefix}{STATE}{k}.{name}");
             let shape = [vec![starts], em.mixture().kind().shape(k, width)].concat();
-            put_count(into, name("steps"), steps);
+            into.insert(name("steps"), counter(steps));
             put_doubles(into, name("weights"), weights, vec![starts, k]);
             put_doubles(into, name("means"), means, vec![starts, k, width]);
             put_doubles(into, name("covariances"), covariances, shape);
@@ -216,14 +216,10 @@ impl Fitter for Candidates {
         }
     }
 
-    fn load(
-        &mut self,
-        prefix: &str,
-        from: &mut BTreeMap<String, TensorData>,
-        origin: &Path,
-    ) -> Result<()> {
+    fn load(&mut self, prefix: &str, from: &mut State, origin: &Path) -> Result<()> {
         for em in &mut self.0 {
-            let name = |name: &str| format!("{prefix}{}.{name}", em.mixture().components());
+            let k = em.mixture().components();
+            let name = |name: &str| format!("{prefix}{STATE}{k}.{name}");
             let mut take =
                 |of: &str| take_doubles(from, &name(of), origin).map(|(_, values)| values);
             let state = EmState {
@@ -239,6 +235,9 @@ impl Fitter for Candidates {
                 Error::file(origin, place, error.to_string(), "the state of the same fit")
             })?;
         }
-        Ok(())
+        // What was found is computed anew.
+        ["weights", "means", "covariances"]
+            .iter()
+            .try_for_each(|name| take_doubles(from, &format!("{prefix}{name}"), origin).map(|_| ()))
     }
 }

@@ -3,9 +3,8 @@
 use super::{EmFit, GaussianFit, KdeFit, LaplaceFit, StudentFit};
 use crate::density::fit::{Distribution, Mixture, Points};
 use crate::registry::registry;
+use crate::train::State;
 use crate::{Draws, Result};
-use burn::tensor::TensorData;
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +24,9 @@ registry! {
             "independent columns of Student's t distribution, by maximum likelihood",
     }
 }
+
+/// How the names of what a fit needs to go on begin, beside the parameters that it has found.
+pub(super) const STATE: &str = "state.";
 
 /// The options of a fit.
 pub trait Fit: Debug + Send + Sync {
@@ -50,7 +52,7 @@ pub trait Fit: Debug + Send + Sync {
         &self,
         width: usize,
         prefix: &str,
-        from: &mut BTreeMap<String, TensorData>,
+        from: &mut State,
         origin: &Path,
     ) -> Result<Arc<dyn AsArrays>>;
 }
@@ -58,7 +60,7 @@ pub trait Fit: Debug + Send + Sync {
 /// A distribution that can be written as arrays.
 pub trait AsArrays: Distribution {
     /// Writes its parameters under names that begin with `prefix`.
-    fn put(&self, prefix: &str, into: &mut BTreeMap<String, TensorData>);
+    fn put(&self, prefix: &str, into: &mut State);
 
     /// The mixture of Gaussians that it is, if it is one.
     fn mixture(&self) -> Option<&Mixture> {
@@ -78,23 +80,16 @@ pub trait Fitter: Send {
     /// Whether further steps change nothing.
     fn converged(&self) -> bool;
 
-    /// The distribution found so far.
-    ///
-    /// # Errors
-    /// [`crate::Error::Undefined`] where there is none before the first step.
-    fn found(&self) -> Result<&dyn AsArrays>;
+    /// The distribution found so far; none before the only step of a fit that is done at once.
+    fn found(&self) -> Option<&dyn AsArrays>;
 
-    /// Writes everything that changes under names that begin with `prefix`.
-    fn save(&self, prefix: &str, into: &mut BTreeMap<String, TensorData>);
+    /// Writes what changes and is not among the parameters of [`Fitter::found`], under names that begin with `prefix` and
+    /// `state.`.
+    fn save(&self, prefix: &str, into: &mut State);
 
-    /// Goes back to what [`Fitter::save`] wrote; `origin` names the file, for errors.
+    /// Goes back to what [`Fitter::save`] and [`AsArrays::put`] wrote, and removes both; `origin` names the file, for errors.
     ///
     /// # Errors
     /// [`crate::Error::File`] naming the array that is missing or does not fit.
-    fn load(
-        &mut self,
-        prefix: &str,
-        from: &mut BTreeMap<String, TensorData>,
-        origin: &Path,
-    ) -> Result<()>;
+    fn load(&mut self, prefix: &str, from: &mut State, origin: &Path) -> Result<()>;
 }

@@ -7,8 +7,8 @@ use crate::density::fit::Points;
 use crate::draw::spread;
 use crate::error::inside;
 use crate::family::Start;
-use crate::family::arrays::{Arrays, from_state, into_state, none_left, put_doubles};
-use crate::train::{Learner, State};
+use crate::family::arrays::{none_left, put_doubles, take_shaped};
+use crate::train::{Learner, State, Values};
 use crate::{Draws, Error, Result};
 use rayon::prelude::*;
 use std::path::Path;
@@ -89,7 +89,7 @@ fn of_class(error: Error, class: Option<&String>) -> Error {
 }
 
 impl Learner for MixtureLearner {
-    fn step(&mut self, _: u64) -> Result<Vec<(&'static str, f64)>> {
+    fn step(&mut self, _: u64) -> Result<Values> {
         let (mut log_p, mut converged) = (-self.log_volume, true);
         for (share, fitter) in &mut self.classes {
             if let Some(fitter) = fitter {
@@ -98,46 +98,49 @@ impl Learner for MixtureLearner {
             }
         }
         let converged = f64::from(u8::from(converged));
-        Ok(vec![("train/loss", -log_p), ("train/log_p", log_p), ("train/converged", converged)])
+        let named =
+            [("train/loss", -log_p), ("train/log_p", log_p), ("train/converged", converged)];
+        Ok(named.into())
     }
 
-    fn held_out(&mut self) -> Result<Vec<(&'static str, f64)>> {
-        let Some((points, labels)) = &self.held_out else { return Ok(Vec::new()) };
+    fn held_out(&mut self) -> Result<Values> {
+        let Some((points, labels)) = &self.held_out else { return Ok(Values::default()) };
         let mut found: Vec<Option<&dyn AsArrays>> = vec![None; self.classes.len()];
-        for (class, fitter) in self.fits() {
-            found[class] = Some(fitter.found()?);
-        }
+        self.fits().for_each(|(class, fitter)| found[class] = fitter.found());
         let rows = points.values().par_chunks_exact(points.width()).zip(labels);
         let log_p = |(x, label): (&[f64], &u32)| Some(found[*label as usize]?.log_density(x));
         let logs: Vec<f64> = rows.filter_map(log_p).collect();
         let log_p = logs.iter().sum::<f64>() / logs.len() as f64 - self.log_volume;
-        Ok(vec![("held_out/loss", -log_p), ("held_out/log_p", log_p)])
+        Ok([("held_out/loss", -log_p), ("held_out/log_p", log_p)].into())
     }
 
-    fn save(&self) -> State {
-        let mut arrays = Arrays::new();
-        self.fits().for_each(|(class, fitter)| fitter.save(&prefix(class), &mut arrays));
-        into_state(arrays)
+    /// The weights, and what fits need beside them.
+    fn save(&self) -> Result<State> {
+        let mut state = self.weights()?;
+        self.fits().for_each(|(class, fitter)| fitter.save(&prefix(class), &mut state));
+        Ok(state)
     }
 
-    fn load(&mut self, state: State, origin: &Path) -> Result<()> {
-        let mut arrays = from_state(&state, origin)?;
+    fn load(&mut self, mut state: State, origin: &Path) -> Result<()> {
+        take_shaped(&mut state, SHARES, &[self.classes.len()], origin)?;
         for (class, (_, fitter)) in self.classes.iter_mut().enumerate() {
             if let Some(fitter) = fitter {
-                fitter.load(&prefix(class), &mut arrays, origin)?;
+                fitter.load(&prefix(class), &mut state, origin)?;
             }
         }
-        none_left(&arrays, origin)
+        none_left(&state, origin)
     }
 
     fn weights(&self) -> Result<State> {
-        let mut arrays = Arrays::new();
+        let mut weights = State::new();
         let shares: Vec<f64> = self.classes.iter().map(|(share, _)| *share).collect();
         let count = shares.len();
-        put_doubles(&mut arrays, SHARES, shares, vec![count]);
+        put_doubles(&mut weights, SHARES, shares, vec![count]);
         for (class, fitter) in self.fits() {
-            fitter.found()?.put(&prefix(class), &mut arrays);
+            if let Some(found) = fitter.found() {
+                found.put(&prefix(class), &mut weights);
+            }
         }
-        Ok(into_state(arrays))
+        Ok(weights)
     }
 }

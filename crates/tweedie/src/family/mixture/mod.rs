@@ -20,12 +20,12 @@ pub use em::{Components, EmFit};
 pub use fits::{AnyFit, AsArrays, Fit, Fitter};
 pub use model::MixtureModel;
 
-use super::arrays::from_state;
 use super::{Family, Model, Opening, Start};
 use crate::data::{Kind, Space};
 use crate::error::inside;
 use crate::train::{Learner, State};
 use crate::{Error, Result};
+use fits::STATE;
 use learner::MixtureLearner;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -51,19 +51,6 @@ pub struct MixtureRecipe {
 /// The table that [`AnyFit`] is read from.
 const TABLE: &str = "mixture";
 
-/// Fails, naming the first column that is a category: it has no density in model units.
-fn check_space(space: &Space) -> Result<()> {
-    let category = |j: &usize| matches!(space.coordinate(*j).kind, Kind::Category { .. });
-    match (0..space.width()).find(category) {
-        None => Ok(()),
-        Some(j) => {
-            let problem = format!("column '{}' is a category", space.column_name(j));
-            let expected = "real numbers or integers: `data.columns` chooses columns";
-            Err(Error::config("data", problem, expected))
-        }
-    }
-}
-
 impl Family for MixtureRecipe {
     const NAME: &'static str = "mixture";
     const ABOUT: &'static str =
@@ -73,20 +60,36 @@ impl Family for MixtureRecipe {
         self.mixture.check().map_err(|error| inside(TABLE, error))
     }
 
+    /// Categories have no density in model units.
+    fn check_space(&self, space: &Space) -> Result<()> {
+        let category = |j: &usize| matches!(space.coordinate(*j).kind, Kind::Category { .. });
+        match (0..space.width()).find(category) {
+            None => Ok(()),
+            Some(j) => {
+                let problem = format!("column '{}' is a category", space.column_name(j));
+                let expected = "real numbers or integers: `data.columns` chooses columns";
+                Err(Error::config("data", problem, expected))
+            }
+        }
+    }
+
     fn resolve(self, at: &Start) -> Result<Self> {
         at.data()?;
-        check_space(at.space)?;
+        self.check_space(at.space)?;
         Ok(self)
     }
 
     fn learner(&self, at: &Start) -> Result<Box<dyn Learner>> {
-        check_space(at.space)?;
         Ok(Box::new(MixtureLearner::new(&*self.mixture, at)?))
     }
 
+    fn weights(&self, mut checkpoint: State) -> Result<State> {
+        checkpoint.retain(|name, _| !name.contains(STATE));
+        Ok(checkpoint)
+    }
+
     fn model(&self, at: &Opening, weights: &State, origin: &Path) -> Result<Box<dyn Model>> {
-        let mut arrays = from_state(weights, origin)?;
-        let of = ByClass::take(&*self.mixture, &at.space, &mut arrays, origin)?;
+        let of = ByClass::take(&*self.mixture, &at.space, &mut weights.clone(), origin)?;
         Ok(Box::new(MixtureModel::new(at.space.clone(), of)))
     }
 }

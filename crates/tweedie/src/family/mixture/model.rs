@@ -105,4 +105,8 @@ impl Model for MixtureModel {
     fn any(&self) -> &dyn Any {
         self
     }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
 }

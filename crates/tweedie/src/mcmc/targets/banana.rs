@@ -1,5 +1,5 @@
-//! The banana: x₁ ~ N(0, s²) and x₂ | x₁ ~ N(b (x₁² − s²), 1) (Haario, Saksman & Tamminen, "Adaptive proposal distribution
-//! for random walk Metropolis algorithm", 1999, sec. 5, in the form of two dimensions), so that
+//! The banana: x₁ ~ N(0, s²) and x₂ | x₁ ~ N(b (x₁² − s²), 1) (Haario, Saksman & Tamminen, "Adaptive proposal
+//! distribution for random walk Metropolis algorithm", 1999, sec. 5, in the form of two dimensions), so that
 //!
 //! > ln p = −½ x₁²/s² − ½ (x₂ − b (x₁² − s²))² − ln s − ln 2π.
 //!

@@ -1,10 +1,10 @@
-//! Neal's funnel ("Slice sampling", 2003, sec. 8): x₁ ~ N(0, s²) and x_i | x₁ ~ N(0, e^(x₁)) for the others, e^(x₁) being a
-//! variance, so that
+//! Neal's funnel ("Slice sampling", 2003, sec. 8): x₁ ~ N(0, s²) and x_i | x₁ ~ N(0, e^(x₁)) for the others, e^(x₁)
+//! being a variance, so that
 //!
 //! > ln p = −½ x₁²/s² − ½ e^(−x₁) Σ x_i² − ½ (d − 1) x₁ − ln s − ½ d ln 2π.
 //!
-//! E x = 0, Var x₁ = s² and Var x_i = e^(s²/2). A kernel with one step size is too coarse for its neck or too fine for its
-//! mouth.
+//! E x = 0, Var x₁ = s² and Var x_i = e^(s²/2). A kernel with one step size is too coarse for its neck or too fine for
+//! its mouth.
 
 use crate::data::{Condition, Generate, LogDensity, RowDensity, row_by_row};
 use crate::tensor::Dual;

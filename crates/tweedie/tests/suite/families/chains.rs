@@ -9,8 +9,7 @@ use tweedie::family::diffusion::DiffusionModel;
 use tweedie::family::mixture::{MixtureModel, MixtureRecipe};
 use tweedie::mcmc::{AtLevel, bulk_ess, r_hat};
 use tweedie::process::{Level, Schedule};
-use tweedie::run::Run;
-use tweedie::train::Recipe;
+use tweedie::run::{Recipe, Run};
 
 /// The mean of values and how many errors it is from what it should be, the error being that of as many independent draws
 /// as bulk ESS counts.
@@ -151,11 +150,7 @@ impl Model for ByScore {
         &self.0
     }
 
-    fn generator(
-        &self,
-        _: &Table,
-        _: &Setting,
-    ) -> Result<Box<dyn tweedie::data::Generate + '_>> {
+    fn generator(&self, _: &Table, _: &Setting) -> Result<Box<dyn tweedie::data::Generate + '_>> {
         Err(Error::undefined("a sample", "it is not needed"))
     }
 
@@ -167,6 +162,10 @@ impl Model for ByScore {
     }
 
     fn any(&self) -> &dyn std::any::Any {
+        self
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn std::any::Any> {
         self
     }
 }
@@ -188,7 +187,8 @@ fn diffusion(more: &[&str]) -> Box<dyn Model> {
     let folder = tempfile::tempdir().expect("a folder");
     let mut overrides = vec!["data.n=60".to_string(), "network.hidden=16".into()];
     overrides.extend(more.iter().map(|item| item.to_string()));
-    let text = "[data]\nsource = 'moons'\n[network]\nname = 'mlp'\nblocks = 1\n[training]\nsteps = 1";
+    let text =
+        "[data]\nsource = 'moons'\n[network]\nname = 'mlp'\nblocks = 1\n[training]\nsteps = 1";
     let recipe = Recipe::parse(text, &overrides).expect("a recipe");
     let data = recipe.load_data().expect("data");
     let run = Run::create(folder.path(), recipe, &data).expect("a run");
@@ -209,9 +209,16 @@ fn a_diffusion_run_is_a_target_at_a_level_by_its_score() {
     let mean = own.denoiser.denoise(x.clone().into(), &at.into(), &Condition::None);
     let mean = host(&mean.expect("a mean").value);
     for ((score, mean), x) in score.iter().zip(mean).zip(host(&x)) {
-        within("score", *score, (at.alpha * mean - x) / at.sigma.powi(2), 1e-4 * (1.0 + score.abs()));
+        within(
+            "score",
+            *score,
+            (at.alpha * mean - x) / at.sigma.powi(2),
+            1e-4 * (1.0 + score.abs()),
+        );
     }
-    for (table, expected) in [("", "level: absent"), ("level = 90.0", "level: 90"), ("lvl = 1", "lvl: unknown")] {
+    for (table, expected) in
+        [("", "level: absent"), ("level = 90.0", "level: 90"), ("lvl = 1", "lvl: unknown")]
+    {
         let error = model.target(&level(table)).err().expect("refused").to_string();
         assert!(error.starts_with(expected), "{error}");
     }

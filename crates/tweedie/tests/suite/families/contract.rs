@@ -23,7 +23,9 @@ fn mixture(table: &str) -> MixtureRecipe {
 /// Chains on easy targets.
 fn chains() -> [ChainsRecipe; 3] {
     [
-        recipe("target = 'funnel, width = 3'\n[chains]\nrows = 5\nkeep = 4\nkernel = 'mala, warm_up = 3'"),
+        recipe(
+            "target = 'funnel, width = 3'\n[chains]\nrows = 5\nkeep = 4\nkernel = 'mala, warm_up = 3'",
+        ),
         recipe("target = '8gaussians'\n[chains]\nrows = 20\nkeep = 4\nkernel = 'random-walk'"),
         recipe("target = 'banana'\n[chains]\nrows = 4\nstart = 'exact'\nkernel = 'ula'"),
     ]
@@ -42,14 +44,14 @@ fn resumes<F: Family>(bed: &Bed, recipe: &F) {
             continue;
         }
         if step == 5 {
-            save_checkpoint(first.save(), step, &path).expect("a file");
+            save_checkpoint(first.save().expect("a state"), step, &path).expect("a file");
             let (state, at) = load_checkpoint(&path).expect("a checkpoint");
             rest.load(state, &path).expect("a state");
             assert_eq!(at, step);
         }
         assert_eq!(values, rest.step(step).expect("a step"), "{recipe:?} {step}");
     }
-    assert_eq!(whole.save(), rest.save(), "{recipe:?}");
+    assert_eq!(whole.save().expect("a state"), rest.save().expect("a state"), "{recipe:?}");
     assert_eq!(whole.weights().expect("weights"), rest.weights().expect("weights"), "{recipe:?}");
     assert_eq!(whole.held_out().expect("values"), rest.held_out().expect("values"));
 }
@@ -69,7 +71,7 @@ fn a_run_that_is_stopped_and_resumed_ends_in_the_same_bytes() {
 fn a_state_of_another_fit_is_refused_by_its_file() {
     let bed = Bed::with_data(toy("moons", 240, None), 12);
     let learner = |table: &str| bed.learner(&mixture(table)).expect("a learner").1;
-    let state = learner(KINDS[1]).save();
+    let state = learner(KINDS[1]).save().expect("a state");
     for other in [KINDS[0], KINDS[2], "components = 5", "components = 4\nrestarts = 3"] {
         let error = learner(other).load(state.clone(), Path::new("the file")).err();
         assert!(error.expect(other).to_string().starts_with("the file: "), "{other}");
@@ -111,7 +113,8 @@ fn densities_in_closed_form_integrate_to_one() {
             assert!((whole - 1.0).abs() < 1e-3, "{table} {label:?}: {whole}");
         }
     }
-    let recipe: ChainsRecipe = recipe("target = 'pinwheel'\nchains = { rows = 4, start = 'exact' }");
+    let recipe: ChainsRecipe =
+        recipe("target = 'pinwheel'\nchains = { rows = 4, start = 'exact' }");
     let bed = Bed::without_data(&recipe, 12, nothing()).expect("a space");
     let whole = integral(&*bed.trained(&recipe).expect("a model"), (-5.0, 5.0), 400);
     assert!((whole - 1.0).abs() < 1e-3, "{whole}");

@@ -20,8 +20,9 @@ fn mixture_of(model: &dyn Model) -> &MixtureModel {
 #[test]
 fn steps_raise_the_likelihood_until_they_change_nothing() {
     let bed = Bed::with_data(toy("moons", 600, None), 400);
-    let recipe: MixtureRecipe =
-        recipe("mixture = 'gaussian-mixture, components = 5, regularisation = { relative = 0.0 }, restarts = 1'");
+    let recipe: MixtureRecipe = recipe(
+        "mixture = 'gaussian-mixture, components = 5, regularisation = { relative = 0.0 }, restarts = 1'",
+    );
     let (_, mut learner) = bed.learner(&recipe).expect("a learner");
     let mut last = f64::NEG_INFINITY;
     let mut step = 0;
@@ -37,9 +38,9 @@ fn steps_raise_the_likelihood_until_they_change_nothing() {
         assert!(step < 400, "it has not converged");
     }
     assert!(step > 10, "{step}");
-    let state = learner.save();
+    let state = learner.save().expect("a state");
     assert_eq!(value(&learner.step(step).expect("a step"), "train/log_p"), last);
-    assert_eq!(learner.save(), state);
+    assert_eq!(learner.save().expect("a state"), state);
 }
 
 #[test]
@@ -92,14 +93,20 @@ fn the_density_of_all_classes_is_their_sum_by_frequency() {
 #[test]
 fn the_least_bic_finds_eight_gaussians() {
     let bed = Bed::with_data(toy("8gaussians", 800, None), 60);
-    let table = "mixture = 'gaussian-mixture, components = [2, 4, 8, 11], covariance = \"spherical\"'";
+    let table =
+        "mixture = 'gaussian-mixture, components = [2, 4, 8, 11], covariance = \"spherical\"'";
     let model = bed.trained(&recipe::<MixtureRecipe>(table)).expect("a model");
     let oracle = mixture_of(&*model).oracle().expect("a mixture");
     assert_eq!(oracle.components().len(), 8);
 }
 
 /// E[x₀ | x] by summing over a grid of the model's own density.
-fn posterior_mean(model: &MixtureModel, condition: &Condition, level: &Level, x: [f64; 2]) -> [f64; 2] {
+fn posterior_mean(
+    model: &MixtureModel,
+    condition: &Condition,
+    level: &Level,
+    x: [f64; 2],
+) -> [f64; 2] {
     const CELLS: usize = 240;
     let at = |i: usize| -6.0 + 12.0 * (i as f64 + 0.5) / CELLS as f64;
     let grid: Vec<f64> = (0..CELLS * CELLS).flat_map(|i| [at(i % CELLS), at(i / CELLS)]).collect();
@@ -122,7 +129,8 @@ fn the_oracle_of_a_run_is_the_posterior_mean_of_its_own_density() {
     let bed = Bed::with_data(toy("moons", 400, Some("class")), 15);
     let level = Level::variance_preserving(0.0, 0.3);
     for covariance in ["full", "tied", "diagonal", "spherical"] {
-        let table = format!("mixture = 'gaussian-mixture, components = 3, covariance = \"{covariance}\"'");
+        let table =
+            format!("mixture = 'gaussian-mixture, components = 3, covariance = \"{covariance}\"'");
         let model = bed.trained(&recipe::<MixtureRecipe>(&table)).expect("a model");
         let model = mixture_of(&*model);
         let oracle = model.oracle().expect("a mixture");

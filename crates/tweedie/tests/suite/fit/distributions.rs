@@ -1,11 +1,13 @@
 //! What holds of every distribution: it integrates to 1, its score is its slope, its samples have its moments.
 
 use super::{KINDS, groups};
-use crate::support::{moments, within};
+use crate::support::{all_close, doubles, host, moments, within};
 use tweedie::Draws;
+use tweedie::denoise::{Component, GaussianMixture};
 use tweedie::density::fit::{
     Bandwidth, Covariance, Distribution, Em, EmConfig, Kde, KernelShape, Laplace, Mixture, StudentT,
 };
+use tweedie::process::{Level, Levels};
 
 /// A distribution on the plane with its mean and covariance matrix.
 struct Case {
@@ -88,11 +90,11 @@ fn of_kde(name: String, kde: Kde) -> Case {
     Case { name, density: Box::new(kde), mean, covariance }
 }
 
-/// Simpson's rule on the square of half width 40, whose nodes hold the cusps of the Laplace distribution.
+/// Simpson's rule on the square of half width 24, whose nodes hold the cusps of the Laplace distribution.
 #[test]
 fn every_density_integrates_to_1() {
     for case in cases() {
-        let (half, panels) = (40.0, 400_u32);
+        let (half, panels) = (24.0, 240_u32);
         let node = |k: u32| f64::from(k) * half / f64::from(panels) - half;
         let weight = |k: u32| match k {
             0 => 1.0,
@@ -165,6 +167,29 @@ fn a_sample_depends_on_its_row_alone() {
         }
         assert!(many.chunks(2).skip(1).all(|x| x != &many[..2]));
         assert_ne!(case.density.samples(&Draws::new(13), 10..20), many, "{}", case.name);
+    }
+}
+
+/// Two implementations: Cholesky factors here, eigenvectors and tensors there.
+#[test]
+fn mixtures_are_the_exact_denoiser_s() {
+    let points = groups(200, 3, 2.0, 7);
+    for (kind, name) in KINDS {
+        let config = EmConfig { components: 3, covariance: kind, ..EmConfig::default() };
+        let mut em = Em::new(points.clone(), &config, &Draws::new(2)).unwrap();
+        em.run(10).unwrap();
+        let mixture = em.mixture();
+        let component = |k: usize| {
+            let mean = mixture.mean(k).to_vec();
+            Component::full(mixture.weights()[k], mean, &mixture.covariance(k)).unwrap()
+        };
+        let oracle = GaussianMixture::new((0..3).map(component).collect()).unwrap();
+        let clean: Levels = Level::clean(0.0).into();
+        let (x, few) = (doubles(points.values(), 2), points.values());
+        let logs = host(&oracle.log_density(x.clone(), &clean).unwrap());
+        all_close(format!("{name}: log p"), &mixture.log_densities(few), &logs, 1e-12);
+        let scores = host(&oracle.score(x, &clean).unwrap());
+        all_close(format!("{name}: score"), &mixture.scores(few), &scores, 1e-12);
     }
 }
 

@@ -85,7 +85,7 @@ fn student_t_densities_are_scipy_s() {
     }
 }
 
-/// Values of which so many are equal that small degrees of freedom would shrink onto them.
+/// Small degrees of freedom would shrink onto the equal values.
 #[test]
 fn equal_values_bound_the_degrees_of_freedom() {
     let spike = |equal: usize, others: usize| {

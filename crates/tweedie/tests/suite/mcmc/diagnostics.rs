@@ -61,8 +61,8 @@ fn the_bulk_size_does_not_change_under_monotone_maps() {
     close("of −x", bulk_ess(&mapped(|x| -x)).unwrap(), size, 1e-9);
 }
 
-/// x_k = ρ x_{k−1} + √(1 − ρ²) z has the autocorrelations ρᵗ and the effective size n (1 − ρ)/(1 + ρ). Geyer's sums stop in
-/// the noise, so the estimate's own error is about 1/20 here.
+/// x_k = ρ x_{k−1} + √(1 − ρ²) z has the autocorrelations ρᵗ and the effective size n (1 − ρ)/(1 + ρ). Geyer's sums
+/// stop in the noise, so the estimate's own error is about 1/20 here.
 #[test]
 fn the_bulk_size_of_an_autoregression_is_that_of_its_autocorrelations() {
     let draws = Draws::new(9);

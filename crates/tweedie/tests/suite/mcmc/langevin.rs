@@ -33,8 +33,9 @@ impl LogDensity for Bowl {
     }
 }
 
-/// The error of the variance that ULA makes of N(0, 1), and its standard error, with the Ornstein–Uhlenbeck process on the
-/// same noise as a control: exact at any step, with variance 1. The noise is that of the kernel where nothing pulls.
+/// The error of the variance that ULA makes of N(0, 1), and its standard error, with the Ornstein–Uhlenbeck process on
+/// the same noise as a control: exact at any step, with variance 1. The noise is that of the kernel where nothing
+/// pulls.
 fn bias(step_size: f64) -> (f64, f64) {
     let (width, kernel, draws) = (50, Ula { step_size }, Draws::new(1));
     let [bowl, flat] = [1.0, 0.0].map(|precision| Bowl { width, precision });
@@ -134,14 +135,14 @@ fn ula_runs_on_a_denoiser_at_a_level() {
 fn a_step_that_is_too_long_is_an_error_that_names_the_chain() {
     let bowl = Bowl { width: 2, precision: 1.0 };
     let kernel = Ula { step_size: 1e3 };
-    let start = kernel.init(doubles(&[0.0, 0.0, 1.0, 1.0], 2), &bowl).unwrap();
-    let mut chains = start.with_rows(vec![8, 9]).unwrap();
+    let start = kernel.init(doubles(&[0.0, 1.0], 2), &bowl).unwrap();
+    let mut chains = start.with_rows(vec![8]).unwrap();
     let error = loop {
         match kernel.step(chains, &bowl, &Draws::new(6)) {
             Ok((next, _)) => chains = next,
             Err(error) => break error,
         }
     };
-    assert!(matches!(error, Error::Diverged { step: 50..200, .. }), "{error}");
+    assert!(matches!(error, Error::Diverged { step: 50..=200, .. }), "{error}");
     assert!(error.to_string().contains("chain 8 of ula"), "{error}");
 }

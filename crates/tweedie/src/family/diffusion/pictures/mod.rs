@@ -74,7 +74,7 @@ struct Shown<'a> {
 impl Shown<'_> {
     /// The way of rows `rows` of the sample from noise to data, at `count` levels.
     fn path(&self, sampler: &Sampler, rows: u64, count: usize) -> Result<Vec<Moment>> {
-        let space = &self.model.resolved.space;
+        let space = &self.model.space;
         let condition = space.condition((0..rows).map(|row| label_of(space, row)).collect())?;
         let draws = Draws::new(self.at.seed).purpose("sample");
         sampler.path(0..rows, &condition, &draws, self.at.device, count)
@@ -85,7 +85,7 @@ impl Shown<'_> {
     /// # Errors
     /// [`Error::Undefined`] if there is no such picture; those of sampling.
     pub fn trajectory(&self) -> Result<Vec<(&'static str, RgbImage)>> {
-        let space = &self.model.resolved.space;
+        let space = &self.model.space;
         let image = matches!(space.layout(), Layout::Image { .. });
         let (n, count) = match rows_in_turn(space, PATHS) {
             n if image => (n, COLUMNS),
@@ -109,13 +109,13 @@ impl Shown<'_> {
         let moments: Vec<Moment> = moments.into_iter().map(ordered).collect();
         let class = |&i: &usize| space.classes().get(labels[i]? as usize).cloned();
         let names: Vec<String> = order.iter().filter_map(class).collect();
-        path(space, &moments, self.model.resolved.sigma_data, &names)
+        path(space, &moments, self.model.sigma_data, &names)
     }
 
     fn levels(&self) -> Result<RgbImage> {
         let what = "the error by noise level";
         let data = self.at.data.as_ref().map_err(|why| Error::undefined(what, why))?;
-        let space = &self.model.resolved.space;
+        let space = &self.model.space;
         let (split, rows) = match data.held_out.is_empty() {
             false => (&data.held_out, "held-out rows"),
             true => (&data.train, "training rows"),
@@ -123,7 +123,8 @@ impl Shown<'_> {
         let draws = Draws::new(self.at.seed).purpose("levels");
         let encoded = |rows: &Rows, name: &str| {
             let ids: Vec<u64> = (0..rows.len() as u64).collect();
-            space.encode_dequantised(rows, &draws.purpose(name), &ids)
+            let encoding = self.model.recipe.training.encoding();
+            encoding.encode(space, rows, &draws.purpose(name), &ids)
         };
         let split = split.select(&spread(split.len(), DENOISED));
         let train = data.train.rows();

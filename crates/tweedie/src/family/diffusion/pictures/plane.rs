@@ -26,7 +26,7 @@ const LAST: u16 = 200;
 impl Shown<'_> {
     /// Fails unless rows are points in the plane.
     fn plane(&self, what: &str) -> Result<()> {
-        match in_the_plane(&self.model.resolved.space) {
+        match in_the_plane(&self.model.space) {
             true => Ok(()),
             false => Err(Error::undefined(what, "there are only those of points in the plane")),
         }
@@ -42,7 +42,7 @@ impl Shown<'_> {
     fn points(&self, what: &str) -> Result<Vec<[f64; 2]>> {
         let train = self.training(what)?.rows();
         let some = train.select(&spread(train.len(), DATA));
-        let encoded = self.model.resolved.space.encode(&some)?;
+        let encoded = self.model.space.encode(&some)?;
         Ok(encoded.iter().map(|x| [f64::from(x[0]), f64::from(x[1])]).collect())
     }
 
@@ -66,7 +66,7 @@ impl Shown<'_> {
             let values = (0..PATHS as usize).map(path).collect();
             Ok(Paths { title: title.into(), levels, values })
         });
-        let info = &self.model.resolved;
+        let info = self.model;
         let name = format!("{}, scaled, model units", info.space.column_name(0));
         flow(
             &paths.collect::<Result<Vec<Paths>>>()?,
@@ -92,7 +92,7 @@ impl Shown<'_> {
             Ok((moment.level, rows.iter().map(|x| [f64::from(x[0]), f64::from(x[1])]).collect()))
         };
         let frames = moments.iter().map(frame).collect::<Result<Vec<Frame>>>()?;
-        let info = &self.model.resolved;
+        let info = self.model;
         let names = [0, 1].map(|k| format!("{}, scaled, model units", info.space.column_name(k)));
         let frames = movement(&frames, &data, info.sigma_data, [&names[0], &names[1]])?;
         Ok(Animation { frames, each: EACH, last: LAST })
@@ -101,12 +101,12 @@ impl Shown<'_> {
     /// The data, or their density where it is known, beside the model's density by the probability-flow ODE.
     pub(super) fn density(&self) -> Result<RgbImage> {
         let title = "The model's, by its probability-flow ODE";
-        beside_data(&self.model.resolved.space, self.at, title, |raw| self.densities(raw))
+        beside_data(&self.model.space, self.at, title, |raw| self.densities(raw))
     }
 
     /// p of raw rows under the model; with classes, of their mixture as frequent as in training.
     fn densities(&self, raw: &Rows) -> Result<Vec<f64>> {
-        let info = &self.model.resolved;
+        let info = self.model;
         let density = self.model.pf_ode();
         let counts = &self.model.classes;
         let all: usize = counts.iter().sum();

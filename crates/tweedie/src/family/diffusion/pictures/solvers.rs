@@ -19,10 +19,10 @@ const EXACT: f64 = 1e-6;
 
 impl Shown<'_> {
     pub(super) fn solvers(&self) -> Result<RgbImage> {
-        let image = matches!(self.model.resolved.space.layout(), Layout::Image { .. });
+        let image = matches!(self.model.space.layout(), Layout::Image { .. });
         let rows = if image { IMAGES } else { ROWS };
         // A chain's own grid begins elsewhere for each number of steps.
-        let sampler = match self.model.resolved.recipe.sampling.grid {
+        let sampler = match self.model.recipe.sampling.grid {
             grid if grid.is_of_chain() => self.sampler.clone().with_grid(AnyGrid::default()),
             _ => self.sampler.clone(),
         };
@@ -46,7 +46,7 @@ impl Shown<'_> {
 
     /// Where the same noise ends, in model units, and the evaluations that a row took.
     fn ends(&self, sampler: &Sampler, rows: u64) -> Result<(Rows, f64)> {
-        let space = &self.model.resolved.space;
+        let space = &self.model.space;
         let condition = space.condition((0..rows).map(|row| label_of(space, row)).collect())?;
         let draws = Draws::new(self.at.seed).purpose("sample");
         let before = sampler.evaluations();

@@ -3,9 +3,8 @@ use crate::data::{Condition, Dataset, npy};
 use crate::draw::{colour, stacked};
 use crate::family::{Model, Setting, sample};
 use crate::nn::Params;
-use crate::run::Run;
 use crate::run::pictures::{keep, kept, pictures};
-use crate::train::Recipe;
+use crate::run::{Recipe, Run};
 use burn::tensor::Device;
 use tempfile::TempDir;
 use toml::Table;
@@ -97,7 +96,7 @@ fn a_trajectory_begins_with_noise_and_ends_with_the_samples() {
         assert_eq!(guess.pixels(line, 9), samples_tiles.pixels(line, 0));
         assert_ne!(way.pixels(line, 8), way.pixels(line, 0));
         // Noise of the data's standard deviation, in steps of 1/17 of the range from −1 to 1.
-        let sd = run.info.sigma_data as f32;
+        let sd = model.sigma_data as f32;
         for (byte, z) in way.pixels(line, 0).iter().zip(noise.row(line as usize)) {
             let level = (8.5 * sd * z + 8.5).floor().clamp(0.0, 16.0);
             let near = (f32::from(*byte) / 255.0 * 16.0 - level).abs();
@@ -116,7 +115,7 @@ fn what_is_kept_comes_back_and_is_what_was_sampled() {
         let drawn = draw(&run, &weights, Ok(&data), "progress");
         assert!(matches!(drawn, Err(Error::Undefined { .. })));
         for step in [10, 20, 30, 40] {
-            keep(&run, &data, &*model_of(&run, &weights), step, &device).unwrap();
+            keep(&run, Some(&data), &*model_of(&run, &weights), step, &device).unwrap();
             let picture = folder.path().join(format!("samples/step-{step:06}.png"));
             assert_eq!(picture.exists(), step % 20 == 0);
         }
@@ -154,7 +153,7 @@ fn tables_have_no_trajectory_and_keep_pictures_alone() {
     let device = Device::flex();
     let (folder, run, data, weights) = untrained("wine", &[]);
     for step in [10, 20] {
-        keep(&run, &data, &*model_of(&run, &weights), step, &device).unwrap();
+        keep(&run, Some(&data), &*model_of(&run, &weights), step, &device).unwrap();
     }
     assert!(folder.path().join("samples/step-000020.png").exists());
     assert_eq!(std::fs::read_dir(folder.path().join("samples")).unwrap().count(), 1);
@@ -213,6 +212,37 @@ fn errors_by_level_and_curves_are_drawn() {
     let image = still(&run, &data, &weights, "levels");
     let near = |p: &[u8; 3]| p.iter().zip(colour::series(0)).all(|(a, b)| a.abs_diff(b) < 40);
     assert!(image.enumerate_pixels().filter(|(_, y, p)| *y > 140 && near(&p.0)).count() > 100);
+}
+
+/// D1: what is measured on data that the model was not trained on is not its error.
+#[test]
+fn errors_by_level_are_of_rows_encoded_as_training_encodes_them() {
+    let device = Device::flex();
+    for dequantise in [false, true] {
+        let set = format!("training.dequantise={dequantise}");
+        let (_folder, run, data, weights) = untrained("digits", &[&set]);
+        let model = model_of(&run, &weights);
+        let model = model.any().downcast_ref::<DiffusionModel>().unwrap();
+        let draws = Draws::new(7).purpose("levels");
+        let encoded = |rows: &Rows, name: &str| {
+            let places = draws.purpose(name).uniforms(0..rows.len() as u64, 64);
+            let space = &run.info.space;
+            if dequantise { space.encode_at(rows, &places) } else { space.encode(rows) }.unwrap()
+        };
+        let held_out = data.held_out.select(&spread(data.held_out.len(), DENOISED));
+        let errors = level_errors(
+            &*model.denoiser,
+            &encoded(held_out.rows(), "dequantise"),
+            &held_out.labels().into(),
+            &encoded(data.train.rows(), "reference"),
+            &LogSnr.levels(&*model.schedule, LEVELS - 1).unwrap(),
+            &draws.purpose("noise"),
+            &device,
+        );
+        let right = error_by_level(&errors.unwrap(), "256 held-out rows").unwrap();
+        let drawn = still(&run, &data, &weights, "levels");
+        assert!(drawn == right, "dequantise = {dequantise}");
+    }
 }
 
 /// With weights of zero in the output the model is a Gaussian, whose density and paths are known.

@@ -1,10 +1,10 @@
 //! Operations on tensors against their portable bodies in f64, values and all gradients, on inputs that are views.
 
-use crate::common::*;
+use super::common::*;
+use crate::kernels::activation::Activation;
+use crate::{Added, ConvSizes, LinearLayer, Modulation, Norm, Shares};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use proptest::prelude::*;
-use tweedie_ops::kernels::activation::Activation;
-use tweedie_ops::{Added, ConvSizes, LinearLayer, Modulation, Norm, Shares};
 
 /// An input's shape and numbers, with what they lie among in memory.
 struct Input {
@@ -90,7 +90,7 @@ proptest! {
         let residual = Input::new(&[n, oh, ow, co], seed + 4);
         assert_agree!([x => 4 as x, weight => 4 as weight, bias => 1 as bias, features => 2 as features, residual => 4 as residual], {
             let added = Added { bias: Some(bias), features: Some(features), residual: Some(residual) };
-            tweedie_ops::conv2d(x, weight, added, sizes)
+            crate::conv2d(x, weight, added, sizes)
         });
     }
 
@@ -108,7 +108,7 @@ proptest! {
         assert_agree!([x => 2 as x, first => 2 as first, bias => 1 as bias, second => 2 as second, residual => 2 as residual], {
             let first = LinearLayer { weight: first / input as f64, bias: Some(bias), activation: Activation::ALL[which] };
             let second = LinearLayer { weight: second / hidden as f64, bias: None, activation: Activation::None };
-            tweedie_ops::mlp(x, vec![first, second], Some(residual))
+            crate::mlp(x, vec![first, second], Some(residual))
         });
     }
 
@@ -119,7 +119,7 @@ proptest! {
         assert_agree!([x => 2 as x, weight => 2 as weight], {
             let weight = weight / width as f64;
             let layer = LinearLayer { weight: weight.clone(), bias: None, activation: Activation::Silu };
-            tweedie_ops::mlp(x, vec![layer; layers], None) + weight.sum_dim(0)
+            crate::mlp(x, vec![layer; layers], None) + weight.sum_dim(0)
         });
     }
 
@@ -152,9 +152,9 @@ proptest! {
     ) {
         let width = heads * head;
         let [q, k, v] = [(queries, 0), (keys, 1), (keys, 2)].map(|(tokens, k)| Input::new(&[n, tokens, width], seed + k));
-        assert_agree!([q => 3 as q, k => 3 as k, v => 3 as v], tweedie_ops::attention(q, k, v, heads));
+        assert_agree!([q => 3 as q, k => 3 as k, v => 3 as v], crate::attention(q, k, v, heads));
         let qkv = Input::new(&[n, queries, 3 * width], seed + 3);
-        assert_agree!([qkv => 3 as qkv], tweedie_ops::self_attention(qkv, heads));
+        assert_agree!([qkv => 3 as qkv], crate::self_attention(qkv, heads));
     }
 
     #[test]
@@ -163,9 +163,9 @@ proptest! {
         which in 0..Activation::ALL.len(), seed in 0u64..1000,
     ) {
         let (x, z) = (Input::new(&[n, h, w, c], seed), Input::new(&[n, h, w, d], seed + 1));
-        assert_agree!([x => 4 as x], tweedie_ops::double(x));
-        assert_agree!([x => 4 as x], tweedie_ops::halve(x));
-        assert_agree!([x => 4 as x, z => 4 as z], tweedie_ops::join(x, z));
-        assert_agree!([x => 4 as x], tweedie_ops::activate(x, Activation::ALL[which]));
+        assert_agree!([x => 4 as x], crate::double(x));
+        assert_agree!([x => 4 as x], crate::halve(x));
+        assert_agree!([x => 4 as x, z => 4 as z], crate::join(x, z));
+        assert_agree!([x => 4 as x], crate::activate(x, Activation::ALL[which]));
     }
 }

@@ -4,6 +4,7 @@
 mod activation;
 mod adamw;
 mod attention;
+mod bounds;
 mod common;
 mod conv;
 mod linear;
@@ -11,5 +12,4 @@ mod math;
 mod mlp;
 mod norm;
 mod resize;
-mod softmax;
 mod tensors;

@@ -1,9 +1,9 @@
 //! What a recipe's values must be.
 
-use super::{Recipe, SamplingRecipe, TrainingRecipe};
-use crate::data::{Kind, Layout, Space};
+use super::{Diffusion, SamplingRecipe};
+use crate::data::Space;
 use crate::denoise::{Clock, Prediction};
-use crate::error::{count, inside, within};
+use crate::error::{inside, within};
 use crate::nn::AnyNetworkConfig;
 use crate::process::{AnySchedule, LevelDistribution};
 use crate::{Error, Result};
@@ -13,17 +13,15 @@ use crate::{Error, Result};
 const MOST_PARAMETERS: u128 = 1 << 27;
 /// A batch makes at most so many activations; training holds some five numbers for each, 5 GiB.
 const MOST_ACTIVATIONS: usize = 1 << 28;
-/// Samples that are held in memory to be judged.
-const MOST_JUDGED: u64 = 1 << 20;
 
-impl Recipe {
+impl Diffusion {
     /// Fails, naming the key, unless every value makes sense.
     ///
     /// # Errors
     /// [`Error::Config`].
-    pub fn check(&self) -> Result<()> {
+    pub(in crate::family::diffusion) fn check_values(&self) -> Result<()> {
         self.schedule.check()?;
-        self.training.check()?;
+        self.training.check().map_err(|e| inside("training", e))?;
         if let Some(sigma_data) = self.model.sigma_data {
             within("model.sigma_data", sigma_data, 1e-6, 1e6)?;
         }
@@ -33,9 +31,7 @@ impl Recipe {
         sampling.check().map_err(|e| inside("sampling", e))?;
         let levels =
             sampling.solver.levels(&*sampling.grid, &self.schedule, sampling.steps, sampling.last);
-        levels.map_err(|e| inside("sampling", e))?;
-        count("evaluation.samples", self.evaluation.samples as u64, MOST_JUDGED)?;
-        count("evaluation.log_p_rows", self.evaluation.log_p_rows as u64, 1 << 30)
+        levels.map_err(|e| inside("sampling", e)).map(drop)
     }
 
     /// Fails if a learned schedule goes with what needs a fixed one.
@@ -117,37 +113,5 @@ impl SamplingRecipe {
             }
             _ => Ok(()),
         }
-    }
-}
-
-impl TrainingRecipe {
-    /// Fails, naming the key, unless rows of `space` can be trained on as it says.
-    pub(crate) fn check_for(&self, space: &Space) -> Result<()> {
-        if self.flip && !matches!(space.layout(), Layout::Image { .. }) {
-            let problem = "true, and the data are no pictures";
-            return Err(Error::config("training.flip", problem, "false, or pictures"));
-        }
-        let integers = |j| matches!(space.coordinate(j).kind, Kind::Quantised { .. });
-        if !self.dequantise && !(0..space.width()).any(integers) {
-            let problem = "false, and no column holds integers";
-            return Err(Error::config("training.dequantise", problem, "true, or integers"));
-        }
-        Ok(())
-    }
-
-    fn check(&self) -> Result<()> {
-        count("training.steps", self.steps, 1 << 40)?;
-        count("training.batch", self.batch as u64, 1 << 20)?;
-        count("training.accumulate", self.accumulate as u64, 1 << 20)?;
-        count("training.log_every", self.log_every, 1 << 40)?;
-        count("training.held_out_rows", self.held_out_rows as u64, 1 << 30)?;
-        within("training.learning_rate", self.learning_rate, 1e-30, 10.0)?;
-        within("training.ema", self.ema, 0.0, 1.0)?;
-        within("training.checkpoint_seconds", self.checkpoint_seconds, 0.0, 10.0)?;
-        within("training.adamw.beta_1", self.adamw.beta_1, 0.0, 0.999_999)?;
-        within("training.adamw.beta_2", self.adamw.beta_2, 0.0, 0.999_999_9)?;
-        within("training.adamw.epsilon", self.adamw.epsilon, 1e-30, 1.0)?;
-        within("training.adamw.weight_decay", self.adamw.weight_decay, 0.0, 1e6)?;
-        within("training.adamw.clip", self.adamw.clip, 0.0, 1e30)
     }
 }

@@ -1,9 +1,8 @@
 //! Attention of any size and its gradients.
 
-use crate::common::*;
+use super::common::*;
+use crate::kernels::attention::Attention;
 use proptest::prelude::*;
-use tweedie_ops::kernels::attention::Attention;
-use tweedie_ops::pool;
 
 /// o, dq, dk and dv by their definition.
 fn plain(a: &Attention, q: &[f32], k: &[f32], v: &[f32], d: &[f32]) -> [Vec<f64>; 4] {
@@ -49,7 +48,6 @@ proptest! {
         head in prop_oneof![1usize..6, 16usize..40],
         seed in 0u64..1000,
     ) {
-        pool::poison(true);
         let row = heads * head;
         let a = Attention { samples, queries, keys, heads, head, pitch: row };
         let (q, d) = (numbers(samples * queries * row, seed), numbers(samples * queries * row, seed + 1));

@@ -1,8 +1,8 @@
 //! Activations and their gradients on slices of any length.
 
-use crate::common::*;
+use super::common::*;
+use crate::kernels::activation::{Activation, backward, forward};
 use proptest::prelude::*;
-use tweedie_ops::kernels::activation::{Activation, backward, forward};
 
 proptest! {
     #![proptest_config(cases(40))]

@@ -1,10 +1,9 @@
 //! Layers in a row, and their gradients.
 
-use crate::common::*;
+use super::common::*;
+use crate::kernels::activation::Activation;
+use crate::kernels::mlp::{Layer, Mlp, Wanted};
 use proptest::prelude::*;
-use tweedie_ops::kernels::activation::Activation;
-use tweedie_ops::kernels::mlp::{Layer, Mlp, Wanted};
-use tweedie_ops::pool;
 
 /// The layers' outputs by their definition, from the parameters in a row.
 fn exact(rows: usize, widths: &[usize], activations: &[Activation], all: &[f64]) -> Vec<f64> {
@@ -97,7 +96,6 @@ proptest! {
         which in prop::collection::vec(0..Activation::ALL.len(), 4),
         seed in 0u64..1000,
     ) {
-        pool::poison(true);
         let activations: Vec<Activation> = which.iter().map(|k| Activation::ALL[*k]).collect();
         let activations = &activations[..widths.len() - 1];
         let all = parameters(rows, &widths, seed);
@@ -118,7 +116,6 @@ proptest! {
         which in prop::collection::vec(0..Activation::ALL.len() - 1, 5),
         seed in 0u64..1000,
     ) {
-        pool::poison(true);
         let activations: Vec<Activation> = which.iter().map(|k| Activation::ALL[*k]).collect();
         let activations = &activations[..widths.len() - 1];
         let all = parameters(rows, &widths, seed);

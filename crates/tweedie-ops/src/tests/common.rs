@@ -1,9 +1,9 @@
 //! Reference functions in f64, random inputs, and comparisons.
 
+use crate::kernels::activation::Activation;
 use proptest::prelude::ProptestConfig;
 use proptest::test_runner::RngSeed;
 use std::sync::OnceLock;
-use tweedie_ops::kernels::activation::Activation;
 
 /// 1 − Φ(x)'s complement pieces: erfc by its series below 2 and its continued fraction above.
 pub fn erfc(x: f64) -> f64 {
@@ -25,19 +25,6 @@ pub fn erfc(x: f64) -> f64 {
         f = 0.5 * k as f64 / (x + f);
     }
     (-x * x).exp() / root / (x + f)
-}
-
-/// erf, by its series where erfc would cancel.
-pub fn erf(x: f64) -> f64 {
-    if x.abs() > 0.5 {
-        return 1.0 - erfc(x);
-    }
-    let (mut term, mut sum) = (x, x);
-    for k in 1..40 {
-        term *= -x * x / k as f64;
-        sum += term / (2 * k + 1) as f64;
-    }
-    2.0 / std::f64::consts::PI.sqrt() * sum
 }
 
 /// Φ.

@@ -1,6 +1,6 @@
 //! The objectives that a recipe can name.
 
-use super::Recipe;
+use super::Diffusion;
 use crate::denoise::NeuralDenoiser;
 use crate::error::{inside, within};
 use crate::nn::AnyNetwork;
@@ -70,7 +70,7 @@ impl AdaptiveRecipe {
 }
 
 impl ObjectiveRecipe {
-    pub(super) fn check(&self, recipe: &Recipe) -> Result<()> {
+    pub(super) fn check(&self, recipe: &Diffusion) -> Result<()> {
         self.levels.check(&recipe.schedule).map_err(|e| inside("objective", e))?;
         if let Some(weighting) = self.weighting {
             weighting.check().map_err(|e| inside("objective", e))?;
@@ -98,7 +98,7 @@ impl ObjectiveRecipe {
     }
 
     /// Fails unless levels can follow the losses seen.
-    fn check_adaptive(&self, recipe: &Recipe) -> Result<()> {
+    fn check_adaptive(&self, recipe: &Diffusion) -> Result<()> {
         let Some(adaptive) = &self.adaptive else { return Ok(()) };
         let inside = |e| inside("objective.adaptive", e);
         adaptive.histogram(&recipe.schedule).map_err(inside)?;
@@ -119,7 +119,7 @@ impl ObjectiveRecipe {
     }
 }
 
-impl Recipe {
+impl Diffusion {
     /// How data are noised for training.
     pub(crate) fn noising(&self) -> Noising {
         let noising = Noising::from(Arc::new(self.schedule.clone()));

@@ -1,10 +1,10 @@
-//! Linear layers of any size, and their gradients.
+//! Matrix products, linear layers of any size, and their gradients.
 
-use crate::common::*;
+use super::common::*;
+use crate::kernels::activation::Activation;
+use crate::kernels::linear::{Linear, matrix_product, weight_gradients};
+use crate::kernels::mlp::{Layer, Mlp, Wanted};
 use proptest::prelude::*;
-use tweedie_ops::kernels::gemm::Epilogue;
-use tweedie_ops::kernels::linear::Linear;
-use tweedie_ops::pool;
 
 /// `[n, k] · [k, m]` with the strides of either side, in f64.
 pub fn times(
@@ -32,22 +32,31 @@ proptest! {
         adds in any::<bool>(),
         seed in 0u64..1000,
     ) {
-        pool::poison(true);
-        let layer = Linear { rows, input, output };
         let (x, dy) = (numbers(rows * input, seed), numbers(rows * output, seed + 1));
         let (weight, bias) = (numbers(output * input, seed + 2), numbers(output, seed + 3));
         let added = numbers(rows * output, seed + 4);
         let residual = adds.then_some(&added[..]);
-        let epilogue = Epilogue { bias: Some(&bias), residual, sample: None };
+        let layer = Layer { weight: &weight, bias: Some(&bias), output, activation: Activation::None };
+        let wanted = Wanted { input: true, weights: vec![true], biases: vec![true] };
+        let run = |rows: usize, x: &[f32], residual: Option<&[f32]>, dy: &[f32]| {
+            let mlp = Mlp { rows, input, layers: vec![layer] };
+            let (mut y, mut same) = (stale(dy.len()), stale(dy.len()));
+            mlp.forward(x, residual, &mut y);
+            let kept = mlp.record(x, residual, &mut same);
+            assert_same("recorded y", &same, &y);
+            let mut found = mlp.backward(x, kept, dy, &wanted);
+            let dw = found.weights.remove(0).unwrap();
+            vec![y, found.input.unwrap().to_vec(), dw.to_vec()]
+        };
         let all = on_any_threads(|| {
-            let mut y = stale(dy.len());
-            layer.forward(&x, &weight, epilogue, &mut y);
-            let mut dx = stale(x.len());
-            layer.input_gradient(&dy, &weight, &mut dx);
-            let dw = layer.weight_gradient(&x, &dy);
-            vec![y, dx, dw.to_vec()]
+            let mut bare = stale(dy.len());
+            matrix_product([rows, input, output], &x, &weight, &mut bare);
+            let mut all = run(rows, &x, residual, &dy);
+            all.push(bare);
+            all
         });
         let mut y = times(rows, input, output, |i, l| x[i * input + l], |l, j| weight[j * input + l]);
+        assert_close("bare y", &all[3], &y, 5e-6);
         for (k, y) in y.iter_mut().enumerate() {
             *y += f64::from(bias[k % output]) + residual.map_or(0.0, |r| f64::from(r[k]));
         }
@@ -58,13 +67,10 @@ proptest! {
         assert_close("dweight", &all[2], &dw, 2e-5);
         // A row alone has the bits that it has among others.
         let last = rows - 1;
-        let (mut y, mut dx) = (stale(output), stale(input));
-        let alone = Linear { rows: 1, ..layer };
         let residual = residual.map(|residual| &residual[last * output..]);
-        alone.forward(&x[last * input..], &weight, Epilogue { residual, ..epilogue }, &mut y);
-        alone.input_gradient(&dy[last * output..], &weight, &mut dx);
-        assert_same("row of y", &y, &all[0][last * output..]);
-        assert_same("row of dx", &dx, &all[1][last * input..]);
+        let alone = run(1, &x[last * input..], residual, &dy[last * output..]);
+        assert_same("row of y", &alone[0], &all[0][last * output..]);
+        assert_same("row of dx", &alone[1], &all[1][last * input..]);
     }
 }
 
@@ -73,10 +79,7 @@ proptest! {
 fn many_rows() {
     let layer = Linear { rows: 5000, input: 7, output: 5 };
     let (x, dy) = (numbers(layer.rows * 7, 1), numbers(layer.rows * 5, 2));
-    let all = on_any_threads(|| {
-        let dw = layer.weight_gradient(&x, &dy);
-        vec![dw.to_vec()]
-    });
+    let all = on_any_threads(|| vec![weight_gradients(&[(layer, &x, &dy)]).remove(0).to_vec()]);
     let dw = times(5, layer.rows, 7, |i, l| dy[l * 5 + i], |l, j| x[l * 7 + j]);
     assert_close("dweight", &all[0], &dw, 2e-5);
 }

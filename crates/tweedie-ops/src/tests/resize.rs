@@ -1,8 +1,8 @@
 //! Doubling, halving and joining by index; each gradient as the adjoint, ⟨f x, z⟩ = ⟨x, f* z⟩ in f64.
 
-use crate::common::*;
+use super::common::*;
+use crate::kernels::resize::*;
 use proptest::prelude::*;
-use tweedie_ops::kernels::resize::*;
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
