@@ -52,7 +52,8 @@ pub trait LogDensity: Send + Sync {
     /// As [`LogDensity::log_density`].
     fn with_score(&self, x: Tensor<2>, condition: &Condition) -> Result<(Tensor<2>, Tensor<2>)> {
         if let Some(density) = self.by_row() {
-            return on_host(density, self.width(), &x, condition);
+            unconditional(condition, x.dims()[0])?;
+            return with_score_of_rows(&|_, x, score| density.log_p(x, score), self.width(), &x);
         }
         let x = x.inner().autodiff().require_grad();
         let log = self.log_density(x.clone().into(), condition)?.value;
@@ -123,12 +124,21 @@ pub fn row_by_row(
     x: Dual<2>,
     condition: &Condition,
 ) -> Result<Dual<2>> {
+    unconditional(condition, x.dims()[0])?;
+    of_rows(&|_, x, score| density.log_p(x, score), width, x)
+}
+
+/// ln γ of row `i` of a batch and, written to the last argument, its score.
+pub(crate) type OfRow<'a> = &'a (dyn Fn(usize, &[f64], &mut [f64]) -> f64 + Sync);
+
+/// [`row_by_row`] where rows of a batch differ in their density.
+pub(crate) fn of_rows(of_row: OfRow, width: usize, x: Dual<2>) -> Result<Dual<2>> {
     let tracked = x.value.is_tracked();
     if x.second.is_some() || (tracked && x.tangent.is_some()) {
         let why = "it is computed row by row on the host, with first derivatives only";
         return Err(Error::undefined("the second derivative of this log density", why));
     }
-    let (log, score) = on_host(density, width, &x.value, condition)?;
+    let (log, score) = with_score_of_rows(of_row, width, &x.value)?;
     let along = |v: Tensor<2>| (v.cast(DType::F64) * score.clone()).sum_dim(1);
     // The value has no graph; x − x is zero and has x's.
     let zero = tracked.then(|| along(x.value.clone() - x.value.clone().detach()));
@@ -137,19 +147,17 @@ pub fn row_by_row(
 }
 
 /// ln γ, `[n, 1]`, and the score, `[n, width]`, of a batch in double precision on its device.
-fn on_host(
-    density: &dyn RowDensity,
+pub(crate) fn with_score_of_rows(
+    of_row: OfRow,
     width: usize,
     x: &Tensor<2>,
-    condition: &Condition,
 ) -> Result<(Tensor<2>, Tensor<2>)> {
     let [n, d] = x.dims();
-    unconditional(condition, n)?;
     if d != width {
         return Err(Error::shape("batch", format!("{n} × {d}"), format!("n × {width}")));
     }
     let x = x.clone().inner();
-    let (log, score) = each_row(density, &doubles(&x)?, width);
+    let (log, score) = each(of_row, &doubles(&x)?, width);
     let on_device = |values, shape: [usize; 2]| {
         Tensor::from_data(TensorData::new(values, shape), (&x.device(), DType::F64))
     };
@@ -161,15 +169,19 @@ const ROWS_OF_A_THREAD: usize = 16;
 
 /// ln γ of each row of `width` values, and their scores.
 pub(crate) fn each_row(density: &dyn RowDensity, x: &[f64], width: usize) -> (Vec<f64>, Vec<f64>) {
+    each(&|_, x, score| density.log_p(x, score), x, width)
+}
+
+fn each(of_row: OfRow, x: &[f64], width: usize) -> (Vec<f64>, Vec<f64>) {
     let mut log = vec![0.0; x.len() / width];
     let mut score = vec![0.0; x.len()];
     if log.len() <= ROWS_OF_A_THREAD {
-        let rows = x.chunks(width).zip(score.chunks_mut(width));
-        rows.zip(&mut log).for_each(|((x, score), log)| *log = density.log_p(x, score));
+        let rows = x.chunks(width).zip(score.chunks_mut(width)).zip(&mut log).enumerate();
+        rows.for_each(|(i, ((x, score), log))| *log = of_row(i, x, score));
     } else {
         let rows = x.par_chunks(width).zip(score.par_chunks_mut(width)).zip(&mut log);
-        let rows = rows.with_min_len(ROWS_OF_A_THREAD);
-        rows.for_each(|((x, score), log)| *log = density.log_p(x, score));
+        let rows = rows.enumerate().with_min_len(ROWS_OF_A_THREAD);
+        rows.for_each(|(i, ((x, score), log))| *log = of_row(i, x, score));
     }
     (log, score)
 }

@@ -35,7 +35,7 @@ pub use encoding::{Binarisation, Encoding};
 pub use feed::Feed;
 pub use generate::{Batch, Generate};
 pub use log_density::{Given, LogDensity, RowDensity, row_by_row};
-pub(crate) use log_density::{doubles, each_row};
+pub(crate) use log_density::{doubles, each_row, of_rows, with_score_of_rows};
 pub use source::{Source, list};
 pub use space::{Layout, Manifold, Space};
 pub use toy::{Toy, eight_gaussians};

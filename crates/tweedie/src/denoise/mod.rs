@@ -33,6 +33,16 @@ pub trait Denoiser: Send + Sync {
     /// [`crate::Error::Undefined`] where the denoiser's prediction does not determine the mean.
     fn denoise(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>>;
 
+    /// log p_t of each row up to a constant of the level, `[n, 1]` in nats, where its gradient is the score.
+    ///
+    /// # Errors
+    /// [`crate::Error::Undefined`] by default: a denoiser has a score alone.
+    fn log_noised(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
+        let _ = (x, levels, condition);
+        let why = "it has a score alone; an energy or a mixture has both";
+        Err(crate::Error::undefined("the log density of a denoiser at a level", why))
+    }
+
     /// The width of a row.
     fn width(&self) -> usize;
 

@@ -5,6 +5,7 @@ mod dequantise;
 pub mod fit;
 mod integers;
 mod judged;
+mod normalised;
 mod pf_ode;
 mod sde;
 
@@ -14,11 +15,12 @@ pub use dequantise::{Dequantise, Dequantiser, Drawn, Uniform};
 pub use integers::Decoder;
 pub(crate) use judged::in_parts;
 pub use judged::{InSpace, Judged};
+pub use normalised::Normalised;
 pub use pf_ode::PfOde;
 pub(crate) use pf_ode::{log_prior, velocity_and_divergence};
 pub use sde::ReverseSde;
 
-use crate::data::{Condition, LogDensity};
+use crate::data::Condition;
 use crate::tensor::{host_column, mean_and_error};
 use crate::{Error, Result};
 use burn::tensor::Tensor;
@@ -132,20 +134,6 @@ pub trait Density {
     /// # Errors
     /// [`Error::Shape`] if batch and condition do not fit; [`Error::Diverged`] if the integration fails.
     fn log_prob(&self, x: Tensor<2>, condition: &Condition) -> Result<LogProb>;
-}
-
-/// A log density that integrates to one is a density, and so is one whose integral is known.
-impl<D: LogDensity + ?Sized> Density for D {
-    fn log_prob(&self, x: Tensor<2>, condition: &Condition) -> Result<LogProb> {
-        check_batch(self.width(), &x, condition)?;
-        let Some(log_z) = self.log_z() else {
-            return Err(Error::undefined("log p", "the density's integral is not known"));
-        };
-        let mut value = host_column(&self.log_density(x.into(), condition)?.value)?;
-        value.iter_mut().for_each(|log| *log -= log_z);
-        let (kind, measure) = (Kind::Exact, Measure::Standardised);
-        Ok(LogProb { value, kind, standard_error: None, measure })
-    }
 }
 
 /// Fails unless a batch has rows of `width` values, at least one, and the condition is as many.

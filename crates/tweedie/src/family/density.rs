@@ -1,25 +1,22 @@
 //! What densities of rows share, whatever the family: noise added to integers, and dequantisers fitted to a density.
 
-use super::{Integers, Loader, Setting, Task};
+use super::{DensityEntry, Integers, Judge, Loader, Setting, Task};
 use crate::data::{Condition, Kind, Rows, Space};
-use crate::density::{Density, Dequantise, Dequantiser, InSpace, Judged, LogProb};
+use crate::density::{Density, Dequantise, Dequantiser, InSpace, Judged, LogProb, Uniform};
+use crate::error::one_of;
 use crate::objective::LogDensity;
 use crate::train::{DequantiserFit, fit_dequantiser};
-use crate::{Draws, Result};
+use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use toml::Table;
 
 /// Channels or hidden units of a dequantiser.
 const HIDDEN: usize = 32;
 
 /// Dequantisers fitted to a model, by their steps and seed.
 pub(super) type Fitted = Mutex<BTreeMap<(u64, u64), Dequantiser>>;
-
-/// How many rows are in memory at once.
-pub(super) fn chunk(space: &Space) -> usize {
-    ((1 << 17) / space.model_width()).clamp(64, 4096)
-}
 
 /// Whether a column holds categories, whose relaxation has no density.
 pub(super) fn has_categories(space: &Space) -> bool {
@@ -68,14 +65,30 @@ pub(super) fn fitted_dequantiser(
     Ok(found)
 }
 
-/// A density of real rows, with noise added to integers.
+/// How many rows are in memory at once.
+pub(super) fn chunk(space: &Space) -> usize {
+    ((1 << 17) / space.model_width()).clamp(64, 4096)
+}
+
+/// A density of raw rows, with noise added to integers.
 pub(super) struct Spread<'a> {
-    pub density: Box<dyn Density + 'a>,
-    pub space: &'a Space,
-    pub dequantise: Box<dyn Dequantise>,
-    pub draws: Draws,
-    pub device: Device,
-    pub chunk: usize,
+    density: Box<dyn Density + 'a>,
+    space: &'a Space,
+    dequantise: Box<dyn Dequantise>,
+    draws: Draws,
+    device: Device,
+}
+
+impl<'a> Spread<'a> {
+    pub fn new(
+        density: Box<dyn Density + 'a>,
+        space: &'a Space,
+        dequantise: Box<dyn Dequantise>,
+        draws: Draws,
+        device: &Device,
+    ) -> Self {
+        Self { density, space, dequantise, draws, device: device.clone() }
+    }
 }
 
 impl Judged for Spread<'_> {
@@ -91,8 +104,44 @@ impl Judged for Spread<'_> {
             dequantise: &*self.dequantise,
             draws: self.draws,
             device: &self.device,
-            chunk: self.chunk,
+            chunk: chunk(self.space),
         };
         judged.log_prob(raw, condition, observe)
+    }
+}
+
+/// The only density of a model that knows its own exactly; none where a column is a category, which has no density.
+pub(super) fn exact(space: &Space, name: &'static str, about: &'static str) -> Vec<DensityEntry> {
+    if has_categories(space) {
+        return Vec::new();
+    }
+    let quantised = (0..space.width()).any(|j| space.coordinate(j).is_quantised());
+    let integers = vec![if quantised { Integers::Uniform } else { Integers::None }];
+    vec![DensityEntry { name, about, integers }]
+}
+
+/// The judge of that density, if `name` and `options` are its own: it has no option.
+pub(super) fn judge_exact<'a>(
+    entries: &[DensityEntry],
+    (name, options): (&str, &Table),
+    density: Box<dyn Density + 'a>,
+    space: &'a Space,
+    at: &Setting,
+) -> Result<Judge<'a>> {
+    let names: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
+    if !names.contains(&name) {
+        return Err(Error::config("density", name, one_of(name, &names)));
+    }
+    no_keys(options, "no option: this density is exact")?;
+    let draws = Draws::new(at.seed).purpose("log p");
+    let judged = Box::new(Spread::new(density, space, Box::new(Uniform), draws, at.device));
+    Ok(Judge { judged, how: "in closed form".into(), evaluations: 1.0 })
+}
+
+/// Fails, naming the first key, unless a table is empty.
+pub(super) fn no_keys(table: &Table, expected: &str) -> Result<()> {
+    match table.keys().next() {
+        None => Ok(()),
+        Some(key) => Err(Error::config(key, "unknown key", expected)),
     }
 }

@@ -3,15 +3,18 @@
 //! A family turns a recipe and data into a learner, and saved weights into a [`Model`]. Commands and the judge use the
 //! model alone: it generates rows, gives densities of rows, and draws pictures, or says why it does not.
 
+mod arrays;
+pub mod chains;
 mod density;
 pub mod diffusion;
 pub mod flow;
+pub mod mixture;
 mod plan;
 mod plane;
 
 pub use plan::{Entry, Plan, family};
 
-use crate::data::{Dataset, Generate, Rows, Space, Split};
+use crate::data::{Dataset, Generate, LogDensity, Rows, Space, Split};
 use crate::density::Judged;
 use crate::draw::Animation;
 use crate::train::{Learner, State, Training};
@@ -27,7 +30,12 @@ use std::sync::Arc;
 use toml::Table;
 
 /// Every family, the default first.
-pub const FAMILIES: &[Entry] = &[Entry::of::<diffusion::Diffusion>(), Entry::of::<flow::Flow>()];
+pub const FAMILIES: &[Entry] = &[
+    Entry::of::<diffusion::Diffusion>(),
+    Entry::of::<flow::Flow>(),
+    Entry::of::<mixture::MixtureRecipe>(),
+    Entry::of::<chains::ChainsRecipe>(),
+];
 
 /// How far a computation is: `done` of `total` units of `what`, with a `note` such as a loss.
 #[derive(Debug, Clone, PartialEq)]
@@ -209,11 +217,12 @@ pub trait Family:
     /// [`Error::Config`].
     fn check(&self) -> Result<()>;
 
-    /// What a row means where there are no data; families that need data have none.
+    /// What a row means where there are no data; families that need data have none. `open` opens other runs.
     ///
     /// # Errors
     /// [`Error::Config`] for the key `data`, which is then needed.
-    fn space(&self) -> Result<Space> {
+    fn space(&self, open: &Opener) -> Result<Space> {
+        let _ = open;
         let expected = format!("data to learn from: family `{}` needs them", Self::NAME);
         Err(Error::config("data", "absent", expected))
     }
@@ -285,6 +294,17 @@ pub trait Model: Send + Sync {
     ) -> Result<Judge<'_>> {
         let _ = (options, integers, at);
         Err(Error::undefined(format!("the density `{name}`"), "the model has no density"))
+    }
+
+    /// ln γ of rows in model units, or their score alone, as what chains walk on; `options` choose among several, such as
+    /// `level = 2.0`, the log-SNR of noised data. None by default.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming an option that is missing, unknown or cannot be used; [`Error::Undefined`] where the model
+    /// has neither.
+    fn target(&self, options: &Table) -> Result<Arc<dyn LogDensity>> {
+        let _ = options;
+        Err(Error::undefined("a target of chains", "the model has neither a density nor a score"))
     }
 
     /// The pictures that only this family has; none by default.

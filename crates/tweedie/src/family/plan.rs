@@ -1,6 +1,6 @@
 //! Families by name: a family's part of a recipe as a value of any family.
 
-use super::{Family, Model, Opening, Start};
+use super::{Family, Model, Opener, Opening, Start};
 use crate::data::Space;
 use crate::error::one_of;
 use crate::registry::read;
@@ -34,7 +34,7 @@ pub trait Plan: Debug + Send + Sync {
     ///
     /// # Errors
     /// As there.
-    fn own_space(&self) -> Result<Space>;
+    fn own_space(&self, open: &Opener) -> Result<Space>;
     /// As [`Family::resolve`].
     ///
     /// # Errors
@@ -84,8 +84,8 @@ impl<F: Family> Plan for F {
         Family::check_space(self, space)
     }
 
-    fn own_space(&self) -> Result<Space> {
-        Family::space(self)
+    fn own_space(&self, open: &Opener) -> Result<Space> {
+        Family::space(self, open)
     }
 
     fn resolved(&self, at: &Start) -> Result<Box<dyn Plan>> {

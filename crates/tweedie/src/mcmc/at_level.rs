@@ -2,7 +2,7 @@
 //!
 //! > ∇log p_t(x) = (α E[x₀ | x] − x)/σ²,
 //!
-//! and its log density is not known.
+//! and its log density is known where the denoiser is an energy's.
 
 use crate::data::{Condition, LogDensity};
 use crate::denoise::Denoiser;
@@ -12,8 +12,8 @@ use crate::{Error, Result};
 use burn::tensor::Tensor;
 use std::sync::Arc;
 
-/// The noised density p_t that a denoiser has at one level, by its score alone: [`super::Ula`] runs on it, while
-/// kernels that compare densities want an energy or a mixture.
+/// The noised density p_t that a denoiser has at one level, by its score: [`super::Ula`] runs on it, while kernels
+/// that compare densities want an energy, or a mixture in its own right.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -52,9 +52,8 @@ impl LogDensity for AtLevel {
         self.denoiser.width()
     }
 
-    fn log_density(&self, _: Dual<2>, _: &Condition) -> Result<Dual<2>> {
-        let what = format!("the log density of a denoiser at σ = {}", self.level.sigma);
-        Err(Error::undefined(what, "a denoiser has a score alone; an energy or a mixture has both"))
+    fn log_density(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
+        self.denoiser.log_noised(x, &self.level.into(), condition)
     }
 
     fn score(&self, x: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {

@@ -51,7 +51,7 @@ impl Mala {
     /// The name in recipes.
     pub const NAME: &'static str = "mala";
 
-    fn warm_up(&self) -> WarmUp {
+    fn adaptation(&self) -> WarmUp {
         WarmUp { steps: self.warm_up, acceptance: self.acceptance }
     }
 }
@@ -86,11 +86,15 @@ impl Transition for Mala {
             known.log_density[i] - chains.known.log_density[i] + back - forth
         };
         let log_ratio = (0..chains.len()).map(ratio).collect();
-        Ok(metropolis(chains, Proposal { x, known, log_ratio }, self.warm_up(), draws))
+        Ok(metropolis(chains, Proposal { x, known, log_ratio }, self.adaptation(), draws))
     }
 
     fn check(&self) -> Result<()> {
         check_step_size(self.step_size)?;
-        self.warm_up().check()
+        self.adaptation().check()
+    }
+
+    fn warm_up(&self) -> u64 {
+        self.warm_up
     }
 }

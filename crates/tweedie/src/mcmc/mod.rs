@@ -12,6 +12,7 @@
 //! Rows are chains and do not depend on each other: the noise of row i at step k is addressed by (draws, k, i), and
 //! each row adapts its own step size. Log densities, scores, noise's scales and acceptance are in double precision.
 
+mod any;
 mod at_level;
 mod chains;
 mod diagnostics;
@@ -23,6 +24,7 @@ mod targets;
 mod ula;
 mod warm_up;
 
+pub use any::AnyKernel;
 pub use at_level::AtLevel;
 pub use chains::Chains;
 pub use diagnostics::{bulk_ess, r_hat};
@@ -79,6 +81,11 @@ pub trait Transition: std::fmt::Debug + Send + Sync {
     /// [`crate::Error::Config`].
     fn check(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Steps during which step sizes adapt, so that chains do not keep their target exactly; 0 for none.
+    fn warm_up(&self) -> u64 {
+        0
     }
 }
 

@@ -48,7 +48,7 @@ impl RandomWalk {
     /// The name in recipes.
     pub const NAME: &'static str = "random-walk";
 
-    fn warm_up(&self) -> WarmUp {
+    fn adaptation(&self) -> WarmUp {
         WarmUp { steps: self.warm_up, acceptance: self.acceptance }
     }
 }
@@ -76,11 +76,15 @@ impl Transition for RandomWalk {
         let known = chains.at(&x, target, Needs::LogDensity).map_err(&refuse)?;
         let pairs = known.log_density.iter().zip(&chains.known.log_density);
         let log_ratio = pairs.map(|(there, here)| there - here).collect();
-        Ok(metropolis(chains, Proposal { x, known, log_ratio }, self.warm_up(), draws))
+        Ok(metropolis(chains, Proposal { x, known, log_ratio }, self.adaptation(), draws))
     }
 
     fn check(&self) -> Result<()> {
         check_step_size(self.step_size)?;
-        self.warm_up().check()
+        self.adaptation().check()
+    }
+
+    fn warm_up(&self) -> u64 {
+        self.warm_up
     }
 }

@@ -60,11 +60,11 @@ impl Run {
     ) -> Result<Self> {
         refuse_a_second(folder)?;
         let data = data.into();
+        let (device, open) = (Device::flex(), opener(Device::flex()));
         let space = match data {
             Some(data) => data.space.clone(),
-            None => recipe.plan.own_space()?,
+            None => recipe.plan.own_space(&open)?,
         };
-        let (device, open) = (Device::flex(), opener(Device::flex()));
         let start = Start {
             space: &space,
             data,

@@ -21,6 +21,9 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("points", include_str!("../../../../recipes/points.toml")),
     ("table", include_str!("../../../../recipes/table.toml")),
     ("coupling", include_str!("../../../../recipes/coupling.toml")),
+    ("gmm", include_str!("../../../../recipes/gmm.toml")),
+    ("kde", include_str!("../../../../recipes/kde.toml")),
+    ("mala", include_str!("../../../../recipes/mala.toml")),
 ];
 
 /// The text of a recipe, by name or by path, and the name that its runs bear.

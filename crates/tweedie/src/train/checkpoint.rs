@@ -28,7 +28,7 @@ pub fn load_checkpoint(path: &Path) -> Result<(State, u64)> {
 }
 
 /// A count as an array of one number.
-pub(super) fn count(count: u64) -> TensorData {
+pub(crate) fn count(count: u64) -> TensorData {
     TensorData::new(vec![count], [1])
 }
 
@@ -37,7 +37,7 @@ pub(super) fn count(count: u64) -> TensorData {
 ///
 /// # Errors
 /// [`Error::File`] if it is missing or no count.
-pub(super) fn take_count(state: &mut State, name: &str, origin: &Path) -> Result<u64> {
+pub(crate) fn take_count(state: &mut State, name: &str, origin: &Path) -> Result<u64> {
     let fault = |problem: String| Error::file(origin, name, problem, "a count written by tweedie");
     let data = state.remove(name).ok_or_else(|| fault("missing".into()))?;
     if let Ok(&[count]) = data.as_slice::<u64>() {

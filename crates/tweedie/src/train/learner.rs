@@ -32,6 +32,12 @@ impl<const N: usize> From<[(&'static str, f64); N]> for Values {
     }
 }
 
+impl FromIterator<(&'static str, f64)> for Values {
+    fn from_iter<T: IntoIterator<Item = (&'static str, f64)>>(values: T) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
+
 impl Deref for Values {
     type Target = [(&'static str, f64)];
 

@@ -17,6 +17,7 @@ mod training;
 pub use crate::nn::State;
 pub use adamw::{AdamW, AdamWConfig, Gradients, LearningRate};
 pub(crate) use adaptive::{AdaptiveLevels, ByNoising};
+pub(crate) use checkpoint::{count, take_count};
 pub use checkpoint::{load_checkpoint, save_checkpoint};
 pub use curves::Curves;
 pub use denoising::DenoiserLearner;

@@ -11,6 +11,7 @@ mod double;
 mod dual;
 mod energy;
 mod estimators;
+mod families;
 mod feed;
 mod fit;
 mod flow;

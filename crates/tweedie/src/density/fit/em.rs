@@ -252,6 +252,12 @@ impl Em {
         &self.best().mixture
     }
 
+    /// The mean log-likelihood before the last step, in nats per row: what that step returned; none before the first.
+    pub fn likelihood(&self) -> Option<f64> {
+        let likelihood = self.best().likelihood;
+        (likelihood > f64::MIN).then_some(likelihood)
+    }
+
     /// The number of steps taken.
     pub fn steps(&self) -> u64 {
         self.steps

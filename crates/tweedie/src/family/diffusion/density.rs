@@ -2,9 +2,7 @@
 
 use super::DiffusionModel;
 use crate::data::{Condition, Kind, Rows, Space};
-use crate::density::{
-    Bound, Decoder, Density, Dequantise, Judged, LogProb, ReverseSde, Uniform, in_parts,
-};
+use crate::density::{Bound, Decoder, Dequantise, Judged, LogProb, ReverseSde, Uniform, in_parts};
 use crate::family::density::{Spread, chunk, fitted_dequantiser, has_categories};
 use crate::family::{DensityEntry, Integers, Judge, Setting};
 use crate::registry::read;
@@ -86,10 +84,7 @@ pub(super) fn judge<'a>(
         _ => Box::new(Uniform),
     };
     let space = &model.space;
-    let spread = |density: Box<dyn Density>| {
-        let (device, chunk) = (at.device.clone(), chunk(space));
-        Box::new(Spread { density, space, dequantise, draws, device, chunk })
-    };
+    let spread = |density| Box::new(Spread::new(density, space, dequantise, draws, at.device));
     Ok(match name {
         "ode" => {
             let divergence = divergence(options.probes.as_ref(), space)?;

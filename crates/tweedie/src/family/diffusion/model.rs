@@ -2,18 +2,20 @@
 
 use super::sampling::Sampling;
 use super::{Diffusion, density, pictures};
-use crate::Result;
-use crate::data::{Generate, Space};
+use crate::data::{Generate, LogDensity, Space};
 use crate::denoise::Denoiser;
 use crate::density::PfOde;
 use crate::family::density::Fitted;
 use crate::family::{
     DensityEntry, Integers, Judge, Loader, Model, Opening, Picture, Setting, Showing,
 };
+use crate::mcmc::AtLevel;
 use crate::process::Schedule;
 use crate::solve::Sampler;
 use crate::train::State;
+use crate::{Error, Result, registry};
 use burn::tensor::Device;
+use serde::Deserialize;
 use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
@@ -92,6 +94,14 @@ impl DiffusionModel {
     }
 }
 
+/// Which of its noised densities a target is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Target {
+    /// The log-SNR.
+    level: Option<f64>,
+}
+
 impl Model for DiffusionModel {
     fn space(&self) -> &Space {
         &self.space
@@ -113,6 +123,19 @@ impl Model for DiffusionModel {
         at: &Setting,
     ) -> Result<Judge<'_>> {
         density::judge(self, name, options, integers, at)
+    }
+
+    fn target(&self, options: &Table) -> Result<Arc<dyn LogDensity>> {
+        let Target { level } = registry::read(toml::Value::Table(options.clone()), "")?;
+        let ends = self.schedule.range();
+        let (high, low) = (self.schedule.level(ends.0).lambda, self.schedule.level(ends.1).lambda);
+        let Some(log_snr) = level.filter(|level| (low..=high).contains(level)) else {
+            let found = level.map_or("absent".into(), |level| level.to_string());
+            let expected = format!("a log-SNR from {low:.4} to {high:.4}, those of the run");
+            return Err(Error::config("level", found, expected));
+        };
+        let level = self.schedule.level(self.schedule.time(log_snr));
+        Ok(Arc::new(AtLevel::new(self.denoiser.clone(), level)?))
     }
 
     fn pictures<'a>(&'a self, at: &'a Showing<'a>) -> Vec<Picture<'a>> {

@@ -2,9 +2,9 @@
 
 use super::{Flow, FlowSampling};
 use crate::data::{Condition, Generate, LogDensity, Space};
-use crate::density::{Dequantise, Uniform};
+use crate::density::{Dequantise, Normalised, Uniform};
 use crate::error::one_of;
-use crate::family::density::{Fitted, Spread, chunk, fitted_dequantiser, spread_integers};
+use crate::family::density::{Fitted, Spread, fitted_dequantiser, spread_integers};
 use crate::family::plane::Plane;
 use crate::family::{
     DensityEntry, Drawing, Integers, Judge, Loader, Model, Opening, Picture, Setting, Showing,
@@ -18,6 +18,7 @@ use serde::Deserialize;
 use std::any::Any;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use toml::{Table, Value};
 
@@ -63,6 +64,11 @@ impl FlowModel {
         })
     }
 
+    /// The exact density of rows in model units.
+    fn exact(&self) -> Result<Normalised> {
+        Normalised::new(Arc::new(self.flow.clone()))
+    }
+
     /// The place of rows in the bins of integers, by a small network fitted to the flow.
     fn dequantiser(&self, steps: Option<u64>, at: &Setting) -> Result<Box<dyn Dequantise>> {
         let log_p = |x: Tensor<2>, of: &Condition, _: &Draws| {
@@ -106,21 +112,15 @@ impl Model for FlowModel {
             Integers::Variational => self.dequantiser(options.dequantise_steps, at)?,
             _ => Box::new(Uniform),
         };
-        let judged = Spread {
-            density: Box::new(self.flow.clone()),
-            space: &self.space,
-            dequantise,
-            draws: Draws::new(at.seed).purpose("log p"),
-            device: at.device.clone(),
-            chunk: chunk(&self.space),
-        };
+        let (density, draws) = (Box::new(self.exact()?), Draws::new(at.seed).purpose("log p"));
+        let judged = Spread::new(density, &self.space, dequantise, draws, at.device);
         let how = "change of variables".into();
         Ok(Judge { judged: Box::new(judged), how, evaluations: 1.0 })
     }
 
     fn pictures<'a>(&'a self, at: &'a Showing<'a>) -> Vec<Picture<'a>> {
         let draw = move || {
-            let (space, density) = (&self.space, &self.flow);
+            let (space, density) = (&self.space, &self.exact()?);
             let plane = Plane { space, classes: &self.classes, density, title: "The model's" };
             plane.draw(at).map(Drawing::Still)
         };
