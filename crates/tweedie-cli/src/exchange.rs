@@ -49,7 +49,7 @@ impl Done {
             folder: folder.display().to_string(),
             schedule: json(serde_json::to_value(&recipe.schedule)),
             prediction: json(serde_json::to_value(recipe.model.prediction)),
-            solver: json(serde_json::to_value(&recipe.sampling.solver)),
+            solver: json(serde_json::to_value(recipe.sampling.solver)),
             steps: recipe.sampling.steps,
         };
         if settings.json {

@@ -7,8 +7,11 @@ use serde_json::{Map, Value, json};
 /// The version that this program writes.
 pub(super) const VERSION: u32 = 2;
 
+/// The content of a version's file from that of the version before.
+type Migration = fn(Map<String, Value>) -> Map<String, Value>;
+
 /// From each version, beginning with the first, to the next.
-const MIGRATIONS: [fn(Map<String, Value>) -> Map<String, Value>; 1] = [families];
+const MIGRATIONS: [Migration; 1] = [families];
 
 /// The content of `run.json` as this program's version has it.
 ///

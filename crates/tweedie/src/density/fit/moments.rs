@@ -222,13 +222,13 @@ fn covariances(
         }
         sum.iter_mut().for_each(|s| *s /= count);
         let centres = if tied { means } else { &means[group * width..][..width] };
-        for j in 0..width {
+        for (j, floor) in floor.iter().enumerate().take(width) {
             let at = if kind.is_dense() { j * width + j } else { j };
             // What rounding the mean leaves of equal values, at most n ε |μ|, is no variance.
             let of_column = centres.iter().skip(j).step_by(width);
             let largest = of_column.fold(0.0, |most: f64, m| most.max(m.abs()));
             let rounding = points.len() as f64 * f64::EPSILON * largest;
-            sum[at] = if sum[at].sqrt() <= rounding { 0.0 } else { sum[at] } + floor[j];
+            sum[at] = if sum[at].sqrt() <= rounding { 0.0 } else { sum[at] } + floor;
         }
         match kind {
             Covariance::Spherical => covariances.push(sum.iter().sum::<f64>() / width as f64),

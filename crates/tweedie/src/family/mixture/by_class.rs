@@ -43,7 +43,8 @@ impl ByClass {
         let (count, width) = (space.classes().len().max(1), space.model_width());
         let shares = take_shaped(from, SHARES, &[count], origin)?;
         let sum: f64 = shares.iter().sum();
-        if !shares.iter().all(|share| *share >= 0.0) || !((sum - 1.0).abs() < 1e-9) {
+        let sound = shares.iter().all(|share| *share >= 0.0) && (sum - 1.0).abs() < 1e-9;
+        if !sound {
             let expected = "numbers of at least 0 that sum to 1";
             return Err(Error::file(origin, SHARES, format!("{shares:?}"), expected));
         }

@@ -100,6 +100,7 @@ macro_rules! bijections {
 
         /// Any named bijection. Its parameters have the names that they have in the bijection itself.
         #[derive(Module, Debug)]
+        #[allow(clippy::large_enum_variant, reason = "a flow has few, and they are moved rarely")]
         pub enum AnyBijection {
             $(
                 #[doc = $about]

@@ -8,6 +8,7 @@ use crate::nn::AnyNetworkConfig;
 use crate::process::{AnySchedule, LevelDistribution};
 use crate::train::{MOST_ACTIVATIONS, MOST_PARAMETERS};
 use crate::{Error, Result};
+use std::cmp::Ordering;
 
 impl Diffusion {
     /// Fails, naming the key, unless every value makes sense.
@@ -102,7 +103,7 @@ impl SamplingRecipe {
             clip.check()?;
         }
         match self.interval {
-            Some([low, high]) if !(low < high) => {
+            Some([low, high]) if low.partial_cmp(&high) != Some(Ordering::Less) => {
                 let found = format!("{low:?} to {high:?}");
                 Err(Error::config("interval", found, "two log-SNRs, the lower first"))
             }
