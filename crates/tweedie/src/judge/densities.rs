@@ -105,11 +105,20 @@ impl Asked {
         }
         if lines.is_empty() {
             let found = format!("{} with {}", self.integers.join(", "), densities.join(", "));
-            let known: Vec<&str> =
-                entries.iter().flat_map(|e| &e.integers).map(|way| way.name()).collect();
-            let expected = match known.iter().all(|name| name.is_empty()) {
-                true => "a run on integers".to_string(),
-                false => format!("one of {}", distinct(&known).join(", ")),
+            let chosen = entries.iter().filter(|entry| densities.contains(&entry.name));
+            let known: Vec<&str> = chosen.flat_map(|e| &e.integers).map(|way| way.name()).collect();
+            let has = |entry: &&DensityEntry| {
+                entry.integers.iter().any(|way| self.integers.iter().any(|name| name == way.name()))
+            };
+            let others: Vec<&str> = entries.iter().filter(has).map(|entry| entry.name).collect();
+            let expected = match (known.iter().all(|name| name.is_empty()), others.is_empty()) {
+                (true, _) => "a run on integers".to_string(),
+                (_, true) => format!("one of {}", distinct(&known).join(", ")),
+                _ => format!(
+                    "one of {}, or the density {}",
+                    distinct(&known).join(", "),
+                    others.join(" or ")
+                ),
             };
             return Err(Error::config("dequantise", found, expected));
         }

@@ -38,7 +38,8 @@ pub(super) fn migrated(value: Value) -> Result<Value> {
 
 /// From version 1, which knew diffusion models alone: the network and the data's standard deviation move into the family's
 /// resolved part, and a run without training rows has no data.
-fn families(mut run: Map<String, Value>) -> Map<String, Value> {
+fn families(run: Map<String, Value>) -> Map<String, Value> {
+    let mut run = without_nulls(run);
     let own = ["schedule", "network", "model", "objective", "training", "sampling"];
     let recipe = run.get("recipe").and_then(Value::as_object).cloned().unwrap_or_default();
     let mut resolved: Map<String, Value> =
@@ -57,6 +58,16 @@ fn families(mut run: Map<String, Value>) -> Map<String, Value> {
     run.insert("resolved".into(), Value::Object(resolved));
     run.insert("subject".into(), json!(subject));
     run
+}
+
+/// The same without keys that have no value, which TOML cannot hold.
+fn without_nulls(table: Map<String, Value>) -> Map<String, Value> {
+    let valued = table.into_iter().filter(|(_, value)| !value.is_null());
+    let inner = |(key, value)| match value {
+        Value::Object(inner) => (key, Value::Object(without_nulls(inner))),
+        value => (key, value),
+    };
+    valued.map(inner).collect()
 }
 
 /// A pair of owned values.
