@@ -1,8 +1,8 @@
 //! Linear layers with activations, one after the other: y = f_L(W_L … f₁(W₁ x + b₁) … + b_L) + r.
 //!
-//! Some rows go through all layers before the next ones do, so that what lies between two layers stays in the cache, and
-//! threads meet once for all layers. A backward pass needs each layer's input and the slopes f′ of its activation; the
-//! slopes, found with the values, then become the gradients before the activation in their place.
+//! Some rows go through all layers before the next ones do, so that what lies between two layers stays in the cache,
+//! and threads meet once for all layers. A backward pass needs each layer's input and the slopes f′ of its activation;
+//! the slopes, found with the values, then become the gradients before the activation in their place.
 
 use super::activation::{self, Activation};
 use super::gemm::{Epilogue, Packed, Rows, Shared, Source, product};

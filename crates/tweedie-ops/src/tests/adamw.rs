@@ -1,7 +1,9 @@
 //! The optimiser's pass against its formulas, one f32 operation after another and in f64.
 
 use super::common::*;
+use crate::adamw::read_square_sum;
 use crate::kernels::adamw::{AdamW, square_sum};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use proptest::prelude::*;
 
 proptest! {
@@ -54,5 +56,20 @@ proptest! {
         }
         let sum: f64 = g.iter().map(|g| f64::from(*g).powi(2)).sum();
         prop_assert!((square_sum(&g) - sum).abs() <= 1e-12 * sum);
+    }
+
+    #[test]
+    fn square_sums_agree_on_all_devices_and_types(
+        len in prop_oneof![0usize..3, 40_000usize..50_000], seed in 0u64..1000,
+    ) {
+        let x = numbers(len, seed);
+        let exact = square_sum(&x);
+        let data = TensorData::new(x, [len]);
+        prop_assert_eq!(read_square_sum(&data), exact);
+        for (dtype, bound) in [(DType::F32, 0.0), (DType::F64, 1e-12)] {
+            let data = data.clone().convert_dtype(dtype);
+            let sum = crate::square_sum(&Tensor::from_data(data, (&Device::flex(), dtype)));
+            prop_assert!((sum - exact).abs() <= bound * exact);
+        }
     }
 }

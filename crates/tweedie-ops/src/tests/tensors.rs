@@ -88,7 +88,9 @@ proptest! {
         let (x, weight) = (Input::new(&[n, h, w, ci], seed), Input::new(&[co, ci, kernel, kernel], seed + 1));
         let (bias, features) = (Input::new(&[co], seed + 2), Input::new(&[n, co], seed + 3));
         let residual = Input::new(&[n, oh, ow, co], seed + 4);
-        assert_agree!([x => 4 as x, weight => 4 as weight, bias => 1 as bias, features => 2 as features, residual => 4 as residual], {
+        assert_agree!([
+            x => 4 as x, weight => 4 as weight, bias => 1 as bias, features => 2 as features, residual => 4 as residual
+        ], {
             let added = Added { bias: Some(bias), features: Some(features), residual: Some(residual) };
             crate::conv2d(x, weight, added, sizes)
         });
@@ -105,8 +107,11 @@ proptest! {
         let (x, residual) = (Input::new(&[rows, input], seed), Input::new(&[rows, output], seed + 1));
         let (first, second) = (Input::new(&[hidden, input], seed + 2), Input::new(&[output, hidden], seed + 3));
         let bias = Input::new(&[hidden], seed + 4);
-        assert_agree!([x => 2 as x, first => 2 as first, bias => 1 as bias, second => 2 as second, residual => 2 as residual], {
-            let first = LinearLayer { weight: first / input as f64, bias: Some(bias), activation: Activation::ALL[which] };
+        assert_agree!([
+            x => 2 as x, first => 2 as first, bias => 1 as bias, second => 2 as second, residual => 2 as residual
+        ], {
+            let activation = Activation::ALL[which];
+            let first = LinearLayer { weight: first / input as f64, bias: Some(bias), activation };
             let second = LinearLayer { weight: second / hidden as f64, bias: None, activation: Activation::None };
             crate::mlp(x, vec![first, second], Some(residual))
         });
@@ -151,7 +156,8 @@ proptest! {
         seed in 0u64..1000,
     ) {
         let width = heads * head;
-        let [q, k, v] = [(queries, 0), (keys, 1), (keys, 2)].map(|(tokens, k)| Input::new(&[n, tokens, width], seed + k));
+        let input = |tokens: usize, k: u64| Input::new(&[n, tokens, width], seed + k);
+        let [q, k, v] = [input(queries, 0), input(keys, 1), input(keys, 2)];
         assert_agree!([q => 3 as q, k => 3 as k, v => 3 as v], crate::attention(q, k, v, heads));
         let qkv = Input::new(&[n, queries, 3 * width], seed + 3);
         assert_agree!([qkv => 3 as qkv], crate::self_attention(qkv, heads));

@@ -127,8 +127,8 @@ impl<S: Simd> Block<'_, '_, S> {
             for _ in 0..segment.rows {
                 let columns: [S::f32s; V] = core::array::from_fn(|v| {
                     if PART {
-                        // SAFETY: `accumulate` has checked that the row of v lies in its slice; the mask leaves out what
-                        // is beyond v.len.
+                        // SAFETY: `accumulate` has checked that the row of v lies in its slice; the mask leaves
+                        // out what is beyond v.len.
                         unsafe { simd.mask_load_ptr_f32s(mask, b) }
                     } else {
                         // SAFETY: as above; V whole vectors from the column on are within v.len.

@@ -251,8 +251,8 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// Zeros that the compiler does not know to be zeros: of known ones it would make an array in memory, cleared by a call,
-/// where a tile's sums belong in registers.
+/// Zeros that the compiler does not know to be zeros: of known ones it would make an array in memory, cleared by a
+/// call, where a tile's sums belong in registers.
 #[inline(always)]
 fn hidden_zero<S: Simd>(simd: S) -> S::f32s {
     simd.splat_f32s(std::hint::black_box(0.0))

@@ -1,6 +1,7 @@
 //! Group, layer and root-mean-square normalisation with what follows them, forward and backward.
 //!
-//! With x̂ = (x − mean)/√(variance + ε), weight w, bias b and a sample's own scale s and shift t (FiLM, adaptive norms),
+//! With x̂ = (x − mean)/√(variance + ε), weight w, bias b and a sample's own scale s and shift t (FiLM, adaptive
+//! norms),
 //!
 //! > y = f((x̂ w + b)(1 + s) + t).
 //!
