@@ -47,7 +47,7 @@ pub fn parse(name: &str) -> Result<Device> {
     }
 }
 
-/// A device that has computed something: drivers that are not there show themselves only then, and by a panic.
+/// A device that has got a gradient right: drivers that are not there show themselves only then, and by a panic.
 #[cfg(any(
     feature = "cuda",
     feature = "metal",
@@ -60,17 +60,41 @@ fn probed(name: &str, device: impl FnOnce() -> Device) -> Result<Device> {
     std::panic::set_hook(Box::new(|_| {}));
     let probe = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let device = device();
-        let two = tweedie::burn::tensor::Tensor::<1>::ones([1], &device).mul_scalar(2.0);
-        (two.into_scalar::<f32>() == 2.0).then_some(device)
+        (square_error(&device), device)
     }));
     std::panic::set_hook(hook);
+    let refused = |why: String| Error::Device { device: name.into(), why };
     match probe {
-        Ok(Some(device)) => Ok(device),
-        _ => Err(Error::Device {
-            device: name.into(),
-            why: "it does not come up; is there such a GPU, with its driver?".into(),
-        }),
+        Ok((error, device)) if error < 1e-4 => Ok(device),
+        Ok((error, _)) => Err(refused(format!(
+            "its driver computes wrongly: the square of a known gradient's norm is off by {error:.1e} of it, where \
+             rounding makes 1e-6; training would be scaled wrongly"
+        ))),
+        Err(_) => Err(refused("it does not come up; is there such a GPU, with its driver?".into())),
     }
+}
+
+/// The relative error of a gradient's squared norm on a device. Of the mean of x² at x = 1, …, n the gradient is 2 x/n,
+/// and its square 2 (n + 1)(2 n + 1)/(3 n).
+#[cfg(any(
+    test,
+    feature = "cuda",
+    feature = "metal",
+    feature = "rocm",
+    feature = "vulkan",
+    feature = "wgpu"
+))]
+fn square_error(device: &Device) -> f64 {
+    use tweedie::burn::tensor::{DType, Tensor, TensorData};
+    let n = 1000;
+    let numbers: Vec<f32> = (1..=n).map(|k| k as f32).collect();
+    let data = TensorData::new(numbers, [n]);
+    let x = Tensor::<1>::from_data(data, (&device.clone().autodiff(), DType::F32)).require_grad();
+    let gradients = x.clone().square().mean().backward();
+    let Some(gradient) = x.grad(&gradients) else { return f64::INFINITY };
+    let n = n as f64;
+    let exact = 2.0 * (n + 1.0) * (2.0 * n + 1.0) / (3.0 * n);
+    (tweedie_ops::square_sum(&gradient) / exact - 1.0).abs()
 }
 
 /// Sets how many threads compute.
@@ -82,4 +106,14 @@ pub fn set_threads(threads: usize) -> Result<()> {
         .num_threads(threads)
         .build_global()
         .map_err(|e| Error::config("--threads", e.to_string(), "to be set once"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_has_the_gradient_that_devices_are_probed_by() {
+        assert!(square_error(&Device::flex()) < 1e-6);
+    }
 }

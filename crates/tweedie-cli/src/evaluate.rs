@@ -1,19 +1,19 @@
 //! `tweedie evaluate`.
 
-use crate::log_p::{self, LogP};
-use crate::nearest::{Nearest, nearest};
-use crate::report::{HEADINGS, generate, score_rows};
+use crate::features as by_classifier;
 use crate::sample::Sampling;
-use crate::{Settings, output};
+use crate::{Settings, log_p, output};
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use tweedie::data::{Dataset, Kind, Layout, Source, Space, Split, Toy};
+use tweedie::data::{Dataset, Kind, Layout, Space};
 use tweedie::files::AtomicFile;
-use tweedie::metric::Classifier;
+use tweedie::judge::copies::{Nearest, nearest};
+use tweedie::judge::samples::HEADINGS;
+use tweedie::judge::{LogP, generate, score_rows};
 use tweedie::metric::features::{self, FeatureScores};
 use tweedie::metric::judge::{Score, judge};
-use tweedie::train::Run;
+use tweedie::run::Run;
 use tweedie::{Error, Result};
 
 /// What can be measured.
@@ -83,24 +83,29 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     options.log_p.check()?;
     let wants = |name: &str| options.metric.is_empty() || options.metric.iter().any(|m| m == name);
     let run = Run::open(&options.run)?;
-    let mut lines = options.log_p.lines(&run)?;
-    lines.retain(|_| wants("logp"));
-    let data = data(&run, options.data.as_deref())?;
+    let model = run.model(&settings.device)?;
+    let asked = options.log_p.asked(Some(run.info.recipe.evaluation.log_p_rows));
+    let lines =
+        if wants("logp") { asked.lines(&*model).map_err(Sampling::as_option)? } else { Vec::new() };
+    let data = match options.data.as_deref() {
+        None => run.data()?,
+        Some(other) => run.data_of(other)?,
+    };
     let n = options.n.unwrap_or(run.info.recipe.evaluation.samples as u64);
-    let classifier = options.features.as_deref().map(|path| {
-        let found = Classifier::open(path, options.weights.as_deref(), &settings.device)?;
-        // Pictures of another size are refused before there are samples.
-        found.features(&data.train.rows().slice(0..0), &data.space)?;
-        Ok::<_, Error>(found)
-    });
-    let classifier = classifier.transpose()?;
+    let classifier = options
+        .features
+        .as_deref()
+        .map(|path| by_classifier::open(path, options.weights.as_deref(), &data, settings))
+        .transpose()?;
     let picture = options.nearest.as_deref().map(|path| picture(path, &data.space)).transpose()?;
     let by_features = classifier.as_ref().filter(|_| wants("features"));
-    let (mut scores, mut by_classifier, mut beside) = (Vec::new(), None, None);
+    let (mut scores, mut of_features, mut beside) = (Vec::new(), None, None);
     if wants("samples") || by_features.is_some() || picture.is_some() {
-        let sampler = options.sampling.sampler(&run, settings)?;
-        let real = if data.held_out.is_empty() { &data.train } else { &data.held_out };
-        let samples = generate(&run, &sampler, n, real, options.seed, settings)?;
+        let samples = settings.with(options.seed, |at| {
+            let generator = model.generator(&options.sampling.table(), at);
+            let generator = generator.map_err(Sampling::as_option)?;
+            generate(&*model, &*generator, n, Some(data.judged()), at)
+        })?;
         if let (Some(mut file), Some(path)) = (picture, &options.nearest) {
             let (png, found) = nearest(&samples, &data, classifier.as_ref())?;
             file.write_all(&png).map_err(|e| Error::io(path, e))?;
@@ -108,8 +113,8 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
             beside = Some(found);
         }
         if let Some(classifier) = by_features {
-            by_classifier = features::judge(&samples, &data, classifier)?;
-            if by_classifier.is_none() {
+            of_features = features::judge(&samples, &data, classifier)?;
+            if of_features.is_none() {
                 eprintln!("no scores by features: there are fewer than 4 pictures of a kind");
             }
         }
@@ -120,11 +125,16 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
             }
         }
     }
-    let log_p = options.log_p.measure(&lines, &run, &data, options.seed, settings)?;
+    let log_p = settings
+        .with(options.seed, |at| asked.measure(&lines, &*model, &data, at))
+        .map_err(Sampling::as_option)?;
+    if wants("logp") && log_p.is_empty() {
+        eprintln!("no log p: {}", why_none(&data));
+    }
     let done = Evaluated {
         run: options.run.display().to_string(),
         scores,
-        features: by_classifier,
+        features: of_features,
         nearest: beside,
         picture: options.nearest.as_ref().map(|path| path.display().to_string()),
         log_p,
@@ -135,6 +145,17 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         print(&done);
     }
     Ok(())
+}
+
+/// Why there is no log p of held-out rows.
+fn why_none(data: &Dataset) -> String {
+    let space = &data.space;
+    let category = |j: &usize| matches!(space.coordinate(*j).kind, Kind::Category { .. });
+    match (0..space.width()).find(category) {
+        _ if data.held_out.is_empty() => "there are no held-out rows".into(),
+        Some(j) => format!("column {} is categorical", space.column_name(j)),
+        None => "the model has no density".into(),
+    }
 }
 
 /// The file to be of a picture, refused before anything is computed for it.
@@ -159,7 +180,7 @@ fn print(done: &Evaluated) {
     }
     if let Some(by) = &done.features {
         let of = format!("features of {} ({} numbers a picture)", by.classifier, by.width);
-        output::line(&format!("\nby {of}, {} pictures of each kind", by.rows));
+        output::line(&format!("\nby {of}"));
         output::table(&HEADINGS, &score_rows(&by.scores));
         if let Some(share) = by.held_out_accuracy {
             let right = 100.0 * share.value;
@@ -172,97 +193,4 @@ fn print(done: &Evaluated) {
         output::line(&format!("nearest  {path}"));
     }
     log_p::print(&done.log_p);
-}
-
-/// The run's data, its held-out rows replaced by those of another source: what is held out of a data set that is known by
-/// name or whose parts are recorded, or all rows of a file.
-fn data(run: &Run, other: Option<&str>) -> Result<Dataset> {
-    let Some(other) = other else { return run.data() };
-    let (loaded, rows) = if tweedie::data::list().iter().any(|(name, _)| *name == other) {
-        let mut source = Source::named(other);
-        source.label = run.info.recipe.data.label.clone().filter(|_| other.parse::<Toy>().is_ok());
-        let loaded = source.load()?;
-        let rows = loaded.held_out.clone();
-        (loaded, rows)
-    } else {
-        let mut source = run.info.recipe.data.clone();
-        (source.source, source.held_out, source.n) = (other.to_string(), Some(0.0), None);
-        source.seed = 0;
-        match source.load() {
-            // Its parts are as recorded.
-            Err(Error::Config { key, .. }) if key == "held_out" => {
-                let loaded = Source { held_out: None, ..source }.load()?;
-                let rows = loaded.held_out.clone();
-                (loaded, rows)
-            }
-            loaded => {
-                let loaded = loaded?;
-                let rows = loaded.train.clone();
-                (loaded, rows)
-            }
-        }
-    };
-    let space = run.info.space.clone();
-    let train = match run.is_imported() {
-        // What it was trained on is not known: the data's own training rows stand in.
-        true => in_space(&space, &loaded.space, &loaded.train, other)?,
-        false => run.data()?.train,
-    };
-    let held_out = in_space(&space, &loaded.space, &rows, other)?;
-    Dataset::new(other, space, train, held_out).map_err(|error| match error {
-        Error::Config { key, problem, expected } => Error::file(other, key, problem, expected),
-        error => error,
-    })
-}
-
-/// Rows of another space in this one, checked to have its columns, categories and classes.
-fn in_space(own: &Space, other: &Space, rows: &Split, file: &str) -> Result<Split> {
-    let names = |s: &Space| (0..s.width()).map(|j| s.column_name(j)).collect::<Vec<_>>();
-    if names(own) != names(other) {
-        let columns = |s: &Space| {
-            let more = if s.width() > 8 { ", …" } else { "" };
-            let first = names(s)[..s.width().min(8)].join(", ");
-            format!("{} columns: {first}{more}", s.width())
-        };
-        return Err(Error::file(file, "header", columns(other), columns(own)));
-    }
-    let (mut raw, width) = (rows.rows().clone(), own.width());
-    for j in 0..width {
-        let place = || format!("column '{}'", own.column_name(j));
-        match (&own.coordinate(j).kind, &other.coordinate(j).kind) {
-            (Kind::Category { names: own }, Kind::Category { names: other }) => {
-                let index = places(other, own, file, place)?;
-                for value in raw.values_mut().iter_mut().skip(j).step_by(width) {
-                    *value = index[*value as usize] as f32;
-                }
-            }
-            (Kind::Category { .. }, _) => {
-                return Err(Error::file(file, place(), "numbers", "categories"));
-            }
-            (_, Kind::Category { .. }) => {
-                return Err(Error::file(file, place(), "categories", "numbers"));
-            }
-            _ => {}
-        }
-    }
-    let classes = places(other.classes(), own.classes(), file, || "label".into())?;
-    let labels = rows.labels().map(|labels| labels.iter().map(|&k| classes[k as usize]).collect());
-    Split::new(raw, labels)
-}
-
-/// Where each name stands among the model's own.
-fn places(
-    names: &[String],
-    own: &[String],
-    file: &str,
-    place: impl Fn() -> String,
-) -> Result<Vec<u32>> {
-    let known: Vec<&str> = own.iter().map(String::as_str).collect();
-    let place_of = |name: &String| {
-        let found = own.iter().position(|known| known == name).map(|at| at as u32);
-        found.ok_or_else(|| {
-            Error::file(file, place(), name.as_str(), tweedie::error::one_of(name, &known))
-        })
-    };
-    names.iter().map(place_of).collect()
 }

@@ -3,7 +3,8 @@
 use crate::{Settings, output};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use tweedie::train::Run;
+use tweedie::family::diffusion::Diffusion;
+use tweedie::run::Run;
 use tweedie::{Result, diffusers};
 
 /// Options of `tweedie import`.
@@ -37,13 +38,13 @@ struct Done {
 }
 
 impl Done {
-    fn report(run: &Run, folder: &Path, settings: &Settings) {
+    fn report(run: &Run, folder: &Path, settings: &Settings) -> Result<()> {
         let word = |value: serde_json::Value| match &value["name"] {
             serde_json::Value::String(name) => name.clone(),
             _ => value.as_str().unwrap_or_default().to_string(),
         };
         let json = |value: serde_json::Result<serde_json::Value>| word(value.unwrap_or_default());
-        let recipe = &run.info.recipe;
+        let recipe = run.info.resolved_as::<Diffusion>()?;
         let done = Done {
             folder: folder.display().to_string(),
             schedule: json(serde_json::to_value(&recipe.schedule)),
@@ -59,6 +60,7 @@ impl Done {
                 done.folder, done.schedule, done.prediction, done.solver, done.steps
             ));
         }
+        Ok(())
     }
 }
 
@@ -67,8 +69,7 @@ pub fn import(options: &Import, settings: &Settings) -> Result<()> {
     let name = options.source.file_name().map_or("imported".into(), |n| n.to_os_string());
     let out = options.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
     let run = diffusers::import(&options.source, &out)?;
-    Done::report(&run, &out, settings);
-    Ok(())
+    Done::report(&run, &out, settings)
 }
 
 /// Writes a run as a checkpoint.
@@ -76,6 +77,5 @@ pub fn export(options: &Export, settings: &Settings) -> Result<()> {
     let run = Run::open(&options.run)?;
     let out = options.out.clone().unwrap_or_else(|| run.file("diffusers"));
     diffusers::export(&run, &out)?;
-    Done::report(&run, &out, settings);
-    Ok(())
+    Done::report(&run, &out, settings)
 }

@@ -1,12 +1,14 @@
 //! `tweedie list`.
 
-use crate::{Settings, output, recipes::RECIPES};
+use crate::{Settings, output};
+use tweedie::family::FAMILIES;
+use tweedie::run::shipped::RECIPES;
 use tweedie::{Error, Result};
 
 /// Options of `tweedie list`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Only this kind: recipes, data, networks, objectives, schedules, predictions, clocks,
+    /// Only this kind: recipes, families, data, networks, objectives, schedules, predictions, clocks,
     /// solvers, grids or devices.
     kind: Option<String>,
 }
@@ -16,8 +18,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let recipes: Vec<(String, String)> = RECIPES
         .iter()
         .map(|(name, text)| {
-            let about =
-                tweedie::train::Recipe::parse(text, &[]).map(|r| r.about).unwrap_or_default();
+            let about = tweedie::run::Recipe::parse(text, &[]).map(|r| r.about).unwrap_or_default();
             (name.to_string(), about)
         })
         .collect();
@@ -27,14 +28,15 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let devices = crate::device::DEVICES.iter().map(|d| (d.to_string(), String::new())).collect();
     let kinds = [
         ("recipes", recipes),
+        ("families", own(&FAMILIES.iter().map(|f| (f.name, f.about)).collect::<Vec<_>>())),
         ("data", own(&tweedie::data::list())),
-        ("networks", own(tweedie::train::NETWORKS)),
-        ("objectives", own(tweedie::train::OBJECTIVES)),
-        ("schedules", own(tweedie::process::SCHEDULES)),
-        ("predictions", own(tweedie::denoise::PREDICTIONS)),
-        ("clocks", own(tweedie::denoise::CLOCKS)),
-        ("solvers", own(tweedie::solve::SOLVERS)),
-        ("grids", own(tweedie::solve::GRIDS)),
+        ("networks", own(tweedie::nn::AnyNetworkConfig::NAMES)),
+        ("objectives", own(tweedie::objective::AnyObjective::NAMES)),
+        ("schedules", own(tweedie::process::AnySchedule::NAMES)),
+        ("predictions", own(tweedie::denoise::Prediction::NAMES)),
+        ("clocks", own(tweedie::denoise::Clock::NAMES)),
+        ("solvers", own(tweedie::solve::AnySolver::NAMES)),
+        ("grids", own(tweedie::solve::AnyGrid::NAMES)),
         ("devices", devices),
     ];
     if let Some(kind) = &options.kind {

@@ -2,18 +2,18 @@
 //!
 //! No method lives here: every command reads its options, calls the library and shows what comes back.
 
+#![forbid(unsafe_code)]
+
 mod bench;
 mod compare;
 mod device;
 mod evaluate;
 mod exchange;
+mod features;
 mod list;
 mod log_p;
-mod nearest;
 mod output;
 mod progress;
-mod recipes;
-mod report;
 mod reproduce;
 mod sample;
 mod show;
@@ -21,6 +21,7 @@ mod train;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use tweedie::family::Setting;
 
 /// Deep generative modelling: train, sample and judge models on real data.
 #[derive(Parser)]
@@ -74,6 +75,14 @@ struct Settings {
     /// The name of the device.
     device_name: String,
     device: tweedie::burn::tensor::Device,
+}
+
+impl Settings {
+    /// Calls `f` with what the library needs: device, seed, and progress shown as bars.
+    fn with<T>(&self, seed: u64, f: impl FnOnce(&Setting) -> T) -> T {
+        let bars = progress::Bars::new(self.json);
+        f(&Setting { device: &self.device, seed, observe: &|task| bars.show(task) })
+    }
 }
 
 fn run(cli: Cli) -> tweedie::Result<()> {

@@ -3,7 +3,7 @@
 mod mnist_diffusion;
 mod mnist_likelihood;
 
-use crate::compare::Asked;
+use crate::compare::Sweep;
 use crate::{Settings, output, train};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ pub struct Options {
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
     #[command(flatten)]
-    asked: Asked,
+    sweep: Sweep,
     /// How many held-out rows are given their bits per dimension.
     #[arg(long, default_value_t = 500, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     rows: usize,
@@ -75,7 +75,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let Some(source) = options.data.as_deref() else {
         return Err(Error::config("--data", "absent", "the folder of MNIST's files"));
     };
-    options.asked.check()?;
+    options.sweep.check()?;
     for name in figure.models {
         train::finished(name, source, &options.runs.join(name), settings)?;
     }

@@ -3,15 +3,11 @@
 use crate::{Settings, output, progress};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use tweedie::burn::tensor::Tensor;
-use tweedie::data::table::TableWriter;
-use tweedie::data::{Condition, Layout, Rows, Space, Split, npy};
-use tweedie::denoise::{Denoiser, Moved, level_errors};
+use toml::{Table, Value};
+use tweedie::data::{Layout, Rows, Space, Split, npy, table::TableWriter};
+use tweedie::family;
 use tweedie::files::AtomicFile;
-use tweedie::process::{AnySchedule, Schedule};
-use tweedie::solve::{AnalyticVariance, AnySolver, Grid, Sampler};
-use tweedie::train::{Run, named_option};
+use tweedie::run::Run;
 use tweedie::{Draws, Error, Result};
 
 /// So many samples are written at most, so that every size in a file's header can be held.
@@ -79,141 +75,45 @@ pub struct Sampling {
     pub analytic_variance: bool,
 }
 
-/// Training rows and noise levels at which a run's errors are measured.
-const MEASURED: (usize, usize) = (512, 41);
-
 impl Sampling {
-    /// The run's sampler with these changes.
-    pub fn sampler(&self, run: &Run, settings: &Settings) -> Result<Sampler> {
-        self.sampler_of(run, run.denoiser(&settings.device)?, settings)
+    /// The overrides of a run's `sampling` table.
+    pub fn table(&self) -> Table {
+        let mut table = Table::new();
+        let mut set = |key: &str, value: Option<Value>| {
+            table.extend(value.map(|value| (key.to_string(), value)));
+        };
+        let written = |text: &String| text.parse().unwrap_or_else(|_| Value::String(text.clone()));
+        set("solver", self.solver.as_ref().map(written));
+        set("grid", self.grid.as_ref().map(written));
+        set("steps", self.steps.map(|steps| Value::Integer(steps as i64)));
+        set("guidance", self.guidance.map(Value::Float));
+        set("variance", self.analytic_variance.then(|| "measured".into()));
+        table
     }
 
-    /// The sampler of the run's denoiser with these changes.
-    pub fn sampler_of(
-        &self,
-        run: &Run,
-        denoiser: Arc<dyn Denoiser>,
-        settings: &Settings,
-    ) -> Result<Sampler> {
-        let sampler = self.changed(run, denoiser, None);
-        sampler.and_then(|s| self.with_variance(run, s, settings)).map_err(as_option)
-    }
-
-    fn changed(
-        &self,
-        run: &Run,
-        denoiser: Arc<dyn Denoiser>,
-        schedule: Option<AnySchedule>,
-    ) -> Result<Sampler> {
-        let guidance = self.guidance.unwrap_or(run.info.recipe.sampling.guidance);
-        let mut sampler = run.sampler(denoiser, guidance)?.with_solver(self.solver(run)?);
-        if let Some(schedule) = schedule {
-            sampler = sampler.with_schedule(Arc::new(schedule));
+    /// The error with its key as an option.
+    pub fn as_option(error: Error) -> Error {
+        match error {
+            Error::Config { key, problem, expected } if !key.starts_with('-') => {
+                let key = if key == "variance" { "analytic-variance" } else { &key };
+                Error::config(format!("--{key}"), problem, expected)
+            }
+            other => other,
         }
-        if let Some(grid) = &self.grid {
-            sampler = sampler.with_grid(named_option("grid", grid)?);
-        }
-        if let Some(steps) = self.steps {
-            sampler = sampler.with_steps(steps);
-        }
-        sampler.levels()?;
-        Ok(sampler)
-    }
-
-    /// The sampler with the variance asked for.
-    fn with_variance(&self, run: &Run, sampler: Sampler, settings: &Settings) -> Result<Sampler> {
-        if !self.analytic_variance {
-            return Ok(sampler);
-        }
-        if !matches!(self.solver(run)?, AnySolver::Ancestral(_)) {
-            let expected = "`--solver ancestral`, whose steps have a variance to choose";
-            return Err(Error::config("analytic-variance", "given for another solver", expected));
-        }
-        Ok(sampler.with_reverse_variance(Arc::new(best_variance(run, settings)?)))
-    }
-
-    /// The solver given, or the run's.
-    fn solver(&self, run: &Run) -> Result<AnySolver> {
-        let Some(solver) = &self.solver else { return Ok(run.info.recipe.sampling.solver) };
-        let solver: AnySolver = named_option("solver", solver)?;
-        solver.check()?;
-        Ok(solver)
-    }
-}
-
-/// The best variance of a run's ancestral steps, by the errors of its denoiser without guidance.
-fn best_variance(run: &Run, settings: &Settings) -> Result<AnalyticVariance> {
-    let (data, space) = (run.data()?, &run.info.space);
-    let (most, levels) = MEASURED;
-    let count = data.train.len().min(most);
-    let rows: Vec<usize> = (0..count).map(|i| i * data.train.len() / count).collect();
-    let (split, draws) = (data.train.select(&rows), Draws::new(0).purpose("variance"));
-    let ids: Vec<u64> = (0..count as u64).collect();
-    let x = if run.info.recipe.training.dequantise {
-        space.encode_dequantised(split.rows(), &draws.purpose("dequantise"), &ids)?
-    } else {
-        space.encode(split.rows())?
-    };
-    let (schedule, condition) = (run.schedule()?, split.labels().into());
-    let levels = Grid::LogSnr.levels(&*schedule, levels - 1)?;
-    let finite: Vec<_> = levels.into_iter().filter(|level| level.lambda.is_finite()).collect();
-    let (denoiser, device) = (run.denoiser(&settings.device)?, &settings.device);
-    let bar = progress::bar(finite.len() as u64, "levels", settings.json);
-    bar.set_prefix("measuring errors");
-    let mut errors = Vec::with_capacity(finite.len());
-    for level in finite {
-        errors.extend(level_errors(&*denoiser, &x, &condition, &x, &[level], &draws, device)?);
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    AnalyticVariance::measured(&errors)
-}
-
-/// The error with its key as an option.
-fn as_option(error: Error) -> Error {
-    match error {
-        Error::Config { key, problem, expected } => {
-            Error::config(format!("--{key}"), problem, expected)
-        }
-        other => other,
     }
 }
 
 impl Options {
-    /// The run's sampler, moved to another schedule if there is one, with noise as asked for.
-    fn sampler(&self, run: &Run, settings: &Settings) -> Result<Sampler> {
-        let denoiser = run.denoiser(&settings.device)?;
-        let schedule =
-            self.schedule.as_deref().map(|text| schedule_within(text, run)).transpose()?;
-        let denoiser: Arc<dyn Denoiser> = match schedule {
-            None => denoiser,
-            Some(_) => Arc::new(Moved::new(denoiser, Arc::new(run.info.recipe.schedule.clone()))),
-        };
-        let sampler = self.sampling.changed(run, denoiser, schedule)?;
-        let sampler = self.sampling.with_variance(run, sampler, settings)?;
-        if self.noise == Noise::Steps {
-            return Ok(sampler);
-        }
-        self.sampling.solver(run)?.check_path_noise()?;
-        Ok(sampler.with_path_noise())
+    /// The overrides of the run's `sampling` table.
+    fn table(&self) -> Table {
+        let mut table = self.sampling.table();
+        let written = |text: &String| text.parse().unwrap_or_else(|_| Value::String(text.clone()));
+        table.extend(self.schedule.as_ref().map(|text| ("schedule".into(), written(text))));
+        table.extend((self.noise == Noise::Tree).then(|| ("noise".into(), "tree".into())));
+        let path = self.init.as_ref().map(|path| path.display().to_string());
+        table.extend(path.map(|path| ("init".into(), path.into())));
+        table
     }
-}
-
-/// The schedule of that name, whose log-SNRs the run's network was trained on.
-fn schedule_within(text: &str, run: &Run) -> Result<AnySchedule> {
-    let schedule: AnySchedule = named_option("schedule", text)?;
-    schedule.check()?;
-    let ends = |schedule: &AnySchedule| {
-        let (first, last) = schedule.range();
-        (schedule.level(first).lambda, schedule.level(last).lambda)
-    };
-    let ((high, low), (most, least)) = (ends(&schedule), ends(&run.info.recipe.schedule));
-    if high <= most + 1e-6 && low >= least - 1e-6 {
-        return Ok(schedule);
-    }
-    let found = format!("{text}, whose log-SNR falls from {high:.4} to {low:.4}");
-    let expected = format!("log-SNRs that the run was trained on, {most:.4} to {least:.4}");
-    Err(Error::config("schedule", found, expected))
 }
 
 /// What the command did.
@@ -230,29 +130,26 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         return Err(Error::config("-n", options.n.to_string(), format!("from 1 to {MOST}")));
     }
     let run = Run::open(&options.run)?;
-    let sampler = options.sampler(&run, settings).map_err(as_option)?;
+    let model = run.model(&settings.device)?;
+    let generator = settings.with(options.seed, |at| model.generator(&options.table(), at));
+    let generator = generator.map_err(Sampling::as_option)?;
     let label = Label::parse(options, &run)?;
-    let start =
-        options.init.as_deref().map(|path| read_start(path, &run, options.n)).transpose()?;
     let mut sink = Sink::create(&options.output, &run, options.n, label.of(0).is_some())?;
     let bar = progress::bar(options.n, "samples", settings.json);
     bar.set_prefix("sampling");
-    let chunk = run.rows_at_once();
+    let chunk = generator.rows_at_once();
     for first in (0..options.n).step_by(chunk as usize) {
         let range = first..(first + chunk).min(options.n);
-        let rows = match &start {
-            None => run.generate(
-                &sampler,
-                range.clone(),
-                |i| label.of(i),
-                options.seed,
-                &settings.device,
-                |_| {},
-            )?,
-            Some(start) => {
-                from_start(&run, &sampler, start, range.clone(), &label, options.seed, settings)?
-            }
-        };
+        let (seed, device) = (options.seed, &settings.device);
+        let rows = family::sample(
+            &*model,
+            &*generator,
+            range.clone(),
+            |i| label.of(i),
+            seed,
+            device,
+            |_| {},
+        )?;
         let labels = range.clone().map(|i| label.of(i)).collect::<Option<Vec<u32>>>();
         sink.write(rows, labels)?;
         bar.set_position(range.end);
@@ -262,7 +159,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let done = Done {
         output: options.output.display().to_string(),
         samples: options.n,
-        evaluations_per_sample: sampler.evaluations() as f64 / options.n as f64,
+        evaluations_per_sample: generator.network_evaluations() as f64 / options.n as f64,
     };
     if settings.json {
         output::json(&done);
@@ -337,43 +234,6 @@ impl Label {
     }
 }
 
-/// The start of every row, from a file.
-fn read_start(path: &Path, run: &Run, n: u64) -> Result<Rows> {
-    let (_, rows) = npy::read(path)?;
-    let width = run.info.space.model_width();
-    if rows.width() != width || (rows.len() as u64) < n {
-        let problem = format!("{} rows of {} values", rows.len(), rows.width());
-        return Err(Error::file(
-            path,
-            "shape",
-            problem,
-            format!("at least {n} rows of {width} values"),
-        ));
-    }
-    Ok(rows)
-}
-
-fn from_start(
-    run: &Run,
-    sampler: &Sampler,
-    start: &Rows,
-    range: std::ops::Range<u64>,
-    label: &Label,
-    seed: u64,
-    settings: &Settings,
-) -> Result<Rows> {
-    let ids: Vec<u64> = range.clone().collect();
-    let x: Tensor<2> =
-        start.slice(range.start as usize..range.end as usize).to_tensor(&settings.device);
-    let condition = match run.info.space.classes() {
-        [] => Condition::None,
-        _ => Condition::Class(range.map(|i| label.of(i)).collect()),
-    };
-    let draws = Draws::new(seed).purpose("sample");
-    let x = sampler.generate_from(x, &ids, &condition, &draws, |_| {})?;
-    run.info.space.decode(&Rows::from_tensor(&x)?)
-}
-
 /// A file that samples are written to as they come; it appears under its name when it is complete.
 enum Sink {
     Npy(npy::NpyWriter<AtomicFile>),
@@ -403,7 +263,8 @@ impl Sink {
                 Ok(Sink::Npy(npy::NpyWriter::new(out, path, n as usize, space.layout())?))
             }
             "csv" => {
-                let own = run.info.recipe.data.label.as_deref().filter(|name| *name != "last");
+                let own = run.info.recipe.data.as_ref().and_then(|data| data.label.as_deref());
+                let own = own.filter(|name| *name != "last");
                 let label = labelled.then(|| own.unwrap_or("label"));
                 let out = AtomicFile::create(path)?;
                 Ok(Sink::Csv(Box::new(TableWriter::new(out, path, space, label)?)))
@@ -454,8 +315,8 @@ impl Sink {
             Sink::Csv(out) => out.finish()?.finish(),
             Sink::Safetensors(out, _) => out.finish(),
             Sink::Png { mut out, path, space, samples: Some(samples) } => {
-                let picture = tweedie::show::picture(&space, &samples, None)?;
-                let bytes = tweedie::show::png_bytes(&picture)?;
+                let picture = tweedie::draw::picture(&space, &samples, None)?;
+                let bytes = tweedie::draw::png_bytes(&picture)?;
                 out.write_all(&bytes).map_err(|e| Error::io(path, e))?;
                 out.finish()
             }

@@ -4,14 +4,11 @@ use crate::sample::Sampling;
 use crate::{Settings, output, progress};
 use serde::Serialize;
 use std::path::PathBuf;
-use tweedie::show::run::{PICTURES, Shown};
-use tweedie::show::{save_animation, save_png};
-use tweedie::train::Run;
+use tweedie::draw::{save_animation, save_png};
+use tweedie::family::{Drawing, Showing};
+use tweedie::run::Run;
+use tweedie::run::pictures::pictures;
 use tweedie::{Error, Result};
-
-/// The picture that moves, and what it shows.
-const MOVEMENT: (&str, &str) =
-    ("movement", "points on their way from noise to data over their density; it moves");
 
 /// Options of `tweedie show`.
 #[derive(clap::Args)]
@@ -57,49 +54,48 @@ struct Done {
 /// Draws a run.
 pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let run = Run::open(&options.run)?;
-    let (denoiser, step) = run.denoiser_so_far(&settings.device)?;
-    let sampler = options.sampling.sampler_of(&run, denoiser.clone(), settings)?;
+    let (model, step) = run.model_so_far(&settings.device)?;
+    let sampling = options.sampling.table();
+    let seed = options.seed.unwrap_or(run.info.recipe.seed);
+    settings
+        .with(seed, |at| model.generator(&sampling, at).map(drop))
+        .map_err(Sampling::as_option)?;
     let data = run.data();
-    let shown = Shown {
-        run: &run,
-        denoiser,
-        sampler,
+    let showing = Showing {
+        sampling: &sampling,
         data: data.as_ref().map_err(ToString::to_string),
-        seed: options.seed.unwrap_or(run.info.recipe.seed),
+        seed,
         device: &settings.device,
     };
+    let all = pictures(&run, &*model, &showing);
     let folder = options.output.clone().unwrap_or_else(|| run.file("show"));
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
-    let bar = progress::bar(PICTURES.len() as u64 + 1, "pictures", settings.json);
+    let bar = progress::bar(all.len() as u64, "pictures", settings.json);
     bar.set_prefix("drawing");
     let run = options.run.display().to_string();
     let mut done = Done { run, step, pictures: Vec::new(), absent: Vec::new() };
-    for (name, what) in PICTURES {
-        bar.set_message(name);
-        match shown.draw(name) {
-            Ok(picture) => {
-                let path = folder.join(format!("{name}.png"));
-                save_png(&picture, &path)?;
-                let (file, (width, height)) = (path.display().to_string(), picture.dimensions());
-                done.pictures.push(Drawn { file, what, width, height });
+    for picture in &all {
+        bar.set_message(picture.name);
+        let path = folder.join(format!("{}.png", picture.name));
+        let size = match (picture.draw)() {
+            Ok(Drawing::Still(image)) => {
+                save_png(&image, &path)?;
+                image.dimensions()
             }
-            Err(Error::Undefined { why, .. }) => done.absent.push(Absent { name, why }),
+            Ok(Drawing::Moving(animation)) => {
+                save_animation(&animation, &path)?;
+                animation.frames.first().map(|frame| frame.dimensions()).unwrap_or_default()
+            }
+            Err(Error::Undefined { why, .. }) => {
+                done.absent.push(Absent { name: picture.name, why });
+                bar.inc(1);
+                continue;
+            }
             Err(error) => return Err(error),
-        }
+        };
+        let (file, (width, height)) = (path.display().to_string(), size);
+        done.pictures.push(Drawn { file, what: picture.about, width, height });
         bar.inc(1);
-    }
-    bar.set_message(MOVEMENT.0);
-    match shown.movement() {
-        Ok(animation) => {
-            let path = folder.join(format!("{}.png", MOVEMENT.0));
-            save_animation(&animation, &path)?;
-            let size = animation.frames.first().map(|frame| frame.dimensions());
-            let (width, height) = size.unwrap_or_default();
-            let file = path.display().to_string();
-            done.pictures.push(Drawn { file, what: MOVEMENT.1, width, height });
-        }
-        Err(Error::Undefined { why, .. }) => done.absent.push(Absent { name: MOVEMENT.0, why }),
-        Err(error) => return Err(error),
     }
     bar.finish_and_clear();
     if settings.json {

@@ -1,10 +1,14 @@
 //! `tweedie train`.
 
-use crate::{Settings, output, progress, recipes, report};
+use crate::{Settings, output, progress};
 use std::path::{Path, PathBuf};
+use toml::Value;
 use tweedie::data::Dataset;
-use tweedie::show;
-use tweedie::train::{Event, Learner, Recipe, Run};
+use tweedie::judge::samples::HEADINGS;
+use tweedie::judge::{self, Judgement, score_rows};
+use tweedie::run::pictures::keep;
+use tweedie::run::{Recipe, Run, shipped as recipes};
+use tweedie::train::{Event, Learner};
 use tweedie::{Error, Result};
 
 /// Options of `tweedie train`.
@@ -29,7 +33,8 @@ pub struct Options {
     /// The seed of everything random.
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     seed: Option<u64>,
-    /// Go on with the run in --out, or with the newest run of this recipe.
+    /// Go on with the run in --out, or with the newest run of this recipe. Other options must be those that it was started
+    /// with, but for --set training.steps=N, which may grow.
     #[arg(long)]
     resume: bool,
 }
@@ -39,13 +44,24 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let (name, text) = recipes::find(&options.recipe)?;
     let (run, data) =
         if options.resume { resume(options, &name)? } else { start(options, &name, &text)? };
-    let judged = finish(&run, &data, settings)?;
+    let judged = finish(&run, data.as_ref(), settings)?;
     if settings.json {
         output::json(&judged);
     } else {
-        judged.print();
+        print(&judged);
     }
     Ok(())
+}
+
+/// Prints the table and the places.
+fn print(judged: &Judgement) {
+    if !judged.scores.is_empty() {
+        output::table(&HEADINGS, &score_rows(&judged.scores));
+        output::line("");
+    }
+    output::line(&format!("run      {}", judged.run));
+    output::line(&format!("samples  {}", judged.samples));
+    output::line(&format!("report   {}", judged.report));
 }
 
 /// A shipped recipe's run in a folder, trained on the data of `source` as far as it is not yet.
@@ -66,60 +82,56 @@ pub fn finished(recipe: &str, source: &str, folder: &Path, settings: &Settings) 
     let (name, text) = recipes::find(recipe)?;
     let (run, data) =
         if started { resume(&options, &name)? } else { start(&options, &name, &text)? };
-    finish(&run, &data, settings).map(drop)
+    finish(&run, data.as_ref(), settings).map(drop)
 }
 
 /// Trains a run to its end and reports on it.
-fn finish(run: &Run, data: &Dataset, settings: &Settings) -> Result<report::Judged> {
+fn finish(run: &Run, data: Option<&Dataset>, settings: &Settings) -> Result<Judgement> {
     let recipe = &run.info.recipe;
     if !settings.json {
-        eprintln!(
-            "{}: {} training and {} held-out rows of {}, {} steps",
-            run.folder().display(),
-            data.train.len(),
-            data.held_out.len(),
-            data.name,
-            recipe.training.steps
-        );
+        let (folder, steps) = (run.folder().display(), recipe.training.steps);
+        match data {
+            Some(data) => eprintln!(
+                "{folder}: {} training and {} held-out rows of {}, {steps} steps",
+                data.train.len(),
+                data.held_out.len(),
+                data.name,
+            ),
+            None => eprintln!("{folder}: {}, {steps} steps", recipe.plan.family()),
+        }
     }
     let mut learner = run.learner(data, &settings.device)?;
     train(run, data, &mut *learner, settings)?;
     run.save_weights(&learner.weights()?)?;
-    report::finish(run, data, settings)
+    settings.with(recipe.seed, |at| judge::finish(run, data, at))
 }
 
-/// A new run.
-fn start(options: &Options, name: &str, text: &str) -> Result<(Run, Dataset)> {
-    let mut overrides = options.set.clone();
-    if let Some(data) = &options.data {
-        overrides.push(format!("data.source={}", quoted(data)));
+impl Options {
+    /// All options that change the recipe, as overrides.
+    fn overrides(&self) -> Vec<String> {
+        let mut overrides = self.set.clone();
+        let quoted = |text: &String| Value::String(text.clone()).to_string();
+        overrides.extend(self.data.iter().map(|data| format!("data.source={}", quoted(data))));
+        overrides.extend(self.label.iter().map(|label| format!("data.label={}", quoted(label))));
+        overrides.extend(self.seed.iter().map(|seed| format!("seed={seed}")));
+        overrides
     }
-    if let Some(label) = &options.label {
-        overrides.push(format!("data.label={}", quoted(label)));
-    }
-    if let Some(seed) = options.seed {
-        overrides.push(format!("seed={seed}"));
-    }
-    let recipe = Recipe::parse(text, &overrides)
+}
+
+/// A new run, with its data if it has some.
+fn start(options: &Options, name: &str, text: &str) -> Result<(Run, Option<Dataset>)> {
+    let recipe = Recipe::parse(text, &options.overrides())
         .map_err(|error| recipes::located(error, &options.recipe, text))?;
-    let data = recipe.load_data()?;
+    let data = recipe.data.is_some().then(|| recipe.load_data()).transpose()?;
     let folder = match &options.out {
         Some(folder) => folder.clone(),
         None => numbered(name).find(|p| !p.exists()).unwrap_or_else(|| PathBuf::from("runs")),
     };
-    Ok((Run::create(&folder, recipe, &data)?, data))
+    Ok((Run::create(&folder, recipe, data.as_ref())?, data))
 }
 
 /// A run to go on with.
-fn resume(options: &Options, name: &str) -> Result<(Run, Dataset)> {
-    if !options.set.is_empty()
-        || options.data.is_some()
-        || options.label.is_some()
-        || options.seed.is_some()
-    {
-        let expected = "no --set, --data, --label or --seed: a resumed run keeps its own recipe";
-        return Err(Error::config("--resume", "given with an override", expected));
-    }
+fn resume(options: &Options, name: &str) -> Result<(Run, Option<Dataset>)> {
     let folder = match &options.out {
         Some(folder) => folder.clone(),
         None => numbered(name).take_while(|p| p.exists()).last().ok_or_else(|| {
@@ -130,8 +142,8 @@ fn resume(options: &Options, name: &str) -> Result<(Run, Dataset)> {
             )
         })?,
     };
-    let run = Run::open(&folder)?;
-    let data = run.data()?;
+    let run = Run::open(&folder)?.with_overrides(&options.overrides())?;
+    let data = (!run.is_without_data() || run.is_imported()).then(|| run.data()).transpose()?;
     for folder in [folder.clone(), run.file("samples")].iter().filter(|f| f.is_dir()) {
         tweedie::files::remove_leftovers(folder)?;
     }
@@ -147,13 +159,13 @@ fn numbered(name: &str) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// A TOML string.
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
 /// Runs the loop with a progress bar, keeping samples from time to time.
-fn train(run: &Run, data: &Dataset, learner: &mut dyn Learner, settings: &Settings) -> Result<()> {
+fn train(
+    run: &Run,
+    data: Option<&Dataset>,
+    learner: &mut dyn Learner,
+    settings: &Settings,
+) -> Result<()> {
     let config = run.training_loop();
     let bar = progress::bar(config.steps, "steps", settings.json);
     bar.set_prefix("training");
@@ -162,18 +174,22 @@ fn train(run: &Run, data: &Dataset, learner: &mut dyn Learner, settings: &Settin
         match event {
             Event::Resumed(step) => bar.set_position(step),
             Event::Step(step, loss) => {
-                let mean: f64 = smooth.map_or(loss, |s: f64| s + 0.02 * (loss - s));
-                smooth = Some(mean);
                 bar.set_position(step);
-                bar.set_message(format!("loss {mean:.4}{held_out}"));
+                if let Some(loss) = loss {
+                    let mean: f64 = smooth.map_or(loss, |s: f64| s + 0.02 * (loss - s));
+                    smooth = Some(mean);
+                    bar.set_message(format!("loss {mean:.4}{held_out}"));
+                }
             }
             Event::HeldOut(_, values) => {
-                if let Some((_, value)) = values.first() {
+                if let Some(value) = values.loss() {
                     held_out = format!(", held out {value:.4}");
                 }
             }
             Event::Sample(step, learner) => {
-                show::run::keep(run, data, &learner.weights()?, step, &settings.device)?;
+                let (weights, origin) = (learner.weights()?, run.file("checkpoint.safetensors"));
+                let model = run.model_with(&weights, &origin, &settings.device)?;
+                keep(run, data, &*model, step, &settings.device)?;
             }
         }
         Ok(())

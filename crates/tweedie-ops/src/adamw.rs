@@ -4,7 +4,7 @@ use crate::kernels::adamw;
 use crate::operation::{Array, is_ours};
 use crate::pool::Buffer;
 use burn::backend::Flex;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use burn_flex::FlexTensor;
 
 pub use crate::kernels::adamw::AdamW;
@@ -118,12 +118,14 @@ pub fn square_sum(x: &Tensor<1>) -> f64 {
     if is_ours(x) {
         return adamw::square_sum(Array::new(flex(x.clone())).values());
     }
-    let [len] = x.dims();
-    // In pieces: a sum in single precision over millions of numbers loses digits.
-    let piece = 1 << 20;
-    let sum = |from: usize| {
-        let piece = x.clone().narrow(0, from, piece.min(len - from));
-        f64::from(piece.square().sum().into_scalar::<f32>())
-    };
-    (0..len).step_by(piece).map(sum).sum()
+    read_square_sum(&x.to_data())
+}
+
+/// [`square_sum`] of values read from a device. A device's own sum of a whole tensor is in single precision, by one of
+/// its threads where it has no atomic additions, and has been wrong with one driver of Vulkan.
+pub(crate) fn read_square_sum(data: &TensorData) -> f64 {
+    match data.as_slice::<f32>() {
+        Ok(values) => adamw::square_sum(values),
+        Err(_) => data.iter::<f64>().map(|x| x * x).sum(),
+    }
 }

@@ -1,21 +1,31 @@
 //! Fused operations on the CPU, forward and backward, for Burn's flex backend, with portable bodies for the others.
+//!
+//! The kernels are the only unsafe code of the workspace. Each unsafe block is one operation with the reason why it is
+//! sound; the functions around it check their slices' lengths in arithmetic that does not wrap.
+
+#![allow(unsafe_code)]
+// Tiles of registers are arrays indexed by constants.
+#![allow(clippy::needless_range_loop)]
 
 mod activation;
 mod adamw;
 mod attention;
 mod conv;
-pub mod kernels;
+mod kernels;
 mod mlp;
 mod norm;
 mod operation;
-pub mod pool;
+mod pool;
 mod resize;
+#[cfg(test)]
+mod tests;
 
 pub use activation::activate;
 pub use adamw::{AdamW, State, adamw, square_sum};
 pub use attention::{attention, self_attention};
 pub use conv::{Added, ConvSizes, conv2d};
 pub use kernels::activation::Activation;
+pub use kernels::linear::matrix_product;
 pub use mlp::{LinearLayer, linear, mlp};
 pub use norm::{Modulation, Norm, Shares};
 pub use resize::{double, halve, join};

@@ -12,7 +12,6 @@ use burn_std::{
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// The floats of a cache line.
@@ -36,15 +35,6 @@ struct Pool {
 static POOL: Mutex<Pool> =
     Mutex::new(Pool { idle: BTreeMap::new(), idle_lines: 0, live_lines: 0, most_live: 0 });
 
-static POISON: AtomicBool = AtomicBool::new(false);
-
-/// From now on buffers are filled with NaN when they are taken, so that a test sees what an operation reads before
-/// it writes.
-#[doc(hidden)]
-pub fn poison(on: bool) {
-    POISON.store(on, Ordering::Relaxed);
-}
-
 /// The length that a request is rounded up to: steps of at most a quarter, so that shapes that differ little share
 /// buffers.
 fn class(lines: usize) -> usize {
@@ -64,7 +54,8 @@ impl Buffer {
         let lines = len.div_ceil(LINE);
         let lines = if lines < SMALL { vec![Line([0.0; LINE]); lines] } else { take(class(lines)) };
         let mut buffer = Self { lines, len };
-        if POISON.load(Ordering::Relaxed) {
+        // So that tests see what an operation reads before it writes.
+        if cfg!(test) {
             buffer.fill(f32::NAN);
         }
         buffer

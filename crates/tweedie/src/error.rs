@@ -120,6 +120,33 @@ impl Error {
     }
 }
 
+/// Fails unless a number of things is from 1 to `most`.
+pub(crate) fn count(key: &str, value: u64, most: u64) -> Result<()> {
+    match value {
+        0 => Err(Error::config(key, "0", "at least 1")),
+        v if v > most => Err(Error::config(key, v.to_string(), format!("at most {most}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Fails unless a number is from `low` to `high`.
+pub(crate) fn within(key: &str, value: f64, low: f64, high: f64) -> Result<()> {
+    if value >= low && value <= high {
+        return Ok(());
+    }
+    Err(Error::config(key, format!("{value:?}"), format!("a number from {low:?} to {high:?}")))
+}
+
+/// The error with its key inside a table.
+pub(crate) fn inside(table: &str, error: Error) -> Error {
+    match error {
+        Error::Config { key, problem, expected } => {
+            Error::config(format!("{table}.{key}"), problem, expected)
+        }
+        other => other,
+    }
+}
+
 /// "one of a, b, c", preceded by the nearest name where one is near.
 pub fn one_of(found: &str, names: &[&str]) -> String {
     let list = names.join(", ");

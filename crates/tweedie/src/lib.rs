@@ -1,19 +1,25 @@
 //! Deep generative modelling: train, sample, evaluate and compare diffusion models and their relatives.
 #![doc = include_str!("../../../docs/lens.md")]
+#![forbid(unsafe_code)]
 
 pub mod data;
 pub mod denoise;
 pub mod density;
 pub mod diffusers;
+pub mod draw;
 pub mod draws;
 pub mod error;
+pub mod family;
 pub mod files;
+pub mod judge;
+pub mod mcmc;
 pub mod metric;
 pub mod nn;
 pub mod objective;
 pub mod process;
+pub mod registry;
 pub mod rows;
-pub mod show;
+pub mod run;
 pub mod solve;
 pub mod tensor;
 pub mod train;

@@ -3,7 +3,7 @@
 use super::networks::{Model, Problem, conv_flops, draws};
 use std::path::Path;
 use tweedie::Result;
-use tweedie::burn::tensor::Device;
+use tweedie::burn::tensor::{Device, TensorData};
 use tweedie::data::Condition;
 use tweedie::nn::{
     DownBlock, Network, Params, Transformer, TransformerConfig, UNet, UNetConfig, UpBlock,
@@ -36,7 +36,7 @@ pub fn unet(rows: usize, device: &Device) -> Result<Problem<UNet>> {
         ..UNetConfig::of_diffusers()
     };
     let model = config.init(&draws("unet-attention"), device)?;
-    let weights = collect_params(&model).into_iter().map(awake).collect::<Params>();
+    let weights = collect_params(&model)?.into_iter().map(awake).collect::<Params>();
     let model = map_params(model, &weights, Path::new("weights"))?;
     let width = model.width();
     let flops = rows as f64 * unet_flops(&config);
@@ -47,17 +47,16 @@ pub fn unet(rows: usize, device: &Device) -> Result<Problem<UNet>> {
 }
 
 /// Weights that begin at zero would keep gradients at zero, and hide a difference from a peer.
-fn awake(
-    (name, (shape, values)): (String, (Vec<usize>, Vec<f32>)),
-) -> (String, (Vec<usize>, Vec<f32>)) {
-    if shape.len() < 2 || values.iter().any(|v| *v != 0.0) {
-        return (name, (shape, values));
+fn awake((name, data): (String, TensorData)) -> (String, TensorData) {
+    let shape = data.shape().to_vec();
+    if shape.len() < 2 || data.iter::<f32>().any(|v| v != 0.0) {
+        return (name, data);
     }
     let inputs: usize = shape[1..].iter().product();
     let scale = 1.0 / (inputs as f32).sqrt();
-    let drawn = draws(&name).uniforms(0..1, values.len());
-    let values = drawn.values().iter().map(|u| scale * (2.0 * u - 1.0)).collect();
-    (name, (shape, values))
+    let drawn = draws(&name).uniforms(0..1, data.num_elements());
+    let values: Vec<f32> = drawn.values().iter().map(|u| scale * (2.0 * u - 1.0)).collect();
+    (name, TensorData::new(values, shape))
 }
 
 /// For one picture.

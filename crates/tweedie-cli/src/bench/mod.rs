@@ -12,8 +12,7 @@ use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use tweedie::burn::tensor::Device;
 use tweedie::{Error, Result};
-use tweedie_ops::kernels::gemm::Epilogue;
-use tweedie_ops::kernels::linear::Linear;
+use tweedie_ops::matrix_product;
 
 /// Options of `tweedie bench`.
 #[derive(clap::Args)]
@@ -274,17 +273,18 @@ struct Gemm {
 impl Gemm {
     fn new() -> Self {
         let size = |width: usize| {
-            let linear = Linear { rows: 3072, input: width, output: width };
-            let x = vec![0.5; linear.rows * width];
+            let sizes = [3072, width, width];
+            let x = vec![0.5; 3072 * width];
             let weight = vec![0.5; width * width];
-            let mut y = vec![0.0; linear.rows * width];
+            let mut y = vec![0.0; 3072 * width];
             let work = move || {
                 timed(|| {
-                    linear.forward(&x, &weight, Epilogue::default(), &mut y);
+                    matrix_product(sizes, &x, &weight, &mut y);
                     Ok(())
                 })
             };
-            (Box::new(work) as Work, linear.flops(), Times::default())
+            let flops = 2.0 * sizes.map(|size| size as f64).iter().product::<f64>();
+            (Box::new(work) as Work, flops, Times::default())
         };
         Self { sizes: [128, 256, 512].map(size).into() }
     }

@@ -5,7 +5,7 @@ use super::networks::{Mlp, Model, PlainUNet, Problem, draws};
 use super::{Benchmark, Made, attention};
 use std::path::Path;
 use std::sync::Arc;
-use tweedie::burn::tensor::{Device, Tensor};
+use tweedie::burn::tensor::{Device, Tensor, TensorData};
 use tweedie::data::Condition;
 use tweedie::denoise::{Clock, NeuralDenoiser, Prediction};
 use tweedie::nn::{Params, collect_params, param_count, save_safetensors};
@@ -148,15 +148,15 @@ struct Sampling {
 }
 
 impl Sampling {
-    fn new(device: &Device) -> Self {
+    fn new(device: &Device) -> Result<Self> {
         let Problem { model, x, flops, .. } = PlainUNet::problem(SAMPLES, device);
-        let network = collect_params(&model);
+        let network = collect_params(&model)?;
         let denoiser = NeuralDenoiser::new(model, Prediction::Noise, VpLinear::default())
             .with_clock(Clock::Index);
         let sampler = Sampler::new(Arc::new(denoiser), Arc::new(VpLinear::default()))
             .with_solver(AnySolver::Ddim(Ddim::default()))
             .with_steps(STEPS);
-        Self { sampler, network, start: x, flops: flops * STEPS as f64 }
+        Ok(Self { sampler, network, start: x, flops: flops * STEPS as f64 })
     }
 
     fn run(&self) -> Result<Tensor<2>> {
@@ -170,7 +170,7 @@ fn sampling() -> Benchmark {
     Benchmark {
         name: "unet.sample".into(),
         make: Box::new(|device| {
-            let sampling = Sampling::new(device);
+            let sampling = Sampling::new(device)?;
             let flops = Some(sampling.flops);
             let device = device.clone();
             let work = move || timed(|| sampling.run().and_then(|_| finished(&device)));
@@ -178,7 +178,7 @@ fn sampling() -> Benchmark {
             Ok(Made { work: Box::new(work), flops, facts: Vec::new() })
         }),
         export: Some(Box::new(|device, path| {
-            let sampling = Sampling::new(device);
+            let sampling = Sampling::new(device)?;
             let y = sampling.run()?;
             let schedule = VpLinear::default();
             let levels = sampling.sampler.levels()?;
@@ -188,7 +188,8 @@ fn sampling() -> Benchmark {
                 .map(|v| v as f32)
                 .collect();
             let mut params = prefixed(sampling.network);
-            params.insert("levels".into(), (vec![levels.len() / 3, 3], levels));
+            let shape = [levels.len() / 3, 3];
+            params.insert("levels".into(), TensorData::new(levels, shape));
             put(&mut params, "x", &sampling.start);
             put(&mut params, "y", &y);
             save_safetensors(&params, path)
@@ -198,7 +199,7 @@ fn sampling() -> Benchmark {
 
 /// The weights and the batch, for a peer to start from.
 fn export<M: Model>(problem: &Problem<M>, path: &Path) -> Result<()> {
-    let mut params = prefixed(collect_params(&problem.model));
+    let mut params = prefixed(collect_params(&problem.model)?);
     put(&mut params, "x", &problem.x);
     put(&mut params, "features", &problem.features);
     put(&mut params, "y", &problem.y);
@@ -210,6 +211,5 @@ fn prefixed(network: Params) -> Params {
 }
 
 fn put(params: &mut Params, name: &str, x: &Tensor<2>) {
-    let values = x.to_data().try_into_vec::<f32>().unwrap_or_default();
-    params.insert(name.into(), (x.dims().to_vec(), values));
+    params.insert(name.into(), x.to_data());
 }

@@ -2,11 +2,11 @@
 
 use super::{Figure, Options, for_machines, table};
 use crate::Settings;
-use crate::compare::{Compared, Point};
 use std::fmt::Write;
 use std::path::Path;
 use tweedie::data::Dataset;
-use tweedie::show::{picture, save_png};
+use tweedie::draw::{picture, save_png};
+use tweedie::judge::{Compared, Point};
 use tweedie::{Error, Result};
 
 pub const FIGURE: Figure = Figure {
@@ -26,7 +26,7 @@ pub const FIGURE: Figure = Figure {
 
 fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json::Value)> {
     let paths: Vec<_> = FIGURE.models.iter().map(|name| options.runs.join(name)).collect();
-    let (mut compared, data) = options.asked.compare(&paths, settings)?;
+    let (mut compared, data) = options.sweep.compare(&paths, settings)?;
     for point in &mut compared.points {
         let name = Path::new(&point.run).file_name().map(|name| name.to_string_lossy().into());
         point.run = name.unwrap_or_default();

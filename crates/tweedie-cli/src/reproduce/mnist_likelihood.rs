@@ -1,7 +1,7 @@
 //! How probable diffusion models find MNIST's held-out pictures.
 
 use super::{Figure, Options, for_machines, table};
-use crate::log_p::{self, LogP, in_parts};
+use crate::log_p;
 use crate::{Settings, progress};
 use serde::Serialize;
 use std::fmt::Write;
@@ -9,9 +9,12 @@ use std::sync::Arc;
 use tweedie::data::{Condition, Dataset, Split};
 use tweedie::denoise::Denoiser;
 use tweedie::density::{Bound, Decoder};
+use tweedie::family::diffusion::DiffusionModel;
+use tweedie::judge::LogP;
+use tweedie::judge::densities;
 use tweedie::process::{LevelDistribution, Schedule};
+use tweedie::run::Run;
 use tweedie::tensor::mean_and_error;
-use tweedie::train::Run;
 use tweedie::{Draws, Result};
 
 pub const FIGURE: Figure = Figure {
@@ -75,8 +78,9 @@ fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json
     for name in BOUNDED {
         let run = Run::open(&options.runs.join(name))?;
         let data = run.data()?;
-        let judge = Judge { name, run: &run, data: &data, settings };
-        let own = run.info.recipe.schedule.chain_len().map_or(STEPS, |steps| steps - 1);
+        let model = run.diffusion(&settings.device)?;
+        let judge = Judge { name, model: &model, data: &data, settings };
+        let own = model.recipe.schedule.chain_len().map_or(STEPS, |steps| steps - 1);
         for decoder in [Decoder::Noise, Decoder::Network] {
             for steps in [None, Some(own)] {
                 bits.push(judge.bits(steps, decoder, options.rows)?);
@@ -88,10 +92,13 @@ fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json
     // The flow takes seconds a row.
     let rows = options.rows.div_ceil(5);
     let asked = [("ode", Some(1)), ("sde", None), ("elbo", None)]
-        .map(|(density, probes)| log_p::Options::dequantised(density, probes, rows));
-    let lines = asked.iter().map(|asked| asked.lines(&run)).collect::<Result<Vec<_>>>()?.concat();
-    // One dequantiser is fitted for all.
-    let densities = asked[0].measure(&lines, &run, &run.data()?, 0, settings)?;
+        .map(|(density, probes)| log_p::Options::dequantised(density, probes, rows).asked(None));
+    let (model, data) = (run.model(&settings.device)?, run.data()?);
+    let mut densities = Vec::new();
+    for asked in asked {
+        let lines = asked.lines(&*model)?;
+        densities.extend(settings.with(0, |at| asked.measure(&lines, &*model, &data, at))?);
+    }
     let found = Found { bits, variances, densities };
     Ok((page(&found, options.rows), for_machines(&found)?))
 }
@@ -99,7 +106,7 @@ fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json
 /// A run to be judged.
 struct Judge<'a> {
     name: &'a str,
-    run: &'a Run,
+    model: &'a DiffusionModel,
     data: &'a Dataset,
     settings: &'a Settings,
 }
@@ -117,20 +124,20 @@ impl Judge<'_> {
         let bar = progress::bar(rows.len() as u64, "rows", self.settings.json);
         bar.set_prefix(format!("{}: {what}", self.name));
         let observe = |done| bar.set_position(done as u64);
-        in_parts(&held_out.select(&rows), self.run.rows_at_once() as usize, observe, each)?;
+        in_parts(&held_out.select(&rows), self.model.rows_at_once() as usize, observe, each)?;
         bar.finish_and_clear();
         Ok(rows.len())
     }
 
     /// The variational bound of integers.
     fn bits(&self, steps: Option<usize>, decoder: Decoder, rows: usize) -> Result<Bits> {
-        let (space, device) = (&self.run.info.space, &self.settings.device);
-        let (denoiser, schedule) = (self.run.denoiser(device)?, self.run.schedule()?);
+        let (space, device) = (&self.model.space, &self.settings.device);
+        let (denoiser, schedule) = (self.model.denoiser.clone(), self.model.schedule.clone());
         let bound = match steps {
             None => Bound::continuous(denoiser, schedule),
             Some(steps) => Bound::discrete(denoiser, schedule, steps),
         };
-        let bound = bound.with_sigma_data(self.run.info.sigma_data).with_probes(32);
+        let bound = bound.with_sigma_data(self.model.sigma_data).with_probes(32);
         let bound = bound.with_decoder(decoder);
         // In nats a row: the bound, and its parts.
         let mut values: [Vec<f64>; 4] = Default::default();
@@ -162,13 +169,13 @@ impl Judge<'_> {
     /// The variance of the loss under the learned schedule and under λ linear in t between its ends, one draw for each of 10,000
     /// rows; none where the schedule is not learned.
     fn variances(&self) -> Result<Option<Variances>> {
-        let linear: Arc<dyn Schedule> = Arc::new(self.run.info.recipe.schedule.clone());
-        if !matches!(self.run.info.recipe.schedule, tweedie::process::AnySchedule::Learned(_)) {
+        let linear: Arc<dyn Schedule> = Arc::new(self.model.recipe.schedule.clone());
+        if !matches!(self.model.recipe.schedule, tweedie::process::AnySchedule::Learned(_)) {
             return Ok(None);
         }
-        let denoiser = self.run.denoiser(&self.settings.device)?;
-        let [learned, linear] =
-            [self.run.schedule()?, linear].map(|schedule| self.losses(denoiser.clone(), schedule));
+        let denoiser = self.model.denoiser.clone();
+        let [learned, linear] = [self.model.schedule.clone(), linear]
+            .map(|schedule| self.losses(denoiser.clone(), schedule));
         let ((learned, error), (linear, other)) = (spread(&learned?), spread(&linear?));
         let ratio = linear / learned;
         let ratio_error = ratio * (error / learned).hypot(other / linear);
@@ -182,13 +189,29 @@ impl Judge<'_> {
         let bound = bound.with_probes(1).with_draws(Draws::new(1));
         let mut losses = Vec::new();
         self.parts(DRAWS, "variance of the loss", |part, condition| {
-            let x = self.run.info.space.encode(part.rows())?;
+            let x = self.model.space.encode(part.rows())?;
             let x = x.to_tensor(&self.settings.device);
             losses.extend(bound.terms(x, condition)?.diffusion);
             Ok(())
         })?;
         Ok(losses)
     }
+}
+
+/// `each` of the rows at most `chunk` at once, with their condition; `observe` hears how many are done.
+fn in_parts(
+    rows: &Split,
+    chunk: usize,
+    observe: impl Fn(usize),
+    mut each: impl FnMut(&Split, &Condition) -> Result<()>,
+) -> Result<()> {
+    for start in (0..rows.len()).step_by(chunk) {
+        let indices: Vec<usize> = (start..(start + chunk).min(rows.len())).collect();
+        let part = rows.select(&indices);
+        each(&part, &part.labels().into())?;
+        observe(start + indices.len());
+    }
+    Ok(())
 }
 
 /// The variance and its standard error.
@@ -241,7 +264,7 @@ fn page(Found { bits, variances, densities }: &Found, rows: usize) -> String {
          side of the model's log p; a lower bound's mean is never above it.\n\n",
         rows.div_ceil(5)
     );
-    let (headings, rows) = log_p::table(densities);
+    let (headings, rows) = densities::table(densities);
     text += &table(&headings, &rows);
     text
 }

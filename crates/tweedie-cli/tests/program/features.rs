@@ -3,8 +3,9 @@
 use crate::support::*;
 use serde_json::Value;
 use std::path::Path;
+use tweedie::burn::tensor::TensorData;
 use tweedie::data::{Rows, shipped};
-use tweedie::metric::{copies, frechet};
+use tweedie::metric::{copies, frechet, judged_rows};
 use tweedie::nn::{Params, safetensors_bytes};
 
 /// A classifier of digits whose features are the pixels and who takes every picture for a zero.
@@ -16,10 +17,10 @@ fn eye(folder: &Path) {
     let input = "[input]\nshape = [1, 8, 8]\nmax = 16\n";
     let text = format!("weights = \"eye.safetensors\"\n{classes}{layers}{input}");
     std::fs::write(folder.join("eye.toml"), text).expect("a file");
-    let bias = (0..10).map(|k| k as f32).collect();
+    let bias = (0..10).map(|k| k as f32).collect::<Vec<f32>>();
     let params: Params = [
-        ("head.weight".to_string(), (vec![10, 64], vec![0.0; 640])),
-        ("head.bias".to_string(), (vec![10], bias)),
+        ("head.weight".to_string(), TensorData::new(vec![0.0f32; 640], [10, 64])),
+        ("head.bias".to_string(), TensorData::new(bias, [10])),
     ]
     .into();
     std::fs::write(folder.join("eye.safetensors"), safetensors_bytes(&params).expect("tensors"))
@@ -43,10 +44,7 @@ fn pictures_are_judged_by_a_classifier() {
             && found["log_p"].as_array().expect("log p").is_empty()
     );
     let (by, near) = (&found["features"], &found["nearest"]);
-    assert_eq!(
-        (&by["classifier"], &by["width"], &by["rows"]),
-        (&"eye".into(), &64.into(), &60.into())
-    );
+    assert_eq!((&by["classifier"], &by["width"]), (&"eye".into(), &64.into()));
     let score = |name: &str| {
         let scores = by["scores"].as_array().expect("scores");
         scores.iter().find(|score| score["name"] == name).unwrap_or_else(|| panic!("{name}"))
@@ -56,17 +54,19 @@ fn pictures_are_judged_by_a_classifier() {
     let seen = |rows: &Rows| {
         Rows::new(rows.values().iter().map(|v| v / 16.0).collect(), 64).expect("whole rows")
     };
-    let some = |rows: &Rows| {
-        let chosen = tweedie::Draws::new(0).purpose("judged rows").permutation(rows.len());
-        seen(&rows.select(&chosen[..60]))
-    };
     let (train, held_out) = (data.train.rows(), data.held_out.rows());
-    let floor = frechet::distance(&some(train), &some(held_out)).expect("a distance");
+    let sixty = seen(&train.select(&judged_rows(train.len(), 60)));
+    let floor = frechet::distance(&sixty, &seen(held_out)).expect("a distance");
     let given = score("Fréchet distance")["floor"].as_f64().expect("a floor");
     assert!((given - floor).abs() < 1e-6 * floor, "{given} {floor}");
-    // Samples bear the labels of the held-out rows in turn.
+    for (name, of) in [("Fréchet distance", [60, 600]), ("precision", [60, 60])] {
+        let found = ["rows", "reference_rows"].map(|key| score(name)[key].as_u64().expect("rows"));
+        assert_eq!(found, of, "{name}");
+    }
+    // Samples bear the labels of random held-out rows.
     let labels = data.held_out.labels().expect("labels");
-    let zeros = labels[..60].iter().filter(|label| data.space.classes()[**label as usize] == "0");
+    let zeros = judged_rows(labels.len(), 60).into_iter().map(|row| labels[row] as usize);
+    let zeros = zeros.filter(|label| data.space.classes()[*label] == "0");
     let accuracy = score("label accuracy")["value"].as_f64().expect("a share");
     assert!((accuracy - zeros.count() as f64 / 60.0).abs() < 1e-12, "{accuracy}");
     for name in ["kernel distance", "precision", "recall"] {

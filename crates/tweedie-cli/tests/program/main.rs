@@ -10,6 +10,7 @@ mod hostile;
 #[cfg(target_os = "linux")]
 mod memory;
 mod objectives;
+mod old_runs;
 mod pictures;
 mod reproduce;
 mod resume;

@@ -38,7 +38,7 @@ fn sampling_streams() {
         let rows = match ending {
             "npy" => npy::read(&path).unwrap().1.len(),
             "csv" => std::fs::read_to_string(&path).unwrap().lines().count() - 1,
-            _ => tweedie::nn::load_safetensors(&path).unwrap()["samples"].0[0],
+            _ => tweedie::nn::load_safetensors(&path).unwrap()["samples"].shape()[0],
         };
         assert_eq!(rows, 100_000);
         std::fs::remove_file(path).unwrap();

@@ -3,8 +3,9 @@
 use crate::support::{done, refused, table, training};
 use serde_json::Value;
 use std::path::Path;
+use tweedie::family::diffusion::Diffusion;
 use tweedie::process::Schedule;
-use tweedie::train::Run;
+use tweedie::run::Run;
 
 fn object(folder: &Path, arguments: &[&str]) -> Value {
     serde_json::from_str(&done(folder, &[arguments, &["--json"]].concat())).unwrap()
@@ -56,9 +57,14 @@ fn every_objective_trains_a_model_that_samples_and_has_a_density() {
             let run = folder.path().join("run");
             let what = format!("{name}, {energy}");
             let recipe = Run::open(&run).unwrap().info.recipe;
-            let kind = serde_json::to_value(&recipe.objective.kind).unwrap();
+            let kind =
+                serde_json::to_value(&recipe.of::<Diffusion>().unwrap().objective.kind).unwrap();
             assert_eq!(kind["name"], name.as_str(), "{what}");
-            assert_eq!(recipe.model.energy, energy.ends_with("true"), "{what}");
+            assert_eq!(
+                recipe.of::<Diffusion>().unwrap().model.energy,
+                energy.ends_with("true"),
+                "{what}"
+            );
             // The held-out loss has the same noise each time: it shows the model alone.
             let held_out = curve(&run, "held_out/loss");
             assert!(held_out.len() == 3 && held_out[2] < held_out[0], "{what}: {held_out:?}");
@@ -176,15 +182,15 @@ fn a_schedule_is_learnt_beside_the_network() {
     let sets = sets(&more);
     done(folder.path(), &training("points", &sets));
     let run = Run::open(&folder.path().join("run")).unwrap();
-    let (learnt, linear) = (run.schedule().unwrap(), &run.info.recipe.schedule);
+    let model = run.diffusion(&tweedie::burn::tensor::Device::flex()).unwrap();
+    let (learnt, linear) = (&model.schedule, &model.recipe.schedule);
     for t in [0.0, 1.0] {
         assert!((learnt.level(t).lambda - linear.level(t).lambda).abs() < 1e-9);
     }
     let moved = (learnt.level(0.5).lambda - linear.level(0.5).lambda).abs();
     assert!(moved > 0.05, "{moved}");
     // Samples are drawn at its levels: equal steps of its time.
-    let denoiser = run.denoiser(&tweedie::burn::tensor::Device::flex()).unwrap();
-    let levels = run.sampler(denoiser, 1.0).unwrap().levels().unwrap();
+    let levels = model.sampler().unwrap().levels().unwrap();
     let middle = &levels[levels.len() / 2];
     assert!((middle.lambda - learnt.level(middle.t).lambda).abs() < 1e-9);
     let elbo = object(folder.path(), &["evaluate", "run", "--density", "elbo", "--rows", "40"]);

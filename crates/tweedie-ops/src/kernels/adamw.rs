@@ -97,16 +97,6 @@ impl AdamW {
     }
 }
 
-/// θ̄ ← d θ̄ + (1 − d) θ.
-pub fn average(decay: f64, parameter: &[f32], average: &mut [f32]) {
-    assert_eq!(parameter.len(), average.len());
-    let weights = [decay as f32, (1.0 - decay) as f32];
-    let tasks = parameter.chunks(PIECE).zip(average.chunks_mut(PIECE));
-    each(parameter.len() >= SERIAL, tasks, |(parameter, average)| {
-        blend(weights, parameter, average);
-    });
-}
-
 /// A vector's parameters and means after a step.
 #[inline(always)]
 fn next<S: Simd>(

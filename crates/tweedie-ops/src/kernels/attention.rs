@@ -13,7 +13,7 @@
 use super::gemm::{
     Epilogue, Matrix, Packed, Rows, Segment, Shared, Side, Source, accumulate, product,
 };
-use super::{each, math, vectorized};
+use super::{each, elements, inside, math, vectorized};
 use crate::pool::Buffer;
 
 /// Queries to a block.
@@ -47,15 +47,9 @@ struct Head {
 }
 
 impl Attention {
-    /// How many multiplications and additions a forward pass takes.
-    pub fn flops(&self) -> f64 {
-        let all = [self.samples, self.queries, self.keys, self.heads, self.head];
-        4.0 * all.iter().map(|&n| n as f64).product::<f64>()
-    }
-
     /// From one token's output to the next one's.
     fn row(&self) -> usize {
-        self.heads * self.head
+        elements([self.heads, self.head])
     }
 
     fn scale(&self) -> f32 {
@@ -88,16 +82,17 @@ impl Attention {
 
     /// Panics unless the last rows of all inputs, and all outputs, are there.
     fn check(&self, [q, k, v]: [&[f32]; 3], outputs: &[&[f32]], logarithms: &[f32]) {
-        assert!(self.pitch >= self.row());
-        let reach = |tokens: usize| match self.samples * tokens {
-            0 => 0,
-            rows => (rows - 1) * self.pitch + self.row(),
+        assert!(self.pitch >= self.row(), "rows overlap");
+        let there = |x: &[f32], tokens: usize| match elements([self.samples, tokens]) {
+            0 => true,
+            rows => inside(elements([rows - 1, self.pitch]), self.row(), x.len()),
         };
-        assert!(q.len() >= reach(self.queries));
-        assert!([k, v].iter().all(|x| x.len() >= reach(self.keys)));
-        let len = self.samples * self.queries * self.row();
-        assert!(outputs.iter().all(|o| o.len() == len));
-        assert_eq!(logarithms.len(), self.samples * self.heads * self.queries);
+        assert!(there(q, self.queries), "the last query lies outside its slice");
+        assert!(there(k, self.keys) && there(v, self.keys), "the last key lies outside its slice");
+        let len = elements([self.samples, self.queries, self.row()]);
+        assert!(outputs.iter().all(|o| o.len() == len), "an output has another shape");
+        let len = elements([self.samples, self.heads, self.queries]);
+        assert_eq!(logarithms.len(), len, "the logarithms have another shape");
     }
 
     /// o from q, k and v, and the logarithms l `[samples, heads, queries]`.
@@ -167,7 +162,7 @@ impl Attention {
         d: &[f32],
         dqkv: &mut [f32],
     ) {
-        assert_eq!(self.pitch, 3 * self.row());
+        assert_eq!(self.pitch, elements([3, self.row()]));
         assert_eq!(dqkv.len(), qkv.len());
         let all = Shared::new(dqkv);
         let gradients = [0, 1, 2].map(|k| all.after(k * self.row()));

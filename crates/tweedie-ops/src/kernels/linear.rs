@@ -1,5 +1,6 @@
-//! y = x Wᵀ + b for rows x `[n, in]` and a weight `[out, in]`, forward and both gradients.
+//! y = x Wᵀ for rows x `[n, in]` and a weight `[out, in]`, and the weight's gradient.
 
+use super::elements;
 use super::gemm::{Epilogue, Packed, Rows, Segment, Shared, Side, Source, accumulate, product};
 use crate::pool::Buffer;
 
@@ -20,71 +21,32 @@ pub(super) const SERIAL: usize = 1 << 18;
 /// Rows that stay in the first-level cache while a weight's gradient runs over its tiles.
 const BLOCK: usize = 128;
 
+/// The matrix product y = x Wᵀ of slices: x `[rows, input]`, a weight `[output, input]` and y `[rows, output]`, for
+/// `sizes` = rows, input and output. What it reaches is the measure of the fused operations.
+///
+/// # Panics
+/// If a slice has another length.
+pub fn matrix_product(sizes: [usize; 3], x: &[f32], weight: &[f32], y: &mut [f32]) {
+    let [rows, input, output] = sizes;
+    assert_eq!(x.len(), elements([rows, input]), "the input has another shape");
+    assert_eq!(weight.len(), elements([output, input]), "the weight has another shape");
+    assert_eq!(y.len(), elements([rows, output]), "the output has another shape");
+    let (columns, depth) = ((output, input as isize), [(1, 0), (1, 0), (input, 1)]);
+    let matrix = Packed::new(weight, Source { origin: 0, depth, columns });
+    let serial = rows * input * output < SERIAL;
+    let each = if serial { 384 } else { rows.div_ceil(16).next_multiple_of(12).min(384) };
+    let y = Shared::new(y);
+    super::each(!serial, (0..rows).step_by(each), |first| {
+        let some = first..(first + each).min(rows);
+        let offsets: Vec<usize> = some.clone().map(|row| row * input).collect();
+        let out: Vec<usize> = some.map(|row| row * output).collect();
+        let rows = Rows { x, offsets: &offsets, runs: &[0], len: input };
+        // SAFETY: every task has its own rows.
+        unsafe { product(rows, matrix.matrix(0), Epilogue::default(), y, &out) };
+    });
+}
+
 impl Linear {
-    /// How many multiplications and additions a forward pass takes.
-    pub fn flops(&self) -> f64 {
-        2.0 * self.rows as f64 * self.input as f64 * self.output as f64
-    }
-
-    /// y from x and the weight.
-    pub fn forward(&self, x: &[f32], weight: &[f32], epilogue: Epilogue, y: &mut [f32]) {
-        let matrix = self.matrix(weight);
-        self.multiply(x, self.input, self.output, y, |rows, out, y, _| {
-            // SAFETY: every task has its own rows.
-            unsafe { product(rows, matrix.matrix(0), epilogue, y, out) };
-        });
-    }
-
-    fn matrix(&self, weight: &[f32]) -> Packed {
-        let columns = (self.output, self.input as isize);
-        let depth = [(1, 0), (1, 0), (self.input, 1)];
-        Packed::new(weight, Source { origin: 0, depth, columns })
-    }
-
-    /// dx from dy and the weight.
-    pub fn input_gradient(&self, dy: &[f32], weight: &[f32], dx: &mut [f32]) {
-        let matrix = Packed::new(
-            weight,
-            Source {
-                origin: 0,
-                depth: [(1, 0), (1, 0), (self.output, self.input as isize)],
-                columns: (self.input, 1),
-            },
-        );
-        self.multiply(dy, self.output, self.input, dx, |rows, out, dx, _| {
-            // SAFETY: every task has its own rows.
-            unsafe { product(rows, matrix.matrix(0), Epilogue::default(), dx, out) };
-        });
-    }
-
-    /// Does `work` on some rows of x at a time: the rows, where their outputs are, the output and the first row.
-    fn multiply(
-        &self,
-        x: &[f32],
-        input: usize,
-        output: usize,
-        y: &mut [f32],
-        work: impl Fn(Rows, &[usize], Shared, usize) + Sync,
-    ) {
-        assert_eq!(x.len(), self.rows * input);
-        assert_eq!(y.len(), self.rows * output);
-        let serial = self.rows * self.input * self.output < SERIAL;
-        let each = if serial { 384 } else { self.rows.div_ceil(16).next_multiple_of(12).min(384) };
-        let y = Shared::new(y);
-        super::each(!serial, (0..self.rows).step_by(each.max(1)), |first| {
-            let rows = first..(first + each).min(self.rows);
-            let offsets: Vec<usize> = rows.clone().map(|row| row * input).collect();
-            let out: Vec<usize> = rows.map(|row| row * output).collect();
-            work(Rows { x, offsets: &offsets, runs: &[0], len: input }, &out, y, first);
-        });
-    }
-
-    /// The gradient of the weight from x and dy. That of the bias is
-    /// [`sum_rows`](super::reduce::sum_rows) of dy.
-    pub fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Buffer {
-        weight_gradients(&[(*self, x, dy)]).remove(0)
-    }
-
     /// How a weight's gradient is split: sums over some of the rows, where there are many; otherwise each task has some
     /// rows of the weight. The number of parts, and the rows of the weight that a task has.
     fn split(&self) -> (usize, usize) {
@@ -97,8 +59,8 @@ impl Linear {
 pub fn weight_gradients(layers: &[(Linear, &[f32], &[f32])]) -> Vec<Buffer> {
     let (mut tasks, mut work) = (Vec::new(), 0);
     for (k, (layer, x, dy)) in layers.iter().enumerate() {
-        assert_eq!(x.len(), layer.rows * layer.input);
-        assert_eq!(dy.len(), layer.rows * layer.output);
+        assert_eq!(x.len(), elements([layer.rows, layer.input]), "an input has another shape");
+        assert_eq!(dy.len(), elements([layer.rows, layer.output]), "a gradient has another shape");
         let (parts, each) = layer.split();
         let strips = (0..layer.output).step_by(each);
         tasks.extend((0..parts).flat_map(|part| strips.clone().map(move |first| (k, part, first))));

@@ -7,8 +7,7 @@
 //! | function | bound |
 //! |---|---|
 //! | [`exp`], [`log`], [`log1p`] | 2 ulp |
-//! | [`sigmoid`], [`silu`], [`tanh`], [`erf`], [`softplus`] | 4 ulp |
-//! | [`normal_cdf`] | 5 ulp |
+//! | [`sigmoid`], [`silu`], [`tanh`], [`softplus`] | 4 ulp |
 //! | [`gelu`] | 6 ulp |
 //! | derivatives of silu and gelu | 4e-7 absolute |
 
@@ -252,15 +251,6 @@ const MILLS: [f32; 11] = [
     1.816_306_3e-5,
 ];
 
-/// Φ(x), the standard Gaussian's distribution function.
-#[inline(always)]
-pub fn normal_cdf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    let (t, m, s) = gaussian_tail(simd, x);
-    let q = simd.mul_f32s(simd.mul_f32s(t, m), s);
-    let below = simd.less_than_f32s(x, simd.splat_f32s(0.0));
-    simd.select_f32s(below, q, simd.sub_f32s(simd.splat_f32s(1.0), q))
-}
-
 /// x Φ(x), the exact GELU.
 #[inline(always)]
 pub fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
@@ -287,27 +277,3 @@ pub fn gelu_derivative<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let slope = simd.mul_f32s(x, simd.splat_f32s(0.398_942_3));
     simd.mul_add_e_f32s(slope, density, cdf)
 }
-
-/// The error function, 2 Φ(√2 x) − 1.
-#[inline(always)]
-pub fn erf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    let one = simd.splat_f32s(1.0);
-    let size = simd.abs_f32s(x);
-    let near = simd.mul_f32s(x, polynomial(simd, simd.mul_f32s(x, x), ERF));
-    let root = simd.splat_f32s(std::f32::consts::SQRT_2);
-    let (t, m, s) = gaussian_tail(simd, simd.mul_f32s(size, root));
-    let q = simd.mul_f32s(simd.mul_f32s(t, m), s);
-    let far = with_sign(simd, simd.sub_f32s(one, simd.add_f32s(q, q)), x);
-    simd.select_f32s(simd.less_than_f32s(size, one), near, far)
-}
-
-/// erf(√y)/√y on y ≤ 1.
-const ERF: [f32; 7] = [
-    std::f32::consts::FRAC_2_SQRT_PI,
-    -0.376_126_26,
-    0.112_835_854,
-    -0.026_853_813,
-    0.005_188_328,
-    -0.000_801_019_4,
-    7.853_861e-5,
-];

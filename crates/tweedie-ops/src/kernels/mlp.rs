@@ -1,13 +1,13 @@
 //! Linear layers with activations, one after the other: y = f_L(W_L … f₁(W₁ x + b₁) … + b_L) + r.
 //!
-//! Some rows go through all layers before the next ones do, so that what lies between two layers stays in the cache, and
-//! threads meet once for all layers. A backward pass needs each layer's input and the slopes f′ of its activation; the
-//! slopes, found with the values, then become the gradients before the activation in their place.
+//! Some rows go through all layers before the next ones do, so that what lies between two layers stays in the cache,
+//! and threads meet once for all layers. A backward pass needs each layer's input and the slopes f′ of its activation;
+//! the slopes, found with the values, then become the gradients before the activation in their place.
 
 use super::activation::{self, Activation};
 use super::gemm::{Epilogue, Packed, Rows, Shared, Source, product};
 use super::linear::{Linear, SERIAL, weight_gradients};
-use super::{each, vectorized, with_scratch};
+use super::{each, elements, vectorized, with_scratch};
 use crate::pool::Buffer;
 use std::sync::Arc;
 
@@ -163,13 +163,11 @@ impl Mlp<'_> {
                     let (at, len) = (rows.start * size.output, count * size.output);
                     let [kept, slope] = places.get(l).copied().unwrap_or_default();
                     let place = if l == last { Some(y) } else { kept };
-                    // SAFETY: every task has its own rows; of the scratch between layers, the output has the half that
-                    // the input has not.
-                    let output = unsafe {
-                        place.map_or_else(
-                            || between.part(l % 2 * most, len),
-                            |place| place.part(at, len),
-                        )
+                    let output = match place {
+                        // SAFETY: every task has its own rows.
+                        Some(place) => unsafe { place.part(at, len) },
+                        // SAFETY: the scratch is this task's own; the output has the half that the input has not.
+                        None => unsafe { between.part(l % 2 * most, len) },
                     };
                     let added = residual.filter(|_| l == last).map(|r| &r[at..][..len]);
                     let epilogue = Epilogue { bias: layer.bias, ..Epilogue::default() };
@@ -180,11 +178,10 @@ impl Mlp<'_> {
                         let z = &mut before[..len];
                         multiply(input, *size, &matrices[l], epilogue, z);
                         match slope {
-                            // SAFETY: every task has its own rows.
                             Some(slope) => {
-                                activation::values_and_slopes(layer.activation, z, output, unsafe {
-                                    slope.part(at, len)
-                                })
+                                // SAFETY: every task has its own rows.
+                                let slope = unsafe { slope.part(at, len) };
+                                activation::values_and_slopes(layer.activation, z, output, slope);
                             }
                             None => activation::values_of(layer.activation, z, output),
                         }
@@ -199,11 +196,12 @@ impl Mlp<'_> {
     }
 
     fn check(&self, x: &[f32], y: &[f32]) {
-        assert_eq!(x.len(), self.rows * self.input);
-        assert_eq!(y.len(), self.rows * self.output());
-        for (layer, size) in self.layers.iter().zip(self.sizes()) {
-            assert_eq!(layer.weight.len(), size.output * size.input);
-            assert!(layer.bias.is_none_or(|bias| bias.len() == size.output));
+        assert_eq!(x.len(), elements([self.rows, self.input]), "the input has another shape");
+        assert_eq!(y.len(), elements([self.rows, self.output()]), "the output has another shape");
+        for (layer, Linear { input, output, .. }) in self.layers.iter().zip(self.sizes()) {
+            let (weight, bias) = (layer.weight.len(), layer.bias.map(<[f32]>::len));
+            assert_eq!(weight, elements([output, input]), "a weight has another shape");
+            assert!(bias.is_none_or(|len| len == output), "a bias has another length");
         }
     }
 

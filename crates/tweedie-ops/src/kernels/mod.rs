@@ -5,7 +5,8 @@
 //! threads; the last few elements of a slice go through masked vectors, so an element's bits do not depend on where
 //! it lies, nor a sample's on its batch. Between machines with different vectors sums may differ in the last bits.
 //!
-//! Every function panics if a slice's length does not fit the shape.
+//! Every function panics if a slice's length does not fit the shape, also where the shape's number of elements is more
+//! than a `usize` holds.
 
 pub mod activation;
 pub mod adamw;
@@ -18,7 +19,6 @@ pub mod mlp;
 pub mod norm;
 pub mod reduce;
 pub mod resize;
-pub mod softmax;
 
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -41,6 +41,23 @@ pub(crate) fn each<T: Send>(
     } else {
         tasks.for_each(&work);
     }
+}
+
+/// The number of elements of an array with these sizes.
+///
+/// # Panics
+/// If a `usize` does not hold it.
+pub(crate) fn elements<const N: usize>(sizes: [usize; N]) -> usize {
+    if sizes.contains(&0) {
+        return 0;
+    }
+    let product = sizes.iter().try_fold(1, |product: usize, size| product.checked_mul(*size));
+    product.unwrap_or_else(|| panic!("no memory holds an array of sizes {sizes:?}"))
+}
+
+/// Whether `len` elements from `at` on are among the first `all`.
+pub(crate) fn inside(at: usize, len: usize, all: usize) -> bool {
+    len <= all && at <= all - len
 }
 
 thread_local! {

@@ -1,6 +1,6 @@
-//! Filling, copying, and sums over the rows of a matrix.
+//! Sums over the rows of a matrix.
 
-use super::{PIECE, SERIAL, each, vectorized, with_scratch};
+use super::{SERIAL, each, vectorized, with_scratch};
 
 /// Rows of `channels` numbers, taken so many at a time that they fill whole vectors: any number of channels then runs
 /// at full width, and what is known by channel is repeated to the same length.
@@ -93,16 +93,4 @@ pub(crate) fn total(partial: &[f64], sums: &mut [f32]) {
     for (sum, v) in sums.iter_mut().zip(all) {
         *sum = v as f32;
     }
-}
-
-/// Sets every number of `x`.
-pub fn fill(x: &mut [f32], value: f32) {
-    each(x.len() >= SERIAL, x.chunks_mut(PIECE), |x| x.fill(value));
-}
-
-/// Copies a slice onto one of the same length.
-pub fn copy(from: &[f32], to: &mut [f32]) {
-    assert_eq!(from.len(), to.len());
-    let tasks = from.chunks(PIECE).zip(to.chunks_mut(PIECE));
-    each(from.len() >= SERIAL, tasks, |(from, to)| to.copy_from_slice(from));
 }

@@ -1,6 +1,6 @@
 //! Doubling and halving pictures, and joining and parting channels, channels-last.
 
-use super::{SERIAL, each, vectorized};
+use super::{SERIAL, each, elements, vectorized};
 
 /// Pictures `[n, height, width, channels]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Pictures {
 impl Pictures {
     /// All elements.
     pub fn len(&self) -> usize {
-        self.samples * self.height * self.row()
+        elements([self.samples, self.height, self.width, self.channels])
     }
 
     /// Whether there are none.

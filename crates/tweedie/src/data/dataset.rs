@@ -4,7 +4,7 @@
 //! same proportion, by the method of largest remainders), and batch k holds positions kB, …, kB + B − 1 of
 //! the endless sequence of epochs, each a fresh permutation of the rows.
 
-use super::{Rows, Space};
+use super::{Rows, Space, Validation};
 use crate::draws::Draws;
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -62,6 +62,17 @@ impl Split {
     pub fn select(&self, indices: &[usize]) -> Self {
         let labels = self.labels.as_ref().map(|all| indices.iter().map(|&i| all[i]).collect());
         Self { rows: Arc::new(self.rows.select(indices)), labels }
+    }
+
+    /// `most` random rows with their labels, in order; all if there are no more.
+    pub fn sample(&self, most: usize, draws: &Draws) -> Self {
+        if self.len() <= most {
+            return self.clone();
+        }
+        let mut chosen = draws.permutation(self.len());
+        chosen.truncate(most);
+        chosen.sort_unstable();
+        self.select(&chosen)
     }
 
     /// The same rows without labels.
@@ -134,6 +145,8 @@ pub struct Dataset {
     pub train: Split,
     /// What is only judged on; it may be empty.
     pub held_out: Split,
+    pub(super) view: Option<Validation>,
+    pub(super) published: bool,
 }
 
 impl Dataset {
@@ -155,7 +168,17 @@ impl Dataset {
             space.validate(part.rows())?;
             check_labels(&space, part)?;
         }
-        Ok(Self { name: name.into(), space, train, held_out })
+        Ok(Self { name: name.into(), space, train, held_out, view: None, published: false })
+    }
+
+    /// The same data, whose held-out rows are a published test set.
+    pub fn published(self) -> Self {
+        Self { published: true, ..self }
+    }
+
+    /// Whether the held-out rows are a published test set.
+    pub fn is_published(&self) -> bool {
+        self.published
     }
 
     /// A data set of which a share is held out by [`split`](Self::split); the space's real coordinates are
@@ -198,20 +221,18 @@ impl Dataset {
             let expected = "a share of at least 0, and below 1 by enough for one row";
             return Err(Error::config("held_out", problem, expected));
         }
-        let classes = by_label(len, labels);
-        let quotas = largest_remainders(&classes, held, len);
-        let draws = Draws::new(seed).purpose("split");
-        let mut is_held = vec![false; len];
-        for (k, (class, quota)) in classes.iter().zip(quotas).enumerate() {
-            let order = draws.at(k as u64).permutation(class.len());
-            order[..quota].iter().for_each(|&i| is_held[class[i]] = true);
-        }
+        let is_held = stratified(len, labels, held, &Draws::new(seed).purpose("split"));
         let (held, kept): (Vec<usize>, Vec<usize>) = (0..len).partition(|&i| is_held[i]);
         let part = |indices: &[usize]| {
             let labels = labels.map(|all| indices.iter().map(|&i| all[i]).collect());
             Split::new(rows.select(indices), labels)
         };
         Ok((part(&kept)?, part(&held)?))
+    }
+
+    /// The rows to judge by: those held out, or the training rows where none are held out.
+    pub fn judged(&self) -> &Split {
+        if self.held_out.is_empty() { &self.train } else { &self.held_out }
     }
 
     /// The same data without classes and labels.
@@ -251,6 +272,23 @@ fn by_label(len: usize, labels: Option<&[u32]>) -> Vec<Vec<usize>> {
         classes.entry(labels.map_or(0, |labels| labels[i])).or_default().push(i);
     }
     classes.into_values().collect()
+}
+
+/// Which of `len` rows are among `count` random ones, of each label in proportion.
+pub(super) fn stratified(
+    len: usize,
+    labels: Option<&[u32]>,
+    count: usize,
+    draws: &Draws,
+) -> Vec<bool> {
+    let classes = by_label(len, labels);
+    let quotas = largest_remainders(&classes, count, len);
+    let mut chosen = vec![false; len];
+    for (k, (class, quota)) in classes.iter().zip(quotas).enumerate() {
+        let order = draws.at(k as u64).permutation(class.len());
+        order[..quota].iter().for_each(|&i| chosen[class[i]] = true);
+    }
+    chosen
 }
 
 /// How many of each class are among `held < total`: their exact shares rounded down, and one more for

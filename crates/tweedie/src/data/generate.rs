@@ -14,7 +14,7 @@ pub struct Batch {
     pub condition: Condition,
 }
 
-/// n, condition, seed ↦ batch: what every generative family can do.
+/// Anything that generates rows: (row numbers, condition, draws) ↦ batch.
 pub trait Generate {
     /// Rows `rows` of the endless sample that `draws` addresses, `[len, width]` in model units: row i depends on
     /// `draws` and i, not on the range.
@@ -28,4 +28,19 @@ pub trait Generate {
         draws: &Draws,
         device: &Device,
     ) -> Result<Tensor<2>>;
+
+    /// The method in a word, such as the name of a solver.
+    fn name(&self) -> String {
+        "exact".into()
+    }
+
+    /// Network evaluations so far, in rows; 0 where no network is evaluated.
+    fn network_evaluations(&self) -> u64 {
+        0
+    }
+
+    /// Rows to generate at once, so that memory stays bounded.
+    fn rows_at_once(&self) -> u64 {
+        256
+    }
 }

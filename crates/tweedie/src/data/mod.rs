@@ -4,12 +4,16 @@
 //! raw units with the [`Space`] that turns them into the units networks see, and back.
 
 mod absent;
+mod adopt;
 mod cifar;
 mod condition;
 mod coordinate;
 mod dataset;
+mod encoding;
+mod feed;
 mod generate;
 mod idx;
+mod log_density;
 pub mod npy;
 mod npz;
 mod parts;
@@ -21,12 +25,18 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod toy;
+mod validation;
 
 pub use crate::rows::Rows;
 pub use condition::Condition;
 pub use coordinate::{Coordinate, Kind};
 pub use dataset::{Batches, Dataset, Split};
+pub use encoding::{Binarisation, Encoding};
+pub use feed::Feed;
 pub use generate::{Batch, Generate};
+pub use log_density::{Given, LogDensity, RowDensity, row_by_row};
+pub(crate) use log_density::{doubles, each_row, of_rows, with_score_of_rows};
 pub use source::{Source, list};
 pub use space::{Layout, Manifold, Space};
 pub use toy::{Toy, eight_gaussians};
+pub use validation::{Origin, Validation};

@@ -64,7 +64,7 @@ impl Parts {
             None => Dataset::divided(name, self.space, &self.train, share, seed),
             Some(held_out) => {
                 let space = self.space.fitted(self.train.rows())?.covering(held_out.rows())?;
-                Dataset::new(name, space, self.train, held_out)
+                Dataset::new(name, space, self.train, held_out).map(Dataset::published)
             }
         }
     }

@@ -10,7 +10,7 @@
 //! lower bound on the log-probability of the integer (Theis, van den Oord and Bethge, "A note on the
 //! evaluation of generative models", 2016, equations 9 to 12).
 
-use super::{Coordinate, Kind, Rows};
+use super::{Condition, Coordinate, Kind, Rows};
 use crate::draws::Draws;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -247,6 +247,22 @@ impl Space {
     /// The names of the classes; none if the data are not labelled.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// The condition of rows with these labels, each possibly none.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a label is not one of the classes.
+    pub fn condition(&self, labels: Vec<Option<u32>>) -> Result<Condition> {
+        let classes = self.classes.len();
+        if let Some(bad) = labels.iter().flatten().find(|label| **label as usize >= classes) {
+            let expected = match classes {
+                0 => "no label: the model has no classes".to_string(),
+                _ => format!("a label below {classes}"),
+            };
+            return Err(Error::config("label", bad.to_string(), expected));
+        }
+        Ok(if classes == 0 { Condition::None } else { Condition::Class(labels) })
     }
 
     /// How many raw values a row holds.

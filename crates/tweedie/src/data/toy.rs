@@ -21,6 +21,7 @@
 
 mod curve;
 mod density;
+mod model;
 
 use super::{Rows, Split};
 use crate::draws::Draws;
@@ -120,7 +121,7 @@ impl Toy {
 
     /// The first `n` points of the sequence that `seed` names.
     pub fn sample(self, n: usize, seed: u64) -> Rows {
-        self.points(0..n as u64, seed).0
+        self.points(0..n as u64, &Draws::new(seed), |_| None).0
     }
 
     /// Points of the sequence that `seed` names, with their classes as labels where there are classes.
@@ -128,16 +129,23 @@ impl Toy {
     /// # Errors
     /// None in practice: the number of labels is that of the rows.
     pub fn split(self, points: Range<u64>, seed: u64) -> Result<Split> {
-        let (rows, labels) = self.points(points, seed);
+        let (rows, labels) = self.points(points, &Draws::new(seed), |_| None);
         Split::new(rows, (self.class_count() > 0).then_some(labels))
     }
 
-    fn points(self, points: Range<u64>, seed: u64) -> (Rows, Vec<u32>) {
-        let draws = Draws::new(seed).purpose("toy").purpose(self.name());
+    /// The points that `points` number, with their classes: the i-th of class `given(i)`, or of a random one.
+    fn points(
+        self,
+        points: Range<u64>,
+        draws: &Draws,
+        given: impl Fn(usize) -> Option<u32>,
+    ) -> (Rows, Vec<u32>) {
+        let draws = draws.purpose("toy").purpose(self.name());
         let mut labels = Vec::new();
         let mut values = Vec::new();
-        for row in points {
-            let class = draws.below(row, 0, self.class_count());
+        for (i, row) in points.enumerate() {
+            let random = || draws.below(row, 0, self.class_count());
+            let class = given(i).map_or_else(random, u64::from);
             labels.push(class as u32);
             values.extend(self.point(&draws, row, class).map(|x| x as f32));
         }
@@ -193,7 +201,13 @@ impl Toy {
     /// The logarithm of the density at `x`, in nats: closed form, or to 1e-8 by quadrature along the curve
     /// (within 20 standard deviations of it); −∞ outside the support.
     pub fn log_density(self, x: [f64; 2]) -> f64 {
-        density::log_density(self, x)
+        density::with_score(self, x).0
+    }
+
+    /// The gradient of [`Toy::log_density`] at `x`, in closed form or by the same quadrature; zero outside the support
+    /// and, inside it, what holds on either side of a line where the density jumps.
+    pub fn score(self, x: [f64; 2]) -> [f64; 2] {
+        density::with_score(self, x).1
     }
 }
 

@@ -84,6 +84,10 @@ impl<N: Network> Denoiser for EnergyDenoiser<N> {
         own.convert_batch(Prediction::Data, prediction, x, levels, &**schedule, *sigma_data)
     }
 
+    fn log_noised(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
+        Ok(-self.valid().energy(x, levels, condition)?)
+    }
+
     fn width(&self) -> usize {
         self.model.width()
     }

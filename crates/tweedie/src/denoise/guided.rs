@@ -84,6 +84,10 @@ impl<D: Denoiser + ?Sized> Denoiser for Arc<D> {
     fn denoise(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
         (**self).denoise(x, levels, condition)
     }
+
+    fn log_noised(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
+        (**self).log_noised(x, levels, condition)
+    }
     fn width(&self) -> usize {
         (**self).width()
     }
@@ -95,6 +99,10 @@ impl<D: Denoiser + ?Sized> Denoiser for Arc<D> {
 impl<D: Denoiser + ?Sized> Denoiser for &D {
     fn denoise(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
         (**self).denoise(x, levels, condition)
+    }
+
+    fn log_noised(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
+        (**self).log_noised(x, levels, condition)
     }
     fn width(&self) -> usize {
         (**self).width()

@@ -9,6 +9,8 @@
 //!
 //! All arithmetic is in double precision.
 
+mod model;
+
 use super::Denoiser;
 use crate::data::Condition;
 use crate::process::{Level, Levels};
@@ -137,28 +139,34 @@ impl GaussianMixture {
 
     /// x₀ in terms of its components: `[n, dim]` in double precision, row i depending on `draws` and i alone.
     pub fn sample(&self, n: usize, draws: &Draws, device: &Device) -> Tensor<2> {
-        let dim = self.width();
+        let mut values = Vec::with_capacity(n * self.width());
+        (0..n as u64).for_each(|i| self.point(i, None, draws, &mut values));
+        Tensor::from_data(TensorData::new(values, [n, self.width()]), (device, DType::F64))
+    }
+
+    /// Appends row `i` of the sample that `draws` addresses, of a class of the mixture or of any.
+    fn point(&self, i: u64, class: Option<u32>, draws: &Draws, values: &mut Vec<f64>) {
         let noise = draws.purpose("normal");
-        let mut values = Vec::with_capacity(n * dim);
-        for i in 0..n as u64 {
-            let mut u = draws.purpose("component").uniform_f64(i, 0);
-            let chosen = self.components.iter().find(|c| {
-                u -= c.weight;
-                u < 0.0
-            });
-            let c = chosen.unwrap_or(&self.components[self.components.len() - 1]);
-            let z: Vec<f64> = (0..dim as u64).map(|j| noise.normal_f64(i, j)).collect();
-            for a in 0..dim {
-                let spread: f64 = match &c.basis {
-                    None => c.variances[a].sqrt() * z[a],
-                    Some(u) => {
-                        (0..dim).map(|j| u[a * dim + j] * c.variances[j].sqrt() * z[j]).sum()
-                    }
-                };
-                values.push(c.mean[a] + spread);
-            }
-        }
-        Tensor::from_data(TensorData::new(values, [n, dim]), (device, DType::F64))
+        let fits = |c: &&Component| class.is_none() || c.class == class;
+        let total = match class {
+            None => 1.0,
+            Some(_) => self.components.iter().filter(fits).map(|c| c.weight).sum(),
+        };
+        let mut u = total * draws.purpose("component").uniform_f64(i, 0);
+        let chosen = self.components.iter().filter(fits).find(|c| {
+            u -= c.weight;
+            u < 0.0
+        });
+        let last = || self.components.iter().rfind(fits).unwrap_or(&self.components[0]);
+        let (c, dim) = (chosen.unwrap_or_else(last), self.width());
+        let z: Vec<f64> = (0..dim as u64).map(|j| noise.normal_f64(i, j)).collect();
+        values.extend((0..dim).map(|a| {
+            let spread: f64 = match &c.basis {
+                None => c.variances[a].sqrt() * z[a],
+                Some(u) => (0..dim).map(|j| u[a * dim + j] * c.variances[j].sqrt() * z[j]).sum(),
+            };
+            c.mean[a] + spread
+        }));
     }
 
     /// log p_t(x) of `[n, dim]` rows, as `[n, 1]` in double precision; p₀ at a clean level.
@@ -178,13 +186,18 @@ impl GaussianMixture {
     /// As [`GaussianMixture::log_density`].
     pub fn score(&self, x: Tensor<2>, levels: &Levels) -> Result<Tensor<2>> {
         let x: Dual<2> = x.cast(DType::F64).into();
-        let parts = self.parts(&x, levels, None)?;
-        let r = parts.responsibilities();
-        let mut score = x.value.zeros_like();
+        self.score_of(&self.parts(&x, levels, None)?, levels)
+    }
+
+    /// The score from what it shares with the density.
+    fn score_of(&self, parts: &Parts, levels: &Levels) -> Result<Tensor<2>> {
+        let r = parts.responsibilities().value;
+        let mut score = parts.rotated[0].value.zeros_like();
         for (k, c) in self.components.iter().enumerate() {
-            let inverse = self.spectrum(c, levels, &x.value, |_, v| 1.0 / v)?;
-            let pulled = from_basis(c, parts.rotated[k].value.clone() * inverse);
-            score = score - pulled * r.value.clone().narrow(1, k, 1);
+            let u = &parts.rotated[k].value;
+            let inverse = self.spectrum(c, levels, u, |_, v| 1.0 / v)?;
+            let pulled = from_basis(c, u.clone() * inverse);
+            score = score - pulled * r.clone().narrow(1, k, 1);
         }
         Ok(score)
     }
@@ -192,11 +205,11 @@ impl GaussianMixture {
     /// The entropy −E log p₀ in nats by `n` samples, with its standard error.
     ///
     /// # Errors
-    /// As [`GaussianMixture::log_density`].
+    /// As [`GaussianMixture::log_density`]; [`Error::Device`] if the densities cannot be read.
     pub fn entropy(&self, n: usize, draws: &Draws, device: &Device) -> Result<(f64, f64)> {
         let x = self.sample(n, draws, device);
         let logs = self.log_density(x, &Level::clean(0.0).into())?;
-        let logs = logs.into_data().try_into_vec::<f64>().unwrap_or_default();
+        let logs = crate::tensor::host_column(&logs)?;
         Ok(crate::tensor::mean_and_error(&logs.iter().map(|v| -v).collect::<Vec<_>>()))
     }
 

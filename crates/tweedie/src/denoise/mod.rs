@@ -8,13 +8,14 @@ mod moved;
 mod neural;
 mod prediction;
 
+pub use crate::nn::Clock;
 pub use energy::EnergyDenoiser;
 pub use error::{LevelError, level_errors};
 pub use guided::Guided;
 pub use mixture::{Component, GaussianMixture};
 pub use moved::Moved;
-pub use neural::{CLOCKS, Clock, NeuralDenoiser};
-pub use prediction::{Coefficients, PREDICTIONS, Prediction};
+pub use neural::NeuralDenoiser;
+pub use prediction::{Coefficients, Prediction};
 
 use crate::Result;
 use crate::data::Condition;
@@ -31,6 +32,16 @@ pub trait Denoiser: Send + Sync {
     /// [`crate::Error::Shape`] if batch, levels and condition do not fit together;
     /// [`crate::Error::Undefined`] where the denoiser's prediction does not determine the mean.
     fn denoise(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>>;
+
+    /// log p_t of each row up to a constant of the level, `[n, 1]` in nats, where its gradient is the score.
+    ///
+    /// # Errors
+    /// [`crate::Error::Undefined`] by default: a denoiser has a score alone.
+    fn log_noised(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
+        let _ = (x, levels, condition);
+        let why = "it has a score alone; an energy or a mixture has both";
+        Err(crate::Error::undefined("the log density of a denoiser at a level", why))
+    }
 
     /// The width of a row.
     fn width(&self) -> usize;

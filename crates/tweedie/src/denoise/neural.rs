@@ -2,36 +2,13 @@
 
 use super::{Denoiser, Prediction};
 use crate::data::Condition;
-use crate::nn::{Network, dtype_of};
+use crate::nn::{Clock, Network, dtype_of};
 use crate::process::{Levels, MOST_LOG_SNR, Schedule};
 use crate::tensor::Dual;
 use crate::{Error, Result};
 use burn::tensor::{DType, Tensor};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// How a network is told the noise level. Every clock depends on the level's log-SNR alone, so that a trained network
-/// works with any schedule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Clock {
-    /// ¼ ln(σ/α), EDM's c_noise (Karras et al. 2022, table 1).
-    #[default]
-    LogSnr,
-    /// The index, from 0, of the step of the discrete chain that the network was trained on; of 1,000 uniform steps
-    /// of any other schedule's time. Fractions lie between.
-    Index,
-    /// σ/α.
-    Sigma,
-}
-
-/// Every clock by name, with one line on what it is.
-pub const CLOCKS: &[(&str, &str)] = &[
-    ("log-snr", "¼ ln(σ/α), EDM's c_noise"),
-    ("index", "the index in the chain, or of 1,000 steps uniform in t"),
-    ("sigma", "σ/α"),
-];
 
 /// Steps that [`Clock::Index`] cuts a continuous schedule into.
 const STEPS: usize = 1000;

@@ -20,38 +20,24 @@
 //! data at σ = 0 — unless both predictions are multiples of each other. The score exists only for σ > 0.
 
 use crate::process::{Level, Levels, Rate, Schedule};
+use crate::registry::registry;
 use crate::tensor::Dual;
 use crate::{Error, Result};
 use burn::tensor::Tensor;
-use serde::{Deserialize, Serialize};
 
-/// What a network outputs.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Prediction {
-    /// E[ε | x_t].
-    Noise,
-    /// E[x₀ | x_t].
-    Data,
-    /// ∇log p_t(x_t).
-    Score,
-    /// E[α ε − σ x₀ | x_t].
-    V,
-    /// E[dx_t/dt | x_t], the velocity of flow matching; it depends on the schedule's rates.
-    Velocity,
-    /// EDM's preconditioned F for data of the given standard deviation.
-    Edm,
+registry! {
+    /// What a network outputs.
+    pub word Prediction = Edm {
+        "noise" Noise "E[ε | x_t]",
+        "data" Data "E[x₀ | x_t]",
+        "score" Score "∇log p_t(x_t)",
+        "v" V "E[α ε − σ x₀ | x_t]",
+        /// The velocity of flow matching; it depends on the schedule's rates.
+        "velocity" Velocity "E[dx_t/dt | x_t]",
+        /// The preconditioned F for data of the given standard deviation.
+        "edm" Edm "EDM's F, unit variance at every level",
+    }
 }
-
-/// Every prediction by name, with one line on what it is.
-pub const PREDICTIONS: &[(&str, &str)] = &[
-    ("noise", "E[ε | x_t]"),
-    ("data", "E[x₀ | x_t]"),
-    ("score", "∇log p_t(x_t)"),
-    ("v", "E[α ε − σ x₀ | x_t]"),
-    ("velocity", "E[dx_t/dt | x_t]"),
-    ("edm", "EDM's F, unit variance at every level"),
-];
 
 /// `of_x` · x_t + `of_prediction` · P.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,7 +2,10 @@
 
 mod bound;
 mod dequantise;
+pub mod fit;
 mod integers;
+mod judged;
+mod normalised;
 mod pf_ode;
 mod sde;
 
@@ -10,16 +13,18 @@ pub use bound::{Bound, Terms};
 pub(crate) use bound::{edge, ends, prior_terms, probe, step};
 pub use dequantise::{Dequantise, Dequantiser, Drawn, Uniform};
 pub use integers::Decoder;
+pub(crate) use judged::in_parts;
+pub use judged::{InSpace, Judged};
+pub use normalised::Normalised;
 pub use pf_ode::PfOde;
 pub(crate) use pf_ode::{log_prior, velocity_and_divergence};
 pub use sde::ReverseSde;
 
-use crate::data::{Condition, Rows, Space};
+use crate::data::Condition;
 use crate::tensor::{host_column, mean_and_error};
-use crate::{Draws, Error, Result};
-use burn::tensor::{Device, Tensor};
+use crate::{Error, Result};
+use burn::tensor::Tensor;
 use serde::Serialize;
-use std::ops::Range;
 
 /// What kind of number a log-probability is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -94,13 +99,24 @@ impl LogProb {
         Ok(mean_and_error(&pairs.map(|(a, b)| a - b).collect::<Vec<_>>()))
     }
 
-    /// These rows and then those of `other`, which are of the same kind and against the same measure.
-    pub fn followed_by(mut self, other: LogProb) -> Self {
-        self.value.extend(other.value);
-        if let (Some(errors), Some(more)) = (&mut self.standard_error, other.standard_error) {
-            errors.extend(more);
+    /// These rows and then those of `other`; without standard errors if either part has none.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the two are of different kinds or taken against different measures.
+    pub fn followed_by(mut self, other: LogProb) -> Result<Self> {
+        let of = |part: &LogProb| (part.kind, part.measure);
+        if of(&self) != of(&other) {
+            let problem = format!("{:?} followed by {:?}", of(&self), of(&other));
+            let expected = "log p of one kind against one measure";
+            return Err(Error::config("log p", problem, expected));
         }
-        self
+        self.standard_error =
+            self.standard_error.zip(other.standard_error).map(|(mut all, more)| {
+                all.extend(more);
+                all
+            });
+        self.value.extend(other.value);
+        Ok(self)
     }
 
     /// The same densities against another volume: adds `shift` nats to every row.
@@ -141,88 +157,3 @@ fn addresses(x: &Tensor<2>) -> Result<Vec<u64>> {
 
 /// The multiplier of the 64-bit hash of Fowler, Noll and Vo.
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
-
-/// A density in model units, asked for log p of data in raw units.
-///
-/// Integer columns are dequantised, one draw per row: if every column is an integer the result is a lower bound of the
-/// log-probability of the integers themselves (see [`Dequantise`]), against the counting measure; otherwise it is a
-/// density in raw units.
-///
-/// ```
-/// use tweedie::burn::tensor::Device;
-/// use tweedie::data::{Condition, Coordinate, Layout, Rows, Space};
-/// use tweedie::denoise::{Component, GaussianMixture};
-/// use tweedie::density::{PfOde, RawDensity, Uniform};
-/// use tweedie::Draws;
-/// use tweedie::process::Cosine;
-/// use std::sync::Arc;
-/// // Metres, of which 10 are the unit of the model.
-/// let column = Coordinate { shift: 0.0, scale: 10.0, ..Coordinate::real("height") };
-/// let space = Space::new(Layout::Vector { width: 1 }, vec![column])?;
-/// let unit = GaussianMixture::new(vec![Component::isotropic(1.0, vec![0.0], 1.0)])?;
-/// let density = PfOde::new(Arc::new(unit), Arc::new(Cosine::default()));
-/// let device = Device::flex();
-/// let (draws, dequantise) = (Draws::new(0), &Uniform);
-/// let raw = RawDensity { density: &density, space: &space, dequantise, draws, device: &device, chunk: 64 };
-/// let found = raw.log_prob(&Rows::new(vec![0.0], 1)?, &Condition::None, |_| {})?;
-/// let log_p = -0.5 * std::f64::consts::TAU.ln() - 10f64.ln();
-/// assert!((found.value[0] - log_p).abs() < 1e-3);
-/// # Ok::<(), tweedie::Error>(())
-/// ```
-#[derive(Clone, Copy)]
-pub struct RawDensity<'a> {
-    /// The density in model units.
-    pub density: &'a dyn Density,
-    /// What a row means.
-    pub space: &'a Space,
-    /// How integers become real numbers.
-    pub dequantise: &'a dyn Dequantise,
-    /// The noise of dequantisation.
-    pub draws: Draws,
-    /// Where to compute.
-    pub device: &'a Device,
-    /// How many rows are in memory at once.
-    pub chunk: usize,
-}
-
-impl RawDensity<'_> {
-    /// log p of each row; `observe` hears how many rows are done.
-    ///
-    /// # Errors
-    /// As [`Density::log_prob`] and [`Space::encode`]; [`Error::Shape`] if there is no row.
-    pub fn log_prob(
-        &self,
-        raw: &Rows,
-        condition: &Condition,
-        mut observe: impl FnMut(usize),
-    ) -> Result<LogProb> {
-        condition.check(raw.len())?;
-        let mut all: Option<LogProb> = None;
-        for start in (0..raw.len()).step_by(self.chunk.max(1)) {
-            let end = (start + self.chunk.max(1)).min(raw.len());
-            let part = self.part(raw, start..end, condition)?;
-            all = Some(match all {
-                None => part,
-                Some(earlier) => earlier.followed_by(part),
-            });
-            observe(end);
-        }
-        all.ok_or_else(|| Error::shape("data", "0 rows", "at least one row"))
-    }
-
-    fn part(&self, raw: &Rows, rows: Range<usize>, condition: &Condition) -> Result<LogProb> {
-        let ids: Vec<u64> = rows.clone().map(|i| i as u64).collect();
-        let indices: Vec<usize> = rows.clone().collect();
-        let noise = self.draws.purpose("dequantise");
-        let (x, log_q) = self.dequantise.encode(&raw.slice(rows), self.space, &noise, &ids)?;
-        let mut part =
-            self.density.log_prob(x.to_tensor(self.device), &condition.select(&indices))?;
-        part.value.iter_mut().zip(log_q).for_each(|(value, log_q)| *value -= log_q);
-        let counting = self.space.bits_per_dimension(0.0).is_some();
-        if counting && part.kind == Kind::Exact {
-            part.kind = Kind::LowerBound;
-        }
-        let measure = if counting { Measure::Counting } else { Measure::Raw };
-        Ok(part.shifted(-self.space.log_volume(), measure))
-    }
-}

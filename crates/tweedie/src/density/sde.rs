@@ -15,7 +15,7 @@ use crate::data::Condition;
 use crate::denoise::Denoiser;
 use crate::density::{Density, Kind, LogProb, Measure, addresses, check_batch, log_prior};
 use crate::process::{Level, Schedule};
-use crate::solve::{Grid, ReverseVariance, Variance};
+use crate::solve::{AnyGrid, ReverseVariance, Variance};
 use crate::tensor::host_column;
 use crate::{Draws, Error, Result};
 use burn::tensor::{DType, Tensor};
@@ -41,7 +41,7 @@ use std::sync::Arc;
 pub struct ReverseSde {
     denoiser: Arc<dyn Denoiser>,
     schedule: Arc<dyn Schedule>,
-    grid: Grid,
+    grid: AnyGrid,
     steps: usize,
     paths: usize,
     variance: Variance,
@@ -55,7 +55,7 @@ impl ReverseSde {
         Self {
             denoiser,
             schedule,
-            grid: Grid::default(),
+            grid: AnyGrid::default(),
             steps: 200,
             paths: 1,
             variance: Variance::Large,
@@ -65,8 +65,8 @@ impl ReverseSde {
     }
 
     /// The spacing of the levels and the number of steps between the schedule's ends.
-    pub fn with_grid(mut self, grid: Grid, steps: usize) -> Self {
-        (self.grid, self.steps) = (grid, steps);
+    pub fn with_grid(mut self, grid: impl Into<AnyGrid>, steps: usize) -> Self {
+        (self.grid, self.steps) = (grid.into(), steps);
         self
     }
 

@@ -17,11 +17,11 @@ mod weights;
 
 use crate::data::{Coordinate, Kind, Layout, Source, Space};
 use crate::denoise::Clock;
+use crate::family::diffusion::{Diffusion, ModelRecipe};
 use crate::files::write_atomically;
-use crate::nn::{UNet, UNetConfig, map_params, safetensors_bytes};
-use crate::train::{
-    EvaluationRecipe, ModelRecipe, NetworkRecipe, ObjectiveRecipe, Recipe, Run, TrainingRecipe,
-};
+use crate::nn::{AnyNetworkConfig, UNet, UNetConfig, map_params, safetensors_bytes};
+use crate::run::{EvaluationRecipe, Recipe, Run};
+use crate::train::Training;
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
@@ -42,7 +42,7 @@ pub fn load_unet(folder: &Path, device: &Device) -> Result<UNet> {
     let config = model::from_json(&model::read_object(&path)?, &path)?;
     let (weights, origin) = weights::load(folder)?;
     // A network of another size is refused before memory is taken for it.
-    let found: u128 = weights.values().map(|(_, values)| values.len() as u128).sum();
+    let found: u128 = weights.values().map(|data| data.num_elements() as u128).sum();
     if found != config.parameters() {
         let expected = format!("{} by {}", config.parameters(), path.display());
         return Err(Error::file(&origin, "parameters", format!("{found} numbers"), expected));
@@ -85,19 +85,21 @@ pub fn import(source: &Path, out: &Path) -> Result<Run> {
     let recipe = Recipe {
         about: format!("Imported from {}", source.display()),
         seed: 0,
-        data: Source::named("imported"),
-        schedule: scheduler.schedule,
-        network: NetworkRecipe::Unet(UNetConfig { classes: 0, ..unet }),
-        model: ModelRecipe {
-            energy: false,
-            prediction: scheduler.prediction,
-            sigma_data: Some(1.0),
-            clock: Some(Clock::Index),
-        },
-        objective: ObjectiveRecipe::default(),
-        training: TrainingRecipe::default(),
-        sampling: scheduler.sampling,
+        data: Some(Source::named("imported")),
+        training: Training::default(),
         evaluation: EvaluationRecipe::default(),
+        plan: Box::new(Diffusion {
+            schedule: scheduler.schedule,
+            network: AnyNetworkConfig::Unet(UNetConfig { classes: 0, ..unet }),
+            model: ModelRecipe {
+                energy: false,
+                prediction: scheduler.prediction,
+                sigma_data: Some(1.0),
+                clock: Some(Clock::Index),
+            },
+            sampling: scheduler.sampling,
+            ..Diffusion::default()
+        }),
     };
     Run::import(out, recipe, space, &weights, &origin)
 }
@@ -128,7 +130,8 @@ fn pictures(unet: &UNetConfig) -> Result<Space> {
 /// [`Error::Config`] naming the key by which the run is none of diffusers'; [`Error::Io`] if a file cannot be written;
 /// as [`Run::weights`].
 pub fn export(run: &Run, out: &Path) -> Result<()> {
-    let NetworkRecipe::Unet(unet) = &run.info.network else {
+    let recipe = run.info.resolved_as::<Diffusion>()?;
+    let AnyNetworkConfig::Unet(unet) = &recipe.network else {
         return Err(Error::config("network.name", "mlp", "unet, for diffusers' UNet2DModel"));
     };
     if !unet.fourier_features.is_empty() {
@@ -136,17 +139,16 @@ pub fn export(run: &Run, out: &Path) -> Result<()> {
         let expected = "none: diffusers' UNet2DModel has no such features";
         return Err(Error::config("network.fourier_features", found, expected));
     }
-    let recipe = &run.info.recipe;
     if recipe.model.energy {
         let expected = "false: diffusers takes a network's output for the prediction";
         return Err(Error::config("model.energy", "true", expected));
     }
-    if run.info.sigma_data != 1.0 {
-        let found = format!("{:?}", run.info.sigma_data);
+    if recipe.sigma_data() != 1.0 {
+        let found = format!("{:?}", recipe.sigma_data());
         let expected = "1.0: diffusers does not scale a network's input";
         return Err(Error::config("model.sigma_data", found, expected));
     }
-    let clock = recipe.model.clock.unwrap_or(run.info.network.clock());
+    let clock = recipe.model.clock.unwrap_or(recipe.network.clock());
     if clock != Clock::Index {
         let expected = "index: diffusers tells a network the index of the step";
         return Err(Error::config("model.clock", format!("{clock:?}"), expected));

@@ -2,12 +2,15 @@
 
 use super::model::class;
 use crate::denoise::Prediction;
+use crate::family::diffusion::Diffusion;
+use crate::family::diffusion::SamplingRecipe;
 use crate::process::{AnySchedule, Betas, Chain, ChainConfig, Schedule};
+use crate::solve::grid::{AnyGrid, Karras, Leading, Linspace, LogSnr, Trailing};
+use crate::solve::unipc::{Bh, Integrates};
 use crate::solve::{
-    Ancestral, AnySolver, B, Clip, Ddim, Deis, DpmSolverPp2M, DpmSolverPp2S, DpmSolverPp3M, Grid,
-    Last, Of, StochasticHeun, UniPc, Variance,
+    Ancestral, AnySolver, Clip, Ddim, Deis, DpmSolverPp2M, DpmSolverPp2S, DpmSolverPp3M, Last,
+    StochasticHeun, UniPc, Variance,
 };
-use crate::train::{Recipe, SamplingRecipe};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -138,8 +141,8 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
         }
         "UniPCMultistepScheduler" => {
             let bh1 = keys.text("solver_type", "bh2")? == "bh1";
-            let b = if bh1 { B::Bh1 } else { B::Bh2 };
-            let of = if flag("predict_x0", true)? { Of::Data } else { Of::Noise };
+            let b = if bh1 { Bh::Bh1 } else { Bh::Bh2 };
+            let of = if flag("predict_x0", true)? { Integrates::Data } else { Integrates::Noise };
             let solver = AnySolver::UniPc(UniPc { order: order(keys)?, b, of });
             (solver, MULTISTEPS, final_sigma(keys)?, true, "linspace")
         }
@@ -182,17 +185,17 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
         return keys.unknown("use_flow_sigmas", "true", "false: a chain of betas");
     }
     let grid = if flag("use_karras_sigmas", false)? {
-        Grid::Karras { rho: 7.0 }
+        Karras::default().into()
     } else if flag("use_lu_lambdas", false)? || flag("use_exponential_sigmas", false)? {
-        Grid::LogSnr
+        LogSnr.into()
     } else {
         match keys.text("timestep_spacing", spacing)?.as_str() {
             "leading" => {
                 let offset = keys.get("steps_offset", 0, "a whole number")?;
-                Grid::Leading { offset, open: multistep }
+                Leading { offset, open: multistep }.into()
             }
-            "trailing" => Grid::Trailing,
-            "linspace" => Grid::Linspace { open: multistep },
+            "trailing" => Trailing.into(),
+            "linspace" => Linspace { open: multistep }.into(),
             other => {
                 return keys.unknown("timestep_spacing", other, "leading, trailing or linspace");
             }
@@ -210,10 +213,10 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
     };
     // With an offset the chain's last indices would lie beyond its end.
     let most = match grid {
-        Grid::Leading { offset, open } => {
+        AnyGrid::Leading(Leading { offset, open }) => {
             (chain / offset.saturating_add(1)).saturating_sub(usize::from(open))
         }
-        Grid::Linspace { open } => chain - usize::from(open),
+        AnyGrid::Linspace(Linspace { open }) => chain - usize::from(open),
         _ => chain,
     };
     let steps = steps.min(most).max(1);
@@ -242,7 +245,7 @@ fn final_sigma(keys: &Keys) -> Result<Last> {
 ///
 /// # Errors
 /// [`Error::Config`] if the prediction or the schedule is none of diffusers'.
-pub(super) fn to_json(recipe: &Recipe) -> Result<Map<String, Value>> {
+pub(super) fn to_json(recipe: &Diffusion) -> Result<Map<String, Value>> {
     let prediction = match recipe.model.prediction {
         Prediction::Noise => "epsilon",
         Prediction::Data => "sample",
@@ -265,8 +268,8 @@ pub(super) fn to_json(recipe: &Recipe) -> Result<Map<String, Value>> {
         _ => ("DDIMScheduler", ("set_alpha_to_one", (sampling.last == Last::Denoise).into())),
     };
     let (spacing, offset) = match sampling.grid {
-        Grid::Leading { offset, .. } => ("leading", offset),
-        Grid::Linspace { .. } => ("linspace", 0),
+        AnyGrid::Leading(Leading { offset, .. }) => ("leading", offset),
+        AnyGrid::Linspace(_) => ("linspace", 0),
         _ => ("trailing", 0),
     };
     let (clip, range) = match sampling.clip {

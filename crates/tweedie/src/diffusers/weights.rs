@@ -1,8 +1,8 @@
 //! Weights in a checkpoint's folder: safetensors or PyTorch's own files, in any floating-point type.
 
-use crate::nn::{Params, load_safetensors, not_finite, singles};
+use crate::nn::{Params, array, load_safetensors, singles};
 use crate::{Error, Result};
-use burn::tensor::DType;
+use burn::tensor::{DType, TensorData};
 use pytorch_reader::PytorchReader;
 use std::path::{Path, PathBuf};
 
@@ -38,20 +38,23 @@ pub(super) fn load(folder: &Path) -> Result<(Params, PathBuf)> {
         Some("safetensors") => load_safetensors(&path)?,
         _ => load_pytorch(&path)?,
     };
-    let params = params.into_iter().map(|(name, (shape, values))| {
+    let params = singles(params, &path)?.into_iter().map(|(name, data)| {
         let is_linear = name.contains("attentions.") && name.ends_with("weight");
         // Older ones have 1 × 1 convolutions in their place.
-        let shape = match shape[..] {
-            [output, input, 1, 1] if is_linear => vec![output, input],
-            _ => shape,
+        let data = match *data.shape().as_slice() {
+            [output, input, 1, 1] if is_linear => {
+                let (bytes, _, kind) = data.into_parts();
+                TensorData::from_bytes(bytes, [output, input], kind)
+            }
+            _ => data,
         };
         let renamed = OLD_NAMES.iter().fold(name, |name, (old, new)| name.replace(old, new));
-        (renamed, (shape, values))
+        (renamed, data)
     });
     Ok((params.collect(), path))
 }
 
-/// The floating-point tensors of a `.bin`, `.pt` or `.pth` file, as single precision.
+/// The floating-point tensors of a `.bin`, `.pt` or `.pth` file.
 fn load_pytorch(path: &Path) -> Result<Params> {
     std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
     let reader = PytorchReader::new(path)
@@ -71,11 +74,7 @@ fn load_pytorch(path: &Path) -> Result<Params> {
         let bytes = tensor
             .read()
             .map_err(|e| Error::file(path, name, e.to_string(), "a complete tensor"))?;
-        let values = singles(&bytes, kind);
-        if not_finite(&values) {
-            return Err(Error::file(path, name, "holds NaN or infinity", "finite numbers"));
-        }
-        params.insert(name.clone(), (tensor.shape().to_vec(), values));
+        params.insert(name.clone(), array(bytes, tensor.shape().to_vec(), kind, (path, name))?);
     }
     Ok(params)
 }

@@ -2,7 +2,7 @@
 //! pixels.
 
 use crate::data::{Layout, Rows, Space};
-use crate::nn::{Layer, Sequential, load_safetensors_of};
+use crate::nn::{Layer, Sequential, load_safetensors_of, singles};
 use crate::{Error, Result};
 use burn::tensor::Device;
 use serde::Deserialize;
@@ -108,6 +108,7 @@ impl Classifier {
         let own = path.parent().unwrap_or(Path::new("")).join(own);
         let origin = weights.unwrap_or(&own);
         let params = load_safetensors_of(origin, |key| layers.iter().any(|l| l.uses(key)))?;
+        let params = singles(params, origin)?;
         let network = Sequential::new(&layers, input.shape, &params, origin, device);
         let network = network.map_err(|error| match error {
             Error::Config { key, problem, expected } => Error::file(path, key, problem, expected),

@@ -12,10 +12,11 @@
 //!
 //! Var Δ̂ ≈ 4 Var h / n + 4 Var g / m.
 
-use super::check_pair;
 use super::distance::{Pairs, fold_pairs};
+use super::{check, check_pair};
 use crate::Result;
 use crate::data::Rows;
+use std::array;
 
 /// A kernel two-sample statistic, by both of its usual estimators.
 ///
@@ -50,51 +51,94 @@ pub(super) fn discrepancy(
     kernel: impl Fn(f64) -> f64 + Sync,
 ) -> Result<Discrepancy> {
     check_pair([("first sample", x), ("second sample", y)], 2)?;
-    let x_sums = Sums::new(pairs, x, y, &kernel);
-    let y_sums = Sums::new(pairs, y, x, &kernel);
-    let (n, m) = (x.len() as f64, y.len() as f64);
-    let across = x_sums.across.iter().sum::<f64>() / (n * m);
-    let within =
-        |sums: &Sums, own: f64, pairs: f64| (sums.within.iter().sum::<f64>() + own) / pairs;
-    Ok(Discrepancy {
-        biased: within(&x_sums, x_sums.own, n * n) + within(&y_sums, y_sums.own, m * m)
-            - 2.0 * across,
-        unbiased: within(&x_sums, 0.0, n * (n - 1.0)) + within(&y_sums, 0.0, m * (m - 1.0))
-            - 2.0 * across,
-        standard_error: 2.0
-            * (x_sums.projected_variance(m) / n + y_sums.projected_variance(n) / m).sqrt(),
-    })
+    let [found] = Against::new(pairs, y, |pair| [kernel(pair)])?.discrepancies(x)?;
+    Ok(found)
 }
 
-/// For each observation of one sample, the kernel summed over the others of that sample, and over the other sample;
-/// and the sum of the kernel between each observation and itself.
-struct Sums {
-    within: Vec<f64>,
-    across: Vec<f64>,
-    own: f64,
+/// A sample that others are compared with, in K kernels at once: pairs within it, and distances between two rows, are
+/// computed once.
+pub(super) struct Against<'a, const K: usize, F> {
+    pairs: Pairs,
+    y: &'a Rows,
+    kernel: F,
+    within: Within<K>,
 }
 
-impl Sums {
-    fn new(pairs: Pairs, x: &Rows, y: &Rows, kernel: &(impl Fn(f64) -> f64 + Sync)) -> Self {
-        let sum = |row: &[f64]| row.iter().map(|&d| kernel(d)).sum::<f64>();
-        let within =
-            fold_pairs(pairs, x, x, |i, row| (sum(&row[..i]) + sum(&row[i + 1..]), kernel(row[i])));
-        let own = within.iter().map(|(_, own)| own).sum();
-        Self {
-            within: within.into_iter().map(|(others, _)| others).collect(),
-            across: fold_pairs(pairs, x, y, |_, row| sum(row)),
-            own,
-        }
+impl<'a, const K: usize, F: Fn(f64) -> [f64; K] + Sync> Against<'a, K, F> {
+    /// Fails for fewer than 2 rows or a value that is not finite.
+    pub fn new(pairs: Pairs, y: &'a Rows, kernel: F) -> Result<Self> {
+        check("second sample", y, 2)?;
+        let within = Within::new(pairs, y, &kernel);
+        Ok(Self { pairs, y, kernel, within })
     }
 
-    /// The sample variance of the projections h, the other sample having `others` observations.
-    fn projected_variance(&self, others: f64) -> f64 {
-        let n = self.within.len() as f64;
-        let projected = |(a, b): (&f64, &f64)| a / (n - 1.0) - b / others;
-        let values: Vec<f64> = self.within.iter().zip(&self.across).map(projected).collect();
-        let mean = values.iter().sum::<f64>() / n;
-        values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)
+    /// The discrepancies between `x` and the sample.
+    pub fn discrepancies(&self, x: &Rows) -> Result<[Discrepancy; K]> {
+        check_pair([("first sample", x), ("second sample", self.y)], 2)?;
+        let across = |x, y| fold_pairs(self.pairs, x, y, |_, row| sum(&self.kernel, row));
+        let (x_within, y_within) = (&Within::new(self.pairs, x, &self.kernel), &self.within);
+        let (x_across, y_across) = (across(x, self.y), across(self.y, x));
+        let (n, m) = (x.len() as f64, self.y.len() as f64);
+        Ok(array::from_fn(|k| {
+            let across = x_across.iter().map(|row| row[k]).sum::<f64>() / (n * m);
+            let (x_others, y_others) = (x_within.total(k), y_within.total(k));
+            Discrepancy {
+                biased: (x_others + x_within.own[k]) / (n * n)
+                    + (y_others + y_within.own[k]) / (m * m)
+                    - 2.0 * across,
+                unbiased: x_others / (n * (n - 1.0)) + y_others / (m * (m - 1.0)) - 2.0 * across,
+                standard_error: 2.0
+                    * (projected_variance(k, &x_within.others, &x_across, m) / n
+                        + projected_variance(k, &y_within.others, &y_across, n) / m)
+                        .sqrt(),
+            }
+        }))
     }
+}
+
+/// Each kernel summed over the pairs of an observation with the others of its sample, and over those of each observation
+/// with itself.
+struct Within<const K: usize> {
+    others: Vec<[f64; K]>,
+    own: [f64; K],
+}
+
+impl<const K: usize> Within<K> {
+    fn new(pairs: Pairs, x: &Rows, kernel: &(impl Fn(f64) -> [f64; K] + Sync)) -> Self {
+        let found = fold_pairs(pairs, x, x, |i, row| {
+            let (before, after) = (sum(kernel, &row[..i]), sum(kernel, &row[i + 1..]));
+            (array::from_fn(|k| before[k] + after[k]), kernel(row[i]))
+        });
+        let own = array::from_fn(|k| found.iter().map(|(_, own)| own[k]).sum());
+        Self { others: found.into_iter().map(|(others, _)| others).collect(), own }
+    }
+
+    fn total(&self, k: usize) -> f64 {
+        self.others.iter().map(|row| row[k]).sum()
+    }
+}
+
+/// Each kernel summed over some pairs.
+fn sum<const K: usize>(kernel: &impl Fn(f64) -> [f64; K], pairs: &[f64]) -> [f64; K] {
+    let mut sums = [0.0; K];
+    for &pair in pairs {
+        sums.iter_mut().zip(kernel(pair)).for_each(|(sum, value)| *sum += value);
+    }
+    sums
+}
+
+/// The sample variance of the projections h in kernel `k`, the other sample having `others` observations.
+fn projected_variance<const K: usize>(
+    k: usize,
+    within: &[[f64; K]],
+    across: &[[f64; K]],
+    others: f64,
+) -> f64 {
+    let n = within.len() as f64;
+    let projected = |(a, b): (&[f64; K], &[f64; K])| a[k] / (n - 1.0) - b[k] / others;
+    let values: Vec<f64> = within.iter().zip(across).map(projected).collect();
+    let mean = values.iter().sum::<f64>() / n;
+    values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)
 }
 
 #[cfg(test)]

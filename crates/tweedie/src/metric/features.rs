@@ -3,12 +3,13 @@
 //! They judge by what the classifier sees, and are numbers of that classifier: those of one cannot be compared with those
 //! of another.
 
-use super::judge::{Score, some};
+use super::judge::{MOST_PAIRED, Score};
 use super::neighbours::Share;
-use super::{Classifier, Seen, frechet, kernel, labels, precision};
+use super::{Classifier, Seen, frechet, judged_rows, kernel, labels, precision};
 use crate::Result;
-use crate::data::{Dataset, Space, Split};
+use crate::data::{Dataset, Rows, Space, Split};
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// Neighbours that precision and recall reach to.
 const NEIGHBOURS: usize = 3;
@@ -20,20 +21,23 @@ pub struct FeatureScores {
     pub classifier: String,
     /// How many numbers the features of a picture are.
     pub width: usize,
-    /// How many generated, held-out and training pictures are compared with each other.
-    pub rows: usize,
     /// The share of held-out pictures whose label the classifier finds, if they are labelled.
     pub held_out_accuracy: Option<Share>,
     /// The metrics.
     pub scores: Vec<Score>,
 }
 
-/// Judges generated pictures against held-out ones by a classifier's features.
+/// Judges generated pictures against held-out ones by a classifier's features. Every [`Score`] says how many pictures it
+/// is of; where not all are taken, they are the [`judged_rows`].
 ///
-/// As many held-out, training and generated pictures are compared as the smallest of the three has: the first generated
-/// ones and random real ones. The label accuracy is that of all generated pictures; it is left out
-/// where they have no labels, or the classifier does not know all of the data's classes (by name, or by number if its
-/// file gives no names). None if there are fewer than 4 of a kind, too few for precision and recall.
+/// - Fréchet distance, which is biased by the number of rows: as many generated as training pictures, 10,000 at most,
+///   against all held-out ones, 10,000 at most. Compare distances of equal numbers only.
+/// - Kernel distance, unbiased at any sizes: generated and held-out pictures, 10,000 of each at most.
+/// - Precision and recall: equally many generated, training and held-out pictures, 10,000 at most.
+/// - Label accuracy: all generated pictures. It is left out where they have no labels, or the classifier does not know
+///   all of the data's classes (by name, or by number if its file gives no names).
+///
+/// None if there are fewer than 4 of a kind, too few for precision and recall.
 ///
 /// # Errors
 /// As [`Classifier::see`]; [`crate::Error::Config`] for features that are not finite.
@@ -42,37 +46,16 @@ pub fn judge(
     data: &Dataset,
     classifier: &Classifier,
 ) -> Result<Option<FeatureScores>> {
-    let n = generated.len().min(data.train.len()).min(data.held_out.len());
-    if n <= NEIGHBOURS {
+    let space = &data.space;
+    let some = |split: &Split, n: usize| split.select(&judged_rows(split.len(), n));
+    let train = some(&data.train, generated.len().min(MOST_PAIRED));
+    let held_out = some(&data.held_out, MOST_PAIRED);
+    if generated.len().min(train.len()).min(held_out.len()) <= NEIGHBOURS {
         return Ok(None);
     }
-    let space = &data.space;
-    let spread = |split: &Split| split.select(&some(split.len(), n));
-    let (train, held_out) = (spread(&data.train), spread(&data.held_out));
     let see = |split: &Split| classifier.see(split.rows(), space);
     let (seen, seen_train, seen_real) = (see(generated)?, see(&train)?, see(&held_out)?);
-    let fake = seen.features.slice(0..n);
-    let (floor, real) = (&seen_train.features, &seen_real.features);
-    let mut scores = Vec::new();
-    let mut add = |name, value, standard_error, floor, good| {
-        scores.push(Score { name, value, standard_error, floor: Some(floor), good });
-    };
-    add(
-        "Fréchet distance",
-        frechet::distance(&fake, real)?,
-        None,
-        frechet::distance(floor, real)?,
-        "near the floor",
-    );
-    let (value, least) = (kernel::distance(&fake, real)?, kernel::distance(floor, real)?);
-    add("kernel distance", value.unbiased, Some(value.standard_error), least.unbiased, "near 0");
-    let value = precision::improved(real, &fake, NEIGHBOURS)?;
-    let least = precision::improved(real, floor, NEIGHBOURS)?;
-    for (name, value, least) in
-        [("precision", value.precision, least.precision), ("recall", value.recall, least.recall)]
-    {
-        add(name, value.value, Some(value.standard_error), least.value, "near the floor");
-    }
+    let mut scores = compared(&seen.features, &seen_train.features, &seen_real.features)?;
     let places = places(classifier, space);
     let accuracy = |seen: &Seen, split: &Split| -> Result<Option<Share>> {
         let (Some(places), Some(logits), Some(wanted)) = (&places, &seen.logits, split.labels())
@@ -82,19 +65,54 @@ pub fn judge(
         let wanted: Vec<u32> = wanted.iter().map(|label| places[*label as usize]).collect();
         labels::accuracy(logits, &wanted).map(Some)
     };
+    let held_out_accuracy = accuracy(&seen_real, &held_out)?;
     if let (Some(value), Some(least)) =
         (accuracy(&seen, generated)?, accuracy(&seen_train, &train)?)
     {
-        let error = Some(value.standard_error);
-        add("label accuracy", value.value, error, least.value, "at the floor or above");
+        scores.push(Score {
+            name: "label accuracy",
+            value: value.value,
+            standard_error: Some(value.standard_error),
+            rows: generated.len(),
+            reference_rows: 0,
+            floor: Some(least.value),
+            good: "at the floor or above".into(),
+        });
     }
     Ok(Some(FeatureScores {
         classifier: classifier.name(),
         width: classifier.width(),
-        rows: n,
-        held_out_accuracy: accuracy(&seen_real, &held_out)?,
+        held_out_accuracy,
         scores,
     }))
+}
+
+/// The metrics that compare features with features; there are at most as many training rows as there are others.
+fn compared(fake: &Rows, train: &Rows, real: &Rows) -> Result<Vec<Score>> {
+    let some = |rows: &Rows, n: usize| rows.select(&judged_rows(rows.len(), n));
+    let mut scores = Vec::new();
+    let mut add = |name, value, standard_error, [rows, reference_rows]: [usize; 2], floor, good| {
+        let (floor, good) = (Some(floor), Cow::Borrowed(good));
+        scores.push(Score { name, value, standard_error, rows, reference_rows, floor, good });
+    };
+    let value = frechet::distance(&some(fake, train.len()), real)?;
+    let least = frechet::distance(train, real)?;
+    add("Fréchet distance", value, None, [train.len(), real.len()], least, "near the floor");
+    let fake = some(fake, MOST_PAIRED);
+    let (value, least) = (kernel::distance(&fake, real)?, kernel::distance(train, real)?);
+    let (error, rows) = (Some(value.standard_error), [fake.len(), real.len()]);
+    add("kernel distance", value.unbiased, error, rows, least.unbiased, "near 0");
+    let n = train.len().min(real.len());
+    let real = some(real, n);
+    let value = precision::improved(&real, &some(&fake, n), NEIGHBOURS)?;
+    let least = precision::improved(&real, &some(train, n), NEIGHBOURS)?;
+    for (name, value, least) in
+        [("precision", value.precision, least.precision), ("recall", value.recall, least.recall)]
+    {
+        let error = Some(value.standard_error);
+        add(name, value.value, error, [n, n], least.value, "near the floor");
+    }
+    Ok(scores)
 }
 
 /// The classifier's number of each of the space's classes, if it knows them all.

@@ -1,12 +1,17 @@
 //! All sample metrics of a data set at once, each beside its floor: the same metric between real rows.
 
-use super::{energy, mmd, neighbours, wasserstein};
+use super::discrepancy::Against;
+use super::distance::Pairs;
+use super::{judged_rows, memorisation, mmd, neighbours, wasserstein};
 use crate::data::{Dataset, Rows, Split};
-use crate::{Draws, Error, Result};
+use crate::{Error, Result};
 use serde::Serialize;
+use std::borrow::Cow;
 
-/// Exact assignment costs the cube of the rows; above this many it is left out.
-const MOST_EXACT: usize = 1500;
+/// Generated and held-out rows of which all pairs are compared.
+pub(super) const MOST_PAIRED: usize = 10_000;
+/// Rows of exact assignment, which costs up to the cube of their number.
+const MOST_ASSIGNED: usize = 1500;
 /// Directions of the sliced distance.
 const DIRECTIONS: usize = 512;
 
@@ -19,83 +24,187 @@ pub struct Score {
     pub value: f64,
     /// Its standard error, where one is known.
     pub standard_error: Option<f64>,
-    /// The same metric with as many training rows in place of the generated ones: what a perfect model that had
-    /// learnt the distribution by heart would get, up to noise.
+    /// How many generated rows it is computed on.
+    pub rows: usize,
+    /// How many real rows they are compared with: held-out ones, and in memorisation training rows too. 0 where samples
+    /// are judged by themselves.
+    pub reference_rows: usize,
+    /// The same metric with training rows in place of the generated ones, as many if there are: what a perfect model that
+    /// had learnt the distribution by heart would get, up to noise.
     pub floor: Option<f64>,
     /// What is good.
-    pub good: &'static str,
+    pub good: Cow<'static, str>,
 }
 
 /// Judges generated rows against held-out ones, in model units (so that no column dominates by its unit).
 ///
-/// As many held-out, training and generated rows are compared as the smallest of the three has: the first generated
-/// ones and random real ones. The label agreement is computed on all generated rows, and on as many training rows
-/// as are compared otherwise, against all held-out ones. Without held-out rows there is nothing to judge by, and the list is empty.
+/// All generated rows are compared with all held-out ones, but where that costs or misleads, and every [`Score`] says how
+/// many it is of. Where not all are taken, they are the [`judged_rows`].
+///
+/// - Energy distance and MMD², both unbiased at any sizes, and memorisation: 10,000 generated rows at most; the first two
+///   with 10,000 held-out rows at most, memorisation with all training and all held-out rows.
+/// - Sliced W₂, whose floor depends on the number of rows: no more generated than training rows.
+/// - 1-NN accuracies and W₂: equally many of each kind, 10,000 and 1,500 at most.
+/// - Label agreement: all. Samples that are to be judged should bear the [`judged_labels`](super::judged_labels).
+///
+/// Without two generated, two training and two held-out rows there is nothing to judge by, and the list is empty. The
+/// bandwidth of MMD² is the median distance of real rows, so that it does not depend on what is judged. `seed` gives the
+/// directions of sliced W₂.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] if the widths differ; [`crate::Error::Config`] for values that are not finite.
 pub fn judge(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>> {
     let encode = |split: &Split| data.space.encode(split.rows());
     let (fake, train, real) = (encode(generated)?, encode(&data.train)?, encode(&data.held_out)?);
-    let n = fake.len().min(train.len()).min(real.len());
-    if n < 2 {
+    if fake.len().min(train.len()).min(real.len()) < 2 {
         return Ok(Vec::new());
     }
-    let spread = |rows: &Rows| rows.select(&some(rows.len(), n));
-    let (fake_n, train_n, real_n) = (fake.slice(0..n), spread(&train), spread(&real));
-    let mut scores = Vec::new();
-    let mut add = |name, value, standard_error, floor, good| {
-        scores.push(Score { name, value, standard_error, floor, good });
-    };
-    let sliced = wasserstein::sliced_random(&fake_n, &real_n, seed, DIRECTIONS)?;
-    let floor = wasserstein::sliced_random(&train_n, &real_n, seed, DIRECTIONS)?;
-    add(
-        "sliced W2",
-        sliced.distance,
-        sliced.standard_error,
-        Some(floor.distance),
-        "near the floor",
-    );
-    if n <= MOST_EXACT {
-        let floor = wasserstein::exact(&train_n, &real_n)?;
-        add("W2", wasserstein::exact(&fake_n, &real_n)?, None, Some(floor), "near the floor");
-    }
-    let distance = energy::distance(&fake_n, &real_n)?;
-    let floor = energy::distance(&train_n, &real_n)?;
-    let error = Some(distance.standard_error);
-    add("energy distance", distance.unbiased, error, Some(floor.unbiased), "near 0");
-    // Where most rows are equal, as in tables of few categories, there is no median distance to compare at.
-    if let Some(bandwidth) = defined(mmd::median_bandwidth(&train_n, &real_n))? {
-        let distance = mmd::gaussian(&fake_n, &real_n, &[bandwidth])?;
-        let floor = Some(mmd::gaussian(&train_n, &real_n, &[bandwidth])?.unbiased);
-        add("MMD²", distance.unbiased, Some(distance.standard_error), floor, "near 0");
-    }
-    let test = neighbours::two_sample(&real_n, &fake_n)?;
-    let floor = neighbours::two_sample(&real_n, &train_n)?;
-    let own = |share: neighbours::Share| (share.value, Some(share.standard_error));
-    let (value, error) = own(test.real);
-    add("1-NN accuracy, real", value, error, Some(floor.real.value), "near 0.5");
-    let (value, error) = own(test.fake);
-    add("1-NN accuracy, generated", value, error, Some(floor.fake.value), "near 0.5");
-    let memorised = neighbours::memorisation(&fake_n, &train_n, &real_n)?;
-    let (value, error) = own(memorised);
-    add("nearer to training", value, error, None, "near 0.5; 1 is memorised");
-    if let (Some(wanted), Some(labels)) = (generated.labels(), data.held_out.labels()) {
-        let found = neighbours::label_agreement(&fake, wanted, &real, labels)?;
-        let own = data.train.labels().map(|own| {
-            let own: Vec<u32> = some(own.len(), n).iter().map(|&i| own[i]).collect();
-            neighbours::label_agreement(&train_n, &own, &real, labels)
-        });
-        let floor = own.transpose()?.map(|floor| floor.value);
-        add(
-            "label agreement",
-            found.value,
-            Some(found.standard_error),
-            floor,
-            "at the floor or above",
-        );
-    }
+    let judged = Judged { fake, train, real };
+    let mut scores = vec![judged.sliced(seed)?, judged.assigned()?];
+    scores.extend(judged.discrepancies()?);
+    scores.extend(judged.two_sample()?);
+    scores.extend(judged.memorisation()?);
+    scores.extend(judged.labels(generated, data)?);
     Ok(scores)
+}
+
+/// Rows in model units.
+struct Judged {
+    fake: Rows,
+    train: Rows,
+    real: Rows,
+}
+
+/// A random `n` of the rows, or all.
+fn some(rows: &Rows, n: usize) -> Cow<'_, Rows> {
+    if n >= rows.len() {
+        Cow::Borrowed(rows)
+    } else {
+        Cow::Owned(rows.select(&judged_rows(rows.len(), n)))
+    }
+}
+
+impl Judged {
+    fn sliced(&self, seed: u64) -> Result<Score> {
+        let rows = self.fake.len().min(self.train.len());
+        let to_real =
+            |own: &Rows| wasserstein::sliced_random(&some(own, rows), &self.real, seed, DIRECTIONS);
+        let found = to_real(&self.fake)?;
+        Ok(Score {
+            name: "sliced W2",
+            value: found.distance,
+            standard_error: Some(found.standard_error()),
+            rows,
+            reference_rows: self.real.len(),
+            floor: Some(to_real(&self.train)?.distance),
+            good: "near the floor".into(),
+        })
+    }
+
+    /// How many there are of each kind, `most` at most.
+    fn of_each(&self, most: usize) -> usize {
+        self.fake.len().min(self.train.len()).min(self.real.len()).min(most)
+    }
+
+    fn assigned(&self) -> Result<Score> {
+        let rows = self.of_each(MOST_ASSIGNED);
+        let real = some(&self.real, rows);
+        let to_real = |own: &Rows| wasserstein::exact(&some(own, rows), &real);
+        Ok(Score {
+            name: "W2",
+            value: to_real(&self.fake)?,
+            standard_error: None,
+            rows,
+            reference_rows: rows,
+            floor: Some(to_real(&self.train)?),
+            good: "near the floor".into(),
+        })
+    }
+
+    /// Energy distance and MMD², all pairs being looked at once for both.
+    fn discrepancies(&self) -> Result<Vec<Score>> {
+        // Where most rows are equal, as in tables of few categories, there is no median distance to compare at.
+        let bandwidth = defined(mmd::median_bandwidth(&self.train, &self.real))?;
+        let rate = bandwidth.map_or(0.0, mmd::rate);
+        let kernels = |squared: f64| [-squared.sqrt(), (rate * squared).exp()];
+        let real = some(&self.real, MOST_PAIRED);
+        let fake = some(&self.fake, MOST_PAIRED);
+        let against = Against::new(Pairs::SquaredDistances, &real, kernels)?;
+        let found = against.discrepancies(&fake)?;
+        let floor = against.discrepancies(&some(&self.train, fake.len()))?;
+        let score = |name, k: usize| Score {
+            name,
+            value: found[k].unbiased,
+            standard_error: Some(found[k].standard_error),
+            rows: fake.len(),
+            reference_rows: real.len(),
+            floor: Some(floor[k].unbiased),
+            good: "near 0".into(),
+        };
+        let named = [Some("energy distance"), bandwidth.map(|_| "MMD²")];
+        Ok((0..).zip(named).filter_map(|(k, name)| Some(score(name?, k))).collect())
+    }
+
+    fn two_sample(&self) -> Result<[Score; 2]> {
+        let rows = self.of_each(MOST_PAIRED);
+        let real = some(&self.real, rows);
+        let found = neighbours::two_sample(&real, &some(&self.fake, rows))?;
+        let floor = neighbours::two_sample(&real, &some(&self.train, rows))?;
+        let score = |name, found: neighbours::Share, floor: neighbours::Share| Score {
+            name,
+            value: found.value,
+            standard_error: Some(found.standard_error),
+            rows,
+            reference_rows: rows,
+            floor: Some(floor.value),
+            good: "near 0.5".into(),
+        };
+        Ok([
+            score("1-NN accuracy, real", found.real, floor.real),
+            score("1-NN accuracy, generated", found.fake, floor.fake),
+        ])
+    }
+
+    fn memorisation(&self) -> Result<[Score; 2]> {
+        let fake = some(&self.fake, MOST_PAIRED);
+        let found = memorisation(&fake, &self.train, &self.real)?;
+        let score = |name, value, standard_error, good| Score {
+            name,
+            value,
+            standard_error: Some(standard_error),
+            rows: fake.len(),
+            reference_rows: self.train.len() + self.real.len(),
+            floor: None,
+            good,
+        };
+        let error = found.standard_error;
+        let by_chance = format!("near {:.4}, chance", found.chance).into();
+        let nearer =
+            score("nearer to training", found.share, error * (1.0 - found.chance), by_chance);
+        let good = "near 0, chance; 1 is copies".into();
+        Ok([nearer, score("memorisation", found.rescaled, error, good)])
+    }
+
+    fn labels(&self, generated: &Split, data: &Dataset) -> Result<Option<Score>> {
+        let (Some(wanted), Some(labels)) = (generated.labels(), data.held_out.labels()) else {
+            return Ok(None);
+        };
+        let found = neighbours::label_agreement(&self.fake, wanted, &self.real, labels)?;
+        let own = judged_rows(self.train.len(), self.fake.len());
+        let floor = data.train.labels().map(|all| {
+            let wanted: Vec<u32> = own.iter().map(|&row| all[row]).collect();
+            neighbours::label_agreement(&self.train.select(&own), &wanted, &self.real, labels)
+        });
+        Ok(Some(Score {
+            name: "label agreement",
+            value: found.value,
+            standard_error: Some(found.standard_error),
+            rows: self.fake.len(),
+            reference_rows: self.real.len(),
+            floor: floor.transpose()?.map(|floor| floor.value),
+            good: "at the floor or above".into(),
+        }))
+    }
 }
 
 /// None where the quantity does not exist.
@@ -106,25 +215,45 @@ fn defined(value: Result<f64>) -> Result<Option<f64>> {
     }
 }
 
-/// `n` of `len` indices in ascending order, the same random ones each time: an even spread can fall in step with the order
-/// of the rows.
-pub(super) fn some(len: usize, n: usize) -> Vec<usize> {
-    let mut chosen = Draws::new(0).purpose("judged rows").permutation(len);
-    chosen.truncate(n);
-    chosen.sort_unstable();
-    chosen
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Draws;
     use crate::data::Space;
+    use crate::metric::{energy, judged_labels};
+
+    fn normals(len: usize, purpose: &str) -> Rows {
+        Draws::new(1).purpose(purpose).normals(0..len as u64, 1)
+    }
 
     /// Rows that lie at 0 and at 10 in turn.
     fn alternating(len: usize, purpose: &str) -> Split {
-        let mut rows = Draws::new(1).purpose(purpose).normals(0..len as u64, 1);
+        let mut rows = normals(len, purpose);
         rows.values_mut().iter_mut().skip(1).step_by(2).for_each(|x| *x += 10.0);
         Split::new(rows, None).unwrap()
+    }
+
+    /// A row at 10 times its label, for each label.
+    fn oracle(labels: Vec<u32>, purpose: &str) -> Split {
+        let mut rows = normals(labels.len(), purpose);
+        rows.values_mut().iter_mut().zip(&labels).for_each(|(x, label)| *x += 10.0 * *label as f32);
+        Split::new(rows, Some(labels)).unwrap()
+    }
+
+    /// Five classes, one after the other.
+    fn sorted(len: usize, purpose: &str) -> Split {
+        oracle((0..len).map(|i| (5 * i / len) as u32).collect(), purpose)
+    }
+
+    fn five_classes(train: usize, held_out: usize) -> Dataset {
+        let space = Space::vector(&["x"]).unwrap();
+        let space = space.with_classes((0..5).map(|k| k.to_string()).collect());
+        let (train, held_out) = (sorted(train, "train"), sorted(held_out, "held out"));
+        Dataset::new("sorted", space, train, held_out).unwrap()
+    }
+
+    fn named<'a>(scores: &'a [Score], name: &str) -> &'a Score {
+        scores.iter().find(|score| score.name == name).unwrap()
     }
 
     #[test]
@@ -133,10 +262,81 @@ mod tests {
         let (train, held_out) = (alternating(400, "train"), alternating(200, "held out"));
         let data = Dataset::new("alternating", space, train, held_out).unwrap();
         let scores = judge(&alternating(200, "generated"), &data, 0).unwrap();
-        let sliced = scores.iter().find(|score| score.name == "sliced W2").unwrap();
+        let sliced = named(&scores, "sliced W2");
         // Every second training row would be at 0, W₂ = 5 √2; of a random half, the share at 0 has a standard error of
         // 2.5 %, and W₂ = 4 is at a share of 66 %, over six of them away.
         assert!(sliced.floor.unwrap() < 4.0, "{sliced:?}");
         assert!(sliced.value < 1.0, "{sliced:?}");
+    }
+
+    /// Samples with the labels of the first 200 held-out rows are all of the first class, and W₂ is near 10 √6. Those with
+    /// the labels of random rows, or of all, are as far as training rows.
+    #[test]
+    fn an_oracle_is_near_the_floor_on_data_sorted_by_class() {
+        let data = five_classes(3000, 1000);
+        for n in [200, 1000, 1700] {
+            let labels = judged_labels(&data.held_out, n).unwrap();
+            let scores = judge(&oracle(labels, "generated"), &data, 0).unwrap();
+            let sliced = named(&scores, "sliced W2");
+            assert_eq!((sliced.rows, sliced.reference_rows), (n, 1000));
+            let floor = sliced.floor.unwrap();
+            let error = sliced.standard_error.unwrap();
+            assert!(sliced.value < 1.5 * floor + 2.0 * error, "{n}: {sliced:?}");
+            assert!(named(&scores, "label agreement").value > 0.99);
+            let memorised = named(&scores, "memorisation");
+            assert!(memorised.value.abs() < 4.9 * memorised.standard_error.unwrap());
+        }
+        let first = data.held_out.labels().unwrap()[..200].to_vec();
+        let scores = judge(&oracle(first, "generated"), &data, 0).unwrap();
+        assert!(named(&scores, "sliced W2").value > 20.0);
+    }
+
+    #[test]
+    fn every_score_says_of_how_many_rows_it_is() {
+        let data = five_classes(500, 80);
+        let generated = oracle(judged_labels(&data.held_out, 600).unwrap(), "generated");
+        let scores = judge(&generated, &data, 0).unwrap();
+        let numbers: Vec<_> =
+            scores.iter().map(|s| (s.name, s.rows, s.reference_rows, s.floor.is_some())).collect();
+        assert_eq!(
+            numbers,
+            [
+                ("sliced W2", 500, 80, true),
+                ("W2", 80, 80, true),
+                ("energy distance", 600, 80, true),
+                ("MMD²", 600, 80, true),
+                ("1-NN accuracy, real", 80, 80, true),
+                ("1-NN accuracy, generated", 80, 80, true),
+                ("nearer to training", 600, 580, false),
+                ("memorisation", 600, 580, false),
+                ("label agreement", 600, 80, true),
+            ]
+        );
+        let encode = |split: &Split| data.space.encode(split.rows()).unwrap();
+        let (fake, train, real) = (encode(&generated), encode(&data.train), encode(&data.held_out));
+        let found = energy::distance(&fake, &real).unwrap();
+        let score = named(&scores, "energy distance");
+        assert_eq!(
+            (score.value, score.standard_error.unwrap()),
+            (found.unbiased, found.standard_error)
+        );
+        assert_eq!(score.floor, Some(energy::distance(&train, &real).unwrap().unbiased));
+        let bandwidth = mmd::median_bandwidth(&train, &real).unwrap();
+        let found = mmd::gaussian(&fake, &real, &[bandwidth]).unwrap();
+        assert_eq!(named(&scores, "MMD²").value, found.unbiased);
+        let found = memorisation(&fake, &train, &real).unwrap();
+        let (share, rescaled) =
+            (named(&scores, "nearer to training"), named(&scores, "memorisation"));
+        assert_eq!((share.value, rescaled.value), (found.share, found.rescaled));
+        assert_eq!(share.good, "near 0.8621, chance");
+    }
+
+    #[test]
+    fn copies_of_training_rows_are_memorised_and_nothing_is_said_of_one_row() {
+        let data = five_classes(900, 300);
+        let copies = data.train.select(&judged_rows(900, 250));
+        let scores = judge(&copies, &data, 0).unwrap();
+        assert_eq!(named(&scores, "memorisation").value, 1.0);
+        assert_eq!(judge(&copies.select(&[0]), &data, 0).unwrap(), []);
     }
 }

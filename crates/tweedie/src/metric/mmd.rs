@@ -9,7 +9,7 @@
 
 use super::discrepancy::discrepancy;
 use super::distance::{Pairs, fold_rows};
-use super::{Discrepancy, check_pair};
+use super::{Discrepancy, check_pair, judged_rows};
 use crate::data::Rows;
 use crate::{Error, Result};
 
@@ -34,30 +34,35 @@ const MEDIAN_ROWS: usize = 2000;
 /// [`Error::Shape`] if the widths differ or a sample has fewer than 2 rows; [`Error::Config`] naming the row of a
 /// value that is not finite, or if there is no bandwidth, or one that is not a positive finite number.
 pub fn gaussian(x: &Rows, y: &Rows, bandwidths: &[f64]) -> Result<Discrepancy> {
-    let usable = |s: f64| s > 0.0 && (-0.5 / (s * s)).is_finite();
+    let usable = |s: f64| s > 0.0 && rate(s).is_finite();
     if bandwidths.is_empty() || !bandwidths.iter().all(|&s| usable(s)) {
         let expected = "one or more positive numbers";
         return Err(Error::config("bandwidths", format!("{bandwidths:?}"), expected));
     }
-    let rates: Vec<f64> = bandwidths.iter().map(|s| -0.5 / (s * s)).collect();
+    let rates: Vec<f64> = bandwidths.iter().copied().map(rate).collect();
     discrepancy(Pairs::SquaredDistances, x, y, |squared| {
         rates.iter().map(|rate| (rate * squared).exp()).sum()
     })
 }
 
+/// −1/2σ², by which the exponent of the Gaussian kernel grows with the squared distance.
+pub(super) fn rate(bandwidth: f64) -> f64 {
+    -0.5 / (bandwidth * bandwidth)
+}
+
 /// The median of the distances between all pairs of different rows of the two samples taken together, the usual
-/// bandwidth for [`gaussian`]. Of more than 2,000 rows, 2,000 evenly spaced ones are looked at.
+/// bandwidth for [`gaussian`]. Of more than 2,000 rows, 2,000 random ones are looked at, the same each time.
 ///
 /// # Errors
 /// [`Error::Shape`] if the widths differ or a sample is empty; [`Error::Config`] naming the row of a value that is
 /// not finite; [`Error::Undefined`] if the median is zero, as most rows are equal.
 pub fn median_bandwidth(x: &Rows, y: &Rows) -> Result<f64> {
     check_pair([("first sample", x), ("second sample", y)], 1)?;
-    let mut pooled = x.clone();
-    pooled.extend(y)?;
-    let (all, kept) = (pooled.len(), pooled.len().min(MEDIAN_ROWS));
-    let spaced: Vec<usize> = (0..kept).map(|i| i * all / kept).collect();
-    let pooled = pooled.select(&spaced);
+    let mut of_x = judged_rows(x.len() + y.len(), MEDIAN_ROWS);
+    let of_y = of_x.split_off(of_x.partition_point(|row| *row < x.len()));
+    let of_y: Vec<usize> = of_y.into_iter().map(|row| row - x.len()).collect();
+    let mut pooled = x.select(&of_x);
+    pooled.extend(&y.select(&of_y))?;
     let mut squared = fold_rows(&pooled, &pooled, |i, row| row[..i].to_vec()).concat();
     let middle = squared.len() / 2;
     let (below, &mut upper, _) = squared.select_nth_unstable_by(middle, f64::total_cmp);

@@ -6,7 +6,9 @@
 //! - [`wasserstein`]: the 2-Wasserstein distance, exact and sliced;
 //! - [`mmd`] and [`energy`]: kernel two-sample statistics, both a [`Discrepancy`];
 //! - [`judge`]: all of them at once, each beside its floor;
-//! - [`neighbours`]: nearest neighbours: the 1-NN two-sample test, label agreement, memorisation;
+//! - [`judged_rows`], [`judged_labels`]: the real rows that samples are judged by, and the labels of the samples;
+//! - [`neighbours`]: nearest neighbours: the 1-NN two-sample test, label agreement;
+//! - [`memorisation`]: are samples nearer to training rows than to rows held out?
 //! - [`copies`]: samples beside the training rows that they may be copies of;
 //! - [`Classifier`]: a network trained elsewhere, whose features of pictures are compared in place of pixels;
 //! - [`frechet`], [`kernel`], [`precision`], [`labels`]: what features are compared by;
@@ -27,6 +29,9 @@ pub mod wasserstein;
 mod classifier;
 mod discrepancy;
 mod distance;
+mod judged;
+mod line;
+mod memorisation;
 #[cfg(test)]
 pub(crate) mod peer;
 #[cfg(test)]
@@ -34,6 +39,8 @@ mod tests;
 
 pub use classifier::{Classifier, Seen};
 pub use discrepancy::Discrepancy;
+pub use judged::{condition_rows, judged_labels, judged_rows};
+pub use memorisation::{Memorisation, memorisation};
 
 use crate::data::Rows;
 use crate::{Error, Result};

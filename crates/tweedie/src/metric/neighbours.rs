@@ -5,11 +5,9 @@
 //!   1-NN classifier and the accuracies on real and generated rows kept apart as in Q. Xu et al., "An empirical
 //!   study on evaluation metrics of generative adversarial networks", 2018. A generator that repeats
 //!   training rows has accuracies near 0; one that drops modes has a high accuracy on the generated rows.
-//! - Label agreement: does a generated row's nearest labelled reference bear the label that was asked for?
-//! - Memorisation: is a generated row nearer to the training set than to as many rows held out? A generator that
-//!   has learnt the distribution is nearer to either in half of the cases.
+//! - Label agreement: does a generated row's nearest labelled reference bear the requested label?
 
-use super::{check, check_pair, check_sizes, distance::fold_rows};
+use super::{check, check_pair, distance::fold_rows};
 use crate::data::Rows;
 use crate::{Error, Result};
 
@@ -165,35 +163,6 @@ pub fn label_agreement<L: PartialEq>(
     Ok(Share::new(agree.count() as f64, samples.len()))
 }
 
-/// The share of `samples` that are nearer to a row of `training` than to any row of `held_out`, a tie counting half:
-/// ½ for samples that do not depend on the training set beyond its distribution, 1 for copies of training rows.
-///
-/// The two sets must be equally large, since the nearest of more rows is nearer. The standard error is over the
-/// samples, the two sets being given.
-///
-/// ```
-/// use tweedie::{data::Rows, metric::neighbours};
-/// let training = Rows::new(vec![0.0, 10.0], 1)?;
-/// let held_out = Rows::new(vec![4.0, 20.0], 1)?;
-/// let samples = Rows::new(vec![0.1, 2.0, 5.0, 10.0], 1)?;
-/// let found = neighbours::memorisation(&samples, &training, &held_out)?;
-/// assert_eq!(found.value, (1.0 + 0.5 + 0.0 + 1.0) / 4.0);
-/// # Ok::<(), tweedie::Error>(())
-/// ```
-///
-/// # Errors
-/// [`Error::Shape`] if the widths or the sizes of the two sets differ (take a random subset of the larger), or a
-/// batch is empty; [`Error::Config`] naming the row of a value that is not finite.
-pub fn memorisation(samples: &Rows, training: &Rows, held_out: &Rows) -> Result<Share> {
-    let sets = [("training set", training), ("held-out set", held_out)];
-    check_pair(sets, 1)?;
-    check_pair([("training set", training), ("samples", samples)], 1)?;
-    check_sizes(sets)?;
-    let [to_training, to_held_out] =
-        [training, held_out].map(|set| fold_rows(samples, set, |_, row| least(row).1));
-    Ok(Share::new(wins(&to_training, &to_held_out), samples.len()))
-}
-
 impl Share {
     /// The share that `count` of `rows` are.
     pub(super) fn new(count: f64, rows: usize) -> Self {
@@ -244,7 +213,6 @@ mod tests {
         }
         let [requested, labels] = ["/y_labels", "/x_labels"].map(|at| peer.get::<Vec<u8>>(at));
         peer.agrees("/agreement", label_agreement(&y, &requested, &x, &labels)?.value);
-        peer.agrees("/memorisation", memorisation(&y, &x.slice(0..30), &x.slice(30..60))?.value);
         Ok(())
     }
 
@@ -253,8 +221,6 @@ mod tests {
         let real = Draws::new(1).normals(0..100, 2);
         let copied = two_sample(&real, &real)?;
         assert_eq!((copied.real.value, copied.fake.value), (0.0, 0.0));
-        assert_eq!(memorisation(&real, &real, &Draws::new(2).normals(0..100, 2))?.value, 1.0);
-        assert_eq!(memorisation(&real, &real, &real)?.value, 0.5);
         let mut collapsed = Draws::new(3).normals(0..100, 2);
         collapsed.values_mut().iter_mut().for_each(|v| *v *= 1e-3);
         assert!(two_sample(&real, &collapsed)?.fake.value > 0.95);

@@ -1,7 +1,9 @@
 //! What all metrics have in common: their errors, their symmetry, and their independence of the number of threads.
 
 use super::peer::Peer;
-use super::{copies, energy, frechet, kernel, mmd, neighbours, precision, wasserstein};
+use super::{
+    copies, energy, frechet, kernel, memorisation, mmd, neighbours, precision, wasserstein,
+};
 use crate::data::Rows;
 use crate::{Error, Result};
 use proptest::prelude::*;
@@ -35,11 +37,13 @@ fn all(x: &Rows, y: &Rows) -> Result<Vec<f64>> {
         energy.unbiased,
         energy.standard_error,
         sliced.distance,
-        sliced.standard_error.unwrap_or(0.0),
+        sliced.row_error,
+        sliced.direction_error.unwrap_or(0.0),
         wasserstein::exact(x, y)?,
         test.accuracy.value,
         neighbours::nearest(x, y)?.iter().map(|n| n.distance).sum(),
-        neighbours::memorisation(x, x, y)?.value,
+        memorisation(x, x, y)?.rescaled,
+        memorisation(x, x, y)?.standard_error,
     ])
 }
 
@@ -89,6 +93,7 @@ fn unusable_samples_are_typed_errors() {
         frechet::distance(&good, &infinite).expect_err("infinite"),
         kernel::distance(&infinite, &good).expect_err("infinite"),
         precision::improved(&good, &infinite, 1).expect_err("infinite"),
+        memorisation(&infinite, &good, &good).expect_err("infinite"),
         copies::matches(&infinite, &good).expect_err("infinite"),
     ] {
         assert!(error.to_string().contains("inf at row 0, column 0"), "{error}");
@@ -103,7 +108,6 @@ fn unusable_arguments_are_typed_errors() {
         wasserstein::line(&x, &y).expect_err("width"),
         wasserstein::sliced_random(&x, &y, 0, 0).expect_err("no direction"),
         wasserstein::sliced(&x, &y, &rows(&[1.0], 1)).expect_err("width"),
-        neighbours::memorisation(&x, &x, &y).expect_err("sizes"),
         neighbours::label_agreement(&x, &[1], &y, &[1, 2, 3]).expect_err("labels"),
         neighbours::label_agreement(&x, &[1, 2], &y, &[1]).expect_err("labels"),
     ] {

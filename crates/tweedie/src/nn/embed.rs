@@ -1,11 +1,11 @@
 //! Embeddings of noise levels and conditions.
 
-use super::{Activation, Embedding, EmbeddingConfig, Linear, LinearConfig, mlp};
+use super::{Activation, Embedding, EmbeddingConfig, Linear, LinearConfig, dtype_of, mlp};
 use crate::data::Condition;
 use crate::tensor::Dual;
 use crate::{Draws, Error, Result};
 use burn::module::Module;
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 /// Configuration of [`TimeEmbedding`].
 #[derive(Debug, Clone, Copy)]
@@ -130,7 +130,8 @@ impl ConditionEmbedding {
                 Ok(Some(table.forward(&indices)))
             }
             (Condition::None, None, Some(linear)) => {
-                let zeros = Tensor::zeros([rows, self.vector_width + 1], (device, DType::F32));
+                let kind = dtype_of(linear);
+                let zeros = Tensor::zeros([rows, self.vector_width + 1], (device, kind));
                 Ok(Some(linear.forward(zeros.into())))
             }
             (Condition::Vector { values, present }, _, Some(linear)) => {
@@ -141,9 +142,10 @@ impl ConditionEmbedding {
                         self.vector_width,
                     ));
                 }
+                let kind = dtype_of(linear);
                 let flags: Vec<f32> = present.iter().map(|p| f32::from(*p)).collect();
-                let flags =
-                    Tensor::<2>::from_data(TensorData::new(flags, [rows, 1]), (device, DType::F32));
+                let flags = TensorData::new(flags, [rows, 1]).convert_dtype(kind);
+                let flags = Tensor::<2>::from_data(flags, (device, kind));
                 let input = Tensor::cat(vec![values.clone() * flags.clone(), flags], 1);
                 Ok(Some(linear.forward(input.into())))
             }

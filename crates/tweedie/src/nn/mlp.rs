@@ -4,10 +4,12 @@
 //! condition's features: the adaptive normalisation of DiT (Peebles & Xie 2023) on vectors.
 
 use super::{
-    Activation, ConditionEmbedding, ConditionEmbeddingConfig, GroupNorm, GroupNormConfig, Linear,
-    LinearConfig, Network, TimeEmbedding, TimeEmbeddingConfig, mlp,
+    Activation, AnyNetwork, AnyNetworkConfig, ConditionEmbedding, ConditionEmbeddingConfig,
+    GroupNorm, GroupNormConfig, Linear, LinearConfig, Network, NetworkConfig, TimeEmbedding,
+    TimeEmbeddingConfig, any, mlp,
 };
-use crate::data::Condition;
+use crate::data::{Condition, Space};
+use crate::error::count;
 use crate::tensor::Dual;
 use crate::{Draws, Error, Result};
 use burn::module::Module;
@@ -117,6 +119,38 @@ impl ResidualMlpConfig {
             width: self.width,
             activation: self.activation,
         }
+    }
+}
+
+impl NetworkConfig for ResidualMlpConfig {
+    fn for_space(&self, space: &Space) -> Result<AnyNetworkConfig> {
+        count("network.hidden", self.hidden as u64, 1 << 16)?;
+        count("network.blocks", self.blocks as u64, 1 << 10)?;
+        let mut own = self.clone();
+        any::own("width", &mut own.width, space.model_width())?;
+        any::own("classes", &mut own.classes, space.classes().len())?;
+        any::own("vector", &mut own.vector, 0)?;
+        Ok(own.into())
+    }
+
+    fn init(&self, draws: &Draws, device: &Device) -> Result<AnyNetwork> {
+        Ok(ResidualMlpConfig::init(self, draws, device).into())
+    }
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn parameters(&self) -> u128 {
+        ResidualMlpConfig::parameters(self)
+    }
+
+    fn size(&self) -> (&'static str, String) {
+        ("hidden", format!("{} hidden units in {} blocks", self.hidden, self.blocks))
+    }
+
+    fn activations(&self) -> usize {
+        self.hidden * (self.blocks + 4) + 4 * self.width
     }
 }
 

@@ -1,16 +1,20 @@
 //! Networks, written once over [`Dual`]: the same code gives values, gradients and directional derivatives.
 
+mod any;
 mod attention;
 mod embed;
+pub mod flow;
 mod layer_norm;
 mod layers;
 mod mlp;
 mod params;
 mod resize;
+mod safetensors;
 mod sequential;
 mod transformer;
 mod unet;
 
+pub use any::{AnyNetwork, AnyNetworkConfig, Clock, NetworkConfig};
 pub use attention::{attention, self_attention};
 pub use embed::{ConditionEmbedding, ConditionEmbeddingConfig, TimeEmbedding, TimeEmbeddingConfig};
 pub use layer_norm::{LayerNorm, LayerNormConfig};
@@ -19,14 +23,11 @@ pub use layers::{
     Linear, LinearConfig, mlp,
 };
 pub use mlp::{ResidualMlp, ResidualMlpConfig};
-pub(crate) use params::{
-    EachParam, MapParam, each_param, load_safetensors_of, map_each, not_finite, singles,
-};
-pub use params::{
-    Params, collect_params, dtype_of, load_safetensors, map_params, param_count, safetensors_bytes,
-    save_safetensors,
-};
+pub(crate) use params::{EachParam, MapParam, each_param, fitted, map_each};
+pub use params::{collect_params, dtype_of, map_params, param_count};
 pub use resize::{double, halve};
+pub use safetensors::{Params, State, load_safetensors, safetensors_bytes, save_safetensors};
+pub(crate) use safetensors::{array, load_safetensors_of, not_finite, singles};
 pub use sequential::{Layer, Pool, Sequential};
 pub use transformer::{Transformer, TransformerBlock, TransformerConfig};
 pub use unet::{
@@ -45,7 +46,7 @@ pub trait Network: Module + Send + Sync + 'static {
     /// The network's output for a batch.
     ///
     /// * `x` — `[n, width]`, scaled to unit variance;
-    /// * `noise` — `[n, 1]` or `[1, 1]`, the noise level by the denoiser's [`crate::denoise::Clock`];
+    /// * `noise` — `[n, 1]` or `[1, 1]`, the noise level by the denoiser's [`Clock`];
     /// * `condition` — one condition per row, each possibly "none".
     ///
     /// # Errors

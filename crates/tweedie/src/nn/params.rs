@@ -1,16 +1,14 @@
-//! A module's parameters by path: reading, replacing, saving and loading them.
+//! A module's parameters by path: reading and replacing them.
 //!
-//! Paths join field names and indices with dots (`blocks.0.linear_1.weight`), as PyTorch does. Files are
-//! safetensors with sorted keys and no metadata, so that equal weights are equal files.
+//! Paths join field names and indices with dots (`blocks.0.linear_1.weight`), as PyTorch does.
 
-use crate::files::write_atomically;
-use crate::tensor::detached;
+use super::State;
+use super::safetensors::not_finite;
+use crate::tensor::{detached, host_data};
 use crate::{Error, Result};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{DType, Tensor, TensorData};
-use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use std::collections::{BTreeMap, BTreeSet};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Whether what is inside a container has a name in paths: the variants of an enum have none.
@@ -90,24 +88,34 @@ pub(crate) fn map_each<M: Module, F: MapParam>(module: M, f: F) -> (M, F) {
     (module, mapper.f)
 }
 
-/// Parameters by path, as host arrays with their shapes.
-pub type Params = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
-
-#[derive(Default)]
-struct Collect(Params);
+struct Collect(Result<State>);
 
 impl EachParam for Collect {
     fn each<const D: usize>(&mut self, path: &str, tensor: Tensor<D>) {
-        let shape = tensor.dims().to_vec();
-        let tensor = detached(tensor);
-        let values = tensor.into_data().convert::<f32>().try_into_vec::<f32>().unwrap_or_default();
-        self.0.insert(path.to_string(), (shape, values));
+        if let Ok(state) = &mut self.0 {
+            match host_data(detached(tensor)) {
+                Ok(data) => drop(state.insert(path.to_string(), data)),
+                Err(error) => self.0 = Err(error),
+            }
+        }
     }
 }
 
-/// All parameters of a module, copied to the host.
-pub fn collect_params<M: Module>(module: &M) -> Params {
-    each_param(module, Collect::default()).0
+/// The parameters of a module by path, copied to the host in their own type.
+///
+/// ```
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::nn::{LinearConfig, collect_params};
+/// let layer = LinearConfig::new(3, 2).init(&tweedie::Draws::new(0), &Device::flex());
+/// let params = collect_params(&layer)?;
+/// assert_eq!(params["weight"].shape().as_slice(), [2, 3]);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Device`] if a parameter cannot be read.
+pub fn collect_params<M: Module>(module: &M) -> Result<State> {
+    each_param(module, Collect(Ok(State::new()))).0
 }
 
 /// The type of a module's parameters; single precision if it has none.
@@ -126,37 +134,55 @@ pub fn param_count<M: Module>(module: &M) -> usize {
     module.num_params()
 }
 
+/// An array as a tensor of these sizes, type and device; fails with what is wrong with it.
+pub(crate) fn fitted<const D: usize>(
+    data: &TensorData,
+    sizes: [usize; D],
+    (kind, device): (DType, &Device),
+) -> std::result::Result<Tensor<D>, String> {
+    if data.shape().as_slice() != sizes {
+        return Err(format!("shape {:?}", data.shape().as_slice()));
+    }
+    if !data.dtype().is_float() {
+        return Err(format!("type {:?}", data.dtype()));
+    }
+    let data = data.clone().try_cast(kind).map_err(|e| e.to_string())?;
+    if not_finite(&data) {
+        return Err(format!("a number that {kind:?} does not hold"));
+    }
+    Ok(Tensor::from_data(data, (device, kind)))
+}
+
 struct Replace<'a> {
-    params: &'a Params,
+    params: &'a State,
     seen: BTreeSet<String>,
     error: Option<(String, String, String)>,
 }
 
 impl MapParam for Replace<'_> {
     fn map<const D: usize>(&mut self, path: &str, tensor: Tensor<D>) -> Tensor<D> {
-        let expected = format!("shape {:?}", tensor.dims());
-        match self.params.get(path) {
-            Some((shape, values)) if *shape == tensor.dims() => {
-                self.seen.insert(path.to_string());
-                let data = TensorData::new(values.clone(), shape.clone());
-                Tensor::from_data(data, (&tensor.device(), DType::F32))
-            }
-            found => {
-                let problem = found.map_or("missing".to_string(), |(s, _)| format!("shape {s:?}"));
-                self.error.get_or_insert((path.to_string(), problem, expected));
-                tensor
-            }
-        }
+        self.seen.insert(path.to_string());
+        let like = (tensor.dtype(), &tensor.device());
+        let found = match self.params.get(path) {
+            Some(data) => fitted(data, tensor.dims(), like),
+            None => Err("missing".into()),
+        };
+        found.unwrap_or_else(|problem| {
+            let expected = format!("shape {:?}", tensor.dims());
+            self.error.get_or_insert((path.to_string(), problem, expected));
+            tensor
+        })
     }
 }
 
-/// The module with its parameters replaced by `params`, every one of which must be there and fit.
+/// The module with its parameters replaced by `params`, every one of which must be there and fit; they take the types of
+/// the module's own.
 ///
 /// `origin` names where they come from, for errors.
 ///
 /// # Errors
 /// [`Error::File`] naming the parameter that is missing, superfluous or of another shape.
-pub fn map_params<M: Module>(module: M, params: &Params, origin: &Path) -> Result<M> {
+pub fn map_params<M: Module>(module: M, params: &State, origin: &Path) -> Result<M> {
     let replace = Replace { params, seen: BTreeSet::new(), error: None };
     let (module, replace) = map_each(module, replace);
     if let Some((path, problem, expected)) = replace.error {
@@ -171,91 +197,4 @@ pub fn map_params<M: Module>(module: M, params: &Params, origin: &Path) -> Resul
         ));
     }
     Ok(module)
-}
-
-/// Parameters as the bytes of a safetensors file.
-///
-/// # Errors
-/// [`Error::Config`] if a shape does not fit its values.
-pub fn safetensors_bytes(params: &Params) -> Result<Vec<u8>> {
-    let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = params
-        .iter()
-        .map(|(name, (shape, values))| {
-            (name, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
-        })
-        .collect();
-    let views = bytes
-        .iter()
-        .map(|(name, shape, raw)| Ok((*name, TensorView::new(Dtype::F32, (*shape).clone(), raw)?)))
-        .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
-        .map_err(|e| Error::config("parameters", e.to_string(), "shapes that fit their values"))?;
-    safetensors::serialize(views, None)
-        .map_err(|e| Error::config("parameters", e.to_string(), "serialisable tensors"))
-}
-
-/// Writes parameters to a safetensors file, atomically.
-///
-/// # Errors
-/// [`Error::Io`] if the file cannot be written.
-pub fn save_safetensors(params: &Params, path: &Path) -> Result<()> {
-    write_atomically(path, &safetensors_bytes(params)?)
-}
-
-/// Whether a value is NaN or infinite.
-pub(crate) fn not_finite(values: &[f32]) -> bool {
-    values.iter().any(|value| !value.is_finite())
-}
-
-/// Reads the floating-point tensors of a safetensors file, as single precision.
-///
-/// # Errors
-/// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is not a safetensors file, or holds another type
-/// or a value that is not finite.
-pub fn load_safetensors(path: &Path) -> Result<Params> {
-    load_safetensors_of(path, |_| true)
-}
-
-/// Reads the tensors of a safetensors file whose names are wanted; others may be of any type.
-pub(crate) fn load_safetensors_of(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Params> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-    let file = SafeTensors::deserialize(&bytes)
-        .map_err(|e| Error::file(path, "header", e.to_string(), "a complete safetensors file"))?;
-    let mut params = Params::new();
-    for (name, view) in file.tensors().into_iter().filter(|(name, _)| wanted(name)) {
-        let kind = match view.dtype() {
-            Dtype::F16 => DType::F16,
-            Dtype::BF16 => DType::BF16,
-            Dtype::F32 => DType::F32,
-            Dtype::F64 => DType::F64,
-            other => {
-                let expected = "type F32, F16, BF16 or F64";
-                return Err(Error::file(path, name, format!("type {other:?}"), expected));
-            }
-        };
-        let values = singles(view.data(), kind);
-        if not_finite(&values) {
-            return Err(Error::file(path, name, "holds NaN or infinity", "finite numbers"));
-        }
-        params.insert(name, (view.shape().to_vec(), values));
-    }
-    Ok(params)
-}
-
-/// Little-endian floating-point numbers in single precision; whole numbers only, none of other types.
-pub(crate) fn singles(bytes: &[u8], kind: DType) -> Vec<f32> {
-    let two = |b: &[u8]| [b[0], b[1]];
-    match kind {
-        DType::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes(two(b)).to_f32()).collect(),
-        DType::BF16 => {
-            bytes.chunks_exact(2).map(|b| bf16::from_le_bytes(two(b)).to_f32()).collect()
-        }
-        DType::F32 => {
-            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-        }
-        DType::F64 => {
-            let eight = |b: &[u8]| std::array::from_fn(|i| b[i]);
-            bytes.chunks_exact(8).map(|b| f64::from_le_bytes(eight(b)) as f32).collect()
-        }
-        _ => Vec::new(),
-    }
 }

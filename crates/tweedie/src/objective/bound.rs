@@ -9,14 +9,68 @@
 //! The error is that of the network's own prediction with the factor that makes it the data's, so that no digits are lost
 //! where x̂ is nearly x. What is constant for the network is in the reported value alone.
 
-use super::{Loss, Noised, Objective, ScoreModel, Weighting};
+use super::{Loss, Noised, Noising, Objective, ObjectiveConfig, Objectives, ScoreModel, Weighting};
 use crate::data::Batch;
 use crate::density::{edge, ends, prior_terms, probe};
-use crate::process::{Levels, NoiseLevels, Schedule};
+use crate::error::count;
+use crate::process::{LevelDistribution, Levels, NoiseLevels, Schedule};
 use crate::tensor::{column, detached};
 use crate::{Draws, Error, Result};
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+
+/// [`VariationalBound`] as recipes name it.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bound {
+    /// Steps in discrete time; continuous if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+}
+
+impl ObjectiveConfig for Bound {
+    fn check(&self) -> Result<()> {
+        self.steps.map_or(Ok(()), |steps| count("objective.kind.steps", steps as u64, 100_000))
+    }
+
+    fn check_levels(&self, levels: &NoiseLevels, weighting: Option<Weighting>) -> Result<()> {
+        let refuse = |key: &str, expected: &str| {
+            let key = format!("objective.{key}");
+            Err(Error::config(key, "set for the objective `bound`", expected))
+        };
+        if weighting.is_some() {
+            return refuse("weighting", "no such key: the bound has its own weights");
+        }
+        if levels.instead_of.is_some() {
+            return refuse("levels.instead_of", "no such key: the bound is that of any levels");
+        }
+        if self.steps.is_none() {
+            return levels.distribution.check_density("objective.levels.distribution");
+        }
+        if levels.distribution != LevelDistribution::Uniform {
+            return refuse("levels.distribution", "uniform, or continuous time: no `steps`");
+        }
+        Ok(())
+    }
+
+    fn is_adaptive(&self) -> bool {
+        false
+    }
+
+    fn learns_schedule(&self) -> bool {
+        self.steps.is_none()
+    }
+
+    fn passes(&self, _: usize) -> usize {
+        1
+    }
+
+    fn build(&self, noising: Noising) -> Objectives {
+        let Noising { schedule, levels, .. } = noising;
+        Objectives::both(VariationalBound { schedule, steps: self.steps, levels })
+    }
+}
 
 /// The negative of the variational bound of log p; see the module's head.
 ///

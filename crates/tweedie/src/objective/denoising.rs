@@ -9,10 +9,25 @@
 //! Whatever the weight, the optimum is E[P | x_t]; that of an energy is the gradient field nearest to it, which for
 //! the score is the score itself.
 
-use super::{Loss, Noising, Objective, ScoreModel, Weighting};
+use super::{Loss, Noising, Objective, ObjectiveConfig, Objectives, ScoreModel, Weighting};
 use crate::data::Batch;
 use crate::{Draws, Result};
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+/// Denoising score matching as recipes name it; it has no options.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Denoising;
+
+impl ObjectiveConfig for Denoising {
+    fn passes(&self, _: usize) -> usize {
+        1
+    }
+
+    fn build(&self, noising: Noising) -> Objectives {
+        Objectives::both(DenoisingScoreMatching::new(noising))
+    }
+}
 
 /// Denoising score matching; see the module's head. Its own weight is 1 in the network's prediction.
 ///

@@ -8,17 +8,57 @@
 //! with (x, ∫ ∇·u) carried by the classical Runge–Kutta method in equal steps of the log-SNR, through which gradients
 //! flow. Its error is of order 4 in the step; too few steps for a stiff flow reward the model for that error.
 
-use super::{Loss, Objective};
+use super::any::MOST_EXACT;
+use super::{Loss, Noising, Objective, ObjectiveConfig, Objectives};
 use crate::data::Batch;
 use crate::denoise::NeuralDenoiser;
 use crate::density::{log_prior, velocity_and_divergence};
+use crate::error::count;
 use crate::nn::Network;
 use crate::process::{Schedule, finite_log_snrs};
 use crate::solve::Clock;
 use crate::tensor::Divergence;
 use crate::{Draws, Error, Result};
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+
+/// [`OdeLikelihood`] as recipes name it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Likelihood {
+    /// Steps of the solver, each of four evaluations.
+    pub steps: usize,
+}
+
+impl Default for Likelihood {
+    fn default() -> Self {
+        Self { steps: 16 }
+    }
+}
+
+impl ObjectiveConfig for Likelihood {
+    fn check(&self) -> Result<()> {
+        count("objective.kind.steps", self.steps as u64, 1000)
+    }
+
+    fn is_adaptive(&self) -> bool {
+        false
+    }
+
+    fn most_width(&self) -> Option<usize> {
+        Some(MOST_EXACT)
+    }
+
+    fn passes(&self, width: usize) -> usize {
+        8 * self.steps * width
+    }
+
+    fn build(&self, noising: Noising) -> Objectives {
+        let of_network = Arc::new(OdeLikelihood::new(noising.schedule, self.steps));
+        Objectives { of_network, of_energy: None }
+    }
+}
 
 /// −log p by the probability-flow ODE in nats, in model units; see the module's head.
 ///

@@ -1,5 +1,6 @@
 //! What training minimises.
 
+mod any;
 mod bound;
 mod denoising;
 mod dequantisation;
@@ -14,18 +15,19 @@ mod score_model;
 mod variance;
 mod weighting;
 
-pub use bound::VariationalBound;
-pub use denoising::DenoisingScoreMatching;
+pub use any::{AnyObjective, ObjectiveConfig, Objectives};
+pub use bound::{Bound, VariationalBound};
+pub use denoising::{Denoising, DenoisingScoreMatching};
 pub use dequantisation::{Dequantisation, LogDensity};
 pub use gradient::{grad_norm_penalty, of_gradient};
 pub use histogram::Histogram;
-pub use likelihood::OdeLikelihood;
+pub use likelihood::{Likelihood, OdeLikelihood};
 pub use martingale::{Martingale, Regularised};
 use noising::Noised;
 pub use noising::Noising;
 pub use scheduled::ScheduledLoss;
 pub use score_matching::{
-    ExplicitScoreMatching, ImplicitScoreMatching, SlicedScoreMatching, Slices,
+    ExplicitScoreMatching, Implicit, ImplicitScoreMatching, SlicedScoreMatching, Slices,
 };
 pub use score_model::{AsEnergy, At, Functional, ScoreModel};
 pub use variance::LearnedVariance;

@@ -39,7 +39,7 @@ pub struct Noising {
     pub(super) schedule: Arc<dyn Schedule>,
     /// The objective's own if absent.
     pub(super) weighting: Option<Weighting>,
-    levels: NoiseLevels,
+    pub(super) levels: NoiseLevels,
     /// What levels are drawn from in place of their distribution.
     histogram: Option<Arc<Histogram>>,
 }

@@ -16,11 +16,13 @@
 //! the variance of all but the explicit loss without bound, because there nearly all of s is known and the rest is the
 //! difference of large numbers.
 
-use super::{Loss, Noised, Noising, Objective, ScoreModel, Weighting};
+use super::any::MOST_EXACT;
+use super::{Loss, Noised, Noising, Objective, ObjectiveConfig, Objectives, ScoreModel, Weighting};
 use crate::data::Batch;
 use crate::denoise::{Denoiser, Prediction};
+use crate::error::within;
 use crate::tensor::{Divergence, Probe, Probes};
-use crate::{Draws, Result};
+use crate::{Draws, Error, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -77,6 +79,24 @@ impl<M: ScoreModel> Objective<M> for ExplicitScoreMatching {
         let square = |s: Tensor<2>| (s - truth.clone()).square().sum_dim(1);
         let loss = model.of_score(noised.at(), &square)?;
         weighted(loss, &self.noising, &noised, model)
+    }
+}
+
+/// Implicit score matching as recipes name it; it has no options.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Implicit;
+
+impl ObjectiveConfig for Implicit {
+    fn most_width(&self) -> Option<usize> {
+        Some(MOST_EXACT)
+    }
+
+    fn passes(&self, width: usize) -> usize {
+        3 * width
+    }
+
+    fn build(&self, noising: Noising) -> Objectives {
+        Objectives::both(ImplicitScoreMatching::new(noising))
     }
 }
 
@@ -143,21 +163,24 @@ impl Default for Slices {
     }
 }
 
-impl Slices {
-    /// Fails, naming the key, unless every number makes sense.
-    ///
-    /// # Errors
-    /// [`crate::Error::Config`].
-    pub fn check(&self) -> Result<()> {
+impl ObjectiveConfig for Slices {
+    fn check(&self) -> Result<()> {
         if !(1..=1000).contains(&self.slices) {
-            return Err(crate::Error::config("slices", self.slices.to_string(), "from 1 to 1000"));
+            let found = self.slices.to_string();
+            return Err(Error::config("objective.kind.slices", found, "from 1 to 1000"));
         }
         match self.step {
-            Some(step) if !(1e-3..=10.0).contains(&step) => {
-                Err(crate::Error::config("step", format!("{step:?}"), "a number from 0.001 to 10"))
-            }
-            _ => Ok(()),
+            Some(step) => within("objective.kind.step", step, 1e-3, 10.0),
+            None => Ok(()),
         }
+    }
+
+    fn passes(&self, _: usize) -> usize {
+        3 * self.slices + 2
+    }
+
+    fn build(&self, noising: Noising) -> Objectives {
+        Objectives::both(SlicedScoreMatching::new(noising, *self))
     }
 }
 

@@ -136,15 +136,15 @@ impl std::fmt::Debug for Chain {
 }
 
 impl TryFrom<ChainConfig> for Chain {
-    type Error = String;
+    type Error = Error;
 
-    fn try_from(config: ChainConfig) -> std::result::Result<Self, String> {
+    /// As [`Chain::new`], with keys as the chain's own table has them.
+    fn try_from(config: ChainConfig) -> Result<Self> {
         Self::new(config).map_err(|error| match error {
-            // As deserializers word it, so that a recipe's reader finds the key.
             Error::Config { key, problem, expected } => {
-                format!("{key}: {problem}, expected {expected}")
+                Error::config(key.trim_start_matches("schedule."), problem, expected)
             }
-            other => other.to_string(),
+            other => other,
         })
     }
 }
@@ -313,6 +313,10 @@ impl Chain {
 }
 
 impl Schedule for Chain {
+    /// A chain cannot be made unless all is well, and its end may be pure noise.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
     fn level(&self, t: f64) -> Level {
         let (kept, lost) = self.variances(t);
         Level { t, alpha: kept.sqrt(), sigma: lost.sqrt(), lambda: (kept / lost).ln() }

@@ -68,9 +68,10 @@ impl Learned {
     pub fn init(&self, draws: &Draws, device: &Device) -> Result<LearnedSchedule> {
         LearnedSchedule::new(self.lambda_min, self.lambda_max, self.units, draws, device)
     }
+}
 
-    /// Fails, naming the key, unless every number makes sense.
-    pub(super) fn check(&self) -> Result<()> {
+impl Schedule for Learned {
+    fn check(&self) -> Result<()> {
         if !(1e-30..=10.0).contains(&self.learning_rate) {
             let found = format!("{:?}", self.learning_rate);
             let expected = "a number from 1e-30 to 10";
@@ -86,9 +87,6 @@ impl Learned {
             other => other,
         })
     }
-}
-
-impl Schedule for Learned {
     fn level(&self, t: f64) -> Level {
         Level::variance_preserving(t, self.lambda_max + t * (self.lambda_min - self.lambda_max))
     }

@@ -1,41 +1,40 @@
 //! Which noise levels training visits.
 
 use crate::process::{Level, MOST_LOG_SNR, Schedule, finite_log_snrs};
+use crate::registry::registry;
 use crate::{Draws, Error, Result};
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Continuous, ContinuousCDF, Normal};
 
-/// The distribution of training's noise levels.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case")]
-pub enum LevelDistribution {
-    /// t uniform over the schedule's range.
-    #[default]
-    Uniform,
-    /// λ uniform over the schedule's range: p(t) ∝ g²/σ², the importance sampling that goes with likelihood weighting (Song et
-    /// al. 2021, *Maximum likelihood training*, sec. 5.1).
-    LogSnr,
-    /// One level only, that of this log-SNR.
-    Fixed {
-        /// λ.
-        log_snr: f64,
-    },
-    /// A discrete chain's indices, each as likely: DDPM's (Ho et al. 2020, algorithm 1).
-    Indices,
-    /// ln(σ/α) normal (Karras et al. 2022, Table 1), cut to the schedule's range.
-    LogNormal {
-        /// The mean of ln(σ/α), −1.2 in the paper.
-        mean: f64,
-        /// Its standard deviation, 1.2 in the paper.
-        sd: f64,
-    },
-    /// The logit of t's place in the range normal (Esser et al. 2024, eq. 19).
-    LogitNormal {
-        /// The mean of the logit.
-        mean: f64,
-        /// Its standard deviation.
-        sd: f64,
-    },
+registry! {
+    /// The distribution of training's noise levels: `log-snr`, or `{ name = "log-normal", mean = -1.2, sd = 1.2 }`.
+    #[derive(Copy)]
+    pub enum LevelDistribution = Uniform {
+        "uniform" Uniform "t uniform over the schedule's range; the default",
+        /// p(t) ∝ g²/σ², the importance sampling that goes with likelihood weighting (Song et al. 2021, *Maximum likelihood
+        /// training*, sec. 5.1).
+        "log-snr" LogSnr "λ uniform over the schedule's range",
+        "fixed" Fixed {
+            /// λ.
+            log_snr: f64,
+        } "one level only, that of log_snr",
+        /// DDPM's (Ho et al. 2020, algorithm 1).
+        "indices" Indices "a discrete chain's indices, each as likely",
+        /// (Karras et al. 2022, Table 1).
+        "log-normal" LogNormal {
+            /// The mean of ln(σ/α), −1.2 in the paper.
+            mean: f64,
+            /// Its standard deviation, 1.2 in the paper.
+            sd: f64,
+        } "ln(σ/α) normal with mean and sd, cut to the schedule's range",
+        /// (Esser et al. 2024, eq. 19).
+        "logit-normal" LogitNormal {
+            /// The mean of the logit.
+            mean: f64,
+            /// Its standard deviation.
+            sd: f64,
+        } "the logit of t's place in the range normal with mean and sd",
+    }
 }
 
 /// How training draws noise levels: a distribution, and whether a batch covers it evenly.

@@ -1,7 +1,12 @@
 //! A schedule: time to noise level and back, with the SDE that it implies.
 
-use super::{Level, Levels};
+use super::{
+    Chain, Cosine, Edm, Learned, Level, Levels, MOST_LOG_SNR, OrnsteinUhlenbeck, Straight, SubVp,
+    Ve, VpLinear,
+};
+use crate::registry::registry;
 use crate::{Error, Result};
+use std::ops::Deref;
 
 /// dα/dt and dσ/dt of a schedule at one time.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,6 +30,14 @@ pub struct Rate {
 /// assert!((schedule.diffusion_squared(0.5) - 10.05).abs() < 1e-10); // g² = β(t)
 /// ```
 pub trait Schedule: std::fmt::Debug + Send + Sync {
+    /// Fails, naming the key, unless every parameter makes sense: by itself, unless the log-SNR falls within ±80.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    fn check(&self) -> Result<()> {
+        check_fall(self)
+    }
+
     /// The level at time `t`, which should lie in [`Schedule::range`].
     fn level(&self, t: f64) -> Level;
 
@@ -110,4 +123,75 @@ pub(crate) fn finite_log_snrs(schedule: &dyn Schedule) -> (f64, f64) {
     let low = schedule.level(last).lambda;
     let least = -24.0 * std::f64::consts::LN_2;
     (schedule.level(first).lambda, if low == f64::NEG_INFINITY { least } else { low })
+}
+
+registry! {
+    /// Any named schedule, as recipes and runs write it: `cosine`, or `{ name = "cosine", side = 32 }`.
+    pub enum AnySchedule: Schedule = Cosine, "schedule" {
+        "vp-linear" VpLinear(VpLinear)
+            "variance preserving, linear β (DDPM's limit); t in [1e-5, 1]",
+        "ve" Ve(Ve) "variance exploding, geometric σ; t in [0, 1]",
+        "sub-vp" SubVp(SubVp) "sub-VP, σ = 1 − α²; t in [1e-3, 1]",
+        "ou" Ou(OrnsteinUhlenbeck) "Ornstein–Uhlenbeck; t in [1e-5, 5]",
+        "cosine" Cosine(Cosine) "cosine log-SNR with resolution shift; t in [0, 1]",
+        "edm" Edm(Edm) "α = 1, σ = t; t in [0.002, 80]",
+        "straight" Straight(Straight)
+            "α = 1 − t, σ = t (rectified flow); t in [0.001, 0.999]",
+        "chain" Chain(Chain)
+            "DDPM's discrete chain, from a table of β; t the index, 0 to steps − 1",
+        "learned" Learned(Learned)
+            "monotone λ with weights that lower the bound's variance, for `bound`; t in [0, 1]",
+    }
+}
+
+/// A pointer to a schedule, and any choice of one, is that schedule.
+impl<P> Schedule for P
+where
+    P: Deref<Target = dyn Schedule> + std::fmt::Debug + Send + Sync,
+{
+    fn check(&self) -> Result<()> {
+        (**self).check()
+    }
+    fn level(&self, t: f64) -> Level {
+        (**self).level(t)
+    }
+    fn drift(&self, t: f64) -> f64 {
+        (**self).drift(t)
+    }
+    fn lambda_rate(&self, t: f64) -> f64 {
+        (**self).lambda_rate(t)
+    }
+    fn range(&self) -> (f64, f64) {
+        (**self).range()
+    }
+    fn time(&self, lambda: f64) -> f64 {
+        (**self).time(lambda)
+    }
+    fn diffusion_squared(&self, t: f64) -> f64 {
+        (**self).diffusion_squared(t)
+    }
+    fn rate(&self, t: f64) -> Rate {
+        (**self).rate(t)
+    }
+    fn chain_len(&self) -> Option<usize> {
+        (**self).chain_len()
+    }
+    fn prior_sd(&self, sigma_data: f64) -> f64 {
+        (**self).prior_sd(sigma_data)
+    }
+    fn levels(&self, times: &[f64]) -> Result<Levels> {
+        (**self).levels(times)
+    }
+}
+
+/// Fails unless the log-SNR falls within ±80.
+pub(super) fn check_fall<S: Schedule + ?Sized>(schedule: &S) -> Result<()> {
+    let (first, last) = schedule.range();
+    let (high, low) = (schedule.level(first).lambda, schedule.level(last).lambda);
+    if high <= MOST_LOG_SNR && low >= -MOST_LOG_SNR && low < high {
+        return Ok(());
+    }
+    let problem = format!("its log-SNR falls from {high:.4e} to {low:.4e}");
+    let expected = format!("a fall within ±{MOST_LOG_SNR}");
+    Err(Error::config("schedule", problem, expected))
 }

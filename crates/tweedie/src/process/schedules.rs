@@ -2,8 +2,27 @@
 //!
 //! Each gives ln α and λ in closed form, so that no coefficient cancels over λ ∈ [−30, 30].
 
-use super::{Level, Rate, Schedule};
+use super::{Level, Rate, Schedule, check_fall};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+
+/// Fails unless a parameter is positive and finite.
+fn positive(key: &str, value: f64) -> Result<()> {
+    if value > 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::config(format!("schedule.{key}"), format!("{value}"), "a positive number"))
+}
+
+/// Fails unless one parameter lies above another.
+fn rising(low: &str, a: f64, high: &str, b: f64) -> Result<()> {
+    if a < b && a.is_finite() && b.is_finite() {
+        return Ok(());
+    }
+    let (problem, expected) =
+        (format!("{b} with {low} = {a}"), format!("a finite number above {low}"));
+    Err(Error::config(format!("schedule.{high}"), problem, expected))
+}
 
 /// ln(1 − e^{−x}) for x > 0, without cancellation.
 fn ln_one_minus_exp_neg(x: f64) -> f64 {
@@ -59,6 +78,11 @@ impl VpLinear {
 }
 
 impl Schedule for VpLinear {
+    fn check(&self) -> Result<()> {
+        positive("beta_min", self.beta_min)?;
+        rising("beta_min", self.beta_min, "beta_max", self.beta_max)?;
+        check_fall(self)
+    }
     fn level(&self, t: f64) -> Level {
         decayed(t, self.integral(t))
     }
@@ -103,6 +127,11 @@ impl Default for Ve {
 }
 
 impl Schedule for Ve {
+    fn check(&self) -> Result<()> {
+        positive("sigma_min", self.sigma_min)?;
+        rising("sigma_min", self.sigma_min, "sigma_max", self.sigma_max)?;
+        check_fall(self)
+    }
     fn level(&self, t: f64) -> Level {
         let ln_sigma = self.sigma_min.ln() + t * (self.sigma_max / self.sigma_min).ln();
         Level { t, alpha: 1.0, sigma: ln_sigma.exp(), lambda: -2.0 * ln_sigma }
@@ -138,6 +167,10 @@ pub struct SubVp {
 }
 
 impl Schedule for SubVp {
+    fn check(&self) -> Result<()> {
+        self.beta.check()?;
+        check_fall(self)
+    }
     fn level(&self, t: f64) -> Level {
         let b = self.beta.integral(t);
         let ln_sigma = ln_one_minus_exp_neg(b);
@@ -185,6 +218,11 @@ impl Default for OrnsteinUhlenbeck {
 }
 
 impl Schedule for OrnsteinUhlenbeck {
+    fn check(&self) -> Result<()> {
+        positive("theta", self.theta)?;
+        positive("t_max", self.t_max - 1e-5)?;
+        check_fall(self)
+    }
     fn level(&self, t: f64) -> Level {
         decayed(t, 2.0 * self.theta * t)
     }
@@ -242,6 +280,11 @@ impl Cosine {
 }
 
 impl Schedule for Cosine {
+    fn check(&self) -> Result<()> {
+        positive("side", self.side)?;
+        rising("lambda_min", self.lambda_min, "lambda_max", self.lambda_max)?;
+        check_fall(self)
+    }
     fn level(&self, t: f64) -> Level {
         let (a, b) = self.angles();
         Level::variance_preserving(t, -2.0 * (a + (b - a) * t).tan().ln() + self.shift())
@@ -288,6 +331,11 @@ impl Default for Edm {
 }
 
 impl Schedule for Edm {
+    fn check(&self) -> Result<()> {
+        positive("sigma_min", self.sigma_min)?;
+        rising("sigma_min", self.sigma_min, "sigma_max", self.sigma_max)?;
+        check_fall(self)
+    }
     fn level(&self, t: f64) -> Level {
         Level { t, alpha: 1.0, sigma: t, lambda: -2.0 * t.ln() }
     }
@@ -334,6 +382,11 @@ impl Default for Straight {
 }
 
 impl Schedule for Straight {
+    fn check(&self) -> Result<()> {
+        positive("delta", self.delta)?;
+        rising("delta", self.delta, "1 - delta", 1.0 - self.delta)?;
+        check_fall(self)
+    }
     fn level(&self, t: f64) -> Level {
         Level { t, alpha: 1.0 - t, sigma: t, lambda: 2.0 * ((-t).ln_1p() - t.ln()) }
     }

@@ -1,7 +1,7 @@
 //! Annealed Langevin dynamics: the sampler of score-based models before there were SDEs.
 
 use super::corrector::{check_steps, langevin};
-use super::{Context, Solver, State};
+use super::{Context, NoiseUse, Solver, State};
 use crate::process::Levels;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -65,9 +65,10 @@ impl AnnealedLangevin {
         }
         0.5 * (low + high)
     }
+}
 
-    /// Fails, naming the key, unless every option makes sense.
-    pub(super) fn check(&self) -> Result<()> {
+impl Solver for AnnealedLangevin {
+    fn check(&self) -> Result<()> {
         match self.step {
             Some(u) if !(u > 0.0 && u < 2.0) => {
                 Err(Error::config("solver.step", u.to_string(), "a number between 0 and 2"))
@@ -75,9 +76,11 @@ impl AnnealedLangevin {
             _ => check_steps("solver.steps", self.steps),
         }
     }
-}
 
-impl Solver for AnnealedLangevin {
+    fn noise_use(&self) -> NoiseUse {
+        NoiseUse::Level
+    }
+
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         let State { mut x, step, .. } = state;
         // e^{½ (λ_to − λ_from)} is the ratio of the two σ/α; a first level of pure noise counts as finite.

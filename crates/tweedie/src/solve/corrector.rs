@@ -1,6 +1,6 @@
 //! Correctors: steps at one noise level that leave its density as it is, and solvers corrected by them.
 
-use super::{Ancestral, Context, Ddim, Euler, EulerMaruyama, Solver, State};
+use super::{Ancestral, Context, Ddim, Euler, EulerMaruyama, NoiseUse, Solver, State};
 use crate::denoise::GaussianMixture;
 use crate::process::{Level, Levels};
 use crate::{Error, Result};
@@ -40,6 +40,14 @@ pub(super) fn langevin(
 
 /// Steps at one noise level that (nearly) leave its density invariant.
 pub trait Corrector: std::fmt::Debug + Send + Sync {
+    /// Fails, naming the key, unless every option makes sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// The batch after its steps at `levels`; `step` is the number of the solver's step and addresses the noise.
     ///
     /// # Errors
@@ -74,17 +82,6 @@ impl Default for Langevin {
     }
 }
 
-impl Langevin {
-    /// Fails, naming the key, unless every option makes sense.
-    pub(super) fn check(&self) -> Result<()> {
-        if !(self.snr > 0.0 && self.snr <= 1.0) {
-            let expected = "a number above 0 and at most 1";
-            return Err(Error::config("solver.corrector.snr", self.snr.to_string(), expected));
-        }
-        check_steps("solver.corrector.steps", self.steps)
-    }
-}
-
 /// Fails unless there can be so many steps at a level.
 pub(super) fn check_steps(key: &str, steps: usize) -> Result<()> {
     if (1..=MOST_STEPS_AT_A_LEVEL).contains(&steps) {
@@ -94,6 +91,14 @@ pub(super) fn check_steps(key: &str, steps: usize) -> Result<()> {
 }
 
 impl Corrector for Langevin {
+    fn check(&self) -> Result<()> {
+        if !(self.snr > 0.0 && self.snr <= 1.0) {
+            let expected = "a number above 0 and at most 1";
+            return Err(Error::config("solver.corrector.snr", self.snr.to_string(), expected));
+        }
+        check_steps("solver.corrector.steps", self.steps)
+    }
+
     fn correct(
         &self,
         x: Tensor<2>,
@@ -207,6 +212,14 @@ pub struct PredictorCorrector<S = Predictor, C = Langevin> {
 }
 
 impl<S: Solver, C: Corrector> Solver for PredictorCorrector<S, C> {
+    fn check(&self) -> Result<()> {
+        self.corrector.check()
+    }
+
+    fn noise_use(&self) -> NoiseUse {
+        NoiseUse::Level
+    }
+
     fn init(&self, x: Tensor<2>) -> State {
         self.predictor.init(x)
     }

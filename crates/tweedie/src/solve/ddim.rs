@@ -1,6 +1,6 @@
 //! DDIM: a family of non-Markovian samplers with the same marginals.
 
-use super::{Context, Solver, State, noise_of};
+use super::{Context, NoiseUse, Solver, State, check_share, noise_of};
 use crate::Result;
 use crate::process::Levels;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,14 @@ pub struct Ddim {
 }
 
 impl Solver for Ddim {
+    fn check(&self) -> Result<()> {
+        check_share("eta", self.eta)
+    }
+
+    fn noise_use(&self) -> NoiseUse {
+        NoiseUse::in_steps(self.eta)
+    }
+
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         let State { x, step, .. } = state;
         let data = context.denoise_unclipped(x.clone(), from)?;

@@ -2,7 +2,7 @@
 
 use super::dpm::multistep;
 use super::exponential::{Integrand, Slope};
-use super::{Context, Solver, State};
+use super::{Context, Solver, State, check_order};
 use crate::Result;
 use crate::process::Levels;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,10 @@ impl Default for Deis {
 }
 
 impl Solver for Deis {
+    fn check(&self) -> Result<()> {
+        check_order(self.order)
+    }
+
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         multistep(Integrand::Noise, self.order, Slope::Exact, state, from, to, context)
     }

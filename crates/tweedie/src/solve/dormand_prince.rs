@@ -255,6 +255,19 @@ pub struct DormandPrince {
 }
 
 impl Solver for DormandPrince {
+    fn check(&self) -> Result<()> {
+        let Tolerance { atol, rtol } = self.tolerance;
+        if [atol, rtol].iter().all(|tolerance| (1e-12..=1.0).contains(tolerance)) {
+            return Ok(());
+        }
+        let found = format!("atol {atol:?} and rtol {rtol:?}");
+        Err(Error::config("solver.tolerance", found, "numbers from 1e-12 to 1"))
+    }
+
+    fn is_adaptive(&self) -> bool {
+        true
+    }
+
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         let State { x, step, .. } = state;
         let n = x.dims()[0];

@@ -1,7 +1,7 @@
 //! The DPM-Solver family: exponential integrators with one or more evaluations of their own, or of earlier steps.
 
 use super::exponential::{Integrand, Node, Slope, between};
-use super::{Context, Solver, State};
+use super::{Context, NoiseUse, Solver, State, check_order, check_share};
 use crate::Result;
 use crate::process::Levels;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,10 @@ impl Default for DpmSolver {
 }
 
 impl Solver for DpmSolver {
+    fn check(&self) -> Result<()> {
+        check_order(self.order)
+    }
+
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         singlestep(Integrand::Noise, self.order, state, from, to, context)
     }
@@ -75,6 +79,14 @@ pub struct DpmSolverPp2S {
 }
 
 impl Solver for DpmSolverPp2S {
+    fn check(&self) -> Result<()> {
+        check_share("eta", self.eta)
+    }
+
+    fn noise_use(&self) -> NoiseUse {
+        NoiseUse::in_steps(self.eta)
+    }
+
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         let integrand = Integrand::Data { eta: self.eta };
         singlestep(integrand, 2, state, from, to, context)
@@ -113,6 +125,14 @@ pub struct DpmSolverPp2M {
 }
 
 impl Solver for DpmSolverPp2M {
+    fn check(&self) -> Result<()> {
+        check_share("eta", self.eta)
+    }
+
+    fn noise_use(&self) -> NoiseUse {
+        NoiseUse::in_steps(self.eta)
+    }
+
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         multistep(Integrand::Data { eta: self.eta }, 2, Slope::Half, state, from, to, context)
     }
@@ -148,6 +168,14 @@ pub struct DpmSolverPp3M {
 }
 
 impl Solver for DpmSolverPp3M {
+    fn check(&self) -> Result<()> {
+        check_share("eta", self.eta)
+    }
+
+    fn noise_use(&self) -> NoiseUse {
+        NoiseUse::in_steps(self.eta)
+    }
+
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         multistep(Integrand::Data { eta: self.eta }, 3, Slope::Half, state, from, to, context)
     }

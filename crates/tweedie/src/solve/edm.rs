@@ -1,7 +1,7 @@
 //! EDM's stochastic sampler.
 
 use super::exponential::{Integrand, Slope};
-use super::{Context, Solver, State, noise_of};
+use super::{Context, NoiseUse, Solver, State, noise_of};
 use crate::process::{Level, Levels, finite_log_snrs};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -51,8 +51,22 @@ impl Default for StochasticHeun {
 }
 
 impl StochasticHeun {
-    /// Fails, naming the key, unless every option makes sense.
-    pub(super) fn check(&self) -> Result<()> {
+    /// The level at which a step from `level` begins once noise is added.
+    fn raised(&self, level: &Level, context: &Context) -> Level {
+        let ratio = (-0.5 * level.lambda).exp();
+        let inside = self.range.is_none_or(|[low, high]| (low..=high).contains(&ratio));
+        let noisiest = finite_log_snrs(context.schedule).1;
+        let lambda = (level.lambda - 2.0 * self.churn.ln_1p()).max(noisiest);
+        if inside && ratio.is_finite() && lambda < level.lambda {
+            context.schedule.level(context.schedule.time(lambda))
+        } else {
+            *level
+        }
+    }
+}
+
+impl Solver for StochasticHeun {
+    fn check(&self) -> Result<()> {
         let Self { churn, noise, range } = *self;
         if !(0.0..=MOST_CHURN).contains(&churn) {
             let expected = format!("a number from 0 to √2 − 1 = {MOST_CHURN:.6}");
@@ -71,21 +85,10 @@ impl StochasticHeun {
         }
     }
 
-    /// The level at which a step from `level` begins once noise is added.
-    fn raised(&self, level: &Level, context: &Context) -> Level {
-        let ratio = (-0.5 * level.lambda).exp();
-        let inside = self.range.is_none_or(|[low, high]| (low..=high).contains(&ratio));
-        let noisiest = finite_log_snrs(context.schedule).1;
-        let lambda = (level.lambda - 2.0 * self.churn.ln_1p()).max(noisiest);
-        if inside && ratio.is_finite() && lambda < level.lambda {
-            context.schedule.level(context.schedule.time(lambda))
-        } else {
-            *level
-        }
+    fn noise_use(&self) -> NoiseUse {
+        if self.churn > 0.0 { NoiseUse::Before } else { NoiseUse::None }
     }
-}
 
-impl Solver for StochasticHeun {
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         let State { mut x, step, .. } = state;
         let mut start = from.clone();

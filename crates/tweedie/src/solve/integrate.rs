@@ -1,6 +1,6 @@
 //! The loop that runs any solver over any grid, and the sampler made of both.
 
-use super::{Ancestral, AnySolver, Clip, Context, Grid, Noise, ReverseVariance, Solver};
+use super::{AnyGrid, AnySolver, Clip, Context, Noise, ReverseVariance, Solver};
 use crate::data::{Condition, Generate};
 use crate::denoise::Denoiser;
 use crate::process::{BrownianTree, Level, Schedule};
@@ -103,7 +103,7 @@ pub struct Sampler {
     denoiser: Arc<dyn Denoiser>,
     schedule: Arc<dyn Schedule>,
     solver: AnySolver,
-    grid: Grid,
+    grid: AnyGrid,
     steps: usize,
     last: Last,
     clip: Option<Clip>,
@@ -120,7 +120,7 @@ impl Sampler {
             denoiser,
             schedule,
             solver: AnySolver::default(),
-            grid: Grid::default(),
+            grid: AnyGrid::default(),
             steps: 32,
             last: Last::Denoise,
             clip: None,
@@ -131,14 +131,14 @@ impl Sampler {
     }
 
     /// The solver.
-    pub fn with_solver(mut self, solver: AnySolver) -> Self {
-        self.solver = solver;
+    pub fn with_solver(mut self, solver: impl Into<AnySolver>) -> Self {
+        self.solver = solver.into();
         self
     }
 
     /// The spacing of the levels.
-    pub fn with_grid(mut self, grid: Grid) -> Self {
-        self.grid = grid;
+    pub fn with_grid(mut self, grid: impl Into<AnyGrid>) -> Self {
+        self.grid = grid.into();
         self
     }
 
@@ -174,7 +174,7 @@ impl Sampler {
         self
     }
 
-    /// The variance of ancestral steps, in place of [`Ancestral::variance`]; of no effect on other solvers.
+    /// The variance of ancestral steps, in place of the solver's own; of no effect on other solvers.
     pub fn with_reverse_variance(mut self, variance: Arc<dyn ReverseVariance>) -> Self {
         self.variance = Some(variance);
         self
@@ -201,7 +201,7 @@ impl Sampler {
     /// # Errors
     /// As [`AnySolver::levels`].
     pub fn levels(&self) -> Result<Vec<Level>> {
-        self.solver.levels(self.grid, &*self.schedule, self.steps, self.last)
+        self.solver.levels(&*self.grid, &*self.schedule, self.steps, self.last)
     }
 
     /// Network evaluations so far, in rows.
@@ -278,13 +278,9 @@ impl Sampler {
             rows,
             clip: self.clip,
         };
-        match (&self.variance, &self.solver) {
-            (Some(variance), AnySolver::Ancestral(_)) => {
-                let solver = Ancestral { variance: variance.clone() };
-                integrate(&solver, x, levels, self.last, &context, observe)
-            }
-            _ => integrate(&self.solver, x, levels, self.last, &context, observe),
-        }
+        let own = self.variance.clone().and_then(|variance| self.solver.with_variance(variance));
+        let solver = own.as_deref().unwrap_or(&*self.solver);
+        integrate(solver, x, levels, self.last, &context, observe)
     }
 
     /// The start: N(0, s²) with the schedule's prior standard deviation s.

@@ -9,11 +9,11 @@ mod dormand_prince;
 mod dpm;
 mod edm;
 mod exponential;
-mod grid;
+pub mod grid;
 mod integrate;
 mod ode;
 mod sde;
-mod unipc;
+pub mod unipc;
 mod variance;
 
 pub use crate::process::Noise;
@@ -26,20 +26,21 @@ pub(crate) use dormand_prince::Clock;
 pub use dormand_prince::{DormandPrince, Tolerance, integrate_adaptive};
 pub use dpm::{DpmSolver, DpmSolverPp2M, DpmSolverPp2S, DpmSolverPp3M};
 pub use edm::StochasticHeun;
-pub use grid::{GRIDS, Grid};
+pub use grid::{AnyGrid, Grid};
 pub use integrate::{Last, Moment, Progress, Sampler, integrate};
 pub use ode::{Euler, Heun, velocity};
 pub use sde::{Ancestral, EulerMaruyama};
-pub use unipc::{B, Of, UniPc};
+pub use unipc::UniPc;
 pub use variance::{AnalyticVariance, ReverseVariance, Variance};
 
 use crate::data::Condition;
 use crate::denoise::Denoiser;
 use crate::process::{Level, Levels, Schedule};
+use crate::registry::registry;
 use crate::tensor::select_rows;
 use crate::{Error, Result};
 use burn::tensor::Tensor;
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What a step may ask: the model, its process, the condition and the noise of each row.
 ///
@@ -167,8 +168,51 @@ impl State {
 /// More steps than this are a mistake.
 const MOST_STEPS: usize = 100_000;
 
+/// The noise that a solver's steps add.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoiseUse {
+    /// None: the solver is deterministic.
+    None,
+    /// That of steps between two times, as a path in time has it.
+    Steps,
+    /// Some at one level, where no time passes.
+    Level,
+    /// Some before the step, against time.
+    Before,
+}
+
+impl NoiseUse {
+    /// Noise of steps unless its share is 0.
+    fn in_steps(share: f64) -> Self {
+        if share > 0.0 { Self::Steps } else { Self::None }
+    }
+}
+
 /// One step from a noisier to a cleaner level.
 pub trait Solver: std::fmt::Debug + Send + Sync {
+    /// Fails, naming the key, unless every option makes sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The noise that its steps add.
+    fn noise_use(&self) -> NoiseUse {
+        NoiseUse::None
+    }
+
+    /// Whether the solver chooses its own steps, so that the grid's inner levels do not matter.
+    fn is_adaptive(&self) -> bool {
+        false
+    }
+
+    /// The same solver with another variance of its steps' noise; none unless its steps have one to choose.
+    fn with_variance(&self, _variance: Arc<dyn ReverseVariance>) -> Option<Box<dyn Solver>> {
+        None
+    }
+
     /// The state that starts at `x`.
     fn init(&self, x: Tensor<2>) -> State {
         State { x, history: Vec::new(), step: 0 }
@@ -181,198 +225,60 @@ pub trait Solver: std::fmt::Debug + Send + Sync {
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State>;
 }
 
-/// Every solver by name, with one line on what it is.
-pub const SOLVERS: &[(&str, &str)] = &[
-    (
-        "dpm++2m",
-        "DPM-Solver++(2M): order 2, 1 evaluation a step; eta = 1 is its SDE form; the default",
-    ),
-    ("dpm++3m", "DPM-Solver++(3M): order 3, 1 evaluation a step; eta = 1 is its SDE form"),
-    ("dpm++2s", "DPM-Solver++(2S): order 2, 2 evaluations a step; eta = 1 is its SDE form"),
-    ("dpm", "DPM-Solver: order = 1 to 3, as many evaluations a step"),
-    ("deis", "DEIS in ln(σ/α): order = 1 to 3, 1 evaluation a step"),
-    (
-        "unipc",
-        "UniPC: order = 1 to 3, b = \"bh1\" or \"bh2\", of = \"data\" or \"noise\", 1 evaluation a step",
-    ),
-    ("ddim", "DDIM; eta = 0 is deterministic, order 1"),
-    ("ancestral", "ancestral sampling from the posterior for any (t, s), as VDM's and DDPM's"),
-    (
-        "euler-maruyama",
-        "reverse SDE, weak order 1; churn from 1 down to 0, the probability-flow ODE",
-    ),
-    (
-        "predictor-corrector",
-        "ancestral sampling and Langevin steps at each level; predictor, corrector.snr, .steps",
-    ),
-    ("annealed-langevin", "annealed Langevin dynamics (NCSN, NCSNv2); steps = 5 at each level"),
-    ("euler", "probability-flow ODE, order 1"),
-    ("heun", "probability-flow ODE, order 2, 2 evaluations a step"),
-    ("edm", "EDM's stochastic Heun in σ/α with churn, 2 evaluations a step"),
-    ("dopri5", "probability-flow ODE, order 5, adaptive steps for each row"),
-];
-
-/// Any named solver, as recipes and the program write it: `{ name = "ddim", eta = 0.5 }`.
-///
-/// ```
-/// use tweedie::solve::{AnySolver, Ddim};
-/// let solver: AnySolver = toml::from_str("name = \"ddim\"\neta = 0.5").unwrap();
-/// assert_eq!(solver, AnySolver::Ddim(Ddim { eta: 0.5 }));
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name")]
-pub enum AnySolver {
-    /// [`DpmSolverPp2M`].
-    #[serde(rename = "dpm++2m")]
-    DpmSolverPp2M(DpmSolverPp2M),
-    /// [`DpmSolverPp3M`].
-    #[serde(rename = "dpm++3m")]
-    DpmSolverPp3M(DpmSolverPp3M),
-    /// [`DpmSolverPp2S`].
-    #[serde(rename = "dpm++2s")]
-    DpmSolverPp2S(DpmSolverPp2S),
-    /// [`DpmSolver`].
-    #[serde(rename = "dpm")]
-    DpmSolver(DpmSolver),
-    /// [`Deis`].
-    #[serde(rename = "deis")]
-    Deis(Deis),
-    /// [`UniPc`].
-    #[serde(rename = "unipc")]
-    UniPc(UniPc),
-    /// [`Ddim`].
-    #[serde(rename = "ddim")]
-    Ddim(Ddim),
-    /// [`Ancestral`].
-    #[serde(rename = "ancestral")]
-    Ancestral(Ancestral),
-    /// [`EulerMaruyama`].
-    #[serde(rename = "euler-maruyama")]
-    EulerMaruyama(EulerMaruyama),
-    /// [`PredictorCorrector`].
-    #[serde(rename = "predictor-corrector")]
-    PredictorCorrector(PredictorCorrector),
-    /// [`AnnealedLangevin`].
-    #[serde(rename = "annealed-langevin")]
-    AnnealedLangevin(AnnealedLangevin),
-    /// [`Euler`].
-    #[serde(rename = "euler")]
-    Euler(Euler),
-    /// [`Heun`].
-    #[serde(rename = "heun")]
-    Heun(Heun),
-    /// [`StochasticHeun`].
-    #[serde(rename = "edm")]
-    StochasticHeun(StochasticHeun),
-    /// [`DormandPrince`].
-    #[serde(rename = "dopri5")]
-    DormandPrince(DormandPrince),
-}
-
-impl Default for AnySolver {
-    fn default() -> Self {
-        Self::DpmSolverPp2M(DpmSolverPp2M::default())
+registry! {
+    /// Any named solver, as recipes and the program write it: `ddim`, or `{ name = "ddim", eta = 0.5 }`.
+    ///
+    /// ```
+    /// use tweedie::solve::{AnySolver, Ddim};
+    /// let solver: AnySolver = toml::from_str("name = \"ddim\"\neta = 0.5").unwrap();
+    /// assert_eq!(solver, Ddim { eta: 0.5 }.into());
+    /// ```
+    #[derive(Copy)]
+    pub enum AnySolver: Solver = DpmSolverPp2M, "solver" {
+        "dpm++2m" DpmSolverPp2M(DpmSolverPp2M)
+            "DPM-Solver++(2M): order 2, 1 evaluation a step; eta = 1 is its SDE form; the default",
+        "dpm++3m" DpmSolverPp3M(DpmSolverPp3M)
+            "DPM-Solver++(3M): order 3, 1 evaluation a step; eta = 1 is its SDE form",
+        "dpm++2s" DpmSolverPp2S(DpmSolverPp2S)
+            "DPM-Solver++(2S): order 2, 2 evaluations a step; eta = 1 is its SDE form",
+        "dpm" DpmSolver(DpmSolver) "DPM-Solver: order = 1 to 3, as many evaluations a step",
+        "deis" Deis(Deis) "DEIS in ln(σ/α): order = 1 to 3, 1 evaluation a step",
+        "unipc" UniPc(UniPc)
+            "UniPC: order = 1 to 3, b = \"bh1\" or \"bh2\", of = \"data\" or \"noise\", 1 evaluation a step",
+        "ddim" Ddim(Ddim) "DDIM; eta = 0 is deterministic, order 1",
+        "ancestral" Ancestral(Ancestral)
+            "ancestral sampling from the posterior for any (t, s), as VDM's and DDPM's",
+        "euler-maruyama" EulerMaruyama(EulerMaruyama)
+            "reverse SDE, weak order 1; churn from 1 down to 0, the probability-flow ODE",
+        "predictor-corrector" PredictorCorrector(PredictorCorrector)
+            "ancestral sampling and Langevin steps at each level; predictor, corrector.snr, .steps",
+        "annealed-langevin" AnnealedLangevin(AnnealedLangevin)
+            "annealed Langevin dynamics (NCSN, NCSNv2); steps = 5 at each level",
+        "euler" Euler(Euler) "probability-flow ODE, order 1",
+        "heun" Heun(Heun) "probability-flow ODE, order 2, 2 evaluations a step",
+        "edm" StochasticHeun(StochasticHeun)
+            "EDM's stochastic Heun in σ/α with churn, 2 evaluations a step",
+        "dopri5" DormandPrince(DormandPrince)
+            "probability-flow ODE, order 5, adaptive steps for each row",
     }
 }
 
 impl AnySolver {
-    /// The solver of a given name with its default options.
-    ///
-    /// # Errors
-    /// [`Error::Config`] for an unknown name.
-    pub fn parse(name: &str) -> Result<Self> {
-        Ok(match name {
-            "dpm++2m" => Self::default(),
-            "dpm++3m" => Self::DpmSolverPp3M(DpmSolverPp3M::default()),
-            "dpm++2s" => Self::DpmSolverPp2S(DpmSolverPp2S::default()),
-            "dpm" => Self::DpmSolver(DpmSolver::default()),
-            "deis" => Self::Deis(Deis::default()),
-            "unipc" => Self::UniPc(UniPc::default()),
-            "ddim" => Self::Ddim(Ddim::default()),
-            "ancestral" => Self::Ancestral(Ancestral::default()),
-            "euler-maruyama" => Self::EulerMaruyama(EulerMaruyama::default()),
-            "predictor-corrector" => Self::PredictorCorrector(PredictorCorrector::default()),
-            "annealed-langevin" => Self::AnnealedLangevin(AnnealedLangevin::default()),
-            "euler" => Self::Euler(Euler {}),
-            "heun" => Self::Heun(Heun {}),
-            "edm" => Self::StochasticHeun(StochasticHeun::default()),
-            "dopri5" => Self::DormandPrince(DormandPrince::default()),
-            _ => {
-                let names: Vec<&str> = SOLVERS.iter().map(|(name, _)| *name).collect();
-                return Err(Error::config("solver", name, crate::error::one_of(name, &names)));
-            }
-        })
-    }
-
-    /// Whether the solver chooses its own steps, so that the grid's inner levels do not matter.
-    pub fn is_adaptive(&self) -> bool {
-        matches!(self, Self::DormandPrince(_))
-    }
-
     /// Fails unless all of its noise is that of steps between two times, as a path in time has it.
     ///
     /// # Errors
     /// [`Error::Config`] for a solver without noise, and for those that add noise at one level.
     pub fn check_path_noise(&self) -> Result<()> {
-        let found = match self {
-            Self::Ddim(Ddim { eta })
-            | Self::DpmSolverPp2S(DpmSolverPp2S { eta })
-            | Self::DpmSolverPp2M(DpmSolverPp2M { eta })
-            | Self::DpmSolverPp3M(DpmSolverPp3M { eta })
-                if *eta > 0.0 =>
-            {
-                return Ok(());
-            }
-            Self::EulerMaruyama(EulerMaruyama { churn }) if *churn > 0.0 => return Ok(()),
-            Self::Ancestral(_) => return Ok(()),
-            Self::PredictorCorrector(_) | Self::AnnealedLangevin(_) => {
-                "a solver that adds noise at one level, where no time passes"
-            }
-            Self::StochasticHeun(StochasticHeun { churn, .. }) if *churn > 0.0 => {
-                "a solver that adds noise before its step, against time"
-            }
-            _ => "a solver that adds no noise",
+        let found = match self.noise_use() {
+            NoiseUse::Steps => return Ok(()),
+            NoiseUse::None => "a solver that adds no noise",
+            NoiseUse::Level => "a solver that adds noise at one level, where no time passes",
+            NoiseUse::Before => "a solver that adds noise before its step, against time",
         };
-        let expected =
-            "euler-maruyama, ancestral, or ddim, dpm++2s, dpm++2m or dpm++3m with eta above 0";
+        let steps = |name: &&str| Self::parse(name).is_ok_and(|s| s.noise_use() == NoiseUse::Steps);
+        let named: Vec<&str> = Self::NAMES.iter().map(|(name, _)| *name).filter(steps).collect();
+        let expected = format!("{}, or eta above 0 where a solver has it", named.join(", "));
         Err(Error::config("noise", found, expected))
-    }
-
-    /// Fails, naming the key, unless every option makes sense.
-    ///
-    /// # Errors
-    /// [`Error::Config`].
-    pub fn check(&self) -> Result<()> {
-        match self {
-            Self::Ddim(Ddim { eta })
-            | Self::DpmSolverPp2S(DpmSolverPp2S { eta })
-            | Self::DpmSolverPp2M(DpmSolverPp2M { eta })
-            | Self::DpmSolverPp3M(DpmSolverPp3M { eta })
-                if !(0.0..=1.0).contains(eta) =>
-            {
-                Err(Error::config("solver.eta", eta.to_string(), "a number from 0 to 1"))
-            }
-            Self::EulerMaruyama(EulerMaruyama { churn }) if !(0.0..=1.0).contains(churn) => {
-                Err(Error::config("solver.churn", churn.to_string(), "a number from 0 to 1"))
-            }
-            Self::PredictorCorrector(s) => s.corrector.check(),
-            Self::AnnealedLangevin(s) => s.check(),
-            Self::DpmSolver(DpmSolver { order })
-            | Self::Deis(Deis { order })
-            | Self::UniPc(UniPc { order, .. })
-                if !(1..=3).contains(order) =>
-            {
-                Err(Error::config("solver.order", order.to_string(), "1, 2 or 3"))
-            }
-            Self::StochasticHeun(solver) => solver.check(),
-            Self::DormandPrince(DormandPrince { tolerance: Tolerance { atol, rtol } })
-                if !(1e-12..=1.0).contains(atol) || !(1e-12..=1.0).contains(rtol) =>
-            {
-                let found = format!("atol {atol:?} and rtol {rtol:?}");
-                Err(Error::config("solver.tolerance", found, "numbers from 1e-12 to 1"))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// The levels of a grid that it visits in `steps` steps, the last denoising, if there is one, included.
@@ -384,7 +290,7 @@ impl AnySolver {
     /// [`Error::Config`] if there are too few or too many steps; as [`Grid::levels`].
     pub fn levels(
         &self,
-        grid: Grid,
+        grid: &dyn Grid,
         schedule: &dyn Schedule,
         steps: usize,
         last: Last,
@@ -405,35 +311,22 @@ impl AnySolver {
         }
         Ok(levels)
     }
-
-    fn inner(&self) -> &dyn Solver {
-        match self {
-            Self::DpmSolverPp2M(s) => s,
-            Self::DpmSolverPp3M(s) => s,
-            Self::DpmSolverPp2S(s) => s,
-            Self::DpmSolver(s) => s,
-            Self::Deis(s) => s,
-            Self::UniPc(s) => s,
-            Self::Ddim(s) => s,
-            Self::Ancestral(s) => s,
-            Self::EulerMaruyama(s) => s,
-            Self::PredictorCorrector(s) => s,
-            Self::AnnealedLangevin(s) => s,
-            Self::Euler(s) => s,
-            Self::Heun(s) => s,
-            Self::StochasticHeun(s) => s,
-            Self::DormandPrince(s) => s,
-        }
-    }
 }
 
-impl Solver for AnySolver {
-    fn init(&self, x: Tensor<2>) -> State {
-        self.inner().init(x)
+/// Fails unless a share of noise lies in [0, 1].
+fn check_share(key: &str, share: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&share) {
+        return Ok(());
     }
-    fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
-        self.inner().step(state, from, to, context)
+    Err(Error::config(format!("solver.{key}"), share.to_string(), "a number from 0 to 1"))
+}
+
+/// Fails unless an order is 1, 2 or 3.
+fn check_order(order: usize) -> Result<()> {
+    if (1..=3).contains(&order) {
+        return Ok(());
     }
+    Err(Error::config("solver.order", order.to_string(), "1, 2 or 3"))
 }
 
 /// ε̂ = (x − α x̂₀)/σ.

@@ -1,9 +1,10 @@
 //! Samplers of the reverse SDE.
 
-use super::{Context, ReverseVariance, Solver, State, Variance};
+use super::{Context, NoiseUse, ReverseVariance, Solver, State, Variance, check_share};
 use crate::Result;
 use crate::process::Levels;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Euler–Maruyama on the reverse SDE dx = (f x − g² ∇log p_t) dt + g dW̄ (Anderson 1982; *Generative Modeling with
 /// Diffusion Models*, eq. 60; *An Introduction …*, eq. 6.26, evaluated at T − i). Weak order 1; strong order 1 on one path of
@@ -46,6 +47,14 @@ impl Default for EulerMaruyama {
 }
 
 impl Solver for EulerMaruyama {
+    fn check(&self) -> Result<()> {
+        check_share("churn", self.churn)
+    }
+
+    fn noise_use(&self) -> NoiseUse {
+        NoiseUse::in_steps(self.churn)
+    }
+
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         let State { x, step, .. } = state;
         let data = context.denoise(x.clone(), from)?;
@@ -102,6 +111,14 @@ impl Default for Ancestral {
 }
 
 impl<V: ReverseVariance> Solver for Ancestral<V> {
+    fn noise_use(&self) -> NoiseUse {
+        NoiseUse::Steps
+    }
+
+    fn with_variance(&self, variance: Arc<dyn ReverseVariance>) -> Option<Box<dyn Solver>> {
+        Some(Box::new(Ancestral { variance }))
+    }
+
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         let State { x, step, .. } = state;
         let data = context.denoise(x.clone(), from)?;

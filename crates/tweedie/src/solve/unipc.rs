@@ -1,7 +1,7 @@
 //! UniPC: a predictor and a corrector that share their evaluations.
 
 use super::exponential::{Integrand, Node, Slope};
-use super::{Context, Solver, State};
+use super::{Context, Solver, State, check_order};
 use crate::Result;
 use crate::process::Levels;
 use serde::{Deserialize, Serialize};
@@ -22,9 +22,10 @@ use serde::{Deserialize, Serialize};
 /// use tweedie::denoise::{Component, GaussianMixture};
 /// use tweedie::data::{Condition, Generate};
 /// use tweedie::process::Cosine;
-/// use tweedie::solve::{AnySolver, B, Of, Sampler, UniPc};
+/// use tweedie::solve::unipc::{Bh, Integrates};
+/// use tweedie::solve::{AnySolver, Sampler, UniPc};
 /// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
-/// let solver = AnySolver::UniPc(UniPc { order: 3, b: B::Bh1, of: Of::Data });
+/// let solver = AnySolver::UniPc(UniPc { order: 3, b: Bh::Bh1, of: Integrates::Data });
 /// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
 ///     .with_solver(solver)
 ///     .with_steps(20);
@@ -38,21 +39,21 @@ pub struct UniPc {
     /// p, 1 to 3.
     pub order: usize,
     /// B(h).
-    pub b: B,
+    pub b: Bh,
     /// Which of the network's equivalent outputs is a polynomial.
-    pub of: Of,
+    pub of: Integrates,
 }
 
 impl Default for UniPc {
     fn default() -> Self {
-        Self { order: 2, b: B::Bh2, of: Of::Data }
+        Self { order: 2, b: Bh::Bh2, of: Integrates::Data }
     }
 }
 
 /// UniPC's B(h), for h the step in ℓ = ln(α/σ) with the sign of the integral's exponent (Zhao et al. 2023).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum B {
+pub enum Bh {
     /// B₁(h) = h.
     Bh1,
     /// B₂(h) = eʰ − 1.
@@ -63,7 +64,7 @@ pub enum B {
 /// What UniPC integrates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Of {
+pub enum Integrates {
     /// x̂₀.
     #[default]
     Data,
@@ -72,15 +73,19 @@ pub enum Of {
 }
 
 impl Solver for UniPc {
+    fn check(&self) -> Result<()> {
+        check_order(self.order)
+    }
+
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         let State { mut x, mut history, step } = state;
         let slope = match self.b {
-            B::Bh1 => Slope::Plain,
-            B::Bh2 => Slope::Half,
+            Bh::Bh1 => Slope::Plain,
+            Bh::Bh2 => Slope::Half,
         };
         let integrand = match self.of {
-            Of::Data => Integrand::Data { eta: 0.0 },
-            Of::Noise => Integrand::Noise,
+            Integrates::Data => Integrand::Data { eta: 0.0 },
+            Integrates::Noise => Integrand::Noise,
         };
         let (data, value) = integrand.evaluate(&x, from, context)?;
         if let Some((start, _)) = history.last() {

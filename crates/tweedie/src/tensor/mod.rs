@@ -19,14 +19,17 @@ pub(crate) fn column(like: &Tensor<2>, values: impl Iterator<Item = f64>) -> Ten
     Tensor::from_data(data, (&like.device(), like.dtype()))
 }
 
+/// A tensor's numbers on the host, in its own type.
+pub(crate) fn host_data<const D: usize>(tensor: Tensor<D>) -> Result<TensorData> {
+    let fault = |e| Error::Device { device: "tensor".into(), why: format!("{e:?}") };
+    tensor.try_into_data().map_err(fault)
+}
+
 /// A `[n, 1]` column on the host.
 pub(crate) fn host_column(column: &Tensor<2>) -> Result<Vec<f64>> {
-    column
-        .clone()
-        .into_data()
-        .convert_dtype(DType::F64)
-        .try_into_vec::<f64>()
-        .map_err(|e| Error::Device { device: "tensor".into(), why: format!("{e:?}") })
+    let data = host_data(column.clone())?.convert_dtype(DType::F64);
+    let fault = |e| Error::Device { device: "tensor".into(), why: format!("{e:?}") };
+    data.try_into_vec::<f64>().map_err(fault)
 }
 
 /// The rows of a batch with the given indices.

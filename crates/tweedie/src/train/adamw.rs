@@ -6,15 +6,16 @@
 //! > θ ← θ − η (m̂/(√v̂ + ε) + w θ).
 
 use super::Ema;
-use super::checkpoint::{halves, take_count};
-use crate::nn::{EachParam, MapParam, Params, each_param, map_each};
+use super::checkpoint::{count, take_count};
+use crate::nn::{EachParam, MapParam, State, each_param, fitted, map_each};
+use crate::tensor::host_data;
 use crate::{Error, Result};
 use burn::module::Module;
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
-use tweedie_ops::{AdamW as Step, State, adamw};
+use tweedie_ops::{AdamW as Step, State as Moments, adamw};
 
 /// Flat gradients by parameter path.
 pub type Gradients = BTreeMap<String, Tensor<1>>;
@@ -146,33 +147,38 @@ impl AdamW {
         Ok((module, norm))
     }
 
-    /// The state as arrays named `adam.m.…` and `adam.v.…`.
-    pub fn save(&self, into: &mut Params) {
-        into.insert("adam.steps".into(), halves(self.steps));
-        put_flat(into, "adam.m.", &self.mean);
-        put_flat(into, "adam.v.", &self.square);
+    /// Adds the state as arrays named `adam.m.…` and `adam.v.…` behind `prefix`.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if a tensor cannot be read.
+    pub fn save(&self, prefix: &str, into: &mut State) -> Result<()> {
+        into.insert(format!("{prefix}adam.steps"), count(self.steps));
+        put_flat(into, &format!("{prefix}adam.m."), &self.mean)?;
+        put_flat(into, &format!("{prefix}adam.v."), &self.square)
     }
 
-    /// Takes back what [`AdamW::save`] gave, removing it from `from`, for a module with parameters of these
-    /// `sizes`; `origin` names where it comes from, for errors.
+    /// Takes back what [`AdamW::save`] gave for the parameters of `module`, removing it from `from`; `origin` names where
+    /// it comes from, for errors.
     ///
     /// # Errors
     /// [`Error::File`] naming what is missing or does not fit.
-    pub fn load(
+    pub fn load<M: Module>(
         &mut self,
-        from: &mut Params,
-        sizes: &BTreeMap<String, usize>,
+        prefix: &str,
+        from: &mut State,
+        module: &M,
         origin: &Path,
-        device: &burn::tensor::Device,
     ) -> Result<()> {
-        self.steps = take_count(from, "adam.steps", origin)?;
-        self.mean = take_flat(from, "adam.m.", sizes, origin, device)?;
-        self.square = take_flat(from, "adam.v.", sizes, origin, device)?;
+        self.steps = take_count(from, &format!("{prefix}adam.steps"), origin)?;
+        self.mean = take_flat(from, &format!("{prefix}adam.m."), module, origin)?;
+        self.square = take_flat(from, &format!("{prefix}adam.v."), module, origin)?;
         // A parameter that no loss has reached yet has neither.
-        match self.mean.keys().zip(self.square.keys()).find(|(m, v)| m != v) {
-            None if self.mean.len() == self.square.len() => Ok(()),
-            odd => {
-                let name = odd.map_or("adam".into(), |(m, v)| format!("adam.m.{}", m.min(v)));
+        let without_square = self.mean.keys().find(|path| !self.square.contains_key(*path));
+        let without_mean = || self.square.keys().find(|path| !self.mean.contains_key(*path));
+        match without_square.or_else(without_mean) {
+            None => Ok(()),
+            Some(path) => {
+                let name = format!("{prefix}adam.m.{path}");
                 Err(Error::file(origin, name, "one mean is missing", "both means of a gradient"))
             }
         }
@@ -180,39 +186,56 @@ impl AdamW {
 }
 
 /// Adds flat tensors as arrays whose names begin with `prefix`.
-pub(crate) fn put_flat(into: &mut Params, prefix: &str, state: &Gradients) {
-    for (path, tensor) in state {
-        let values = tensor.to_data().try_into_vec::<f32>().unwrap_or_default();
-        into.insert(format!("{prefix}{path}"), (vec![values.len()], values));
+pub(super) fn put_flat(into: &mut State, prefix: &str, flat: &Gradients) -> Result<()> {
+    for (path, tensor) in flat {
+        into.insert(format!("{prefix}{path}"), host_data(tensor.clone())?);
     }
+    Ok(())
 }
 
 /// Removes the arrays whose names begin with `prefix`, as flat tensors under the rest of their names, which must be
-/// among `sizes`.
-pub(crate) fn take_flat(
-    from: &mut Params,
+/// parameters of the module; they take the parameters' types.
+pub(super) fn take_flat<M: Module>(
+    from: &mut State,
     prefix: &str,
-    sizes: &BTreeMap<String, usize>,
+    module: &M,
     origin: &Path,
-    device: &burn::tensor::Device,
 ) -> Result<Gradients> {
-    let names: Vec<String> = from.keys().filter(|k| k.starts_with(prefix)).cloned().collect();
-    let mut taken = Gradients::new();
-    for name in names {
-        let (shape, values) = from.remove(&name).unwrap_or_default();
-        let path = name[prefix.len()..].to_string();
-        let expected = match sizes.get(&path) {
-            Some(size) if *size == values.len() => {
-                let data = TensorData::new(values, [*size]);
-                taken.insert(path, Tensor::from_data(data, (device, DType::F32)));
-                continue;
-            }
-            Some(size) => format!("shape [{size}]"),
-            None => "only the network's own parameters".into(),
-        };
-        return Err(Error::file(origin, name, format!("shape {shape:?}"), expected));
+    let take = each_param(module, Take { from, prefix, taken: Gradients::new(), error: None });
+    if let Some((name, problem, expected)) = take.error {
+        return Err(Error::file(origin, name, problem, expected));
     }
-    Ok(taken)
+    let taken = take.taken;
+    match from.keys().find(|name| name.starts_with(prefix)) {
+        None => Ok(taken),
+        Some(extra) => {
+            let expected = "only the network's own parameters";
+            Err(Error::file(origin, extra, "unknown parameter", expected))
+        }
+    }
+}
+
+struct Take<'a> {
+    from: &'a mut State,
+    prefix: &'a str,
+    taken: Gradients,
+    error: Option<(String, String, String)>,
+}
+
+impl EachParam for Take<'_> {
+    fn each<const D: usize>(&mut self, path: &str, tensor: Tensor<D>) {
+        let name = format!("{}{path}", self.prefix);
+        let Some(data) = self.from.remove(&name) else { return };
+        let len = tensor.shape().num_elements();
+        let device = tensor.device();
+        let plain = if tensor.is_autodiff() { device.inner() } else { device };
+        match fitted(&data, [len], (tensor.dtype(), &plain)) {
+            Ok(flat) => drop(self.taken.insert(path.to_string(), flat)),
+            Err(problem) => {
+                self.error.get_or_insert((name, problem, format!("shape [{len}]")));
+            }
+        }
+    }
 }
 
 struct Update<'a> {
@@ -235,7 +258,7 @@ impl MapParam for Update<'_> {
         // Decay is for matrices, not for biases and scales.
         let weight_decay = if D > 1 { self.step.weight_decay } else { 0.0 };
         let zeros = |old: Option<Tensor<1>>| old.unwrap_or_else(|| gradient.zeros_like());
-        let state = State {
+        let state = Moments {
             mean: zeros(self.adam.mean.remove(path)),
             square: zeros(self.adam.square.remove(path)),
             average,

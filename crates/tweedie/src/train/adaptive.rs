@@ -1,70 +1,78 @@
-//! The part of a learner that draws levels where the loss is large.
+//! An objective at levels that are drawn where the loss is large.
 
-use super::AdaptiveRecipe;
+use super::criterion::{Criterion, Objectives};
+use crate::data::Batch;
 use crate::denoise::NeuralDenoiser;
-use crate::nn::Params;
-use crate::objective::{Histogram, Loss, Noising, Objective};
+use crate::nn::State;
+use crate::objective::{Histogram, Loss, Noising};
 use crate::tensor::{detached, host_column};
 use crate::{Draws, Error, Result};
+use burn::tensor::TensorData;
 use std::path::Path;
 use std::sync::Arc;
 
 /// The name of the histogram's array in a checkpoint.
 const NAME: &str = "levels.roots";
 
-/// An objective for data noised so.
-pub(super) type Of<N> = Box<dyn Fn(Noising) -> Arc<dyn Objective<NeuralDenoiser<N>>> + Send + Sync>;
+/// An objective for a way of noising data.
+pub(crate) type ByNoising<N> = Box<dyn Fn(Noising) -> Objectives<N> + Send + Sync>;
 
 /// A histogram of levels, and the objective at levels that are drawn from it.
-pub(super) struct AdaptiveLevels<N> {
+pub(crate) struct AdaptiveLevels<N> {
     histogram: Histogram,
     noising: Noising,
-    objective: Of<N>,
+    objective: ByNoising<N>,
 }
 
 impl<N> AdaptiveLevels<N> {
-    /// Levels uniform in λ at first.
-    pub fn new(config: AdaptiveRecipe, noising: Noising, objective: Of<N>) -> Result<Self> {
-        Ok(Self { histogram: config.histogram(noising.schedule())?, noising, objective })
-    }
-
-    /// The loss of each row in training with the histogram as it stands.
-    pub fn objective(&self) -> Arc<dyn Objective<NeuralDenoiser<N>>> {
-        (self.objective)(self.drawn())
+    /// Levels of a histogram at its start.
+    pub fn new(histogram: Histogram, noising: Noising, objective: ByNoising<N>) -> Self {
+        Self { histogram, noising, objective }
     }
 
     fn drawn(&self) -> Noising {
         self.noising.clone().drawn_from(Arc::new(self.histogram.clone()))
     }
+}
 
-    /// Takes in a loss that [`AdaptiveLevels::objective`] gave with these draws.
-    pub fn observe(&mut self, loss: &Loss, draws: &Draws) -> Result<()> {
+impl<N> Criterion<N> for AdaptiveLevels<N> {
+    fn training_loss(
+        &mut self,
+        model: &NeuralDenoiser<N>,
+        batch: &Batch,
+        draws: &Draws,
+    ) -> Result<Loss> {
+        let loss = (self.objective)(self.drawn()).loss(model, batch, draws)?;
         let value = host_column(&detached(loss.value.clone()))?;
         let levels = self.drawn().levels(value.len(), draws)?;
         let lambdas: Vec<f64> = levels.iter().map(|level| level.lambda).collect();
         let of_lambda = value.iter().zip(&lambdas).map(|(v, l)| v * self.histogram.density(*l));
         let of_lambda: Vec<f64> = of_lambda.collect();
         self.histogram.observe(&lambdas, &of_lambda);
-        Ok(())
+        Ok(loss)
     }
 
-    /// The whole state.
-    pub fn save(&self, into: &mut Params) {
+    fn held_out(&self) -> Result<Objectives<N>> {
+        Ok((self.objective)(self.noising.clone()))
+    }
+
+    fn save(&self, into: &mut State) -> Result<()> {
         let roots = self.histogram.roots().to_vec();
-        into.insert(NAME.to_string(), (vec![roots.len()], roots));
+        into.insert(NAME.to_string(), TensorData::new(roots.clone(), [roots.len()]));
+        Ok(())
     }
 
-    /// Takes back what [`AdaptiveLevels::save`] gave, removing it from `from`.
-    pub fn load(&mut self, from: &mut Params, origin: &Path) -> Result<()> {
+    fn load(&mut self, from: &mut State, origin: &Path) -> Result<()> {
         let bins = self.histogram.roots().len();
-        let expected = format!("{bins} numbers");
-        let Some((_, roots)) = from.remove(NAME) else {
-            return Err(Error::file(origin, NAME, "missing", expected));
-        };
-        if roots.len() != bins {
-            return Err(Error::file(origin, NAME, format!("{} numbers", roots.len()), expected));
+        let fault = |found| Error::file(origin, NAME, found, format!("{bins} numbers"));
+        let data = from.remove(NAME).ok_or_else(|| fault("missing".to_string()))?;
+        match data.as_slice::<f32>() {
+            Ok(roots) if roots.len() == bins => {
+                self.histogram = self.histogram.clone().with_roots(roots.to_vec())?;
+                Ok(())
+            }
+            Ok(roots) => Err(fault(format!("{} numbers", roots.len()))),
+            Err(_) => Err(fault(format!("type {:?}", data.dtype()))),
         }
-        self.histogram = self.histogram.clone().with_roots(roots)?;
-        Ok(())
     }
 }

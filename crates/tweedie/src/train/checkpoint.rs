@@ -1,8 +1,8 @@
 //! Checkpoints: everything that a learner needs to go on, in one file, written atomically.
 
-use crate::files::write_atomically;
-use crate::nn::{Params, load_safetensors, safetensors_bytes};
+use crate::nn::{State, load_safetensors, save_safetensors};
 use crate::{Error, Result};
+use burn::tensor::TensorData;
 use std::path::Path;
 
 /// The name under which a checkpoint keeps its step.
@@ -11,38 +11,45 @@ const STEP: &str = "step";
 /// Writes a learner's state after `step` steps.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be written.
-pub fn save_checkpoint(mut state: Params, step: u64, path: &Path) -> Result<()> {
-    state.insert(STEP.into(), halves(step));
-    write_atomically(path, &safetensors_bytes(&state)?)
+/// [`Error::Io`] if the file cannot be written; [`Error::Config`] naming an array of a type that files do not have.
+pub fn save_checkpoint(mut state: State, step: u64, path: &Path) -> Result<()> {
+    state.insert(STEP.into(), count(step));
+    save_safetensors(&state, path)
 }
 
 /// Reads a checkpoint: the learner's state and the step after which it was saved.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is not a checkpoint.
-pub fn load_checkpoint(path: &Path) -> Result<(Params, u64)> {
+pub fn load_checkpoint(path: &Path) -> Result<(State, u64)> {
     let mut state = load_safetensors(path)?;
     let step = take_count(&mut state, STEP, path)?;
     Ok((state, step))
 }
 
-/// A count as an array of two exact halves.
-pub(super) fn halves(count: u64) -> (Vec<usize>, Vec<f32>) {
-    (vec![2], vec![(count >> 20) as f32, (count & 0xf_ffff) as f32])
+/// A count as an array of one number.
+pub(crate) fn count(count: u64) -> TensorData {
+    TensorData::new(vec![count], [1])
 }
 
-/// Removes a count that [`halves`] has written.
+/// Removes a count: one integer, or in checkpoints of old its bits from the 20th on and those below, as two numbers of
+/// single precision.
 ///
 /// # Errors
 /// [`Error::File`] if it is missing or no count.
-pub(super) fn take_count(state: &mut Params, name: &str, origin: &Path) -> Result<u64> {
+pub(crate) fn take_count(state: &mut State, name: &str, origin: &Path) -> Result<u64> {
     let fault = |problem: String| Error::file(origin, name, problem, "a count written by tweedie");
-    let (_, values) = state.remove(name).ok_or_else(|| fault("missing".into()))?;
-    match values[..] {
-        [high, low] if halves(((high as u64) << 20) | low as u64).1 == values => {
-            Ok(((high as u64) << 20) | low as u64)
-        }
-        _ => Err(fault(format!("{values:?}"))),
+    let data = state.remove(name).ok_or_else(|| fault("missing".into()))?;
+    if let Ok(&[count]) = data.as_slice::<u64>() {
+        return Ok(count);
     }
+    let Ok(&[high, low]) = data.as_slice::<f32>() else {
+        let (kind, shape) = (data.dtype(), data.shape().as_slice());
+        return Err(fault(format!("type {kind:?} of shape {shape:?}")));
+    };
+    let count = ((high as u64) << 20) | low as u64;
+    if ((count >> 20) as f32, (count & 0xf_ffff) as f32) != (high, low) {
+        return Err(fault(format!("[{high:?}, {low:?}]")));
+    }
+    Ok(count)
 }

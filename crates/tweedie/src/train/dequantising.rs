@@ -1,12 +1,11 @@
 //! Fits a dequantiser to a fixed density.
 
-use super::{AdamW, AdamWConfig, Ema, LearningRate};
-use crate::data::{Batch, Batches, Condition, Space, Split};
+use super::{AdamWConfig, LearningRate, Optimiser, Trainee};
+use crate::data::{Encoding, Feed, Space, Split};
 use crate::density::Dequantiser;
 use crate::nn::device_of;
 use crate::objective::{Dequantisation, LogDensity, Objective};
 use crate::{Draws, Error, Result};
-use burn::module::Module;
 
 /// How a dequantiser is fitted, by AdamW at a rate that falls to zero along half a cosine.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,9 +32,11 @@ const WARMUP: u64 = 20;
 /// The decay of the averaged weights.
 const EMA: f64 = 0.99;
 
-/// Fits a dequantiser, on a plain device, to what it should bound on the rows of a split; gives the one with the averaged weights.
+/// Fits a dequantiser, on a plain device, to what it should bound on the rows of a split; gives the one with the
+/// averaged weights.
 ///
-/// `observe` hears how many steps are done and the last one's loss, −log P's bound in nats a row but for the volume of model units.
+/// `observe` hears how many steps are done and the last one's loss, −log P's bound in nats a row but for the volume of
+/// model units.
 ///
 /// # Errors
 /// The density's; [`Error::Config`] if steps or batch are 0, or there are no rows; [`Error::Diverged`] if a loss is not finite.
@@ -53,29 +54,23 @@ pub fn fit_dequantiser(
         return Err(Error::config("dequantiser", "no weights", "weights"));
     };
     let objective = Dequantisation { log_p };
-    let mut batches = Batches::new(rows.len(), fit.batch.min(rows.len()), fit.seed)?;
+    let batch = fit.batch.min(rows.len());
+    let mut feed = Feed::new(rows.clone(), space.clone(), Encoding::Centres, batch, fit.seed)?;
     let draws = Draws::new(fit.seed).purpose("fit dequantiser");
-    let mut ema = Ema::new(&dequantiser, EMA);
-    let mut adamw = AdamW::new(AdamWConfig::default());
+    let (learning_rate, adamw) = (fit.learning_rate, AdamWConfig::default());
+    let mut model = Trainee::new(dequantiser, &Optimiser { learning_rate, adamw, ema: Some(EMA) });
     let device = device.autodiff();
-    let mut model = dequantiser.train();
     for step in 0..fit.steps {
-        let indices = batches.batch(step);
-        let x = space.encode(&rows.rows().select(&indices))?.to_tensor(&device);
-        let condition = match rows.labels() {
-            Some(labels) => Condition::Class(indices.iter().map(|&i| Some(labels[i])).collect()),
-            None => Condition::None,
-        };
-        let loss = objective.loss(&model, &Batch { x, condition }, &draws.at(step))?;
+        let batch = feed.batch(step, 0, &device)?;
+        let loss = objective.loss(&model.module, &batch, &draws.at(step))?;
         let (value, _) = loss.mean()?;
         if !value.is_finite() {
             let what = format!("the dequantiser's loss became {value}");
             return Err(Error::Diverged { what, step: step + 1 });
         }
-        let gradients = AdamW::gradients(&model, &loss.surrogate.mean().backward());
-        let rate = fit.learning_rate * LearningRate::Cosine.factor(step, fit.steps, WARMUP);
-        (model, _) = adamw.step(model, &gradients, 1.0, rate, Some(&mut ema))?;
+        model.take_in(&loss.surrogate.mean().backward());
+        model.step(LearningRate::Cosine.factor(step, fit.steps, WARMUP))?;
         observe(step + 1, value);
     }
-    Ok(ema.apply(model.valid()))
+    Ok(model.averaged())
 }

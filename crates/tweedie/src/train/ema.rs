@@ -5,12 +5,12 @@
 //! is needed.
 
 use super::Gradients;
-use crate::nn::{EachParam, MapParam, Params, each_param, map_each};
+use super::adamw::{put_flat, take_flat};
+use crate::nn::{EachParam, MapParam, State, each_param, map_each};
 use crate::tensor::detached;
 use crate::{Error, Result};
 use burn::module::Module;
 use burn::tensor::Tensor;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The average.
@@ -84,27 +84,32 @@ impl Ema {
         map_each(module, Place(&self.average)).0
     }
 
-    /// The average as arrays named `ema.…`.
-    pub fn save(&self, into: &mut Params) {
-        super::adamw::put_flat(into, "ema.", &self.average);
+    /// Adds the average as arrays named `ema.…` behind `prefix`.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if a tensor cannot be read.
+    pub fn save(&self, prefix: &str, into: &mut State) -> Result<()> {
+        put_flat(into, &format!("{prefix}ema."), &self.average)
     }
 
-    /// Takes back what [`Ema::save`] gave, removing it from `from`, for a module with parameters of these `sizes`;
-    /// `origin` names where it comes from, for errors.
+    /// Takes back what [`Ema::save`] gave for the parameters of `module`, removing it from `from`; `origin` names where
+    /// it comes from, for errors.
     ///
     /// # Errors
     /// [`Error::File`] naming what is missing or does not fit.
-    pub fn load(
+    pub fn load<M: Module>(
         &mut self,
-        from: &mut Params,
-        sizes: &BTreeMap<String, usize>,
+        prefix: &str,
+        from: &mut State,
+        module: &M,
         origin: &Path,
-        device: &burn::tensor::Device,
     ) -> Result<()> {
-        let average = super::adamw::take_flat(from, "ema.", sizes, origin, device)?;
-        if let Some(path) = sizes.keys().find(|path| !average.contains_key(*path)) {
-            let expected = format!("shape [{}]", sizes[path]);
-            return Err(Error::file(origin, format!("ema.{path}"), "missing", expected));
+        let average = take_flat(from, &format!("{prefix}ema."), module, origin)?;
+        if let Some((path, own)) =
+            self.average.iter().find(|(path, _)| !average.contains_key(*path))
+        {
+            let expected = format!("shape {:?}", own.dims());
+            return Err(Error::file(origin, format!("{prefix}ema.{path}"), "missing", expected));
         }
         self.average = average;
         Ok(())

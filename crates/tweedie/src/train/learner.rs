@@ -1,39 +1,85 @@
 //! Learners, and the loop that runs any of them: curves, checkpoints, resuming, stopping on NaN.
 
 use super::{Curves, load_checkpoint, save_checkpoint};
-use crate::nn::{Params, not_finite};
+use crate::nn::{State, not_finite};
 use crate::{Error, Result};
+use std::ops::Deref;
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+/// Named values of a step or of held-out data, in the order in which curves show them.
+///
+/// ```
+/// use tweedie::train::Values;
+/// let values = Values::from([("train/loss", 0.5), ("train/learning_rate", 1e-3)]);
+/// assert_eq!(values.loss(), Some(0.5));
+/// assert_eq!(Values::from([("chains/acceptance", 0.6)]).loss(), None);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Values(Vec<(&'static str, f64)>);
+
+impl Values {
+    /// The value called `loss`, alone or behind a group's name as in `train/loss`.
+    pub fn loss(&self) -> Option<f64> {
+        let is_loss = |name: &str| name.rsplit('/').next() == Some("loss");
+        self.0.iter().find(|(name, _)| is_loss(name)).map(|(_, value)| *value)
+    }
+}
+
+impl<const N: usize> From<[(&'static str, f64); N]> for Values {
+    fn from(values: [(&'static str, f64); N]) -> Self {
+        Self(values.to_vec())
+    }
+}
+
+impl FromIterator<(&'static str, f64)> for Values {
+    fn from_iter<T: IntoIterator<Item = (&'static str, f64)>>(values: T) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
+
+impl Deref for Values {
+    type Target = [(&'static str, f64)];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
 
 /// Something that learns by steps: it owns its modules, optimisers, averages and buffers.
 ///
 /// A step depends on the learner's state and the step's number alone, so that a resumed run equals an uninterrupted
 /// one.
-pub trait Learner {
-    /// Takes step number `step` (from 0) and reports named values, the loss first.
+pub trait Learner: Send {
+    /// Takes step number `step` (from 0) and reports named values, the loss among them if there is one.
     ///
     /// # Errors
     /// [`Error::Diverged`] if a value or gradient is not finite.
-    fn step(&mut self, step: u64) -> Result<Vec<(&'static str, f64)>>;
+    fn step(&mut self, step: u64) -> Result<Values>;
 
     /// Named values on held-out data; empty if there are none.
     ///
     /// # Errors
     /// The model's.
-    fn held_out(&mut self) -> Result<Vec<(&'static str, f64)>>;
+    fn held_out(&mut self) -> Result<Values>;
 
-    /// Everything needed to go on, as named arrays.
-    fn save(&self) -> Params;
+    /// Everything needed to go on, as named arrays, none of which is empty.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if an array cannot be read.
+    fn save(&self) -> Result<State>;
 
     /// Takes back what [`Learner::save`] gave; `origin` names the file, for errors.
     ///
     /// # Errors
     /// [`Error::File`] naming what is missing or does not fit.
-    fn load(&mut self, state: Params, origin: &Path) -> Result<()>;
+    fn load(&mut self, state: State, origin: &Path) -> Result<()>;
 
     /// The parameters to sample with, as named arrays.
-    fn weights(&self) -> Result<Params>;
+    ///
+    /// # Errors
+    /// [`Error::Device`] if an array cannot be read.
+    fn weights(&self) -> Result<State>;
 }
 
 /// How the loop runs.
@@ -52,15 +98,15 @@ pub struct Loop {
     pub checkpoint_after: Duration,
 }
 
-/// What the loop tells its observer.
+/// What an observer of the loop hears of.
 pub enum Event<'a> {
     /// A resumed run starts from this step.
     Resumed(u64),
-    /// So many steps are done, the last with this loss.
-    Step(u64, f64),
-    /// Held-out values after so many steps.
-    HeldOut(u64, &'a [(&'static str, f64)]),
-    /// Time for samples after so many steps.
+    /// The number of steps done, and the last one's loss if it has one.
+    Step(u64, Option<f64>),
+    /// Held-out values after a number of steps.
+    HeldOut(u64, &'a Values),
+    /// Time for samples after a number of steps.
     Sample(u64, &'a mut dyn Learner),
 }
 
@@ -97,8 +143,8 @@ pub fn train(
         let values = learner.step(step)?;
         let done = step + 1;
         let due = |every: u64| every > 0 && (done.is_multiple_of(every) || done == config.steps);
-        let loss = values.first().map_or(0.0, |(_, loss)| *loss);
-        if !loss.is_finite() {
+        let loss = values.loss();
+        if let Some(loss) = loss.filter(|loss| !loss.is_finite()) {
             return Err(Error::Diverged { what: format!("the loss became {loss}"), step: done });
         }
         window.add(&values);
@@ -109,9 +155,8 @@ pub fn train(
         }
         if due(config.held_out_every) {
             let values = learner.held_out()?;
-            let named: Vec<(&str, f64)> = values.iter().map(|(name, v)| (*name, *v)).collect();
-            if !named.is_empty() {
-                curves.log(done, &named)?;
+            if !values.is_empty() {
+                curves.log(done, &values)?;
                 observe(Event::HeldOut(done, &values))?;
             }
         }
@@ -122,16 +167,26 @@ pub fn train(
         let overdue = due(config.log_every) && saved.elapsed() >= config.checkpoint_after;
         if overdue || done == config.steps {
             curves.flush()?;
-            let state = learner.save();
-            if let Some((name, _)) = state.iter().find(|(_, (_, values))| not_finite(values)) {
-                let what = format!("{name} became NaN or infinite");
-                return Err(Error::Diverged { what, step: done });
-            }
+            let state = learner.save()?;
+            check(&state, done)?;
             save_checkpoint(state, done, &path)?;
             saved = Instant::now();
         }
     }
     Ok(())
+}
+
+/// Fails unless every array of a state holds values, and finite ones.
+fn check(state: &State, step: u64) -> Result<()> {
+    if let Some((name, _)) = state.iter().find(|(_, data)| data.num_elements() == 0) {
+        return Err(Error::shape(format!("array `{name}` of a checkpoint"), "no value", "values"));
+    }
+    match state.iter().find(|(_, data)| not_finite(data)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            Err(Error::Diverged { what: format!("{name} became NaN or infinite"), step })
+        }
+    }
 }
 
 /// 10, 30, 100, 300, …: a model changes fastest at first.
@@ -148,9 +203,9 @@ struct Window {
 }
 
 impl Window {
-    fn add(&mut self, values: &[(&'static str, f64)]) {
+    fn add(&mut self, values: &Values) {
         self.count += 1.0;
-        for (name, value) in values {
+        for (name, value) in values.iter() {
             match self.sums.iter_mut().find(|(known, _)| known == name) {
                 Some((_, sum)) => *sum += value,
                 None => self.sums.push((name, *value)),

@@ -3,25 +3,28 @@
 mod adamw;
 mod adaptive;
 mod checkpoint;
+mod criterion;
 pub mod curves;
 mod denoising;
 mod dequantising;
 mod ema;
 mod learner;
-mod recipe;
-mod run;
 mod schedule;
 mod tensorboard;
+mod trainee;
+mod training;
 
+pub use crate::nn::State;
 pub use adamw::{AdamW, AdamWConfig, Gradients, LearningRate};
+pub(crate) use adaptive::{AdaptiveLevels, ByNoising};
+pub(crate) use checkpoint::{count, take_count};
 pub use checkpoint::{load_checkpoint, save_checkpoint};
 pub use curves::Curves;
 pub use denoising::DenoiserLearner;
 pub use dequantising::{DequantiserFit, fit_dequantiser};
 pub use ema::Ema;
-pub use learner::{Event, Learner, Loop, train};
-pub use recipe::{
-    AdaptiveRecipe, EvaluationRecipe, ModelRecipe, NETWORKS, NetworkRecipe, OBJECTIVES,
-    ObjectiveKind, ObjectiveRecipe, Recipe, SamplingRecipe, TrainingRecipe, named_option,
-};
-pub use run::{Run, RunInfo, SplitInfo};
+pub use learner::{Event, Learner, Loop, Values, train};
+pub(crate) use schedule::{PREFIX as SCHEDULE, ScheduleLearner, weights_among};
+pub use trainee::{Optimiser, Trainee, averages};
+pub use training::{Fit, Training};
+pub(crate) use training::{MOST_ACTIVATIONS, MOST_PARAMETERS};

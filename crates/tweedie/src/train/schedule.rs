@@ -1,29 +1,27 @@
-//! The part of a learner that trains its schedule, beside the network and by the same passes.
+//! The variational bound at levels of a schedule that is trained beside the network, by the same passes.
 
-use super::{AdamW, AdamWConfig, Gradients};
+use super::criterion::{Criterion, Objectives};
+use super::{AdamWConfig, Optimiser, Trainee};
 use crate::data::Batch;
 use crate::denoise::NeuralDenoiser;
-use crate::nn::{Network, Params, collect_params, map_params};
-use crate::objective::{Loss, Objective, ScheduledLoss, VariationalBound};
+use crate::nn::{Network, State, collect_params};
+use crate::objective::{Loss, ScheduledLoss, VariationalBound};
 use crate::process::{Learned, LearnedSchedule};
 use crate::tensor::column;
 use crate::{Draws, Result};
-use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Gradients, TensorData};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Names of the schedule's arrays in a checkpoint and beside a network's weights begin so.
-pub(super) const PREFIX: &str = "schedule.";
+pub(crate) const PREFIX: &str = "schedule.";
 
-/// A learned schedule, its optimiser and the gradients of the step under way.
-pub(super) struct ScheduleLearner {
+/// A learned schedule in training, and the loss whose backward pass is awaited.
+pub(crate) struct ScheduleLearner {
     config: Learned,
-    schedule: LearnedSchedule,
-    adamw: AdamW,
-    gradients: Gradients,
+    schedule: Trainee<LearnedSchedule>,
     low_discrepancy: bool,
-    device: Device,
+    pending: Option<ScheduledLoss>,
 }
 
 impl ScheduleLearner {
@@ -35,80 +33,65 @@ impl ScheduleLearner {
         device: &Device,
     ) -> Result<Self> {
         // Squared losses have no scale that a fixed norm would fit.
-        let adamw = AdamW::new(AdamWConfig { clip: 0.0, ..AdamWConfig::default() });
-        let schedule = config.init(draws, device)?.train();
-        let (gradients, device) = (Gradients::new(), device.clone());
-        Ok(Self { config, schedule, adamw, gradients, low_discrepancy, device })
-    }
-
-    /// The loss of a batch at levels of the schedule.
-    pub fn loss<N: Network>(
-        &self,
-        model: &NeuralDenoiser<N>,
-        batch: &Batch,
-        draws: &Draws,
-    ) -> Result<ScheduledLoss> {
-        ScheduledLoss::new(&self.schedule, model, batch, self.low_discrepancy, draws)
-    }
-
-    /// What is reported for a loss: the bound that it is part of.
-    pub fn reported(&self, loss: &ScheduledLoss, batch: &Batch, sigma_data: f64) -> Result<Loss> {
-        let bound = VariationalBound::new(Arc::new(self.config));
-        let rest = bound.constants(&batch.x, sigma_data)?;
-        let value = loss.value.clone() + column(&loss.value, rest.into_iter());
-        Ok(Loss { value, surrogate: loss.value.clone() })
-    }
-
-    /// Takes in the backward pass of the mean of a loss.
-    pub fn take_in(&mut self, loss: &ScheduledLoss, back: &burn::tensor::Gradients) -> Result<()> {
-        let own = loss.surrogate(&self.schedule, back)?.backward();
-        let more = AdamW::gradients(&self.schedule, &own);
-        AdamW::accumulate(&mut self.gradients, more);
-        Ok(())
-    }
-
-    /// One step of so many backward passes, at `factor` of its learning rate.
-    pub fn step(&mut self, passes: usize, factor: f64) -> Result<()> {
-        let gradients = std::mem::take(&mut self.gradients);
-        let (schedule, scale) = (self.schedule.clone(), 1.0 / passes as f64);
-        let rate = factor * self.config.learning_rate;
-        (self.schedule, _) = self.adamw.step(schedule, &gradients, scale, rate, None)?;
-        Ok(())
-    }
-
-    /// The bound at levels of the schedule as it stands.
-    pub fn objective<N: Network>(&self) -> Result<impl Objective<NeuralDenoiser<N>> + use<N>> {
-        Ok(VariationalBound::new(Arc::new(self.schedule.fixed()?)))
-    }
-
-    /// The weights.
-    pub fn weights(&self) -> Params {
-        let named = |(path, array)| (format!("{PREFIX}{path}"), array);
-        collect_params(&self.schedule).into_iter().map(named).collect()
-    }
-
-    /// The whole state, under names that begin with [`PREFIX`].
-    pub fn save(&self, into: &mut Params) {
-        let mut adamw = Params::new();
-        self.adamw.save(&mut adamw);
-        into.extend(self.weights());
-        into.extend(adamw.into_iter().map(|(name, array)| (format!("{PREFIX}{name}"), array)));
-    }
-
-    /// Takes back what [`ScheduleLearner::save`] gave, removing it from `from`.
-    pub fn load(&mut self, from: &mut Params, origin: &Path) -> Result<()> {
-        let mut own = take(from);
-        let params = collect_params(&self.schedule);
-        let sizes = params.into_iter().map(|(path, (_, values))| (path, values.len())).collect();
-        self.adamw.load(&mut own, &sizes, origin, &self.device)?;
-        self.schedule = map_params(self.schedule.clone(), &own, origin)?;
-        Ok(())
+        let adamw = AdamWConfig { clip: 0.0, ..AdamWConfig::default() };
+        let optimiser = Optimiser { learning_rate: config.learning_rate, adamw, ema: None };
+        let schedule = Trainee::new(config.init(draws, device)?, &optimiser).with_bare_names();
+        Ok(Self { config, schedule, low_discrepancy, pending: None })
     }
 }
 
-/// Removes the arrays of a schedule, under the rest of their names.
-pub(super) fn take(from: &mut Params) -> Params {
-    let names: Vec<String> = from.keys().filter(|name| name.starts_with(PREFIX)).cloned().collect();
-    let take = |name: String| from.remove(&name).map(|a| (name[PREFIX.len()..].to_string(), a));
-    names.into_iter().filter_map(take).collect()
+impl<N: Network> Criterion<N> for ScheduleLearner {
+    /// The diffusion loss is differentiated; the bound that it is part of is reported.
+    fn training_loss(
+        &mut self,
+        model: &NeuralDenoiser<N>,
+        batch: &Batch,
+        draws: &Draws,
+    ) -> Result<Loss> {
+        let schedule = &self.schedule.module;
+        let loss = ScheduledLoss::new(schedule, model, batch, self.low_discrepancy, draws)?;
+        let bound = VariationalBound::new(Arc::new(self.config));
+        let rest = bound.constants(&batch.x, model.sigma_data)?;
+        let surrogate = loss.value.clone();
+        self.pending = Some(loss);
+        Ok(Loss { value: surrogate.clone() + column(&surrogate, rest.into_iter()), surrogate })
+    }
+
+    fn held_out(&self) -> Result<Objectives<N>> {
+        Ok(Arc::new(VariationalBound::new(Arc::new(self.schedule.module.fixed()?))))
+    }
+
+    fn take_in(&mut self, backward: &Gradients) -> Result<()> {
+        if let Some(loss) = self.pending.take() {
+            let surrogate = loss.surrogate(&self.schedule.module, backward)?;
+            self.schedule.take_in(&surrogate.backward());
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, factor: f64) -> Result<()> {
+        self.schedule.step(factor).map(drop)
+    }
+
+    fn save(&self, into: &mut State) -> Result<()> {
+        self.schedule.save(PREFIX, into)
+    }
+
+    fn load(&mut self, from: &mut State, origin: &Path) -> Result<()> {
+        self.schedule.load(PREFIX, from, origin)
+    }
+
+    fn weights(&self) -> Result<State> {
+        let named = |(path, data)| (format!("{PREFIX}{path}"), data);
+        Ok(collect_params(&self.schedule.module)?.into_iter().map(named).collect())
+    }
+}
+
+/// A schedule's weights among those of a run, under their paths; its optimiser's state in a checkpoint is no weight.
+pub(crate) fn weights_among(all: &State) -> State {
+    let own = |(name, data): (&String, &TensorData)| {
+        let path = name.strip_prefix(PREFIX).filter(|path| !path.starts_with("adam."))?;
+        Some((path.to_string(), data.clone()))
+    };
+    all.iter().filter_map(own).collect()
 }

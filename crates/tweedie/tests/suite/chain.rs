@@ -7,16 +7,18 @@ use serde::Deserialize;
 use std::sync::Arc;
 use tweedie::data::{Batch, Condition};
 use tweedie::denoise::{Denoiser, NeuralDenoiser, Prediction};
+use tweedie::family::diffusion::Diffusion;
 use tweedie::nn::{Network, ResidualMlpConfig};
 use tweedie::objective::{DenoisingScoreMatching, Noising, Objective, Weighting};
 use tweedie::process::{
     AnySchedule, Betas, Chain, ChainConfig, Level, LevelDistribution, NoiseLevels, Schedule,
 };
-use tweedie::solve::{
-    Ancestral, Context, Ddim, DormandPrince, DpmSolverPp2M, Euler, Grid, Heun, Solver,
+use tweedie::run::Recipe;
+use tweedie::solve::grid::{
+    AnyGrid, Grid, Karras, Leading, Linspace, LogSnr, Quadratic, Time, Trailing,
 };
+use tweedie::solve::{Ancestral, Context, Ddim, DormandPrince, DpmSolverPp2M, Euler, Heun, Solver};
 use tweedie::tensor::Dual;
-use tweedie::train::Recipe;
 use tweedie::{Draws, Error};
 
 #[derive(Deserialize)]
@@ -35,7 +37,7 @@ struct TableCase {
 #[derive(Deserialize)]
 struct GridCase {
     steps: usize,
-    grid: Grid,
+    grid: AnyGrid,
     n: usize,
     indices: Vec<usize>,
 }
@@ -206,7 +208,12 @@ fn pure_noise_is_a_level_like_any_other() {
         [&Ddim { eta: 0.0 }, &Ddim { eta: 1.0 }, &Ancestral::default(), &DpmSolverPp2M::default()];
     let x = doubles(&[-1.0, 0.2, 1.5], 1);
     for solver in solvers {
-        for grid in [Grid::Time, Grid::LogSnr, Grid::Quadratic, Grid::Karras { rho: 7.0 }] {
+        for grid in [
+            AnyGrid::Time(Time),
+            AnyGrid::LogSnr(LogSnr),
+            AnyGrid::Quadratic(Quadratic),
+            AnyGrid::Karras(Karras { rho: 7.0 }),
+        ] {
             let levels = grid.levels(&schedule, 25).unwrap();
             assert_eq!((levels[0], levels[25]), (end, schedule.level(0.0)));
             let found = host(&run(solver, &data, &schedule, x.clone(), &levels));
@@ -216,9 +223,9 @@ fn pure_noise_is_a_level_like_any_other() {
             );
         }
         for grid in [
-            Grid::Leading { offset: 0, open: false },
-            Grid::Trailing,
-            Grid::Linspace { open: false },
+            AnyGrid::Leading(Leading { offset: 0, open: false }),
+            AnyGrid::Trailing(Trailing),
+            AnyGrid::Linspace(Linspace { open: false }),
         ] {
             // The last level twice is no step.
             let levels = grid.levels(&schedule, 50).unwrap();
@@ -262,17 +269,19 @@ fn a_chain_s_grids_refuse_what_has_no_indices() {
         Err(Error::Config { key, .. }) => key,
         other => panic!("{:?}", other.map(|levels| levels.len())),
     };
-    for grid in
-        [Grid::Leading { offset: 0, open: false }, Grid::Trailing, Grid::Linspace { open: false }]
-    {
+    for grid in [
+        AnyGrid::Leading(Leading { offset: 0, open: false }),
+        AnyGrid::Trailing(Trailing),
+        AnyGrid::Linspace(Linspace { open: false }),
+    ] {
         assert_eq!(key(grid.levels(&schedule("cosine"), 10)), "grid");
         assert_eq!(key(grid.levels(&chain, 51)), "steps");
         assert_eq!(key(grid.levels(&chain, 0)), "steps");
     }
     for offset in [1, 50, usize::MAX] {
-        assert_eq!(key(Grid::Leading { offset, open: false }.levels(&chain, 50)), "steps");
+        assert_eq!(key(Leading { offset, open: false }.levels(&chain, 50)), "steps");
     }
-    assert!(Grid::Leading { offset: 1, open: false }.levels(&chain, 25).is_ok());
+    assert!(Leading { offset: 1, open: false }.levels(&chain, 25).is_ok());
 }
 
 #[test]
@@ -284,7 +293,9 @@ fn recipes_name_the_key_of_a_chain_that_cannot_be() {
     let good =
         recipe(&["schedule.betas=[0.1,0.2,1.0]", "sampling.grid=trailing", "sampling.steps=3"])
             .unwrap();
-    let AnySchedule::Chain(chain) = &good.schedule else { panic!("a chain") };
+    let AnySchedule::Chain(chain) = &good.of::<Diffusion>().unwrap().schedule else {
+        panic!("a chain")
+    };
     close("ᾱ", chain.level(1.0).alpha.powi(2), 0.72, 1e-15);
     assert_eq!(chain.level(2.0).alpha, 0.0);
     let again = Recipe::parse(&good.to_toml().unwrap(), &[]).unwrap();
@@ -294,18 +305,21 @@ fn recipes_name_the_key_of_a_chain_that_cannot_be() {
         (&["schedule.betas=3"], "schedule.betas: 3; expected a list of numbers or one of linear"),
         (
             &["schedule.betas=[0.1,1.5,0.2]"],
-            "schedule.betas: [0.1, 1.5, 0.2]; expected numbers between 0 and 1",
+            "schedule.betas: 1.5 at index 1; expected numbers between 0 and 1",
         ),
-        (&["schedule.betas=[]"], "schedule.betas: []; expected from 2 to 100000 steps"),
+        (&["schedule.betas=[]"], "schedule.betas: 0 steps; expected from 2 to 100000 steps"),
         (&["schedule.betas=[0.1,0.2]", "schedule.steps=3"], "schedule."),
-        (&["schedule.steps=1"], "schedule.steps: 1; expected from 2 to 100000 steps"),
-        (&["schedule.steps=1000000000000"], "schedule.steps: 1000000000000; expected from 2"),
+        (&["schedule.steps=1"], "schedule.steps: 1 steps; expected from 2 to 100000 steps"),
+        (&["schedule.steps=1000000000000"], "schedule.steps: 1000000000000 steps; expected from 2"),
         (
             &["schedule.beta_start=0.0"],
             "schedule.beta_start: 0.0; expected a number between 0 and 1",
         ),
-        (&["schedule.beta_end=nan"], "schedule.beta_end: nan; expected a number between 0 and 1"),
-        (&["schedule.beta_end=0.9"], "schedule.beta_end: 0.9; expected a log-SNR that falls"),
+        (&["schedule.beta_end=nan"], "schedule.beta_end: NaN; expected a number between 0 and 1"),
+        (
+            &["schedule.beta_end=0.9"],
+            "schedule.betas: log-SNR -8.0338e1 at index 394; expected a log-SNR that falls",
+        ),
         (&["schedule.step=9"], "schedule.step: unknown key; expected `steps` perhaps"),
         (&["sampling.clip.range=-1.0"], "sampling.clip.range: -1.0; expected a number"),
         (

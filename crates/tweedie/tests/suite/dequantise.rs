@@ -2,12 +2,13 @@
 
 use crate::oracle::{COSINE, gaussian};
 use crate::support::*;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use std::sync::Arc;
 use tweedie::data::{Condition, Coordinate, Kind, Layout, Rows, Space, Split};
 use tweedie::denoise::{Component, GaussianMixture};
 use tweedie::density::{
-    Bound, Density, Dequantise, Dequantiser, Kind as LogKind, LogProb, Measure, RawDensity, Uniform,
+    Bound, Density, Dequantise, Dequantiser, InSpace, Judged, Kind as LogKind, LogProb, Measure,
+    Uniform,
 };
 use tweedie::nn::{Params, collect_params, map_params};
 use tweedie::objective::LogDensity;
@@ -55,8 +56,8 @@ fn bounds(
         let raw = Rows::new(cell.repeat(each), space.width()).unwrap();
         let draws = Draws::new(70 + k as u64);
         let raw_density =
-            RawDensity { density, space, dequantise, draws, device: &device, chunk: 1000 };
-        let found = raw_density.log_prob(&raw, &Condition::None, |_| {}).unwrap();
+            InSpace { density, space, dequantise, draws, device: &device, chunk: 1000 };
+        let found = raw_density.log_prob(&raw, &Condition::None, &mut |_| {}).unwrap();
         assert_eq!((found.kind, found.measure), (LogKind::LowerBound, Measure::Counting));
         let (mean, variance) = moments(&found.value);
         (mean, (variance / each as f64).sqrt())
@@ -191,9 +192,9 @@ fn a_flat_density_keeps_the_uniform_dequantiser() {
 fn with_bias(bias: [f32; 2]) -> (Dequantiser, Space) {
     let space = integers(1, 3);
     let fresh = Dequantiser::new(&space, 4, &Draws::new(1), &cpu()).unwrap();
-    let mut params: Params = collect_params(&fresh);
-    let last = params.iter_mut().find(|(_, (shape, _))| *shape == [2]).expect("the last bias");
-    last.1.1 = bias.to_vec();
+    let mut params: Params = collect_params(&fresh).unwrap();
+    let last = params.values_mut().find(|data| *data.shape().as_slice() == [2]);
+    *last.expect("the last bias") = TensorData::new(bias.to_vec(), [2]);
     (map_params(fresh, &params, std::path::Path::new("bias")).unwrap(), space)
 }
 

@@ -1,14 +1,17 @@
 //! Networks, samples and files of diffusers (`bench/diffusers_peer.py` writes the folders read here).
 
 use crate::support::*;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use std::path::{Path, PathBuf};
 use tweedie::data::{Condition, Rows};
 use tweedie::denoise::{Denoiser, Prediction};
 use tweedie::diffusers;
+use tweedie::family::diffusion::Diffusion;
+use tweedie::family::diffusion::SamplingRecipe;
 use tweedie::nn::*;
+use tweedie::run::Run;
+use tweedie::solve::grid::Leading;
 use tweedie::solve::*;
-use tweedie::train::{NetworkRecipe, Run, SamplingRecipe};
 
 /// Every configuration, with the number of its chain's steps. `exported` was trained on digits and exported here, and
 /// then loaded and sampled by diffusers (`bench/diffusers_peer.py --check`).
@@ -39,7 +42,7 @@ fn numbers(seed: u64, len: usize) -> Vec<f32> {
 
 fn expected(name: &str, key: &str) -> Vec<f64> {
     let params = load_safetensors(&fixture(name).join("expected.safetensors")).unwrap();
-    params[key].1.iter().map(|v| f64::from(*v)).collect()
+    params[key].iter::<f64>().collect()
 }
 
 /// The condition that the peer gave to both rows.
@@ -85,11 +88,16 @@ impl Noise for Given {
     }
 }
 
+/// A run's resolved recipe.
+fn diffusion(run: &Run) -> Diffusion {
+    run.info.resolved_as::<Diffusion>().unwrap().clone()
+}
+
 /// Where a run's sampling ends from the peer's start, with another solver and number of steps.
 fn sample(run: &Run, solver: AnySolver, steps: usize, last: Last) -> Vec<f64> {
-    let recipe = &run.info.recipe;
-    let denoiser = run.denoiser(&cpu()).unwrap();
-    let NetworkRecipe::Unet(unet) = &run.info.network else { panic!("not a UNet") };
+    let recipe = run.info.resolved_as::<Diffusion>().unwrap();
+    let denoiser = run.diffusion(&cpu()).unwrap().denoiser;
+    let AnyNetworkConfig::Unet(unet) = &recipe.network else { panic!("not a UNet") };
     let context = Context {
         denoiser: &*denoiser,
         schedule: &recipe.schedule,
@@ -98,10 +106,10 @@ fn sample(run: &Run, solver: AnySolver, steps: usize, last: Last) -> Vec<f64> {
         rows: &[0, 1],
         clip: recipe.sampling.clip,
     };
-    let levels = solver.levels(recipe.sampling.grid, &recipe.schedule, steps, last).unwrap();
+    let levels = solver.levels(&*recipe.sampling.grid, &recipe.schedule, steps, last).unwrap();
     let width = denoiser.width();
     let x = singles(numbers(2, 2 * width), [2, width]);
-    host(&integrate(&solver, x, &levels, last, &context, |_| {}).unwrap())
+    host(&integrate(&*solver, x, &levels, last, &context, |_| {}).unwrap())
 }
 
 #[test]
@@ -109,7 +117,7 @@ fn imported_runs_sample_as_their_schedulers_do() {
     for (name, _) in NAMES {
         let folder = tempfile::tempdir().unwrap();
         let run = diffusers::import(&fixture(name), &folder.path().join("run")).unwrap();
-        let sampling = &run.info.recipe.sampling;
+        let sampling = &run.info.resolved_as::<Diffusion>().unwrap().sampling;
         let ddim = AnySolver::Ddim(Ddim::default());
         let found = sample(&run, ddim, 10, sampling.last);
         all_close(format!("{name}, DDIM"), &found, &expected(name, "ddim"), 1e-3);
@@ -149,7 +157,7 @@ fn other_schedulers_sample_as_diffusers_does() {
     for (k, Other { config, steps, ends }) in others.into_iter().enumerate() {
         std::fs::write(source.join("scheduler/scheduler_config.json"), &config).unwrap();
         let run = diffusers::import(&source, &folder.path().join(k.to_string())).unwrap();
-        let SamplingRecipe { solver, last, .. } = run.info.recipe.sampling;
+        let SamplingRecipe { solver, last, .. } = diffusion(&run).sampling;
         let found = sample(&run, solver, steps, last);
         let size = ends.iter().fold(0.0, |most: f64, e| most.max(e.abs()));
         let error = crate::oracle::gap(&found, &ends) / size;
@@ -165,21 +173,21 @@ fn other_schedulers_sample_as_diffusers_does() {
 fn a_scheduler_s_words_become_the_run_s_defaults() {
     let folder = tempfile::tempdir().unwrap();
     let import = |name: &str| diffusers::import(&fixture(name), &folder.path().join(name)).unwrap();
-    let sampling = import("ddpm").info.recipe.sampling;
+    let sampling = diffusion(&import("ddpm")).sampling;
     assert_eq!(sampling.solver, AnySolver::Ancestral(Ancestral { variance: Variance::Large }));
     assert_eq!((sampling.steps, sampling.last), (1000, Last::Denoise));
     assert_eq!(
         (sampling.grid, sampling.clip),
-        (Grid::Leading { offset: 0, open: false }, Some(Clip::Range(1.0)))
+        (AnyGrid::Leading(Leading { offset: 0, open: false }), Some(Clip::Range(1.0)))
     );
-    let recipe = import("resnet-resampling").info.recipe;
+    let recipe = diffusion(&import("resnet-resampling"));
     assert_eq!(recipe.model.prediction, Prediction::Data);
     assert_eq!((recipe.sampling.steps, recipe.sampling.last), (50, Last::Stop));
     assert_eq!(
         (recipe.sampling.grid, recipe.sampling.clip),
-        (Grid::Leading { offset: 1, open: false }, None)
+        (AnyGrid::Leading(Leading { offset: 1, open: false }), None)
     );
-    let clip = import("attention-resampling").info.recipe.sampling.clip;
+    let clip = diffusion(&import("attention-resampling")).sampling.clip;
     assert_eq!(clip, Some(Clip::Dynamic { ratio: 0.9, max: 1.5 }));
 }
 
@@ -194,14 +202,14 @@ fn weights_by_torch_save_and_under_old_names_are_the_same() {
     // As checkpoints of 2022 have it: other names, and 1 × 1 convolutions.
     let old: Params = new
         .iter()
-        .map(|(name, (shape, values))| {
+        .map(|(name, data)| {
+            let shape = data.shape().to_vec();
             let names =
                 [("to_q", "query"), ("to_k", "key"), ("to_v", "value"), ("to_out.0", "proj_attn")];
             let is_linear = names.iter().any(|(new, _)| name.contains(new)) && shape.len() == 2;
-            let shape =
-                if is_linear { [shape.as_slice(), &[1, 1]].concat() } else { shape.clone() };
+            let shape = if is_linear { [shape.as_slice(), &[1, 1]].concat() } else { shape };
             let name = names.iter().fold(name.clone(), |name, (new, old)| name.replace(new, old));
-            (name, (shape, values.clone()))
+            (name, TensorData::new(data.try_to_vec::<f32>().unwrap(), shape))
         })
         .collect();
     let copy = folder.path().join("copy");
@@ -212,7 +220,7 @@ fn weights_by_torch_save_and_under_old_names_are_the_same() {
     }
     save_safetensors(&old, &copy.join("diffusion_pytorch_model.safetensors")).unwrap();
     assert_eq!(weights(&copy, "old"), new);
-    let sampling = |name: &str| Run::open(&folder.path().join(name)).unwrap().info.recipe.sampling;
+    let sampling = |name: &str| diffusion(&Run::open(&folder.path().join(name)).unwrap()).sampling;
     assert_eq!(sampling("old"), sampling("new"));
 }
 

@@ -31,8 +31,9 @@ fn column(values: &[f64]) -> Tensor<2> {
 
 /// The module with every parameter drawn anew, so that none is zero.
 pub fn randomised<M: Module>(module: M, sd: f32) -> M {
-    let mut params = collect_params(&module);
-    for (path, (_, values)) in &mut params {
+    let mut params = collect_params(&module).unwrap();
+    for (path, data) in &mut params {
+        let values = data.as_mut_slice::<f32>().unwrap();
         let normals = draws(path).normals(0..1, values.len());
         values.iter_mut().zip(normals.values()).for_each(|(v, z)| *v = sd * z);
     }
@@ -328,7 +329,7 @@ fn networks_of_listed_layers_have_two_derivatives() {
     let mut put = |name: &str, shape: &[usize]| {
         let values = host(&normal(name, [shape.iter().product::<usize>()])).into_iter();
         let value = |v: f64| if name.ends_with("var") { 0.5 + v.abs() } else { 0.5 * v };
-        params.insert(name.into(), (shape.to_vec(), single(values.map(value).collect())));
+        params.insert(name.into(), TensorData::new(single(values.map(value).collect()), shape));
     };
     put("conv.weight", &[3, 2, 3, 3]);
     put("conv.bias", &[3]);

@@ -11,7 +11,8 @@ use tweedie::burn::tensor::{Device, Tensor};
 use tweedie::data::{Condition, Generate};
 use tweedie::denoise::{Component, Denoiser, GaussianMixture, Guided};
 use tweedie::process::{AnySchedule, Level, Levels, Schedule};
-use tweedie::solve::{DormandPrince, Grid, Sampler, Tolerance};
+use tweedie::solve::grid::{Grid, LogSnr};
+use tweedie::solve::{DormandPrince, Sampler, Tolerance};
 use tweedie::tensor::Dual;
 
 const WEIGHTS: [f64; 6] = [-0.5, 0.0, 0.3, 1.0, 2.5, 7.0];
@@ -31,7 +32,7 @@ fn mixture(components: &[Component]) -> GaussianMixture {
 }
 
 fn levels() -> Vec<Level> {
-    let of = |schedule: &AnySchedule| Grid::LogSnr.levels(schedule, 6).unwrap();
+    let of = |schedule: &AnySchedule| LogSnr.levels(schedule, 6).unwrap();
     [VP, COSINE, EDM].iter().flat_map(of).collect()
 }
 

@@ -3,7 +3,7 @@
 
 use crate::support::*;
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use serde_json::Value;
 use std::path::Path;
 use tweedie::data::Condition;
@@ -22,8 +22,9 @@ fn normal<const D: usize>(purpose: &str, shape: [usize; D]) -> Tensor<D> {
 
 /// The module with every parameter drawn anew, so that none is zero.
 fn randomised<M: Module>(module: M, sd: f32) -> M {
-    let mut params = collect_params(&module);
-    for (path, (_, values)) in &mut params {
+    let mut params = collect_params(&module).unwrap();
+    for (path, data) in &mut params {
+        let values = data.as_mut_slice::<f32>().unwrap();
         let normals = draws(path).normals(0..1, values.len());
         values.iter_mut().zip(normals.values()).for_each(|(v, z)| *v = sd * z);
     }
@@ -425,17 +426,18 @@ fn activations_are_pytorch_s() {
 fn parameters_are_named_and_shaped_as_pytorch_s() {
     let network =
         ResidualMlpConfig::new(2).with_hidden(8).with_blocks(2).init(&draws("mlp"), &cpu());
-    let params = collect_params(&network);
-    assert_eq!(params["input.weight"].0, [8, 2]);
-    assert_eq!(params["blocks.1.linear_1.bias"].0, [8]);
-    assert_eq!(params["time.linear_1.weight"].0, [8, 32]);
-    assert_eq!(params.values().map(|(_, v)| v.len()).sum::<usize>(), param_count(&network));
+    let params = collect_params(&network).unwrap();
+    let shape = |path: &str| params[path].shape().as_slice().to_vec();
+    assert_eq!(shape("input.weight"), [8, 2]);
+    assert_eq!(shape("blocks.1.linear_1.bias"), [8]);
+    assert_eq!(shape("time.linear_1.weight"), [8, 32]);
+    assert_eq!(params.values().map(TensorData::num_elements).sum::<usize>(), param_count(&network));
     // Initial values are uniform in ±1/√in, depend on the seed and on the path, and on nothing else.
     let bound = 1.0 / 2f32.sqrt();
-    assert!(params["input.weight"].1.iter().all(|v| v.abs() <= bound));
+    assert!(params["input.weight"].iter::<f32>().all(|v| v.abs() <= bound));
     let wider = ResidualMlpConfig::new(2).with_hidden(8).with_blocks(3).init(&draws("mlp"), &cpu());
     assert_eq!(
-        collect_params(&wider)["blocks.1.linear_1.weight"],
+        collect_params(&wider).unwrap()["blocks.1.linear_1.weight"],
         params["blocks.1.linear_1.weight"]
     );
     assert_ne!(params["blocks.0.linear_1.weight"], params["blocks.1.linear_1.weight"]);
@@ -447,8 +449,9 @@ fn parameters_are_named_and_shaped_as_pytorch_s() {
     };
     let missing = replace(&|p| drop(p.remove("norm.weight")));
     assert!(missing.contains("norm.weight") && missing.contains("missing"), "{missing}");
-    let extra = replace(&|p| drop(p.insert("more".into(), (vec![1], vec![0.0]))));
+    let extra = replace(&|p| drop(p.insert("more".into(), TensorData::new(vec![0.0f32], [1]))));
     assert!(extra.contains("more") && extra.contains("unknown"), "{extra}");
-    let shape = replace(&|p| drop(p.insert("norm.bias".into(), (vec![4], vec![0.0; 4]))));
+    let shape =
+        replace(&|p| drop(p.insert("norm.bias".into(), TensorData::new(vec![0.0f32; 4], [4]))));
     assert!(shape.contains("norm.bias") && shape.contains("[8]"), "{shape}");
 }

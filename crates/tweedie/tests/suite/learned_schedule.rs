@@ -19,8 +19,9 @@ fn learned(seed: u64) -> LearnedSchedule {
 
 /// The same module with its weights moved far away.
 fn shaken<M: Module>(module: M, seed: u64, size: f32) -> M {
-    let mut params = collect_params(&module);
-    for (path, (_, values)) in &mut params {
+    let mut params = collect_params(&module).unwrap();
+    for (path, data) in &mut params {
+        let values = data.as_mut_slice::<f32>().unwrap();
         let noise = Draws::new(seed).purpose(path).normals(0..1, values.len());
         values.iter_mut().zip(noise.values()).for_each(|(v, z)| *v += size * z);
     }
@@ -132,8 +133,8 @@ fn the_variance_has_the_gradient_of_its_value() {
     for (path, gradient) in &gradients {
         for (k, exact) in host(gradient).into_iter().enumerate() {
             let moved = |step: f32| {
-                let mut params = collect_params(&schedule());
-                params.get_mut(path).unwrap().1[k] += step;
+                let mut params = collect_params(&schedule()).unwrap();
+                params.get_mut(path).unwrap().as_mut_slice::<f32>().unwrap()[k] += step;
                 square(&map_params(schedule(), &params, Path::new("test")).unwrap())
             };
             let difference = (moved(0.005) - moved(-0.005)) / 0.01;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tweedie::burn::tensor::{Device, Tensor};
 use tweedie::data::{self, Condition, Rows, Space, Toy};
 use tweedie::denoise::{Component, Denoiser, GaussianMixture};
-use tweedie::density::{Density, Kind, LogProb, Measure, PfOde, RawDensity, Uniform};
+use tweedie::density::{Density, InSpace, Judged, Kind, LogProb, Measure, PfOde, Uniform};
 use tweedie::process::{AnySchedule, Chain, ChainConfig, Level, Schedule};
 use tweedie::solve::Tolerance;
 use tweedie::tensor::{Divergence, mean_and_error};
@@ -222,7 +222,7 @@ fn integers_are_bounded_from_below_within_the_jensen_gap() {
     let raw = Rows::new(raw, 1).unwrap();
     let device = Device::flex();
     let mut heard = Vec::new();
-    let raw_density = RawDensity {
+    let raw_density = InSpace {
         density: &flow,
         space: &space,
         dequantise: &Uniform,
@@ -230,7 +230,7 @@ fn integers_are_bounded_from_below_within_the_jensen_gap() {
         device: &device,
         chunk: 6000,
     };
-    let found = raw_density.log_prob(&raw, &Condition::None, |n| heard.push(n)).unwrap();
+    let found = raw_density.log_prob(&raw, &Condition::None, &mut |n| heard.push(n)).unwrap();
     assert_eq!(heard, [6000, 12000, 16000]);
     assert_eq!((found.kind, found.measure), (Kind::LowerBound, Measure::Counting));
     let (mut mean, mut square) = (0.0, 0.0);
@@ -262,7 +262,7 @@ fn raw_densities_are_shifted_by_the_volume_of_the_units() {
     let flow = PfOde::new(Arc::new(mixture), Arc::new(COSINE));
     let device = Device::flex();
     let log_p = |chunk: usize, raw: &Rows| {
-        let density = RawDensity {
+        let density = InSpace {
             density: &flow,
             space: &space,
             dequantise: &Uniform,
@@ -270,7 +270,7 @@ fn raw_densities_are_shifted_by_the_volume_of_the_units() {
             device: &device,
             chunk,
         };
-        density.log_prob(raw, &Condition::None, |_| {})
+        density.log_prob(raw, &Condition::None, &mut |_| {})
     };
     let found = log_p(40, &raw).unwrap();
     assert_eq!((found.kind, found.measure), (Kind::Exact, Measure::Raw));
@@ -331,4 +331,27 @@ fn a_row_is_judged_alone() {
         assert!((alone.value[0] - together.value[i]).abs() < 1e-10, "row {i}");
     }
     assert_eq!(data.evaluations(), 2 * cost);
+}
+
+/// Nothing mixes two kinds or two measures; errors that only some rows have are not passed off as all rows'.
+#[test]
+fn only_densities_of_one_kind_and_measure_are_joined() {
+    let of = |value: &[f64], standard_error: Option<Vec<f64>>| LogProb {
+        value: value.to_vec(),
+        kind: Kind::LowerBound,
+        standard_error,
+        measure: Measure::Counting,
+    };
+    let (with, without) = (of(&[-1.0], Some(vec![0.1])), of(&[-2.0, -3.0], None));
+    let both = with.clone().followed_by(of(&[-2.0, -3.0], Some(vec![0.2, 0.3]))).unwrap();
+    assert_eq!(both, of(&[-1.0, -2.0, -3.0], Some(vec![0.1, 0.2, 0.3])));
+    for (first, second) in [(&with, &without), (&without, &with)] {
+        let joined = first.clone().followed_by(second.clone()).unwrap();
+        assert_eq!((joined.value.len(), &joined.standard_error), (3, &None));
+    }
+    let other = LogProb { kind: Kind::Estimate, ..with.clone() };
+    let error = with.clone().followed_by(other).unwrap_err();
+    assert!(matches!(error, Error::Config { .. }), "{error}");
+    let other = LogProb { measure: Measure::Raw, ..with.clone() };
+    assert!(with.followed_by(other).unwrap_err().to_string().contains("Counting"));
 }

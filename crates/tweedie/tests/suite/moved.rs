@@ -55,19 +55,19 @@ fn solvers_take_one_path_under_all_schedules() {
     let trained = || Trained { data: three_components(), schedule: VP };
     for name in ["ddim", "dpm++2m"] {
         let solver = AnySolver::parse(name).unwrap();
-        let end = host(&run(&solver, &trained(), &VP, start.clone(), &home));
-        let plain = run(&solver, &three_components(), &VP, start.clone(), &home);
+        let end = host(&run(&*solver, &trained(), &VP, start.clone(), &home));
+        let plain = run(&*solver, &three_components(), &VP, start.clone(), &home);
         assert!(gap(&end, &host(&plain)) < 1e-12);
         for other in [COSINE, EDM, OU, schedule("ve"), schedule("sub-vp"), schedule("straight")] {
             let away = at(&other, &log_snrs);
             let moved = Moved::new(trained(), Arc::new(VP));
             let scaled = start.clone().mul_scalar(away[0].alpha / home[0].alpha);
-            let x = run(&solver, &moved, &other, scaled.clone(), &away);
+            let x = run(&*solver, &moved, &other, scaled.clone(), &away);
             let back = home[20].alpha / away[20].alpha;
             let far = gap(&host(&x.mul_scalar(back)), &end);
             assert!(far < 1e-10, "{name} on {other:?}: {far:e}");
             // Unmoved, the model mistakes both time and scale.
-            let lost = run(&solver, &trained(), &other, scaled, &away).mul_scalar(back);
+            let lost = run(&*solver, &trained(), &other, scaled, &away).mul_scalar(back);
             let lost = gap(&host(&lost), &end);
             assert!(lost.is_nan() || lost > 1e-2, "{name} on {other:?}: {lost:e} without the move");
         }

@@ -12,7 +12,7 @@ use crate::support::*;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use tweedie::data::Condition;
-use tweedie::denoise::{Denoiser, NeuralDenoiser, PREDICTIONS, Prediction};
+use tweedie::denoise::{Denoiser, NeuralDenoiser, Prediction};
 use tweedie::nn::Network;
 use tweedie::process::{Edm, Level, Levels, Rate, Schedule, Straight, VpLinear};
 use tweedie::tensor::Dual;
@@ -101,7 +101,7 @@ fn cases() -> impl Iterator<Item = (&'static str, Case)> {
 
 #[test]
 fn every_pair_converts_and_comes_back() {
-    assert_eq!(PREDICTIONS.len(), ALL.len());
+    assert_eq!(Prediction::NAMES.len(), ALL.len());
     for (name, case) in cases() {
         for from in ALL {
             let value = case.value(from);

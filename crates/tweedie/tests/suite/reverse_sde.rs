@@ -6,7 +6,8 @@ use tweedie::burn::tensor::Device;
 use tweedie::data::Condition;
 use tweedie::density::{Density, Kind, LogProb, Measure, PfOde, ReverseSde};
 use tweedie::process::{Level, Schedule};
-use tweedie::solve::{Grid, Variance};
+use tweedie::solve::Variance;
+use tweedie::solve::grid::{AnyGrid, Grid, LogSnr};
 use tweedie::tensor::mean_and_error;
 use tweedie::{Draws, Error};
 
@@ -33,10 +34,10 @@ fn weights_of_linear_models_average_to_the_density_of_their_chain() {
     let (c, steps) = (0.5, 60);
     let x = [-1.2, -0.4, 0.0, 0.3, 0.9, 1.5];
     for schedule in [VP, COSINE] {
-        let levels = Grid::LogSnr.levels(&schedule, steps).unwrap();
+        let levels = LogSnr.levels(&schedule, steps).unwrap();
         for variance in [Variance::Small, Variance::Large] {
             let density = ReverseSde::new(Arc::new(gaussian(0.0, c)), Arc::new(schedule.clone()))
-                .with_grid(Grid::LogSnr, steps)
+                .with_grid(AnyGrid::LogSnr(LogSnr), steps)
                 .with_variance(variance)
                 .with_paths(2000);
             let found = density.log_prob(doubles(&x, 1), &Condition::None).unwrap();
@@ -58,11 +59,11 @@ fn weights_of_linear_models_average_to_the_density_of_their_chain() {
 fn the_bound_rises_with_paths_to_the_density() {
     let (c, steps, n) = (0.5, 6, 30_000);
     let x: Vec<f64> = (0..n).map(|i| Draws::new(4).normal_f64(i, 0) * 0.7).collect();
-    let levels = Grid::LogSnr.levels(&VP, steps).unwrap();
+    let levels = LogSnr.levels(&VP, steps).unwrap();
     let v = variance_of_the_chain(&levels, c, Variance::Large);
     let of = |paths| {
         let density = ReverseSde::new(Arc::new(gaussian(0.0, c)), Arc::new(VP));
-        let density = density.with_grid(Grid::LogSnr, steps).with_paths(paths);
+        let density = density.with_grid(AnyGrid::LogSnr(LogSnr), steps).with_paths(paths);
         density.log_prob(doubles(&x, 1), &Condition::None).unwrap()
     };
     let truth = LogProb { value: x.iter().map(|x| log_normal(*x, v)).collect(), ..of(1) };
@@ -93,7 +94,7 @@ fn with_the_exact_score_the_bound_tends_to_the_ode_s_density() {
     assert!(off.abs() < 1e-3, "{off}");
     let gap = |steps| {
         let density = ReverseSde::new(data.clone(), Arc::new(COSINE));
-        let density = density.with_grid(Grid::LogSnr, steps);
+        let density = density.with_grid(AnyGrid::LogSnr(LogSnr), steps);
         let bound = density.log_prob(x.clone(), &Condition::None).unwrap();
         exact.mean_difference(&bound).unwrap()
     };
@@ -108,7 +109,7 @@ fn with_the_exact_score_the_bound_tends_to_the_ode_s_density() {
 #[test]
 fn a_row_s_density_is_its_own_and_wrong_options_are_refused() {
     let density = ReverseSde::new(Arc::new(gaussian(0.0, 0.5)), Arc::new(VP)).with_paths(3);
-    let density = density.with_grid(Grid::LogSnr, 20);
+    let density = density.with_grid(AnyGrid::LogSnr(LogSnr), 20);
     let all = density.log_prob(doubles(&[0.3, -0.8, 1.1], 1), &Condition::None).unwrap();
     let alone = density.log_prob(doubles(&[-0.8], 1), &Condition::None).unwrap();
     assert_eq!(alone.value[0].to_bits(), all.value[1].to_bits());
@@ -117,5 +118,8 @@ fn a_row_s_density_is_its_own_and_wrong_options_are_refused() {
     };
     assert!(matches!(refused(density.clone(), 2), Error::Shape { .. }));
     assert!(matches!(refused(density.clone().with_paths(0), 1), Error::Config { .. }));
-    assert!(matches!(refused(density.with_grid(Grid::LogSnr, 0), 1), Error::Config { .. }));
+    assert!(matches!(
+        refused(density.with_grid(AnyGrid::LogSnr(LogSnr), 0), 1),
+        Error::Config { .. }
+    ));
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::fmt::Display;
-use tweedie::process::{AnySchedule, Level, SCHEDULES, Schedule};
+use tweedie::process::{AnySchedule, Level, Schedule};
 
 /// The reference device.
 pub fn cpu() -> Device {
@@ -27,7 +27,7 @@ pub fn host<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
 
 /// Every named schedule with its default parameters.
 pub fn schedules() -> impl Iterator<Item = (&'static str, AnySchedule)> {
-    SCHEDULES.iter().map(|(name, _)| (*name, schedule(name)))
+    AnySchedule::NAMES.iter().map(|(name, _)| (*name, schedule(name)))
 }
 
 /// The named schedule with its default parameters.

@@ -4,7 +4,7 @@
 use crate::layers::derivative;
 use crate::support::*;
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use serde_json::Value;
 use std::path::Path;
 use tweedie::nn::*;
@@ -34,7 +34,11 @@ fn doubled(values: &[f32]) -> Vec<f64> {
 /// The fixture's network, from its state dict as it is.
 fn network(peer: &Value) -> Transformer {
     let weights = peer["weights"].as_object().expect("weights");
-    let params: Params = weights.iter().map(|(key, value)| (key.clone(), array(value))).collect();
+    let data = |value| {
+        let (shape, values) = array(value);
+        TensorData::new(values, shape)
+    };
+    let params: Params = weights.iter().map(|(key, value)| (key.clone(), data(value))).collect();
     let config = TransformerConfig::new(4, 2, 2).with_hidden(6);
     let network = config.init(&Draws::new(1), &cpu()).unwrap();
     map_params(network, &params, Path::new("transformer.json")).unwrap()

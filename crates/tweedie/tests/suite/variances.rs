@@ -10,8 +10,9 @@ use tweedie::denoise::{Component, Denoiser, GaussianMixture, LevelError, level_e
 use tweedie::density::{Bound, Density, LogProb};
 use tweedie::objective::LearnedVariance;
 use tweedie::process::{Level, Schedule};
+use tweedie::solve::grid::{Grid, LogSnr};
 use tweedie::solve::{
-    AnalyticVariance, Ancestral, AnySolver, Grid, Last, ReverseVariance, Sampler, Solver, Variance,
+    AnalyticVariance, Ancestral, AnySolver, Last, ReverseVariance, Sampler, Solver, Variance,
 };
 use tweedie::train::{AdamW, AdamWConfig};
 use tweedie::{Draws, Error};
@@ -109,7 +110,7 @@ fn the_best_variance_samples_a_gaussian_exactly_in_any_number_of_steps() {
     let oracle = gaussian(0.0, c);
     let n = 20_000;
     for steps in [1, 2, 5, 20] {
-        let levels = Grid::LogSnr.levels(&VP, steps).unwrap();
+        let levels = LogSnr.levels(&VP, steps).unwrap();
         let points = levels.iter().map(|l| (l.lambda, of_gaussian(c, l.lambda))).collect();
         let best = AnalyticVariance::new(points).unwrap();
         let marginal = |l: &Level| l.alpha.powi(2) * c + l.sigma.powi(2);

@@ -169,7 +169,7 @@ fn files_that_are_no_recipes_are_named() {
         ("open.toml", 1, &["open.toml: line 3", "TOML"]),
         ("twice.toml", 1, &["twice.toml: line 3", "duplicate", "TOML"]),
         ("bytes.toml", 1, &["bytes.toml", "UTF-8"]),
-        ("empty.toml", 1, &["empty.toml: data: missing"]),
+        ("empty.toml", 2, &["data: absent", "data to learn from"]),
         ("typo.toml", 1, &["typo.toml: trainig", "`training` perhaps"]),
         ("type.toml", 1, &["type.toml: training.steps", "\"many\"", "a whole number"]),
         ("folder.toml", 1, &["folder.toml", "directory"]),

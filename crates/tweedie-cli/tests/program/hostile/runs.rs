@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::fs::{create_dir, read, remove_dir_all, remove_file, write};
 use std::path::Path;
 use tempfile::TempDir;
+use tweedie::burn::tensor::TensorData;
 use tweedie::nn::{Params, load_safetensors, save_safetensors};
 
 fn sampling(folder: &Path, words: &[&str]) {
@@ -26,30 +27,32 @@ fn describe(folder: &TempDir, description: &Value) {
 #[test]
 fn a_description_changed_by_hand_is_refused_by_every_command() {
     let changes: Vec<(&str, Value, &[&str])> = vec![
-        ("/version", json!(2), &["version 2", "version 1"]),
-        ("/version", json!("one"), &["version \"one\"", "version 1"]),
-        ("/network/width", json!(7), &["network.width: 7", "expected 2"]),
-        ("/network/hidden", json!(0), &["network.hidden: 0", "expected 32"]),
-        ("/network/hidden", json!(-1), &["content", "-1"]),
-        ("/network/hidden", json!(33), &["network.hidden: 33", "expected 32"]),
-        ("/network/hidden", json!(1_000_000_000_000u64), &["network.hidden", "expected 32"]),
-        ("/network/blocks", json!(1_000_000_000), &["network.blocks", "expected 1"]),
-        ("/network/classes", json!(0), &["network.classes: 0", "expected 3"]),
-        ("/network/vector", json!(4), &["network.vector: 4", "expected 0"]),
-        ("/recipe/network/hidden", json!(60_000), &["network.hidden", "parameters", "at most"]),
+        ("/version", json!(3), &["version 3", "version 2"]),
+        ("/version", json!("one"), &["version \"one\"", "version 2"]),
+        ("/resolved/network/width", json!(7), &["resolved.network.width: 7", "2 for these data"]),
+        ("/resolved/network/hidden", json!(0), &["resolved.network.hidden: 0", "at least 1"]),
+        ("/resolved/network/hidden", json!(-1), &["resolved.network.hidden: -1", "0 or more"]),
+        (
+            "/resolved/network/hidden",
+            json!(1_000_000_000_000u64),
+            &["resolved.network.hidden", "at most"],
+        ),
+        ("/resolved/network/blocks", json!(1_000_000_000), &["resolved.network.blocks", "at most"]),
+        ("/resolved/network/classes", json!(0), &["resolved.network", "every width resolved"]),
+        ("/resolved/network/vector", json!(4), &["resolved.network.vector: 4", "it is 0"]),
         ("/recipe/training/steps", json!(0), &["training.steps: 0", "at least 1"]),
         ("/recipe/training/batch", json!(10_000_000), &["training.batch", "at most"]),
         ("/recipe/sampling/steps", json!(1), &["sampling.steps: 1", "from 2"]),
         ("/recipe/schedule/lambda_max", json!(1e9), &["schedule", "log-SNR"]),
-        ("/recipe/schedule/name", json!("cosin"), &["content", "cosin"]),
-        ("/sigma_data", json!(-1.0), &["sigma_data: -1", "a number from"]),
-        ("/sigma_data", json!(null), &["content", "null"]),
+        ("/recipe/schedule/name", json!("cosin"), &["cosin"]),
+        ("/resolved/model/sigma_data", json!(-1.0), &["sigma_data: -1", "a number from"]),
+        ("/resolved/model/sigma_data", json!("x"), &["sigma_data", "a number"]),
         ("/train/classes", json!([0, 0, 0]), &["train.classes: [0, 0, 0]", "3 numbers"]),
         ("/train/classes", json!([1, u64::MAX, 96]), &["train.classes", "make 96 rows"]),
-        ("/space/classes", json!(["elm"]), &["network.classes: 3", "expected 1"]),
-        ("/space/coordinates/0/scale", json!(0.0), &["content", "scale 0"]),
-        ("/space/layout", json!({"vector": {"width": 1u64 << 60}}), &["content", "expected"]),
-        ("/space/layout", json!("plane"), &["content", "plane"]),
+        ("/space/classes", json!(["elm"]), &["network.classes: 3", "1 for these data"]),
+        ("/space/coordinates/0/scale", json!(0.0), &["space", "scale 0"]),
+        ("/space/layout", json!({"vector": {"width": 1u64 << 60}}), &["space", "expected"]),
+        ("/space/layout", json!("plane"), &["space", "plane"]),
     ];
     let folder = copy_of(numbers());
     let own = described(&folder);
@@ -78,7 +81,8 @@ fn a_description_that_is_none_is_refused() {
     let cases: Vec<(Vec<u8>, &[&str])> = vec![
         (own[..own.len() / 2].to_vec(), &["run/run.json: line", "EOF", "written by tweedie"]),
         (vec![], &["run/run.json: line 1", "written by tweedie"]),
-        (b"3".to_vec(), &["run/run.json: version", "no version", "version 1"]),
+        (b"3".to_vec(), &["run/run.json: content", "a run written by tweedie"]),
+        (b"{}".to_vec(), &["run/run.json: version", "no version", "version 2"]),
         (b"\xff\xfe".to_vec(), &["run/run.json", "UTF-8"]),
         ([b'['; 100_000].to_vec(), &["run/run.json: line 1", "recursion"]),
     ];
@@ -100,7 +104,7 @@ fn weights_that_are_damaged_or_of_another_network_are_refused() {
     let folder = copy_of(numbers());
     let path = folder.path().join("run/model.safetensors");
     let own = read(&path).unwrap();
-    let with = |name: &str, value: Option<(Vec<usize>, Vec<f32>)>| {
+    let with = |name: &str, value: Option<TensorData>| {
         write(&path, &own).unwrap();
         let mut weights = load_safetensors(&path).unwrap();
         weights.remove(name);
@@ -118,10 +122,10 @@ fn weights_that_are_damaged_or_of_another_network_are_refused() {
         (other, &["shape [32, 5]", "expected shape [32, 2]"]),
         (checkpoint, &["missing", "expected shape"]),
         (with("input.bias", None), &["input.bias: missing", "expected shape [32]"]),
-        (with("input.bias", Some((vec![1], vec![0.0]))), &["input.bias: shape [1]", "[32]"]),
-        (with("more", Some((vec![1], vec![0.0]))), &["more: unknown parameter"]),
-        (with("input.bias", Some((vec![1], vec![f32::NAN]))), &["input.bias", "NaN", "finite"]),
-        (with("output.bias", Some((vec![2], vec![f32::MAX; 2]))), &["a sample became NaN"]),
+        (with("input.bias", Some(floats(&[0.0]))), &["input.bias: shape [1]", "[32]"]),
+        (with("more", Some(floats(&[0.0]))), &["more: unknown parameter"]),
+        (with("input.bias", Some(floats(&[f32::NAN]))), &["input.bias", "NaN", "finite"]),
+        (with("output.bias", Some(floats(&[f32::MAX; 2]))), &["a sample became NaN"]),
     ];
     for (bytes, words) in cases {
         write(&path, bytes).unwrap();
@@ -132,6 +136,10 @@ fn weights_that_are_damaged_or_of_another_network_are_refused() {
     refused(folder.path(), 1, &["run/model.safetensors", "missing"], &["evaluate", "run"]);
     create_dir(&path).unwrap();
     sampling(folder.path(), &["run/model.safetensors", "directory"]);
+}
+
+fn floats(values: &[f32]) -> TensorData {
+    TensorData::new(values.to_vec(), [values.len()])
 }
 
 /// A copy of a run that was stopped before its last step.
@@ -158,14 +166,15 @@ fn checkpoints_that_are_damaged_or_of_another_run_are_refused() {
     };
     let without = |name: &str| with(&|state| drop(state.remove(name)));
     let filled = |name: &str, value: f32| {
-        with(&|state| state.get_mut(name).unwrap().1.iter_mut().for_each(|v| *v = value))
+        with(&|state| state.get_mut(name).unwrap().as_mut_slice().unwrap().fill(value))
     };
     let shorter = |name: &str| {
         with(&|state| {
-            let values = state[name].1[1..].to_vec();
-            state.insert(name.into(), (vec![values.len()], values));
+            let values = floats(&state[name].as_slice().unwrap()[1..]);
+            state.insert(name.into(), values);
         })
     };
+    let step = |data: TensorData| with(&|state| drop(state.insert("step".into(), data.clone())));
     let other = read(coloured().join("run/checkpoint.safetensors")).unwrap();
     let model = read(numbers().join("run/model.safetensors")).unwrap();
     let cases: Vec<(Vec<u8>, &[&str])> = vec![
@@ -174,11 +183,13 @@ fn checkpoints_that_are_damaged_or_of_another_run_are_refused() {
         (other, &["shape", "expected shape"]),
         (model, &["step: missing"]),
         (without("step"), &["step: missing"]),
-        (filled("step", -5.0), &["step: [-5.0, -5.0]", "a count"]),
-        (filled("step", 1e30), &["step", "a count"]),
-        (filled("step", f32::NAN), &["step", "NaN", "finite"]),
-        (filled("step", 0.5), &["step: [0.5, 0.5]", "a count"]),
-        (filled("step", 90.0), &["step", "at most 70"]),
+        (step(floats(&[-5.0, -5.0])), &["step: [-5.0, -5.0]", "a count"]),
+        (step(floats(&[1e30, 1e30])), &["step", "a count"]),
+        (step(floats(&[f32::NAN; 2])), &["step", "NaN", "finite"]),
+        (step(floats(&[0.5, 0.5])), &["step: [0.5, 0.5]", "a count"]),
+        (step(floats(&[3.0])), &["step: type F32 of shape [1]", "a count"]),
+        (step(TensorData::new(vec![90u64], [1])), &["step", "at most 70"]),
+        (step(TensorData::new(vec![1u64, 2], [2])), &["step: type U64 of shape [2]", "a count"]),
         (without("adam.steps"), &["adam.steps: missing"]),
         (without("adam.m.input.weight"), &["adam.m.input.weight", "missing"]),
         (shorter("adam.v.input.weight"), &["adam.v.input.weight: shape [63]", "shape [64]"]),
@@ -186,7 +197,7 @@ fn checkpoints_that_are_damaged_or_of_another_run_are_refused() {
         (shorter("ema.input.weight"), &["ema.input.weight: shape [63]", "shape [64]"]),
         (without("network.input.weight"), &["input.weight: missing", "shape [32, 2]"]),
         (filled("network.input.weight", f32::INFINITY), &["network.input.weight", "infinity"]),
-        (with(&|state| drop(state.insert("more".into(), (vec![1], vec![0.0])))), &["more"]),
+        (with(&|state| drop(state.insert("more".into(), floats(&[0.0])))), &["more"]),
     ];
     for (bytes, words) in cases {
         write(&path, bytes).unwrap();

@@ -50,7 +50,6 @@ impl Correlation {
         epilogue: Epilogue,
         y: &mut [f32],
     ) {
-        assert_eq!(y.len(), self.count * self.output.iter().product::<usize>() * self.channels[1]);
         let bands = Bands::new(self.count, self.grid);
         let y = Shared::new(y);
         if let Some(winograd) = Winograd::new(self) {

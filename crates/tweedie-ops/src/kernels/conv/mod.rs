@@ -12,6 +12,7 @@ mod correlate;
 mod weight;
 mod winograd;
 
+use super::elements;
 use super::gemm::{Epilogue, Source};
 use bands::{Band, Bands};
 use correlate::Correlation;
@@ -38,19 +39,26 @@ impl Conv {
     pub fn output(&self) -> [usize; 2] {
         let (before, after) = self.padding;
         std::array::from_fn(|d| {
-            let padded = self.input[d] + before + after;
+            let padded = self.input[d].saturating_add(before).saturating_add(after);
             if padded < self.kernel[d] { 0 } else { (padded - self.kernel[d]) / self.stride + 1 }
         })
     }
 
-    /// How many multiplications and additions a forward pass takes.
-    pub fn flops(&self) -> f64 {
-        let sizes = [self.output(), self.channels, self.kernel];
-        2.0 * self.count as f64 * sizes.iter().flatten().map(|&n| n as f64).product::<f64>()
+    fn check_pictures(&self, x: &[f32], y: &[f32]) {
+        let ([h, w], [oh, ow], [ci, co]) = (self.input, self.output(), self.channels);
+        assert_eq!(x.len(), elements([self.count, h, w, ci]), "the input has another shape");
+        assert_eq!(y.len(), elements([self.count, oh, ow, co]), "the output has another shape");
+    }
+
+    fn check_weight(&self, weight: &[f32]) {
+        let ([ci, co], [kh, kw]) = (self.channels, self.kernel);
+        assert_eq!(weight.len(), elements([co, ci, kh, kw]), "the weight has another shape");
     }
 
     /// y from x `[count, h, w, in]` and a weight `[out, in, k, k]`.
     pub fn forward(&self, x: &[f32], weight: &[f32], epilogue: Epilogue, y: &mut [f32]) {
+        self.check_pictures(x, y);
+        self.check_weight(weight);
         let [kh, kw] = self.kernel;
         let [ci, co] = self.channels;
         let area = (kh * kw) as isize;
@@ -64,6 +72,8 @@ impl Conv {
 
     /// dx from dy and the weight.
     pub fn input_gradient(&self, dy: &[f32], weight: &[f32], dx: &mut [f32]) {
+        self.check_pictures(dx, dy);
+        self.check_weight(weight);
         let [kh, kw] = self.kernel;
         let [ci, co] = self.channels;
         let area = (kh * kw) as isize;

@@ -48,6 +48,7 @@ impl Conv {
     /// The gradient of the weight, `[out, in, k, k]`, from x and dy. That of the bias is
     /// [`sum_rows`](crate::kernels::reduce::sum_rows) of dy.
     pub fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Buffer {
+        self.check_pictures(x, dy);
         if let Some(weight) = self.weight_gradient_by_tiles(x, dy) {
             return weight;
         }

@@ -12,9 +12,9 @@
 use super::correlate::{Correlation, Padded};
 use super::{Band, Bands, Conv};
 use crate::kernels::gemm::{
-    Epilogue, Packed, Rows, Segment, Shared, Side, Source, accumulate, product,
+    Epilogue, Packed, Rows, Segment, Shared, Side, Source, accumulate, product, vector,
 };
-use crate::kernels::{each, vectorized};
+use crate::kernels::{each, elements, inside, vectorized};
 use crate::pool::Buffer;
 use pulp::Simd;
 
@@ -233,22 +233,16 @@ fn fold<S: Simd>(simd: S, s: [S::f32s; 4]) -> [S::f32s; 3] {
     [simd.add_f32s(s[0], sum), difference, simd.add_f32s(sum, s[3])]
 }
 
-/// A vector of floats.
+/// Writes a vector from `k` places after `to` on.
 ///
 /// # Safety
-/// They must all be there.
+/// There must be place for it.
 #[inline(always)]
-unsafe fn read<S: Simd>(from: *const f32) -> S::f32s {
-    // SAFETY: the caller's promise; vectors of f32 may be read at any address.
-    unsafe { from.cast::<S::f32s>().read_unaligned() }
-}
-
-/// # Safety
-/// There must be place for a vector.
-#[inline(always)]
-unsafe fn write<S: Simd>(to: *mut f32, value: S::f32s) {
+unsafe fn write<S: Simd>(to: *mut f32, k: usize, value: S::f32s) {
     // SAFETY: the caller's promise.
-    unsafe { to.cast::<S::f32s>().write_unaligned(value) }
+    let at = unsafe { to.add(k) };
+    // SAFETY: as above; vectors of f32 may be written at any address.
+    unsafe { at.cast::<S::f32s>().write_unaligned(value) }
 }
 
 /// The vectors of a slice whose length is a multiple of 16.
@@ -268,12 +262,14 @@ vectorized! {
         apart: usize,
         to: &'a mut [f32],
     ) -> () {
-        assert!(corners.len() * channels <= apart && PRODUCTS * apart <= to.len());
+        assert!(elements([corners.len(), channels]) <= apart, "tiles overlap");
+        assert!(elements([PRODUCTS, apart]) <= to.len(), "a product lies outside its slice");
+        let reach = elements([3, pitch]).saturating_add(elements([4, channels]));
         for (tile, &corner) in corners.iter().enumerate() {
-            assert!(corner + 3 * pitch + 4 * channels <= x.len());
+            assert!(inside(corner, reach, x.len()), "a tile lies outside its slice");
             for v in (0..channels).step_by(S::F32_LANES) {
                 // SAFETY: checked above; channels are whole vectors.
-                let load = |at: usize| unsafe { read::<S>(x.as_ptr().add(corner + at + v)) };
+                let load = |at: usize| unsafe { vector::<S>(x.as_ptr(), corner + at + v) };
                 let mut half = [[simd.splat_f32s(0.0); 4]; 4];
                 for k in 0..4 {
                     half[k] = spread(simd, [0, 1, 2, 3].map(|l| load(k * pitch + l * channels)));
@@ -283,7 +279,7 @@ vectorized! {
                     for k in 0..4 {
                         let at = (4 * k + l) * apart + tile * channels + v;
                         // SAFETY: checked above.
-                        unsafe { write::<S>(to.as_mut_ptr().add(at), column[k]) };
+                        unsafe { write::<S>(to.as_mut_ptr(), at, column[k]) };
                     }
                 }
             }
@@ -303,7 +299,8 @@ vectorized! {
         y: Shared<'a>,
     ) -> () {
         let [height, width, channels] = size;
-        assert!(tiles.len() * channels <= apart && PRODUCTS * apart <= products.len());
+        assert!(elements([tiles.len(), channels]) <= apart, "tiles overlap");
+        assert!(elements([PRODUCTS, apart]) <= products.len(), "a product lies outside its slice");
         let bias = epilogue.bias.map(vectors::<S>);
         for (tile, &[picture, top, left]) in tiles.iter().enumerate() {
             let (rows, columns) = ((height - top).min(2), (width - left).min(2));
@@ -314,7 +311,7 @@ vectorized! {
             for v in 0..channels / S::F32_LANES {
                 let from = tile * channels + v * S::F32_LANES;
                 // SAFETY: checked above; channels are whole vectors.
-                let load = |k: usize| unsafe { read::<S>(products.as_ptr().add(k * apart + from)) };
+                let load = |k: usize| unsafe { vector::<S>(products.as_ptr(), k * apart + from) };
                 let mut half = [[simd.splat_f32s(0.0); 2]; 4];
                 for k in 0..4 {
                     half[k] = gather(simd, [0, 1, 2, 3].map(|l| load(4 * k + l)));
@@ -356,21 +353,23 @@ vectorized! {
         to: &'a mut [f32],
     ) -> () {
         let [height, width, channels] = size;
-        assert!(tiles.len() * channels <= apart && PRODUCTS * apart <= to.len());
+        assert!(elements([tiles.len(), channels]) <= apart, "tiles overlap");
+        assert!(elements([PRODUCTS, apart]) <= to.len(), "a product lies outside its slice");
         let zero = simd.splat_f32s(0.0);
         for (tile, &[picture, top, left]) in tiles.iter().enumerate() {
             let base = ((picture * height + top) * width + left) * channels;
-            let inside: [[bool; 2]; 2] = [0, 1].map(|k| {
+            let there: [[bool; 2]; 2] = [0, 1].map(|k| {
                 [0, 1].map(|l| top + k < height && left + l < width)
             });
-            assert!((picture + 1) * height * width * channels <= dy.len());
+            let end = elements([picture + 1, height, width, channels]);
+            assert!(end <= dy.len(), "a picture lies outside its slice");
             for v in (0..channels).step_by(S::F32_LANES) {
                 let mut half = [[zero; 4]; 2];
                 for k in 0..2 {
                     let pixel = |l: usize| {
                         let at = base + (k * width + l) * channels + v;
                         // SAFETY: a pixel inside its picture, which is inside dy.
-                        if inside[k][l] { unsafe { read::<S>(dy.as_ptr().add(at)) } } else { zero }
+                        if there[k][l] { unsafe { vector::<S>(dy.as_ptr(), at) } } else { zero }
                     };
                     half[k] = scatter(simd, [pixel(0), pixel(1)]);
                 }
@@ -379,7 +378,7 @@ vectorized! {
                     for k in 0..4 {
                         let at = (4 * k + l) * apart + tile * channels + v;
                         // SAFETY: checked above; channels are whole vectors.
-                        unsafe { write::<S>(to.as_mut_ptr().add(at), column[k]) };
+                        unsafe { write::<S>(to.as_mut_ptr(), at, column[k]) };
                     }
                 }
             }

@@ -1,6 +1,7 @@
 //! Sums of outer products.
 
-use super::{WIDE, hidden_zero, load, store};
+use super::{WIDE, float, hidden_zero, load, store, vector};
+use crate::kernels::{elements, inside};
 use pulp::Simd;
 
 /// One side of a sum of outer products: for each row its first element, and how many elements it has.
@@ -14,6 +15,15 @@ pub struct Side<'a> {
     pub len: usize,
 }
 
+impl Side<'_> {
+    /// Whether these rows are in the slice; their last one is, if there are any.
+    fn holds(&self, first: usize, rows: usize) -> bool {
+        let Some(last) = rows.checked_sub(1) else { return true };
+        let start = last.checked_mul(self.stride).and_then(|skipped| skipped.checked_add(first));
+        start.is_some_and(|start| inside(start, self.len, self.x.len()))
+    }
+}
+
 /// Consecutive rows: the offsets of the first row on either side, and how many.
 #[derive(Debug, Clone, Copy)]
 pub struct Segment {
@@ -25,10 +35,10 @@ pub struct Segment {
     pub rows: usize,
 }
 
-/// sum += Σ over rows of uᵀ v, `[u.len, v.len]`.
+/// sum += Σ over rows of uᵀ v, `[u.len, v.len]`. Segments without rows add nothing, wherever they lie.
 ///
 /// # Panics
-/// If a row lies outside its slice.
+/// If a row lies outside its slice, or the sum has another shape.
 pub fn accumulate(u: Side, v: Side, segments: &[Segment], sum: &mut [f32]) {
     struct Run<'a>(Side<'a>, Side<'a>, &'a [Segment], &'a mut [f32]);
     impl pulp::WithSimd for Run<'_> {
@@ -43,11 +53,10 @@ pub fn accumulate(u: Side, v: Side, segments: &[Segment], sum: &mut [f32]) {
             }
         }
     }
-    assert_eq!(sum.len(), u.len * v.len);
-    for segment in segments.iter().filter(|segment| segment.rows > 0) {
-        let last = segment.rows - 1;
-        assert!(segment.u + last * u.stride + u.len <= u.x.len());
-        assert!(segment.v + last * v.stride + v.len <= v.x.len());
+    assert_eq!(sum.len(), elements([u.len, v.len]), "a sum has another shape");
+    for Segment { u: first_u, v: first_v, rows } in segments {
+        assert!(u.holds(*first_u, *rows), "a row of u lies outside its slice");
+        assert!(v.holds(*first_v, *rows), "a row of v lies outside its slice");
     }
     pulp::Arch::new().dispatch(Run(u, v, segments, sum));
 }
@@ -111,29 +120,30 @@ impl<S: Simd> Block<'_, '_, S> {
         let lanes = S::F32_LANES;
         let mask = simd.mask_between_m32s(0, (v.len - column).min(lanes) as u32);
         let mut sums = [[hidden_zero(simd); V]; M];
-        for segment in segments {
-            // SAFETY: `accumulate` has checked that every row of every segment lies in its slice, `len` elements
-            // long; `row + M` is at most u.len, and the last vector is masked where it reaches beyond v.len.
-            unsafe {
-                let mut a = u.x.as_ptr().add(segment.u + row);
-                let mut b = v.x.as_ptr().add(segment.v + column);
-                for _ in 0..segment.rows {
-                    let columns: [S::f32s; V] = core::array::from_fn(|v| {
-                        if PART {
-                            simd.mask_load_ptr_f32s(mask, b)
-                        } else {
-                            b.add(v * lanes).cast::<S::f32s>().read_unaligned()
-                        }
-                    });
-                    for m in 0..M {
-                        let a = simd.splat_f32s(*a.add(m));
-                        for v in 0..V {
-                            sums[m][v] = simd.mul_add_f32s(a, columns[v], sums[m][v]);
-                        }
+        // A segment without rows may lie anywhere.
+        for segment in segments.iter().filter(|segment| segment.rows > 0) {
+            let mut a = u.x[segment.u + row..].as_ptr();
+            let mut b = v.x[segment.v + column..].as_ptr();
+            for _ in 0..segment.rows {
+                let columns: [S::f32s; V] = core::array::from_fn(|v| {
+                    if PART {
+                        // SAFETY: `accumulate` has checked that the row of v lies in its slice; the mask leaves
+                        // out what is beyond v.len.
+                        unsafe { simd.mask_load_ptr_f32s(mask, b) }
+                    } else {
+                        // SAFETY: as above; V whole vectors from the column on are within v.len.
+                        unsafe { vector::<S>(b, v * lanes) }
                     }
-                    a = a.wrapping_add(u.stride);
-                    b = b.wrapping_add(v.stride);
+                });
+                for m in 0..M {
+                    // SAFETY: `accumulate` has checked that the row of u lies in its slice; `row + M` is at most u.len.
+                    let a = simd.splat_f32s(unsafe { float(a, m) });
+                    for v in 0..V {
+                        sums[m][v] = simd.mul_add_f32s(a, columns[v], sums[m][v]);
+                    }
                 }
+                a = a.wrapping_add(u.stride);
+                b = b.wrapping_add(v.stride);
             }
         }
         for (m, sums) in sums.into_iter().enumerate() {

@@ -14,7 +14,7 @@ mod product;
 pub use accumulate::{Segment, Side, accumulate};
 pub use product::{Epilogue, Rows, product};
 
-use super::each;
+use super::{each, elements, inside};
 use crate::pool::Buffer;
 use pulp::Simd;
 use std::marker::PhantomData;
@@ -79,7 +79,7 @@ const ABREAST: usize = 16;
 
 impl Source {
     fn depth(&self) -> usize {
-        self.depth.iter().map(|(count, _)| count).product()
+        elements(self.depth.map(|(count, _)| count))
     }
 
     /// Columns `first..` as a panel `width` wide, zeros beyond the last.
@@ -120,7 +120,7 @@ impl Packed {
         let (mut all, mut tasks, mut size) = (Vec::new(), Vec::new(), 0);
         for (from, source) in matrices {
             let (depth, columns) = (source.depth(), source.columns.0);
-            let len = depth * columns.next_multiple_of(lanes);
+            let len = packed(depth, columns);
             tasks.extend(panels(columns, lanes).map(|panel| (all.len(), from, source, panel)));
             all.push(Self { values: Buffer::new(len), depth, columns });
             size += len;
@@ -148,8 +148,8 @@ impl Packed {
         fill: impl Fn(usize, &mut Column<N>) + Sync,
     ) -> Self {
         let lanes = lanes();
-        let len = depth * columns.next_multiple_of(lanes);
-        let mut values = Buffer::new(N * len);
+        let len = packed(depth, columns);
+        let mut values = Buffer::new(elements([N, len]));
         let shared = Shared::new(&mut values);
         each(N * len >= super::SERIAL, panels(columns, lanes), |(first, vectors)| {
             let width = vectors * lanes;
@@ -169,10 +169,22 @@ impl Packed {
     }
 
     /// Matrix k.
+    ///
+    /// # Panics
+    /// If there are fewer.
     pub fn matrix(&self, k: usize) -> Matrix<'_> {
-        let len = self.depth * self.columns.next_multiple_of(lanes());
-        Matrix { values: &self.values[k * len..][..len], depth: self.depth, columns: self.columns }
+        let len = packed(self.depth, self.columns);
+        Matrix {
+            values: &self.values[elements([k, len])..][..len],
+            depth: self.depth,
+            columns: self.columns,
+        }
     }
+}
+
+/// The number of elements of a packed matrix.
+fn packed(depth: usize, columns: usize) -> usize {
+    elements([depth, columns.div_ceil(lanes()), lanes()])
 }
 
 /// How many single-precision lanes the vectors of this machine have.
@@ -221,7 +233,7 @@ impl<'a> Shared<'a> {
     /// # Panics
     /// If they are not all there.
     pub unsafe fn part(self, at: usize, len: usize) -> &'a mut [f32] {
-        assert!(at <= self.len && len <= self.len - at);
+        assert!(inside(at, len, self.len), "a part lies outside its output");
         // SAFETY: the caller's promise, and they are all there.
         unsafe { self.part_unchecked(at, len) }
     }
@@ -232,17 +244,42 @@ impl<'a> Shared<'a> {
     /// They must all be there, and while the part is alive, no other part may hold any of them.
     #[inline(always)]
     unsafe fn part_unchecked(self, at: usize, len: usize) -> &'a mut [f32] {
-        // SAFETY: the elements are in the output, which is borrowed for 'a, and the caller promises that nobody else
-        // has them.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(at), len) }
+        // SAFETY: the caller's promise that the elements are in the output.
+        let start = unsafe { self.start.add(at) };
+        // SAFETY: as above; the output is borrowed for 'a, and the caller promises that nobody else has the elements.
+        unsafe { std::slice::from_raw_parts_mut(start, len) }
     }
 }
 
-/// Zeros that the compiler does not know to be zeros: of known ones it would make an array in memory, cleared by a call,
-/// where a tile's sums belong in registers.
+/// Zeros that the compiler does not know to be zeros: of known ones it would make an array in memory, cleared by a
+/// call, where a tile's sums belong in registers.
 #[inline(always)]
 fn hidden_zero<S: Simd>(simd: S) -> S::f32s {
     simd.splat_f32s(std::hint::black_box(0.0))
+}
+
+/// The float `k` places after `from`.
+///
+/// # Safety
+/// It must be there.
+#[inline(always)]
+unsafe fn float(from: *const f32, k: usize) -> f32 {
+    // SAFETY: the caller's promise.
+    let at = unsafe { from.add(k) };
+    // SAFETY: as above.
+    unsafe { *at }
+}
+
+/// The vector of floats from `k` places after `from` on.
+///
+/// # Safety
+/// They must all be there.
+#[inline(always)]
+pub(super) unsafe fn vector<S: Simd>(from: *const f32, k: usize) -> S::f32s {
+    // SAFETY: the caller's promise.
+    let at = unsafe { from.add(k) };
+    // SAFETY: as above; vectors of f32 may be read at any address.
+    unsafe { at.cast::<S::f32s>().read_unaligned() }
 }
 
 /// A vector from a slice no longer than one, the rest zero.

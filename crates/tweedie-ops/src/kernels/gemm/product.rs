@@ -1,6 +1,7 @@
 //! Rows times a packed matrix.
 
-use super::{Matrix, Shared, WIDE, hidden_zero, load, panels, store};
+use super::{Matrix, Shared, WIDE, float, hidden_zero, load, panels, store, vector};
+use crate::kernels::{elements, inside};
 use pulp::Simd;
 
 /// The rows of a left factor: row r consists of the runs x[offset(r) + run ..][.. len], in order.
@@ -33,7 +34,7 @@ pub struct Epilogue<'a> {
 /// No other task may read or write the output's rows meanwhile.
 ///
 /// # Panics
-/// If a row, an output or an addend lies outside its slice.
+/// If a row, an output or an addend lies outside its slice, or a row has another length than the matrix has rows.
 pub unsafe fn product(rows: Rows, matrix: Matrix, epilogue: Epilogue, y: Shared, out: &[usize]) {
     struct Run<'a>(Rows<'a>, Matrix<'a>, Epilogue<'a>, Shared<'a>, &'a [usize]);
     impl pulp::WithSimd for Run<'_> {
@@ -48,15 +49,21 @@ pub unsafe fn product(rows: Rows, matrix: Matrix, epilogue: Epilogue, y: Shared,
             }
         }
     }
-    let reach = rows.runs.iter().max().map_or(0, |run| run + rows.len);
+    // What would be beyond the last address is beyond any slice.
+    let reach = rows.runs.iter().max().map_or(0, |run| run.saturating_add(rows.len));
     let columns = matrix.columns;
-    assert_eq!(rows.runs.len() * rows.len, matrix.depth);
-    assert_eq!(rows.offsets.len(), out.len());
-    assert!(rows.offsets.iter().all(|offset| offset + reach <= rows.x.len()));
-    assert!(out.iter().all(|offset| offset + columns <= y.len));
-    assert!(epilogue.bias.is_none_or(|b| b.len() == columns));
-    assert!(epilogue.sample.is_none_or(|(s, each)| out.len().div_ceil(each) * columns <= s.len()));
-    assert!(epilogue.residual.is_none_or(|r| r.len() == y.len));
+    let within = |offsets: &[usize], len, all| offsets.iter().all(|at| inside(*at, len, all));
+    assert_eq!(elements([rows.runs.len(), rows.len]), matrix.depth, "a row has another length");
+    assert_eq!(rows.offsets.len(), out.len(), "each row has one output");
+    assert!(within(rows.offsets, reach, rows.x.len()), "a row lies outside its slice");
+    assert!(within(out, columns, y.len), "an output lies outside its slice");
+    assert!(epilogue.bias.is_none_or(|b| b.len() == columns), "a bias has another length");
+    let samples = |each| elements([out.len().div_ceil(each), columns]);
+    assert!(
+        epilogue.sample.is_none_or(|(s, each)| samples(each) <= s.len()),
+        "a sample has no addend"
+    );
+    assert!(epilogue.residual.is_none_or(|r| r.len() == y.len), "a residual has another length");
     pulp::Arch::new().dispatch(Run(rows, matrix, epilogue, y, out));
 }
 
@@ -208,13 +215,12 @@ unsafe fn inner<S: Simd, const M: usize, const V: usize>(
     let mut b = panel.as_ptr();
     for &run in runs {
         for k in run..run + len {
-            // SAFETY: the caller's promise on the panel; vectors of f32 may be read at any address.
-            let columns: [S::f32s; V] = core::array::from_fn(|v| unsafe {
-                b.add(v * S::F32_LANES).cast::<S::f32s>().read_unaligned()
-            });
+            // SAFETY: the caller's promise on the panel.
+            let columns: [S::f32s; V] =
+                core::array::from_fn(|v| unsafe { vector::<S>(b, v * S::F32_LANES) });
             for m in 0..M {
                 // SAFETY: the caller's promise on the rows.
-                let a = simd.splat_f32s(unsafe { *rows[m].add(k) });
+                let a = simd.splat_f32s(unsafe { float(rows[m], k) });
                 for v in 0..V {
                     sums[m][v] = simd.mul_add_f32s(a, columns[v], sums[m][v]);
                 }

@@ -1,6 +1,7 @@
 //! Group, layer and root-mean-square normalisation with what follows them, forward and backward.
 //!
-//! With x̂ = (x − mean)/√(variance + ε), weight w, bias b and a sample's own scale s and shift t (FiLM, adaptive norms),
+//! With x̂ = (x − mean)/√(variance + ε), weight w, bias b and a sample's own scale s and shift t (FiLM, adaptive
+//! norms),
 //!
 //! > y = f((x̂ w + b)(1 + s) + t).
 //!
@@ -18,6 +19,7 @@ mod layer;
 pub use group::{group_norm, group_norm_backward};
 pub use layer::{layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 
+use super::elements;
 use super::reduce::total;
 
 /// A tensor `[samples, rows, channels]`: images of h·w pixels, or sequences of tokens.
@@ -34,7 +36,7 @@ pub struct Shape {
 impl Shape {
     /// All elements.
     pub fn len(&self) -> usize {
-        self.samples * self.rows * self.channels
+        elements([self.samples, self.rows, self.channels])
     }
 
     /// Whether there are none.
@@ -71,11 +73,11 @@ pub struct AffineGradient<'a> {
 
 impl Affine<'_> {
     fn check(&self, shape: &Shape) {
-        let channels = shape.channels;
-        assert!(self.weight.is_none_or(|v| v.len() == channels));
-        assert!(self.bias.is_none_or(|v| v.len() == channels));
-        assert!(self.scale.is_none_or(|v| v.len() == channels * shape.samples));
-        assert!(self.shift.is_none_or(|v| v.len() == channels * shape.samples));
+        let (each, all) = (shape.channels, elements([shape.samples, shape.channels]));
+        assert!(self.weight.is_none_or(|v| v.len() == each), "the weight has another length");
+        assert!(self.bias.is_none_or(|v| v.len() == each), "the bias has another length");
+        assert!(self.scale.is_none_or(|v| v.len() == all), "the scale has another shape");
+        assert!(self.shift.is_none_or(|v| v.len() == all), "the shift has another shape");
     }
 
     fn weight(&self, channel: usize) -> f32 {

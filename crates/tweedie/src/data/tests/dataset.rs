@@ -1,5 +1,6 @@
 use super::{names, rows};
 use crate::data::dataset::Fnv;
+use crate::data::parts::Parts;
 use crate::data::{Batches, Dataset, Kind, Rows, Source, Space, Split, list, shipped};
 
 #[test]
@@ -197,4 +198,19 @@ fn held_out_integers_may_lie_outside_the_training_range() {
         let data = Dataset::divided("d", space.clone(), &all, 0.3, seed).unwrap();
         assert_eq!(data.space.coordinate(0).kind, Kind::Quantised { low: Some(0), high: Some(9) });
     }
+}
+
+#[test]
+fn a_test_set_that_files_record_is_a_published_one() {
+    // Digits and wine are divided by us, points by their number.
+    for name in ["digits", "wine", "moons"] {
+        assert!(!Source::named(name).load().unwrap().is_published(), "{name}");
+    }
+    let split = || Split::new(rows(1, &[0.0, 1.0]), None).unwrap();
+    let space = || Space::vector(&["x"]).unwrap();
+    let parts = Parts { space: space(), train: split(), held_out: None };
+    assert!(!parts.dataset("file", 0.5, 0).unwrap().is_published());
+    let held_out = Some(split());
+    let parts = Parts { space: space(), train: split(), held_out };
+    assert!(parts.dataset("folder", 0.5, 0).unwrap().is_published());
 }

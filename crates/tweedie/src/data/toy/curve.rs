@@ -13,19 +13,27 @@ const NODES: usize = 16;
 /// Terms below e⁻⁴⁰ of the greatest do not count.
 const NEGLIGIBLE: f64 = 40.0;
 
-/// ln p(x) for the toys that are a curve with Gaussian noise.
-pub(super) fn log_density(toy: Toy, [x, y]: [f64; 2]) -> f64 {
+/// ln p(x) and its gradient Σ r_i (c_i − x)/σ² over the nodes c_i with their shares r_i of p(x), for the toys that are
+/// a curve with Gaussian noise.
+pub(super) fn with_score(toy: Toy, [x, y]: [f64; 2]) -> (f64, [f64; 2]) {
     static CURVES: [OnceLock<Vec<Node>>; Toy::ALL.len()] =
         [const { OnceLock::new() }; Toy::ALL.len()];
     let nodes = CURVES[toy as usize].get_or_init(|| nodes(toy));
     let variance = toy.thickness().powi(2);
     let energy = |node: &Node| ((x - node.x).powi(2) + (y - node.y).powi(2)) / (2.0 * variance);
     let least = nodes.iter().map(energy).fold(f64::INFINITY, f64::min);
-    let term = |node: &Node| {
+    let (mut total, mut pull) = (0.0, [0.0; 2]);
+    for node in nodes {
         let excess = energy(node) - least;
-        if excess < NEGLIGIBLE { node.weight * (-excess).exp() } else { 0.0 }
-    };
-    nodes.iter().map(term).sum::<f64>().ln() - least - (2.0 * PI * variance).ln()
+        if excess < NEGLIGIBLE {
+            let term = node.weight * (-excess).exp();
+            total += term;
+            pull[0] += term * (node.x - x);
+            pull[1] += term * (node.y - y);
+        }
+    }
+    let log_p = total.ln() - least - (2.0 * PI * variance).ln();
+    (log_p, pull.map(|pull| pull / (total * variance)))
 }
 
 /// A point of a curve with its share of the probability.

@@ -30,17 +30,13 @@ impl Builder<'_> {
                     &expected,
                     |dims| matches!(dims, [o, i, h, w] if *i == channels && o * h * w > 0),
                 )?;
-                let (dims, _) = weight;
-                let [out, kernel] = [dims[0], dims[2]];
-                let size = self.windows([height, width], [kernel, dims[3]], *stride, *padding)?;
+                let dims = weight.shape();
+                let (out, kernel) = (dims[0], [dims[2], dims[3]]);
+                let size = self.windows([height, width], kernel, *stride, *padding)?;
                 let bias = self.bias(name, out)?;
                 *shape = [out, size[0], size[1]];
                 let options = ConvOptions::new([*stride; 2], [*padding; 2], [1, 1], 1);
-                Op::Conv {
-                    weight: self.tensor(weight, [out, channels, kernel, dims[3]]),
-                    bias,
-                    options,
-                }
+                Op::Conv { weight: self.tensor(weight), bias, options }
             }
             Layer::Linear { name } => {
                 if height * width != 1 {
@@ -54,9 +50,9 @@ impl Builder<'_> {
                     &expected,
                     |dims| matches!(dims, [o, i] if *i == channels && *o > 0),
                 )?;
-                let out = weight.0[0];
+                let out = weight.shape()[0];
                 *shape = [out, 1, 1];
-                let tensor: Tensor<2> = self.tensor(weight, [out, channels]);
+                let tensor: Tensor<2> = self.tensor(weight);
                 Op::Linear { weight: tensor.transpose(), bias: self.bias(name, out)? }
             }
             Layer::BatchNorm { name, epsilon } => self.batch_norm(name, *epsilon, channels)?,
@@ -87,16 +83,18 @@ impl Builder<'_> {
     fn batch_norm(&self, name: &str, epsilon: f64, channels: usize) -> Result<Op> {
         let expected = format!("[{channels}]");
         let [weight, bias, mean, variance] = BATCH_NORM.map(|part| {
-            self.weight(name, part, &expected, |dims| dims == [channels]).map(|found| found.1)
+            let data = self.weight(name, part, &expected, |dims| dims == [channels])?;
+            Ok(data.iter::<f64>().collect::<Vec<f64>>())
         });
-        let (weight, bias, mean, variance) = (weight?, bias?, mean?, variance?);
-        let lowest = variance.iter().copied().fold(f32::INFINITY, f32::min);
-        if f64::from(lowest) + epsilon <= 0.0 {
+        let (weight, bias, mean, variance): (Vec<f64>, Vec<f64>, Vec<f64>, Vec<f64>) =
+            (weight?, bias?, mean?, variance?);
+        let lowest = variance.iter().copied().fold(f64::INFINITY, f64::min);
+        if lowest + epsilon <= 0.0 {
             let place = format!("{name}.running_var of {}", self.title);
             return Err(Error::file(self.origin, place, lowest.to_string(), "a variance"));
         }
-        let scale = |c: usize| f64::from(weight[c]) / (f64::from(variance[c]) + epsilon).sqrt();
-        let shift = |c: usize| f64::from(bias[c]) - f64::from(mean[c]) * scale(c);
+        let scale = |c: usize| weight[c] / (variance[c] + epsilon).sqrt();
+        let shift = |c: usize| bias[c] - mean[c] * scale(c);
         let per_channel = |value: &dyn Fn(usize) -> f64| {
             let values: Vec<f32> = (0..channels).map(|c| value(c) as f32).collect();
             let data = TensorData::new(values, [1, channels, 1, 1]);
@@ -157,18 +155,18 @@ impl Builder<'_> {
         }
     }
 
-    /// Shape and values of a weight whose shape `fits`.
+    /// A weight whose shape `fits`.
     fn weight(
         &self,
         name: &str,
         part: &str,
         expected: &str,
         fits: impl Fn(&[usize]) -> bool,
-    ) -> Result<(&Vec<usize>, &Vec<f32>)> {
+    ) -> Result<&TensorData> {
         let key = format!("{name}.{part}");
         let problem = match self.params.get(&key) {
-            Some((shape, values)) if fits(shape) => return Ok((shape, values)),
-            Some((shape, _)) => format!("shape {shape:?}"),
+            Some(data) if fits(data.shape().as_slice()) => return Ok(data),
+            Some(data) => format!("shape {:?}", data.shape().as_slice()),
             None => "missing".into(),
         };
         let expected = format!("shape {expected}, for {}", self.title);
@@ -180,14 +178,11 @@ impl Builder<'_> {
             return Ok(None);
         }
         let bias = self.weight(name, "bias", &format!("[{out}]"), |dims| dims == [out])?;
-        Ok(Some(self.tensor(bias, [out])))
+        Ok(Some(self.tensor(bias)))
     }
 
-    fn tensor<const D: usize>(
-        &self,
-        weight: (&Vec<usize>, &Vec<f32>),
-        shape: [usize; D],
-    ) -> Tensor<D> {
-        Tensor::from_data(TensorData::new(weight.1.clone(), shape), (self.device, DType::F32))
+    fn tensor<const D: usize>(&self, weight: &TensorData) -> Tensor<D> {
+        let weight = weight.clone().convert_dtype(DType::F32);
+        Tensor::from_data(weight, (self.device, DType::F32))
     }
 }

@@ -398,7 +398,7 @@ fn one_or_two<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<[usize; 2], D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "a side, or height and width")]
     enum Size {
         One(usize),
         Two([usize; 2]),

@@ -1,8 +1,12 @@
-//! How large a UNet is, before it is made.
+//! A UNet as recipes name it: how it follows from the data, and how large it is before it is made.
 
 use super::config::{
     ClassEmbedType, DownBlock, Resampling, TimeEmbeddingType, TimeScaleShift, UNetConfig, UpBlock,
 };
+use crate::data::{Layout, Space};
+use crate::nn::{AnyNetwork, AnyNetworkConfig, Clock, NetworkConfig, any};
+use crate::{Draws, Error, Result};
+use burn::tensor::Device;
 
 impl UNetConfig {
     /// How many numbers the network's parameters hold, as [`UNetConfig::init`] would make them.
@@ -83,9 +87,61 @@ impl UNetConfig {
         }
         sum + 2 * first as u128 + conv(first, self.out_channels)
     }
+}
 
-    /// About how many activations a picture makes.
-    pub fn activations(&self) -> usize {
+impl NetworkConfig for UNetConfig {
+    fn for_space(&self, space: &Space) -> Result<AnyNetworkConfig> {
+        let Layout::Image { channels, height, width } = space.layout() else {
+            let expected = "pictures: data with an image shape, or the network `mlp`";
+            return Err(Error::config("network.name", "unet", expected));
+        };
+        let (mut own, classes) = (self.clone(), space.classes().len());
+        any::own("sample_size", &mut own.sample_size[0], height)?;
+        any::own("sample_size", &mut own.sample_size[1], width)?;
+        any::own("in_channels", &mut own.in_channels, channels)?;
+        any::own("out_channels", &mut own.out_channels, channels)?;
+        any::own("classes", &mut own.classes, classes)?;
+        if own.class_embed_type.is_none() && classes > 0 {
+            own.num_class_embeds.get_or_insert(classes + 1);
+        }
+        own.check()?;
+        Ok(own.into())
+    }
+
+    fn init(&self, draws: &Draws, device: &Device) -> Result<AnyNetwork> {
+        Ok(UNetConfig::init(self, draws, device)?.into())
+    }
+
+    fn clock(&self) -> Clock {
+        match self.time_embedding_type {
+            TimeEmbeddingType::Fourier => Clock::Sigma,
+            _ => Clock::Index,
+        }
+    }
+
+    fn check_trainable(&self) -> Result<()> {
+        if self.dropout > 0.0 {
+            let expected = "0.0: training drops no activations";
+            return Err(Error::config("network.dropout", format!("{:?}", self.dropout), expected));
+        }
+        Ok(())
+    }
+
+    fn width(&self) -> usize {
+        self.in_channels * self.sample_size.iter().product::<usize>()
+    }
+
+    fn parameters(&self) -> u128 {
+        UNetConfig::parameters(self)
+    }
+
+    fn size(&self) -> (&'static str, String) {
+        let Self { block_out_channels, layers_per_block, .. } = self;
+        let size = format!("{block_out_channels:?} channels in {layers_per_block} blocks");
+        ("block_out_channels", size)
+    }
+
+    fn activations(&self) -> usize {
         let pixels = self.sample_size[0].saturating_mul(self.sample_size[1]);
         let levels = self.block_out_channels.iter().enumerate();
         let of_level = |(k, c): (usize, &usize)| {

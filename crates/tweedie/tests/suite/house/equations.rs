@@ -101,6 +101,11 @@ fn names(cell: &str) -> Vec<String> {
 fn defines(text: &str, item: &str) -> bool {
     text.lines().map(str::trim_start).any(|line| {
         let line = line.trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+        // A line of a registry: the name in recipes, then the variant.
+        let choice = line.strip_prefix('"').and_then(|rest| rest.split_once("\" "));
+        if choice.is_some_and(|(_, rest)| rest.split([' ', '(']).next() == Some(item)) {
+            return true;
+        }
         let kinds = ["fn ", "struct ", "enum ", "trait ", "const ", "type ", "mod ", ""];
         kinds.iter().any(|kind| {
             let rest = line.strip_prefix(kind).and_then(|rest| rest.strip_prefix(item));

@@ -4,21 +4,25 @@ use super::{files, root};
 use std::path::Path;
 
 /// The rooms from the ground up; rooms of one line do not know each other.
-const FLOORS: [&[&str]; 14] = [
+const FLOORS: [&[&str]; 18] = [
     &["error"],
-    &["files", "rows"],
+    &["files", "registry", "rows"],
     &["draws"],
     &["tensor"],
     &["data"],
     &["nn", "transport"],
     &["process"],
     &["denoise"],
+    &["mcmc"],
     &["solve"],
     &["density"],
     &["objective"],
     &["metric"],
     &["train"],
-    &["show", "diffusers"],
+    &["draw"],
+    &["family"],
+    &["run"],
+    &["judge", "diffusers"],
 ];
 
 /// The floor of a room.

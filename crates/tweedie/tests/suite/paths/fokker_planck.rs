@@ -5,8 +5,8 @@ use crate::support::{KOLMOGOROV, cpu, kolmogorov, schedule};
 use std::sync::Arc;
 use tweedie::burn::tensor::Tensor;
 use tweedie::denoise::{Component, GaussianMixture};
+use tweedie::draw::densities;
 use tweedie::process::{AnySchedule, Axis, Edm, Level, LinearSde, Mesh, Schedule, Sde, Ve};
-use tweedie::show::densities;
 use tweedie::{Draws, Error};
 
 /// Two components on the line.

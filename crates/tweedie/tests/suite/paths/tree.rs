@@ -5,7 +5,8 @@ use crate::support::{KOLMOGOROV, SIX_SIGMA, kolmogorov, within};
 use statrs::distribution::{ContinuousCDF, Normal};
 use tweedie::data::Condition;
 use tweedie::process::{BrownianTree, Noise, Schedule};
-use tweedie::solve::{Ancestral, Context, Ddim, EulerMaruyama, Grid, Last, Solver, integrate};
+use tweedie::solve::grid::{Grid, LogSnr};
+use tweedie::solve::{Ancestral, Context, Ddim, EulerMaruyama, Last, Solver, integrate};
 use tweedie::{Draws, Error};
 
 /// W(b) − W(a) of each of some rows, in double precision.
@@ -92,7 +93,7 @@ fn strong_errors(solver: &dyn Solver, schedule: &dyn Schedule, steps: &[usize]) 
     let tree = BrownianTree::new(Draws::new(4), schedule.range()).unwrap();
     let start = normals(rows.len(), 2, schedule.prior_sd(1.0), 6);
     let end = |n: &usize| {
-        let levels = Grid::LogSnr.levels(schedule, *n).unwrap();
+        let levels = LogSnr.levels(schedule, *n).unwrap();
         let condition = &Condition::None;
         let (denoiser, noise, rows) = (&data, &tree, &rows[..]);
         let context = Context { denoiser, schedule, condition, noise, rows, clip: None };

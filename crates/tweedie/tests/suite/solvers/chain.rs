@@ -9,9 +9,8 @@ use std::sync::Arc;
 use tweedie::data::{Condition, Rows};
 use tweedie::denoise::{Denoiser, Prediction};
 use tweedie::process::{AnySchedule, Betas, Level, Levels, Schedule};
-use tweedie::solve::{
-    Ancestral, AnySolver, Clip, Ddim, Grid, Last, Noise, Sampler, Solver, Variance,
-};
+use tweedie::solve::grid::{AnyGrid, Leading, Linspace, Trailing};
+use tweedie::solve::{Ancestral, AnySolver, Clip, Ddim, Last, Noise, Sampler, Solver, Variance};
 use tweedie::tensor::Dual;
 use tweedie::{Draws, Result};
 
@@ -26,7 +25,7 @@ struct Fixture {
 #[derive(Deserialize)]
 struct Case {
     schedule: AnySchedule,
-    grid: Grid,
+    grid: AnyGrid,
     clip: Option<Clip>,
     prediction: Prediction,
     solver: AnySolver,
@@ -118,9 +117,11 @@ fn samplers_end_where_diffusers_do() {
 fn the_smaller_variance_is_ddim_s_with_all_its_noise_and_the_larger_is_beta() {
     let (schedule, data) = (chain(Betas::SquaredCos, 200, false), gaussian(0.3, 0.5));
     let x = doubles(&[-1.0, 0.2, 1.5, 0.0], 1);
-    for grid in
-        [Grid::Leading { offset: 1, open: false }, Grid::Trailing, Grid::Linspace { open: false }]
-    {
+    for grid in [
+        AnyGrid::Leading(Leading { offset: 1, open: false }),
+        AnyGrid::Trailing(Trailing),
+        AnyGrid::Linspace(Linspace { open: false }),
+    ] {
         let levels = grid.levels(&schedule, 40).unwrap();
         let end = |solver: &dyn Solver| host(&run(solver, &data, &schedule, x.clone(), &levels));
         let small = end(&Ancestral::default());

@@ -8,14 +8,16 @@ use tweedie::burn::tensor::Tensor;
 use tweedie::data::Condition;
 use tweedie::denoise::{Component, GaussianMixture};
 use tweedie::process::{AnySchedule, Level, Levels, Schedule};
+use tweedie::solve::grid::{AnyGrid, Grid, Karras, LogSnr, Time};
+use tweedie::solve::unipc::{Bh, Integrates};
 use tweedie::solve::{
-    AnySolver, B, Context, Ddim, Deis, DormandPrince, DpmSolver, DpmSolverPp2M, DpmSolverPp2S,
-    DpmSolverPp3M, Grid, Heun, Of, Solver, State, StochasticHeun, Tolerance, UniPc,
+    AnySolver, Context, Ddim, Deis, DormandPrince, DpmSolver, DpmSolverPp2M, DpmSolverPp2S,
+    DpmSolverPp3M, Heun, Solver, State, StochasticHeun, Tolerance, UniPc,
 };
 
-const KARRAS: Grid = Grid::Karras { rho: 7.0 };
+const KARRAS: AnyGrid = AnyGrid::Karras(Karras { rho: 7.0 });
 
-fn unipc(order: usize, b: B, of: Of) -> UniPc {
+fn unipc(order: usize, b: Bh, of: Integrates) -> UniPc {
     UniPc { order, b, of }
 }
 
@@ -31,13 +33,13 @@ fn family() -> Vec<(Box<dyn Solver>, f64)> {
         (Box::new(Deis { order: 1 }), 1.0),
         (Box::new(Deis { order: 2 }), 2.0),
         (Box::new(Deis { order: 3 }), 3.0),
-        (Box::new(unipc(1, B::Bh1, Of::Data)), 2.0),
-        (Box::new(unipc(1, B::Bh2, Of::Data)), 2.0),
-        (Box::new(unipc(2, B::Bh1, Of::Data)), 3.0),
-        (Box::new(unipc(2, B::Bh2, Of::Data)), 3.0),
-        (Box::new(unipc(2, B::Bh2, Of::Noise)), 3.0),
-        (Box::new(unipc(3, B::Bh2, Of::Data)), 4.0),
-        (Box::new(unipc(3, B::Bh1, Of::Noise)), 4.0),
+        (Box::new(unipc(1, Bh::Bh1, Integrates::Data)), 2.0),
+        (Box::new(unipc(1, Bh::Bh2, Integrates::Data)), 2.0),
+        (Box::new(unipc(2, Bh::Bh1, Integrates::Data)), 3.0),
+        (Box::new(unipc(2, Bh::Bh2, Integrates::Data)), 3.0),
+        (Box::new(unipc(2, Bh::Bh2, Integrates::Noise)), 3.0),
+        (Box::new(unipc(3, Bh::Bh2, Integrates::Data)), 4.0),
+        (Box::new(unipc(3, Bh::Bh1, Integrates::Noise)), 4.0),
         (Box::new(StochasticHeun { churn: 0.0, ..StochasticHeun::default() }), 2.0),
     ]
 }
@@ -52,7 +54,9 @@ fn every_solver_has_its_order() {
     let data = three_components();
     let exact = DormandPrince { tolerance: Tolerance { atol: 1e-13, rtol: 1e-13 } };
     let mut wrong = Vec::new();
-    for (schedule, grid) in [(VP, Grid::LogSnr), (COSINE, Grid::LogSnr), (EDM, KARRAS)] {
+    for (schedule, grid) in
+        [(VP, AnyGrid::LogSnr(LogSnr)), (COSINE, AnyGrid::LogSnr(LogSnr)), (EDM, KARRAS)]
+    {
         let (from, to) = ends(&schedule);
         let x = normals(8, 2, schedule.prior_sd(1.0), 12);
         let end = host(&run(&exact, &data, &schedule, x.clone(), &[from, to]));
@@ -112,8 +116,8 @@ fn high_orders_end_closer_than_ddim_at_equal_evaluations() {
     let cases: [Case; 8] = [
         (Box::new(DpmSolverPp2M::default()), [20, 40], [6.0, 13.0]),
         (Box::new(Deis { order: 3 }), [20, 40], [10.0, 28.0]),
-        (Box::new(unipc(2, B::Bh2, Of::Data)), [20, 40], [9.0, 28.0]),
-        (Box::new(unipc(3, B::Bh2, Of::Data)), [20, 40], [15.0, 200.0]),
+        (Box::new(unipc(2, Bh::Bh2, Integrates::Data)), [20, 40], [9.0, 28.0]),
+        (Box::new(unipc(3, Bh::Bh2, Integrates::Data)), [20, 40], [15.0, 200.0]),
         (Box::new(DpmSolverPp3M::default()), [20, 40], [4.0, 20.0]),
         (Box::new(DpmSolverPp2S::default()), [10, 20], [2.5, 4.5]),
         (Box::new(DpmSolver { order: 2 }), [10, 20], [1.3, 3.5]),
@@ -142,7 +146,7 @@ fn what_is_remembered_survives_selection_and_levels_of_each_row() {
     // Half-way rows are selected, and one row's steps are others' while each row sees its own levels: as each row alone.
     let data = three_components();
     let draws = Draws::new(3);
-    let fine = Grid::LogSnr.levels(&VP, 12).unwrap();
+    let fine = LogSnr.levels(&VP, 12).unwrap();
     let coarse = KARRAS.levels(&VP, 12).unwrap();
     let x = normals(3, 2, 1.0, 14);
     let own = [&fine, &coarse, &fine];
@@ -217,9 +221,12 @@ fn first_steps_and_endless_ones_are_ddim_s() {
 #[test]
 fn different_paths_to_the_same_step_agree() {
     let data = three_components();
-    for (schedule, grid) in
-        [(VP, Grid::LogSnr), (COSINE, Grid::Time), (VE, KARRAS), (OU, Grid::LogSnr)]
-    {
+    for (schedule, grid) in [
+        (VP, AnyGrid::LogSnr(LogSnr)),
+        (COSINE, AnyGrid::Time(Time)),
+        (VE, KARRAS),
+        (OU, AnyGrid::LogSnr(LogSnr)),
+    ] {
         let levels = grid.levels(&schedule, 15).unwrap();
         let x = normals(9, 2, schedule.prior_sd(1.0), 16);
         let end = |solver: &dyn Solver| host(&run(solver, &data, &schedule, x.clone(), &levels));

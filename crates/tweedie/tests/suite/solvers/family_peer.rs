@@ -76,7 +76,7 @@ fn ends_agree_with_diffusers_for_the_whole_family() {
     assert!(fixture.cases.len() > 20);
     let mut wrong = Vec::new();
     for Case { solver, steps, ends } in &fixture.cases {
-        let error = gap(&fixture.end(solver, &mixture, *steps), &ends.concat());
+        let error = gap(&fixture.end(&**solver, &mixture, *steps), &ends.concat());
         println!("{error:e} {solver:?}");
         // Its multistep DPM-Solver++ steps in single precision; the rest agree to 1e-13. At its second inner level theirs takes half of the constant's integral for the slope's where Lu et al. (2022a,
         // algorithm 2) have the slope's own; both are of order 3.

@@ -10,16 +10,17 @@ use tweedie::denoise::Denoiser;
 use tweedie::process::{
     AnySchedule, Level, LinearSde, OrnsteinUhlenbeck, Schedule, Straight, SubVp, VpLinear,
 };
-use tweedie::solve::{AnySolver, GRIDS, Grid, Last, Progress, SOLVERS, Sampler};
+use tweedie::solve::grid::{AnyGrid, Grid, Karras, LogSnr, Optimised, Quadratic, Time};
+use tweedie::solve::{AnySolver, Last, Progress, Sampler};
 use tweedie::{Draws, Error};
 
-const GRID: [Grid; 6] = [
-    Grid::Time,
-    Grid::LogSnr,
-    Grid::Quadratic,
-    Grid::Karras { rho: 7.0 },
-    Grid::Karras { rho: 1.0 },
-    Grid::Optimised { finest: 1.0 },
+const GRID: [AnyGrid; 6] = [
+    AnyGrid::Time(Time),
+    AnyGrid::LogSnr(LogSnr),
+    AnyGrid::Quadratic(Quadratic),
+    AnyGrid::Karras(Karras { rho: 7.0 }),
+    AnyGrid::Karras(Karras { rho: 1.0 }),
+    AnyGrid::Optimised(Optimised { finest: 1.0 }),
 ];
 
 fn schedules() -> [AnySchedule; 7] {
@@ -28,13 +29,13 @@ fn schedules() -> [AnySchedule; 7] {
 }
 
 /// The variable in which a grid is uniform.
-fn spaced(grid: Grid, level: &Level) -> f64 {
+fn spaced(grid: AnyGrid, level: &Level) -> f64 {
     match grid {
-        Grid::Time => level.t,
-        Grid::LogSnr => level.lambda,
-        Grid::Quadratic => level.t.sqrt(),
-        Grid::Karras { rho } => (level.sigma / level.alpha).powf(1.0 / rho),
-        Grid::Optimised { .. } => level.sigma.atan2(level.alpha),
+        AnyGrid::Time(Time) => level.t,
+        AnyGrid::LogSnr(LogSnr) => level.lambda,
+        AnyGrid::Quadratic(Quadratic) => level.t.sqrt(),
+        AnyGrid::Karras(Karras { rho }) => (level.sigma / level.alpha).powf(1.0 / rho),
+        AnyGrid::Optimised(_) => level.sigma.atan2(level.alpha),
         _ => panic!("a grid of a chain"),
     }
 }
@@ -55,7 +56,7 @@ fn ends_are_exact_and_levels_are_uniform_in_the_right_variable() {
                     let right = a + (b - a) * k as f64 / steps as f64;
                     let found = spaced(grid, level);
                     let place = format!("{schedule:?} {grid:?}, {k} of {steps}");
-                    let most = if matches!(grid, Grid::Optimised { .. }) { 1e-6 } else { 1e-9 };
+                    let most = if matches!(grid, AnyGrid::Optimised(_)) { 1e-6 } else { 1e-9 };
                     assert!(
                         (found - right).abs() < most * (b - a).abs(),
                         "{place}: {found}, {right}"
@@ -81,15 +82,15 @@ fn grids_that_cannot_be_are_errors() {
         config(grid.levels(&VP, usize::MAX), "steps");
     }
     for rho in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        config(Grid::Karras { rho }.levels(&VP, 10), "grid.rho");
+        config(Karras { rho }.levels(&VP, 10), "grid.rho");
     }
     for finest in [0.0, -1.0, f64::NAN, 1.5] {
-        config(Grid::Optimised { finest }.levels(&VP, 10), "grid.finest");
+        config(Optimised { finest }.levels(&VP, 10), "grid.finest");
     }
     // A square root of negative times.
     let around_zero = LinearSde::from_log_snr(|t| -10.0 * t, (-1.0, 1.0));
-    config(Grid::Quadratic.levels(&around_zero, 10), "steps");
-    assert!(Grid::Time.levels(&around_zero, 10).is_ok());
+    config(Quadratic.levels(&around_zero, 10), "steps");
+    assert!(Time.levels(&around_zero, 10).is_ok());
 }
 
 /// The logarithm of DDIM's error on data of many scales, −Σ_c ln ∏ cos Δθ_c, measured by the solver itself.
@@ -109,7 +110,7 @@ fn the_optimised_grid_has_ddim_s_least_error() {
     // For one scale against the closed form, and against every small change of a level; for many scales against the other grids
     // and against changes that are not small beside the error of the bound.
     let one = [1.0];
-    let levels = Grid::Optimised { finest: 1.0 }.levels(&VP, 12).unwrap();
+    let levels = Optimised { finest: 1.0 }.levels(&VP, 12).unwrap();
     let angle = |l: &Level| l.sigma.atan2(l.alpha);
     let right: f64 = levels.windows(2).map(|p| -(angle(&p[0]) - angle(&p[1])).cos().ln()).sum();
     let least = logarithm_of_ddim_s_error(&one, &levels);
@@ -126,7 +127,7 @@ fn the_optimised_grid_has_ddim_s_least_error() {
         }
     }
     let scales: Vec<f64> = (0..41).map(|k| 0.05f64.powf((f64::from(k)) / 40.0)).collect();
-    let levels = Grid::Optimised { finest: 0.05 }.levels(&VP, 40).unwrap();
+    let levels = Optimised { finest: 0.05 }.levels(&VP, 40).unwrap();
     let least = logarithm_of_ddim_s_error(&scales, &levels);
     for grid in &GRID {
         let other = logarithm_of_ddim_s_error(&scales, &grid.levels(&VP, 40).unwrap());
@@ -144,16 +145,16 @@ fn the_optimised_grid_has_ddim_s_least_error() {
 
 #[test]
 fn names_are_parsed_and_misspelt_ones_corrected() {
-    for (name, _) in GRIDS {
-        let parsed = Grid::parse(name).unwrap();
+    for (name, _) in AnyGrid::NAMES {
+        let parsed = AnyGrid::parse(name).unwrap();
         let json = serde_json::to_value(parsed).unwrap();
         assert_eq!(json["name"], **name);
     }
-    for (name, _) in SOLVERS {
+    for (name, _) in AnySolver::NAMES {
         let parsed = AnySolver::parse(name).unwrap();
         assert_eq!(serde_json::to_value(parsed).unwrap()["name"], **name);
     }
-    let wrong = Grid::parse("quadratc").unwrap_err().to_string();
+    let wrong = AnyGrid::parse("quadratc").unwrap_err().to_string();
     assert!(wrong.contains("quadratic"), "{wrong}");
     let wrong = AnySolver::parse("huen").unwrap_err().to_string();
     assert!(wrong.contains("heun"), "{wrong}");
@@ -165,7 +166,7 @@ fn generated(sampler: &Sampler) -> Vec<f64> {
 
 #[test]
 fn steps_are_evaluations_and_the_last_may_denoise() {
-    for (name, _) in SOLVERS {
+    for (name, _) in AnySolver::NAMES {
         let solver = AnySolver::parse(name).unwrap();
         let data = Arc::new(eight_gaussians());
         let sampler = |steps, last| {

@@ -10,8 +10,9 @@ use tweedie::burn::tensor::Tensor;
 use tweedie::data::{Condition, Rows};
 use tweedie::denoise::{Component, GaussianMixture};
 use tweedie::process::{AnySchedule, Level, Levels, Schedule, Ve};
+use tweedie::solve::grid::{Grid, LogSnr};
 use tweedie::solve::{
-    Ancestral, AnnealedLangevin, AnySolver, Context, Corrector, EulerMaruyama, Grid, Langevin,
+    Ancestral, AnnealedLangevin, AnySolver, Context, Corrector, EulerMaruyama, Langevin,
     Metropolis, Noise, PredictorCorrector, Solver,
 };
 use tweedie::{Draws, Error};
@@ -150,7 +151,7 @@ fn variance_error(solver: &dyn Solver, sources: usize, levels: &[Level], data: f
 
 #[test]
 fn a_corrector_mends_its_predictor() {
-    let levels = Grid::LogSnr.levels(&VP, 24).unwrap();
+    let levels = LogSnr.levels(&VP, 24).unwrap();
     let plain = variance_error(&EulerMaruyama::default(), 1, &levels, 1e-4);
     let mended = |steps: usize| {
         let corrector = Langevin { snr: 0.16, steps };
@@ -228,7 +229,7 @@ fn annealing_keeps_the_modes_that_one_level_loses() {
     let data = four_modes();
     let ve = AnySchedule::Ve(Ve { sigma_min: 0.05, sigma_max: 10.0 });
     let start = normals(4000, 2, 10.0, 9);
-    let levels = Grid::LogSnr.levels(&ve, 40).unwrap();
+    let levels = LogSnr.levels(&ve, 40).unwrap();
     for (name, solver, annealed) in [
         ("NCSN", AnnealedLangevin { step: Some(0.2), steps: 20 }, true),
         ("NCSNv2", AnnealedLangevin { step: None, steps: 20 }, true),
@@ -254,7 +255,7 @@ fn annealing_keeps_the_modes_that_one_level_loses() {
 #[test]
 fn levels_may_differ_between_rows() {
     let data = three_components();
-    let levels = Grid::LogSnr.levels(&VP, 8).unwrap();
+    let levels = LogSnr.levels(&VP, 8).unwrap();
     let draws = Draws::new(3);
     let x = normals(2, 2, 1.0, 5);
     let both = |i: usize| Levels::Rows(vec![levels[i], levels[i + 2]]);

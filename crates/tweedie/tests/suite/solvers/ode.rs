@@ -7,29 +7,28 @@ use tweedie::burn::tensor::Tensor;
 use tweedie::data::Condition;
 use tweedie::denoise::Denoiser;
 use tweedie::process::{AnySchedule, Level, Schedule};
-use tweedie::solve::{
-    Context, Ddim, DormandPrince, DpmSolverPp2M, Euler, Grid, Heun, Solver, Tolerance,
-};
+use tweedie::solve::grid::{AnyGrid, Grid, Karras, LogSnr, Quadratic, Time};
+use tweedie::solve::{Context, Ddim, DormandPrince, DpmSolverPp2M, Euler, Heun, Solver, Tolerance};
 
-const KARRAS: Grid = Grid::Karras { rho: 7.0 };
+const KARRAS: AnyGrid = AnyGrid::Karras(Karras { rho: 7.0 });
 
 /// Solvers with their order, and a schedule and grid on which the step size is smooth.
-fn cases() -> Vec<(Box<dyn Solver>, f64, AnySchedule, Grid)> {
+fn cases() -> Vec<(Box<dyn Solver>, f64, AnySchedule, AnyGrid)> {
     vec![
-        (Box::new(Euler {}), 1.0, VP, Grid::Time),
-        (Box::new(Euler {}), 1.0, COSINE, Grid::LogSnr),
+        (Box::new(Euler {}), 1.0, VP, AnyGrid::Time(Time)),
+        (Box::new(Euler {}), 1.0, COSINE, AnyGrid::LogSnr(LogSnr)),
         (Box::new(Euler {}), 1.0, EDM, KARRAS),
-        (Box::new(Heun {}), 2.0, VP, Grid::Time),
-        (Box::new(Heun {}), 2.0, COSINE, Grid::LogSnr),
+        (Box::new(Heun {}), 2.0, VP, AnyGrid::Time(Time)),
+        (Box::new(Heun {}), 2.0, COSINE, AnyGrid::LogSnr(LogSnr)),
         (Box::new(Heun {}), 2.0, EDM, KARRAS),
-        (Box::new(Heun {}), 2.0, OU, Grid::Quadratic),
-        (Box::new(Ddim { eta: 0.0 }), 1.0, VP, Grid::LogSnr),
-        (Box::new(Ddim { eta: 0.0 }), 1.0, COSINE, Grid::LogSnr),
-        (Box::new(Ddim { eta: 0.0 }), 1.0, VE, Grid::Time),
-        (Box::new(DpmSolverPp2M::default()), 2.0, VP, Grid::LogSnr),
-        (Box::new(DpmSolverPp2M::default()), 2.0, COSINE, Grid::LogSnr),
+        (Box::new(Heun {}), 2.0, OU, AnyGrid::Quadratic(Quadratic)),
+        (Box::new(Ddim { eta: 0.0 }), 1.0, VP, AnyGrid::LogSnr(LogSnr)),
+        (Box::new(Ddim { eta: 0.0 }), 1.0, COSINE, AnyGrid::LogSnr(LogSnr)),
+        (Box::new(Ddim { eta: 0.0 }), 1.0, VE, AnyGrid::Time(Time)),
+        (Box::new(DpmSolverPp2M::default()), 2.0, VP, AnyGrid::LogSnr(LogSnr)),
+        (Box::new(DpmSolverPp2M::default()), 2.0, COSINE, AnyGrid::LogSnr(LogSnr)),
         (Box::new(DpmSolverPp2M::default()), 2.0, EDM, KARRAS),
-        (Box::new(DpmSolverPp2M::default()), 2.0, VE, Grid::Time),
+        (Box::new(DpmSolverPp2M::default()), 2.0, VE, AnyGrid::Time(Time)),
     ]
 }
 
@@ -38,7 +37,7 @@ fn errors(
     solver: &dyn Solver,
     denoiser: &dyn Denoiser,
     schedule: &AnySchedule,
-    grid: Grid,
+    grid: AnyGrid,
     start: &Tensor<2>,
     end: &[f64],
     steps: &[usize],
@@ -105,7 +104,7 @@ fn exponential_euler(x: &[f64], data: &[f64], t: &Level, s: &Level) -> Vec<f64> 
 fn ddim_without_noise_and_the_first_multistep_step_are_the_exponential_euler_step() {
     let data = three_components();
     for schedule in [VP, COSINE, VE, OU, EDM] {
-        let levels = Grid::LogSnr.levels(&schedule, 10).unwrap();
+        let levels = LogSnr.levels(&schedule, 10).unwrap();
         for pair in levels.windows(2) {
             let sd = pair[0].sigma.hypot(pair[0].alpha);
             let x = normals(16, 2, sd, 13);
@@ -124,7 +123,7 @@ fn ddim_without_noise_and_the_first_multistep_step_are_the_exponential_euler_ste
 fn the_multistep_solver_remembers_one_step_and_forgets_the_rest() {
     // Cloning and selecting rows of a state half-way changes nothing.
     let data = three_components();
-    let levels = Grid::LogSnr.levels(&VP, 12).unwrap();
+    let levels = LogSnr.levels(&VP, 12).unwrap();
     let x = normals(5, 2, 1.0, 14);
     let whole = host(&run(&DpmSolverPp2M::default(), &data, &VP, x.clone(), &levels));
     let draws = tweedie::Draws::new(3);
@@ -156,7 +155,7 @@ fn the_multistep_solver_remembers_one_step_and_forgets_the_rest() {
 fn a_step_to_noise_free_data_is_the_posterior_mean() {
     // At σ = 0 nothing of x but E[x₀ | x] is left, in every solver that can get there.
     let data = three_components();
-    let mut levels = Grid::LogSnr.levels(&COSINE, 8).unwrap();
+    let mut levels = LogSnr.levels(&COSINE, 8).unwrap();
     let x = normals(6, 2, 1.0, 15);
     let solvers: [&dyn Solver; 3] =
         [&Ddim { eta: 0.0 }, &tweedie::solve::Ancestral::default(), &DpmSolverPp2M::default()];

@@ -10,9 +10,8 @@ use tweedie::data::{Condition, Generate, Rows};
 use tweedie::denoise::{Component, GaussianMixture};
 use tweedie::metric::wasserstein;
 use tweedie::process::AnySchedule;
-use tweedie::solve::{
-    AnySolver, Ddim, DpmSolverPp2M, DpmSolverPp2S, EulerMaruyama, Grid, Last, SOLVERS, Sampler,
-};
+use tweedie::solve::grid::{AnyGrid, Karras, LogSnr, Time};
+use tweedie::solve::{AnySolver, Ddim, DpmSolverPp2M, DpmSolverPp2S, EulerMaruyama, Last, Sampler};
 
 const N: usize = 4000;
 
@@ -55,7 +54,13 @@ fn chi_square(x: &Rows) -> f64 {
     counts.iter().map(|c| (c - expected).powi(2) / expected).sum()
 }
 
-fn sample(solver: AnySolver, schedule: AnySchedule, grid: Grid, steps: usize, seed: u64) -> Rows {
+fn sample(
+    solver: AnySolver,
+    schedule: AnySchedule,
+    grid: AnyGrid,
+    steps: usize,
+    seed: u64,
+) -> Rows {
     let sampler = Sampler::new(Arc::new(eight_gaussians()), Arc::new(schedule))
         .with_solver(solver)
         .with_grid(grid)
@@ -83,16 +88,16 @@ fn residuals(x: &Rows) -> Vec<f64> {
 const CHI_SQUARE: f64 = 40.5;
 
 /// A schedule, a grid and a number of steps at which a solver of the registry samples as well as the judges can tell.
-fn enough(name: &str) -> (AnySchedule, Grid, usize) {
+fn enough(name: &str) -> (AnySchedule, AnyGrid, usize) {
     match name {
-        "dopri5" => (COSINE, Grid::LogSnr, 1),
-        "heun" | "edm" => (EDM, Grid::Karras { rho: 7.0 }, 50),
-        "dpm++2s" | "dpm" => (COSINE, Grid::LogSnr, 40),
-        "dpm++2m" | "dpm++3m" | "deis" | "unipc" => (COSINE, Grid::LogSnr, 60),
-        "euler" => (VP, Grid::Time, 300),
-        "annealed-langevin" => (COSINE, Grid::LogSnr, 500),
-        "ancestral" | "euler-maruyama" => (VP, Grid::LogSnr, 500),
-        _ => (VP, Grid::LogSnr, 300),
+        "dopri5" => (COSINE, AnyGrid::LogSnr(LogSnr), 1),
+        "heun" | "edm" => (EDM, AnyGrid::Karras(Karras { rho: 7.0 }), 50),
+        "dpm++2s" | "dpm" => (COSINE, AnyGrid::LogSnr(LogSnr), 40),
+        "dpm++2m" | "dpm++3m" | "deis" | "unipc" => (COSINE, AnyGrid::LogSnr(LogSnr), 60),
+        "euler" => (VP, AnyGrid::Time(Time), 300),
+        "annealed-langevin" => (COSINE, AnyGrid::LogSnr(LogSnr), 500),
+        "ancestral" | "euler-maruyama" => (VP, AnyGrid::LogSnr(LogSnr), 500),
+        _ => (VP, AnyGrid::LogSnr(LogSnr), 300),
     }
 }
 
@@ -104,16 +109,21 @@ fn every_solver_samples_the_mixture() {
         (0..12).map(|k| distance(&exact(2 * k + 100), &exact(2 * k + 101)).powi(2)).collect();
     let floor = (pairs.iter().sum::<f64>() / pairs.len() as f64).sqrt();
     let reference = exact(99);
-    let karras = Grid::Karras { rho: 7.0 };
+    let karras = AnyGrid::Karras(Karras { rho: 7.0 });
     let named = |name| AnySolver::parse(name).unwrap();
     let options = [
         (named("dpm++2m"), EDM, karras, 60),
-        (AnySolver::DpmSolverPp2S(DpmSolverPp2S { eta: 1.0 }), COSINE, Grid::LogSnr, 80),
-        (AnySolver::DpmSolverPp2M(DpmSolverPp2M { eta: 1.0 }), COSINE, Grid::LogSnr, 150),
-        (AnySolver::Ddim(Ddim { eta: 0.5 }), VP, Grid::LogSnr, 300),
-        (AnySolver::EulerMaruyama(EulerMaruyama { churn: 0.5 }), VP, Grid::LogSnr, 500),
+        (AnySolver::DpmSolverPp2S(DpmSolverPp2S { eta: 1.0 }), COSINE, AnyGrid::LogSnr(LogSnr), 80),
+        (
+            AnySolver::DpmSolverPp2M(DpmSolverPp2M { eta: 1.0 }),
+            COSINE,
+            AnyGrid::LogSnr(LogSnr),
+            150,
+        ),
+        (AnySolver::Ddim(Ddim { eta: 0.5 }), VP, AnyGrid::LogSnr(LogSnr), 300),
+        (AnySolver::EulerMaruyama(EulerMaruyama { churn: 0.5 }), VP, AnyGrid::LogSnr(LogSnr), 500),
     ];
-    let every = SOLVERS.iter().map(|(name, _)| {
+    let every = AnySolver::NAMES.iter().map(|(name, _)| {
         let (schedule, grid, steps) = enough(name);
         (named(name), schedule, grid, steps)
     });
@@ -129,7 +139,7 @@ fn every_solver_samples_the_mixture() {
     }
     // The judges see too few steps.
     for (name, steps) in [("dpm++2m", 6), ("ddim", 8), ("ancestral", 8), ("euler-maruyama", 16)] {
-        let x = sample(named(name), VP, Grid::LogSnr, steps, 7);
+        let x = sample(named(name), VP, AnyGrid::LogSnr(LogSnr), steps, 7);
         let shape = kolmogorov(&residuals(&x), normal_cdf) * (2.0 * N as f64).sqrt();
         assert!(shape > KOLMOGOROV, "{name} at {steps} steps: √n D = {shape}");
     }
@@ -171,7 +181,7 @@ fn more_steps_refine_a_path_and_other_noise_is_refused() {
         assert_eq!(alone.row(0), path[0].row(9));
     }
     let mut taken = Vec::new();
-    for (name, _) in SOLVERS {
+    for (name, _) in AnySolver::NAMES {
         match end(sampler(named(name), 4).with_path_noise(), 0..1) {
             Ok(_) => taken.push(*name),
             Err(error) => assert!(error.to_string().starts_with("noise: a solver"), "{error}"),

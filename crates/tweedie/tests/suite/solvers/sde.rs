@@ -10,9 +10,10 @@ use tweedie::Draws;
 use tweedie::data::{Condition, Rows};
 use tweedie::denoise::GaussianMixture;
 use tweedie::process::{AnySchedule, Level, Levels, Schedule, Ve};
+use tweedie::solve::grid::{AnyGrid, Grid, Karras, LogSnr, Quadratic, Time};
 use tweedie::solve::{
     Ancestral, Context, Ddim, DpmSolverPp2M, DpmSolverPp2S, DpmSolverPp3M, Euler, EulerMaruyama,
-    Grid, Last, Noise, Solver, StochasticHeun, integrate,
+    Last, Noise, Solver, StochasticHeun, integrate,
 };
 
 const MEAN: f64 = 0.8;
@@ -68,7 +69,7 @@ fn propagated(steps: &[Affine], start: (f64, f64)) -> (f64, f64) {
 fn errors(
     solver: &dyn Solver,
     schedule: &AnySchedule,
-    grid: Grid,
+    grid: AnyGrid,
     variance: f64,
     steps: &[usize],
 ) -> [Vec<f64>; 2] {
@@ -97,12 +98,12 @@ fn euler_maruyama_has_weak_order_1() {
     // Down to σ = 0.01 the variance-exploding process forgets its early errors and looks of order 2.
     let ve = AnySchedule::Ve(Ve { sigma_min: 0.3, sigma_max: 20.0 });
     for (schedule, grid) in [
-        (VP, Grid::Time),
-        (OU, Grid::Time),
-        (OU, Grid::Quadratic),
-        (COSINE, Grid::LogSnr),
-        (ve, Grid::Time),
-        (EDM, Grid::Karras { rho: 7.0 }),
+        (VP, AnyGrid::Time(Time)),
+        (OU, AnyGrid::Time(Time)),
+        (OU, AnyGrid::Quadratic(Quadratic)),
+        (COSINE, AnyGrid::LogSnr(LogSnr)),
+        (ve, AnyGrid::Time(Time)),
+        (EDM, AnyGrid::Karras(Karras { rho: 7.0 })),
     ] {
         let [mean, variance] =
             errors(&EulerMaruyama::default(), &schedule, grid, VARIANCE, &DOUBLING);
@@ -121,7 +122,11 @@ fn euler_maruyama_has_weak_order_1() {
 #[test]
 fn every_churn_has_the_same_marginals() {
     for churn in [0.0, 0.25, 0.5, 0.75, 1.0] {
-        for (schedule, grid) in [(VP, Grid::Time), (OU, Grid::Quadratic), (COSINE, Grid::LogSnr)] {
+        for (schedule, grid) in [
+            (VP, AnyGrid::Time(Time)),
+            (OU, AnyGrid::Quadratic(Quadratic)),
+            (COSINE, AnyGrid::LogSnr(LogSnr)),
+        ] {
             let solver = EulerMaruyama { churn };
             let found = errors(&solver, &schedule, grid, VARIANCE, &DOUBLING);
             for errors in found {
@@ -136,7 +141,7 @@ fn every_churn_has_the_same_marginals() {
     // At one end the noise is gone, and the step is Euler's on the probability flow.
     let data = three_components();
     for schedule in [VP, COSINE, EDM] {
-        let levels = Grid::LogSnr.levels(&schedule, 30).unwrap();
+        let levels = LogSnr.levels(&schedule, 30).unwrap();
         let x = normals(16, 2, schedule.prior_sd(1.0), 1);
         let still = run(&EulerMaruyama { churn: 0.0 }, &data, &schedule, x.clone(), &levels);
         let euler = run(&Euler {}, &data, &schedule, x, &levels);
@@ -155,12 +160,12 @@ fn ancestral_sampling_and_ddim_keep_the_mean_and_have_order_1_in_the_variance() 
     ];
     for solver in solvers {
         for (schedule, grid) in [
-            (VP, Grid::Time),
-            (VP, Grid::LogSnr),
-            (OU, Grid::Quadratic),
-            (COSINE, Grid::LogSnr),
-            (VE, Grid::Time),
-            (EDM, Grid::Karras { rho: 7.0 }),
+            (VP, AnyGrid::Time(Time)),
+            (VP, AnyGrid::LogSnr(LogSnr)),
+            (OU, AnyGrid::Quadratic(Quadratic)),
+            (COSINE, AnyGrid::LogSnr(LogSnr)),
+            (VE, AnyGrid::Time(Time)),
+            (EDM, AnyGrid::Karras(Karras { rho: 7.0 })),
         ] {
             let [mean, variance] = errors(solver, &schedule, grid, VARIANCE, &DOUBLING);
             assert!(mean.iter().all(|e| *e < 1e-12), "{solver:?} {schedule:?}: {mean:?}");
@@ -176,15 +181,15 @@ fn ancestral_sampling_and_ddim_keep_the_mean_and_have_order_1_in_the_variance() 
 #[test]
 fn ancestral_sampling_beats_euler_maruyama_on_concentrated_data() {
     let steps = [8, 16, 32, 64, 128, 256];
-    for (schedule, grid) in [(VP, Grid::Time), (OU, Grid::Time)] {
+    for (schedule, grid) in [(VP, AnyGrid::Time(Time)), (OU, AnyGrid::Time(Time))] {
         let [_, ancestral] = errors(&Ancestral::default(), &schedule, grid, 1e-4, &steps);
         let [_, euler] = errors(&EulerMaruyama::default(), &schedule, grid, 1e-4, &steps);
         for (ours, theirs) in ancestral.iter().zip(&euler) {
             assert!(3.0 * ours < *theirs, "{schedule:?}: {ancestral:?}, {euler:?}");
         }
     }
-    let [_, ancestral] = errors(&Ancestral::default(), &VP, Grid::Time, 1.0, &steps);
-    let [_, euler] = errors(&EulerMaruyama::default(), &VP, Grid::Time, 1.0, &steps);
+    let [_, ancestral] = errors(&Ancestral::default(), &VP, AnyGrid::Time(Time), 1.0, &steps);
+    let [_, euler] = errors(&EulerMaruyama::default(), &VP, AnyGrid::Time(Time), 1.0, &steps);
     assert!(ancestral.iter().zip(&euler).all(|(a, e)| 2.0 * e < *a), "{ancestral:?}, {euler:?}");
 }
 
@@ -224,9 +229,11 @@ fn errors_with_memory(solver: &dyn Solver, schedule: &AnySchedule, levels: &[Lev
 fn stochastic_exponential_integrators_and_churn_have_weak_order_2() {
     let steps = [256, 512, 1024];
     let mut wrong = Vec::new();
-    for (schedule, grid) in
-        [(VP, Grid::LogSnr), (COSINE, Grid::LogSnr), (EDM, Grid::Karras { rho: 7.0 })]
-    {
+    for (schedule, grid) in [
+        (VP, AnyGrid::LogSnr(LogSnr)),
+        (COSINE, AnyGrid::LogSnr(LogSnr)),
+        (EDM, AnyGrid::Karras(Karras { rho: 7.0 })),
+    ] {
         let churn =
             |n: usize| StochasticHeun { churn: 4.0 / n as f64, ..StochasticHeun::default() };
         type Make<'a> = &'a dyn Fn(usize) -> Box<dyn Solver>;
@@ -257,7 +264,7 @@ fn stochastic_exponential_integrators_and_churn_have_weak_order_2() {
 fn euler_maruyama_takes_the_reverse_drift_and_diffusion() {
     let data = gaussian(MEAN, VARIANCE);
     for schedule in [VP, OU, VE, COSINE, EDM] {
-        let levels = Grid::LogSnr.levels(&schedule, 40).unwrap();
+        let levels = LogSnr.levels(&schedule, 40).unwrap();
         let steps = coefficients(&EulerMaruyama::default(), &data, &schedule, &levels);
         for (s, pair) in steps.iter().zip(levels.windows(2)) {
             // dx = (f x + g² (x − α m)/v) dt + g dW̄.
@@ -276,7 +283,7 @@ fn euler_maruyama_takes_the_reverse_drift_and_diffusion() {
 #[test]
 fn posteriors_are_bayes_rule() {
     for schedule in [VP, OU, VE, COSINE, EDM] {
-        let levels = Grid::LogSnr.levels(&schedule, 12).unwrap();
+        let levels = LogSnr.levels(&schedule, 12).unwrap();
         for (i, t) in levels.iter().enumerate() {
             for s in &levels[i + 1..] {
                 let (kernel, posterior) = (t.given(s), t.posterior(s));
@@ -299,7 +306,7 @@ fn posteriors_are_bayes_rule() {
 fn ddim_with_all_its_noise_is_ancestral_sampling() {
     let data = three_components();
     for schedule in [VP, COSINE, OU, VE, EDM] {
-        let levels = Grid::LogSnr.levels(&schedule, 30).unwrap();
+        let levels = LogSnr.levels(&schedule, 30).unwrap();
         let x = normals(16, 2, schedule.prior_sd(1.0), 1);
         let ancestral = run(&Ancestral::default(), &data, &schedule, x.clone(), &levels);
         let ddim = run(&Ddim { eta: 1.0 }, &data, &schedule, x.clone(), &levels);
@@ -313,7 +320,7 @@ fn ddim_with_all_its_noise_is_ancestral_sampling() {
 fn each_step_has_its_own_noise() {
     // The whole integration is the composition of affine steps with the noise addressed by (step, row).
     let data = gaussian(MEAN, VARIANCE);
-    let levels = Grid::LogSnr.levels(&COSINE, 20).unwrap();
+    let levels = LogSnr.levels(&COSINE, 20).unwrap();
     let solvers: [&dyn Solver; 3] =
         [&EulerMaruyama::default(), &Ancestral::default(), &Ddim { eta: 0.6 }];
     for solver in solvers {

@@ -1,0 +1,15 @@
+//! Each kernel against a plain f64 version written here, on all vector instruction sets where that can be chosen, and
+//! bit for bit against itself with other numbers of threads and other batches.
+
+mod activation;
+mod adamw;
+mod attention;
+mod bounds;
+mod common;
+mod conv;
+mod linear;
+mod math;
+mod mlp;
+mod norm;
+mod resize;
+mod tensors;

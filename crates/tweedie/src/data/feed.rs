@@ -1,0 +1,188 @@
+//! Batches: rows of a data set as a model is fed them.
+//!
+//! A batch is a function of seed, step and part alone, so that training resumes at any step. Of a part's [`Draws`]
+//! (purpose `train`, step, part) row i of the part has number i of the purposes `flip`, `binarise`, `dequantise` and
+//! `label dropout`.
+
+use super::{
+    Batch, Batches, Binarisation, Condition, Dataset, Encoding, Layout, Rows, Space, Split,
+};
+use crate::Result;
+use crate::draws::Draws;
+use burn::tensor::Device;
+
+/// Rows of a split as a model is fed them: the one place that draws, mirrors and encodes them and drops their labels.
+///
+/// ```
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::data::{Encoding, Feed, shipped};
+/// let data = shipped::digits()?;
+/// let mut feed = Feed::training(&data, Encoding::Dequantised, 32, 7)?;
+/// let batch = feed.batch(100, 0, &Device::flex())?;
+/// assert_eq!(batch.x.dims(), [32, 64]);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Feed {
+    split: Split,
+    /// The space of the model's rows.
+    space: Space,
+    /// The space of the split's rows, where each showing binarises them anew.
+    grey: Option<Space>,
+    encoding: Encoding,
+    rows: usize,
+    parts: u64,
+    mirror: bool,
+    label_dropout: f64,
+    batches: Batches,
+    draws: Draws,
+}
+
+impl Feed {
+    /// A feed of `rows` at once from a split whose rows are of the model's `space`, in one part a step.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is no row or `rows` is 0.
+    pub fn new(
+        split: Split,
+        space: Space,
+        encoding: Encoding,
+        rows: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        Ok(Self {
+            batches: Batches::new(split.len(), rows, seed)?,
+            draws: Draws::new(seed),
+            grey: None,
+            parts: 1,
+            mirror: false,
+            label_dropout: 0.0,
+            split,
+            space,
+            encoding,
+            rows,
+        })
+    }
+
+    /// A feed of the rows to train on of data as loaded.
+    ///
+    /// # Errors
+    /// As [`Feed::new`]; as [`Space::binarised`], for binarised rows.
+    pub fn training(data: &Dataset, encoding: Encoding, rows: usize, seed: u64) -> Result<Self> {
+        if encoding == Encoding::Binarised(Binarisation::Dynamic) {
+            let feed = Self::new(data.fit_rows(), data.space.binarised()?, encoding, rows, seed)?;
+            return Ok(Self { grey: Some(data.space.clone()), ..feed });
+        }
+        let data = encoding.applied(data)?;
+        Self::new(data.fit_rows(), data.space, encoding, rows, seed)
+    }
+
+    /// A feed of data as loaded for the loss on rows that are not trained on: at most `most` random ones of the validation
+    /// rows, the same ones whatever the seed of training; none if there are none.
+    ///
+    /// # Errors
+    /// As [`Feed::training`].
+    pub fn held_out(
+        data: &Dataset,
+        encoding: Encoding,
+        rows: usize,
+        most: usize,
+    ) -> Result<Option<Self>> {
+        let data = encoding.applied(data)?;
+        let chosen = data.validation().sample(most, &Draws::new(0).purpose("held-out loss"));
+        if chosen.is_empty() {
+            return Ok(None);
+        }
+        Self::new(chosen, data.space, encoding, rows, 0).map(Some)
+    }
+
+    /// Takes the rows of a step in this many parts.
+    pub fn with_parts(mut self, parts: usize) -> Self {
+        self.parts = parts as u64;
+        self
+    }
+
+    /// Mirrors each picture left to right with probability ½ each time that it is shown.
+    pub fn with_mirroring(mut self, mirror: bool) -> Self {
+        self.mirror = mirror;
+        self
+    }
+
+    /// Drops a row's condition with this probability each time that it is shown.
+    pub fn with_label_dropout(mut self, label_dropout: f64) -> Self {
+        self.label_dropout = label_dropout;
+        self
+    }
+
+    /// The random numbers of a part of a step; objectives draw from them too, by purposes of their own.
+    pub fn draws(&self, step: u64, part: u64) -> Draws {
+        self.draws.purpose("train").at(step).at(part)
+    }
+
+    /// Part `part` of the batch of step `step`, both from 0.
+    ///
+    /// # Errors
+    /// As [`Space::encode`].
+    pub fn batch(&mut self, step: u64, part: u64, device: &Device) -> Result<Batch> {
+        let indices = self.batches.batch(step * self.parts + part);
+        let draws = self.draws(step, part);
+        let mut rows = self.split.rows().select(&indices);
+        if self.mirror {
+            mirror(&mut rows, self.space.layout(), &draws.purpose("flip"));
+        }
+        let mut batch = self.encoded(rows, &indices, &draws, device)?;
+        if self.label_dropout > 0.0 {
+            let coins = draws.purpose("label dropout");
+            let dropped = (0..indices.len() as u64).map(|i| coins.uniform_f64(i, 0));
+            let dropped: Vec<bool> = dropped.map(|u| u < self.label_dropout).collect();
+            batch.condition = batch.condition.dropped(&dropped);
+        }
+        Ok(batch)
+    }
+
+    /// All rows in order, neither mirrored nor without labels, in batches whose size is the feed's; batch k takes its
+    /// random numbers from child k of `draws`.
+    pub fn all<'a>(
+        &'a self,
+        draws: &'a Draws,
+        device: &'a Device,
+    ) -> impl Iterator<Item = Result<Batch>> + 'a {
+        let starts = (0..self.split.len()).step_by(self.rows);
+        starts.zip(0..).map(move |(start, k)| {
+            let end = (start + self.rows).min(self.split.len());
+            let indices: Vec<usize> = (start..end).collect();
+            let rows = self.split.rows().slice(start..end);
+            self.encoded(rows, &indices, &draws.at(k), device)
+        })
+    }
+
+    /// Rows of the split, which have these numbers there, in model units and with their labels.
+    fn encoded(
+        &self,
+        mut rows: Rows,
+        indices: &[usize],
+        draws: &Draws,
+        device: &Device,
+    ) -> Result<Batch> {
+        let ids: Vec<u64> = (0..indices.len() as u64).collect();
+        if let (Some(grey), Encoding::Binarised(how)) = (&self.grey, self.encoding) {
+            rows = how.bits(grey, &rows, &draws.purpose("binarise"), &ids)?;
+        }
+        let x = self.encoding.encode(&self.space, &rows, &draws.purpose("dequantise"), &ids)?;
+        let condition = match self.split.labels() {
+            Some(labels) => Condition::Class(indices.iter().map(|&i| Some(labels[i])).collect()),
+            None => Condition::None,
+        };
+        Ok(Batch { x: x.to_tensor(device), condition })
+    }
+}
+
+/// Mirrors each picture left to right with probability ½: row i if uniform number 0 of row i is below it.
+fn mirror(rows: &mut Rows, layout: Layout, draws: &Draws) {
+    let (Layout::Image { width: side, .. }, width) = (layout, rows.width()) else { return };
+    for (i, picture) in (0..).zip(rows.values_mut().chunks_exact_mut(width)) {
+        if draws.uniform_f64(i, 0) < 0.5 {
+            picture.chunks_exact_mut(side).for_each(<[f32]>::reverse);
+        }
+    }
+}

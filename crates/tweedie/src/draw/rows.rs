@@ -1,0 +1,52 @@
+//! Which rows of a model's samples pictures show.
+
+use super::path::in_the_plane;
+use super::samples::{PER_CLASS, UNLABELLED, chosen_classes};
+use crate::data::{Layout, Space};
+
+/// Points or rows of a table in a picture.
+pub(crate) const POINTS: usize = 1000;
+/// Rows kept at a step of training: about ten, whole rounds of the classes.
+const KEPT: usize = 10;
+
+/// The class of a row of a picture's samples: those that pictures show in turn, for tables all.
+pub(crate) fn label_of(space: &Space, row: u64) -> Option<u32> {
+    let classes = space.classes().len();
+    let shown = match space.layout() {
+        Layout::Image { .. } => chosen_classes(classes),
+        Layout::Vector { .. } => (0..classes as u32).collect(),
+    };
+    shown.get((row % shown.len().max(1) as u64) as usize).copied()
+}
+
+/// About `wanted` rows: as many rounds of the classes shown as fit, at least one.
+pub(crate) fn rows_in_turn(space: &Space, wanted: usize) -> usize {
+    match chosen_classes(space.classes().len()).len() {
+        0 => wanted,
+        shown => (wanted / shown).max(1) * shown,
+    }
+}
+
+/// How many samples a picture takes.
+pub(crate) fn sample_size(space: &Space) -> usize {
+    match (space.layout(), chosen_classes(space.classes().len()).len()) {
+        (Layout::Image { .. }, 0) => UNLABELLED,
+        (Layout::Image { .. }, shown) => PER_CLASS * shown,
+        (Layout::Vector { .. }, _) => POINTS,
+    }
+}
+
+/// How many of them are kept at a step of training.
+pub(crate) fn rows_kept(space: &Space) -> usize {
+    match space.layout() {
+        Layout::Image { .. } => rows_in_turn(space, KEPT),
+        Layout::Vector { .. } if in_the_plane(space) => POINTS,
+        Layout::Vector { .. } => 0,
+    }
+}
+
+/// At most `most` of `n` indices, evenly spread.
+pub(crate) fn spread(n: usize, most: usize) -> Vec<usize> {
+    let count = n.min(most);
+    (0..count).map(|i| i * n / count.max(1)).collect()
+}

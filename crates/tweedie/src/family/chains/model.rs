@@ -1,0 +1,164 @@
+//! The draws of chains as a model.
+
+use super::kept::Draws3;
+use crate::data::{Condition, Generate, LogDensity, Rows, Space, doubles};
+use crate::density::Normalised;
+use crate::draw::{Plot, panels};
+use crate::family::density::{exact, judge_exact, no_keys};
+use crate::family::plane::Window;
+use crate::family::{DensityEntry, Drawing, Integers, Judge, Model, Picture, Setting, Showing};
+use crate::{Draws, Error, Result};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use image::RgbImage;
+use std::any::Any;
+use std::ops::Range;
+use std::sync::Arc;
+use toml::Table;
+
+/// The density's name as an option.
+const TARGET: &str = "target";
+
+/// Chains and columns in a picture of their way, at most.
+const TRACES: usize = 4;
+const COLUMNS: usize = 3;
+
+/// Draws that chains have left, and the target that they were to draw from.
+pub struct ChainsModel {
+    space: Space,
+    target: Arc<dyn LogDensity>,
+    draws: Draws3,
+}
+
+impl ChainsModel {
+    pub(super) fn new(space: Space, target: Arc<dyn LogDensity>, draws: Draws3) -> Self {
+        Self { space, target, draws }
+    }
+
+    /// Column `column` of the draws kept of each chain, in model units and in order; `column` is below the width.
+    pub fn chains(&self, column: usize) -> Vec<Vec<f64>> {
+        self.draws.column(column)
+    }
+
+    /// Where some chains were, draw by draw.
+    fn traces(&self) -> Result<RgbImage> {
+        let shown = self.draws.chains.min(TRACES);
+        let plot = |j: usize| {
+            let name = self.space.column_name(j);
+            let plot = Plot::new("").size(1400, 420).x_name("draw").y_name(&name);
+            (0..shown).fold(plot, |plot, c| {
+                let point = |k: usize| (k as f64, self.draws.row(k, c)[j]);
+                let points: Vec<(f64, f64)> = (0..self.draws.len()).map(point).collect();
+                plot.line(&format!("chain {c}"), &points)
+            })
+        };
+        let width = self.draws.width.min(self.space.width()).min(COLUMNS);
+        panels(&(0..width).map(plot).collect::<Vec<_>>(), 1)
+    }
+
+    /// The target's density beside the draws.
+    fn plane(&self, device: &Device) -> Result<RgbImage> {
+        let what = "a picture of the target";
+        let values = self.draws.values.iter().map(|v| *v as f32).collect();
+        let rows = self.space.decode(&Rows::new(values, self.draws.width)?)?;
+        let window = Window::around(&rows, &self.space, 0.05, what)?;
+        let x = self.space.encode(&window.rows()?)?.to_tensor(device);
+        let log = self.target.log_density(x.into(), &Condition::None)?.value;
+        let log_z = self.target.log_z().unwrap_or(0.0) + self.space.log_volume();
+        let p: Vec<f64> = doubles(&log.inner())?.iter().map(|log| (log - log_z).exp()).collect();
+        let target = window.heat("The target's density", &self.space, &p)?;
+        panels(&[target, window.cloud("Draws", &self.space, &rows)?], 2)
+    }
+}
+
+/// Row i of the sample that `draws` addresses is the i-th of all draws in an order that `draws` shuffles: no draw comes twice.
+#[derive(Clone, Copy)]
+struct Shuffled<'a>(&'a Draws3);
+
+impl Generate for Shuffled<'_> {
+    fn generate(
+        &self,
+        rows: Range<u64>,
+        condition: &Condition,
+        draws: &Draws,
+        device: &Device,
+    ) -> Result<Tensor<2>> {
+        let Draws3 { values, chains, width } = self.0;
+        let n = rows.end.saturating_sub(rows.start) as usize;
+        condition.check(n)?;
+        if !matches!(condition, Condition::None) {
+            return Err(Error::shape("condition", condition.kind(), "none"));
+        }
+        let all = self.0.len() * chains;
+        if rows.end > all as u64 {
+            let expected = format!("at most {all}, the draws that chains have left");
+            return Err(Error::config("chains.keep", format!("{} samples", rows.end), expected));
+        }
+        let order = draws.purpose("order").permutation(all);
+        let chosen = &order[rows.start as usize..rows.end as usize];
+        let row = |i: &usize| &values[i * width..][..*width];
+        let values: Vec<f64> = chosen.iter().flat_map(row).copied().collect();
+        let data = TensorData::new(values, [n, *width]).convert_dtype(DType::F32);
+        Ok(Tensor::from_data(data, (device, DType::F32)))
+    }
+
+    fn name(&self) -> String {
+        "chains".into()
+    }
+
+    fn rows_at_once(&self) -> u64 {
+        ((1 << 20) / self.0.width).clamp(256, 1 << 16) as u64
+    }
+}
+
+impl Model for ChainsModel {
+    fn space(&self) -> &Space {
+        &self.space
+    }
+
+    fn generator(&self, sampling: &Table, _: &Setting) -> Result<Box<dyn Generate + '_>> {
+        no_keys(sampling, "no key: samples are the draws that chains have left")?;
+        Ok(Box::new(Shuffled(&self.draws)))
+    }
+
+    fn densities(&self) -> Vec<DensityEntry> {
+        match self.target.log_z() {
+            Some(_) => {
+                exact(&self.space, TARGET, "the target's own log p, whatever the chains did")
+            }
+            None => Vec::new(),
+        }
+    }
+
+    fn density(&self, name: &str, options: &Table, _: Integers, at: &Setting) -> Result<Judge<'_>> {
+        let density = Box::new(Normalised::new(self.target.clone())?);
+        judge_exact(&self.densities(), (name, options), density, &self.space, at)
+    }
+
+    fn target(&self, options: &Table) -> Result<Arc<dyn LogDensity>> {
+        no_keys(options, "no key: the target of chains")?;
+        Ok(self.target.clone())
+    }
+
+    fn pictures<'a>(&'a self, at: &'a Showing<'a>) -> Vec<Picture<'a>> {
+        vec![
+            Picture {
+                name: "traces",
+                about: "where some of the chains were, draw by draw",
+                draw: Box::new(|| self.traces().map(Drawing::Still)),
+            },
+            Picture {
+                name: "target",
+                about: "the target's density and the draws",
+                draw: Box::new(|| self.plane(at.device).map(Drawing::Still)),
+            },
+        ]
+    }
+
+    fn any(&self) -> &dyn Any {
+        self
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}

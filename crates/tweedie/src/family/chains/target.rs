@@ -1,0 +1,158 @@
+//! Targets by name: densities in closed form, and trained runs.
+
+use super::toys::{
+    Checkerboard, EightGaussians, Moons, MoonsTorchcfm, Pinwheel, SCurve, Spirals, SwissRoll,
+};
+use crate::data::{Condition, Generate, LogDensity, Space};
+use crate::error::inside;
+use crate::family::{Opener, Setting};
+use crate::mcmc::{Banana, Funnel};
+use crate::registry::registry;
+use crate::{Draws, Error, Result};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use toml::Table;
+
+registry! {
+    /// Any named target, as recipes write it: `funnel`, or `{ name = "funnel", width = 2 }`, or a trained run,
+    /// `{ name = "run", path = "runs/points", level = 2.0 }`.
+    pub enum AnyTarget: Target = Funnel, "target" {
+        "funnel" Funnel(Funnel)
+            "Neal's funnel: normal columns whose variance is eˣ of the first; the default",
+        "banana" Banana(Banana)
+            "a bent Gaussian in the plane",
+        "8gaussians" EightGaussians(EightGaussians)
+            "eight Gaussians on a circle",
+        "moons" Moons(Moons)
+            "two half circles with Gaussian noise",
+        "moons-torchcfm" MoonsTorchcfm(MoonsTorchcfm)
+            "two half circles with torchdyn's noise, whose density is infinite on four lines",
+        "checkerboard" Checkerboard(Checkerboard)
+            "eight squares, outside of which the density is zero",
+        "swissroll" SwissRoll(SwissRoll)
+            "a spiral of one and a half turns",
+        "spirals" Spirals(Spirals)
+            "two spirals from the origin",
+        "pinwheel" Pinwheel(Pinwheel)
+            "five bent blades",
+        "scurve" SCurve(SCurve)
+            "two half circles that make an S",
+        "run" Run(TrainedRun)
+            "a trained run: its density where it has one, or its score at a noise level",
+    }
+}
+
+/// What chains walk on, as recipes name it.
+pub trait Target: std::fmt::Debug + Send + Sync {
+    /// Fails, naming the key, unless every option makes sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    fn check(&self) -> Result<()>;
+
+    /// What a row means; `open` opens other runs.
+    ///
+    /// # Errors
+    /// Those of opening a run.
+    fn space(&self, open: &Opener) -> Result<Space>;
+
+    /// ln γ of rows in model units.
+    ///
+    /// # Errors
+    /// Those of opening a run, and of [`Model::target`](crate::family::Model::target).
+    fn density(&self, open: &Opener) -> Result<Arc<dyn LogDensity>>;
+
+    /// `n` exact draws in model units, `[n, width]`; row i depends on `draws` and i alone.
+    ///
+    /// # Errors
+    /// [`Error::Undefined`] where there are none; those of opening a run, and of sampling.
+    fn exact(&self, n: u64, draws: &Draws, open: &Opener, device: &Device) -> Result<Tensor<2>>;
+}
+
+/// The space of `width` real columns x1, x2, … whose model units are their raw units.
+pub(super) fn plain(width: usize) -> Result<Space> {
+    Space::vector(&(1..=width).map(|j| format!("x{j}")).collect::<Vec<_>>())
+}
+
+/// Targets in closed form that check themselves and have exact draws.
+macro_rules! in_closed_form {
+    ($($type:ty)+) => {
+        $(
+            impl Target for $type {
+                fn check(&self) -> Result<()> {
+                    self.check()
+                }
+
+                fn space(&self, _: &Opener) -> Result<Space> {
+                    plain(LogDensity::width(self))
+                }
+
+                fn density(&self, _: &Opener) -> Result<Arc<dyn LogDensity>> {
+                    Ok(Arc::new(*self))
+                }
+
+                fn exact(&self, n: u64, draws: &Draws, _: &Opener, device: &Device) -> Result<Tensor<2>> {
+                    self.generate(0..n, &Condition::None, draws, device)
+                }
+            }
+        )+
+    };
+}
+
+in_closed_form!(Funnel Banana);
+
+/// A trained run as a target, in its model units: the density over all classes of a run that has one in closed form, or the
+/// noised density of a diffusion run at one level, by its score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainedRun {
+    /// The run's folder.
+    pub path: PathBuf,
+    /// The log-SNR of the level, if it is the noised density.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<f64>,
+}
+
+impl TrainedRun {
+    /// The options of the run's target.
+    fn options(&self) -> Table {
+        self.level.iter().map(|level| ("level".to_string(), (*level).into())).collect()
+    }
+}
+
+impl Target for TrainedRun {
+    fn check(&self) -> Result<()> {
+        if self.path.as_os_str().is_empty() {
+            return Err(Error::config("target.path", "empty", "the folder of a run"));
+        }
+        match self.level.filter(|level| !level.is_finite()) {
+            None => Ok(()),
+            Some(level) => {
+                Err(Error::config("target.level", level.to_string(), "a finite log-SNR"))
+            }
+        }
+    }
+
+    /// The run's space without its classes: chains walk on all of them together.
+    fn space(&self, open: &Opener) -> Result<Space> {
+        Ok(open(&self.path)?.space().clone().with_classes(Vec::new()))
+    }
+
+    fn density(&self, open: &Opener) -> Result<Arc<dyn LogDensity>> {
+        open(&self.path)?.target(&self.options()).map_err(|error| inside("target", error))
+    }
+
+    fn exact(&self, n: u64, draws: &Draws, open: &Opener, device: &Device) -> Result<Tensor<2>> {
+        if self.level.is_some() {
+            let why = "a run has samples of the data, not of noised data";
+            return Err(Error::undefined("exact draws of a run at a level", why));
+        }
+        let model = open(&self.path)?;
+        let labels = vec![None; n as usize];
+        let condition = model.space().condition(labels)?;
+        let setting = Setting { device, seed: 0, observe: &|_| {} };
+        model.generator(&Table::new(), &setting)?.generate(0..n, &condition, draws, device)
+    }
+}

@@ -1,0 +1,147 @@
+//! What densities of rows share, whatever the family: noise added to integers, and dequantisers fitted to a density.
+
+use super::{DensityEntry, Integers, Judge, Loader, Setting, Task};
+use crate::data::{Condition, Kind, Rows, Space};
+use crate::density::{Density, Dequantise, Dequantiser, InSpace, Judged, LogProb, Uniform};
+use crate::error::one_of;
+use crate::objective::LogDensity;
+use crate::train::{DequantiserFit, fit_dequantiser};
+use crate::{Draws, Error, Result};
+use burn::tensor::Device;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use toml::Table;
+
+/// Channels or hidden units of a dequantiser.
+const HIDDEN: usize = 32;
+
+/// Dequantisers fitted to a model, by their steps and seed.
+pub(super) type Fitted = Mutex<BTreeMap<(u64, u64), Dequantiser>>;
+
+/// Whether a column holds categories, whose relaxation has no density.
+pub(super) fn has_categories(space: &Space) -> bool {
+    (0..space.width()).any(|j| matches!(space.coordinate(j).kind, Kind::Category { .. }))
+}
+
+/// How a density of real rows treats the integers of a space, the default first.
+pub(super) fn spread_integers(space: &Space) -> Vec<Integers> {
+    match (0..space.width()).any(|j| space.coordinate(j).is_quantised()) {
+        true => vec![Integers::Uniform, Integers::Variational],
+        false => vec![Integers::None],
+    }
+}
+
+/// A dequantiser fitted to a density on the training rows, once for the same steps and seed; none gives the usual steps.
+pub(super) fn fitted_dequantiser(
+    fitted: &Fitted,
+    log_p: LogDensity,
+    (space, data): (&Space, &Loader),
+    steps: Option<u64>,
+    at: &Setting,
+) -> Result<Dequantiser> {
+    let steps = steps.unwrap_or(DequantiserFit::default().steps);
+    let key = (steps, at.seed);
+    let kept = || fitted.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(found) = kept().get(&key) {
+        return Ok(found.clone());
+    }
+    let train = data()?.train;
+    let fit = DequantiserFit { steps, seed: at.seed, ..DequantiserFit::default() };
+    let initial = Draws::new(fit.seed).purpose("initial");
+    let fresh = Dequantiser::new(space, HIDDEN, &initial, at.device)?;
+    let mut smooth = None;
+    let found = fit_dequantiser(fresh, log_p, (&train, space), fit, |step, loss| {
+        let mean: f64 = smooth.map_or(loss, |s: f64| s + 0.02 * (loss - s));
+        smooth = Some(mean);
+        (at.observe)(Task {
+            what: "fitting".into(),
+            unit: "steps",
+            done: step,
+            total: fit.steps,
+            note: format!("{:.4} nats a column", mean / space.width() as f64),
+        });
+    })?;
+    kept().insert(key, found.clone());
+    Ok(found)
+}
+
+/// How many rows are in memory at once.
+pub(super) fn chunk(space: &Space) -> usize {
+    ((1 << 17) / space.model_width()).clamp(64, 4096)
+}
+
+/// A density of raw rows, with noise added to integers.
+pub(super) struct Spread<'a> {
+    density: Box<dyn Density + 'a>,
+    space: &'a Space,
+    dequantise: Box<dyn Dequantise>,
+    draws: Draws,
+    device: Device,
+}
+
+impl<'a> Spread<'a> {
+    pub fn new(
+        density: Box<dyn Density + 'a>,
+        space: &'a Space,
+        dequantise: Box<dyn Dequantise>,
+        draws: Draws,
+        device: &Device,
+    ) -> Self {
+        Self { density, space, dequantise, draws, device: device.clone() }
+    }
+}
+
+impl Judged for Spread<'_> {
+    fn log_prob(
+        &self,
+        raw: &Rows,
+        condition: &Condition,
+        observe: &mut dyn FnMut(usize),
+    ) -> Result<LogProb> {
+        let judged = InSpace {
+            density: &*self.density,
+            space: self.space,
+            dequantise: &*self.dequantise,
+            draws: self.draws,
+            device: &self.device,
+            chunk: chunk(self.space),
+        };
+        judged.log_prob(raw, condition, observe)
+    }
+}
+
+/// The only density of a model that knows its own exactly; none where a column is a category, which has no density.
+pub(super) fn exact(space: &Space, name: &'static str, about: &'static str) -> Vec<DensityEntry> {
+    if has_categories(space) {
+        return Vec::new();
+    }
+    let quantised = (0..space.width()).any(|j| space.coordinate(j).is_quantised());
+    let integers = vec![if quantised { Integers::Uniform } else { Integers::None }];
+    vec![DensityEntry { name, about, integers }]
+}
+
+/// The judge of that density, if `name` and `options` are its own: it has no option.
+pub(super) fn judge_exact<'a>(
+    entries: &[DensityEntry],
+    (name, options): (&str, &Table),
+    density: Box<dyn Density + 'a>,
+    space: &'a Space,
+    at: &Setting,
+) -> Result<Judge<'a>> {
+    let names: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
+    if !names.contains(&name) {
+        return Err(Error::config("density", name, one_of(name, &names)));
+    }
+    no_keys(options, "no option: this density is exact")?;
+    let draws = Draws::new(at.seed).purpose("log p");
+    let judged = Box::new(Spread::new(density, space, Box::new(Uniform), draws, at.device));
+    Ok(Judge { judged, how: "in closed form".into(), evaluations: 1.0 })
+}
+
+/// Fails, naming the first key, unless a table is empty.
+pub(super) fn no_keys(table: &Table, expected: &str) -> Result<()> {
+    match table.keys().next() {
+        None => Ok(()),
+        Some(key) => Err(Error::config(key, "unknown key", expected)),
+    }
+}

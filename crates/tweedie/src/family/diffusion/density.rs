@@ -1,0 +1,231 @@
+//! Densities of a diffusion model: of its probability-flow ODE, and of its reverse SDE by weighted paths and by its bound.
+
+use super::DiffusionModel;
+use crate::data::{Condition, Kind, Rows, Space};
+use crate::density::{Bound, Decoder, Dequantise, Judged, LogProb, ReverseSde, Uniform, in_parts};
+use crate::family::density::{Spread, chunk, fitted_dequantiser, has_categories};
+use crate::family::{DensityEntry, Integers, Judge, Setting};
+use crate::registry::read;
+use crate::tensor::Divergence;
+use crate::{Draws, Error, Result};
+use burn::tensor::{Device, Tensor};
+use serde::Deserialize;
+use toml::{Table, Value};
+
+/// Up to this width the divergence is exact by default.
+const MOST_EXACT: usize = 16;
+/// Evaluations of an adaptive solver's path, about.
+const OF_A_PATH: f64 = 100.0;
+/// Steps of the reverse SDE's paths.
+const OF_WEIGHTS: f64 = 200.0;
+
+/// Options of a density, as the program passes them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Options {
+    /// Paths a row of `sde`.
+    paths: Option<usize>,
+    /// Probes of the divergence, or `exact`; noise levels a row of `elbo`.
+    probes: Option<Value>,
+    /// Levels of `elbo`, or `continuous`.
+    levels: Option<Value>,
+    /// Steps of fitting a dequantiser.
+    dequantise_steps: Option<u64>,
+}
+
+/// The densities of a model, with their treatments of integers.
+pub(super) fn entries(of: &DiffusionModel) -> Vec<DensityEntry> {
+    let space = &of.space;
+    if has_categories(space) {
+        return Vec::new();
+    }
+    let quantised = (0..space.width()).any(|j| space.coordinate(j).is_quantised());
+    let entry = |name, about, decodes: bool| {
+        let mut integers = Vec::new();
+        match (quantised, decodes) {
+            (false, _) => integers.push(Integers::None),
+            // A model of spread integers knows nothing of their places.
+            (true, true) if !of.recipe.training.dequantise => {
+                integers.extend([Integers::Decoder, Integers::NetworkDecoder, Integers::Uniform]);
+            }
+            (true, true) => {
+                integers.extend([Integers::Uniform, Integers::Decoder, Integers::NetworkDecoder]);
+            }
+            (true, false) => integers.push(Integers::Uniform),
+        }
+        // An energy's denoiser has no derivative to fit a dequantiser by.
+        if quantised && !of.recipe.model.energy {
+            integers.push(Integers::Variational);
+        }
+        DensityEntry { name, about, integers }
+    };
+    let limited =
+        |j| matches!(space.coordinate(j).kind, Kind::Quantised { low: Some(_), high: Some(_) });
+    let decodes = (0..space.width()).all(limited);
+    vec![
+        entry("ode", "the probability-flow ODE's log p", false),
+        entry("sde", "the reverse SDE's, by weighted paths: a lower bound", false),
+        entry("elbo", "the reverse SDE's, by its variational bound", decodes),
+    ]
+}
+
+/// A density ready to judge rows.
+pub(super) fn judge<'a>(
+    model: &'a DiffusionModel,
+    name: &str,
+    options: &Table,
+    integers: Integers,
+    at: &Setting,
+) -> Result<Judge<'a>> {
+    let options: Options = read(Value::Table(options.clone()), "")?;
+    let draws = Draws::new(at.seed).purpose("log p");
+    let dequantise = match integers {
+        Integers::Variational => dequantiser(model, &options, draws, at)?,
+        _ => Box::new(Uniform),
+    };
+    let space = &model.space;
+    let spread = |density| Box::new(Spread::new(density, space, dequantise, draws, at.device));
+    Ok(match name {
+        "ode" => {
+            let divergence = divergence(options.probes.as_ref(), space)?;
+            let (how, cost) = match divergence {
+                Divergence::Exact => ("exact divergence".into(), space.model_width() as f64),
+                Divergence::Hutchinson { probes, .. } => (plural(probes, "probe"), probes as f64),
+            };
+            let density = model.pf_ode().with_divergence(divergence, draws);
+            let judged = spread(Box::new(density));
+            Judge { judged, how, evaluations: OF_A_PATH * (1.0 + cost) }
+        }
+        "sde" => {
+            let paths = options.paths.unwrap_or(1);
+            let density = ReverseSde::new(model.denoiser.clone(), model.schedule.clone());
+            let density = density.with_sigma_data(model.sigma_data);
+            let judged = spread(Box::new(density.with_draws(draws).with_paths(paths)));
+            let evaluations = OF_WEIGHTS * paths as f64;
+            Judge { judged, how: plural(paths, "path"), evaluations }
+        }
+        "elbo" => {
+            let (probes, steps) = (probes(options.probes.as_ref())?, steps(model, &options)?);
+            let how = match steps {
+                None => format!("{}, continuous time", plural(probes, "draw")),
+                Some(steps) => format!("{} of {} levels", plural(probes, "draw"), steps + 1),
+            };
+            let bound = bound(model, steps, draws).with_probes(probes);
+            let decoder = match integers {
+                Integers::Decoder => Some(Decoder::Noise),
+                Integers::NetworkDecoder => Some(Decoder::Network),
+                _ => None,
+            };
+            let judged: Box<dyn Judged + 'a> = match decoder {
+                None => spread(Box::new(bound)),
+                Some(decoder) => {
+                    let (bound, device) = (bound.with_decoder(decoder), at.device.clone());
+                    Box::new(Decoded { bound, space, device, chunk: chunk(space) })
+                }
+            };
+            Judge { judged, how, evaluations: probes as f64 }
+        }
+        _ => {
+            let names: Vec<&str> = entries(model).iter().map(|e| e.name).collect();
+            return Err(Error::config("density", name, crate::error::one_of(name, &names)));
+        }
+    })
+}
+
+/// `n` of `what`, in words.
+fn plural(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// The variational bound in a number of steps, or in continuous time.
+fn bound(model: &DiffusionModel, steps: Option<usize>, draws: Draws) -> Bound {
+    let (denoiser, schedule) = (model.denoiser.clone(), model.schedule.clone());
+    let bound = match steps {
+        Some(steps) => Bound::discrete(denoiser, schedule, steps),
+        None => Bound::continuous(denoiser, schedule),
+    };
+    bound.with_sigma_data(model.sigma_data).with_draws(draws)
+}
+
+/// A number from 1 to `most`, or the word given for none.
+fn number(key: &str, value: &Value, most: usize, word: Option<&str>) -> Result<Option<usize>> {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
+    if word == Some(text.as_str()) {
+        return Ok(None);
+    }
+    let found = text.parse().ok().filter(|n| (1..=most).contains(n));
+    let expected = match word {
+        Some(word) => format!("`{word}` or a number from 1 to {most}"),
+        None => format!("a number from 1 to {most}"),
+    };
+    found.map(Some).ok_or_else(|| Error::config(key, text, expected))
+}
+
+/// Noise levels that the bound draws for a row; `exact` is the ODE's where both densities are judged.
+fn probes(value: Option<&Value>) -> Result<usize> {
+    let Some(value) = value else { return Ok(64) };
+    Ok(number("probes", value, 1_000_000, Some("exact"))?.unwrap_or(64))
+}
+
+/// How the divergence is computed.
+fn divergence(value: Option<&Value>, space: &Space) -> Result<Divergence> {
+    let given = value.map(|value| number("probes", value, 10_000, Some("exact"))).transpose()?;
+    Ok(match given {
+        Some(None) => Divergence::Exact,
+        Some(Some(probes)) => Divergence::hutchinson(probes),
+        None if space.model_width() <= MOST_EXACT => Divergence::Exact,
+        None => Divergence::hutchinson(4),
+    })
+}
+
+/// The steps of the discrete bound; none in continuous time.
+fn steps(model: &DiffusionModel, options: &Options) -> Result<Option<usize>> {
+    let Some(value) = &options.levels else {
+        return Ok(model.schedule.chain_len().map(|levels| levels - 1));
+    };
+    match number("levels", value, 1_000_000, Some("continuous"))? {
+        Some(1) => {
+            let expected = "`continuous` or a number from 2 to 1000000";
+            Err(Error::config("levels", "1", expected))
+        }
+        levels => Ok(levels.map(|levels| levels - 1)),
+    }
+}
+
+/// A dequantiser fitted to the variational bound on the training rows.
+fn dequantiser(
+    model: &DiffusionModel,
+    options: &Options,
+    draws: Draws,
+    at: &Setting,
+) -> Result<Box<dyn Dequantise>> {
+    let bound = bound(model, None, draws);
+    let log_p = |x: Tensor<2>, of: &Condition, draws: &Draws| bound.estimate(x, of, draws);
+    let of = (&model.space, &model.data);
+    let fitted = fitted_dequantiser(&model.fitted, &log_p, of, options.dequantise_steps, at)?;
+    Ok(Box::new(fitted))
+}
+
+/// The bound of integers as they are.
+struct Decoded<'a> {
+    bound: Bound,
+    space: &'a Space,
+    device: Device,
+    chunk: usize,
+}
+
+impl Judged for Decoded<'_> {
+    fn log_prob(
+        &self,
+        raw: &Rows,
+        condition: &Condition,
+        observe: &mut dyn FnMut(usize),
+    ) -> Result<LogProb> {
+        condition.check(raw.len())?;
+        in_parts(raw.len(), self.chunk, observe, |rows| {
+            let indices: Vec<usize> = rows.clone().collect();
+            let (part, condition) = (raw.slice(rows), condition.select(&indices));
+            Ok(self.bound.integers(&part, self.space, &condition, &self.device)?.log_prob())
+        })
+    }
+}

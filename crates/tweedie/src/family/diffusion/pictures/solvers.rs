@@ -1,0 +1,68 @@
+//! What deterministic solvers of a run are off by, against network evaluations.
+
+use super::Shown;
+use crate::data::{Layout, Rows};
+use crate::draw::{Work, error_by_work, label_of};
+use crate::solve::{AnyGrid, AnySolver, DormandPrince, Sampler, Tolerance};
+use crate::{Draws, Result};
+use image::RgbImage;
+
+/// The solvers.
+const SOLVERS: [&str; 5] = ["ddim", "heun", "dpm++2m", "deis", "unipc"];
+/// Evaluations that each is given.
+const WORK: [usize; 6] = [4, 8, 16, 32, 64, 128];
+/// Samples: of images, and of anything else.
+const IMAGES: u64 = 12;
+const ROWS: u64 = 128;
+/// The tolerance of the exact path.
+const EXACT: f64 = 1e-6;
+
+impl Shown<'_> {
+    pub(super) fn solvers(&self) -> Result<RgbImage> {
+        let image = matches!(self.model.space.layout(), Layout::Image { .. });
+        let rows = if image { IMAGES } else { ROWS };
+        // A chain's own grid begins elsewhere for each number of steps.
+        let sampler = match self.model.recipe.sampling.grid {
+            grid if grid.is_of_chain() => self.sampler.clone().with_grid(AnyGrid::default()),
+            _ => self.sampler.clone(),
+        };
+        let tolerance = Tolerance { atol: EXACT, rtol: EXACT };
+        let exact = AnySolver::DormandPrince(DormandPrince { tolerance });
+        let (exact, _) = self.ends(&sampler.clone().with_solver(exact), rows)?;
+        let mut lines: Vec<Work> = Vec::new();
+        for name in SOLVERS {
+            let solver = AnySolver::parse(name)?;
+            let mut points = Vec::new();
+            for work in WORK {
+                let steps = if name == "heun" { work / 2 } else { work };
+                let sampler = sampler.clone().with_solver(solver).with_steps(steps.max(2));
+                let (ends, evaluations) = self.ends(&sampler, rows)?;
+                points.push((evaluations, median_distance(&ends, &exact)));
+            }
+            lines.push((name.to_string(), points));
+        }
+        error_by_work(&lines, rows as usize)
+    }
+
+    /// Where the same noise ends, in model units, and the evaluations that a row took.
+    fn ends(&self, sampler: &Sampler, rows: u64) -> Result<(Rows, f64)> {
+        let space = &self.model.space;
+        let condition = space.condition((0..rows).map(|row| label_of(space, row)).collect())?;
+        let draws = Draws::new(self.at.seed).purpose("sample");
+        let before = sampler.evaluations();
+        let x = sampler.generate_observed(0..rows, &condition, &draws, self.at.device, |_| {})?;
+        let evaluations = (sampler.evaluations() - before) as f64 / rows as f64;
+        Ok((Rows::from_tensor(&x)?, evaluations))
+    }
+}
+
+/// The median over rows of the root mean square difference.
+fn median_distance(a: &Rows, b: &Rows) -> f64 {
+    let distance = |(a, b): (&[f32], &[f32])| {
+        let sum: f64 = a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        (sum / a.len() as f64).sqrt()
+    };
+    let mut all: Vec<f64> = a.iter().zip(b.iter()).map(distance).collect();
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,180 @@
+//! Samplers of a trained diffusion model, as its recipe says but for the keys given.
+
+use super::{DiffusionModel, NoiseSource, SamplingRecipe};
+use crate::data::{Condition, Generate, Rows, npy};
+use crate::denoise::{Denoiser, Guided, Moved, level_errors};
+use crate::error::inside;
+use crate::family::{Setting, Task};
+use crate::process::{AnySchedule, Schedule};
+use crate::registry::read_over;
+use crate::solve::grid::{Grid, LogSnr};
+use crate::solve::{AnalyticVariance, AnySolver, Sampler};
+use crate::{Draws, Error, Result};
+use burn::tensor::{Device, Tensor};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use toml::Table;
+
+/// Training rows and noise levels at which a model's errors are measured.
+const MEASURED: (usize, usize) = (512, 41);
+
+/// A `sampling` table that was checked against a model.
+pub(super) struct Sampling {
+    recipe: SamplingRecipe,
+}
+
+impl Sampling {
+    /// The recipe's table with keys replaced.
+    pub fn new(model: &DiffusionModel, changes: &Table) -> Result<Self> {
+        let recipe: SamplingRecipe = read_over(&model.recipe.sampling, changes)?;
+        recipe.check()?;
+        Ok(Self { recipe })
+    }
+
+    /// The sampler.
+    pub fn sampler(&self, model: &DiffusionModel, at: &Setting) -> Result<Sampler> {
+        let recipe = &self.recipe;
+        let trained: Arc<dyn Schedule> = Arc::new(model.recipe.schedule.clone());
+        let (mut denoiser, mut schedule) = (model.denoiser.clone(), model.schedule.clone());
+        if let Some(other) = &recipe.schedule {
+            within(other, &*trained)?;
+            denoiser = Arc::new(Moved::new(denoiser, trained));
+            schedule = Arc::new(other.clone());
+        }
+        if recipe.guidance != 1.0 {
+            let guided = Guided::new(denoiser, recipe.guidance)?;
+            denoiser = Arc::new(match recipe.interval {
+                Some([low, high]) => guided.with_interval(low, high),
+                None => guided,
+            });
+        }
+        let mut sampler = Sampler::new(denoiser, schedule)
+            .with_solver(recipe.solver)
+            .with_grid(recipe.grid)
+            .with_steps(recipe.steps)
+            .with_last(recipe.last)
+            .with_clip(recipe.clip)
+            .with_sigma_data(model.sigma_data);
+        sampler.levels()?;
+        if recipe.noise == NoiseSource::Tree {
+            recipe.solver.check_path_noise()?;
+            sampler = sampler.with_path_noise();
+        }
+        if recipe.variance.is_some() {
+            if !matches!(recipe.solver, AnySolver::Ancestral(_)) {
+                let expected = "the solver `ancestral`, whose steps have a variance to choose";
+                return Err(Error::config("variance", "given for another solver", expected));
+            }
+            sampler = sampler.with_reverse_variance(Arc::new(best_variance(model, at)?));
+        }
+        Ok(sampler)
+    }
+
+    /// The generator.
+    pub fn generator(&self, model: &DiffusionModel, at: &Setting) -> Result<Generator> {
+        let start = self.recipe.init.as_deref().map(|path| {
+            let (_, rows) = npy::read(path)?;
+            let width = model.space.model_width();
+            if rows.width() == width {
+                return Ok((path.to_path_buf(), rows));
+            }
+            let found = format!("{} rows of {} values", rows.len(), rows.width());
+            Err(Error::file(path, "shape", found, format!("rows of {width} values")))
+        });
+        let (start, sampler) = (start.transpose()?, self.sampler(model, at)?);
+        let (before, rows_at_once) = (sampler.evaluations(), model.rows_at_once());
+        let solver = self.recipe.solver.name().to_string();
+        Ok(Generator { sampler, solver, before, start, rows_at_once })
+    }
+}
+
+/// A sampler, from its prior or from given rows at the noisiest level.
+pub(super) struct Generator {
+    sampler: Sampler,
+    /// The solver's name.
+    solver: String,
+    /// Evaluations of the network before this generator's first.
+    before: u64,
+    /// The file of the rows to start from, and the rows.
+    start: Option<(PathBuf, Rows)>,
+    rows_at_once: u64,
+}
+
+impl Generate for Generator {
+    fn generate(
+        &self,
+        rows: Range<u64>,
+        condition: &Condition,
+        draws: &Draws,
+        device: &Device,
+    ) -> Result<Tensor<2>> {
+        let Some((file, start)) = &self.start else {
+            return self.sampler.generate(rows, condition, draws, device);
+        };
+        if rows.end > start.len() as u64 {
+            let shape = |n: u64| format!("{n} rows of {} values", start.width());
+            let expected = format!("at least {}", shape(rows.end));
+            return Err(Error::file(file, "shape", shape(start.len() as u64), expected));
+        }
+        let ids: Vec<u64> = rows.clone().collect();
+        let x = start.slice(rows.start as usize..rows.end as usize).to_tensor(device);
+        self.sampler.generate_from(x, &ids, condition, draws, |_| {})
+    }
+
+    fn name(&self) -> String {
+        self.solver.clone()
+    }
+
+    fn network_evaluations(&self) -> u64 {
+        self.sampler.evaluations() - self.before
+    }
+
+    fn rows_at_once(&self) -> u64 {
+        self.rows_at_once
+    }
+}
+
+/// Fails unless a schedule's log-SNRs are among those that the model was trained on.
+fn within(schedule: &AnySchedule, trained: &dyn Schedule) -> Result<()> {
+    schedule.check()?;
+    let ends = |schedule: &dyn Schedule| {
+        let (first, last) = schedule.range();
+        (schedule.level(first).lambda, schedule.level(last).lambda)
+    };
+    let ((high, low), (most, least)) = (ends(schedule), ends(trained));
+    if high <= most + 1e-6 && low >= least - 1e-6 {
+        return Ok(());
+    }
+    let found = format!("a log-SNR that falls from {high:.4} to {low:.4}");
+    let expected = format!("log-SNRs that the run was trained on, {most:.4} to {least:.4}");
+    Err(Error::config("schedule", found, expected))
+}
+
+/// The best variance of ancestral steps, by the errors of the denoiser without guidance on training rows.
+fn best_variance(model: &DiffusionModel, at: &Setting) -> Result<AnalyticVariance> {
+    let (data, space) = ((model.data)()?, &model.space);
+    let (most, levels) = MEASURED;
+    let count = data.train.len().min(most);
+    let rows: Vec<usize> = (0..count).map(|i| i * data.train.len() / count).collect();
+    let (split, draws) = (data.train.select(&rows), Draws::new(0).purpose("variance"));
+    let ids: Vec<u64> = (0..count as u64).collect();
+    let encoding = model.recipe.training.encoding();
+    let x = encoding.encode(space, split.rows(), &draws.purpose("dequantise"), &ids)?;
+    let condition = split.labels().into();
+    let levels = LogSnr.levels(&*model.schedule, levels - 1)?;
+    let finite: Vec<_> = levels.into_iter().filter(|level| level.lambda.is_finite()).collect();
+    let mut errors = Vec::with_capacity(finite.len());
+    for (done, level) in finite.iter().enumerate() {
+        let (denoiser, device): (&dyn Denoiser, _) = (&*model.denoiser, at.device);
+        errors.extend(level_errors(denoiser, &x, &condition, &x, &[*level], &draws, device)?);
+        (at.observe)(Task {
+            what: "measuring errors".into(),
+            unit: "levels",
+            done: done as u64 + 1,
+            total: finite.len() as u64,
+            note: String::new(),
+        });
+    }
+    AnalyticVariance::measured(&errors).map_err(|e| inside("variance", e))
+}

@@ -1,0 +1,101 @@
+//! Maximum likelihood by AdamW.
+
+use super::Flow;
+use crate::data::{Feed, LogDensity, Space};
+use crate::family::Start;
+use crate::nn::{self, State, collect_params};
+use crate::tensor::{host_column, mean_and_error};
+use crate::train::{Fit, Learner, Optimiser, Trainee, Values};
+use crate::{Draws, Error, Result};
+use burn::tensor::Device;
+use std::path::Path;
+
+/// Trains a flow on the rows of a data set.
+pub(super) struct FlowLearner {
+    flow: Trainee<nn::flow::Flow>,
+    train: Feed,
+    /// Rows that are not trained on; none if there are none.
+    held_out: Option<Feed>,
+    fit: Fit,
+    /// Steps in all.
+    steps: u64,
+    space: Space,
+    draws: Draws,
+    device: Device,
+}
+
+impl FlowLearner {
+    /// The learner of a resolved recipe.
+    pub fn new(of: &Flow, at: &Start) -> Result<Self> {
+        let (data, fit) = (at.data()?, &of.training);
+        let flow = of.flow.init(&Draws::new(at.seed).purpose("initial"), at.device)?;
+        let Fit { learning_rate, adamw, ema, .. } = *fit;
+        let (batch, encoding) = (fit.batch, fit.encoding());
+        let train = Feed::training(data, encoding, batch, at.seed)?.with_parts(fit.accumulate);
+        let most = at.training.held_out_rows;
+        Ok(Self {
+            flow: Trainee::new(flow, &Optimiser { learning_rate, adamw, ema: Some(ema) }),
+            train,
+            held_out: Feed::held_out(data, encoding, batch.max(256), most)?,
+            fit: fit.clone(),
+            steps: at.training.steps,
+            space: at.space.clone(),
+            draws: Draws::new(at.seed),
+            device: at.device.clone(),
+        })
+    }
+}
+
+impl Learner for FlowLearner {
+    fn step(&mut self, step: u64) -> Result<Values> {
+        let (device, parts) = (self.device.clone().autodiff(), self.fit.accumulate);
+        let mut loss = 0.0;
+        for part in 0..parts as u64 {
+            let batch = self.train.batch(step, part, &device)?;
+            let columns = batch.x.dims()[1] as f64;
+            let log_p = self.flow.module.log_density(batch.x.into(), &batch.condition)?.value;
+            loss -= mean_and_error(&host_column(&log_p)?).0 / columns / parts as f64;
+            if !loss.is_finite() {
+                let what = format!("the loss became {loss}");
+                return Err(Error::Diverged { what, step: step + 1 });
+            }
+            self.flow.take_in(&log_p.mean().mul_scalar(-1.0 / columns).backward());
+        }
+        let factor = self.fit.decay.factor(step, self.steps, self.fit.warmup);
+        let (norm, rate) = (self.flow.step(factor)?, self.fit.learning_rate * factor);
+        Ok([("train/loss", loss), ("train/gradient_norm", norm), ("train/learning_rate", rate)]
+            .into())
+    }
+
+    /// The loss, nats a column in model units, and log p of a row in the data's own units, in nats.
+    fn held_out(&mut self) -> Result<Values> {
+        let Some(feed) = &self.held_out else { return Ok(Values::default()) };
+        let (flow, mut all) = (self.flow.averaged(), Vec::new());
+        // The same noise each time, so that the curve shows the model alone.
+        for batch in feed.all(&self.draws.purpose("held out"), &self.device) {
+            let batch = batch?;
+            all.extend(host_column(&flow.log_density(batch.x.into(), &batch.condition)?.value)?);
+        }
+        let log_p = mean_and_error(&all).0;
+        let loss = -log_p / self.space.model_width() as f64;
+        Ok([("held_out/loss", loss), ("held_out/log_p", log_p - self.space.log_volume())].into())
+    }
+
+    fn save(&self) -> Result<State> {
+        let mut state = State::new();
+        self.flow.save("", &mut state)?;
+        Ok(state)
+    }
+
+    fn load(&mut self, mut state: State, origin: &Path) -> Result<()> {
+        self.flow.load("", &mut state, origin)?;
+        match state.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(Error::file(origin, name, "unknown", "only what a learner saves")),
+        }
+    }
+
+    fn weights(&self) -> Result<State> {
+        collect_params(&self.flow.averaged())
+    }
+}

@@ -1,0 +1,117 @@
+//! Normalising flows, trained by maximum likelihood.
+//!
+//! The loss is −log p of the rows in model units, in nats a column; log p of a row in the data's own units is less by the
+//! volume of that map ([`Space::log_volume`](crate::data::Space::log_volume)). A flow of data with classes is of rows given
+//! their class.
+
+mod learner;
+mod model;
+
+pub use model::FlowModel;
+
+use super::density::has_categories;
+use super::{Family, Model, Opening, Start};
+use crate::error::{inside, within};
+use crate::nn::flow::FlowConfig;
+use crate::train::{Fit, Learner, MOST_PARAMETERS, State, averages};
+use crate::{Error, Result};
+use learner::FlowLearner;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// A flow's part of a recipe.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Flow {
+    /// The bijections.
+    pub flow: FlowConfig,
+    /// How they are fitted.
+    pub training: Fit,
+    /// How rows are generated.
+    pub sampling: FlowSampling,
+}
+
+/// How a flow generates rows unless the user says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlowSampling {
+    /// The standard deviation of the noise that becomes rows. At 1 the rows have the model's density; below 1 they keep to
+    /// where it is high.
+    pub temperature: f64,
+}
+
+impl Default for FlowSampling {
+    fn default() -> Self {
+        Self { temperature: 1.0 }
+    }
+}
+
+impl FlowSampling {
+    /// Fails, naming the key inside of `sampling`, unless every value makes sense.
+    fn check(&self) -> Result<()> {
+        within("temperature", self.temperature, 0.0, 100.0)
+    }
+}
+
+/// Takes a width from the data, which a recipe need not and may not change.
+fn own(key: &str, value: &mut usize, own: usize) -> Result<()> {
+    if *value != 0 && *value != own {
+        let expected = format!("no such key: it is {own} for these data");
+        return Err(Error::config(format!("flow.{key}"), value.to_string(), expected));
+    }
+    *value = own;
+    Ok(())
+}
+
+impl Family for Flow {
+    const NAME: &'static str = "flow";
+    const ABOUT: &'static str =
+        "normalising flow: invertible layers, exact log p, rows in one pass";
+
+    fn check(&self) -> Result<()> {
+        self.flow.check().map_err(|e| inside("flow", e))?;
+        self.training.check().map_err(|e| inside("training", e))?;
+        self.sampling.check().map_err(|e| inside("sampling", e))
+    }
+
+    fn resolve(mut self, at: &Start) -> Result<Self> {
+        let space = at.space;
+        if has_categories(space) {
+            let expected = "numbers: a category has no density";
+            return Err(Error::config("data", "a column of categories", expected));
+        }
+        own("width", &mut self.flow.width, space.model_width())?;
+        own("classes", &mut self.flow.classes, space.classes().len())?;
+        own("vector", &mut self.flow.vector, 0)?;
+        self.flow.fits().map_err(|e| inside("flow", e))?;
+        let parameters = self.flow.parameters();
+        if parameters > MOST_PARAMETERS {
+            let problem = format!("{} make {parameters} parameters", self.flow.depth);
+            let expected = format!("at most {MOST_PARAMETERS}");
+            return Err(Error::config("flow.depth", problem, expected));
+        }
+        let batch = self.training.check_batch(self.flow.activations());
+        batch.map_err(|e| inside("training", e))?;
+        if !self.training.dequantise {
+            let expected = "true: integers as they are have no density";
+            return Err(Error::config("training.dequantise", "false", expected));
+        }
+        if self.training.flip {
+            let expected = "false: a flow is of the rows as they are";
+            return Err(Error::config("training.flip", "true", expected));
+        }
+        Ok(self)
+    }
+
+    fn learner(&self, at: &Start) -> Result<Box<dyn Learner>> {
+        Ok(Box::new(FlowLearner::new(self, at)?))
+    }
+
+    fn weights(&self, checkpoint: State) -> Result<State> {
+        averages(&checkpoint)
+    }
+
+    fn model(&self, at: &Opening, weights: &State, origin: &Path) -> Result<Box<dyn Model>> {
+        Ok(Box::new(FlowModel::new(self.clone(), at, weights, origin)?))
+    }
+}

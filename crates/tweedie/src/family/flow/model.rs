@@ -1,0 +1,173 @@
+//! A flow with its weights.
+
+use super::{Flow, FlowSampling};
+use crate::data::{Condition, Generate, LogDensity, Space};
+use crate::density::{Dequantise, Normalised, Uniform};
+use crate::error::one_of;
+use crate::family::density::{Fitted, Spread, fitted_dequantiser, spread_integers};
+use crate::family::plane::Plane;
+use crate::family::{
+    DensityEntry, Drawing, Integers, Judge, Loader, Model, Opening, Picture, Setting, Showing,
+};
+use crate::nn::{self, map_params};
+use crate::registry::{read, read_over};
+use crate::train::State;
+use crate::{Draws, Error, Result};
+use burn::tensor::{Device, Tensor};
+use serde::Deserialize;
+use std::any::Any;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use toml::{Table, Value};
+
+/// The only density.
+const EXACT: &str = "exact";
+/// Activations of the rows that are generated at once, at most.
+const MOST_AT_ONCE: usize = 1 << 24;
+
+/// A flow, and what samples and densities of it need.
+pub struct FlowModel {
+    /// The resolved recipe.
+    pub recipe: Flow,
+    /// The flow: a density of rows in model units, given their class if there are classes.
+    pub flow: nn::flow::Flow,
+    space: Space,
+    classes: Vec<usize>,
+    data: Loader,
+    fitted: Fitted,
+}
+
+/// Options of a density.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Options {
+    /// Steps of fitting a dequantiser.
+    dequantise_steps: Option<u64>,
+}
+
+impl FlowModel {
+    /// The model of a resolved recipe with the weights given; `origin` names them, for errors.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the weights do not fit the flow.
+    pub fn new(recipe: Flow, at: &Opening, weights: &State, origin: &Path) -> Result<Self> {
+        let flow = recipe.flow.init(&Draws::new(0), &at.device)?;
+        Ok(Self {
+            flow: map_params(flow, weights, origin)?,
+            recipe,
+            space: at.space.clone(),
+            classes: at.classes.clone(),
+            data: at.data.clone(),
+            fitted: Fitted::default(),
+        })
+    }
+
+    /// The exact density of rows in model units.
+    fn exact(&self) -> Result<Normalised> {
+        Normalised::new(Arc::new(self.flow.clone()))
+    }
+
+    /// The place of rows in the bins of integers, by a small network fitted to the flow.
+    fn dequantiser(&self, steps: Option<u64>, at: &Setting) -> Result<Box<dyn Dequantise>> {
+        let log_p = |x: Tensor<2>, of: &Condition, _: &Draws| {
+            self.flow.log_density(x.into(), of).map(|log_p| log_p.value)
+        };
+        let of = (&self.space, &self.data);
+        Ok(Box::new(fitted_dequantiser(&self.fitted, &log_p, of, steps, at)?))
+    }
+}
+
+impl Model for FlowModel {
+    fn space(&self) -> &Space {
+        &self.space
+    }
+
+    fn generator(&self, sampling: &Table, _: &Setting) -> Result<Box<dyn Generate + '_>> {
+        let sampling: FlowSampling = read_over(&self.recipe.sampling, sampling)?;
+        sampling.check()?;
+        let rows_at_once = (MOST_AT_ONCE / self.recipe.flow.activations()).clamp(1, 4096) as u64;
+        let temperature = sampling.temperature;
+        Ok(Box::new(Tempered { flow: &self.flow, temperature, rows_at_once, rows: 0.into() }))
+    }
+
+    fn densities(&self) -> Vec<DensityEntry> {
+        let about = "log p by the change of variables";
+        vec![DensityEntry { name: EXACT, about, integers: spread_integers(&self.space) }]
+    }
+
+    fn density(
+        &self,
+        name: &str,
+        options: &Table,
+        integers: Integers,
+        at: &Setting,
+    ) -> Result<Judge<'_>> {
+        if name != EXACT {
+            return Err(Error::config("density", name, one_of(name, &[EXACT])));
+        }
+        let options: Options = read(Value::Table(options.clone()), "")?;
+        let dequantise: Box<dyn Dequantise> = match integers {
+            Integers::Variational => self.dequantiser(options.dequantise_steps, at)?,
+            _ => Box::new(Uniform),
+        };
+        let (density, draws) = (Box::new(self.exact()?), Draws::new(at.seed).purpose("log p"));
+        let judged = Spread::new(density, &self.space, dequantise, draws, at.device);
+        let how = "change of variables".into();
+        Ok(Judge { judged: Box::new(judged), how, evaluations: 1.0 })
+    }
+
+    fn pictures<'a>(&'a self, at: &'a Showing<'a>) -> Vec<Picture<'a>> {
+        let draw = move || {
+            let (space, density) = (&self.space, &self.exact()?);
+            let plane = Plane { space, classes: &self.classes, density, title: "The model's" };
+            plane.draw(at).map(Drawing::Still)
+        };
+        let about = "the data and the model's density";
+        vec![Picture { name: "density", about, draw: Box::new(draw) }]
+    }
+
+    fn any(&self) -> &dyn Any {
+        self
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// Rows of a flow from noise of another standard deviation.
+struct Tempered<'a> {
+    flow: &'a nn::flow::Flow,
+    temperature: f64,
+    rows_at_once: u64,
+    /// How many rows were generated.
+    rows: AtomicU64,
+}
+
+impl Generate for Tempered<'_> {
+    fn generate(
+        &self,
+        rows: Range<u64>,
+        condition: &Condition,
+        draws: &Draws,
+        device: &Device,
+    ) -> Result<Tensor<2>> {
+        self.rows.fetch_add(rows.end.saturating_sub(rows.start), Ordering::Relaxed);
+        let noise = draws.normals(rows, self.flow.width()).to_tensor(device);
+        self.flow.sample(noise.mul_scalar(self.temperature), condition)
+    }
+
+    fn name(&self) -> String {
+        self.flow.name()
+    }
+
+    fn network_evaluations(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    fn rows_at_once(&self) -> u64 {
+        self.rows_at_once
+    }
+}

@@ -1,0 +1,243 @@
+//! One distribution for each class.
+
+use super::{AsArrays, Fit};
+use crate::data::{
+    Condition, Generate, LogDensity, RowDensity, Space, doubles, of_rows, with_score_of_rows,
+};
+use crate::denoise::{Component, GaussianMixture};
+use crate::density::fit::{Covariance, Mixture};
+use crate::density::{Density, Kind, LogProb, Measure};
+use crate::family::arrays::{none_left, take_shaped};
+use crate::tensor::Dual;
+use crate::train::State;
+use crate::{Draws, Error, Result};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use rayon::prelude::*;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The names under which weights keep the frequencies and the distribution of class `c`.
+pub(super) const SHARES: &str = "shares";
+pub(super) fn prefix(class: usize) -> String {
+    format!("{class}.")
+}
+
+/// p(x | c) for each class c, with p(x) = Σ_c π_c p(x | c) for rows without a label; of data without classes one
+/// distribution alone. Everything is in model units.
+#[derive(Clone)]
+pub struct ByClass {
+    /// π_c with the distribution; none for a class without training rows.
+    classes: Vec<(f64, Option<Arc<dyn AsArrays>>)>,
+    width: usize,
+}
+
+impl ByClass {
+    /// What a learner's weights hold.
+    pub(super) fn take(
+        fit: &dyn Fit,
+        space: &Space,
+        from: &mut State,
+        origin: &Path,
+    ) -> Result<Self> {
+        let (count, width) = (space.classes().len().max(1), space.model_width());
+        let shares = take_shaped(from, SHARES, &[count], origin)?;
+        let sum: f64 = shares.iter().sum();
+        let sound = shares.iter().all(|share| *share >= 0.0) && (sum - 1.0).abs() < 1e-9;
+        if !sound {
+            let expected = "numbers of at least 0 that sum to 1";
+            return Err(Error::file(origin, SHARES, format!("{shares:?}"), expected));
+        }
+        let of = |(class, share): (usize, &f64)| match *share {
+            0.0 => Ok((0.0, None)),
+            share => Ok((share, Some(fit.take(width, &prefix(class), from, origin)?))),
+        };
+        let classes = shares.iter().enumerate().map(of).collect::<Result<_>>()?;
+        none_left(from, origin)?;
+        Ok(Self { classes, width })
+    }
+
+    /// The classes that have a distribution, with their frequencies.
+    fn present(&self) -> impl Iterator<Item = (usize, f64, &dyn AsArrays)> {
+        let all = self.classes.iter().enumerate();
+        all.filter_map(|(class, (share, of))| Some((class, *share, of.as_deref()?)))
+    }
+
+    /// The distribution of a class.
+    fn of_class(&self, class: u32) -> Option<&dyn AsArrays> {
+        self.classes.get(class as usize)?.1.as_deref()
+    }
+
+    /// The distribution of each of `rows` rows; none for one without a label.
+    fn of_rows(&self, condition: &Condition, rows: usize) -> Result<Vec<Option<&dyn AsArrays>>> {
+        condition.check(rows)?;
+        let labels = match condition {
+            Condition::None => return Ok(vec![None; rows]),
+            Condition::Class(labels) => labels,
+            other => return Err(Error::shape("condition", other.kind(), "none or a class")),
+        };
+        let of = |label: &Option<u32>| {
+            let Some(label) = label else { return Ok(None) };
+            let found = self.of_class(*label);
+            let expected = "a class of the training rows";
+            found.map(Some).ok_or_else(|| Error::shape("class label", label, expected))
+        };
+        labels.iter().map(of).collect()
+    }
+
+    /// log p of a row, of a class or of all.
+    fn log_p_of(&self, of: Option<&dyn AsArrays>, x: &[f64]) -> f64 {
+        match of {
+            Some(of) => of.log_density(x),
+            None => self.mixed(|of| of.log_density(x)).0,
+        }
+    }
+
+    /// The same, with ∇log p written to `score`.
+    fn with_score_of(&self, of: Option<&dyn AsArrays>, x: &[f64], score: &mut [f64]) -> f64 {
+        if let Some(of) = of {
+            of.score(x, score);
+            return of.log_density(x);
+        }
+        let (log, shares) = self.mixed(|of| of.log_density(x));
+        let mut own = vec![0.0; x.len()];
+        score.fill(0.0);
+        for ((_, _, of), share) in self.present().zip(shares) {
+            of.score(x, &mut own);
+            score.iter_mut().zip(&own).for_each(|(sum, own)| *sum += share * own);
+        }
+        log
+    }
+
+    /// log Σ_c π_c exp(log p_c), and the share of each class that is present in it.
+    fn mixed(&self, log_p: impl Fn(&dyn AsArrays) -> f64) -> (f64, Vec<f64>) {
+        let logs: Vec<f64> = self.present().map(|(_, share, of)| share.ln() + log_p(of)).collect();
+        let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if !largest.is_finite() {
+            return (largest, vec![1.0 / logs.len() as f64; logs.len()]);
+        }
+        let sum: f64 = logs.iter().map(|log| (log - largest).exp()).sum();
+        let log = largest + sum.ln();
+        (log, logs.iter().map(|own| (own - log).exp()).collect())
+    }
+
+    /// The mixture of Gaussians with the components of all classes, whose noised densities and posterior means are exact.
+    ///
+    /// # Errors
+    /// [`Error::Undefined`] if a distribution is no mixture of Gaussians.
+    pub fn gaussians(&self) -> Result<GaussianMixture> {
+        let labelled = self.classes.len() > 1;
+        let mut all = Vec::new();
+        for (class, share, of) in self.present() {
+            let mixture = of.mixture().ok_or_else(|| {
+                let why = "the distribution of the run is no mixture of Gaussians";
+                Error::undefined("the posterior mean of noised data in closed form", why)
+            })?;
+            for mut component in components(mixture)? {
+                component.weight *= share;
+                all.push(if labelled { component.of_class(class as u32) } else { component });
+            }
+        }
+        GaussianMixture::new(all)
+    }
+}
+
+/// The components of a fitted mixture.
+fn components(mixture: &Mixture) -> Result<Vec<Component>> {
+    let each = mixture.weights().iter().enumerate();
+    let component = |(k, weight): (usize, &f64)| {
+        let (weight, mean, covariance) = (*weight, mixture.mean(k).to_vec(), mixture.covariance(k));
+        let width = mean.len();
+        match mixture.kind() {
+            Covariance::Full | Covariance::Tied => Component::full(weight, mean, &covariance),
+            Covariance::Diagonal | Covariance::Spherical => {
+                let variances = (0..width).map(|j| covariance[j * width + j]).collect();
+                Ok(Component::diagonal(weight, mean, variances))
+            }
+        }
+    };
+    each.map(component).collect()
+}
+
+impl RowDensity for ByClass {
+    fn log_p(&self, x: &[f64], score: &mut [f64]) -> f64 {
+        self.with_score_of(None, x, score)
+    }
+}
+
+/// log p(x | class) of a row with a label, log p(x) of others, in double precision on the host.
+impl LogDensity for ByClass {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn log_density(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
+        let of = self.of_rows(condition, x.dims()[0])?;
+        of_rows(&|i, x, score| self.with_score_of(of[i], x, score), self.width, x)
+    }
+
+    fn with_score(&self, x: Tensor<2>, condition: &Condition) -> Result<(Tensor<2>, Tensor<2>)> {
+        let of = self.of_rows(condition, x.dims()[0])?;
+        with_score_of_rows(&|i, x, score| self.with_score_of(of[i], x, score), self.width, &x)
+    }
+
+    fn by_row(&self) -> Option<&dyn RowDensity> {
+        Some(self)
+    }
+}
+
+impl Density for ByClass {
+    fn log_prob(&self, x: Tensor<2>, condition: &Condition) -> Result<LogProb> {
+        let [n, d] = x.dims();
+        if n == 0 || d != self.width {
+            let expected = format!("n × {}, n above 0", self.width);
+            return Err(Error::shape("batch", format!("{n} × {d}"), expected));
+        }
+        let (of, x) = (self.of_rows(condition, n)?, doubles(&x)?);
+        let rows = x.par_chunks_exact(d).zip(of);
+        let value = rows.map(|(x, of)| self.log_p_of(of, x)).collect();
+        let measure = Measure::Standardised;
+        Ok(LogProb { value, kind: Kind::Exact, standard_error: None, measure })
+    }
+}
+
+impl Generate for ByClass {
+    /// Exact samples in single precision; a row without a label is of a random class, as frequent as in training.
+    fn generate(
+        &self,
+        rows: Range<u64>,
+        condition: &Condition,
+        draws: &Draws,
+        device: &Device,
+    ) -> Result<Tensor<2>> {
+        let n = rows.end.saturating_sub(rows.start) as usize;
+        let of = self.of_rows(condition, n)?;
+        let mut values = vec![0.0; n * self.width];
+        let each = values.par_chunks_exact_mut(self.width).zip(of).enumerate();
+        each.for_each(|(i, (x, of))| {
+            let row = rows.start + i as u64;
+            if let Some(of) = of.or_else(|| self.drawn(draws.purpose("class").uniform_f64(row, 0)))
+            {
+                of.sample(draws, row, x);
+            }
+        });
+        let data = TensorData::new(values, [n, self.width]).convert_dtype(DType::F32);
+        Ok(Tensor::from_data(data, (device, DType::F32)))
+    }
+
+    fn rows_at_once(&self) -> u64 {
+        ((1 << 20) / self.width).clamp(256, 1 << 16) as u64
+    }
+}
+
+impl ByClass {
+    /// The class at which the running sum of frequencies exceeds a uniform number.
+    fn drawn(&self, uniform: f64) -> Option<&dyn AsArrays> {
+        let mut rest = uniform;
+        let found = self.present().find(|(_, share, _)| {
+            rest -= share;
+            rest < 0.0
+        });
+        found.or_else(|| self.present().last()).map(|(_, _, of)| of)
+    }
+}

@@ -1,0 +1,243 @@
+//! Mixtures of Gaussians by expectation–maximisation, one step of every candidate at a time.
+
+use super::fits::STATE;
+use super::{AsArrays, Fit, Fitter};
+use crate::density::fit::{Covariance, Em, EmConfig, EmState, Mixture, Points, Regularisation};
+use crate::error::count;
+use crate::family::arrays::{put_doubles, take_doubles, take_shaped};
+use crate::train::{State, count as counter, take_count};
+use crate::{Draws, Error, Result};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+use std::fmt::Formatter;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Most components of a mixture.
+const MOST: u64 = 1 << 20;
+
+/// The number of components, or several of which the Bayesian information criterion chooses: `8`, or `[1, 2, 4, 8]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Components(pub Vec<usize>);
+
+impl Serialize for Components {
+    fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        match self.0[..] {
+            [one] => one.serialize(to),
+            _ => self.0.serialize(to),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Components {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        struct OneOrMore;
+
+        impl<'de> Visitor<'de> for OneOrMore {
+            type Value = Components;
+
+            fn expecting(&self, out: &mut Formatter) -> std::fmt::Result {
+                out.write_str("a number of components, or an array of numbers to choose from")
+            }
+
+            fn visit_u64<E: de::Error>(self, one: u64) -> std::result::Result<Components, E> {
+                Ok(Components(vec![one as usize]))
+            }
+
+            fn visit_i64<E: de::Error>(self, one: i64) -> std::result::Result<Components, E> {
+                match u64::try_from(one) {
+                    Ok(one) => self.visit_u64(one),
+                    Err(_) => Err(E::invalid_value(de::Unexpected::Signed(one), &self)),
+                }
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(
+                self,
+                several: A,
+            ) -> std::result::Result<Components, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(several)).map(Components)
+            }
+        }
+
+        from.deserialize_any(OneOrMore)
+    }
+}
+
+/// How a mixture of Gaussians is fitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmFit {
+    /// The number of components; of several, the one whose mixture has the least BIC on the training rows, the first among
+    /// equals.
+    pub components: Components,
+    /// Which covariances they may have.
+    pub covariance: Covariance,
+    /// What is added to the diagonal of the covariances.
+    pub regularisation: Regularisation,
+    /// The change of the mean log-likelihood, in nats a row, below which steps have converged; at 0 they never have.
+    pub tolerance: f64,
+    /// The number of starts from k-means++, all stepped side by side; the one of greatest likelihood counts.
+    pub restarts: usize,
+}
+
+impl Default for EmFit {
+    fn default() -> Self {
+        let EmConfig { covariance, regularisation, tolerance, restarts, .. } = EmConfig::default();
+        let components = Components(vec![8]);
+        Self { components, covariance, regularisation, tolerance, restarts }
+    }
+}
+
+impl Fit for EmFit {
+    fn check(&self) -> Result<()> {
+        let Components(candidates) = &self.components;
+        candidates.iter().try_for_each(|k| count("components", *k as u64, MOST))?;
+        if candidates.is_empty() || !candidates.is_sorted_by(|a, b| a < b) {
+            let expected = "a number, or several that grow";
+            return Err(Error::config("components", format!("{candidates:?}"), expected));
+        }
+        count("restarts", self.restarts as u64, 1 << 10)?;
+        let share = match self.regularisation {
+            Regularisation::Relative(share) | Regularisation::Absolute(share) => share,
+        };
+        for (key, value) in [("tolerance", self.tolerance), ("regularisation", share)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::config(key, value.to_string(), "a number of at least 0"));
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&self, points: Arc<Points>, draws: &Draws) -> Result<Box<dyn Fitter>> {
+        let start = |components: &usize| {
+            let config = EmConfig {
+                components: *components,
+                covariance: self.covariance,
+                regularisation: self.regularisation,
+                tolerance: self.tolerance,
+                restarts: self.restarts,
+            };
+            Em::new(points.clone(), &config, draws)
+        };
+        Ok(Box::new(Candidates(self.components.0.iter().map(start).collect::<Result<_>>()?)))
+    }
+
+    fn take(
+        &self,
+        width: usize,
+        prefix: &str,
+        from: &mut State,
+        origin: &Path,
+    ) -> Result<Arc<dyn AsArrays>> {
+        Ok(Arc::new(take_mixture(self.covariance, width, prefix, from, origin)?))
+    }
+}
+
+/// The mixture that [`AsArrays::put`] wrote.
+pub(super) fn take_mixture(
+    kind: Covariance,
+    width: usize,
+    prefix: &str,
+    from: &mut State,
+    origin: &Path,
+) -> Result<Mixture> {
+    let (_, weights) = take_doubles(from, &format!("{prefix}weights"), origin)?;
+    let k = weights.len();
+    let means = take_shaped(from, &format!("{prefix}means"), &[k, width], origin)?;
+    let (name, shape) = (format!("{prefix}covariances"), kind.shape(k, width));
+    let covariances = take_shaped(from, &name, &shape, origin)?;
+    Mixture::new(kind, weights, means, covariances, width)
+        .map_err(|error| Error::file(origin, prefix, error.to_string(), "a mixture of Gaussians"))
+}
+
+impl AsArrays for Mixture {
+    fn put(&self, prefix: &str, into: &mut State) {
+        let (k, width) = (self.components(), self.means().len() / self.components());
+        let mut put = |name: &str, values: &[f64], shape| {
+            put_doubles(into, format!("{prefix}{name}"), values.to_vec(), shape);
+        };
+        put("weights", self.weights(), vec![k]);
+        put("means", self.means(), vec![k, width]);
+        put("covariances", self.covariances(), self.kind().shape(k, width));
+    }
+
+    fn mixture(&self) -> Option<&Mixture> {
+        Some(self)
+    }
+}
+
+/// EM with each number of components, on the same rows.
+struct Candidates(Vec<Em>);
+
+/// The candidate of least `value`, the first among equals.
+fn least(candidates: &[Em], value: impl Fn(&Em) -> f64) -> &Em {
+    let best = candidates.iter().min_by(|a, b| value(a).total_cmp(&value(b)));
+    // There is at least one.
+    best.unwrap_or(&candidates[0])
+}
+
+impl Fitter for Candidates {
+    fn step(&mut self) -> Result<f64> {
+        self.0.iter_mut().filter(|em| !em.converged()).try_for_each(|em| em.step().map(|_| ()))?;
+        // The criterion before the step, for which nothing is computed anew.
+        let likelihood = |em: &Em| em.likelihood().unwrap_or(f64::MIN);
+        let bic = |em: &Em| {
+            let n = em.points().len() as f64;
+            em.mixture().parameters() as f64 * n.ln() - 2.0 * n * likelihood(em)
+        };
+        Ok(likelihood(least(&self.0, bic)))
+    }
+
+    fn converged(&self) -> bool {
+        self.0.iter().all(Em::converged)
+    }
+
+    fn found(&self) -> Option<&dyn AsArrays> {
+        Some(match &self.0[..] {
+            [one] => one.mixture(),
+            all => least(all, |em| em.mixture().bic(em.points())).mixture(),
+        })
+    }
+
+    fn save(&self, prefix: &str, into: &mut State) {
+        for em in &self.0 {
+            let (k, width) = (em.mixture().components(), em.points().width());
+            let EmState { steps, weights, means, covariances, likelihoods, changes } = em.state();
+            let starts = likelihoods.len();
+            let name = |name: &str| format!("{prefix}{STATE}{k}.{name}");
+            let shape = [vec![starts], em.mixture().kind().shape(k, width)].concat();
+            into.insert(name("steps"), counter(steps));
+            put_doubles(into, name("weights"), weights, vec![starts, k]);
+            put_doubles(into, name("means"), means, vec![starts, k, width]);
+            put_doubles(into, name("covariances"), covariances, shape);
+            put_doubles(into, name("likelihoods"), likelihoods, vec![starts]);
+            put_doubles(into, name("changes"), changes, vec![starts]);
+        }
+    }
+
+    fn load(&mut self, prefix: &str, from: &mut State, origin: &Path) -> Result<()> {
+        for em in &mut self.0 {
+            let k = em.mixture().components();
+            let name = |name: &str| format!("{prefix}{STATE}{k}.{name}");
+            let mut take =
+                |of: &str| take_doubles(from, &name(of), origin).map(|(_, values)| values);
+            let state = EmState {
+                weights: take("weights")?,
+                means: take("means")?,
+                covariances: take("covariances")?,
+                likelihoods: take("likelihoods")?,
+                changes: take("changes")?,
+                steps: take_count(from, &name("steps"), origin)?,
+            };
+            let place = name("*");
+            em.restore(&state).map_err(|error| {
+                Error::file(origin, place, error.to_string(), "the state of the same fit")
+            })?;
+        }
+        // What was found is computed anew.
+        ["weights", "means", "covariances"]
+            .iter()
+            .try_for_each(|name| take_doubles(from, &format!("{prefix}{name}"), origin).map(|_| ()))
+    }
+}

@@ -1,0 +1,146 @@
+//! Fits as learners: a step of training is a step of every class's fit.
+
+use super::by_class::{SHARES, prefix};
+use super::{AsArrays, Fit, Fitter, TABLE};
+use crate::data::{Space, Split};
+use crate::density::fit::Points;
+use crate::draw::spread;
+use crate::error::inside;
+use crate::family::Start;
+use crate::family::arrays::{none_left, put_doubles, take_shaped};
+use crate::train::{Learner, State, Values};
+use crate::{Draws, Error, Result};
+use rayon::prelude::*;
+use std::path::Path;
+use std::sync::Arc;
+
+/// One fit for each class.
+pub(super) struct MixtureLearner {
+    /// The frequency of each class with its fit; none for a class without rows.
+    classes: Vec<(f64, Option<Box<dyn Fitter>>)>,
+    /// Held-out rows and their labels.
+    held_out: Option<(Points, Vec<u32>)>,
+    /// Σ ln scale, by which log p in raw units is less than in model units.
+    log_volume: f64,
+}
+
+impl MixtureLearner {
+    /// Fits before their first steps.
+    pub fn new(fit: &dyn Fit, at: &Start) -> Result<Self> {
+        let (data, draws) = (at.data()?, Draws::new(at.seed));
+        let (points, labels) = encoded(&data.train, at.space, &draws.purpose("dequantise"))?;
+        let names = at.space.classes();
+        let begin = |class: usize| {
+            let own: Vec<usize> =
+                (0..labels.len()).filter(|&i| labels[i] as usize == class).collect();
+            if own.is_empty() {
+                return Ok((0.0, None));
+            }
+            let rows = own.iter().flat_map(|&i| points.row(i)).copied().collect();
+            let rows = Arc::new(Points::new(rows, points.width())?);
+            let share = own.len() as f64 / labels.len() as f64;
+            let fitter = fit.begin(rows, &draws.purpose("fit").at(class as u64));
+            Ok((share, Some(fitter.map_err(|error| of_class(error, names.get(class)))?)))
+        };
+        let classes: Vec<(f64, Option<Box<dyn Fitter>>)> =
+            (0..names.len().max(1)).map(begin).collect::<Result<_>>()?;
+        // No probability is known of a class without training rows.
+        let known = |i: &usize| {
+            data.held_out.labels().is_none_or(|labels| {
+                classes.get(labels[*i] as usize).is_none_or(|(share, _)| *share > 0.0)
+            })
+        };
+        let judged = spread(data.held_out.len(), at.training.held_out_rows);
+        let judged: Vec<usize> = judged.into_iter().filter(known).collect();
+        let held_out = data.held_out.select(&judged);
+        let noise = draws.purpose("held out dequantise");
+        let held_out = match held_out.is_empty() {
+            true => None,
+            false => Some(encoded(&held_out, at.space, &noise)?),
+        };
+        Ok(Self { classes, held_out, log_volume: at.space.log_volume() })
+    }
+
+    /// The fits of the classes that have one.
+    fn fits(&self) -> impl Iterator<Item = (usize, &dyn Fitter)> {
+        let all = self.classes.iter().enumerate();
+        all.filter_map(|(class, (_, fitter))| Some((class, fitter.as_deref()?)))
+    }
+}
+
+/// Rows in double precision and model units, with their labels; 0 where there are none.
+fn encoded(split: &Split, space: &Space, draws: &Draws) -> Result<(Points, Vec<u32>)> {
+    let ids: Vec<u64> = (0..split.len() as u64).collect();
+    let points = Points::try_from(&space.encode_dequantised(split.rows(), draws, &ids)?)?;
+    let labels = split.labels().filter(|_| !space.classes().is_empty());
+    Ok((points, labels.map_or_else(|| vec![0; split.len()], <[u32]>::to_vec)))
+}
+
+/// The error of a class's fit, with its key inside of the table and the class.
+fn of_class(error: Error, class: Option<&String>) -> Error {
+    let of = class.map_or(String::new(), |class| format!(" in class '{class}'"));
+    match inside(TABLE, error) {
+        Error::Config { key, problem, expected } => {
+            Error::config(key, format!("{problem}{of}"), expected)
+        }
+        Error::Undefined { what, why } => Error::undefined(format!("{what}{of}"), why),
+        other => other,
+    }
+}
+
+impl Learner for MixtureLearner {
+    fn step(&mut self, _: u64) -> Result<Values> {
+        let (mut log_p, mut converged) = (-self.log_volume, true);
+        for (share, fitter) in &mut self.classes {
+            if let Some(fitter) = fitter {
+                log_p += *share * fitter.step()?;
+                converged &= fitter.converged();
+            }
+        }
+        let converged = f64::from(u8::from(converged));
+        let named =
+            [("train/loss", -log_p), ("train/log_p", log_p), ("train/converged", converged)];
+        Ok(named.into())
+    }
+
+    fn held_out(&mut self) -> Result<Values> {
+        let Some((points, labels)) = &self.held_out else { return Ok(Values::default()) };
+        let mut found: Vec<Option<&dyn AsArrays>> = vec![None; self.classes.len()];
+        self.fits().for_each(|(class, fitter)| found[class] = fitter.found());
+        let rows = points.values().par_chunks_exact(points.width()).zip(labels);
+        let log_p = |(x, label): (&[f64], &u32)| Some(found[*label as usize]?.log_density(x));
+        let logs: Vec<f64> = rows.filter_map(log_p).collect();
+        let log_p = logs.iter().sum::<f64>() / logs.len() as f64 - self.log_volume;
+        Ok([("held_out/loss", -log_p), ("held_out/log_p", log_p)].into())
+    }
+
+    /// The weights, and what fits need beside them.
+    fn save(&self) -> Result<State> {
+        let mut state = self.weights()?;
+        self.fits().for_each(|(class, fitter)| fitter.save(&prefix(class), &mut state));
+        Ok(state)
+    }
+
+    fn load(&mut self, mut state: State, origin: &Path) -> Result<()> {
+        take_shaped(&mut state, SHARES, &[self.classes.len()], origin)?;
+        for (class, (_, fitter)) in self.classes.iter_mut().enumerate() {
+            if let Some(fitter) = fitter {
+                fitter.load(&prefix(class), &mut state, origin)?;
+            }
+        }
+        none_left(&state, origin)
+    }
+
+    fn weights(&self) -> Result<State> {
+        let mut weights = State::new();
+        let shares: Vec<f64> = self.classes.iter().map(|(share, _)| *share).collect();
+        let count = shares.len();
+        put_doubles(&mut weights, SHARES, shares, vec![count]);
+        for (class, fitter) in self.fits() {
+            if let Some(found) = fitter.found() {
+                found.put(&prefix(class), &mut weights);
+            }
+        }
+        Ok(weights)
+    }
+}

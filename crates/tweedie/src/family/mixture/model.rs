@@ -1,0 +1,112 @@
+//! A fitted distribution as a model.
+
+use super::ByClass;
+use crate::data::{Condition, Generate, LogDensity, Rows, Space};
+use crate::denoise::GaussianMixture;
+use crate::density::{Density, Measure};
+use crate::family::density::{exact, judge_exact, no_keys};
+use crate::family::plane::beside_data;
+use crate::family::{DensityEntry, Drawing, Integers, Judge, Model, Picture, Setting, Showing};
+use crate::process::Level;
+use crate::{Error, Result, registry};
+use burn::tensor::Device;
+use serde::Deserialize;
+use std::any::Any;
+use std::sync::Arc;
+use toml::{Table, Value};
+
+/// The density's name as an option.
+const EXACT: &str = "exact";
+
+/// A distribution in closed form, or one for each class.
+pub struct MixtureModel {
+    space: Space,
+    of: Arc<ByClass>,
+}
+
+impl MixtureModel {
+    /// The model of a distribution on the model units of `space`.
+    pub fn new(space: Space, of: ByClass) -> Self {
+        Self { space, of: Arc::new(of) }
+    }
+
+    /// The distribution in model units.
+    pub fn distribution(&self) -> &ByClass {
+        &self.of
+    }
+
+    /// The mixture of Gaussians in model units: the exact denoiser of what the run has fitted.
+    ///
+    /// # Errors
+    /// [`Error::Undefined`] for a run of another kind.
+    pub fn oracle(&self) -> Result<GaussianMixture> {
+        self.of.gaussians()
+    }
+
+    /// p of raw rows.
+    fn at(&self, raw: &Rows, device: &Device) -> Result<Vec<f64>> {
+        let x = self.space.encode(raw)?.to_tensor(device);
+        let log_p = self.of.log_prob(x, &Condition::None)?;
+        let log_p = log_p.shifted(-self.space.log_volume(), Measure::Raw);
+        Ok(log_p.value.iter().map(|log_p| log_p.exp()).collect())
+    }
+}
+
+/// Which density a target is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Target {
+    /// The log-SNR of a variance-preserving level, at which the data are noised; none for the data themselves.
+    level: Option<f64>,
+}
+
+impl Model for MixtureModel {
+    fn space(&self) -> &Space {
+        &self.space
+    }
+
+    fn generator(&self, sampling: &Table, _: &Setting) -> Result<Box<dyn Generate + '_>> {
+        no_keys(sampling, "no key: samples of a distribution in closed form are exact")?;
+        Ok(Box::new((*self.of).clone()))
+    }
+
+    fn densities(&self) -> Vec<DensityEntry> {
+        exact(&self.space, EXACT, "log p in closed form")
+    }
+
+    fn density(&self, name: &str, options: &Table, _: Integers, at: &Setting) -> Result<Judge<'_>> {
+        let density = Box::new((*self.of).clone());
+        judge_exact(&self.densities(), (name, options), density, &self.space, at)
+    }
+
+    /// The density of the data over all classes; with `level`, of the data noised to that log-SNR as a variance-preserving
+    /// process does, which of mixtures of Gaussians is one again.
+    fn target(&self, options: &Table) -> Result<Arc<dyn LogDensity>> {
+        let Target { level } = registry::read(Value::Table(options.clone()), "")?;
+        let Some(log_snr) = level else { return Ok(self.of.clone()) };
+        if !log_snr.is_finite() {
+            return Err(Error::config("level", log_snr.to_string(), "a finite log-SNR"));
+        }
+        let level = Level::variance_preserving(0.0, log_snr);
+        Ok(Arc::new(self.oracle()?.noised(&level)?))
+    }
+
+    fn pictures<'a>(&'a self, at: &'a Showing<'a>) -> Vec<Picture<'a>> {
+        let draw = move || {
+            let picture = beside_data(&self.space, at, "The model's, in closed form", |raw| {
+                self.at(raw, at.device)
+            });
+            picture.map(Drawing::Still)
+        };
+        let about = "the data and the model's density";
+        vec![Picture { name: "density", about, draw: Box::new(draw) }]
+    }
+
+    fn any(&self) -> &dyn Any {
+        self
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}

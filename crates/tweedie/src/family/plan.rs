@@ -1,0 +1,159 @@
+//! Families by name: a family's part of a recipe as a value of any family.
+
+use super::{Family, Model, Opener, Opening, Start};
+use crate::data::Space;
+use crate::error::one_of;
+use crate::registry::read;
+use crate::train::{Learner, State};
+use crate::{Error, Result};
+use std::any::Any;
+use std::fmt::Debug;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// A family's part of a recipe, whatever the family; every [`Family`] is one.
+pub trait Plan: Debug + Send + Sync {
+    /// The family's name.
+    fn family(&self) -> &'static str;
+    /// The part as TOML.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if it cannot be written as TOML.
+    fn table(&self) -> Result<Table>;
+    /// As [`Family::check`].
+    ///
+    /// # Errors
+    /// As there.
+    fn check_plan(&self) -> Result<()>;
+    /// As [`Family::check_space`].
+    ///
+    /// # Errors
+    /// As there.
+    fn check_fit(&self, space: &Space) -> Result<()>;
+    /// As [`Family::space`].
+    ///
+    /// # Errors
+    /// As there.
+    fn own_space(&self, open: &Opener) -> Result<Space>;
+    /// As [`Family::resolve`].
+    ///
+    /// # Errors
+    /// As there.
+    fn resolved(&self, at: &Start) -> Result<Box<dyn Plan>>;
+    /// As [`Family::learner`].
+    ///
+    /// # Errors
+    /// As there.
+    fn start(&self, at: &Start) -> Result<Box<dyn Learner>>;
+    /// As [`Family::weights`].
+    ///
+    /// # Errors
+    /// As there.
+    fn weights_of(&self, checkpoint: State) -> Result<State>;
+    /// As [`Family::model`].
+    ///
+    /// # Errors
+    /// As there.
+    fn open(&self, at: &Opening, weights: &State, origin: &Path) -> Result<Box<dyn Model>>;
+    /// A copy.
+    fn boxed(&self) -> Box<dyn Plan>;
+    /// Whether another part is of the same family and equal.
+    fn equals(&self, other: &dyn Plan) -> bool;
+    /// The family's own type.
+    fn any(&self) -> &dyn Any;
+}
+
+impl<F: Family> Plan for F {
+    fn family(&self) -> &'static str {
+        F::NAME
+    }
+
+    fn table(&self) -> Result<Table> {
+        match Value::try_from(self) {
+            Ok(Value::Table(table)) => Ok(table),
+            Ok(_) => Err(Error::config("recipe", "no table", "a table of keys")),
+            Err(e) => Err(Error::config("recipe", e.to_string(), "values TOML can hold")),
+        }
+    }
+
+    fn check_plan(&self) -> Result<()> {
+        Family::check(self)
+    }
+
+    fn check_fit(&self, space: &Space) -> Result<()> {
+        Family::check_space(self, space)
+    }
+
+    fn own_space(&self, open: &Opener) -> Result<Space> {
+        Family::space(self, open)
+    }
+
+    fn resolved(&self, at: &Start) -> Result<Box<dyn Plan>> {
+        Ok(Box::new(Family::resolve(self.clone(), at)?))
+    }
+
+    fn start(&self, at: &Start) -> Result<Box<dyn Learner>> {
+        Family::learner(self, at)
+    }
+
+    fn weights_of(&self, checkpoint: State) -> Result<State> {
+        Family::weights(self, checkpoint)
+    }
+
+    fn open(&self, at: &Opening, weights: &State, origin: &Path) -> Result<Box<dyn Model>> {
+        Family::model(self, at, weights, origin)
+    }
+
+    fn boxed(&self) -> Box<dyn Plan> {
+        Box::new(self.clone())
+    }
+
+    fn equals(&self, other: &dyn Plan) -> bool {
+        other.any().downcast_ref::<F>().is_some_and(|other| other == self)
+    }
+
+    fn any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Clone for Box<dyn Plan> {
+    fn clone(&self) -> Self {
+        self.boxed()
+    }
+}
+
+/// A family by its name.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// The name in recipes.
+    pub name: &'static str,
+    /// One line on what it is.
+    pub about: &'static str,
+    /// Reads the family's part of a recipe, unchecked.
+    pub read: fn(Table) -> Result<Box<dyn Plan>>,
+    /// That part with its defaults.
+    pub defaults: fn() -> Table,
+}
+
+impl Entry {
+    /// The entry of a family.
+    pub(super) const fn of<F: Family>() -> Self {
+        Self {
+            name: F::NAME,
+            about: F::ABOUT,
+            read: |table| Ok(Box::new(read::<F>(Value::Table(table), "")?)),
+            defaults: || F::default().table().unwrap_or_default(),
+        }
+    }
+}
+
+/// The family of a name.
+///
+/// # Errors
+/// [`Error::Config`] for an unknown name, with the nearest one.
+pub fn family(name: &str) -> Result<&'static Entry> {
+    let names: Vec<&str> = super::FAMILIES.iter().map(|entry| entry.name).collect();
+    let found = super::FAMILIES.iter().find(|entry| entry.name == name);
+    found.ok_or_else(|| Error::config("family", name, one_of(name, &names)))
+}

@@ -1,0 +1,149 @@
+//! Pictures of densities in the plane, whatever the model.
+
+use super::Showing;
+use crate::data::{Condition, Kind, Rows, Space, Toy};
+use crate::density::{Density, Measure};
+use crate::draw::{Plot, in_the_plane, panels};
+use crate::{Error, Result};
+use burn::tensor::Device;
+use image::RgbImage;
+
+/// Cells of a picture in either direction, and how many rows' densities are computed at once.
+const CELLS: usize = 90;
+const AT_ONCE: usize = 4096;
+
+/// A rectangle of raw units in cells.
+pub(super) struct Window {
+    /// The sides.
+    pub x: (f64, f64),
+    pub y: (f64, f64),
+}
+
+impl Window {
+    /// The rectangle around rows of two real columns, wider by `margin` of it on each side.
+    ///
+    /// # Errors
+    /// [`Error::Undefined`], naming `what`, unless rows are points of real columns in the plane.
+    pub fn around(rows: &Rows, space: &Space, margin: f64, what: &str) -> Result<Self> {
+        if !in_the_plane(space) {
+            return Err(Error::undefined(what, "there are only those of points in the plane"));
+        }
+        if (0..2).any(|k| space.coordinate(k).kind != Kind::Real) {
+            return Err(Error::undefined(what, "not all columns are real numbers"));
+        }
+        let side = |k: usize| {
+            let column = || rows.iter().map(|row| f64::from(row[k]));
+            let low = column().fold(f64::INFINITY, f64::min);
+            let high = column().fold(f64::NEG_INFINITY, f64::max);
+            let margin = margin * (high - low).max(1e-6);
+            (low - margin, high + margin)
+        };
+        Ok(Self { x: side(0), y: side(1) })
+    }
+
+    /// The cells' centres, row after row from below.
+    pub fn centres(&self) -> impl Iterator<Item = [f64; 2]> {
+        let middle = |cell: usize, (low, high): (f64, f64)| {
+            low + (high - low) * (cell as f64 + 0.5) / CELLS as f64
+        };
+        let (x, y) = (self.x, self.y);
+        (0..CELLS * CELLS).map(move |at| [middle(at % CELLS, x), middle(at / CELLS, y)])
+    }
+
+    /// The centres as raw rows.
+    pub fn rows(&self) -> Result<Rows> {
+        Rows::new(self.centres().flatten().map(|v| v as f32).collect(), 2)
+    }
+
+    /// A panel with the space's axes.
+    fn plot(&self, title: &str, space: &Space) -> Plot {
+        let names = [0, 1].map(|k| space.column_name(k));
+        Plot::new(title).size(820, 720).x_name(&names[0]).y_name(&names[1]).equal_units()
+    }
+
+    /// Raw rows as a cloud, cut off at the sides.
+    pub fn cloud(&self, title: &str, space: &Space, rows: &Rows) -> Result<Plot> {
+        let plot = self.plot(title, space).x_range(self.x.0, self.x.1);
+        plot.y_range(self.y.0, self.y.1).scatter("", rows)
+    }
+
+    /// Values at the centres as colours.
+    pub fn heat(&self, title: &str, space: &Space, values: &[f64]) -> Result<Plot> {
+        self.plot(title, space).heat("p", values, CELLS, self.x, self.y)
+    }
+}
+
+/// The data, or their density where it is known, beside a model's, which `density` gives at raw rows.
+///
+/// # Errors
+/// [`Error::Undefined`] unless rows are points of real columns in the plane and there are data; the density's.
+pub(super) fn beside_data(
+    space: &Space,
+    at: &Showing,
+    title: &str,
+    density: impl Fn(&Rows) -> Result<Vec<f64>>,
+) -> Result<RgbImage> {
+    let what = "a picture of the density";
+    let data = at.data.as_ref().map_err(|why| Error::undefined(what, why))?;
+    let real = data.train.rows();
+    let window = Window::around(real, space, 0.15, what)?;
+    let model = density(&window.rows()?)?;
+    let truth = match data.name.parse::<Toy>() {
+        Ok(toy) => {
+            let values: Vec<f64> = window.centres().map(|x| toy.log_density(x).exp()).collect();
+            window.heat("The data's density, which is known", space, &values)?
+        }
+        Err(_) => window.cloud("Data", space, real)?,
+    };
+    panels(&[truth, window.heat(title, space, &model)?], 2)
+}
+
+/// A model's density of points in the plane, given their class if there are classes.
+pub(super) struct Plane<'a> {
+    /// What a row means.
+    pub space: &'a Space,
+    /// How many training rows each class has; empty without classes.
+    pub classes: &'a [usize],
+    /// The density in model units.
+    pub density: &'a dyn Density,
+    /// The heading of its panel.
+    pub title: &'a str,
+}
+
+impl Plane<'_> {
+    /// The data, or their density where it is known, beside the model's density.
+    ///
+    /// # Errors
+    /// As [`beside_data`].
+    pub fn draw(&self, at: &Showing) -> Result<RgbImage> {
+        beside_data(self.space, at, self.title, |raw| self.densities(raw, at.device))
+    }
+
+    /// p of raw rows under the model; with classes, of their mixture as frequent as in training.
+    fn densities(&self, raw: &Rows, device: &Device) -> Result<Vec<f64>> {
+        let counts = self.classes;
+        let all: usize = counts.iter().sum();
+        let x = self.space.encode(raw)?;
+        let mut sums = vec![0.0; raw.len()];
+        for class in 0..counts.len().max(1) {
+            let share = counts.get(class).map_or(1.0, |count| *count as f64 / all.max(1) as f64);
+            if share == 0.0 {
+                continue;
+            }
+            for start in (0..x.len()).step_by(AT_ONCE) {
+                let rows = start..(start + AT_ONCE).min(x.len());
+                let condition = match counts.is_empty() {
+                    true => Condition::None,
+                    false => Condition::Class(vec![Some(class as u32); rows.len()]),
+                };
+                let part = x.slice(rows.clone()).to_tensor(device);
+                let log_p = self.density.log_prob(part, &condition)?;
+                let log_p = log_p.shifted(-self.space.log_volume(), Measure::Raw);
+                for (sum, log_p) in sums[rows].iter_mut().zip(log_p.value) {
+                    *sum += share * log_p.exp();
+                }
+            }
+        }
+        Ok(sums)
+    }
+}

@@ -1,0 +1,282 @@
+//! log p of held-out rows: the same rows under every density wanted.
+
+use crate::data::{Dataset, Split, Toy};
+use crate::density::{Kind, LogProb, Measure};
+use crate::error::one_of;
+use crate::family::{DensityEntry, Integers, Judge, Model, Setting, Task};
+use crate::metric::judged_rows;
+use crate::{Error, Result};
+use serde::Serialize;
+use toml::Table;
+
+/// All held-out rows are judged while rows × columns × network evaluations a row stay below this; else random ones.
+const MOST_WORK: f64 = 2e8;
+/// Rows that are judged however much work they are.
+const LEAST_ROWS: usize = 64;
+
+/// Which densities judge which rows.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// Densities by name, `all` for every one; the model's first if empty.
+    pub densities: Vec<String>,
+    /// Treatments of integers by name, `all` for every one; each density's default if empty.
+    pub integers: Vec<String>,
+    /// Options of the densities, such as `probes = 16`.
+    pub options: Table,
+    /// Held-out rows to judge, random ones if there are more; chosen by the work if absent.
+    pub rows: Option<usize>,
+}
+
+/// A density with a treatment of integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    density: &'static str,
+    integers: Integers,
+}
+
+/// log p of held-out rows by one density.
+#[derive(Debug, Clone, Serialize)]
+pub struct LogP {
+    /// The density.
+    pub density: &'static str,
+    /// How it was computed.
+    pub how: String,
+    /// The treatment of integers.
+    pub integers: Integers,
+    /// Rows judged.
+    pub rows: usize,
+    /// The mean, in nats a row.
+    pub mean: f64,
+    /// Its standard error, rows being a random sample of all.
+    pub standard_error: f64,
+    /// The unit of both.
+    pub unit: &'static str,
+    /// What kind of number it is.
+    pub kind: Kind,
+    /// The measure of the density.
+    pub measure: Measure,
+    /// The same in bits per dimension, for integers.
+    pub bits_per_dimension: Option<f64>,
+    /// The standard error of that.
+    pub bits_per_dimension_error: Option<f64>,
+    /// The mean of true log p − model log p over the same rows, where the true density is known.
+    pub divergence: Option<f64>,
+    /// The standard error of that.
+    pub divergence_error: Option<f64>,
+}
+
+/// The names given in the order of `names`, each once; `all` is every one.
+fn named<'a>(key: &str, given: &[String], names: &[&'a str]) -> Result<Vec<&'a str>> {
+    let unknown = |name: &&String| !names.contains(&name.as_str()) && *name != "all";
+    if let Some(bad) = given.iter().find(unknown) {
+        return Err(Error::config(key, bad, format!("{}, or all", one_of(bad, names))));
+    }
+    let wanted = |name: &&str| given.iter().any(|given| given == name || given == "all");
+    Ok(names.iter().copied().filter(wanted).collect())
+}
+
+impl Asked {
+    /// The lines of the table for a model; none for a model without a density, unless one is given by name.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a name that is unknown, or a treatment that no density has; [`Error::Undefined`] for a
+    /// density of a model without one.
+    pub fn lines(&self, model: &dyn Model) -> Result<Vec<Line>> {
+        let entries = model.densities();
+        if entries.is_empty() {
+            return match self.densities.first() {
+                None => Ok(Vec::new()),
+                Some(name) => {
+                    let what = format!("the density `{name}`");
+                    Err(Error::undefined(what, "the model of this run has no density"))
+                }
+            };
+        }
+        let names: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
+        let mut densities = named("density", &self.densities, &names)?;
+        if densities.is_empty() {
+            densities = names[..1].to_vec();
+        }
+        let mut lines = Vec::new();
+        for entry in entries.iter().filter(|entry| densities.contains(&entry.name)) {
+            let ways = self.ways(entry)?;
+            let line = |integers| Line { density: entry.name, integers };
+            lines.extend(ways.into_iter().map(line));
+        }
+        if lines.is_empty() {
+            let found = format!("{} with {}", self.integers.join(", "), densities.join(", "));
+            let chosen = entries.iter().filter(|entry| densities.contains(&entry.name));
+            let known: Vec<&str> = chosen.flat_map(|e| &e.integers).map(|way| way.name()).collect();
+            let has = |entry: &&DensityEntry| {
+                entry.integers.iter().any(|way| self.integers.iter().any(|name| name == way.name()))
+            };
+            let others: Vec<&str> = entries.iter().filter(has).map(|entry| entry.name).collect();
+            let expected = match (known.iter().all(|name| name.is_empty()), others.is_empty()) {
+                (true, _) => "a run on integers".to_string(),
+                (_, true) => format!("one of {}", distinct(&known).join(", ")),
+                _ => format!(
+                    "one of {}, or the density {}",
+                    distinct(&known).join(", "),
+                    others.join(" or ")
+                ),
+            };
+            return Err(Error::config("dequantise", found, expected));
+        }
+        Ok(lines)
+    }
+
+    /// The treatments of integers by a density; its default unless some are given.
+    fn ways(&self, entry: &DensityEntry) -> Result<Vec<Integers>> {
+        let names = Integers::NAMES.map(|(name, _)| name);
+        let wanted = named("dequantise", &self.integers, &names)?;
+        if self.integers.is_empty() {
+            return Ok(entry.integers.first().copied().into_iter().collect());
+        }
+        let there = |(name, way): (&str, Integers)| {
+            (wanted.contains(&name) && entry.integers.contains(&way)).then_some(way)
+        };
+        Ok(Integers::NAMES.into_iter().filter_map(there).collect())
+    }
+
+    /// log p of held-out rows by each line, all by the same rows.
+    ///
+    /// # Errors
+    /// Those of the densities.
+    pub fn measure(
+        &self,
+        lines: &[Line],
+        model: &dyn Model,
+        data: &Dataset,
+        at: &Setting,
+    ) -> Result<Vec<LogP>> {
+        if lines.is_empty() || data.held_out.is_empty() {
+            return Ok(Vec::new());
+        }
+        let judges = lines
+            .iter()
+            .map(|line| model.density(line.density, &self.options, line.integers, at))
+            .collect::<Result<Vec<_>>>()?;
+        let rows = self.rows(&judges, model, data);
+        let held_out = data.held_out.select(&judged_rows(data.held_out.len(), rows));
+        let truth = known(data, &held_out);
+        let pairs = lines.iter().zip(&judges);
+        pairs.map(|(line, judge)| measured(line, judge, model, &held_out, &truth, at)).collect()
+    }
+
+    /// How many rows are judged.
+    fn rows(&self, judges: &[Judge], model: &dyn Model, data: &Dataset) -> usize {
+        let all = data.held_out.len();
+        if let Some(rows) = self.rows {
+            return rows.min(all);
+        }
+        let work = judges.iter().map(|judge| judge.evaluations).fold(1.0, f64::max);
+        let most = MOST_WORK / (work * model.space().model_width() as f64);
+        all.min((most as usize).max(LEAST_ROWS))
+    }
+}
+
+/// The names in their order, each once, without the empty one.
+fn distinct<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    let mut all: Vec<&str> = Vec::new();
+    for name in names.iter().filter(|name| !name.is_empty()) {
+        if !all.contains(name) {
+            all.push(name);
+        }
+    }
+    all
+}
+
+/// log p of rows by one density.
+fn measured(
+    line: &Line,
+    judge: &Judge,
+    model: &dyn Model,
+    rows: &Split,
+    truth: &Option<LogProb>,
+    at: &Setting,
+) -> Result<LogP> {
+    let space = model.space();
+    let mut observe = |done: usize| {
+        let (what, total) = (line.density.to_string(), rows.len() as u64);
+        let done = done as u64;
+        (at.observe)(Task { what, unit: "rows", done, total, note: String::new() });
+    };
+    let log_p = judge.judged.log_prob(rows.rows(), &rows.labels().into(), &mut observe)?;
+    let divergence = truth.as_ref().map(|truth| truth.mean_difference(&log_p)).transpose()?;
+    let (mean, standard_error) = log_p.mean();
+    let per_bit = 1.0 / (space.width() as f64 * std::f64::consts::LN_2);
+    let bits = space.bits_per_dimension(mean);
+    Ok(LogP {
+        density: line.density,
+        how: judge.how.clone(),
+        integers: line.integers,
+        rows: rows.len(),
+        mean,
+        standard_error,
+        unit: "nats",
+        kind: log_p.kind,
+        measure: log_p.measure,
+        bits_per_dimension: bits,
+        bits_per_dimension_error: bits.map(|_| standard_error * per_bit),
+        divergence: divergence.map(|d| d.0),
+        divergence_error: divergence.map(|d| d.1),
+    })
+}
+
+/// The true log p of a toy's rows; a class's density is not the toy's, so only without labels.
+fn known(data: &Dataset, rows: &Split) -> Option<LogProb> {
+    let toy: Toy = data.name.parse().ok().filter(|_| rows.labels().is_none())?;
+    let of = |r: &[f32]| toy.log_density([r[0].into(), r[1].into()]);
+    let value = rows.rows().iter().map(of).collect();
+    Some(LogProb { value, kind: Kind::Exact, standard_error: None, measure: Measure::Raw })
+}
+
+/// The heading of a table of log p: its rows and the measure.
+pub fn heading(found: &LogP) -> String {
+    let measure = match found.measure {
+        Measure::Counting => "probabilities of integers",
+        Measure::Raw => "densities in the data's units",
+        Measure::Standardised => "densities in model units",
+    };
+    format!("log p of {} held-out rows, {measure}", found.rows)
+}
+
+/// A line for each density under their headings, without columns that would be empty.
+pub fn table(found: &[LogP]) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    // Kinds have the names that JSON gives them.
+    let name = |kind: Kind| match serde_json::to_value(kind) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
+    };
+    let pair = |value: Option<f64>, error: Option<f64>| {
+        let both = value.zip(error);
+        both.map_or(String::new(), |(value, error)| format!("{value:.4} ± {error:.4}"))
+    };
+    let row = |p: &LogP| {
+        vec![
+            p.density.to_string(),
+            p.how.clone(),
+            p.integers.name().to_string(),
+            name(p.kind),
+            pair(Some(p.mean), Some(p.standard_error)),
+            pair(p.bits_per_dimension, p.bits_per_dimension_error),
+            pair(p.divergence, p.divergence_error),
+        ]
+    };
+    let headings = [
+        "density",
+        "how",
+        "integers",
+        "kind",
+        "nats a row",
+        "bits per dimension",
+        "KL(data ‖ model)",
+    ];
+    let rows: Vec<Vec<String>> = found.iter().map(row).collect();
+    let kept: Vec<usize> =
+        (0..headings.len()).filter(|&j| rows.iter().any(|row| !row[j].is_empty())).collect();
+    let headings: Vec<&'static str> = kept.iter().map(|&j| headings[j]).collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| kept.iter().map(|&j| row[j].clone()).collect()).collect();
+    (headings, rows)
+}

@@ -1,0 +1,122 @@
+//! The report on a finished run.
+
+use super::copies::{self, nearest};
+use super::samples::{HEADINGS, generate, score_rows};
+use crate::data::{Dataset, Layout, Split};
+use crate::draw::{Report, loss_curves, picture, png_bytes, save_png};
+use crate::family::{Drawing, Setting, Showing};
+use crate::files::write_atomically;
+use crate::metric::judge::{Score, judge};
+use crate::run::{Run, pictures};
+use crate::train::curves;
+use crate::{Error, Result};
+use serde::Serialize;
+use toml::Table;
+
+/// What a run is worth, and where its files are.
+#[derive(Debug, Clone, Serialize)]
+pub struct Judgement {
+    /// The run's folder.
+    pub run: String,
+    /// The picture of samples.
+    pub samples: String,
+    /// The report.
+    pub report: String,
+    /// Metrics of the samples.
+    pub scores: Vec<Score>,
+}
+
+/// The pictures of a run that its report shows, each with its heading and caption.
+const SHOWN: [(&str, &str, &str); 2] = [
+    (
+        "trajectory",
+        "From noise to samples",
+        "From pure noise to the sample, at noise levels σ/α. xₜ is scaled to the spread of the data; E[x₀ | xₜ] is what \
+         the model expects to come out of it.",
+    ),
+    (
+        "progress",
+        "While it learnt",
+        "What the averaged weights made of the same noise as training went on.",
+    ),
+];
+
+/// Samples and judges a finished run; writes `samples.png`, `report.html` and, for pictures, `nearest.png`.
+///
+/// # Errors
+/// Those of sampling, of the metrics and of drawing; [`Error::Io`] if a file cannot be written.
+pub fn finish(run: &Run, data: Option<&Dataset>, at: &Setting) -> Result<Judgement> {
+    let recipe = &run.info.recipe;
+    let (model, sampling) = (run.model(at.device)?, Table::new());
+    let at = &Setting { device: at.device, seed: recipe.seed, observe: at.observe };
+    let (n, real) = (recipe.evaluation.samples as u64, data.map(Dataset::judged));
+    let generator = model.generator(&sampling, at)?;
+    let samples = generate(&*model, &*generator, n, real, at)?;
+    let per_sample = generator.network_evaluations() as f64 / n as f64;
+    let scores = data.map_or(Ok(Vec::new()), |data| judge(&samples, data, 0))?;
+    let space = model.space();
+    let image = matches!(space.layout(), Layout::Image { .. });
+    let generated = picture(space, &samples, real.map(Split::rows))?;
+    save_png(&generated, run.file("samples.png"))?;
+    let mut report = Report::new(&format!("tweedie: {}", run.folder().display()));
+    report.paragraph(&match data {
+        Some(data) => format!(
+            "{} training and {} held-out rows of {}; {n} samples at {per_sample:.1} network evaluations each.",
+            data.train.len(),
+            data.held_out.len(),
+            data.name,
+        ),
+        None => format!("{n} samples at {per_sample:.1} network evaluations each."),
+    });
+    report.heading("Samples");
+    let generated = png_bytes(&generated)?;
+    match real {
+        Some(real) if image => {
+            let real = png_bytes(&picture(space, real, None)?)?;
+            report.pictures(&[(&real, "Real, held out"), (&generated, "Generated")])?;
+        }
+        Some(_) => drop(report.picture(&generated, "Real and generated")?),
+        None => drop(report.picture(&generated, "Generated")?),
+    }
+    let (device, seed) = (at.device, recipe.seed);
+    let data_or = data.ok_or_else(|| "the run has no data".to_string());
+    let showing = Showing { sampling: &sampling, data: data_or, seed, device };
+    let all = pictures::pictures(run, &*model, &showing);
+    for (name, heading, caption) in SHOWN {
+        let Some(shown) = all.iter().find(|picture| picture.name == name) else { continue };
+        match (shown.draw)() {
+            Ok(Drawing::Still(image)) => {
+                report.heading(heading).picture(&png_bytes(&image)?, caption)?;
+            }
+            Ok(Drawing::Moving(_)) | Err(Error::Undefined { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if !scores.is_empty() {
+        report.heading("How good it is");
+        report.paragraph(
+            "Each metric compares samples with held-out data, in model units; beside it the same metric with \
+             training data in place of the samples, and how many rows it is of.",
+        );
+        report.table(&HEADINGS, &score_rows(&scores))?;
+    }
+    if let Some(data) = data.filter(|data| image && data.train.len() > 1) {
+        let (png, found) = nearest(&samples, data, None)?;
+        write_atomically(run.file("nearest.png"), &png)?;
+        report.heading("Samples and their nearest training pictures").paragraph(&found.sentence());
+        report.picture(&png, copies::CAPTION)?;
+    }
+    report.heading("Training");
+    for (name, plot) in loss_curves(&curves::read(run.file("curves.jsonl"))?) {
+        report.picture(&png_bytes(&plot.draw()?)?, &name)?;
+    }
+    report.heading("Recipe");
+    report.preformatted(&recipe.to_toml()?);
+    report.save(run.file("report.html"))?;
+    Ok(Judgement {
+        run: run.folder().display().to_string(),
+        samples: run.file("samples.png").display().to_string(),
+        report: run.file("report.html").display().to_string(),
+        scores,
+    })
+}

@@ -1,0 +1,117 @@
+//! What chains know of their target where they are.
+
+use crate::data::{Condition, LogDensity, doubles, each_row};
+use crate::{Error, Result};
+use burn::tensor::Tensor;
+
+/// What of a target a kernel needs at each row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needs {
+    LogDensity,
+    Score,
+    Both,
+}
+
+/// ln γ of each row and the scores, row after row; empty where they are not known.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    pub(super) width: usize,
+    pub(super) log_density: Vec<f64>,
+    pub(super) score: Vec<f64>,
+}
+
+impl Known {
+    /// What is needed of the target at the rows `x`, which `tensor` makes a batch of.
+    pub(super) fn of(
+        target: &dyn LogDensity,
+        x: &[f64],
+        width: usize,
+        needs: Needs,
+        tensor: impl Fn(&[f64]) -> Tensor<2>,
+    ) -> Result<Self> {
+        if let Some(density) = target.by_row() {
+            let (log_density, score) = each_row(density, x, width);
+            return Ok(match needs {
+                Needs::LogDensity => Self { width, log_density, score: Vec::new() },
+                Needs::Score => Self { width, log_density: Vec::new(), score },
+                Needs::Both => Self { width, log_density, score },
+            });
+        }
+        let (batch, none) = (tensor(x), Condition::None);
+        let (log, score) = match needs {
+            Needs::LogDensity => (Some(target.log_density(batch.into(), &none)?.value), None),
+            Needs::Score => (None, Some(target.score(batch, &none)?)),
+            Needs::Both => {
+                let (log, score) = target.with_score(batch, &none)?;
+                (Some(log), Some(score))
+            }
+        };
+        let n = x.len() / width;
+        let host = |tensor: Option<Tensor<2>>, width: usize, what: &str| {
+            let Some(tensor) = tensor else { return Ok(Vec::new()) };
+            let (found, expected) = (tensor.dims(), [n, width]);
+            if found != expected {
+                return Err(Error::shape(what, format!("{found:?}"), format!("{expected:?}")));
+            }
+            doubles(&tensor.inner())
+        };
+        Ok(Self {
+            width,
+            log_density: host(log, 1, "the target's log densities")?,
+            score: host(score, width, "the target's scores")?,
+        })
+    }
+
+    pub(super) fn has_log_density(&self) -> bool {
+        !self.log_density.is_empty()
+    }
+
+    pub(super) fn has_score(&self) -> bool {
+        !self.score.is_empty()
+    }
+
+    /// Whether what is needed is there.
+    pub(super) fn has(&self, needs: Needs) -> bool {
+        let log = needs == Needs::Score || self.has_log_density();
+        log && (needs == Needs::LogDensity || self.has_score())
+    }
+
+    /// What it would take to compute all that is there; nothing if nothing is.
+    pub(super) fn needs(&self) -> Option<Needs> {
+        match (self.has_log_density(), self.has_score()) {
+            (true, true) => Some(Needs::Both),
+            (true, false) => Some(Needs::LogDensity),
+            (false, true) => Some(Needs::Score),
+            (false, false) => None,
+        }
+    }
+
+    /// What is not finite at row `i`, in words.
+    pub(super) fn fault(&self, i: usize) -> Option<String> {
+        let log = self.log_density.get(i).filter(|log| !log.is_finite());
+        let score = || self.score_of(i).iter().find(|s| !s.is_finite());
+        log.map(|log| format!("log density {log}"))
+            .or_else(|| score().map(|s| format!("a score of {s}")))
+    }
+
+    /// The score of row `i`; empty if it is not known.
+    fn score_of(&self, i: usize) -> &[f64] {
+        self.score.get(i * self.width..(i + 1) * self.width).unwrap_or_default()
+    }
+
+    /// What is known of each row, where `there` is taken for the rows of which `moved` is true; what is not known there
+    /// is forgotten.
+    pub(super) fn moved(self, there: Known, moved: &[bool]) -> Known {
+        let choose = |here: Vec<f64>, mut there: Vec<f64>, width: usize| {
+            let rows = here.chunks(width).zip(there.chunks_mut(width)).zip(moved);
+            rows.filter(|(_, moved)| !**moved)
+                .for_each(|((here, there), _)| there.copy_from_slice(here));
+            there
+        };
+        Known {
+            width: self.width,
+            log_density: choose(self.log_density, there.log_density, 1),
+            score: choose(self.score, there.score, self.width),
+        }
+    }
+}

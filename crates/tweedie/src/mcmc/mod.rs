@@ -1,0 +1,112 @@
+//! Markov chains that leave a density invariant: targets, kernels and diagnostics.
+//!
+//! A kernel K(y | x) leaves p invariant if ∫ p(x) K(y | x) dx = p(y). Metropolis and Hastings make one of any proposal
+//! q(y | x): go to y with probability
+//!
+//! > min(1, p(y) q(x | y) / (p(x) q(y | x))),
+//!
+//! else stay. [`RandomWalk`] proposes x + σ z. [`Mala`] proposes a step of Langevin dynamics dx = ∇log p dt + √2 dw,
+//! which [`Ula`] takes without the test (*An Introduction to Generative Modeling with Flows and Diffusion Models*, sec.
+//! 3.3.3 and eq. 6.62; Roberts & Tweedie 1996), leaving a density that is off by O(ε).
+//!
+//! Rows are chains and do not depend on each other: the noise of row i at step k is addressed by (draws, k, i), and
+//! each row adapts its own step size. Log densities, scores, noise's scales and acceptance are in double precision.
+
+mod any;
+mod at_level;
+mod chains;
+mod diagnostics;
+mod known;
+mod mala;
+mod metropolis;
+mod random_walk;
+mod targets;
+mod ula;
+mod warm_up;
+
+pub use any::AnyKernel;
+pub use at_level::AtLevel;
+pub use chains::Chains;
+pub use diagnostics::{bulk_ess, r_hat};
+pub use mala::Mala;
+pub use random_walk::RandomWalk;
+pub use targets::{Banana, Funnel};
+pub use ula::Ula;
+
+use crate::data::LogDensity;
+use crate::{Draws, Result};
+use burn::tensor::Tensor;
+
+/// A kernel: one step of all chains.
+///
+/// ```
+/// use tweedie::Draws;
+/// use tweedie::burn::tensor::{DType, Device, Tensor};
+/// use tweedie::mcmc::{Banana, Mala, Transition};
+/// let (kernel, target) = (Mala { step_size: 0.5, ..Mala::default() }, Banana::default());
+/// let start = Tensor::<2>::zeros([64, 2], (&Device::flex(), DType::F32)); // 64 chains
+/// let mut chains = kernel.init(start, &target)?;
+/// for _ in 0..100 {
+///     let (next, info) = kernel.step(chains, &target, &Draws::new(7))?;
+///     assert_eq!(info.accepted.len(), 64);
+///     chains = next;
+/// }
+/// assert_eq!((chains.steps(), chains.x().dims()), (100, [64, 2]));
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+pub trait Transition: std::fmt::Debug + Send + Sync {
+    /// Chains at the rows of `x`, `[n, width]`, numbered from 0, before their first step.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`] for an option of the kernel that makes no sense, or a row whose log density or score,
+    /// where the kernel needs it, is not finite; [`crate::Error::Shape`] if `x` does not fit the target;
+    /// [`crate::Error::Undefined`] if the kernel needs a log density and the target has none.
+    fn init(&self, x: Tensor<2>, target: &dyn LogDensity) -> Result<Chains>;
+
+    /// The chains after one more step; what the kernel needs and the chains do not keep is computed first.
+    ///
+    /// # Errors
+    /// The target's; [`crate::Error::Undefined`] as for [`Transition::init`]; [`crate::Error::Diverged`] if a row
+    /// leaves the finite numbers, which only kernels without a test of Metropolis can.
+    fn step(
+        &self,
+        chains: Chains,
+        target: &dyn LogDensity,
+        draws: &Draws,
+    ) -> Result<(Chains, Info)>;
+
+    /// Fails, naming the key, unless every option makes sense.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`].
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Steps during which step sizes adapt, so that chains do not keep their target exactly; 0 for none.
+    fn warm_up(&self) -> u64 {
+        0
+    }
+}
+
+/// What happened in a step, row by row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Info {
+    /// Whether the row went to its proposal.
+    pub accepted: Vec<bool>,
+    /// ln of the ratio that is compared with a uniform number, −∞ for a proposal that cannot be; 0 without a test.
+    pub log_ratio: Vec<f64>,
+}
+
+impl Info {
+    /// The mean probability of acceptance over the rows.
+    pub fn acceptance(&self) -> f64 {
+        let total: f64 = self.log_ratio.iter().map(|ratio| probability(*ratio)).sum();
+        total / self.log_ratio.len() as f64
+    }
+}
+
+/// min(1, eʳ).
+fn probability(log_ratio: f64) -> f64 {
+    log_ratio.min(0.0).exp()
+}

@@ -1,0 +1,122 @@
+//! Every network that a recipe can name: one line for each, with its configuration.
+
+use super::{Network, ResidualMlp, ResidualMlpConfig, UNet, UNetConfig};
+use crate::data::{Condition, Space};
+use crate::registry::registry;
+use crate::tensor::Dual;
+use crate::{Draws, Error, Result};
+use burn::module::Module;
+use burn::tensor::Device;
+
+registry! {
+    /// How a network sees the noise level. Every clock depends on the level's log-SNR alone, so that a trained network works
+    /// with any schedule.
+    pub word Clock = LogSnr {
+        /// (Karras et al. 2022, table 1).
+        "log-snr" LogSnr "¼ ln(σ/α), EDM's c_noise",
+        /// Steps count from 0, and fractions lie between.
+        "index" Index "the index in the chain, or of 1,000 steps uniform in t",
+        "sigma" Sigma "σ/α",
+    }
+}
+
+/// The configuration of a network as recipes write it; widths of 0 are taken from the data.
+pub trait NetworkConfig: std::fmt::Debug + Send + Sync {
+    /// The same network for rows of `space`, every width resolved and checked.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a width is given that is not the space's, or a number makes no sense.
+    fn for_space(&self, space: &Space) -> Result<AnyNetworkConfig>;
+
+    /// The network with initial values from `draws`, every width resolved.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the numbers make no sense together.
+    fn init(&self, draws: &Draws, device: &Device) -> Result<AnyNetwork>;
+
+    /// The clock that the network is made for.
+    fn clock(&self) -> Clock {
+        Clock::LogSnr
+    }
+
+    /// Fails, naming the key, if the network has what training does not do.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    fn check_trainable(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The width of a row, once resolved.
+    fn width(&self) -> usize;
+
+    /// How many numbers its parameters hold.
+    fn parameters(&self) -> u128;
+
+    /// The key that its size depends on most, and what it holds.
+    fn size(&self) -> (&'static str, String);
+
+    /// About how many activations a row makes.
+    fn activations(&self) -> usize;
+}
+
+/// Takes a width from the data, which a recipe need not and may not change.
+pub(super) fn own(key: &str, value: &mut usize, own: usize) -> Result<()> {
+    if *value != 0 && *value != own {
+        let expected = format!("no such key: it is {own} for these data");
+        return Err(Error::config(format!("network.{key}"), value.to_string(), expected));
+    }
+    *value = own;
+    Ok(())
+}
+
+/// The registry of networks: each with its name, its configuration, its module, and one line on what it is.
+macro_rules! networks {
+    ($($name:literal $variant:ident($config:ty => $network:ty) $about:literal,)+) => {
+        registry! {
+            /// The configuration of any named network: `unet`, or `{ name = "mlp", hidden = 64 }`.
+            #[expect(clippy::large_enum_variant, reason = "a recipe has one")]
+            pub enum AnyNetworkConfig: NetworkConfig = Mlp, "network" {
+                $($name $variant($config) $about,)+
+            }
+        }
+
+        /// Any named network. Its parameters have the names that they have in the network itself.
+        #[derive(Module, Debug)]
+        #[expect(clippy::large_enum_variant, reason = "a model has one")]
+        pub enum AnyNetwork {
+            $(
+                #[doc = $about]
+                $variant($network),
+            )+
+        }
+
+        $(
+            impl From<$network> for AnyNetwork {
+                fn from(network: $network) -> Self {
+                    Self::$variant(network)
+                }
+            }
+        )+
+
+        impl Network for AnyNetwork {
+            fn forward(&self, x: Dual<2>, noise: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
+                match self {
+                    $(Self::$variant(network) => network.forward(x, noise, condition),)+
+                }
+            }
+
+            fn width(&self) -> usize {
+                match self {
+                    $(Self::$variant(network) => network.width(),)+
+                }
+            }
+        }
+    };
+}
+
+networks! {
+    "mlp" Mlp(ResidualMlpConfig => ResidualMlp)
+        "residual MLP with adaptive normalisation, for points, tables and tiny pictures",
+    "unet" Unet(UNetConfig => UNet) "UNet for pictures, with the keys of diffusers' UNet2DModel",
+}

@@ -1,0 +1,139 @@
+//! Every bijection that a recipe can name: one line for each, with its configuration.
+
+use super::{Coupling, CouplingConfig, Permutation, PermutationConfig};
+use crate::data::Condition;
+use crate::tensor::Dual;
+use crate::{Draws, Result};
+use burn::module::Module;
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+use std::ops::Deref;
+
+/// An invertible map between data x and noise z, both `[n, width]`. Each direction comes with the log-determinant of the
+/// map just run, so that the two of a round trip add up to zero.
+pub trait Bijection: Module {
+    /// z and log|det ∂z/∂x|, `[n, 1]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if batch or condition do not fit.
+    fn to_noise(&self, x: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)>;
+
+    /// x and log|det ∂x/∂z|, `[n, 1]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if batch or condition do not fit.
+    fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)>;
+}
+
+/// Where in a flow a bijection stands, and what comes to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The width of a row.
+    pub width: usize,
+    /// Classes that rows are conditioned on; 0 for none.
+    pub classes: usize,
+    /// The length of vectors that rows are conditioned on; 0 for none.
+    pub vector: usize,
+    /// The repetition of the flow's layers, from 0.
+    pub round: usize,
+}
+
+/// The configuration of a bijection as recipes write it.
+pub trait BijectionConfig: Debug + Send + Sync {
+    /// Fails, naming the key, unless every value makes sense, whatever the data.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`].
+    fn check(&self) -> Result<()>;
+
+    /// Fails, naming the key, if the bijection cannot stand at a place.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`].
+    fn fits(&self, place: &Place) -> Result<()> {
+        let _ = place;
+        Ok(())
+    }
+
+    /// The bijection at a place in a flow that it fits, with initial values from `draws`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`] if its values make no sense.
+    fn init(&self, place: &Place, draws: &Draws, device: &Device) -> Result<AnyBijection>;
+
+    /// How many numbers its parameters hold.
+    fn parameters(&self, place: &Place) -> u128;
+
+    /// About how many activations a row makes.
+    fn activations(&self, place: &Place) -> usize;
+}
+
+/// The registry of bijections: each with its name, its configuration, its module, and one line on what it is.
+macro_rules! bijections {
+    ($($name:literal $variant:ident($config:ty => $bijection:ty) $about:literal,)+) => {
+        /// The configuration of any named bijection: `{ name = "coupling", hidden = [64, 64] }`.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "name")]
+        pub enum AnyBijectionConfig {
+            $(
+                #[doc = $about]
+                #[serde(rename = $name)]
+                $variant($config),
+            )+
+        }
+
+        impl AnyBijectionConfig {
+            /// Every name, with one line on what it is.
+            pub const NAMES: &'static [(&'static str, &'static str)] = &[$(($name, $about)),+];
+        }
+
+        impl Deref for AnyBijectionConfig {
+            type Target = dyn BijectionConfig;
+
+            fn deref(&self) -> &Self::Target {
+                match self {
+                    $(Self::$variant(own) => own,)+
+                }
+            }
+        }
+
+        /// Any named bijection. Its parameters have the names that they have in the bijection itself.
+        #[derive(Module, Debug)]
+        #[allow(clippy::large_enum_variant, reason = "a flow has few, and they are moved rarely")]
+        pub enum AnyBijection {
+            $(
+                #[doc = $about]
+                $variant($bijection),
+            )+
+        }
+
+        $(
+            impl From<$bijection> for AnyBijection {
+                fn from(bijection: $bijection) -> Self {
+                    Self::$variant(bijection)
+                }
+            }
+        )+
+
+        impl Bijection for AnyBijection {
+            fn to_noise(&self, x: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
+                match self {
+                    $(Self::$variant(bijection) => bijection.to_noise(x, condition),)+
+                }
+            }
+
+            fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
+                match self {
+                    $(Self::$variant(bijection) => bijection.to_data(z, condition),)+
+                }
+            }
+        }
+    };
+}
+
+bijections! {
+    "coupling" Coupling(CouplingConfig => Coupling)
+        "affine coupling (RealNVP): half of the columns shift and scale the others",
+    "permutation" Permutation(PermutationConfig => Permutation) "columns in another order",
+}

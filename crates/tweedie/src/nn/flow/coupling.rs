@@ -1,0 +1,174 @@
+//! Affine coupling layers.
+//!
+//! The first columns a of a row stay, and choose how the others b are shifted and scaled (Dinh, Sohl-Dickstein & Bengio
+//! 2017, *Density estimation using Real NVP*, eqs. 4–8):
+//!
+//! > x_a = z_a,  x_b = z_b ⊙ exp s(z_a) + t(z_a),  log|det ∂x/∂z| = Σ_j s_j.
+//!
+//! The inverse needs no inverse of s and t. They are two halves of an MLP's output, which starts at zero, so that the layer
+//! starts as the identity. |s| stays below [`MOST_LOG_SCALE`] and what the MLP sees below [`REACH`], both approached as
+//! tanh does: a layer stretches by a bounded factor, so round trips keep their digits, and far outside of the data the
+//! layer is affine, so log p stays finite.
+
+use super::{AnyBijection, Bijection, BijectionConfig, Place};
+use crate::data::Condition;
+use crate::error::count;
+use crate::nn::{
+    Activation, ConditionEmbedding, ConditionEmbeddingConfig, Linear, LinearConfig, mlp,
+};
+use crate::tensor::Dual;
+use crate::{Draws, Error, Result};
+use burn::module::Module;
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+/// The greatest |s|.
+const MOST_LOG_SCALE: f64 = 3.0;
+/// The greatest value that an MLP sees, in model units.
+const REACH: f64 = 10.0;
+/// Hidden layers, and units of each, at most.
+const MOST_LAYERS: u64 = 64;
+const MOST_UNITS: u64 = 1 << 14;
+
+/// Configuration of [`Coupling`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CouplingConfig {
+    /// The widths of the MLP's hidden layers.
+    pub hidden: Vec<usize>,
+    /// The MLP's activation.
+    pub activation: Activation,
+}
+
+impl Default for CouplingConfig {
+    fn default() -> Self {
+        Self { hidden: vec![64, 64], activation: Activation::Silu }
+    }
+}
+
+impl CouplingConfig {
+    /// The input and output widths of the MLP's layers.
+    fn sizes(&self, place: &Place) -> Vec<(usize, usize)> {
+        let kept = place.width / 2;
+        let ends = |first, last| [first].into_iter().chain(self.hidden.iter().copied()).chain(last);
+        let widths: Vec<usize> = ends(kept, Some(2 * (place.width - kept))).collect();
+        widths.windows(2).map(|pair| (pair[0], pair[1])).collect()
+    }
+}
+
+impl BijectionConfig for CouplingConfig {
+    fn check(&self) -> Result<()> {
+        count("hidden", self.hidden.len() as u64, MOST_LAYERS)?;
+        self.hidden.iter().try_for_each(|units| count("hidden", *units as u64, MOST_UNITS))
+    }
+
+    fn fits(&self, place: &Place) -> Result<()> {
+        if place.width < 2 {
+            let expected = "at least two columns: a coupling moves one by another";
+            return Err(Error::config("coupling", format!("{} column", place.width), expected));
+        }
+        Ok(())
+    }
+
+    fn init(&self, place: &Place, draws: &Draws, device: &Device) -> Result<AnyBijection> {
+        self.check()?;
+        self.fits(place)?;
+        let sizes = self.sizes(place);
+        let last = sizes.len() - 1;
+        let layer = |(k, (input, output)): (usize, (usize, usize))| {
+            let gain = if k == last { 0.0 } else { 1.0 };
+            let draws = draws.purpose("linears").at(k as u64);
+            LinearConfig::new(input, output).with_gain(gain).init(&draws, device)
+        };
+        let condition = ConditionEmbeddingConfig::new(place.classes, place.vector, self.hidden[0]);
+        Ok(Coupling {
+            linears: sizes.into_iter().enumerate().map(layer).collect(),
+            condition: condition.init(&draws.purpose("condition"), device),
+            width: place.width,
+            activation: self.activation,
+        }
+        .into())
+    }
+
+    fn parameters(&self, place: &Place) -> u128 {
+        let linear = |(input, output): (usize, usize)| (input as u128 + 1) * output as u128;
+        let first = self.hidden.first().map_or(0, |units| *units as u128);
+        let classes = if place.classes > 0 { (place.classes as u128 + 1) * first } else { 0 };
+        let vector = if place.vector > 0 { (place.vector as u128 + 2) * first } else { 0 };
+        classes + vector + self.sizes(place).into_iter().map(linear).sum::<u128>()
+    }
+
+    fn activations(&self, place: &Place) -> usize {
+        4 * place.width + 2 * self.hidden.iter().sum::<usize>()
+    }
+}
+
+/// An affine coupling layer; see the module's head.
+#[derive(Module, Debug)]
+pub struct Coupling {
+    /// The MLP's layers.
+    linears: Vec<Linear>,
+    /// Added to the first hidden layer before its activation.
+    condition: ConditionEmbedding,
+    #[module(skip)]
+    width: usize,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl Coupling {
+    /// The columns that stay and those that move.
+    fn split(&self, x: Dual<2>) -> Result<(Dual<2>, Dual<2>)> {
+        let ([n, d], kept) = (x.dims(), self.width / 2);
+        if d != self.width {
+            let expected = format!("n × {}", self.width);
+            return Err(Error::shape("batch", format!("{n} × {d}"), expected));
+        }
+        let part = |from, len| x.clone().linear(|x| x.narrow(1, from, len));
+        Ok((part(0, kept), part(kept, d - kept)))
+    }
+
+    /// t and s for the columns that move.
+    fn shift_and_log_scale(
+        &self,
+        kept: Dual<2>,
+        condition: &Condition,
+    ) -> Result<(Dual<2>, Dual<2>)> {
+        let ([n, _], device) = (kept.dims(), kept.value.device());
+        let features = self.condition.forward(condition, n, &device)?;
+        let (mut h, mut rest) = (bounded(kept, REACH), &self.linears[..]);
+        if let (Some(features), Some((first, others))) = (features, rest.split_first()) {
+            h = self.activation.forward(first.forward_plus(h, features));
+            rest = others;
+        }
+        let last = rest.len().saturating_sub(1);
+        let activation = |k| (k < last).then_some(self.activation);
+        let rest: Vec<_> = rest.iter().enumerate().map(|(k, l)| (l, activation(k))).collect();
+        let both = mlp(h, &rest, None);
+        let moved = self.width - self.width / 2;
+        let half = |from| both.clone().linear(|both| both.narrow(1, from, moved));
+        Ok((half(0), bounded(half(moved), MOST_LOG_SCALE)))
+    }
+}
+
+/// x for small x, and never beyond ±`most`.
+fn bounded(x: Dual<2>, most: f64) -> Dual<2> {
+    Activation::Tanh.forward(x.mul_scalar(1.0 / most)).mul_scalar(most)
+}
+
+impl Bijection for Coupling {
+    fn to_noise(&self, x: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
+        let (kept, moved) = self.split(x)?;
+        let (shift, log_scale) = self.shift_and_log_scale(kept.clone(), condition)?;
+        let log_shrink = -log_scale;
+        let z = (moved - shift) * log_shrink.clone().exp();
+        Ok((kept.join(z), log_shrink.sum_dim(1)))
+    }
+
+    fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
+        let (kept, moved) = self.split(z)?;
+        let (shift, log_scale) = self.shift_and_log_scale(kept.clone(), condition)?;
+        let x = moved * log_scale.clone().exp() + shift;
+        Ok((kept.join(x), log_scale.sum_dim(1)))
+    }
+}

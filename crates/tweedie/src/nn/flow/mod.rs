@@ -1,0 +1,289 @@
+//! Normalising flows: a base density carried through invertible maps.
+//!
+//! With z = f(x) for an invertible f, and z ~ N(0, I) (Dinh, Sohl-Dickstein & Bengio 2017, *Density estimation using Real
+//! NVP*, eqs. 2–3),
+//!
+//! > log p(x) = log N(f(x); 0, I) + log|det ∂f/∂x|,  and x = f⁻¹(z) has log p(x) = log N(z; 0, I) − log|det ∂f⁻¹/∂z|.
+//!
+//! The log-determinant of a chain of maps is the sum of theirs.
+
+mod any;
+mod coupling;
+mod permutation;
+
+pub use any::{AnyBijection, AnyBijectionConfig, Bijection, BijectionConfig, Place};
+pub use coupling::{Coupling, CouplingConfig};
+pub use permutation::{Permutation, PermutationConfig};
+
+use crate::data::{Condition, Generate, LogDensity, Rows};
+use crate::error::{count, inside};
+use crate::tensor::Dual;
+use crate::{Draws, Error, Result};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+use std::f64::consts::TAU;
+use std::ops::Range;
+
+/// Configuration of [`Flow`].
+///
+/// ```
+/// use tweedie::Draws;
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::nn::flow::FlowConfig;
+/// let flow = FlowConfig::new(2).with_depth(4).init(&Draws::new(0), &Device::flex())?;
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlowConfig {
+    /// The width of a row; 0 takes it from the data.
+    pub width: usize,
+    /// Classes that rows are conditioned on; 0 for none.
+    pub classes: usize,
+    /// The length of vectors that rows are conditioned on; 0 for none.
+    pub vector: usize,
+    /// How often the layers are repeated, each time with weights of their own.
+    pub depth: usize,
+    /// The bijections of one round, the nearest to the data first.
+    pub layers: Vec<AnyBijectionConfig>,
+}
+
+impl Default for FlowConfig {
+    fn default() -> Self {
+        Self {
+            width: 0,
+            classes: 0,
+            vector: 0,
+            depth: 8,
+            layers: vec![
+                AnyBijectionConfig::Coupling(CouplingConfig::default()),
+                AnyBijectionConfig::Permutation(PermutationConfig::default()),
+            ],
+        }
+    }
+}
+
+impl FlowConfig {
+    /// A flow of rows of `width` values: eight affine couplings with permutations between them.
+    pub fn new(width: usize) -> Self {
+        Self { width, ..Self::default() }
+    }
+
+    /// Classes to condition on.
+    pub fn with_classes(mut self, classes: usize) -> Self {
+        self.classes = classes;
+        self
+    }
+
+    /// The length of vectors to condition on.
+    pub fn with_vector(mut self, vector: usize) -> Self {
+        self.vector = vector;
+        self
+    }
+
+    /// How often the layers are repeated.
+    pub fn with_depth(mut self, depth: usize) -> Self {
+        self.depth = depth;
+        self
+    }
+
+    /// The bijections of one round, the nearest to the data first.
+    pub fn with_layers(mut self, layers: Vec<AnyBijectionConfig>) -> Self {
+        self.layers = layers;
+        self
+    }
+
+    /// Fails, naming the key, unless every value makes sense, whatever the data.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check(&self) -> Result<()> {
+        count("depth", self.depth as u64, 1 << 10)?;
+        if self.layers.is_empty() {
+            return Err(Error::config("layers", "none", "at least one bijection"));
+        }
+        let check = |layer: &AnyBijectionConfig| layer.check().map_err(|e| inside("layers", e));
+        self.layers.iter().try_for_each(check)
+    }
+
+    /// Fails, naming the key, unless the flow can be built for its width.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn fits(&self) -> Result<()> {
+        self.check()?;
+        let fits = |layer: &AnyBijectionConfig| layer.fits(&self.place(0));
+        self.layers.iter().try_for_each(fits).map_err(|e| inside("layers", e))
+    }
+
+    /// Where a bijection of round `round` stands.
+    fn place(&self, round: usize) -> Place {
+        Place { width: self.width, classes: self.classes, vector: self.vector, round }
+    }
+
+    /// How many numbers the parameters hold.
+    pub fn parameters(&self) -> u128 {
+        let round = |layer: &AnyBijectionConfig| layer.parameters(&self.place(0));
+        self.depth as u128 * self.layers.iter().map(round).sum::<u128>()
+    }
+
+    /// About how many activations a row makes.
+    pub fn activations(&self) -> usize {
+        let round = |layer: &AnyBijectionConfig| layer.activations(&self.place(0));
+        self.depth * self.layers.iter().map(round).sum::<usize>()
+    }
+
+    /// The flow with initial values from `draws`: the identity up to the order of columns.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming a key that makes no sense, or that does not fit the width.
+    pub fn init(&self, draws: &Draws, device: &Device) -> Result<Flow> {
+        self.fits()?;
+        let mut layers = Vec::with_capacity(self.depth * self.layers.len());
+        for round in 0..self.depth {
+            for config in &self.layers {
+                let draws = draws.purpose("layers").at(layers.len() as u64);
+                let layer = config.init(&self.place(round), &draws, device);
+                layers.push(layer.map_err(|e| inside("layers", e))?);
+            }
+        }
+        Ok(Flow { layers, width: self.width, classes: self.classes, vector: self.vector })
+    }
+}
+
+/// N(0, I) carried through bijections: an exact density that generates rows in one pass.
+///
+/// ```
+/// use tweedie::Draws;
+/// use tweedie::burn::tensor::{Device, Tensor};
+/// use tweedie::data::{Condition, LogDensity};
+/// use tweedie::nn::flow::FlowConfig;
+/// let device = Device::flex();
+/// let flow = FlowConfig::new(2).init(&Draws::new(0), &device)?; // untrained: the normal distribution
+/// let x = Tensor::<2>::from_floats([[3.0, 4.0]], &device);
+/// let log_p = flow.log_density(x.into(), &Condition::None)?.value.into_scalar::<f32>();
+/// assert!((log_p + 12.5 + std::f32::consts::TAU.ln()).abs() < 1e-5);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+#[derive(Module, Debug)]
+pub struct Flow {
+    /// The bijections, the nearest to the data first.
+    layers: Vec<AnyBijection>,
+    #[module(skip)]
+    width: usize,
+    #[module(skip)]
+    classes: usize,
+    #[module(skip)]
+    vector: usize,
+}
+
+impl Flow {
+    /// The rows that noise `z`, `[n, width]`, becomes, and their log p, `[n, 1]`, by one pass; both can be differentiated
+    /// by the weights, the condition and `z`.
+    ///
+    /// # Errors
+    /// As [`Bijection::to_data`].
+    pub fn sample_with_log_prob(
+        &self,
+        z: Tensor<2>,
+        condition: &Condition,
+    ) -> Result<(Tensor<2>, Tensor<2>)> {
+        let (x, log_det) = self.to_data(z.clone().into(), condition)?;
+        Ok((x.value, (standard_normal(z.into()) - log_det).value))
+    }
+
+    /// The rows that noise `z` becomes.
+    ///
+    /// # Errors
+    /// As [`Generate::generate`].
+    pub fn sample(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
+        let (x, _) = self.to_data(z.into(), condition)?;
+        let finite = |row: &[f32]| row.iter().all(|v| v.is_finite());
+        match Rows::from_tensor(&x.value)?.iter().position(|row| !finite(row)) {
+            None => Ok(x.value),
+            Some(row) => {
+                let what = format!("row {row} of a flow's sample became NaN or infinite");
+                Err(Error::Diverged { what, step: self.layers.len() as u64 })
+            }
+        }
+    }
+
+    /// Fails unless a batch is of the flow's width and every row has the condition that the flow is trained with.
+    fn check(&self, x: &Dual<2>, condition: &Condition) -> Result<()> {
+        let [n, d] = x.dims();
+        if d != self.width {
+            let expected = format!("n × {}", self.width);
+            return Err(Error::shape("batch of a flow", format!("{n} × {d}"), expected));
+        }
+        condition.check(n)?;
+        let expected = match (self.classes, self.vector) {
+            (0, 0) => return Ok(()),
+            (0, width) => format!("a vector of length {width} for every row"),
+            (classes, _) => format!("one of {classes} classes for every row"),
+        };
+        let absent = match condition {
+            Condition::None => n > 0,
+            Condition::Class(labels) => labels.contains(&None),
+            Condition::Vector { present, .. } => present.contains(&false),
+            _ => false,
+        };
+        match absent {
+            true => Err(Error::shape("condition of a flow", "a row without one", expected)),
+            false => Ok(()),
+        }
+    }
+}
+
+/// log N(z; 0, I) of each row, `[n, 1]`.
+fn standard_normal(z: Dual<2>) -> Dual<2> {
+    let [_, d] = z.dims();
+    z.square().sum_dim(1).mul_scalar(-0.5).add_scalar(-0.5 * d as f64 * TAU.ln())
+}
+
+impl Bijection for Flow {
+    fn to_noise(&self, x: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
+        self.check(&x, condition)?;
+        let log_det = x.value.clone().narrow(1, 0, 1).zeros_like().into();
+        self.layers.iter().try_fold((x, log_det), |(x, sum), layer| {
+            let (z, log_det) = layer.to_noise(x, condition)?;
+            Ok((z, sum + log_det))
+        })
+    }
+
+    fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
+        self.check(&z, condition)?;
+        let log_det = z.value.clone().narrow(1, 0, 1).zeros_like().into();
+        self.layers.iter().rev().try_fold((z, log_det), |(z, sum), layer| {
+            let (x, log_det) = layer.to_data(z, condition)?;
+            Ok((x, sum + log_det))
+        })
+    }
+}
+
+impl LogDensity for Flow {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn log_density(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
+        let (z, log_det) = self.to_noise(x, condition)?;
+        Ok(standard_normal(z) + log_det)
+    }
+}
+
+impl Generate for Flow {
+    fn generate(
+        &self,
+        rows: Range<u64>,
+        condition: &Condition,
+        draws: &Draws,
+        device: &Device,
+    ) -> Result<Tensor<2>> {
+        self.sample(draws.normals(rows, self.width).to_tensor(device), condition)
+    }
+
+    fn name(&self) -> String {
+        "flow".into()
+    }
+}

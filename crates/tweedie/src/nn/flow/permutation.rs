@@ -1,0 +1,102 @@
+//! A fixed order of columns, whose determinant is ±1.
+
+use super::{AnyBijection, Bijection, BijectionConfig, Place};
+use crate::data::Condition;
+use crate::tensor::Dual;
+use crate::{Draws, Error, Result};
+use burn::module::Module;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+/// Configuration of [`Permutation`]: columns are reversed in even rounds, so that two couplings move every column, and
+/// shuffled in odd ones. The shuffle is always the same one, whatever the seed of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PermutationConfig {}
+
+impl BijectionConfig for PermutationConfig {
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn init(&self, place: &Place, _: &Draws, _: &Device) -> Result<AnyBijection> {
+        // Two columns have but one other order.
+        let order = if place.round.is_multiple_of(2) || place.width <= 2 {
+            (0..place.width).rev().collect()
+        } else {
+            Draws::new(0).purpose("columns").at(place.round as u64).permutation(place.width)
+        };
+        Ok(Permutation::new(order)?.into())
+    }
+
+    fn parameters(&self, _: &Place) -> u128 {
+        0
+    }
+
+    fn activations(&self, place: &Place) -> usize {
+        place.width
+    }
+}
+
+/// Columns in another order: z_j = x_{order(j)}.
+///
+/// ```
+/// use tweedie::burn::tensor::{Device, Tensor};
+/// use tweedie::data::Condition;
+/// use tweedie::nn::flow::{Bijection, Permutation};
+/// let x = Tensor::<2>::from_floats([[1.0, 2.0, 3.0]], &Device::flex());
+/// let (z, _) = Permutation::new(vec![2, 0, 1])?.to_noise(x.into(), &Condition::None)?;
+/// assert_eq!(z.value.into_data().try_into_vec::<f32>().unwrap(), [3.0, 1.0, 2.0]);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+#[derive(Module, Debug)]
+pub struct Permutation {
+    #[module(skip)]
+    order: Vec<usize>,
+    #[module(skip)]
+    inverse: Vec<usize>,
+}
+
+impl Permutation {
+    /// The permutation that takes column `order[j]` to column j.
+    ///
+    /// # Errors
+    /// [`Error::Config`] unless every column's number from 0 is there once.
+    pub fn new(order: Vec<usize>) -> Result<Self> {
+        let mut inverse = vec![usize::MAX; order.len()];
+        for (to, &from) in order.iter().enumerate() {
+            match inverse.get_mut(from) {
+                Some(free) if *free == usize::MAX => *free = to,
+                _ => {
+                    let expected = format!("each number below {} once", order.len());
+                    return Err(Error::config("order", format!("{order:?}"), expected));
+                }
+            }
+        }
+        Ok(Self { order, inverse })
+    }
+}
+
+/// The columns of these numbers, and a log-determinant of zero.
+fn select(x: Dual<2>, columns: &[usize]) -> Result<(Dual<2>, Dual<2>)> {
+    let [n, d] = x.dims();
+    if d != columns.len() {
+        let expected = format!("n × {}", columns.len());
+        return Err(Error::shape("batch", format!("{n} × {d}"), expected));
+    }
+    let numbers: Vec<i32> = columns.iter().map(|&j| j as i32).collect();
+    let numbers = TensorData::new(numbers, [d]);
+    let numbers = Tensor::<1, Int>::from_data(numbers, (&x.value.device(), DType::I32));
+    let zero = x.value.clone().narrow(1, 0, 1).zeros_like();
+    Ok((x.linear(|x| x.select(1, numbers.clone())), zero.into()))
+}
+
+impl Bijection for Permutation {
+    fn to_noise(&self, x: Dual<2>, _: &Condition) -> Result<(Dual<2>, Dual<2>)> {
+        select(x, &self.order)
+    }
+
+    fn to_data(&self, z: Dual<2>, _: &Condition) -> Result<(Dual<2>, Dual<2>)> {
+        select(z, &self.inverse)
+    }
+}

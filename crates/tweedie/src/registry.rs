@@ -1,0 +1,237 @@
+//! Registries: every choice that has a name in recipes is a type in a file of its own and one line of a registry.
+//!
+//! A choice is written as a bare word, `ddim`, as a word with options, `ddim, eta = 0.5`, or as a table,
+//! `{ name = "ddim", eta = 0.5 }`, and stored as the table. Its options are the fields of its own type, read by
+//! [`read()`], whose errors name the key.
+
+mod misread;
+mod node;
+mod overrides;
+mod reader;
+
+pub use overrides::{override_all, read_over};
+pub use reader::read;
+pub(crate) use reader::spelled_out;
+
+use crate::Result;
+use serde::de::{DeserializeOwned, Deserializer, EnumAccess, Error as _, VariantAccess, Visitor};
+use std::marker::PhantomData;
+
+/// A choice as a user writes it by itself: `ddim`, `ddim, eta = 0.5` or `{ name = "ddim", eta = 0.5 }`. It is read, not
+/// checked.
+///
+/// ```
+/// use tweedie::solve::{AnySolver, Ddim};
+/// let solver: AnySolver = tweedie::registry::named_option("solver", "ddim, eta = 0.5")?;
+/// assert_eq!(solver, AnySolver::Ddim(Ddim { eta: 0.5 }));
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Config`](crate::Error::Config) naming `key`, or the key inside of it.
+pub fn named_option<T: DeserializeOwned>(key: &str, text: &str) -> Result<T> {
+    let text = text.trim();
+    read(text.parse().unwrap_or_else(|_| toml::Value::String(text.into())), key)
+}
+
+/// The name by which a deserializer knows that a choice is wanted.
+const CHOICE: &str = "$tweedie::choice";
+
+/// What [`registry!`] makes of an enum, for [`choose`].
+pub(crate) trait Registry: DeserializeOwned {
+    /// The choice of this name, with its options.
+    fn choice<'de, V: VariantAccess<'de>>(
+        name: &str,
+        options: V,
+    ) -> std::result::Result<Self, V::Error>;
+}
+
+/// Reads a choice from any format: by name where the deserializer is [`reader`]'s, which keeps the path of keys, through it
+/// where it is another's.
+pub(crate) fn choose<'de, R: Registry, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<R, D::Error> {
+    struct Choice<R>(PhantomData<R>);
+
+    impl<'de, R: Registry> Visitor<'de> for Choice<R> {
+        type Value = R;
+
+        fn expecting(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+            out.write_str("a name, or a table with one")
+        }
+
+        fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> std::result::Result<R, A::Error> {
+            let (name, options) = access.variant::<String>()?;
+            R::choice(&name, options)
+        }
+
+        fn visit_newtype_struct<D: Deserializer<'de>>(
+            self,
+            from: D,
+        ) -> std::result::Result<R, D::Error> {
+            reader::read_foreign(from)?.map_err(D::Error::custom)
+        }
+    }
+
+    from.deserialize_newtype_struct(CHOICE, Choice(PhantomData))
+}
+
+/// An enum of named choices, one line for each: its name, its variant, and one line on what it is.
+///
+/// * `enum Any: Trait = Default, "key" { "name" Variant(Type) "about", … }`: each a type of its own with the trait, to which
+///   the enum dereferences; `key` is what errors of `Any::parse` name.
+/// * `enum Any = Default { "name" Variant { field: Type } "about", … }`: each with fields of its own, or none.
+/// * `word Any = Default { "name" Variant "about", … }`: each a word alone, which is how it is stored.
+macro_rules! registry {
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $any:ident: $trait:ident = $default:ident, $key:literal {
+            $($name:literal $variant:ident($type:ty) $about:literal,)+
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, serde::Serialize)]
+        #[serde(tag = "name")]
+        $vis enum $any {
+            $(
+                #[doc = concat!("`", $name, "`: ", $about, ".")]
+                #[serde(rename = $name)]
+                $variant($type),
+            )+
+        }
+
+        crate::registry::registry!(@names $any $($name $about,)+);
+
+        impl $any {
+            /// The choice that a word stands for, with options or with its default ones: `ddim`, or `ddim, eta = 0.5`.
+            ///
+            /// # Errors
+            /// [`Error::Config`](crate::Error::Config) for an unknown name, with the nearest one, or an option that is none.
+            pub fn parse(text: &str) -> crate::Result<Self> {
+                crate::registry::named_option($key, text)
+            }
+
+            /// Its name, as recipes write it.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)+
+                }
+            }
+        }
+
+        impl Default for $any {
+            fn default() -> Self {
+                Self::$default(Default::default())
+            }
+        }
+
+        impl std::ops::Deref for $any {
+            type Target = dyn $trait;
+
+            fn deref(&self) -> &Self::Target {
+                match self {
+                    $(Self::$variant(own) => own,)+
+                }
+            }
+        }
+
+        $(
+            impl From<$type> for $any {
+                fn from(own: $type) -> Self {
+                    Self::$variant(own)
+                }
+            }
+        )+
+
+        crate::registry::registry!(@read $any $($name options => options.newtype_variant().map(Self::$variant),)+);
+    };
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $any:ident = $default:ident {
+            $(
+                $(#[$of_variant:meta])*
+                $name:literal $variant:ident $({ $($(#[$of_field:meta])* $field:ident: $type:ty,)+ })?
+                    $about:literal,
+            )+
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, serde::Serialize)]
+        #[serde(tag = "name")]
+        $vis enum $any {
+            $(
+                #[doc = concat!("`", $name, "`: ", $about, ".")]
+                $(#[$of_variant])*
+                #[serde(rename = $name)]
+                $variant $({ $($(#[$of_field])* $field: $type,)+ })?,
+            )+
+        }
+
+        crate::registry::registry!(@names $any $($name $about,)+);
+
+        crate::registry::registry!(@read $any $($name options => {
+            #[derive(serde::Deserialize)]
+            #[serde(deny_unknown_fields)]
+            struct Own { $($($field: $type,)+)? }
+            let Own { $($($field,)+)? } = options.newtype_variant()?;
+            Ok(Self::$variant $({ $($field,)+ })?)
+        },)+);
+
+        impl Default for $any {
+            fn default() -> Self {
+                Self::$default
+            }
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        $vis:vis word $any:ident = $default:ident {
+            $($(#[$of_variant:meta])* $name:literal $variant:ident $about:literal,)+
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        $vis enum $any {
+            $(
+                #[doc = concat!("`", $name, "`: ", $about, ".")]
+                $(#[$of_variant])*
+                #[serde(rename = $name)]
+                $variant,
+            )+
+        }
+
+        crate::registry::registry!(@names $any $($name $about,)+);
+
+        impl Default for $any {
+            fn default() -> Self {
+                Self::$default
+            }
+        }
+    };
+    (@names $any:ident $($name:literal $about:literal,)+) => {
+        impl $any {
+            /// Every name, with one line on what it is.
+            pub const NAMES: &'static [(&'static str, &'static str)] = &[$(($name, $about)),+];
+        }
+    };
+    (@read $any:ident $($name:literal $options:ident => $read:expr,)+) => {
+        impl<'de> serde::Deserialize<'de> for $any {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+                crate::registry::choose(from)
+            }
+        }
+
+        impl crate::registry::Registry for $any {
+            fn choice<'de, V: serde::de::VariantAccess<'de>>(
+                name: &str,
+                options: V,
+            ) -> std::result::Result<Self, V::Error> {
+                match name {
+                    $($name => { let $options = options; $read })+
+                    _ => Err(serde::de::Error::unknown_variant(name, &[$($name),+])),
+                }
+            }
+        }
+    };
+}
+pub(crate) use registry;

@@ -1,0 +1,153 @@
+//! The pictures of a run: what training keeps, and what can be drawn of the run.
+
+use super::Run;
+use crate::data::{Dataset, Split, npy};
+use crate::draw::{
+    Kept, label_of, loss_curves, panels, picture, progress, rows_kept, sample_size, save_png,
+};
+use crate::family::{Drawing, Model, Picture, Setting, Showing, sample};
+use crate::files::AtomicFile;
+use crate::train::curves;
+use crate::{Error, Result};
+use burn::tensor::Device;
+use image::RgbImage;
+use std::path::PathBuf;
+use toml::Table;
+
+/// Every picture of a run by its model: those that all models have, and the family's own.
+pub fn pictures<'a>(run: &'a Run, model: &'a dyn Model, at: &'a Showing<'a>) -> Vec<Picture<'a>> {
+    type Draw<'a> = Box<dyn Fn() -> Result<RgbImage> + 'a>;
+    let still = |name, about, draw: Draw<'a>| Picture {
+        name,
+        about,
+        draw: Box::new(move || draw().map(Drawing::Still)),
+    };
+    let mut all = vec![still(
+        "samples",
+        "samples",
+        Box::new(move || {
+            let n = sample_size(model.space()) as u64;
+            let split = samples(model, at.sampling, n, at.seed, at.device)?;
+            picture(model.space(), &split, at.real().map(Split::rows))
+        }),
+    )];
+    all.extend(model.pictures(at));
+    let about = "samples of the same noise over training";
+    all.push(still("progress", about, Box::new(move || over_training(run, at))));
+    let about = "losses and gradient norms of training";
+    all.push(still(
+        "curves",
+        about,
+        Box::new(move || {
+            if run.is_imported() {
+                return Err(Error::undefined(
+                    "a picture of training",
+                    "this run was trained elsewhere",
+                ));
+            }
+            let curves = loss_curves(&curves::read(run.file("curves.jsonl"))?);
+            panels(&curves.into_iter().map(|(_, plot)| plot).collect::<Vec<_>>(), 1)
+        }),
+    ));
+    all
+}
+
+/// Samples over training, as [`keep`] kept them.
+fn over_training(run: &Run, at: &Showing) -> Result<RgbImage> {
+    let kept = kept(run)?;
+    if kept.is_empty() {
+        return Err(Error::undefined(
+            "a picture of samples over training",
+            match rows_kept(&run.info.space) {
+                0 => "there are only those of images and of points in the plane",
+                _ => "this run has kept none (training.sample_every)",
+            },
+        ));
+    }
+    progress(&run.info.space, &kept, at.real().map(Split::rows))
+}
+
+/// The first `n` rows of the samples that pictures show, with their labels.
+fn samples(
+    model: &dyn Model,
+    sampling: &Table,
+    n: u64,
+    seed: u64,
+    device: &Device,
+) -> Result<Split> {
+    let label = |row| label_of(model.space(), row);
+    let setting = Setting { device, seed, observe: &|_| {} };
+    let generator = model.generator(sampling, &setting)?;
+    let rows = sample(model, &*generator, 0..n, label, seed, device, |_| {})?;
+    Split::new(rows, (0..n).map(label).collect())
+}
+
+/// Keeps samples of the same noise after `step` steps of training: a few rows in `samples/step-….npy`, and, where the
+/// recipe wants it, a picture in `samples/step-….png`.
+///
+/// # Errors
+/// Those of sampling; [`Error::Io`] if a file cannot be written.
+pub fn keep(
+    run: &Run,
+    data: Option<&Dataset>,
+    model: &dyn Model,
+    step: u64,
+    device: &Device,
+) -> Result<()> {
+    let (space, recipe) = (model.space(), &run.info.recipe);
+    let training = &recipe.training;
+    let whole = step.is_multiple_of(training.sample_every) || step == training.steps;
+    let few = rows_kept(space);
+    if !whole && few == 0 {
+        return Ok(());
+    }
+    let folder = run.file("samples");
+    std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+    let n = if whole { sample_size(space) } else { few };
+    let split = match samples(model, &Table::new(), n as u64, recipe.seed, device) {
+        // A model hardly trained may do so, and there is nothing to see.
+        Err(Error::Diverged { .. }) if !whole => return Ok(()),
+        split => split?,
+    };
+    if few > 0 {
+        let path = folder.join(format!("step-{step:06}.npy"));
+        let out = AtomicFile::create(&path)?;
+        let mut out = npy::NpyWriter::new(out, &path, few, space.layout())?;
+        out.write(&split.rows().slice(0..few))?;
+        out.finish()?.finish()?;
+    }
+    if whole {
+        let picture = picture(space, &split, data.map(|data| data.held_out.rows()))?;
+        save_png(&picture, folder.join(format!("step-{step:06}.png")))?;
+    }
+    Ok(())
+}
+
+/// What [`keep`] has kept, in the order of the steps.
+///
+/// # Errors
+/// [`Error::File`] if a file holds something else; [`Error::Io`] if one cannot be read.
+pub fn kept(run: &Run) -> Result<Vec<Kept>> {
+    let (folder, space) = (run.file("samples"), &run.info.space);
+    let mut files: Vec<(u64, PathBuf)> = Vec::new();
+    if folder.is_dir() {
+        for entry in std::fs::read_dir(&folder).map_err(|e| Error::io(&folder, e))? {
+            let path = entry.map_err(|e| Error::io(&folder, e))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let step = name.strip_prefix("step-").and_then(|name| name.strip_suffix(".npy"));
+            files.extend(step.and_then(|step| step.parse().ok()).map(|step| (step, path)));
+        }
+    }
+    files.sort();
+    let read = |(step, path): (u64, PathBuf)| {
+        let (_, rows) = npy::read(&path)?;
+        if (rows.len(), rows.width()) != (rows_kept(space), space.width()) {
+            let found = format!("{} rows of {} values", rows.len(), rows.width());
+            let expected = format!("{} rows of {} values", rows_kept(space), space.width());
+            return Err(Error::file(&path, "shape", found, expected));
+        }
+        let labels = (0..rows.len() as u64).map(|row| label_of(space, row)).collect();
+        Ok((step, Split::new(rows, labels)?))
+    };
+    files.into_iter().map(read).collect()
+}

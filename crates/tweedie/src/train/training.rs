@@ -1,0 +1,174 @@
+//! The `training` table of a recipe: the keys of the loop, which all families share, and those of fitting by gradients.
+
+use super::{AdamWConfig, LearningRate, Loop};
+use crate::data::{Encoding, Kind, Layout, Space};
+use crate::error::{count, within};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A model has at most so many parameters: with gradients, averages and a checkpoint being written, training holds
+/// some sixteen copies, 8 GiB.
+pub(crate) const MOST_PARAMETERS: u128 = 1 << 27;
+/// A batch makes at most so many activations; training holds some five numbers for each, 5 GiB.
+pub(crate) const MOST_ACTIVATIONS: usize = 1 << 28;
+
+/// The keys of `training` that the loop reads, whatever the family.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Training {
+    /// Steps in all.
+    pub steps: u64,
+    /// Steps between points of the curves.
+    pub log_every: u64,
+    /// Steps between held-out values; 0 for never.
+    pub held_out_every: u64,
+    /// Held-out rows judged each time, at most.
+    pub held_out_rows: usize,
+    /// Steps between pictures of samples; 0 for never. Before the first, a few samples are kept after 10, 30, 100, …
+    /// steps.
+    pub sample_every: u64,
+    /// Seconds between checkpoints, from 0 (one at each point of the curves) to 10.
+    pub checkpoint_seconds: f64,
+}
+
+impl Default for Training {
+    fn default() -> Self {
+        Self {
+            steps: 5000,
+            log_every: 10,
+            held_out_every: 500,
+            held_out_rows: 2048,
+            sample_every: 1000,
+            checkpoint_seconds: 2.0,
+        }
+    }
+}
+
+impl Training {
+    /// The keys of the table that are the loop's.
+    pub const KEYS: [&str; 6] = [
+        "steps",
+        "log_every",
+        "held_out_every",
+        "held_out_rows",
+        "sample_every",
+        "checkpoint_seconds",
+    ];
+
+    /// Fails, naming the key inside of `training`, unless every value makes sense.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`].
+    pub fn check(&self) -> Result<()> {
+        count("steps", self.steps, 1 << 40)?;
+        count("log_every", self.log_every, 1 << 40)?;
+        count("held_out_rows", self.held_out_rows as u64, 1 << 30)?;
+        within("checkpoint_seconds", self.checkpoint_seconds, 0.0, 10.0)
+    }
+
+    /// How the loop runs.
+    pub fn config(&self) -> Loop {
+        Loop {
+            steps: self.steps,
+            log_every: self.log_every,
+            held_out_every: self.held_out_every,
+            sample_every: self.sample_every,
+            checkpoint_after: Duration::from_secs_f64(self.checkpoint_seconds),
+        }
+    }
+}
+
+/// The keys of `training` that families fitted by gradients read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fit {
+    /// Whether pictures are mirrored left to right, each with probability ½ each time.
+    pub flip: bool,
+    /// Whether integers are spread uniformly over their steps, so that they have a density. Without, a model learns the
+    /// integers themselves.
+    pub dequantise: bool,
+    /// Rows of a micro-batch.
+    pub batch: usize,
+    /// Micro-batches of a step.
+    pub accumulate: usize,
+    /// The peak learning rate.
+    pub learning_rate: f64,
+    /// Steps over which it rises.
+    pub warmup: u64,
+    /// How it goes on.
+    pub decay: LearningRate,
+    /// The optimiser.
+    pub adamw: AdamWConfig,
+    /// The decay of the averaged weights.
+    pub ema: f64,
+}
+
+impl Default for Fit {
+    fn default() -> Self {
+        Self {
+            flip: false,
+            dequantise: true,
+            batch: 256,
+            accumulate: 1,
+            learning_rate: 1e-3,
+            warmup: 100,
+            decay: LearningRate::Cosine,
+            adamw: AdamWConfig::default(),
+            ema: 0.999,
+        }
+    }
+}
+
+impl Fit {
+    /// Fails, naming the key inside of `training`, unless every value makes sense.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`].
+    pub fn check(&self) -> Result<()> {
+        count("batch", self.batch as u64, 1 << 20)?;
+        count("accumulate", self.accumulate as u64, 1 << 20)?;
+        within("learning_rate", self.learning_rate, 1e-30, 10.0)?;
+        within("ema", self.ema, 0.0, 1.0)?;
+        within("adamw.beta_1", self.adamw.beta_1, 0.0, 0.999_999)?;
+        within("adamw.beta_2", self.adamw.beta_2, 0.0, 0.999_999_9)?;
+        within("adamw.epsilon", self.adamw.epsilon, 1e-30, 1.0)?;
+        within("adamw.weight_decay", self.adamw.weight_decay, 0.0, 1e6)?;
+        within("adamw.clip", self.adamw.clip, 0.0, 1e30)
+    }
+
+    /// Fails, naming the key inside of `training`, if a batch of rows that make so many activations each is too large.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check_batch(&self, activations: usize) -> Result<()> {
+        let most = MOST_ACTIVATIONS / activations.max(1);
+        if self.batch <= most {
+            return Ok(());
+        }
+        let expected =
+            format!("at most {most} rows for this model; training.accumulate makes larger batches");
+        Err(Error::config("batch", self.batch.to_string(), expected))
+    }
+}
+
+impl Fit {
+    /// How rows become what the model sees.
+    pub fn encoding(&self) -> Encoding {
+        if self.dequantise { Encoding::Dequantised } else { Encoding::Centres }
+    }
+
+    /// Fails, naming the key, unless rows of `space` can be trained on as it says.
+    pub(crate) fn check_for(&self, space: &Space) -> Result<()> {
+        if self.flip && !matches!(space.layout(), Layout::Image { .. }) {
+            let problem = "true, and the data are no pictures";
+            return Err(Error::config("training.flip", problem, "false, or pictures"));
+        }
+        let integers = |j| matches!(space.coordinate(j).kind, Kind::Quantised { .. });
+        if !self.dequantise && !(0..space.width()).any(integers) {
+            let problem = "false, and no column holds integers";
+            return Err(Error::config("training.dequantise", problem, "true, or integers"));
+        }
+        Ok(())
+    }
+}
