@@ -1,31 +1,32 @@
-//! `tweedie compare`: runs on the same data beside each other, quality against network evaluations.
+//! `tweedie compare`: quality of runs on the same data against network evaluations.
 
+use crate::rows::JudgedRows;
 use crate::sample::Sampling;
 use crate::{Settings, features, output};
 use std::path::PathBuf;
-use tweedie::data::Dataset;
+use toml::Value;
 use tweedie::judge::compare::page;
-use tweedie::judge::{Compared, Comparison};
+use tweedie::judge::{Compared, Comparison, Reference};
 use tweedie::run::Run;
 use tweedie::{Error, Result};
 
 /// Options of `tweedie compare`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// The run directories, of runs on the same data.
+    /// The directories of runs on the same data, or of chains on the same target.
     #[arg(required = true)]
     runs: Vec<PathBuf>,
     #[command(flatten)]
     sweep: Sweep,
-    /// Write a report with the table, a plot of each metric and each run's samples to this file.
+    /// Write a report to this file: the table, a plot of each metric, samples of each run.
     #[arg(short, long, value_name = "FILE.html")]
     output: Option<PathBuf>,
 }
 
-/// How runs are compared.
+/// Options of a comparison.
 #[derive(clap::Args)]
 pub struct Sweep {
-    /// Steps of the samplers, the last denoising included: several numbers, with commas.
+    /// Numbers of sampling steps, separated by commas; the last denoising counts as one.
     #[arg(
         long,
         value_delimiter = ',',
@@ -34,21 +35,44 @@ pub struct Sweep {
         value_parser = crate::whole::<usize>
     )]
     steps: Vec<usize>,
-    /// How many samples of each run at each number of steps.
+    /// Number of samples of each run at each number of steps.
     #[arg(short, default_value_t = 500, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     n: u64,
-    /// The weight of classifier-free guidance in place of each recipe's; 1 is none.
+    /// Another key of sampling to compare values of, in place of numbers of steps, as in sampling.guidance=1,1.5,2.
+    #[arg(long, value_name = "KEY=VALUES", value_parser = swept, conflicts_with = "steps")]
+    sweep: Option<(String, Values)>,
+    /// How many rows get a log p; 0 for none. By default all while that is quick, else random ones, and none of
+    /// pictures.
+    #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
+    log_p_rows: Option<usize>,
+    #[command(flatten)]
+    split: JudgedRows,
+    /// Weight of classifier-free guidance, which overrides each recipe; 1 is none.
     #[arg(long, allow_negative_numbers = true)]
     guidance: Option<f64>,
-    /// Judge pictures by the features of the classifier that this file describes, too.
+    /// Judge pictures also by the features of the classifier that this file describes.
     #[arg(long, value_name = "FILE.toml")]
     features: Option<PathBuf>,
-    /// The classifier's weights, where they are not as its file says.
+    /// Weights of the classifier, replacing the file that its description names.
     #[arg(long, value_name = "FILE.safetensors", requires = "features")]
     weights: Option<PathBuf>,
     /// The seed of samples.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     seed: u64,
+}
+
+/// The values of a key.
+#[derive(Clone)]
+struct Values(Vec<Value>);
+
+/// A key inside of `sampling` with its values, out of `sampling.key=value,value`.
+fn swept(text: &str) -> std::result::Result<(String, Values), String> {
+    let expected = || "expected sampling.KEY=VALUE,VALUE,…".to_string();
+    let (key, values) = text.split_once('=').ok_or_else(expected)?;
+    let key = key.trim().strip_prefix("sampling.").filter(|key| !key.is_empty());
+    let one = |value: &str| value.parse().unwrap_or_else(|_| Value::String(value.to_string()));
+    let values = values.split(',').map(str::trim).map(one).collect();
+    Ok((key.ok_or_else(expected)?.to_string(), Values(values)))
 }
 
 /// Compares runs.
@@ -60,9 +84,9 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         let expected = "a file that ends in .html";
         return Err(Error::config("--output", path.display().to_string(), expected));
     }
-    let (mut compared, data) = options.sweep.compare(&options.runs, settings)?;
+    let (mut compared, reference) = options.sweep.compare(&options.runs, settings)?;
     if let Some(path) = options.output.as_deref() {
-        page(&compared, &data)?.save(path)?;
+        page(&compared, &reference.data)?.save(path)?;
         compared.report = Some(path.display().to_string());
     }
     if settings.json {
@@ -83,8 +107,8 @@ impl Sweep {
         Ok(())
     }
 
-    /// Compares the runs in these folders, and gives the data that they share.
-    pub fn compare(&self, paths: &[PathBuf], settings: &Settings) -> Result<(Compared, Dataset)> {
+    /// Compares the runs in these folders; gives the comparison and what all are judged by.
+    pub fn compare(&self, paths: &[PathBuf], settings: &Settings) -> Result<(Compared, Reference)> {
         let classifier = match (&self.features, paths.first()) {
             (Some(features), Some(first)) => {
                 let data = Run::open(first)?.data()?;
@@ -93,8 +117,18 @@ impl Sweep {
             _ => None,
         };
         let sampling = Sampling { guidance: self.guidance, ..Sampling::default() }.table();
-        let (steps, n, classifier) = (&self.steps[..], self.n, classifier.as_ref());
-        let comparison = Comparison { steps, sampling: &sampling, n, classifier };
+        let steps: Vec<Value> = self.steps.iter().map(|n| Value::Integer(*n as i64)).collect();
+        let comparison = Comparison {
+            sweep: match &self.sweep {
+                Some((key, Values(values))) => (key, values),
+                None => ("steps", &steps),
+            },
+            sampling: &sampling,
+            n: self.n,
+            part: self.split.part(),
+            classifier: classifier.as_ref(),
+            log_p_rows: self.log_p_rows,
+        };
         settings.with(self.seed, |at| comparison.compare(paths, at)).map_err(Sampling::as_option)
     }
 }
@@ -103,8 +137,9 @@ fn print(compared: &Compared) {
     let (headings, rows) = compared.table();
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
     output::table(&headings, &rows);
+    let rows = compared.part.map_or("exact draws".into(), |part| format!("{} rows", part.name()));
     output::line(&format!(
-        "\n{} samples each, against held-out rows of {}",
+        "\n{} samples each, against {rows} of {}",
         compared.samples, compared.data
     ));
     if let Some(path) = &compared.report {

@@ -5,7 +5,7 @@ use tweedie::burn::tensor::Device;
 use tweedie::burn::tensor::DeviceKind;
 use tweedie::{Error, Result};
 
-/// The devices this program was built for.
+/// Names of the devices that this program was built for.
 pub const DEVICES: &[&str] = &[
     "cpu",
     #[cfg(feature = "cuda")]
@@ -20,10 +20,10 @@ pub const DEVICES: &[&str] = &[
     "wgpu",
 ];
 
-/// The features that bring a GPU.
+/// Cargo features that add a GPU.
 const GPUS: [&str; 5] = ["cuda", "metal", "rocm", "vulkan", "wgpu"];
 
-/// The device of a given name; a GPU must come up and answer.
+/// Opens the device of a given name; a GPU must compute a known gradient correctly.
 pub fn parse(name: &str) -> Result<Device> {
     match name {
         "cpu" => Ok(Device::flex()),
@@ -47,7 +47,7 @@ pub fn parse(name: &str) -> Result<Device> {
     }
 }
 
-/// A device that has got a gradient right: drivers that are not there show themselves only then, and by a panic.
+/// Opens a device and checks a known gradient on it. A missing driver shows only at the first computation, by a panic.
 #[cfg(any(
     feature = "cuda",
     feature = "metal",
@@ -97,7 +97,7 @@ fn square_error(device: &Device) -> f64 {
     (tweedie_ops::square_sum(&gradient) / exact - 1.0).abs()
 }
 
-/// Sets how many threads compute.
+/// Sets the number of threads that compute.
 pub fn set_threads(threads: usize) -> Result<()> {
     if threads == 0 || threads > 1024 {
         return Err(Error::config("--threads", threads.to_string(), "1 to 1024"));

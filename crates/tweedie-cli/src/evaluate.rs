@@ -1,22 +1,23 @@
 //! `tweedie evaluate`.
 
 use crate::features as by_classifier;
+use crate::rows::JudgedRows;
 use crate::sample::Sampling;
 use crate::{Settings, log_p, output};
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tweedie::data::{Dataset, Kind, Layout, Space};
+use tweedie::family::Model;
 use tweedie::files::AtomicFile;
 use tweedie::judge::copies::{Nearest, nearest};
-use tweedie::judge::samples::HEADINGS;
-use tweedie::judge::{LogP, generate, score_rows};
+use tweedie::judge::{Floor, LogP, Reference, generate, headings, score_rows};
 use tweedie::metric::features::{self, FeatureScores};
-use tweedie::metric::judge::{Score, judge};
+use tweedie::metric::judge::Score;
 use tweedie::run::Run;
 use tweedie::{Error, Result};
 
-/// What can be measured.
+/// Names of `--metric`.
 const METRICS: [&str; 3] = ["samples", "logp", "features"];
 
 /// Options of `tweedie evaluate`.
@@ -24,25 +25,27 @@ const METRICS: [&str; 3] = ["samples", "logp", "features"];
 pub struct Options {
     /// The run directory.
     run: PathBuf,
-    /// Judge against this file in place of the run's own held-out rows; a table needs the run's columns.
+    /// Judge against this data source in place of the held-out rows of the run; a table needs the columns of the run.
     #[arg(long)]
     data: Option<String>,
-    /// Only these: samples, logp, features; may be repeated. By default the first two, and features if a classifier is
-    /// given.
+    #[command(flatten)]
+    split: JudgedRows,
+    /// Metrics to compute: samples, logp, features; may be repeated. By default the first two, and features with a
+    /// classifier; for a run that learns without data, samples, against exact draws where there are some.
     #[arg(long)]
     metric: Vec<String>,
     /// Judge pictures by the features of the classifier that this file describes (see data/classifiers): Fréchet and
     /// kernel distance, precision, recall, label accuracy.
     #[arg(long, value_name = "FILE.toml")]
     features: Option<PathBuf>,
-    /// The classifier's weights, where they are not as its file says.
+    /// Weights of the classifier, replacing the file that its description names.
     #[arg(long, value_name = "FILE.safetensors", requires = "features")]
     weights: Option<PathBuf>,
-    /// Write a picture of the samples most like copies beside the training pictures nearest to them: by the
-    /// classifier's features if there is one, else by pixels.
+    /// Write a picture of the samples most like copies beside the nearest training pictures, by features of the
+    /// classifier if there is one, else by pixels.
     #[arg(long, value_name = "FILE.png")]
     nearest: Option<PathBuf>,
-    /// How many samples to compare.
+    /// Number of samples; `evaluation.samples` of the recipe by default.
     #[arg(short, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     n: Option<u64>,
     #[command(flatten)]
@@ -54,16 +57,20 @@ pub struct Options {
     log_p: log_p::Options,
 }
 
-/// Everything measured.
+/// All results.
 #[derive(Serialize)]
 struct Evaluated {
     run: String,
+    /// Metrics of the model alone and of its samples.
     scores: Vec<Score>,
+    /// The headings of a table of them.
+    #[serde(skip)]
+    headings: [&'static str; 7],
     features: Option<FeatureScores>,
     nearest: Option<Nearest>,
-    /// Where the picture of samples and their nearest is.
+    /// The path of the picture of samples beside their nearest training pictures.
     picture: Option<String>,
-    /// One for each density asked for; empty where there is none.
+    /// log p by each chosen density; empty for a model without densities.
     log_p: Vec<LogP>,
 }
 
@@ -81,59 +88,76 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     }
     log_p::check_count("-n", options.n, 1 << 20)?;
     options.log_p.check()?;
-    let wants = |name: &str| options.metric.is_empty() || options.metric.iter().any(|m| m == name);
     let run = Run::open(&options.run)?;
     let model = run.model(&settings.device)?;
-    let asked = options.log_p.asked(Some(run.info.recipe.evaluation.log_p_rows));
+    let alone = run.learns_without_data() && options.data.is_none();
+    let wants = |name: &str| match options.metric.is_empty() {
+        // log p of exact draws says nothing about chains.
+        true => name != "logp" || !alone,
+        false => options.metric.iter().any(|m| m == name),
+    };
+    let asked = options.log_p.asked(run.info.recipe.evaluation.log_p_rows);
     let lines =
         if wants("logp") { asked.lines(&*model).map_err(Sampling::as_option)? } else { Vec::new() };
-    let data = match options.data.as_deref() {
-        None => run.data()?,
-        Some(other) => run.data_of(other)?,
-    };
     let n = options.n.unwrap_or(run.info.recipe.evaluation.samples as u64);
+    let reference = options.reference(&run, &*model, n, settings)?;
+    let reference = reference.as_ref();
+    let data = reference.map(|reference| &reference.data);
     let classifier = options
         .features
         .as_deref()
-        .map(|path| by_classifier::open(path, options.weights.as_deref(), &data, settings))
+        .map(|path| {
+            let data = data.ok_or_else(|| without("--features"))?;
+            by_classifier::open(path, options.weights.as_deref(), data, settings)
+        })
         .transpose()?;
-    let picture = options.nearest.as_deref().map(|path| picture(path, &data.space)).transpose()?;
+    let picture =
+        options.nearest.as_deref().map(|path| picture(path, &run.info.space)).transpose()?;
+    if picture.is_some() && alone {
+        return Err(without("--nearest"));
+    }
     let by_features = classifier.as_ref().filter(|_| wants("features"));
     let (mut scores, mut of_features, mut beside) = (Vec::new(), None, None);
     if wants("samples") || by_features.is_some() || picture.is_some() {
         let samples = settings.with(options.seed, |at| {
             let generator = model.generator(&options.sampling.table(), at);
             let generator = generator.map_err(Sampling::as_option)?;
-            generate(&*model, &*generator, n, Some(data.judged()), at)
+            generate(&*model, &*generator, n, data.map(Dataset::judged), at)
         })?;
-        if let (Some(mut file), Some(path)) = (picture, &options.nearest) {
-            let (png, found) = nearest(&samples, &data, classifier.as_ref())?;
+        if let (Some(mut file), Some(path), Some(data)) = (picture, &options.nearest, data) {
+            let (png, found) = nearest(&samples, data, classifier.as_ref())?;
             file.write_all(&png).map_err(|e| Error::io(path, e))?;
             file.finish()?;
             beside = Some(found);
         }
-        if let Some(classifier) = by_features {
-            of_features = features::judge(&samples, &data, classifier)?;
+        if let (Some(classifier), Some(data)) = (by_features, data) {
+            of_features = features::judge(&samples, data, classifier)?;
             if of_features.is_none() {
                 eprintln!("no scores by features: there are fewer than 4 pictures of a kind");
             }
         }
         if wants("samples") {
-            scores = judge(&samples, &data, 0)?;
-            if scores.is_empty() {
-                eprintln!("no scores: there are fewer than two held-out rows");
+            scores = model.diagnostics()?;
+            let of_samples = reference.map_or(Ok(Vec::new()), |rows| rows.scores(&samples))?;
+            if of_samples.is_empty() {
+                eprintln!("no scores of samples: {}", why_no_scores(data));
             }
+            scores.extend(of_samples);
         }
     }
-    let log_p = settings
-        .with(options.seed, |at| asked.measure(&lines, &*model, &data, at))
-        .map_err(Sampling::as_option)?;
+    let log_p = match data {
+        Some(data) => settings
+            .with(options.seed, |at| asked.measure(&lines, &*model, data, at))
+            .map_err(Sampling::as_option)?,
+        None => Vec::new(),
+    };
     if wants("logp") && log_p.is_empty() {
-        eprintln!("no log p: {}", why_none(&data));
+        eprintln!("no log p: {}", data.map_or(NO_ROWS.into(), why_none));
     }
     let done = Evaluated {
         run: options.run.display().to_string(),
         scores,
+        headings: headings(reference),
         features: of_features,
         nearest: beside,
         picture: options.nearest.as_ref().map(|path| path.display().to_string()),
@@ -147,7 +171,42 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// Why there is no log p of held-out rows.
+impl Options {
+    /// What the samples are judged by: rows of `--data`, the run's data, or exact draws of what a model without data is
+    /// to sample, if there are some.
+    fn reference(
+        &self,
+        run: &Run,
+        model: &dyn Model,
+        n: u64,
+        settings: &Settings,
+    ) -> Result<Option<Reference>> {
+        let (data, floor) = match self.data.as_deref() {
+            None if run.learns_without_data() => {
+                return settings.with(self.seed, |at| Reference::exact(model, n, at));
+            }
+            None => (run.data()?.judged_on(self.split.part()), Floor::Training),
+            Some(other) if run.learns_without_data() => (run.data_of(other)?, Floor::Unseen),
+            Some(other) => (run.data_of(other)?, Floor::Training),
+        };
+        Ok(Some(Reference { data, floor }))
+    }
+}
+
+/// An option that needs data where there are none.
+fn without(option: &str) -> Error {
+    Error::config(option, "given for a run that learns without data", "--data with it")
+}
+
+/// The reason where there is nothing to judge by.
+const NO_ROWS: &str = "the target has no exact draws to judge by, and there is no --data";
+
+/// The reason why samples have no scores.
+fn why_no_scores(data: Option<&Dataset>) -> &'static str {
+    data.map_or(NO_ROWS, |_| "there are fewer than two held-out rows")
+}
+
+/// The reason why there is no log p of held-out rows.
 fn why_none(data: &Dataset) -> String {
     let space = &data.space;
     let category = |j: &usize| matches!(space.coordinate(*j).kind, Kind::Category { .. });
@@ -158,7 +217,7 @@ fn why_none(data: &Dataset) -> String {
     }
 }
 
-/// The file to be of a picture, refused before anything is computed for it.
+/// Creates the file of the picture; fails before any computation if there can be none.
 fn picture(path: &Path, space: &Space) -> Result<AtomicFile> {
     let name = path.display().to_string();
     if !name.ends_with(".png") {
@@ -176,12 +235,12 @@ fn picture(path: &Path, space: &Space) -> Result<AtomicFile> {
 
 fn print(done: &Evaluated) {
     if !done.scores.is_empty() {
-        output::table(&HEADINGS, &score_rows(&done.scores));
+        output::table(&done.headings, &score_rows(&done.scores));
     }
     if let Some(by) = &done.features {
         let of = format!("features of {} ({} numbers a picture)", by.classifier, by.width);
         output::line(&format!("\nby {of}"));
-        output::table(&HEADINGS, &score_rows(&by.scores));
+        output::table(&done.headings, &score_rows(&by.scores));
         if let Some(share) = by.held_out_accuracy {
             let right = 100.0 * share.value;
             output::line(&format!("{} finds the label of {right:.1} % held out", by.classifier));

@@ -3,16 +3,16 @@
 use crate::{Settings, output};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use tweedie::family::diffusion::Diffusion;
+use toml::Value;
 use tweedie::run::Run;
 use tweedie::{Result, diffusers};
 
 /// Options of `tweedie import`.
 #[derive(clap::Args)]
 pub struct Import {
-    /// A folder of diffusers: a pipeline with model_index.json, or a UNet2DModel with config.json.
+    /// Folder of a diffusers checkpoint: a pipeline with model_index.json, or a UNet2DModel with config.json.
     source: PathBuf,
-    /// The run directory to make; runs/NAME by default.
+    /// The run directory to create; runs/NAME by default.
     #[arg(short, long)]
     out: Option<PathBuf>,
 }
@@ -22,35 +22,32 @@ pub struct Import {
 pub struct Export {
     /// The run directory.
     run: PathBuf,
-    /// The folder to write; RUN/diffusers by default.
+    /// The folder to create; RUN/diffusers by default.
     #[arg(short, long)]
     out: Option<PathBuf>,
 }
 
-/// What was made.
+/// The result of an import or an export.
 #[derive(Serialize)]
 struct Done {
     folder: String,
     schedule: String,
     prediction: String,
     solver: String,
-    steps: usize,
+    steps: i64,
 }
 
 impl Done {
     fn report(run: &Run, folder: &Path, settings: &Settings) -> Result<()> {
-        let word = |value: serde_json::Value| match &value["name"] {
-            serde_json::Value::String(name) => name.clone(),
-            _ => value.as_str().unwrap_or_default().to_string(),
-        };
-        let json = |value: serde_json::Result<serde_json::Value>| word(value.unwrap_or_default());
-        let recipe = run.info.resolved_as::<Diffusion>()?;
+        let recipe = Value::Table(run.info.resolved.table()?);
+        let at = |keys: &[&str]| keys.iter().try_fold(&recipe, |at, key| at.get(key));
+        let word = |keys| at(keys).and_then(Value::as_str).unwrap_or_default().to_string();
         let done = Done {
             folder: folder.display().to_string(),
-            schedule: json(serde_json::to_value(&recipe.schedule)),
-            prediction: json(serde_json::to_value(recipe.model.prediction)),
-            solver: json(serde_json::to_value(recipe.sampling.solver)),
-            steps: recipe.sampling.steps,
+            schedule: word(&["schedule", "name"]),
+            prediction: word(&["model", "prediction"]),
+            solver: word(&["sampling", "solver", "name"]),
+            steps: at(&["sampling", "steps"]).and_then(Value::as_integer).unwrap_or_default(),
         };
         if settings.json {
             output::json(&done);
@@ -64,7 +61,7 @@ impl Done {
     }
 }
 
-/// Makes a run of a checkpoint.
+/// Imports a checkpoint of diffusers as a run.
 pub fn import(options: &Import, settings: &Settings) -> Result<()> {
     let name = options.source.file_name().map_or("imported".into(), |n| n.to_os_string());
     let out = options.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
@@ -72,7 +69,7 @@ pub fn import(options: &Import, settings: &Settings) -> Result<()> {
     Done::report(&run, &out, settings)
 }
 
-/// Writes a run as a checkpoint.
+/// Exports a run as a checkpoint of diffusers.
 pub fn export(options: &Export, settings: &Settings) -> Result<()> {
     let run = Run::open(&options.run)?;
     let out = options.out.clone().unwrap_or_else(|| run.file("diffusers"));

@@ -1,4 +1,4 @@
-//! `--features`: the classifier by whose features pictures are judged.
+//! `--features`: the classifier whose features judge pictures.
 
 use crate::Settings;
 use std::path::Path;
@@ -6,7 +6,7 @@ use tweedie::Result;
 use tweedie::data::Dataset;
 use tweedie::metric::Classifier;
 
-/// The classifier that a file describes, refused before there are samples if it does not take pictures of this size.
+/// Opens the classifier that a file describes; fails before sampling if it does not take pictures of this size.
 pub fn open(
     path: &Path,
     weights: Option<&Path>,

@@ -8,12 +8,12 @@ use tweedie::{Error, Result};
 /// Options of `tweedie list`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Only this kind: recipes, families, data, networks, objectives, schedules, predictions, clocks,
-    /// solvers, grids or devices.
+    /// Kind of names to list: recipes, families, data, networks, objectives, schedules, predictions, clocks, solvers,
+    /// grids or devices.
     kind: Option<String>,
 }
 
-/// Prints what there is.
+/// Prints every name with one line on its meaning.
 pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let recipes: Vec<(String, String)> = RECIPES
         .iter()

@@ -2,37 +2,39 @@
 
 use crate::output;
 use toml::{Table, Value};
-use tweedie::judge::densities::{Asked, LogP, heading, table};
+use tweedie::judge::densities::{LogP, LogPOptions, heading, table};
 use tweedie::{Error, Result};
 
 /// Options of log p.
 #[derive(Default, clap::Args)]
 pub struct Options {
-    /// How many held-out rows get a log p, random ones of all; by default all while that is quick.
+    /// Number of random rows to judge; by default `evaluation.log_p_rows` of the recipe, or else all held-out rows
+    /// while rows × columns × network evaluations are below 2e8, fewer beyond.
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     rows: Option<usize>,
-    /// The density: of a diffusion model the probability-flow ODE's (`ode`), or the reverse SDE's, by weighted paths (`sde`)
-    /// or by the variational bound (`elbo`), which are lower bounds. May be repeated, or `all`; the model's first by
+    /// The density. A diffusion model has three: `ode` (probability-flow ODE), and two lower bounds, `sde` (reverse SDE
+    /// by weighted paths) and `elbo` (variational bound). May be repeated, or `all`; the first density of the model by
     /// default.
     #[arg(long)]
     density: Vec<String>,
-    /// Paths a row of `sde`, which more of them raise.
+    /// Paths of `sde` for each row; more paths raise the bound.
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     paths: Option<usize>,
-    /// Probes of the divergence, `exact` for none: exact up to 16 dimensions, else 4, by default. With `elbo` noise levels
-    /// a row, 64 by default.
+    /// Random probes of the divergence of `ode`, or `exact`; by default exact up to 16 dimensions, else 4. For `elbo`,
+    /// noise levels drawn for each row, 64 by default.
     #[arg(long, allow_negative_numbers = true)]
     probes: Option<String>,
-    /// The levels of `elbo`, evenly spaced in time, first and last included, or `continuous`; by default a chain's own, else
-    /// continuous time.
+    /// Levels of `elbo`, evenly spaced in time, first and last included, or `continuous`; by default those of a
+    /// discrete chain, else continuous time.
     #[arg(long, allow_negative_numbers = true)]
     levels: Option<String>,
-    /// How integers become real numbers: `uniform`, or `variational` by a small network fitted to the run first; with `elbo`
-    /// `decoder` judges integers as they are, recovered from the noise of the cleanest level, by default those of a model
-    /// that was trained so, and `network-decoder` from the model's mean there, as DDPM does. May be repeated, or `all`.
+    /// Treatment of integers: `uniform` noise, or `variational` noise by a small network that is fitted to the run
+    /// first. For `elbo` also `decoder`, which recovers integers from the noise of the cleanest level (the default of
+    /// models trained without dequantisation), and `network-decoder`, which recovers them from the mean of the network,
+    /// as DDPM does. May be repeated, or `all`.
     #[arg(long)]
     dequantise: Vec<String>,
-    /// Steps of fitting `variational`, 500 by default.
+    /// Steps of the fit of `variational`; 500 by default.
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     dequantise_steps: Option<u64>,
 }
@@ -48,7 +50,7 @@ pub fn check_count(option: &str, value: Option<u64>, most: u64) -> Result<()> {
 }
 
 impl Options {
-    /// A density of a number of rows dequantised both ways, by `probes` if not by default.
+    /// Options that judge `rows` rows by one density, with uniform and with variational dequantisation.
     pub fn dequantised(density: &str, probes: Option<usize>, rows: usize) -> Self {
         Self {
             rows: Some(rows),
@@ -60,12 +62,19 @@ impl Options {
         }
     }
 
-    /// Fails for options that make no sense for any run.
+    /// Fails for options that no run can have.
     pub fn check(&self) -> Result<()> {
         check_count("--paths", self.paths.map(|n| n as u64), 100_000)?;
         check_count("--rows", self.rows.map(|n| n as u64), 1 << 30)?;
         check_count("--dequantise-steps", self.dequantise_steps, 1_000_000)?;
         let given = |names: &[String], name: &str| names.iter().any(|n| n == name || n == "all");
+        if self.probes.as_deref() == Some("exact")
+            && !self.density.is_empty()
+            && !given(&self.density, "ode")
+        {
+            let expected = "a number of probes, or --density ode with it";
+            return Err(Error::config("--probes", "exact without `ode`", expected));
+        }
         if self.levels.is_some() && !given(&self.density, "elbo") {
             return Err(Error::config("--levels", "given without `elbo`", "--density elbo"));
         }
@@ -76,8 +85,8 @@ impl Options {
         Ok(())
     }
 
-    /// What is to be judged; `default_rows` if the number of rows is not an option.
-    pub fn asked(&self, default_rows: Option<usize>) -> Asked {
+    /// The densities, treatments and rows to judge; `default_rows` without `--rows`.
+    pub fn asked(&self, default_rows: Option<usize>) -> LogPOptions {
         let mut options = Table::new();
         let mut set = |key: &str, value: Option<Value>| {
             options.extend(value.map(|value| (key.to_string(), value)));
@@ -86,7 +95,7 @@ impl Options {
         set("probes", self.probes.clone().map(Value::String));
         set("levels", self.levels.clone().map(Value::String));
         set("dequantise_steps", self.dequantise_steps.map(|n| Value::Integer(n as i64)));
-        Asked {
+        LogPOptions {
             densities: self.density.clone(),
             integers: self.dequantise.clone(),
             options,
@@ -95,7 +104,7 @@ impl Options {
     }
 }
 
-/// Prints the table.
+/// Prints the table of log p.
 pub fn print(found: &[LogP]) {
     let Some(first) = found.first() else { return };
     output::line(&heading(first));

@@ -1,6 +1,6 @@
 //! The `tweedie` program: train, sample, evaluate and compare generative models.
 //!
-//! No method lives here: every command reads its options, calls the library and shows what comes back.
+//! No method lives here: every command reads its options, calls the library and prints the result.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ mod log_p;
 mod output;
 mod progress;
 mod reproduce;
+mod rows;
 mod sample;
 mod show;
 mod train;
@@ -23,53 +24,53 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use tweedie::family::Setting;
 
-/// Deep generative modelling: train, sample and judge models on real data.
+/// Deep generative modelling: train, sample and judge diffusion models, flows, mixtures and Markov chains.
 #[derive(Parser)]
 #[command(name = "tweedie", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Print one JSON object on stdout and nothing else there.
+    /// Print one JSON object on stdout, and nothing else there.
     #[arg(long, global = true)]
     json: bool,
-    /// Where to compute: cpu, or a GPU that this program was built for (vulkan, cuda, metal, rocm, wgpu).
+    /// The device to compute on: cpu, or a GPU that the program was built for (vulkan, cuda, metal, rocm, wgpu).
     #[arg(long, global = true, default_value = "cpu")]
     device: String,
-    /// How many CPU threads to use; all by default. Results do not depend on it.
+    /// Number of CPU threads; all by default. Results do not depend on it.
     #[arg(long, global = true, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     threads: Option<usize>,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// What there is: recipes, data sets, schedules, predictions, solvers, grids.
+    /// List names: recipes, families, data sets, networks, objectives, schedules, predictions, solvers, grids.
     List(list::Options),
-    /// Train a model by a recipe and judge it.
+    /// Train a model by a recipe, and judge it.
     Train(train::Options),
-    /// Sample a trained model to a .png, .npy, .csv or .safetensors file.
+    /// Generate samples of a trained model, as a .png, .npy, .csv or .safetensors file.
     Sample(sample::Options),
     /// Judge a trained model: sample metrics and log p.
     Evaluate(evaluate::Options),
-    /// Set runs on the same data beside each other: quality against network evaluations, as a table and as plots.
+    /// Compare runs on the same data: quality against network evaluations, as a table and as plots.
     Compare(compare::Options),
-    /// Train, measure and write a figure that takes long into the docs.
+    /// Reproduce a page of the docs that takes hours: train, measure, write.
     Reproduce(reproduce::Options),
-    /// Make a run of a checkpoint of diffusers.
+    /// Import a checkpoint of diffusers as a run.
     Import(exchange::Import),
-    /// Write a run as a checkpoint that diffusers loads.
+    /// Export a run as a checkpoint that diffusers loads.
     Export(exchange::Export),
-    /// Draw a trained model: samples, their way from noise, progress, schedule, errors by noise level, curves.
+    /// Draw a trained model: samples, densities, progress, curves, and the pictures of its family.
     Show(show::Options),
-    /// Measure how fast operations and networks are on this machine.
+    /// Benchmark operations and networks on this machine.
     Bench(bench::Options),
 }
 
-/// A whole number given to an option.
+/// Parses a whole number given to an option.
 fn whole<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| "expected a whole number, 0 or more".into())
 }
 
-/// What every command needs to know.
+/// Settings of every command.
 struct Settings {
     json: bool,
     /// The name of the device.
@@ -78,7 +79,7 @@ struct Settings {
 }
 
 impl Settings {
-    /// Calls `f` with what the library needs: device, seed, and progress shown as bars.
+    /// Calls `f` with the device, `seed`, and progress bars.
     fn with<T>(&self, seed: u64, f: impl FnOnce(&Setting) -> T) -> T {
         let bars = progress::Bars::new(self.json);
         f(&Setting { device: &self.device, seed, observe: &|task| bars.show(task) })
@@ -91,7 +92,7 @@ fn run(cli: Cli) -> tweedie::Result<()> {
     }
     let settings =
         Settings { json: cli.json, device: device::parse(&cli.device)?, device_name: cli.device };
-    // On a thread of the pool itself: an operation called from outside would hand over to the pool and wait, twice the
+    // Commands run on a thread of the pool: an operation called from outside would wait for the pool, for twice the
     // time of a small product.
     rayon::scope(|_| match cli.command {
         Command::List(options) => list::run(&options, &settings),
@@ -112,7 +113,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            // Wrong options are wrong usage; everything else failed.
+            // Exit code 2 is for wrong options, 1 for all other errors.
             match error {
                 tweedie::Error::Config { .. } => ExitCode::from(2),
                 _ => ExitCode::from(1),

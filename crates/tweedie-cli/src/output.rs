@@ -1,4 +1,4 @@
-//! What goes to stdout: aligned tables, or one JSON object.
+//! Output on stdout: aligned tables, or one JSON object.
 
 use std::io::Write;
 

@@ -1,10 +1,10 @@
-//! Progress on stderr, nothing where stderr is not a terminal or `--json` asks for silence.
+//! Progress bars on stderr; none where stderr is not a terminal, or with `--json`.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::RefCell;
 use tweedie::family::Task;
 
-/// A bar that counts to `total` of what `unit` names.
+/// A progress bar of `total` units, named `unit`; hidden if `quiet`.
 pub fn bar(total: u64, unit: &str, quiet: bool) -> ProgressBar {
     let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(Some(total), target);
@@ -16,19 +16,19 @@ pub fn bar(total: u64, unit: &str, quiet: bool) -> ProgressBar {
     bar
 }
 
-/// A bar for each task that the library reports, one after the other.
+/// Progress bars of the tasks that the library reports, one after the other.
 pub struct Bars {
     quiet: bool,
     now: RefCell<Option<(String, ProgressBar)>>,
 }
 
 impl Bars {
-    /// No bar yet; none ever if `quiet`.
+    /// A set without a bar yet; bars stay hidden if `quiet`.
     pub fn new(quiet: bool) -> Self {
         Self { quiet, now: RefCell::new(None) }
     }
 
-    /// Shows how far a task is; its bar goes when it is done.
+    /// Shows the progress of a task; its bar vanishes at the end of the task.
     pub fn show(&self, task: Task) {
         let mut now = self.now.borrow_mut();
         if now.as_ref().is_none_or(|(what, _)| *what != task.what) {

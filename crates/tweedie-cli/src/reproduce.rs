@@ -1,4 +1,4 @@
-//! `tweedie reproduce`: figures that take long, from their recipes to a page of the docs.
+//! `tweedie reproduce`: figures that take hours, from their recipes to a page of the docs.
 
 mod mnist_diffusion;
 mod mnist_likelihood;
@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use tweedie::files::write_atomically;
 use tweedie::{Error, Result};
 
-/// A page of the docs, and the runs that it is about.
+/// A page of the docs, with the runs that it needs.
 struct Figure {
     name: &'static str,
-    /// What it shows.
+    /// One line on what it shows.
     what: &'static str,
-    /// Its recipes.
+    /// The recipes of its runs.
     models: &'static [&'static str],
-    /// Measures the trained runs, and gives the page with what it says for machines.
+    /// Measures the trained runs; gives the page in Markdown, and its figures as JSON.
     measure: fn(&Options, &Settings) -> Result<(String, serde_json::Value)>,
 }
 
@@ -26,17 +26,17 @@ const FIGURES: [Figure; 2] = [mnist_diffusion::FIGURE, mnist_likelihood::FIGURE]
 /// Options of `tweedie reproduce`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// The figure; all are listed if absent.
+    /// The figure; without it all figures are listed.
     figure: Option<String>,
-    /// The folder of its data.
+    /// The folder of the data.
     #[arg(long)]
     data: Option<String>,
-    /// The folder of its runs; what is trained there already is used, what has stopped goes on.
+    /// The folder of the runs; finished runs there are used, stopped ones resumed.
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
     #[command(flatten)]
     sweep: Sweep,
-    /// How many held-out rows are given their bits per dimension.
+    /// Number of test rows for bits per dimension.
     #[arg(long, default_value_t = 500, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     rows: usize,
     /// The page to write, a .md file; its pictures go to `images` beside it. docs/FIGURE.md by default.
@@ -44,7 +44,7 @@ pub struct Options {
     output: Option<PathBuf>,
 }
 
-/// What was found, and where it is written.
+/// The figures, and the path of the page.
 #[derive(Serialize)]
 struct Found {
     #[serde(flatten)]
@@ -52,7 +52,7 @@ struct Found {
     page: String,
 }
 
-/// Trains what is not trained, measures, and writes the page.
+/// Trains missing runs, measures all, and writes the page.
 pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let Some(name) = &options.figure else {
         let rows: Vec<Vec<String>> =
@@ -91,13 +91,13 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
 }
 
 impl Options {
-    /// The page of a figure.
+    /// The path of the page of a figure.
     fn page(&self, name: &str) -> PathBuf {
         self.output.clone().unwrap_or_else(|| PathBuf::from(format!("docs/{name}.md")))
     }
 }
 
-/// What was found as JSON.
+/// Results as JSON.
 fn for_machines(found: &impl Serialize) -> Result<serde_json::Value> {
     serde_json::to_value(found)
         .map_err(|e| Error::config("figure", e.to_string(), "values that JSON can hold"))

@@ -1,16 +1,20 @@
 //! `tweedie sample`.
 
+mod sink;
+
 use crate::{Settings, output, progress};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use sink::Sink;
+use std::ops::Range;
+use std::path::PathBuf;
 use toml::{Table, Value};
-use tweedie::data::{Layout, Rows, Space, Split, npy, table::TableWriter};
+use tweedie::burn::tensor::Device;
+use tweedie::data::table::{TableOptions, read};
+use tweedie::data::{Condition, Coordinate, Kind, Rows, Space, Split};
 use tweedie::family;
-use tweedie::files::AtomicFile;
 use tweedie::run::Run;
 use tweedie::{Draws, Error, Result};
 
-/// So many samples are written at most, so that every size in a file's header can be held.
+/// Most samples of a file, so that 64 bits hold every size in its header.
 const MOST: u64 = 1 << 40;
 
 /// Options of `tweedie sample`.
@@ -18,7 +22,7 @@ const MOST: u64 = 1 << 40;
 pub struct Options {
     /// The run directory.
     run: PathBuf,
-    /// How many samples.
+    /// Number of samples.
     #[arg(short, default_value_t = 100, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     n: u64,
     /// The file to write; its ending picks the format: .png, .npy, .csv or .safetensors.
@@ -29,54 +33,65 @@ pub struct Options {
     /// The seed; row i of the output depends on the seed and i alone.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     seed: u64,
-    /// The class to sample, by name or number; `all` for all in turn, `data` for as often as in the training data,
-    /// or `none`. By default `data` for a .csv, which records them, else `all`.
+    /// The class to sample, by name or number; `all` for all in turn, `data` for frequencies of the training data,
+    /// `none` for no class. By default `data` for a .csv, which has a column of classes, else `all`.
     #[arg(long, allow_negative_numbers = true)]
     label: Option<String>,
-    /// Sample under another schedule than the run's (see `tweedie list schedules`), with its options as in
-    /// 'edm, sigma_max = 20.0'; its log-SNRs must lie within those trained on.
+    /// The condition, where rows are conditioned on columns: values for all samples, as in 'age = 40, smokes = "yes"';
+    /// a .csv file of conditions, taken in turn; `data` for those of random training rows, by default; or `none`.
+    #[arg(long)]
+    condition: Option<String>,
+    /// Schedule to sample on, replacing the run's (see `tweedie list schedules`), with options as in 'edm, sigma_min =
+    /// 0.01'; its log-SNRs must lie within those of training.
     #[arg(long)]
     schedule: Option<String>,
-    /// Where the noise of a stochastic solver comes from: `steps`, each with its own, or `tree`, a path in time that
-    /// more steps refine.
+    /// Noise of a stochastic solver: `steps`, independent for each step, or `tree`, one path in time that more steps
+    /// refine.
     #[arg(long, value_enum, default_value_t = Noise::Steps)]
     noise: Noise,
-    /// Start from the rows of this .npy file (model units, noisiest level) in place of the seed's noise.
+    /// Rows to start from, in place of noise: a .npy file in model units, at the noisiest level.
     #[arg(long)]
     init: Option<PathBuf>,
 }
 
-/// Where the noise of a solver's steps comes from.
+/// The noise of a stochastic solver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Noise {
-    /// Each step's own.
+    /// Independent noise for each step.
     Steps,
-    /// A Brownian tree.
+    /// A Wiener path, refined by more steps.
     Tree,
 }
 
-/// How samples are made, where it is not as the recipe says.
+/// Options of sampling, which override the recipe.
 #[derive(Default, clap::Args)]
 pub struct Sampling {
-    /// The solver (see `tweedie list solvers`), with its options as in 'ddim, eta = 0.5'.
+    /// The solver (see `tweedie list solvers`), with options as in 'ddim, eta = 0.5'.
     #[arg(long)]
     pub solver: Option<String>,
-    /// The spacing of its levels (see `tweedie list grids`), with its options as in 'karras, rho = 5.0'.
+    /// The grid of noise levels (see `tweedie list grids`), with options as in 'karras, rho = 5.0'.
     #[arg(long)]
     pub grid: Option<String>,
-    /// Its steps, the last denoising included.
+    /// Number of steps of the solver; the last denoising counts as one.
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     pub steps: Option<usize>,
-    /// The weight of classifier-free guidance; 1 is none.
+    /// Weight of classifier-free guidance; 1 is none.
     #[arg(long, allow_negative_numbers = true)]
     pub guidance: Option<f64>,
-    /// Give the noise of `ancestral` the variance that is best for the run's own errors, measured on 512 training rows first.
+    /// A weaker run that guides in place of the model without its condition (autoguidance): its folder, or a file of
+    /// its earlier weights, as training.keep_every keeps them.
+    #[arg(long, value_name = "RUN")]
+    pub weak: Option<PathBuf>,
+    /// Override a key of the recipe's sampling, such as sampling.solver.eta=0.5; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = sampling_key)]
+    pub set: Vec<(String, Value)>,
+    /// Use the best variance of each `ancestral` step for the errors of this run, measured on 512 training rows first.
     #[arg(long)]
     pub analytic_variance: bool,
 }
 
 impl Sampling {
-    /// The overrides of a run's `sampling` table.
+    /// The options as overrides of the `sampling` table.
     pub fn table(&self) -> Table {
         let mut table = Table::new();
         let mut set = |key: &str, value: Option<Value>| {
@@ -87,11 +102,14 @@ impl Sampling {
         set("grid", self.grid.as_ref().map(written));
         set("steps", self.steps.map(|steps| Value::Integer(steps as i64)));
         set("guidance", self.guidance.map(Value::Float));
+        let path = self.weak.as_ref().map(|path| path.display().to_string());
+        set("weak", path.map(Value::String));
         set("variance", self.analytic_variance.then(|| "measured".into()));
+        table.extend(self.set.iter().cloned());
         table
     }
 
-    /// The error with its key as an option.
+    /// The same error with its key as a command-line option.
     pub fn as_option(error: Error) -> Error {
         match error {
             Error::Config { key, problem, expected } if !key.starts_with('-') => {
@@ -103,8 +121,18 @@ impl Sampling {
     }
 }
 
+/// A key inside of `sampling` with its value, out of `sampling.key=value`.
+fn sampling_key(text: &str) -> std::result::Result<(String, Value), String> {
+    let expected = || "expected sampling.KEY=VALUE".to_string();
+    let (key, value) = text.split_once('=').ok_or_else(expected)?;
+    let key = key.trim().strip_prefix("sampling.").filter(|key| !key.is_empty());
+    let value = value.trim();
+    let value = value.parse().unwrap_or_else(|_| Value::String(value.to_string()));
+    Ok((key.ok_or_else(expected)?.to_string(), value))
+}
+
 impl Options {
-    /// The overrides of the run's `sampling` table.
+    /// The options as overrides of the `sampling` table.
     fn table(&self) -> Table {
         let mut table = self.sampling.table();
         let written = |text: &String| text.parse().unwrap_or_else(|_| Value::String(text.clone()));
@@ -116,7 +144,7 @@ impl Options {
     }
 }
 
-/// What the command did.
+/// The result of the command.
 #[derive(serde::Serialize)]
 struct Done {
     output: String,
@@ -124,7 +152,7 @@ struct Done {
     evaluations_per_sample: f64,
 }
 
-/// Samples and writes as the rows come.
+/// Generates rows in chunks and writes each chunk.
 pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     if options.n == 0 || options.n > MOST {
         return Err(Error::config("-n", options.n.to_string(), format!("from 1 to {MOST}")));
@@ -133,8 +161,10 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let model = run.model(&settings.device)?;
     let generator = settings.with(options.seed, |at| model.generator(&options.table(), at));
     let generator = generator.map_err(Sampling::as_option)?;
+    let given = Given::parse(options, &run)?;
     let label = Label::parse(options, &run)?;
-    let mut sink = Sink::create(&options.output, &run, options.n, label.of(0).is_some())?;
+    let mut sink =
+        Sink::create(&options.output, &run, options.n, label.of(0).is_some(), given.is_some())?;
     let bar = progress::bar(options.n, "samples", settings.json);
     bar.set_prefix("sampling");
     let chunk = generator.rows_at_once();
@@ -145,13 +175,20 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
             &*model,
             &*generator,
             range.clone(),
-            |i| label.of(i),
+            |rows| match &given {
+                Some(given) => given.condition(rows, &run.info.space, device),
+                None => run.info.space.condition(rows.map(|i| label.of(i)).collect()),
+            },
             seed,
             device,
             |_| {},
         )?;
         let labels = range.clone().map(|i| label.of(i)).collect::<Option<Vec<u32>>>();
-        sink.write(rows, labels)?;
+        let samples = Split::new(rows, labels)?;
+        sink.write(match &given {
+            Some(given) => samples.with_given(given.values(range.clone()))?,
+            None => samples,
+        })?;
         bar.set_position(range.end);
     }
     bar.finish_and_clear();
@@ -172,12 +209,12 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// Which class each row gets.
+/// The class of each row.
 enum Label {
     None,
     One(u32),
     InTurn(u64),
-    /// As often as in the training data, which have so many rows of each class.
+    /// Random classes with the frequencies of the training rows, whose numbers are given by class.
     AsData(Vec<usize>, Draws),
 }
 
@@ -234,110 +271,104 @@ impl Label {
     }
 }
 
-/// A file that samples are written to as they come; it appears under its name when it is complete.
-enum Sink {
-    Npy(npy::NpyWriter<AtomicFile>),
-    Csv(Box<TableWriter<AtomicFile>>),
-    /// Raw values behind a header of known size.
-    Safetensors(AtomicFile, PathBuf),
-    /// Pictures need all rows.
-    Png {
-        out: AtomicFile,
-        path: PathBuf,
-        space: Box<Space>,
-        samples: Option<Split>,
-    },
+/// The values of the columns that samples are conditioned on.
+enum Given {
+    /// The same for all.
+    One(Rows),
+    /// Rows in turn.
+    InTurn(Rows),
+    /// Random rows.
+    Random(Rows, Draws),
 }
 
-/// A picture holds at most so many samples.
-const MOST_IN_PICTURE: u64 = 100_000;
-
-impl Sink {
-    fn create(path: &Path, run: &Run, n: u64, labelled: bool) -> Result<Self> {
-        let ending =
-            path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-        let space = &run.info.space;
-        match ending.as_str() {
-            "npy" => {
-                let out = AtomicFile::create(path)?;
-                Ok(Sink::Npy(npy::NpyWriter::new(out, path, n as usize, space.layout())?))
+impl Given {
+    /// The conditions that the options name; none for an unconditional sample, or a model without such columns.
+    fn parse(options: &Options, run: &Run) -> Result<Option<Self>> {
+        let wrong =
+            |found: &str, expected: String| Err(Error::config("--condition", found, expected));
+        let Some(space) = run.info.space.given() else {
+            return match options.condition.as_deref() {
+                None | Some("none") => Ok(None),
+                Some(text) => {
+                    wrong(text, "no condition: the model is conditioned on no columns".into())
+                }
+            };
+        };
+        if let Some(label) = &options.label {
+            let expected = "--condition: the model is conditioned on columns";
+            return Err(Error::config("--label", label, expected));
+        }
+        match options.condition.as_deref() {
+            Some("none") => Ok(None),
+            None | Some("data") => {
+                let data = run.data()?.fit_rows();
+                let draws = Draws::new(options.seed).purpose("condition");
+                Ok(data.given().map(|values| Given::Random(values.clone(), draws)))
             }
-            "csv" => {
-                let own = run.info.recipe.data.as_ref().and_then(|data| data.label.as_deref());
-                let own = own.filter(|name| *name != "last");
-                let label = labelled.then(|| own.unwrap_or("label"));
-                let out = AtomicFile::create(path)?;
-                Ok(Sink::Csv(Box::new(TableWriter::new(out, path, space, label)?)))
+            Some(path) if [".csv", ".csv.gz"].iter().any(|ending| path.ends_with(ending)) => {
+                let columns = (0..space.width()).map(|j| space.column_name(j)).collect();
+                let options = TableOptions { columns: Some(columns), ..TableOptions::default() };
+                let (found, split) = read(path, &options)?;
+                Ok(Some(Given::InTurn(space.adopt(&found, &split, path)?.rows().clone())))
             }
-            "safetensors" => {
-                let mut out = AtomicFile::create(path)?;
-                out.write_all(&header(n, space.layout())).map_err(|e| Error::io(path, e))?;
-                Ok(Sink::Safetensors(out, path.to_path_buf()))
-            }
-            "png" if n > MOST_IN_PICTURE => {
-                let expected = format!("at most {MOST_IN_PICTURE} for a .png");
-                Err(Error::config("-n", n.to_string(), expected))
-            }
-            "png" => {
-                let (path, space) = (path.to_path_buf(), Box::new(space.clone()));
-                Ok(Sink::Png { out: AtomicFile::create(&path)?, path, space, samples: None })
-            }
-            _ => {
-                let name = path.display().to_string();
-                Err(Error::config("-o", name, "a file ending in .png, .npy, .csv or .safetensors"))
+            Some(text) => {
+                let names: Vec<String> = (0..space.width()).map(|j| space.column_name(j)).collect();
+                let expected = || format!("a value for each of {}", names.join(", "));
+                let Ok(table) = format!("of = {{ {text} }}").parse::<Table>() else {
+                    return wrong(text, expected());
+                };
+                let Some(of) = table.get("of").and_then(Value::as_table) else {
+                    return wrong(text, expected());
+                };
+                if of.len() != names.len() {
+                    return wrong(text, expected());
+                }
+                let value = |(j, name): (usize, &String)| {
+                    let value = of.get(name).and_then(|value| number(space.coordinate(j), value));
+                    value.ok_or_else(|| Error::config("--condition", text, expected()))
+                };
+                let values = names.iter().enumerate().map(value).collect::<Result<Vec<f32>>>()?;
+                let row = Rows::new(values, space.width())?;
+                space.validate(&row).map_err(|error| match error {
+                    Error::Config { problem, expected, .. } => {
+                        Error::config("--condition", problem, expected)
+                    }
+                    other => other,
+                })?;
+                Ok(Some(Given::One(row)))
             }
         }
     }
 
-    fn write(&mut self, rows: Rows, labels: Option<Vec<u32>>) -> Result<()> {
+    /// The values of samples by their numbers.
+    fn values(&self, rows: Range<u64>) -> Rows {
         match self {
-            Sink::Npy(out) => out.write(&rows),
-            Sink::Csv(out) => out.write(&rows, labels.as_deref()),
-            Sink::Safetensors(out, path) => rows
-                .values()
-                .iter()
-                .try_for_each(|v| out.write_all(&v.to_le_bytes()))
-                .map_err(|e| Error::io(&*path, e)),
-            Sink::Png { samples, .. } => {
-                let new = Split::new(rows, labels)?;
-                *samples = Some(match samples.take() {
-                    None => new,
-                    Some(earlier) => earlier.followed_by(&new)?,
-                });
-                Ok(())
+            Given::One(row) => row.select(&vec![0; (rows.end - rows.start) as usize]),
+            Given::InTurn(all) => {
+                all.select(&rows.map(|i| (i % all.len() as u64) as usize).collect::<Vec<_>>())
+            }
+            Given::Random(all, draws) => {
+                let chosen = rows.map(|i| draws.below(i, 0, all.len() as u64) as usize);
+                all.select(&chosen.collect::<Vec<_>>())
             }
         }
     }
 
-    fn finish(self) -> Result<()> {
-        match self {
-            Sink::Npy(out) => out.finish()?.finish(),
-            Sink::Csv(out) => out.finish()?.finish(),
-            Sink::Safetensors(out, _) => out.finish(),
-            Sink::Png { mut out, path, space, samples: Some(samples) } => {
-                let picture = tweedie::draw::picture(&space, &samples, None)?;
-                let bytes = tweedie::draw::png_bytes(&picture)?;
-                out.write_all(&bytes).map_err(|e| Error::io(path, e))?;
-                out.finish()
-            }
-            Sink::Png { samples: None, .. } => Ok(()),
-        }
+    /// The condition of samples by their numbers.
+    fn condition(&self, rows: Range<u64>, space: &Space, device: &Device) -> Result<Condition> {
+        space.given_condition(&self.values(rows), device)
     }
 }
 
-/// The header of a safetensors file with one float32 tensor `samples`.
-fn header(n: u64, layout: Layout) -> Vec<u8> {
-    let shape = match layout {
-        Layout::Vector { width } => format!("{n},{width}"),
-        Layout::Image { channels, height, width } => format!("{n},{channels},{height},{width}"),
-    };
-    let bytes = 4 * n * layout.width() as u64;
-    let mut json =
-        format!(r#"{{"samples":{{"dtype":"F32","shape":[{shape}],"data_offsets":[0,{bytes}]}}}}"#);
-    while !json.len().is_multiple_of(8) {
-        json.push(' ');
+/// A value of a column: a number, or the number of a category by its name.
+fn number(column: &Coordinate, value: &Value) -> Option<f32> {
+    match (&column.kind, value) {
+        (Kind::Category { names }, Value::String(name)) => {
+            names.iter().position(|known| known == name).map(|k| k as f32)
+        }
+        (Kind::Category { .. }, _) => None,
+        (_, Value::Integer(value)) => Some(*value as f32),
+        (_, Value::Float(value)) => Some(*value as f32),
+        _ => None,
     }
-    let mut header = (json.len() as u64).to_le_bytes().to_vec();
-    header.extend(json.into_bytes());
-    header
 }

@@ -4,6 +4,7 @@ use crate::sample::Sampling;
 use crate::{Settings, output, progress};
 use serde::Serialize;
 use std::path::PathBuf;
+use tweedie::data::Part;
 use tweedie::draw::{save_animation, save_png};
 use tweedie::family::{Drawing, Showing};
 use tweedie::run::Run;
@@ -20,12 +21,12 @@ pub struct Options {
     output: Option<PathBuf>,
     #[command(flatten)]
     sampling: Sampling,
-    /// The seed of samples and noise; the recipe's by default.
+    /// The seed of samples and noise; by default the seed of the recipe.
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     seed: Option<u64>,
 }
 
-/// A picture that was drawn.
+/// A picture on disk.
 #[derive(Serialize)]
 struct Drawn {
     file: String,
@@ -34,18 +35,18 @@ struct Drawn {
     height: u32,
 }
 
-/// A picture that this run does not have.
+/// A picture that this run does not have, with the reason.
 #[derive(Serialize)]
 struct Absent {
     name: &'static str,
     why: String,
 }
 
-/// What the command did.
+/// The result of the command.
 #[derive(Serialize)]
 struct Done {
     run: String,
-    /// The step of the checkpoint that was drawn, if training has not finished.
+    /// The step of the checkpoint, if training has not finished.
     step: Option<u64>,
     pictures: Vec<Drawn>,
     absent: Vec<Absent>,
@@ -60,7 +61,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     settings
         .with(seed, |at| model.generator(&sampling, at).map(drop))
         .map_err(Sampling::as_option)?;
-    let data = run.data();
+    let data = run.data().map(|data| data.judged_on(Part::Test));
     let showing = Showing {
         sampling: &sampling,
         data: data.as_ref().map_err(ToString::to_string),

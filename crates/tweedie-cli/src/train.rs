@@ -2,9 +2,9 @@
 
 use crate::{Settings, output, progress};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use toml::Value;
 use tweedie::data::Dataset;
-use tweedie::judge::samples::HEADINGS;
 use tweedie::judge::{self, Judgement, score_rows};
 use tweedie::run::pictures::keep;
 use tweedie::run::{Recipe, Run, shipped as recipes};
@@ -16,25 +16,28 @@ use tweedie::{Error, Result};
 pub struct Options {
     /// A shipped recipe (see `tweedie list recipes`) or the path of a .toml file.
     recipe: String,
-    /// Train on this instead: a shipped data set, a toy, a .csv, .csv.gz, .dat, .npy or .npz file, or a folder of
-    /// pictures (PNG, JPEG, WebP, or the files of MNIST or CIFAR).
+    /// Data to train on, replacing the recipe's: a shipped data set, a toy, a .csv, .csv.gz, .dat, .npy or .npz file,
+    /// or a folder of pictures (PNG, JPEG, WebP, or the files of MNIST or CIFAR).
     #[arg(long)]
     data: Option<String>,
-    /// The label column of a table, by name or `last`, which makes the model class-conditional; or `none` to leave out
-    /// the labels of pictures.
+    /// The label column of a table, by name or `last`; it makes the model class-conditional. `class` labels the points
+    /// of a toy, `none` leaves labels out.
     #[arg(long)]
     label: Option<String>,
+    /// The columns of a table to condition its rows on, by name, with commas: they are given, not learnt.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    condition: Vec<String>,
     /// Override a key of the recipe, such as training.steps=500; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// The run directory; runs/RECIPE by default, numbered where that is taken.
+    /// The run directory; by default runs/RECIPE, or the next free runs/RECIPE-N.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// The seed of everything random.
+    /// The seed of all random numbers in training.
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     seed: Option<u64>,
-    /// Go on with the run in --out, or with the newest run of this recipe. Other options must be those that it was started
-    /// with, but for --set training.steps=N, which may grow.
+    /// Go on with the run in --out, or with the newest run of this recipe. Other options must equal the options at the
+    /// start; only --set training.steps=N may grow.
     #[arg(long)]
     resume: bool,
 }
@@ -53,10 +56,10 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// Prints the table and the places.
+/// Prints the table of metrics and the paths of the results.
 fn print(judged: &Judgement) {
     if !judged.scores.is_empty() {
-        output::table(&HEADINGS, &score_rows(&judged.scores));
+        output::table(&judged.headings, &score_rows(&judged.scores));
         output::line("");
     }
     output::line(&format!("run      {}", judged.run));
@@ -64,7 +67,8 @@ fn print(judged: &Judgement) {
     output::line(&format!("report   {}", judged.report));
 }
 
-/// A shipped recipe's run in a folder, trained on the data of `source` as far as it is not yet.
+/// Trains a shipped recipe on the data of `source` in a folder; resumes a run that has stopped, and skips one that has
+/// finished.
 pub fn finished(recipe: &str, source: &str, folder: &Path, settings: &Settings) -> Result<()> {
     let started = folder.join("run.json").exists();
     if started && folder.join("report.html").exists() {
@@ -74,6 +78,7 @@ pub fn finished(recipe: &str, source: &str, folder: &Path, settings: &Settings) 
         recipe: recipe.into(),
         data: (!started).then(|| source.into()),
         label: None,
+        condition: Vec::new(),
         set: Vec::new(),
         out: Some(folder.into()),
         seed: None,
@@ -85,16 +90,17 @@ pub fn finished(recipe: &str, source: &str, folder: &Path, settings: &Settings) 
     finish(&run, data.as_ref(), settings).map(drop)
 }
 
-/// Trains a run to its end and reports on it.
+/// Trains a run to its end and writes its report.
 fn finish(run: &Run, data: Option<&Dataset>, settings: &Settings) -> Result<Judgement> {
     let recipe = &run.info.recipe;
     if !settings.json {
         let (folder, steps) = (run.folder().display(), recipe.training.steps);
         match data {
             Some(data) => eprintln!(
-                "{folder}: {} training and {} held-out rows of {}, {steps} steps",
-                data.train.len(),
-                data.held_out.len(),
+                "{folder}: {} training, {} validation and {} test rows of {}, {steps} steps",
+                data.fit_rows().len(),
+                data.view().map_or(0, |view| view.rows),
+                data.test().len(),
                 data.name,
             ),
             None => eprintln!("{folder}: {}, {steps} steps", recipe.plan.family()),
@@ -107,30 +113,39 @@ fn finish(run: &Run, data: Option<&Dataset>, settings: &Settings) -> Result<Judg
 }
 
 impl Options {
-    /// All options that change the recipe, as overrides.
-    fn overrides(&self) -> Vec<String> {
-        let mut overrides = self.set.clone();
+    /// All options that change the recipe, as overrides. Other data take the place of the recipe's with all that it
+    /// says of them; those of a run to `resume` are as they were.
+    fn overrides(&self, resume: bool) -> Vec<String> {
         let quoted = |text: &String| Value::String(text.clone()).to_string();
-        overrides.extend(self.data.iter().map(|data| format!("data.source={}", quoted(data))));
+        let source = |data: &String| match resume {
+            true => format!("data.source={}", quoted(data)),
+            false => format!("data={{ source = {} }}", quoted(data)),
+        };
+        let mut overrides: Vec<String> = self.data.iter().map(source).collect();
+        overrides.extend(self.set.iter().cloned());
         overrides.extend(self.label.iter().map(|label| format!("data.label={}", quoted(label))));
+        if !self.condition.is_empty() {
+            let names: Vec<String> = self.condition.iter().map(quoted).collect();
+            overrides.push(format!("data.condition=[{}]", names.join(", ")));
+        }
         overrides.extend(self.seed.iter().map(|seed| format!("seed={seed}")));
         overrides
     }
 }
 
-/// A new run, with its data if it has some.
+/// Creates a run; with its data, if its family has some.
 fn start(options: &Options, name: &str, text: &str) -> Result<(Run, Option<Dataset>)> {
-    let recipe = Recipe::parse(text, &options.overrides())
-        .map_err(|error| recipes::located(error, &options.recipe, text))?;
+    let located = |error| recipes::located(error, &options.recipe, text);
+    let recipe = Recipe::parse(text, &options.overrides(false)).map_err(located)?;
     let data = recipe.data.is_some().then(|| recipe.load_data()).transpose()?;
     let folder = match &options.out {
         Some(folder) => folder.clone(),
         None => numbered(name).find(|p| !p.exists()).unwrap_or_else(|| PathBuf::from("runs")),
     };
-    Ok((Run::create(&folder, recipe, data.as_ref())?, data))
+    Ok((Run::create(&folder, recipe, data.as_ref()).map_err(located)?, data))
 }
 
-/// A run to go on with.
+/// Opens a run to resume; with its data, if its family has some.
 fn resume(options: &Options, name: &str) -> Result<(Run, Option<Dataset>)> {
     let folder = match &options.out {
         Some(folder) => folder.clone(),
@@ -142,7 +157,7 @@ fn resume(options: &Options, name: &str) -> Result<(Run, Option<Dataset>)> {
             )
         })?,
     };
-    let run = Run::open(&folder)?.with_overrides(&options.overrides())?;
+    let run = Run::open(&folder)?.with_overrides(&options.overrides(true))?;
     let data = (!run.is_without_data() || run.is_imported()).then(|| run.data()).transpose()?;
     for folder in [folder.clone(), run.file("samples")].iter().filter(|f| f.is_dir()) {
         tweedie::files::remove_leftovers(folder)?;
@@ -150,7 +165,7 @@ fn resume(options: &Options, name: &str) -> Result<(Run, Option<Dataset>)> {
     Ok((run, data))
 }
 
-/// runs/NAME, runs/NAME-2, runs/NAME-3, …
+/// The paths runs/NAME, runs/NAME-2, runs/NAME-3, …
 fn numbered(name: &str) -> impl Iterator<Item = PathBuf> {
     let name = name.to_string();
     (1..10_000u32).map(move |k| match k {
@@ -159,7 +174,7 @@ fn numbered(name: &str) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// Runs the loop with a progress bar, keeping samples from time to time.
+/// Runs the training loop with a progress bar; keeps samples at the steps of the recipe.
 fn train(
     run: &Run,
     data: Option<&Dataset>,
@@ -170,9 +185,15 @@ fn train(
     let bar = progress::bar(config.steps, "steps", settings.json);
     bar.set_prefix("training");
     let (mut smooth, mut held_out) = (None, String::new());
+    let mut began = 0;
+    let (before, started) = (run.training_seconds()?.unwrap_or(0.0), Instant::now());
+    let seconds = || before + started.elapsed().as_secs_f64();
     tweedie::train::train(learner, run.folder(), &config, |event| {
         match event {
-            Event::Resumed(step) => bar.set_position(step),
+            Event::Resumed(step) => {
+                began = step;
+                bar.set_position(step);
+            }
             Event::Step(step, loss) => {
                 bar.set_position(step);
                 if let Some(loss) = loss {
@@ -182,6 +203,7 @@ fn train(
                 }
             }
             Event::HeldOut(_, values) => {
+                run.save_training_seconds(seconds())?;
                 if let Some(value) = values.loss() {
                     held_out = format!(", held out {value:.4}");
                 }
@@ -191,9 +213,13 @@ fn train(
                 let model = run.model_with(&weights, &origin, &settings.device)?;
                 keep(run, data, &*model, step, &settings.device)?;
             }
+            Event::Keep(step, learner) => run.keep_weights(&learner.weights()?, step)?,
         }
         Ok(())
     })?;
     bar.finish();
+    if began < config.steps {
+        run.save_training_seconds(seconds())?
+    }
     Ok(())
 }

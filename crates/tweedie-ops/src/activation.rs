@@ -6,7 +6,7 @@ use crate::pool::Buffer;
 use burn::tensor::{Tensor, activation as stock};
 use burn_flex::FlexTensor;
 
-/// f(x), element by element.
+/// Applies an activation element by element.
 pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
     if activation == Activation::None {
         return x;

@@ -9,8 +9,8 @@ use burn_flex::FlexTensor;
 
 pub use crate::kernels::adamw::AdamW;
 
-/// What AdamW keeps of a parameter: flat means of its gradient and of its square, and the moving average of the
-/// parameter if there is one.
+/// The state of AdamW for a parameter: flat means of its gradient and of the squared gradient, and the moving average
+/// of the parameter, if there is one.
 #[derive(Debug)]
 pub struct State {
     /// The mean gradient.
@@ -21,7 +21,8 @@ pub struct State {
     pub average: Option<(Tensor<1>, f64)>,
 }
 
-/// The parameter and its state after a step with a flat gradient. State that nobody else holds is written in place.
+/// Takes a step with a flat gradient; gives the parameter and its state. State without another owner is written in
+/// place.
 ///
 /// # Panics
 /// If lengths differ.
@@ -75,7 +76,7 @@ fn flex<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     }
 }
 
-/// The tensor itself if it is all of a buffer that nobody else holds, else a copy of it.
+/// The tensor itself if it is the whole of a buffer without another owner, else a copy.
 fn own(tensor: FlexTensor) -> FlexTensor {
     let whole = tensor.layout().is_contiguous()
         && tensor.layout().start_offset() == 0
@@ -113,7 +114,7 @@ fn by_tensors<const D: usize>(
     (parameter, State { mean, square, average })
 }
 
-/// Σ x² in double precision, in an order that depends on nothing but the length.
+/// Σ x² in double precision, in an order that depends on the length alone.
 pub fn square_sum(x: &Tensor<1>) -> f64 {
     if is_ours(x) {
         return adamw::square_sum(Array::new(flex(x.clone())).values());

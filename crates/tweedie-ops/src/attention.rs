@@ -6,8 +6,8 @@ use crate::pool::Buffer;
 use burn::tensor::{Tensor, activation};
 use burn_flex::FlexTensor;
 
-/// For each head, softmax(q kᵀ/√d) v: queries `[n, tokens, heads · d]`, keys and values `[n, others, heads · d]`, to the
-/// queries' shape.
+/// Attention softmax(q kᵀ/√d) v of each head: queries `[n, tokens, heads · d]`, keys and values `[n, others, heads ·
+/// d]`, to the queries' shape.
 ///
 /// # Panics
 /// If shapes do not fit.

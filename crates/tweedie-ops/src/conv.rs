@@ -17,7 +17,7 @@ pub struct ConvSizes {
     pub padding: (usize, usize),
 }
 
-/// What is added to a convolution's output.
+/// An addend to the output of a convolution.
 #[derive(Debug, Clone, Default)]
 pub struct Added {
     /// A value for each channel, `[out]`.
@@ -28,8 +28,8 @@ pub struct Added {
     pub residual: Option<Tensor<4>>,
 }
 
-/// The convolution of pictures `[n, h, w, in]` with a weight `[out, in, k, k]`, `[n, h′, w′, out]`, and what is added
-/// to it.
+/// The convolution of pictures `[n, h, w, in]` with a weight `[out, in, k, k]`, `[n, h′, w′, out]`, plus an optional
+/// addend.
 ///
 /// # Panics
 /// If shapes do not fit.

@@ -1,7 +1,7 @@
 //! Fused operations on the CPU, forward and backward, for Burn's flex backend, with portable bodies for the others.
 //!
 //! The kernels are the only unsafe code of the workspace. Each unsafe block is one operation with the reason why it is
-//! sound; the functions around it check their slices' lengths in arithmetic that does not wrap.
+//! sound; the functions around it check the lengths of their slices, without wrapping arithmetic.
 
 #![allow(unsafe_code)]
 // Tiles of registers are arrays indexed by constants.

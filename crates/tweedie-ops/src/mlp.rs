@@ -8,21 +8,21 @@ use crate::pool::Buffer;
 use burn::tensor::{Tensor, module};
 use burn_flex::FlexTensor;
 
-/// A linear layer and what follows it.
+/// A linear layer with its activation.
 #[derive(Debug, Clone)]
 pub struct LinearLayer {
     /// `[out, in]`.
     pub weight: Tensor<2>,
     /// `[out]`.
     pub bias: Option<Tensor<1>>,
-    /// What follows it.
+    /// Its activation.
     pub activation: Activation,
 }
 
-/// f(x Wᵀ + b) of rows x `[n, in]` for each layer in turn, plus a residual `[n, out]`; `[n, out]`.
+/// Applies f(x Wᵀ + b) of each layer in turn to rows x `[n, in]`, and adds a residual `[n, out]`; gives `[n, out]`.
 ///
-/// Rows go through all layers while they are in the cache, and when nothing is recorded what lies between layers is
-/// nowhere else.
+/// Rows go through all layers while they are in the cache. Without a recorded backward pass, values between layers are
+/// never in memory.
 ///
 /// # Panics
 /// If shapes do not fit.
@@ -49,7 +49,7 @@ pub fn mlp(x: Tensor<2>, layers: Vec<LinearLayer>, residual: Option<Tensor<2>>) 
     }
 }
 
-/// x Wᵀ + b + r of rows x `[n, in]` with a weight `[out, in]` and a residual r `[n, out]`; `[n, out]`.
+/// Computes x Wᵀ + b + r of rows x `[n, in]` with a weight `[out, in]` and a residual r `[n, out]`; gives `[n, out]`.
 ///
 /// # Panics
 /// If shapes do not fit.
@@ -82,7 +82,7 @@ struct Fused {
     activations: Vec<Activation>,
 }
 
-/// x, the layers' weights, and what the backward pass needs of each layer.
+/// x, the weights of the layers, and their records for the backward pass.
 type Saved = (Array, Vec<Array>, Vec<Kept>);
 
 impl Fused {
@@ -115,7 +115,7 @@ impl Fused {
     }
 }
 
-/// Where y is to be, and its shape.
+/// The buffer of y, and its shape.
 fn place(mlp: &Mlp) -> (Buffer, [usize; 2]) {
     let width = mlp.layers.last().map_or(mlp.input, |layer| layer.output);
     (Buffer::new(mlp.rows * width), [mlp.rows, width])

@@ -1,4 +1,4 @@
-//! Normalisation, with what follows it.
+//! Normalisation, with affine map and activation.
 
 use crate::activate;
 use crate::kernels::activation::Activation;
@@ -11,25 +11,25 @@ use crate::pool::Buffer;
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 
-/// What shares a mean and a variance.
+/// The elements that share a mean and a variance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shares {
-    /// All positions of a sample, in each of so many groups of channels.
+    /// All positions of a sample, for each of a number of groups of channels.
     Group(usize),
     /// The channels of each position: layer normalisation.
     Layer,
-    /// The channels of each position, by their mean square about zero.
+    /// The channels of each position, by their mean square: root-mean-square normalisation.
     RootMeanSquare,
 }
 
 /// A normalisation f((x̂ w + b)(1 + s) + t) of `[n, …, channels]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Norm {
-    /// What shares a mean and a variance.
+    /// The elements that share a mean and a variance.
     pub shares: Shares,
-    /// Added to the variance.
+    /// ε, added to the variance.
     pub epsilon: f64,
-    /// f.
+    /// The activation f.
     pub activation: Activation,
 }
 
@@ -85,7 +85,7 @@ impl Norm {
         activate(x.reshape(shape), self.activation)
     }
 
-    /// By position, without an activation; a single position is a group.
+    /// A normalisation by position, without an activation; a single position is a group.
     fn by_layer(&self, shape: Shape) -> bool {
         match self.shares {
             Shares::Group(groups) => {

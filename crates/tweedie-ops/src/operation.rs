@@ -1,4 +1,4 @@
-//! How an operation reaches Burn's tensors: forward on flex, and a step of the backward pass where one is recorded.
+//! Operations on Burn's tensors: forward on flex, with a recorded step of the backward pass for differentiated inputs.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::{
@@ -51,28 +51,28 @@ impl Array {
     }
 }
 
-/// An input that every caller gives.
+/// A required input.
 pub(crate) fn given(input: Option<Array>) -> Array {
     input.unwrap_or_else(|| unreachable!("the input is not optional"))
 }
 
-/// An operation of N inputs, some of which may be absent, and one output.
+/// An operation with N inputs, some of them optional, and one output.
 pub(crate) trait Operation<const N: usize>: Debug + Send + 'static {
-    /// What the backward pass needs of the forward pass.
+    /// The record of the forward pass for the backward pass.
     type Saved: Debug + Clone + Send + 'static;
 
     /// The output.
     fn forward(&self, inputs: [Option<Array>; N]) -> FlexTensor;
 
-    /// The output and what [`Operation::backward`] needs.
+    /// The output, and the record for [`Operation::backward`].
     fn record(&self, inputs: [Option<Array>; N]) -> (FlexTensor, Self::Saved);
 
-    /// The gradients of the inputs that are `wanted`, from that of the output.
+    /// The gradients of the `wanted` inputs, from that of the output.
     fn backward(&self, saved: Self::Saved, dy: Array, wanted: [bool; N])
     -> [Option<FlexTensor>; N];
 }
 
-/// Whether a tensor is one that operations here take: single precision on flex.
+/// Whether a tensor is of single precision on flex, as operations here require.
 pub(crate) fn is_ours<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && matches!(x.device().inner().as_dispatch(), DispatchDevice::Flex(_))
 }
@@ -103,7 +103,7 @@ fn primitive(tensor: DispatchTensor) -> Primitive {
     }
 }
 
-/// The operation's output for inputs that are all [`is_ours`].
+/// Applies an operation to inputs that are all [`is_ours`].
 pub(crate) fn apply<const N: usize, const D: usize, O: Operation<N>>(
     operation: O,
     inputs: [Option<DispatchTensor>; N],
@@ -157,7 +157,7 @@ fn record<const N: usize, O: Operation<N>, C: CheckpointStrategy>(
         std::array::from_fn(|k| present[k].then(|| Array::new(inputs[k].primitive().clone())));
     drop(inputs);
     let operation = Step(operation);
-    // The operation moves into the step, so it works first.
+    // The operation moves into the step, so it runs first.
     let saved = operation.0.record(arrays);
     match operation.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(prepared) => prepared.finish(saved.1, saved.0),

@@ -1,9 +1,9 @@
-//! Buffers that are used again.
+//! A pool of buffers.
 //!
 //! A large array fresh from the system costs a page fault for every 4 KiB, which the kernel clears: a seventh of a
-//! training step once went there. Buffers taken here return when they, or the tensor made of them, are dropped, and
-//! are handed out again with whatever they hold. They begin at a multiple of 64 bytes, so that no vector of a row
-//! that does straddles two cache lines.
+//! training step, once. Buffers return to the pool when they, or their tensors, are dropped, and are reused with
+//! arbitrary contents. They begin at a multiple of 64 bytes, so that vectors of rows with the same alignment never
+//! straddle two cache lines.
 
 use burn_flex::{FlexTensor, Layout};
 use burn_std::{
@@ -21,7 +21,7 @@ const LINE: usize = 16;
 #[repr(C, align(64))]
 struct Line([f32; LINE]);
 
-/// Buffers of fewer lines are not kept.
+/// Least number of lines of a pooled buffer.
 const SMALL: usize = 64;
 
 struct Pool {
@@ -35,8 +35,7 @@ struct Pool {
 static POOL: Mutex<Pool> =
     Mutex::new(Pool { idle: BTreeMap::new(), idle_lines: 0, live_lines: 0, most_live: 0 });
 
-/// The length that a request is rounded up to: steps of at most a quarter, so that shapes that differ little share
-/// buffers.
+/// The rounded length of a request, in steps of at most a quarter, so that similar shapes share buffers.
 fn class(lines: usize) -> usize {
     let step = (lines.next_power_of_two() / 8).max(1);
     lines.next_multiple_of(step)
@@ -54,7 +53,7 @@ impl Buffer {
         let lines = len.div_ceil(LINE);
         let lines = if lines < SMALL { vec![Line([0.0; LINE]); lines] } else { take(class(lines)) };
         let mut buffer = Self { lines, len };
-        // So that tests see what an operation reads before it writes.
+        // Fills the buffer, so that tests detect reads before writes.
         if cfg!(test) {
             buffer.fill(f32::NAN);
         }
@@ -145,7 +144,7 @@ impl AllocationController for Buffer {
     }
 }
 
-/// Exactly `lines` lines or up to twice as many.
+/// A pooled buffer of `lines` lines or up to twice as many.
 fn take(lines: usize) -> Vec<Line> {
     let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
     let found = pool.idle.range_mut(lines..=2 * lines).find_map(|(_, idle)| idle.pop());
@@ -159,7 +158,7 @@ fn take(lines: usize) -> Vec<Line> {
     found.unwrap_or_else(|| vec![Line([0.0; LINE]); lines])
 }
 
-/// Idle buffers never take more than those in use once took at a time: what exceeds it goes, the smallest first.
+/// Returns a buffer to the pool; frees idle buffers, the smallest first, beyond the peak of buffers in use.
 fn give(buffer: Vec<Line>) {
     let mut freed = Vec::new();
     let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Changes of the size of channels-last pictures `[n, h, w, c]`, and their concatenation.
+//! Resizing of channels-last pictures `[n, h, w, c]`, and concatenation of channels.
 
 use crate::kernels::resize::{self, Pictures};
 use crate::operation::{Array, Operation, apply, given, input, is_ours};
@@ -6,7 +6,7 @@ use crate::pool::Buffer;
 use burn::tensor::{Tensor, module, ops::AvgPoolOptions};
 use burn_flex::FlexTensor;
 
-/// Twice the height and width, by nearest neighbours.
+/// Doubles height and width, by nearest neighbours.
 pub fn double(x: Tensor<4>) -> Tensor<4> {
     if is_ours(&x) {
         return apply(Resize::Double, [input(x)]);
@@ -16,7 +16,7 @@ pub fn double(x: Tensor<4>) -> Tensor<4> {
     x.reshape([n, 2 * h, 2 * w, c])
 }
 
-/// Half the height and width, by means of 2 × 2 pixels; a last odd row or column is left out.
+/// Halves height and width, by means of 2 × 2 pixels; an odd last row or column is left out.
 pub fn halve(x: Tensor<4>) -> Tensor<4> {
     if is_ours(&x) {
         return apply(Resize::Halve, [input(x)]);
@@ -25,7 +25,7 @@ pub fn halve(x: Tensor<4>) -> Tensor<4> {
     y.permute([0, 2, 3, 1])
 }
 
-/// The channels of x and then those of z.
+/// Concatenates the channels of x and z.
 ///
 /// # Panics
 /// If another dimension than the last differs.
@@ -88,7 +88,7 @@ impl Operation<1> for Resize {
     }
 }
 
-/// The channels of either side.
+/// The numbers of channels of x and z.
 #[derive(Debug)]
 struct Join([usize; 2]);
 

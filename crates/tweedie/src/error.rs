@@ -1,11 +1,11 @@
-//! Errors as values: every failure names what was wrong, where, and what was expected.
+//! Errors as values: each names the fault, its place, and the expectation.
 
 use std::path::{Path, PathBuf};
 
 /// The result of every fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What went wrong, where, and what was expected.
+/// A failure: the fault, its place, and the expectation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -14,19 +14,19 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's own reason.
+        /// The reason that the system gives.
         source: std::io::Error,
     },
-    /// A file was read, but what it holds is not what it should be.
+    /// A file has unexpected content.
     #[error("{}: {place}: {problem}; expected {expected}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Where in the file: a line, a column, an array's name.
+        /// The place in the file: a line, a column, the name of an array.
         place: String,
-        /// What is wrong there.
+        /// The fault there.
         problem: String,
-        /// What would have been right.
+        /// The expectation.
         expected: String,
     },
     /// A recipe, an option or an argument has a value that cannot be used.
@@ -34,43 +34,43 @@ pub enum Error {
     Config {
         /// The key, option or argument.
         key: String,
-        /// What is wrong with it.
+        /// The fault of the value.
         problem: String,
-        /// What would have been right.
+        /// The expectation.
         expected: String,
     },
     /// A batch, a condition or an array has the wrong shape.
     #[error("{what}: found {found}, expected {expected}")]
     Shape {
-        /// What has the wrong shape.
+        /// The batch, condition or array with the wrong shape.
         what: String,
-        /// The shape it has.
+        /// The shape found.
         found: String,
-        /// The shape it should have.
+        /// The shape expected.
         expected: String,
     },
-    /// The quantity asked for does not exist mathematically.
+    /// A quantity that does not exist mathematically.
     #[error("{what} does not exist: {why}")]
     Undefined {
         /// The quantity.
         what: String,
-        /// Why it does not exist.
+        /// The reason why it does not exist.
         why: String,
     },
     /// A value became NaN or infinite, or a solver could not go on.
     #[error("{what} at step {step}")]
     Diverged {
-        /// What diverged.
+        /// The quantity that diverged.
         what: String,
-        /// The step (of training, or of a solver) at which it did.
+        /// The step of training, or of a solver, at which it diverged.
         step: u64,
     },
-    /// The device asked for is not compiled in or not there.
+    /// A device that is not compiled in or not there.
     #[error("device {device}: {why}")]
     Device {
-        /// The device's name as given.
+        /// The name of the device, as given.
         device: String,
-        /// Why it cannot be used.
+        /// The reason why it cannot be used.
         why: String,
     },
 }
@@ -120,7 +120,7 @@ impl Error {
     }
 }
 
-/// Fails unless a number of things is from 1 to `most`.
+/// Fails, naming `key`, unless a count is from 1 to `most`.
 pub(crate) fn count(key: &str, value: u64, most: u64) -> Result<()> {
     match value {
         0 => Err(Error::config(key, "0", "at least 1")),
@@ -129,7 +129,7 @@ pub(crate) fn count(key: &str, value: u64, most: u64) -> Result<()> {
     }
 }
 
-/// Fails unless a number is from `low` to `high`.
+/// Fails, naming `key`, unless a number is from `low` to `high`.
 pub(crate) fn within(key: &str, value: f64, low: f64, high: f64) -> Result<()> {
     if value >= low && value <= high {
         return Ok(());
@@ -137,7 +137,7 @@ pub(crate) fn within(key: &str, value: f64, low: f64, high: f64) -> Result<()> {
     Err(Error::config(key, format!("{value:?}"), format!("a number from {low:?} to {high:?}")))
 }
 
-/// The error with its key inside a table.
+/// The same error with its key inside a table.
 pub(crate) fn inside(table: &str, error: Error) -> Error {
     match error {
         Error::Config { key, problem, expected } => {
@@ -156,7 +156,7 @@ pub fn one_of(found: &str, names: &[&str]) -> String {
     }
 }
 
-/// The name that a misspelt one most likely meant.
+/// The known name nearest to a misspelt one, if one is near.
 pub fn nearest<'a>(found: &str, names: &[&'a str]) -> Option<&'a str> {
     names
         .iter()

@@ -1,16 +1,16 @@
-//! Files that are either all there or not there at all.
+//! Files written whole or not at all.
 
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// How the names of files begin that are being written.
+/// The beginning of names of temporary files.
 const PREFIX: &str = ".tweedie-";
 
-/// A file that appears under its name only when it is complete: it is written beside it and then renamed.
+/// A file that appears under its name only when it is complete: a temporary file beside it, renamed at the end.
 ///
-/// Dropped before [`AtomicFile::finish`], it leaves no trace, and a file of that name stays as it was.
+/// Dropped before [`AtomicFile::finish`], it leaves no trace, and an earlier file of that name stays unchanged.
 ///
 /// ```
 /// use std::io::Write;
@@ -30,14 +30,14 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// A file to be, in a folder that exists.
+    /// Opens a temporary file for `path`, whose folder must exist.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder cannot be written.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // Both would otherwise be told late or with the name of the temporary file.
+        // Without these checks both errors would come late, or name the temporary file.
         std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
         if path.is_dir() {
             return Err(Error::io(&path, std::io::ErrorKind::IsADirectory.into()));
@@ -47,7 +47,7 @@ impl AtomicFile {
         Ok(Self { out, path })
     }
 
-    /// Gives the file its name.
+    /// Renames the complete file to its name.
     ///
     /// # Errors
     /// [`Error::Io`] if the last bytes cannot be written or the file cannot be renamed.
@@ -55,7 +55,7 @@ impl AtomicFile {
         let path = self.path;
         let file = self.out.into_inner().map_err(|e| Error::io(&path, e.into_error()))?;
         readable_by_all(file.as_file()).map_err(|e| Error::io(&path, e))?;
-        // On the disk before it has its name, so that a power cut leaves the old file or the new one.
+        // The content is on disk before the file has its name, so that a power cut leaves the old file or the new one.
         file.as_file().sync_data().map_err(|e| Error::io(&path, e))?;
         file.persist(&path).map_err(|e| Error::io(&path, e.error))?;
         Ok(())
@@ -72,7 +72,7 @@ impl Write for AtomicFile {
     }
 }
 
-/// Removes what writers that were killed have left in a folder that no one else is writing to.
+/// Removes temporary files that killed processes left in a folder; no other process may be writing there.
 ///
 /// # Errors
 /// [`Error::Io`] if the folder cannot be read or a file cannot be removed.
@@ -86,7 +86,7 @@ pub fn remove_leftovers(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a whole file, all or nothing.
+/// Writes a file, all or nothing.
 ///
 /// # Errors
 /// [`Error::Io`] if it cannot be written.

@@ -16,6 +16,7 @@ pub mod mcmc;
 pub mod metric;
 pub mod nn;
 pub mod objective;
+pub mod path;
 pub mod process;
 pub mod registry;
 pub mod rows;

@@ -46,8 +46,8 @@ pub(crate) trait Registry: DeserializeOwned {
     ) -> std::result::Result<Self, V::Error>;
 }
 
-/// Reads a choice from any format: by name where the deserializer is [`reader`]'s, which keeps the path of keys, through it
-/// where it is another's.
+/// Reads a choice from any format: by name where the deserializer is [`reader`]'s, which keeps the path of keys,
+/// through it where it is another's.
 pub(crate) fn choose<'de, R: Registry, D: Deserializer<'de>>(
     from: D,
 ) -> std::result::Result<R, D::Error> {

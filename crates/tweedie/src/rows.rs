@@ -37,7 +37,7 @@ impl Rows {
         Ok(Self { values, width })
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.values.len() / self.width
     }
@@ -47,7 +47,7 @@ impl Rows {
         self.values.is_empty()
     }
 
-    /// How many values a row holds.
+    /// The number of values in a row.
     pub fn width(&self) -> usize {
         self.width
     }

@@ -46,7 +46,7 @@ pub fn unet(rows: usize, device: &Device) -> Result<Problem<UNet>> {
     Ok(problem)
 }
 
-/// Weights that begin at zero would keep gradients at zero, and hide a difference from a peer.
+/// Replaces zero weights by random ones: zeros would keep gradients at zero, and hide a difference from a peer.
 fn awake((name, data): (String, TensorData)) -> (String, TensorData) {
     let shape = data.shape().to_vec();
     if shape.len() < 2 || data.iter::<f32>().any(|v| v != 0.0) {
@@ -59,7 +59,7 @@ fn awake((name, data): (String, TensorData)) -> (String, TensorData) {
     (name, TensorData::new(values, shape))
 }
 
-/// For one picture.
+/// Additions and multiplications for one picture.
 fn unet_flops(config: &UNetConfig) -> f64 {
     let time = config.time_width();
     let channels = &config.block_out_channels;
@@ -74,7 +74,7 @@ fn unet_flops(config: &UNetConfig) -> f64 {
     for (level, &c) in channels.iter().enumerate() {
         let here = pixels(level);
         let deeper = level + 1 < channels.len();
-        // What the way up brings from below and the way down from above.
+        // Channels from the level below and from the skip connection.
         let (below, above) =
             (channels[(level + 1).min(channels.len() - 1)], channels[level.max(1) - 1]);
         sum += residual(here, above, c);

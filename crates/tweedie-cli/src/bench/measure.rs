@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 use tweedie::Result;
 
-/// What is measured once: it does its work and says how long that took.
+/// One execution: it runs and gives its duration.
 pub type Work = Box<dyn FnMut() -> Result<Duration>>;
 
-/// A round goes on for this long, and for so many executions at least.
+/// The least duration of a round, and its least number of executions.
 const ROUND: Duration = Duration::from_millis(300);
 const EXECUTIONS: usize = 3;
 
-/// The time of `work`.
+/// The duration of `work`.
 pub fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<Duration> {
     let start = Instant::now();
     work()?;
@@ -38,17 +38,17 @@ pub fn median(values: &mut [f64]) -> f64 {
     }
 }
 
-/// The memory of this process in MB (10⁶ bytes), where the system tells.
+/// The memory of this process in MB (10⁶ bytes), where the system reports it.
 #[derive(Debug, Clone, Copy)]
 pub struct Memory {
-    /// Now.
+    /// The current resident set.
     pub resident: f64,
-    /// The most since the start, or since [`forget_peak`].
+    /// The peak since the start, or since [`forget_peak`].
     pub peak: f64,
 }
 
 impl Memory {
-    /// What the process holds now.
+    /// The current memory of the process.
     pub fn now() -> Option<Self> {
         let status = std::fs::read_to_string("/proc/self/status").ok()?;
         let of = |key: &str| {
@@ -59,17 +59,17 @@ impl Memory {
         Some(Self { resident: of("VmRSS:")?, peak: of("VmHWM:")? })
     }
 
-    /// Counts the peak from now on, where the system can.
+    /// Resets the peak, where the system can.
     pub fn forget_peak() {
         let _ = std::fs::write("/proc/self/clear_refs", "5");
     }
 }
 
-/// How much of the processors others take, where the system tells.
+/// The use of the processors by other processes, where the system reports it.
 pub struct Others(Option<[f64; 3]>);
 
 impl Others {
-    /// From now on.
+    /// A measurement that starts now.
     pub fn since_now() -> Self {
         Self(Self::ticks())
     }
@@ -79,7 +79,7 @@ impl Others {
     pub fn share(&self) -> Option<f64> {
         let ([all, idle, own], [all_then, idle_then, own_then]) = (Self::ticks()?, self.0?);
         let (all, busy) = (all - all_then, (all - all_then) - (idle - idle_then));
-        // Ticks are coarse: a negative share is none.
+        // Ticks are coarse: a negative share counts as zero.
         (all > 0.0).then(|| ((busy - (own - own_then)) / all).max(0.0))
     }
 
@@ -89,7 +89,7 @@ impl Others {
             text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
         };
         let stat = std::fs::read_to_string("/proc/stat").ok()?;
-        // user, nice, system, idle, iowait, irq, softirq, steal; what guests take is in the first two.
+        // user, nice, system, idle, iowait, irq, softirq, steal; the first two include guests.
         let all = numbers(stat.lines().next()?.strip_prefix("cpu ")?);
         let own = std::fs::read_to_string("/proc/self/stat").ok()?;
         // The command's name, in parentheses, may hold anything; then a letter, and the times are 11 numbers on.

@@ -1,4 +1,4 @@
-//! `tweedie bench`: how fast operations and networks are, and how near to the machine's matrix products.
+//! `tweedie bench`: times of operations and networks, and their share of the machine's rate of matrix products.
 
 mod attention;
 mod measure;
@@ -17,33 +17,33 @@ use tweedie_ops::matrix_product;
 /// Options of `tweedie bench`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Which benchmarks, by how their name, or a part of it after a dot or hyphen, begins: unet, mlp, ops.conv, sample;
-    /// all by default. A wrong name lists them.
+    /// Beginnings of names of benchmarks, or of their parts after a dot or hyphen: unet, mlp, ops.conv, sample; all by
+    /// default. A wrong name lists all.
     names: Vec<String>,
-    /// How often each benchmark is measured, in turn; medians are printed.
+    /// Number of rounds over all benchmarks; medians are printed.
     #[arg(long, default_value_t = 5, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     rounds: usize,
-    /// Write each network's first weights and its batch to FOLDER, as safetensors, for a peer to start from.
+    /// Write the initial weights and the batch of each network to FOLDER as safetensors, for comparison with a peer.
     #[arg(long, value_name = "FOLDER")]
     export: Option<PathBuf>,
     /// Leave out the memory of training steps.
     #[arg(long)]
     no_memory: bool,
-    /// Make this one benchmark only and print the memory that took.
+    /// Run this benchmark alone and print its memory.
     #[arg(long, hide = true)]
     memory_of: Option<String>,
 }
 
-/// The share of the processors from which on others disturb.
+/// Share of the processors used by other processes above which times are no measurement.
 const BUSY: f64 = 0.05;
 
-/// Makes a benchmark and warms it up.
+/// A function that builds a benchmark and warms it up.
 type Make = Box<dyn Fn(&Device) -> Result<Made>>;
 
-/// Writes what a peer starts from to a file.
+/// A function that writes initial weights and a batch to a file.
 type Export = Box<dyn Fn(&Device, &Path) -> Result<()>>;
 
-/// Something that can be measured.
+/// A benchmark by name.
 struct Benchmark {
     name: String,
     make: Make,
@@ -53,9 +53,9 @@ struct Benchmark {
 /// A benchmark that has warmed up.
 struct Made {
     work: Work,
-    /// Additions and multiplications in matrix products and convolutions, those in the usual algorithm.
+    /// Additions and multiplications of matrix products and convolutions, counted by the usual algorithm.
     flops: Option<f64>,
-    /// What a peer can compare.
+    /// Numbers for comparison with a peer.
     facts: Vec<(&'static str, f64)>,
 }
 
@@ -124,8 +124,8 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// Makes all benchmarks and then measures them, and matrix products, in turn; the share of the processors that others took
-/// meanwhile.
+/// Builds all benchmarks, then measures them and matrix products in turn; also gives the share of the processors that
+/// other processes took.
 fn measured(
     chosen: Vec<Benchmark>,
     gemm: &mut Gemm,
@@ -158,7 +158,7 @@ fn measured(
     Ok((results, others))
 }
 
-/// How many threads compute.
+/// The number of threads that compute.
 fn threads() -> usize {
     rayon::current_num_threads()
 }
@@ -168,7 +168,7 @@ struct Measured {
     name: String,
     made: Made,
     times: Times,
-    /// The peak of a process that does some training steps, and what it held before the network, in MB.
+    /// Peak memory of a process with some training steps, and its memory before the network, in MB.
     memory: Option<[f64; 2]>,
 }
 
@@ -220,13 +220,13 @@ fn all() -> Vec<Benchmark> {
     ops::benchmarks().into_iter().chain(train::benchmarks()).collect()
 }
 
-/// Whether the name, or what follows one of its dots and hyphens, begins so.
+/// Whether the name, or one of its parts after a dot or hyphen, begins with `with`.
 fn begins(name: &str, with: &str) -> bool {
     let cuts = name.match_indices(['.', '-']).map(|(at, _)| at + 1);
     std::iter::once(0).chain(cuts).any(|at| name[at..].starts_with(with))
 }
 
-/// The benchmarks that `names` pick; all if there are none.
+/// The benchmarks whose names begin with one of `names`; all if there are none.
 fn chosen(names: &[String]) -> Result<Vec<Benchmark>> {
     let all = all();
     if let Some(odd) = names.iter().find(|with| !all.iter().any(|b| begins(&b.name, with))) {
@@ -237,8 +237,8 @@ fn chosen(names: &[String]) -> Result<Vec<Benchmark>> {
     Ok(all.into_iter().filter(wanted).collect())
 }
 
-/// Prints the peak memory while a benchmark is made and warms up, and what was held before it, in MB. Code that the first
-/// training step of any network loads is held before.
+/// Prints the peak memory of a benchmark's construction and warm-up, and the memory before it, in MB. The latter
+/// includes code that the first training step of any network loads.
 fn memory_of(name: &str, device: &Device) -> Result<()> {
     let Some(benchmark) = all().into_iter().find(|b| b.name == name) else {
         return Err(Error::config("--memory-of", name, "the name of a benchmark"));
@@ -255,7 +255,7 @@ fn memory_of(name: &str, device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// What [`memory_of`] prints in a fresh process; none where that fails or the system does not tell.
+/// The output of [`memory_of`] in a fresh process; none where the process fails or the system reports no memory.
 fn memory_in_child(name: &str, settings: &Settings) -> Option<[f64; 2]> {
     let program = std::env::current_exe().ok()?;
     let threads = threads().to_string();

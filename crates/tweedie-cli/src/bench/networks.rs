@@ -1,4 +1,4 @@
-//! The networks that are measured, made of the library's layers, and how many operations a forward pass takes.
+//! The networks of the benchmarks, built from the library's layers, with the number of operations of a forward pass.
 
 use tweedie::burn;
 use tweedie::burn::module::Module;
@@ -11,7 +11,7 @@ use tweedie::nn::{
 use tweedie::tensor::Dual;
 use tweedie::{Draws, Result};
 
-/// Rows x, told features of each row, to rows.
+/// A network (x, features) ↦ rows.
 pub trait Model: Module + 'static {
     /// `[n, width]` and `[n, features]` or `[1, features]`.
     fn output(&self, x: Dual<2>, features: Dual<2>) -> Result<Dual<2>>;
@@ -24,7 +24,7 @@ pub struct Problem<M> {
     pub x: Tensor<2>,
     /// `[n, features]`.
     pub features: Tensor<2>,
-    /// What the output should be.
+    /// The targets of the output.
     pub y: Tensor<2>,
     /// Additions and multiplications of the forward pass's matrix products and convolutions.
     pub flops: f64,
@@ -219,7 +219,7 @@ impl Model for PlainUNet {
     }
 }
 
-/// As a denoiser's network it is told the noise level by sines and cosines.
+/// As the network of a denoiser, with the noise level as sines and cosines.
 impl Network for PlainUNet {
     fn forward(&self, x: Dual<2>, noise: Dual<2>, _condition: &Condition) -> Result<Dual<2>> {
         let count = WIDTH / 2;

@@ -14,14 +14,14 @@ use tweedie::solve::{AnySolver, Ddim, Sampler};
 use tweedie::train::{AdamW, AdamWConfig, Ema};
 use tweedie::{Error, Result};
 
-/// Executions before anything is measured.
+/// Executions of the warm-up.
 pub const WARM_UP: usize = 3;
 
 /// Samples and steps of `unet.sample`.
 const SAMPLES: usize = 64;
 const STEPS: usize = 10;
 
-/// What is measured of each network.
+/// The benchmarks of each network.
 pub fn benchmarks() -> Vec<Benchmark> {
     let mut all = Vec::new();
     for hidden in [128, 256] {
@@ -37,7 +37,7 @@ pub fn benchmarks() -> Vec<Benchmark> {
     all
 }
 
-/// A training step, with an average of the weights too if `ema` says so, and a forward pass.
+/// A training step, with an average of the weights if `ema`, and a forward pass.
 fn steps<M: Model>(
     name: &str,
     ema: bool,
@@ -78,7 +78,7 @@ impl<M: Model> Trainer<M> {
     fn new(problem: Problem<M>, ema: bool) -> Self {
         let Problem { model, x, features, y, .. } = problem;
         let ema = ema.then(|| Ema::new(&model, 0.999));
-        // The norm is taken all the same; without clipping, weights and losses are those of Adam.
+        // The gradient's norm is computed all the same; without clipping, weights and losses equal those of Adam.
         let adamw = AdamW::new(AdamWConfig { clip: 0.0, ..AdamWConfig::default() });
         let (x, features, y) = (x.autodiff(), features.autodiff(), y.autodiff());
         Self { model: model.train(), x, features, y, adamw, ema }
@@ -134,7 +134,7 @@ fn inference<M: Model>(problem: Problem<M>, device: &Device) -> Result<Made> {
     Ok(Made { work: Box::new(work), flops: Some(flops), facts: Vec::new() })
 }
 
-/// Waits for a device that works on its own.
+/// Waits for a device that computes asynchronously.
 pub fn finished(device: &Device) -> Result<()> {
     device.sync().map_err(|e| Error::Device { device: "in use".into(), why: e.to_string() })
 }
@@ -197,7 +197,7 @@ fn sampling() -> Benchmark {
     }
 }
 
-/// The weights and the batch, for a peer to start from.
+/// Writes the weights and the batch, for a peer.
 fn export<M: Model>(problem: &Problem<M>, path: &Path) -> Result<()> {
     let mut params = prefixed(collect_params(&problem.model)?);
     put(&mut params, "x", &problem.x);

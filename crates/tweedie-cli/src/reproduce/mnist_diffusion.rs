@@ -26,26 +26,27 @@ pub const FIGURE: Figure = Figure {
 
 fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json::Value)> {
     let paths: Vec<_> = FIGURE.models.iter().map(|name| options.runs.join(name)).collect();
-    let (mut compared, data) = options.sweep.compare(&paths, settings)?;
+    let (mut compared, reference) = options.sweep.compare(&paths, settings)?;
     for point in &mut compared.points {
         let name = Path::new(&point.run).file_name().map(|name| name.to_string_lossy().into());
         point.run = name.unwrap_or_default();
     }
-    Ok((page(&compared, &data, options)?, for_machines(&compared)?))
+    Ok((page(&compared, &reference.data, options)?, for_machines(&compared)?))
 }
 
-/// The page, its pictures written beside it.
+/// The page in Markdown; writes its pictures beside it.
 fn page(compared: &Compared, data: &Dataset, options: &Options) -> Result<String> {
     let page = options.page(FIGURE.name);
     let images = page.parent().unwrap_or(Path::new("")).join("images");
     std::fs::create_dir_all(&images).map_err(|e| Error::io(&images, e))?;
     let mut text = format!(
-        "# Diffusion models on MNIST\n\nWritten by `tweedie reproduce mnist-diffusion --data FOLDER -n {}`. One UNet of 16, 32 and \
-         64 channels, conditional on the class, trained for the same number of steps on the same pictures by each recipe; only the process, the \
-         objective, the clock and the sampler differ, and in `mnist-vdm` the Fourier features of the input; `mnist-ddpm` and `mnist-vdm` train on \
-         integers as they are, the others on dequantised ones. How probable the models find held-out pictures is \
-         [another page](mnist-likelihood.md).\n\n## Quality against evaluations\n\n{} samples of each at each number of steps, by the recipe's own \
-         solver; the last line is training pictures in their place.\n\n",
+        "# Diffusion models on MNIST\n\nWritten by `tweedie reproduce mnist-diffusion --data FOLDER -n {}`. One UNet \
+         of 16, 32 and 64 channels, conditional on the class, trained for the same number of steps on the same \
+         pictures by each recipe; only the process, the objective, the clock and the sampler differ, and in \
+         `mnist-vdm` the Fourier features of the input; `mnist-ddpm` and `mnist-vdm` train on integers as they are, \
+         the others on dequantised ones. How probable the models find held-out pictures is [another \
+         page](mnist-likelihood.md).\n\n## Quality against evaluations\n\n{} samples of each at each number of steps, \
+         by the recipe's own solver; the last line is training pictures in their place.\n\n",
         compared.samples, compared.samples
     );
     let (headings, rows) = compared.table();
@@ -69,7 +70,7 @@ fn page(compared: &Compared, data: &Dataset, options: &Options) -> Result<String
     Ok(text)
 }
 
-/// A name as part of a file's.
+/// A name in lower-case ASCII, for file names.
 fn slug(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     name.replace('é', "e").chars().map(plain).collect()

@@ -1,4 +1,4 @@
-//! How probable diffusion models find MNIST's held-out pictures.
+//! Likelihoods of MNIST's test pictures under diffusion models.
 
 use super::{Figure, Options, for_machines, table};
 use crate::log_p;
@@ -6,12 +6,13 @@ use crate::{Settings, progress};
 use serde::Serialize;
 use std::fmt::Write;
 use std::sync::Arc;
-use tweedie::data::{Condition, Dataset, Split};
+use tweedie::data::{Condition, Dataset, Part, Split};
 use tweedie::denoise::Denoiser;
 use tweedie::density::{Bound, Decoder};
 use tweedie::family::diffusion::DiffusionModel;
 use tweedie::judge::LogP;
 use tweedie::judge::densities;
+use tweedie::metric::judged_rows;
 use tweedie::process::{LevelDistribution, Schedule};
 use tweedie::run::Run;
 use tweedie::tensor::mean_and_error;
@@ -24,19 +25,19 @@ pub const FIGURE: Figure = Figure {
     measure,
 };
 
-/// Those that know the integers, whose probabilities are bounded.
+/// Runs on integers without dequantisation: their bound is of probabilities.
 const BOUNDED: [&str; 2] = ["mnist-ddpm", "mnist-vdm"];
 
-/// One of dequantised pictures, which have a density.
+/// A run on dequantised pictures, which has a density.
 const DENSE: &str = "mnist-vp";
 
-/// The steps of a bound in discrete time where the schedule has none of its own.
+/// Steps of the bound in discrete time for a schedule in continuous time.
 const STEPS: usize = 1000;
 
-/// Draws of the loss by which two schedules are compared.
+/// Draws of the loss for the comparison of two schedules.
 const DRAWS: usize = 10_000;
 
-/// What was found.
+/// All results.
 #[derive(Serialize)]
 struct Found {
     bits: Vec<Bits>,
@@ -44,18 +45,18 @@ struct Found {
     densities: Vec<LogP>,
 }
 
-/// A run's bound in bits per dimension.
+/// The bound of a run in bits per dimension.
 #[derive(Serialize)]
 struct Bits {
     run: String,
     /// Steps in discrete time; continuous if absent.
     steps: Option<usize>,
-    /// What tells integers at the cleanest level.
+    /// The decoder of integers at the cleanest level.
     decoder: &'static str,
     rows: usize,
     bits_per_dimension: f64,
     standard_error: f64,
-    /// Its parts, which add up to it.
+    /// The parts that add up to `bits_per_dimension`.
     prior: f64,
     diffusion: f64,
     reconstruction: f64,
@@ -68,7 +69,7 @@ struct Variances {
     draws: usize,
     learned: f64,
     linear: f64,
-    /// By what factor the learned one is lower, and its standard error.
+    /// `linear` / `learned`, and its standard error.
     ratio: f64,
     ratio_error: f64,
 }
@@ -77,8 +78,8 @@ fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json
     let (mut bits, mut variances) = (Vec::new(), Vec::new());
     for name in BOUNDED {
         let run = Run::open(&options.runs.join(name))?;
-        let data = run.data()?;
-        let model = run.diffusion(&settings.device)?;
+        let data = run.data()?.judged_on(Part::Test);
+        let model = run.model_as::<DiffusionModel>(&settings.device)?;
         let judge = Judge { name, model: &model, data: &data, settings };
         let own = model.recipe.schedule.chain_len().map_or(STEPS, |steps| steps - 1);
         for decoder in [Decoder::Noise, Decoder::Network] {
@@ -89,11 +90,11 @@ fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json
         variances.extend(judge.variances()?);
     }
     let run = Run::open(&options.runs.join(DENSE))?;
-    // The flow takes seconds a row.
+    // The probability-flow ODE takes seconds a row.
     let rows = options.rows.div_ceil(5);
     let asked = [("ode", Some(1)), ("sde", None), ("elbo", None)]
         .map(|(density, probes)| log_p::Options::dequantised(density, probes, rows).asked(None));
-    let (model, data) = (run.model(&settings.device)?, run.data()?);
+    let (model, data) = (run.model(&settings.device)?, run.data()?.judged_on(Part::Test));
     let mut densities = Vec::new();
     for asked in asked {
         let lines = asked.lines(&*model)?;
@@ -103,7 +104,7 @@ fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json
     Ok((page(&found, options.rows), for_machines(&found)?))
 }
 
-/// A run to be judged.
+/// A run with the data that judge it.
 struct Judge<'a> {
     name: &'a str,
     model: &'a DiffusionModel,
@@ -112,7 +113,8 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// The first held-out rows in parts that fit into memory, each with its condition, under a bar.
+    /// Calls `each` with random held-out rows, in parts that fit into memory, each with its condition, under a progress
+    /// bar.
     fn parts(
         &self,
         rows: usize,
@@ -120,7 +122,7 @@ impl Judge<'_> {
         each: impl FnMut(&Split, &Condition) -> Result<()>,
     ) -> Result<usize> {
         let held_out = &self.data.held_out;
-        let rows: Vec<usize> = (0..rows.min(held_out.len())).collect();
+        let rows = judged_rows(held_out.len(), rows);
         let bar = progress::bar(rows.len() as u64, "rows", self.settings.json);
         bar.set_prefix(format!("{}: {what}", self.name));
         let observe = |done| bar.set_position(done as u64);
@@ -129,17 +131,12 @@ impl Judge<'_> {
         Ok(rows.len())
     }
 
-    /// The variational bound of integers.
+    /// The variational bound of `rows` rows of integers.
     fn bits(&self, steps: Option<usize>, decoder: Decoder, rows: usize) -> Result<Bits> {
         let (space, device) = (&self.model.space, &self.settings.device);
-        let (denoiser, schedule) = (self.model.denoiser.clone(), self.model.schedule.clone());
-        let bound = match steps {
-            None => Bound::continuous(denoiser, schedule),
-            Some(steps) => Bound::discrete(denoiser, schedule, steps),
-        };
-        let bound = bound.with_sigma_data(self.model.sigma_data).with_probes(32);
+        let bound = Bound::from(self.model.diffusing()).with_steps(steps).with_probes(32);
         let bound = bound.with_decoder(decoder);
-        // In nats a row: the bound, and its parts.
+        // The bound and its parts, in nats a row.
         let mut values: [Vec<f64>; 4] = Default::default();
         let rows = self.parts(rows, "bits per dimension", |part, condition| {
             let terms = bound.integers(part.rows(), space, condition, device)?;
@@ -166,8 +163,8 @@ impl Judge<'_> {
         })
     }
 
-    /// The variance of the loss under the learned schedule and under λ linear in t between its ends, one draw for each of 10,000
-    /// rows; none where the schedule is not learned.
+    /// The variance of the loss under the learned schedule and under λ linear in t between its ends, one draw for each
+    /// of 10,000 rows; none where the schedule is not learned.
     fn variances(&self) -> Result<Option<Variances>> {
         let linear: Arc<dyn Schedule> = Arc::new(self.model.recipe.schedule.clone());
         if !matches!(self.model.recipe.schedule, tweedie::process::AnySchedule::Learned(_)) {
@@ -198,7 +195,7 @@ impl Judge<'_> {
     }
 }
 
-/// `each` of the rows at most `chunk` at once, with their condition; `observe` hears how many are done.
+/// Calls `each` with the rows, at most `chunk` at once, and their condition; `observe` takes the number of rows done.
 fn in_parts(
     rows: &Split,
     chunk: usize,
@@ -208,28 +205,30 @@ fn in_parts(
     for start in (0..rows.len()).step_by(chunk) {
         let indices: Vec<usize> = (start..(start + chunk).min(rows.len())).collect();
         let part = rows.select(&indices);
-        each(&part, &part.labels().into())?;
+        each(&part, &Condition::from(part.labels()))?;
         observe(start + indices.len());
     }
     Ok(())
 }
 
-/// The variance and its standard error.
+/// The variance of values, and its standard error.
 fn spread(values: &[f64]) -> (f64, f64) {
     let (mean, _) = mean_and_error(values);
     let squares: Vec<f64> = values.iter().map(|v| (v - mean).powi(2)).collect();
     mean_and_error(&squares)
 }
 
-/// The page.
+/// The page in Markdown.
 fn page(Found { bits, variances, densities }: &Found, rows: usize) -> String {
     let mut text = format!(
-        "# Likelihoods of diffusion models on MNIST\n\nWritten by `tweedie reproduce mnist-likelihood --data FOLDER --rows {rows}`. The models are those of \
-         [diffusion models on MNIST](mnist-diffusion.md). All are conditional on the class, and judge held-out pictures given their labels, which \
-         differ from unlabelled ones by at most log₂ 10/784 = 0.004 bits per dimension. Values are ± one standard error of the mean over \
-         the pictures, which are the same in every line of a table.\n\n## Integers\n\nThe variational bound of the integers, in continuous time and in steps, and its \
-         parts. Reconstruction tells the integers at the cleanest level: by its noise alone, as VDM does, or by the network's mean there, as DDPM \
-         does. A schedule whose cleanest level does not tell neighbouring integers apart, as DDPM's, pays for it.\n\n"
+        "# Likelihoods of diffusion models on MNIST\n\nWritten by `tweedie reproduce mnist-likelihood --data FOLDER \
+         --rows {rows}`. The models are those of [diffusion models on MNIST](mnist-diffusion.md). All are conditional \
+         on the class, and judge held-out pictures given their labels, which differ from unlabelled ones by at most \
+         log₂ 10/784 = 0.004 bits per dimension. Values are ± one standard error of the mean over the pictures, which \
+         are the same in every line of a table.\n\n## Integers\n\nThe variational bound of the integers, in \
+         continuous time and in steps, and its parts. Reconstruction recovers the integers at the cleanest level, \
+         from its noise alone, as VDM does, or from the network's mean there, as DDPM does. A schedule whose cleanest \
+         level does not separate neighbouring integers, as that of DDPM, pays for it.\n\n"
     );
     let of = |row: &Bits| {
         let time = row.steps.map_or("continuous".into(), |steps| format!("{steps} steps"));
@@ -241,7 +240,7 @@ fn page(Found { bits, variances, densities }: &Found, rows: usize) -> String {
     let headings = [
         "run",
         "time",
-        "integers told by",
+        "integers decoded by",
         "rows",
         "bits per dimension, at most",
         "prior",
@@ -252,16 +251,18 @@ fn page(Found { bits, variances, densities }: &Found, rows: usize) -> String {
     for v in variances {
         let _ = writeln!(
             text,
-            "\nWith the trained network frozen, one draw of the loss of `{}` has {:.2} ± {:.2} times less variance under the schedule that it \
-             learnt than under λ linear in time between the same ends ({:.3e} against {:.3e} nats², {} draws).",
+            "\nWith the trained network frozen, one draw of the loss of `{}` has {:.2} ± {:.2} times less variance \
+             under the schedule that it learnt than under λ linear in time between the same ends ({:.3e} against \
+             {:.3e} nats², {} draws).",
             v.run, v.ratio, v.ratio_error, v.learned, v.linear, v.draws
         );
     }
     let _ = write!(
         text,
-        "\n## Densities\n\n`{DENSE}` is trained on integers with noise. Its probability-flow ODE, and the reverse SDE by weighted paths and by its \
-         bound, judge {} of the pictures, with uniform noise and with noise that a small network has learnt for the bound. An estimate may lie on either \
-         side of the model's log p; a lower bound's mean is never above it.\n\n",
+        "\n## Densities\n\n`{DENSE}` is trained on integers with noise. Its probability-flow ODE, and the reverse SDE \
+         by weighted paths and by its bound, judge {} of the pictures, with uniform noise and with noise that a small \
+         network has learnt for the bound. An estimate may lie on either side of the model's log p; a lower bound's \
+         mean is never above it.\n\n",
         rows.div_ceil(5)
     );
     let (headings, rows) = densities::table(densities);

@@ -72,7 +72,7 @@ fn numbers_get_a_log_p_with_its_error_and_categories_the_reason_for_none() {
     let judged = of(numbers());
     assert_eq!(judged["scores"], serde_json::json!([]));
     let log_p = &judged["log_p"][0];
-    assert_eq!((&log_p["rows"], &log_p["unit"]), (&24.into(), &"nats".into()));
+    assert_eq!((&log_p["rows"], &log_p["unit"]), (&16.into(), &"nats".into()));
     // A length is a density: in raw units, and no bits per dimension.
     assert_eq!((&log_p["measure"], &log_p["bits_per_dimension"]), (&"raw".into(), &Value::Null));
     let value = |key: &str| log_p[key].as_f64().unwrap();
@@ -229,8 +229,8 @@ fn a_run_records_its_recipe_and_its_data_by_hash() {
     assert_eq!(space, data.space);
 }
 
-/// The reverse SDE's bound, which more paths raise, and the variational one; pictures of 17 grey levels have them in bits,
-/// too.
+/// The reverse SDE's bound, which more paths raise, and the variational one; pictures of 17 grey levels have them in
+/// bits, too.
 #[test]
 fn evaluate_gives_bounds_of_the_reverse_sde() {
     let log_p = |more: &[&str]| -> Value {

@@ -17,7 +17,7 @@ fn a_run_is_as_good_as_its_copy_and_as_evaluate_says() {
     let told: Value = serde_json::from_str(&done(folder.path(), &arguments)).unwrap();
     let points = told["points"].as_array().unwrap();
     let places: Vec<(&str, u64)> =
-        points.iter().map(|p| (p["run"].as_str().unwrap(), p["steps"].as_u64().unwrap())).collect();
+        points.iter().map(|p| (p["run"].as_str().unwrap(), p["value"].as_u64().unwrap())).collect();
     assert_eq!(places, [("run", 4), ("run", 8), ("copy", 4), ("copy", 8)]);
     assert_eq!(points[0]["scores"], points[2]["scores"]);
     assert_eq!(points[1]["scores"], points[3]["scores"]);

@@ -1,12 +1,15 @@
 //! End-to-end tests of the program: what it prints, writes and refuses, as a user meets it.
 
 mod bench;
+mod chains;
 mod commands;
 mod compare;
+mod conditions;
 mod exchange;
 mod features;
 mod files;
 mod hostile;
+mod inputs;
 #[cfg(target_os = "linux")]
 mod memory;
 mod objectives;

@@ -1,9 +1,10 @@
-//! Every objective that is listed trains, for a network and for an energy, and what it trained samples and has a density.
+//! Every objective that is listed trains, for a network and for an energy, and what it trained samples and has a
+//! density.
 
 use crate::support::{done, refused, table, training};
 use serde_json::Value;
 use std::path::Path;
-use tweedie::family::diffusion::Diffusion;
+use tweedie::family::diffusion::{Diffusion, DiffusionModel};
 use tweedie::process::Schedule;
 use tweedie::run::Run;
 
@@ -152,8 +153,8 @@ fn the_bound_refuses_what_does_not_belong_to_it() {
     }
 }
 
-/// A run that learns its schedule samples and is drawn with the schedule that it learnt, which keeps its ends; what needs a fixed
-/// one is refused.
+/// A run that learns its schedule samples and is drawn with the schedule that it learnt, which keeps its ends; what
+/// needs a fixed one is refused.
 #[test]
 fn a_schedule_is_learnt_beside_the_network() {
     let sets = |more: &[&'static str]| {
@@ -182,7 +183,7 @@ fn a_schedule_is_learnt_beside_the_network() {
     let sets = sets(&more);
     done(folder.path(), &training("points", &sets));
     let run = Run::open(&folder.path().join("run")).unwrap();
-    let model = run.diffusion(&tweedie::burn::tensor::Device::flex()).unwrap();
+    let model = run.model_as::<DiffusionModel>(&tweedie::burn::tensor::Device::flex()).unwrap();
     let (learnt, linear) = (&model.schedule, &model.recipe.schedule);
     for t in [0.0, 1.0] {
         assert!((learnt.level(t).lambda - linear.level(t).lambda).abs() < 1e-9);

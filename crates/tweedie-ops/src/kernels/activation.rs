@@ -36,7 +36,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// All of them.
+    /// All activations.
     pub const ALL: [Self; 8] = [
         Self::None,
         Self::Relu,
@@ -49,7 +49,7 @@ impl Activation {
     ];
 }
 
-/// The choice is made at each vector: for epilogues, where a branch that always goes one way is cheap.
+/// A match at each vector: for epilogues, where a predictable branch is cheap.
 impl Curve for Activation {
     #[inline(always)]
     fn value<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
@@ -158,7 +158,7 @@ curve! {
     Exp, |simd, x| math::exp(simd, x), math::exp(simd, x)
 }
 
-/// Runs an expression with a [`Curve`] in place of an [`Activation`].
+/// Runs an expression with the [`Curve`] of an [`Activation`].
 macro_rules! with_curve {
     ($activation:expr, |$curve:ident| $body:expr) => {{
         use $crate::kernels::activation as curves;

@@ -1,4 +1,4 @@
-//! AdamW in one pass over memory, with the moving average of the parameters if one is kept, and the norm to clip by.
+//! AdamW in one pass over memory, with the optional moving average of the parameters, and the norm for clipping.
 //!
 //! Loshchilov & Hutter (2019), algorithm 2, with g the gradient times a factor, at step k ≥ 1:
 //!
@@ -6,7 +6,7 @@
 //! >
 //! > θ ← (1 − η w) θ − η/(1 − β₁ᵏ) · m/(√(v/(1 − β₂ᵏ)) + ε),  θ̄ ← d θ̄ + (1 − d) θ.
 //!
-//! No products are fused with sums, so that the bits are those of one operation after another.
+//! Products and sums are not fused, so that the bits are those of separate operations.
 
 use super::{PIECE, SERIAL, each, vectorized};
 use pulp::Simd;
@@ -14,7 +14,7 @@ use pulp::Simd;
 /// One step's constants.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamW {
-    /// What the gradient is multiplied by.
+    /// The factor on the gradient.
     pub factor: f64,
     /// β₁, the decay of the mean gradient.
     pub beta_1: f64,
@@ -72,7 +72,7 @@ impl AdamW {
         });
     }
 
-    /// [`AdamW::update`], and `average` ← `decay` · average + (1 − decay) · new parameters.
+    /// [`AdamW::update`], then `average` ← `decay` · average + (1 − decay) · new parameters.
     pub fn update_averaged(
         &self,
         gradient: &[f32],
@@ -90,7 +90,7 @@ impl AdamW {
         let tasks = tasks.zip(average.chunks_mut(PIECE));
         let large = gradient.len() >= SERIAL;
         each(large, tasks, |(((gradient, parameter), (mean, square)), average)| {
-            // By pieces that stay in the cache between the two.
+            // Piece by piece, so that data stay in the cache between the two.
             step(constants, gradient, parameter, mean, square);
             blend(weights, parameter, average);
         });
@@ -143,7 +143,7 @@ vectorized! {
 
 vectorized! {
     fn blend<'a>(simd: S, weights: [f32; 2], parameter: &'a [f32], average: &'a mut [f32]) -> () {
-        // Plain code that the compiler makes vectors of.
+        // Plain code, which the compiler vectorises.
         let _ = simd;
         for (p, a) in parameter.iter().zip(average) {
             *a = *a * weights[0] + *p * weights[1];
@@ -160,7 +160,7 @@ pub fn square_sum(x: &[f32]) -> f64 {
 
 vectorized! {
     fn squares<'a>(simd: S, x: &'a [f32]) -> f64 {
-        // Plain code that the compiler makes vectors of.
+        // Plain code, which the compiler vectorises.
         let _ = simd;
         let mut sums = [0.0f64; 32];
         let (chunks, tail) = x.as_chunks::<32>();

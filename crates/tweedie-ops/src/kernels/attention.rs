@@ -4,7 +4,7 @@
 //!
 //! > s_ij = q_i·k_j/√d,  p_ij = exp(s_ij − l_i) with l_i = ln Σ_j exp s_ij,  o_i = Σ_j p_ij v_j.
 //!
-//! Back, p is computed again from l, and with δ_i = do_i·o_i and ds_ij = p_ij (do_i·v_j − δ_i)/√d,
+//! Backward, p is computed again from l, and with δ_i = do_i·o_i and ds_ij = p_ij (do_i·v_j − δ_i)/√d,
 //!
 //! > dq_i = Σ_j ds_ij k_j,  dk_j = Σ_i ds_ij q_i,  dv_j = Σ_i p_ij do_i
 //!
@@ -16,7 +16,7 @@ use super::gemm::{
 use super::{each, elements, inside, math, vectorized};
 use crate::pool::Buffer;
 
-/// Queries to a block.
+/// Queries of a block.
 const BLOCK: usize = 48;
 
 /// The sizes of an attention: o is `[samples, tokens, heads · head]`, and q, k and v too, or rows of longer ones.
@@ -32,22 +32,22 @@ pub struct Attention {
     pub heads: usize,
     /// The numbers of a head.
     pub head: usize,
-    /// From one token's q, k or v to the next one's: heads · head, or more where they lie in rows with others.
+    /// The stride from a token's q, k or v to the next: heads · head, or more in longer rows.
     pub pitch: usize,
 }
 
-/// Where the first rows of one head of one sample are.
+/// The offsets of the first rows of a head of a sample.
 #[derive(Clone, Copy)]
 struct Head {
     query: usize,
     key: usize,
     output: usize,
-    /// Where its first logarithm is.
+    /// The offset of its first logarithm.
     logarithm: usize,
 }
 
 impl Attention {
-    /// From one token's output to the next one's.
+    /// The stride from a token's output to the next.
     fn row(&self) -> usize {
         elements([self.heads, self.head])
     }
@@ -80,7 +80,7 @@ impl Attention {
         Packed::new(x, Source { origin: head.key as isize, depth, columns: (self.head, 1) })
     }
 
-    /// Panics unless the last rows of all inputs, and all outputs, are there.
+    /// Panics unless all slices hold all rows.
     fn check(&self, [q, k, v]: [&[f32]; 3], outputs: &[&[f32]], logarithms: &[f32]) {
         assert!(self.pitch >= self.row(), "rows overlap");
         let there = |x: &[f32], tokens: usize| match elements([self.samples, tokens]) {
@@ -95,7 +95,7 @@ impl Attention {
         assert_eq!(logarithms.len(), len, "the logarithms have another shape");
     }
 
-    /// o from q, k and v, and the logarithms l `[samples, heads, queries]`.
+    /// Computes o and the logarithms l `[samples, heads, queries]` from q, k and v.
     pub fn forward(&self, [q, k, v]: [&[f32]; 3], o: &mut [f32], logarithms: &mut [f32]) {
         self.check([q, k, v], &[o], logarithms);
         let all = self.samples * self.heads;
@@ -123,17 +123,17 @@ impl Attention {
         });
     }
 
-    /// The first query of a block, and how many.
+    /// The first query of a block, and its number of queries.
     fn block(&self, block: usize) -> (usize, usize) {
         (block * BLOCK, BLOCK.min(self.queries - block * BLOCK))
     }
 
-    /// Where a block's rows are.
+    /// The offsets of the rows of a block.
     fn places(&self, head: usize, pitch: usize, first: usize, count: usize) -> Vec<usize> {
         (first..first + count).map(|i| head + i * pitch).collect()
     }
 
-    /// The products of rows of x with all columns of a matrix, into the rows of `to`.
+    /// Writes the products of rows of x with all columns of a matrix to the rows of `to`.
     fn scores(&self, x: &[f32], places: &[usize], matrix: Matrix, to: &mut [f32]) {
         let out: Vec<usize> = (0..places.len()).map(|i| i * self.keys).collect();
         let rows = Rows { x, offsets: places, runs: &[0], len: self.head };
@@ -141,7 +141,7 @@ impl Attention {
         unsafe { product(rows, matrix, Epilogue::default(), Shared::new(to), &out) };
     }
 
-    /// dq, dk and dv from q, k and v in arrays of their own, o, the logarithms and do.
+    /// Computes dq, dk and dv from q, k and v in separate arrays, o, the logarithms and do.
     pub fn backward(
         &self,
         inputs: [&[f32]; 3],
@@ -154,7 +154,7 @@ impl Attention {
         self.backward_shared(inputs, output, d, gradients.map(Shared::new));
     }
 
-    /// [`Attention::backward`] where q, k and v are the thirds of each row of an array, to an array of such rows.
+    /// [`Attention::backward`] for q, k and v as thirds of the rows of one array; the gradients have the same layout.
     pub fn backward_thirds(
         &self,
         qkv: &[f32],
@@ -169,7 +169,7 @@ impl Attention {
         self.backward_shared(self.thirds(qkv), output, d, gradients);
     }
 
-    /// q, k and v where they are the thirds of each row.
+    /// q, k and v as thirds of each row.
     pub fn thirds<'a>(&self, qkv: &'a [f32]) -> [&'a [f32]; 3] {
         [0, 1, 2].map(|k| qkv.get(k * self.row()..).unwrap_or_default())
     }
@@ -222,7 +222,7 @@ impl Attention {
         });
     }
 
-    /// sum += scoresᵀ x for a block of rows, x in rows from one to the next by a stride, from an offset.
+    /// Adds scoresᵀ x to `sum` for a block of rows; x has an offset and a stride.
     fn accumulate(
         &self,
         scores: &[f32],
@@ -237,7 +237,7 @@ impl Attention {
 }
 
 vectorized! {
-    /// Rows of scores times `scale` to probabilities, in place, and the logarithms of their normalisers.
+    /// Turns rows of scores times `scale` into probabilities, in place; writes the logarithms of their normalisers.
     fn softmax<'a>(
         simd: S,
         scores: &'a mut [f32],
@@ -288,7 +288,7 @@ vectorized! {
 }
 
 vectorized! {
-    /// Rows of scores to probabilities, and of the products do·v to the gradients of the scores.
+    /// Turns rows of scores into probabilities, and rows of products do·v into gradients of scores.
     fn differentiate<'a>(
         simd: S,
         p: &'a mut [f32],

@@ -15,14 +15,14 @@ pub struct Linear {
     pub output: usize,
 }
 
-/// Products of fewer multiplications than this are not worth a second thread.
+/// Least number of multiplications of a product on several threads.
 pub(super) const SERIAL: usize = 1 << 18;
 
 /// Rows that stay in the first-level cache while a weight's gradient runs over its tiles.
 const BLOCK: usize = 128;
 
 /// The matrix product y = x Wᵀ of slices: x `[rows, input]`, a weight `[output, input]` and y `[rows, output]`, for
-/// `sizes` = rows, input and output. What it reaches is the measure of the fused operations.
+/// `sizes` = rows, input and output. Its rate is the measure of fused operations.
 ///
 /// # Panics
 /// If a slice has another length.
@@ -47,8 +47,8 @@ pub fn matrix_product(sizes: [usize; 3], x: &[f32], weight: &[f32], y: &mut [f32
 }
 
 impl Linear {
-    /// How a weight's gradient is split: sums over some of the rows, where there are many; otherwise each task has some
-    /// rows of the weight. The number of parts, and the rows of the weight that a task has.
+    /// The split of a weight's gradient: the number of partial sums over rows (several for many rows), and the rows of
+    /// the weight of each task.
     fn split(&self) -> (usize, usize) {
         let parts = (self.rows / 2048).clamp(1, 8);
         (parts, if parts > 1 { self.output } else { 24.min(self.output) }.max(1))

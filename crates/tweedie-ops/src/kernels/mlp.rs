@@ -1,8 +1,8 @@
 //! Linear layers with activations, one after the other: y = f_L(W_L … f₁(W₁ x + b₁) … + b_L) + r.
 //!
-//! Some rows go through all layers before the next ones do, so that what lies between two layers stays in the cache,
-//! and threads meet once for all layers. A backward pass needs each layer's input and the slopes f′ of its activation;
-//! the slopes, found with the values, then become the gradients before the activation in their place.
+//! Some rows go through all layers before the next ones do, so that values between two layers stay in the cache, and
+//! threads synchronise once for all layers. A backward pass needs each layer's input and the slopes f′ of its
+//! activation; the slopes, computed with the values, are overwritten by the gradients before the activation.
 
 use super::activation::{self, Activation};
 use super::gemm::{Epilogue, Packed, Rows, Shared, Source, product};
@@ -20,53 +20,53 @@ pub struct Layer<'a> {
     pub bias: Option<&'a [f32]>,
     /// Its width.
     pub output: usize,
-    /// What follows it.
+    /// Its activation.
     pub activation: Activation,
 }
 
 /// Layers and the rows that go through them.
 #[derive(Debug, Clone)]
 pub struct Mlp<'a> {
-    /// How many rows.
+    /// The number of rows.
     pub rows: usize,
     /// The width of the first layer's input.
     pub input: usize,
-    /// The layers, at least one, the first first.
+    /// The layers in their order, at least one.
     pub layers: Vec<Layer<'a>>,
 }
 
-/// What a backward pass needs of a layer.
+/// The record of a layer for the backward pass.
 #[derive(Debug, Clone, Default)]
 pub struct Kept {
-    /// Its output, `[rows, output]`; not of the last layer.
+    /// Its output, `[rows, output]`; none for the last layer.
     output: Option<Arc<Buffer>>,
-    /// The slopes of its activation, `[rows, output]`, where it has one.
+    /// The slopes of its activation, `[rows, output]`, if it has one.
     slope: Option<Arc<Buffer>>,
 }
 
-/// Which gradients a backward pass should find.
+/// The gradients to compute.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// That of x.
+    /// Whether to compute the gradient of x.
     pub input: bool,
-    /// Those of the weights, by layer.
+    /// Whether to compute the gradient of the weight, for each layer.
     pub weights: Vec<bool>,
-    /// Those of the biases, by layer.
+    /// Whether to compute the gradient of the bias, for each layer.
     pub biases: Vec<bool>,
 }
 
-/// The gradients that were wanted.
+/// The computed gradients.
 #[derive(Debug)]
 pub struct Gradients {
-    /// That of x, `[rows, input]`.
+    /// The gradient of x, `[rows, input]`.
     pub input: Option<Buffer>,
-    /// Those of the weights, `[output, input]`.
+    /// The gradients of the weights, `[output, input]`.
     pub weights: Vec<Option<Buffer>>,
-    /// Those of the biases, `[output]`.
+    /// The gradients of the biases, `[output]`.
     pub biases: Vec<Option<Buffer>>,
 }
 
-/// Rows that a task takes at most.
+/// Most rows of a task.
 const MOST: usize = 96;
 
 impl Mlp<'_> {
@@ -85,7 +85,7 @@ impl Mlp<'_> {
         self.layers.last().map_or(self.input, |layer| layer.output)
     }
 
-    /// Does `work` on some rows at a time: their range, and which task it is.
+    /// Calls `work` for each task, with its range of rows and its number.
     fn tiles(&self, work: impl Fn(std::ops::Range<usize>, usize) + Sync) {
         let each_takes = self.tile();
         let tasks = (0..self.rows).step_by(each_takes).enumerate();
@@ -94,12 +94,12 @@ impl Mlp<'_> {
         });
     }
 
-    /// Rows of a task: multiples of a tile of registers, and enough tasks for all threads to end together.
+    /// Rows of a task: a multiple of the register tile, with enough tasks that all threads end together.
     fn tile(&self) -> usize {
         self.rows.div_ceil(32).next_multiple_of(12).clamp(12, MOST)
     }
 
-    /// How many multiplications a forward pass takes.
+    /// The number of multiplications of a forward pass.
     fn products(&self) -> usize {
         self.sizes().iter().map(|size| size.rows * size.input * size.output).sum()
     }
@@ -108,12 +108,12 @@ impl Mlp<'_> {
         self.layers.iter().map(|layer| layer.output).max().unwrap_or(0)
     }
 
-    /// y, without keeping anything.
+    /// Computes y, without a record.
     pub fn forward(&self, x: &[f32], residual: Option<&[f32]>, y: &mut [f32]) {
         self.run(x, residual, &[], y);
     }
 
-    /// y, and what a backward pass needs.
+    /// Computes y, and the record for the backward pass.
     pub fn record(&self, x: &[f32], residual: Option<&[f32]>, y: &mut [f32]) -> Vec<Kept> {
         let last = self.layers.len() - 1;
         let place = |wanted: bool, width: usize| wanted.then(|| Buffer::new(self.rows * width));
@@ -134,7 +134,7 @@ impl Mlp<'_> {
         places.into_iter().map(keep).collect()
     }
 
-    /// `places` are those of each layer's output and slope, where they are kept.
+    /// Computes y. `places` are the buffers of each layer's output and slopes, for those to keep.
     fn run(
         &self,
         x: &[f32],
@@ -166,7 +166,7 @@ impl Mlp<'_> {
                     let output = match place {
                         // SAFETY: every task has its own rows.
                         Some(place) => unsafe { place.part(at, len) },
-                        // SAFETY: the scratch is this task's own; the output has the half that the input has not.
+                        // SAFETY: the scratch belongs to this task; input and output are in different halves.
                         None => unsafe { between.part(l % 2 * most, len) },
                     };
                     let added = residual.filter(|_| l == last).map(|r| &r[at..][..len]);
@@ -205,13 +205,14 @@ impl Mlp<'_> {
         }
     }
 
-    /// The gradients from x, what [`Mlp::record`] kept, and that of y. That of the residual is dy.
+    /// Computes the gradients from x, the record of [`Mlp::record`], and dy. The gradient of the residual is dy.
     pub fn backward(&self, x: &[f32], kept: Vec<Kept>, dy: &[f32], wanted: &Wanted) -> Gradients {
         self.check(x, dy);
         let (sizes, last) = (self.sizes(), self.layers.len() - 1);
         let outputs: Vec<Option<Arc<Buffer>>> =
             kept.iter().map(|kept| kept.output.clone()).collect();
-        // The gradients before the activations, in place of the slopes. Before a last layer without one, that is dy.
+        // The gradients before the activations, in place of the slopes. Before a last layer without an activation it is
+        // dy.
         let own = |slope: Arc<Buffer>| Arc::try_unwrap(slope).unwrap_or_else(|s| Buffer::copy(&s));
         let mut inner: Vec<Option<Buffer>> = kept
             .into_iter()
@@ -247,8 +248,8 @@ impl Mlp<'_> {
         Gradients { input: dx, weights: weights.collect(), biases: biases.collect() }
     }
 
-    /// From the last layer to the first: the gradients before activations, `inner`, which hold the slopes; dx; and sums
-    /// of the former over each task's rows.
+    /// Runs from the last layer to the first: computes the gradients before activations in `inner`, which holds the
+    /// slopes, dx, and sums of `inner` over the rows of each task.
     fn descend(
         &self,
         dy: &[f32],
@@ -317,7 +318,7 @@ fn shared(place: &mut Option<Buffer>) -> Option<Shared<'_>> {
     place.as_deref_mut().map(Shared::new)
 }
 
-/// All rows of x times a matrix, `size` telling the widths.
+/// Multiplies all rows of x by a matrix, with the widths `size`.
 fn multiply(x: &[f32], size: Linear, matrix: &Packed, epilogue: Epilogue, y: &mut [f32]) {
     let count = y.len() / size.output.max(1);
     let offsets: Vec<usize> = (0..count).map(|row| row * size.input).collect();

@@ -1,12 +1,12 @@
-//! Kernels on slices of f32: AVX-512, AVX2 with FMA, NEON or plain code by what the machine has, in parallel by rayon.
+//! Kernels on slices of f32: AVX-512, AVX2 with FMA, NEON or plain code, chosen at run time; parallel by rayon.
 //!
-//! Pictures are channels-last, `[n, h·w, c]`. Outputs may hold anything before, and are overwritten in full. Work is
-//! split by shape alone and partial sums are added in a fixed order, so results are the same bits for any number of
-//! threads; the last few elements of a slice go through masked vectors, so an element's bits do not depend on where
-//! it lies, nor a sample's on its batch. Between machines with different vectors sums may differ in the last bits.
+//! Pictures are channels-last, `[n, h·w, c]`. Outputs may have any contents, and are overwritten in full. Work is split
+//! by shape alone and partial sums are added in a fixed order, so results are the same bits for any number of threads;
+//! the last few elements of a slice go through masked vectors, so an element's bits do not depend on where it lies, nor
+//! a sample's on its batch. Between machines with different vectors sums may differ in the last bits.
 //!
-//! Every function panics if a slice's length does not fit the shape, also where the shape's number of elements is more
-//! than a `usize` holds.
+//! Every function panics if the length of a slice does not fit the shape, or if the number of elements of the shape
+//! overflows a `usize`.
 
 pub mod activation;
 pub mod adamw;
@@ -26,10 +26,10 @@ use std::cell::RefCell;
 /// Inputs with fewer elements run on the calling thread.
 pub const SERIAL: usize = 1 << 14;
 
-/// The elements that a task takes of a long slice.
+/// Elements of a task on a long slice.
 pub(crate) const PIECE: usize = 1 << 14;
 
-/// Does `work` on each task, in parallel if told so.
+/// Calls `work` on each task, in parallel if `parallel`.
 pub(crate) fn each<T: Send>(
     parallel: bool,
     tasks: impl Iterator<Item = T>,
@@ -46,7 +46,7 @@ pub(crate) fn each<T: Send>(
 /// The number of elements of an array with these sizes.
 ///
 /// # Panics
-/// If a `usize` does not hold it.
+/// If it overflows a `usize`.
 pub(crate) fn elements<const N: usize>(sizes: [usize; N]) -> usize {
     if sizes.contains(&0) {
         return 0;
@@ -55,7 +55,7 @@ pub(crate) fn elements<const N: usize>(sizes: [usize; N]) -> usize {
     product.unwrap_or_else(|| panic!("no memory holds an array of sizes {sizes:?}"))
 }
 
-/// Whether `len` elements from `at` on are among the first `all`.
+/// Whether `len` elements from `at` on lie within the first `all`.
 pub(crate) fn inside(at: usize, len: usize, all: usize) -> bool {
     len <= all && at <= all - len
 }
@@ -64,7 +64,7 @@ thread_local! {
     static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls `work` with `len` floats of arbitrary contents, kept by the thread from call to call.
+/// Calls `work` with `len` floats of arbitrary contents, from a buffer that the thread reuses.
 pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     // Taken, not borrowed: another task may run on this thread while `work` waits for its own.
     let mut scratch = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();

@@ -2,8 +2,8 @@
 
 use super::{SERIAL, each, vectorized, with_scratch};
 
-/// Rows of `channels` numbers, taken so many at a time that they fill whole vectors: any number of channels then runs
-/// at full width, and what is known by channel is repeated to the same length.
+/// Periods of rows of `channels` numbers that fill whole vectors, so that any number of channels runs at full width;
+/// values by channel are repeated to the same length.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Period {
     channels: usize,
@@ -25,7 +25,7 @@ impl Period {
         self.len * (8192usize.max(64 * self.channels)).div_ceil(self.len)
     }
 
-    /// Writes `value(channel)` over a period.
+    /// Writes `value(channel)` over a whole period.
     pub fn spread(self, into: &mut [f32], value: impl Fn(usize) -> f32) {
         for (channel, v) in into[..self.channels].iter_mut().enumerate() {
             *v = value(channel);
@@ -35,7 +35,7 @@ impl Period {
         }
     }
 
-    /// The sum of a period's numbers at each channel.
+    /// The sums of a period's numbers by channel.
     pub fn fold(self, sums: &[f32], mut give: impl FnMut(usize, f64)) {
         for channel in 0..self.channels {
             let at = sums[channel..self.len].iter().step_by(self.channels);

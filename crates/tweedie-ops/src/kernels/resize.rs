@@ -1,4 +1,4 @@
-//! Doubling and halving pictures, and joining and parting channels, channels-last.
+//! Doubling and halving of channels-last pictures; joining and splitting of channels.
 
 use super::{SERIAL, each, elements, vectorized};
 
@@ -21,7 +21,7 @@ impl Pictures {
         elements([self.samples, self.height, self.width, self.channels])
     }
 
-    /// Whether there are none.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -30,12 +30,12 @@ impl Pictures {
         self.width * self.channels
     }
 
-    /// The shape that [`double`] gives.
+    /// The shape after [`double`].
     pub fn doubled(self) -> Self {
         Self { height: 2 * self.height, width: 2 * self.width, ..self }
     }
 
-    /// The shape that [`halve`] gives.
+    /// The shape after [`halve`].
     pub fn halved(self) -> Self {
         Self { height: self.height / 2, width: self.width / 2, ..self }
     }
@@ -59,7 +59,7 @@ pub fn double(shape: Pictures, x: &[f32], y: &mut [f32]) {
     });
 }
 
-/// The gradient of [`double`] at x: the sum over the four pixels that each became.
+/// The gradient of [`double`] at x: the sum over the four copies of each pixel.
 pub fn double_backward(shape: Pictures, dy: &[f32], dx: &mut [f32]) {
     assert!(dx.len() == shape.len() && dy.len() == shape.doubled().len());
     if shape.is_empty() {
@@ -85,7 +85,7 @@ pub fn halve(shape: Pictures, x: &[f32], y: &mut [f32]) {
     });
 }
 
-/// The gradient of [`halve`] at x, 0 where it left pixels out.
+/// The gradient of [`halve`] at x, 0 at pixels that were left out.
 pub fn halve_backward(shape: Pictures, dy: &[f32], dx: &mut [f32]) {
     let small = shape.halved();
     assert!(dx.len() == shape.len() && dy.len() == small.len());
@@ -145,7 +145,7 @@ fn rows_per_task(channels: usize) -> usize {
     SERIAL.div_ceil(channels.max(1))
 }
 
-/// y `[rows, a + b]` from x `[rows, a]` and z `[rows, b]`, whose numbers of channels are `channels`.
+/// Joins x `[rows, a]` and z `[rows, b]` to y `[rows, a + b]`; `channels` are a and b.
 pub fn join(channels: [usize; 2], x: &[f32], z: &[f32], y: &mut [f32]) {
     let [a, b] = channels;
     assert!(a > 0 && b > 0 && x.len() / a == z.len() / b && x.len() + z.len() == y.len());

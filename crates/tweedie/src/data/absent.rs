@@ -1,11 +1,11 @@
-//! Data sets that are known by name but do not come with the program.
+//! Data sets with a name that do not come with the program.
 
 use super::parts::Parts;
 use super::{Space, idx};
 use crate::{Error, Result};
 use std::path::Path;
 
-/// Where Debian's package dataset-fashion-mnist puts its files.
+/// The folder of Debian's package dataset-fashion-mnist.
 const FASHION: &str = "/usr/share/datasets/fashion-mnist";
 /// The classes of Fashion-MNIST, by label.
 const FASHION_CLASSES: [&str; 10] = [
@@ -21,7 +21,7 @@ const FASHION_CLASSES: [&str; 10] = [
     "Ankle boot",
 ];
 
-/// Names, descriptions, and which folder to give instead.
+/// Names, descriptions, and the folder to give.
 const KNOWN: [(&str, &str, &str); 3] = [
     (
         "mnist",
@@ -46,10 +46,10 @@ pub(super) fn names() -> [(&'static str, &'static str); 3] {
     KNOWN.map(|(name, description, _)| (name, description))
 }
 
-/// What is here of the data set of this name.
+/// Reads the data set of this name, if its files are here.
 ///
 /// # Errors
-/// [`Error::Config`] saying which folder to give, if nothing is; what reading gives.
+/// [`Error::Config`] naming the folder to give, if there are no files; errors of reading.
 pub(super) fn read(name: &str) -> Result<Parts> {
     if name == "fashion"
         && let Some(path) = idx::in_folder(Path::new(FASHION))
@@ -61,7 +61,7 @@ pub(super) fn read(name: &str) -> Result<Parts> {
     Err(Error::config("source", problem, format!("--data FOLDER, a folder that holds {files}")))
 }
 
-/// The same parts with names for the classes, if there are as many.
+/// The same parts with names of classes, if the number of classes agrees.
 fn with_classes(parts: Parts, names: &[&str]) -> Parts {
     let named = |space: Space| match space.classes().len() == names.len() {
         true => space.with_classes(names.iter().map(ToString::to_string).collect()),

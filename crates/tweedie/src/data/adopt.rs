@@ -4,12 +4,12 @@ use super::{Kind, Space, Split};
 use crate::error::one_of;
 use crate::{Error, Result};
 
-/// Columns named in an error.
+/// Most columns named in an error.
 const SHOWN: usize = 8;
 
 impl Space {
-    /// Rows of the space `other` in this one, with this space's numbers for categories and classes; `file` names where the
-    /// rows come from, for errors.
+    /// Converts rows of the space `other` to this space, with its numbers of categories and classes; `file` names their
+    /// file, for errors.
     ///
     /// # Errors
     /// [`Error::File`] if the columns are not the same, or a category or a class is not one of this space's.
@@ -42,13 +42,24 @@ impl Space {
                 _ => {}
             }
         }
+        let given = match (self.given(), other.given(), rows.given()) {
+            (Some(own), Some(other), Some(values)) => {
+                Some(own.adopt(other, &Split::new(values.clone(), None)?, file)?.rows().clone())
+            }
+            (None, _, _) => None,
+            _ => return Err(Error::file(file, "header", "no conditions", "columns of conditions")),
+        };
         let classes = places(other.classes(), self.classes(), file, || "label".into())?;
         let labels = rows.labels().map(|all| all.iter().map(|&k| classes[k as usize]).collect());
-        Split::new(raw, labels)
+        let adopted = Split::new(raw, labels)?;
+        match given {
+            Some(values) => adopted.with_given(values),
+            None => Ok(adopted),
+        }
     }
 }
 
-/// Where each name stands among this space's own.
+/// The index of each name among the names of this space.
 fn places(
     names: &[String],
     own: &[String],

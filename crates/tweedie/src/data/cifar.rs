@@ -13,7 +13,7 @@ use std::path::Path;
 /// Values of a picture.
 const WIDTH: usize = 3 * 32 * 32;
 
-/// The files of one of the two.
+/// The files of one of the two data sets.
 pub(super) struct Format {
     train: &'static [&'static str],
     test: &'static str,
@@ -37,7 +37,7 @@ const FORMATS: [Format; 2] = [
     Format { train: &["train.bin"], test: "test.bin", names: "fine_label_names.txt", labels: 2 },
 ];
 
-/// Which of the two a folder holds, if any.
+/// The data set in a folder, if there is one.
 pub(super) fn in_folder(folder: &Path) -> Option<&'static Format> {
     FORMATS.iter().find(|format| folder.join(format.train[0]).is_file())
 }

@@ -1,4 +1,4 @@
-//! One column of a data set: its units and how a network sees it.
+//! Columns of data sets: raw units, model units, kinds of values.
 //!
 //! ```text
 //! x = (raw − shift) / scale            model units from raw units
@@ -11,9 +11,9 @@
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Quantised values lie this close to `shift`, so that single precision in model units tells them apart.
+/// Quantised values lie this close to `shift`, so that single precision in model units distinguishes them.
 const QUANTISED_REACH: f64 = 4_194_304.0;
-/// The greatest integer up to which single precision holds them all.
+/// The greatest integer up to which single precision is exact.
 const EXACT: f64 = 16_777_216.0;
 /// Scales of quantised coordinates, such that model units stay far from overflow.
 const QUANTISED_SCALES: std::ops::RangeInclusive<f64> = 1e-30..=1e30;
@@ -41,11 +41,11 @@ pub struct Coordinate {
     pub shift: f64,
     /// Raw units per model unit, above 0.
     pub scale: f64,
-    /// Which raw values there are.
+    /// The kind of raw values.
     pub kind: Kind,
 }
 
-/// Which raw values a coordinate takes.
+/// The kind of raw values of a coordinate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Kind {
@@ -63,7 +63,7 @@ pub enum Kind {
         /// The names, by index.
         names: Vec<String>,
     },
-    /// Real numbers of which those a period apart mean the same: `low..low + period` represents them.
+    /// Real numbers modulo a period, represented in `low..low + period`.
     Periodic {
         /// The least representative.
         low: f64,
@@ -85,7 +85,7 @@ impl Coordinate {
         Self { name: name.into(), unit: None, shift: 0.0, scale: 1.0, kind: Kind::Real }
     }
 
-    /// How many numbers represent it in model units: as many as a category has names, else 1.
+    /// The number of its values in model units: the number of names of a category, else 1.
     pub fn model_width(&self) -> usize {
         match &self.kind {
             Kind::Category { names } => names.len(),
@@ -117,7 +117,7 @@ impl Coordinate {
         }
     }
 
-    /// Checks that the numbers that describe it make sense.
+    /// Fails unless its numbers are in range.
     pub(super) fn check(&self) -> Result<()> {
         let refuse = |problem: String, expected: &str| {
             Err(Error::config(format!("coordinate '{}'", self.name), problem, expected))
@@ -154,8 +154,8 @@ impl Coordinate {
         }
     }
 
-    /// Whether all values are whole numbers between limits that single precision holds: the fast half of
-    /// [`fault`](Self::fault), which decides where this does not.
+    /// Whether all values are whole numbers between limits exact in single precision: a fast test before
+    /// [`fault`](Self::fault).
     pub(super) fn surely_holds(&self, values: &[f32]) -> bool {
         let Kind::Quantised { low: Some(low), high: Some(high) } = self.kind else { return false };
         let near = |limit: i64| {
@@ -167,7 +167,7 @@ impl Coordinate {
         near(low) && near(high) && values.iter().all(holds)
     }
 
-    /// What is wrong with a raw value and what was expected, if anything is wrong.
+    /// The fault of a raw value and the expectation; none for a valid value.
     pub(super) fn fault(&self, raw: f32) -> Option<(String, String)> {
         if !raw.is_finite() {
             return Some((format!("the value is {raw}"), "a finite number".into()));
@@ -186,7 +186,7 @@ impl Coordinate {
         (!inside).then(|| (format!("the value is {raw}"), self.expectation()))
     }
 
-    /// Which raw values there are, in words.
+    /// The kind of raw values, in words.
     fn expectation(&self) -> String {
         match &self.kind {
             Kind::Real | Kind::Periodic { .. } => "a finite number".into(),
@@ -220,7 +220,7 @@ impl Coordinate {
                 if f64::from(wrapped) < low + period { wrapped } else { low as f32 }
             }
             Kind::Bounded { low, high } => (value as f32).clamp(low as f32, high as f32),
-            // Beyond the range of single precision lie only its ends.
+            // Beyond the range of single precision a value becomes its ends.
             Kind::Real | Kind::Category { .. } => (value as f32).clamp(f32::MIN, f32::MAX),
         }
     }
@@ -233,7 +233,7 @@ impl Coordinate {
         f64::from(model) * self.scale + self.shift
     }
 
-    /// Moves a model value that rounding has pushed over its bin's edge back into the bin.
+    /// Moves a model value back into its bin, if rounding has moved it over an edge.
     fn inside_bin(&self, raw: f32, mut model: f32) -> f32 {
         let raw = f64::from(raw);
         while self.to_raw(model) >= raw + 1.0 {
@@ -245,9 +245,9 @@ impl Coordinate {
         model
     }
 
-    /// A real coordinate with shift and scale such that `values` have mean 0 and variance 1 in model
-    /// units; integers with more than two distinct values become quantised, and it is their dequantised
-    /// values, with variance 1/12 more, that are standardised. A constant keeps scale 1.
+    /// A real coordinate with shift and scale such that `values` have mean 0 and variance 1 in model units; integers
+    /// with more than two distinct values become quantised, standardised as dequantised values, with variance 1/12
+    /// more. A constant keeps scale 1.
     pub(super) fn fitted(mut self, values: impl Iterator<Item = f32> + Clone) -> Self {
         if self.kind != Kind::Real {
             return self;
@@ -280,7 +280,7 @@ impl Coordinate {
     }
 }
 
-/// Mean, variance (divided by n) and range of finite values, of which there is at least one.
+/// Mean, variance (divided by n) and range of finite values, at least one.
 struct Moments {
     mean: f64,
     variance: f64,

@@ -1,4 +1,4 @@
-//! Rows with labels, split into what is trained on and what is held out, and cut into batches.
+//! Data sets: rows with labels, split into training and held-out rows, and cut into batches.
 //!
 //! Both are functions of a seed alone, by [`Draws`]: the split is stratified (each class is held out in the
 //! same proportion, by the method of largest remainders), and batch k holds positions kB, …, kB + B − 1 of
@@ -9,7 +9,7 @@ use crate::draws::Draws;
 use crate::{Error, Result};
 use std::sync::Arc;
 
-/// Rows in raw units, with a label each if the data are labelled. Clones share the rows.
+/// Rows in raw units, with a label for each row if the data are labelled. Clones share the rows.
 ///
 /// ```
 /// use tweedie::data::{Rows, Split};
@@ -22,10 +22,12 @@ use std::sync::Arc;
 pub struct Split {
     rows: Arc<Rows>,
     labels: Option<Vec<u32>>,
+    /// The values of the columns that rows are conditioned on.
+    pub(super) given: Option<Arc<Rows>>,
 }
 
 impl Split {
-    /// Rows with a label each, or with none.
+    /// Rows with or without labels.
     ///
     /// # Errors
     /// [`Error::Shape`] if there are not as many labels as rows.
@@ -34,7 +36,7 @@ impl Split {
             Some(labels) if labels.len() != rows.len() => {
                 Err(Error::shape("labels", labels.len(), rows.len()))
             }
-            _ => Ok(Self { rows: Arc::new(rows), labels }),
+            _ => Ok(Self { rows: Arc::new(rows), labels, given: None }),
         }
     }
 
@@ -48,7 +50,7 @@ impl Split {
         self.labels.as_deref()
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -61,7 +63,8 @@ impl Split {
     /// The rows with the given indices, each below [`len`](Self::len), with their labels.
     pub fn select(&self, indices: &[usize]) -> Self {
         let labels = self.labels.as_ref().map(|all| indices.iter().map(|&i| all[i]).collect());
-        Self { rows: Arc::new(self.rows.select(indices)), labels }
+        let given = self.given.as_ref().map(|all| Arc::new(all.select(indices)));
+        Self { rows: Arc::new(self.rows.select(indices)), labels, given }
     }
 
     /// `most` random rows with their labels, in order; all if there are no more.
@@ -80,7 +83,7 @@ impl Split {
         Self { labels: None, ..self }
     }
 
-    /// These rows and then those of `other`, with labels if both have them.
+    /// These rows followed by the rows of `other`, with labels and conditions if both have them.
     ///
     /// # Errors
     /// [`Error::Shape`] if the widths differ.
@@ -90,13 +93,20 @@ impl Split {
             all.extend_from_slice(more);
             all
         });
+        self.given = match (self.given, &other.given) {
+            (Some(mut all), Some(more)) => {
+                Arc::make_mut(&mut all).extend(more)?;
+                Some(all)
+            }
+            _ => None,
+        };
         Ok(self)
     }
 
     /// A hash of the content: 32 hexadecimal digits of 128-bit FNV-1a (Fowler, Noll and Vo) over width,
-    /// number of rows, the values' bits and the labels, each little-endian.
+    /// number of rows, the values' bits, the labels and the conditions, each little-endian.
     ///
-    /// It tells splits apart, not forgeries.
+    /// It distinguishes splits, but is no protection against forgery.
     pub fn hash(&self) -> String {
         let mut hash = Fnv::new();
         hash.add(&(self.rows.width() as u64).to_le_bytes());
@@ -106,8 +116,20 @@ impl Split {
             hash.add(b"labels");
             labels.iter().for_each(|label| hash.add(&label.to_le_bytes()));
         }
+        if let Some(given) = &self.given {
+            hash.add(b"given");
+            hash.add(&(given.width() as u64).to_le_bytes());
+            given.values().iter().for_each(|value| hash.add(&value.to_le_bytes()));
+        }
         format!("{:032x}", hash.0)
     }
+}
+
+/// The hash of bytes, as [`Split::hash`] has it.
+pub fn content_hash(bytes: &[u8]) -> String {
+    let mut hash = Fnv::new();
+    hash.add(bytes);
+    format!("{:032x}", hash.0)
 }
 
 /// The 128-bit FNV-1a hash.
@@ -126,7 +148,7 @@ impl Fnv {
     }
 }
 
-/// Data to train on and data held out, with what their rows mean.
+/// A data set: training rows, held-out rows, and their space.
 ///
 /// ```
 /// use tweedie::data::shipped;
@@ -137,20 +159,29 @@ impl Fnv {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
-    /// What the data are called.
+    /// The name of the data.
     pub name: String,
-    /// What a row means.
+    /// The meaning of a row.
     pub space: Space,
-    /// What is trained on.
+    /// The training rows.
     pub train: Split,
-    /// What is only judged on; it may be empty.
+    /// The held-out rows, for judgement alone; they may be empty.
     pub held_out: Split,
     pub(super) view: Option<Validation>,
     pub(super) published: bool,
+    /// The training rows before binarisation, if each showing draws them anew.
+    pub(super) grey: Option<Grey>,
+}
+
+/// Training rows of integers, for binarisation anew at each showing.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Grey {
+    pub space: Space,
+    pub train: Split,
 }
 
 impl Dataset {
-    /// A data set in two given parts.
+    /// A data set of two given parts.
     ///
     /// # Errors
     /// [`Error::Config`] if there is nothing to train on, if a value is not in the space, or if a label has
@@ -167,8 +198,10 @@ impl Dataset {
         for part in [&train, &held_out] {
             space.validate(part.rows())?;
             check_labels(&space, part)?;
+            space.check_given(part)?;
         }
-        Ok(Self { name: name.into(), space, train, held_out, view: None, published: false })
+        let (view, published, grey) = (None, false, None);
+        Ok(Self { name: name.into(), space, train, held_out, view, published, grey })
     }
 
     /// The same data, whose held-out rows are a published test set.
@@ -181,7 +214,7 @@ impl Dataset {
         self.published
     }
 
-    /// A data set of which a share is held out by [`split`](Self::split); the space's real coordinates are
+    /// A data set with a share of rows held out by [`split`](Self::split). The real coordinates of the space are
     /// standardised on the training rows, and its limits include all rows.
     ///
     /// # Errors
@@ -193,27 +226,19 @@ impl Dataset {
         held_out: f64,
         seed: u64,
     ) -> Result<Self> {
-        let (train, held_out) = Self::split(all.rows(), all.labels(), held_out, seed)?;
+        let (train, held_out) = Self::split(all, held_out, seed)?;
         let space = space.fitted(train.rows())?.covering(held_out.rows())?;
+        let space = space.fitted_given(&train, &held_out)?;
         Self::new(name, space, train, held_out)
     }
 
-    /// The rows in two parts, training and held out, each in the given order; of `n` rows, `fraction · n`
-    /// rounded are held out, of each label in proportion.
+    /// Splits rows into training and held-out rows, each in the given order. Of `n` rows, `fraction · n`, rounded, are
+    /// held out, of each label in proportion.
     ///
     /// # Errors
-    /// [`Error::Config`] if `fraction` is not in [0, 1) or leaves nothing to train on; [`Error::Shape`] if
-    /// there are not as many labels as rows.
-    pub fn split(
-        rows: &Rows,
-        labels: Option<&[u32]>,
-        fraction: f64,
-        seed: u64,
-    ) -> Result<(Split, Split)> {
-        let len = rows.len();
-        if let Some(labels) = labels.filter(|labels| labels.len() != len) {
-            return Err(Error::shape("labels", labels.len(), len));
-        }
+    /// [`Error::Config`] if `fraction` is not in [0, 1) or leaves nothing to train on.
+    pub fn split(all: &Split, fraction: f64, seed: u64) -> Result<(Split, Split)> {
+        let len = all.len();
         let inside = (0.0..1.0).contains(&fraction);
         let held = if inside { (fraction * len as f64).round() as usize } else { len };
         if held >= len {
@@ -221,16 +246,12 @@ impl Dataset {
             let expected = "a share of at least 0, and below 1 by enough for one row";
             return Err(Error::config("held_out", problem, expected));
         }
-        let is_held = stratified(len, labels, held, &Draws::new(seed).purpose("split"));
+        let is_held = stratified(len, all.labels(), held, &Draws::new(seed).purpose("split"));
         let (held, kept): (Vec<usize>, Vec<usize>) = (0..len).partition(|&i| is_held[i]);
-        let part = |indices: &[usize]| {
-            let labels = labels.map(|all| indices.iter().map(|&i| all[i]).collect());
-            Split::new(rows.select(indices), labels)
-        };
-        Ok((part(&kept)?, part(&held)?))
+        Ok((all.select(&kept), all.select(&held)))
     }
 
-    /// The rows to judge by: those held out, or the training rows where none are held out.
+    /// The rows to judge by: the held-out rows, or the training rows if none are held out.
     pub fn judged(&self) -> &Split {
         if self.held_out.is_empty() { &self.train } else { &self.held_out }
     }
@@ -241,6 +262,10 @@ impl Dataset {
             space: self.space.with_classes(Vec::new()),
             train: self.train.without_labels(),
             held_out: self.held_out.without_labels(),
+            grey: self.grey.map(|grey| Grey {
+                space: grey.space.with_classes(Vec::new()),
+                train: grey.train.without_labels(),
+            }),
             ..self
         }
     }
@@ -265,7 +290,7 @@ fn check_labels(space: &Space, part: &Split) -> Result<()> {
     }
 }
 
-/// The row numbers of each label that occurs, in the labels' order; all in one class without labels.
+/// The row numbers of each label that occurs, in the order of labels; without labels all rows as one class.
 fn by_label(len: usize, labels: Option<&[u32]>) -> Vec<Vec<usize>> {
     let mut classes = std::collections::BTreeMap::<u32, Vec<usize>>::new();
     for i in 0..len {
@@ -274,7 +299,7 @@ fn by_label(len: usize, labels: Option<&[u32]>) -> Vec<Vec<usize>> {
     classes.into_values().collect()
 }
 
-/// Which of `len` rows are among `count` random ones, of each label in proportion.
+/// Whether each of `len` rows is among `count` random ones, of each label in proportion.
 pub(super) fn stratified(
     len: usize,
     labels: Option<&[u32]>,
@@ -291,8 +316,8 @@ pub(super) fn stratified(
     chosen
 }
 
-/// How many of each class are among `held < total`: their exact shares rounded down, and one more for
-/// those whose shares lost most, the first first among equals.
+/// The number of each class among `held < total`: exact shares rounded down, and one more for the classes that lost
+/// most, the first among equals.
 fn largest_remainders(classes: &[Vec<usize>], held: usize, total: usize) -> Vec<usize> {
     let share = |class: &Vec<usize>| class.len() as u128 * held as u128;
     let mut quotas: Vec<usize> =
@@ -304,8 +329,8 @@ fn largest_remainders(classes: &[Vec<usize>], held: usize, total: usize) -> Vec<
     quotas
 }
 
-/// Full batches of training rows, each epoch in a fresh order; batch `k` depends on `k` and on nothing that
-/// was asked before, so training resumes at any step.
+/// Full batches of training rows, each epoch in a fresh order; batch `k` depends on `k` alone, not on earlier batches,
+/// so that training resumes at any step.
 ///
 /// ```
 /// use tweedie::data::Batches;
@@ -320,7 +345,7 @@ pub struct Batches {
     rows: usize,
     size: usize,
     draws: Draws,
-    /// The order of the epoch last used, since the next batch most likely needs it too.
+    /// The order of the epoch last used, which the next batch most likely needs.
     order: Option<(u64, Vec<usize>)>,
 }
 
@@ -341,11 +366,6 @@ impl Batches {
     pub fn batch(&mut self, k: u64) -> Vec<usize> {
         let start = u128::from(k) * self.size as u128;
         (0..self.size as u128).map(|i| self.row_at(start + i)).collect()
-    }
-
-    /// The epoch (a whole number of passes over the rows) in which batch `k` begins.
-    pub fn epoch(&self, k: u64) -> u64 {
-        (u128::from(k) * self.size as u128 / self.rows as u128) as u64
     }
 
     fn row_at(&mut self, position: u128) -> usize {

@@ -1,13 +1,14 @@
-//! How rows become what a model sees.
+//! Encodings of rows for models: centres of bins, dequantisation, binarisation.
 //!
-//! Integers v of a column with limits low and high are taken as they are (the centre of their bin), spread uniformly over
-//! their bin, or binarised,
+//! Integers v of a column with limits low and high lie at the centre of their bin, or are spread uniformly over their
+//! bin. Data may be binarised before,
 //!
 //! > b ~ Bernoulli((v − low)/(high − low)),
 //!
-//! as Salakhutdinov and Murray have it ("On the quantitative analysis of deep belief networks", 2008, sec. 6.2) for the
-//! pixels of MNIST. Figures of static and of dynamic binarisation do not compare, so that a run records which one it has.
+//! as in Salakhutdinov and Murray ("On the quantitative analysis of deep belief networks", 2008, sec. 6.2) for the
+//! pixels of MNIST. Figures of static and of dynamic binarisation are not comparable, so that a run records its kind.
 
+use super::dataset::Grey;
 use super::{Coordinate, Dataset, Kind, Rows, Space, Split};
 use crate::draws::Draws;
 use crate::{Error, Result};
@@ -16,17 +17,15 @@ use serde::{Deserialize, Serialize};
 /// The seed of binarisations that are drawn once.
 const PINNED: u64 = 0;
 
-/// How rows become what a model sees.
+/// The encoding of rows for a model.
 ///
 /// ```
 /// use tweedie::Draws;
-/// use tweedie::data::{Binarisation, Encoding, Rows, Space};
+/// use tweedie::data::{Encoding, Rows, Space};
 /// let space = Space::image(1, 1, 2, 256)?;
 /// let pixels = Rows::new(vec![0.0, 255.0], 2)?;
 /// let centres = Encoding::Centres.encode(&space, &pixels, &Draws::new(0), &[0])?;
 /// assert_eq!(centres.row(0), [-0.99609375, 0.99609375]);
-/// let two_levels = Encoding::Binarised(Binarisation::Threshold).space(&space)?;
-/// assert_eq!(two_levels.encode(&Rows::new(vec![0.0, 1.0], 2)?)?.row(0), [-0.5, 0.5]);
 /// # Ok::<(), tweedie::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,15 +35,20 @@ pub enum Encoding {
     Centres,
     /// Integers spread uniformly over their bins, so that they have a density.
     Dequantised,
-    /// Integers as zeros and ones.
-    Binarised(Binarisation),
 }
 
-/// How integers become zeros and ones.
+/// The binarisation of integers.
+///
+/// ```
+/// use tweedie::data::{Binarisation, shipped};
+/// let bits = shipped::digits()?.binarised(Binarisation::Threshold)?;
+/// assert!(bits.train.rows().values().iter().all(|v| *v == 0.0 || *v == 1.0));
+/// # Ok::<(), tweedie::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Binarisation {
-    /// Training rows are drawn anew each time they are shown; held-out rows are drawn once.
+    /// Training rows are drawn anew at each showing; held-out rows are drawn once.
     Dynamic,
     /// All rows are drawn once.
     Static,
@@ -53,8 +57,8 @@ pub enum Binarisation {
 }
 
 impl Binarisation {
-    /// Rows of zeros and ones: number j of row `ids[i]` of `draws` decides column j of row i, and nothing is drawn for a
-    /// threshold.
+    /// Rows of zeros and ones: number j of row `ids[i]` of `draws` decides column j of row i; a threshold draws
+    /// nothing.
     ///
     /// # Errors
     /// As [`Space::binarised`]; [`Error::Shape`] if widths differ or `ids` are not as many as the rows.
@@ -82,7 +86,7 @@ impl Binarisation {
         Rows::new(raw.values().iter().enumerate().map(bit).collect(), raw.width())
     }
 
-    /// The rows of a split drawn once, each by its number in the split; `part` is the split's name.
+    /// Binarises the rows of a split once, each by its number in the split; `part` is the name of the split.
     fn pinned(self, space: &Space, split: &Split, part: &str) -> Result<Split> {
         let draws = Draws::new(PINNED).purpose("binarise").purpose(part);
         let ids: Vec<u64> = (0..split.len() as u64).collect();
@@ -92,38 +96,32 @@ impl Binarisation {
 }
 
 impl Encoding {
-    /// The space of a model's rows, for data whose rows as loaded are of `loaded`.
-    ///
-    /// # Errors
-    /// As [`Space::binarised`], for binarised rows.
-    pub fn space(self, loaded: &Space) -> Result<Space> {
-        match self {
-            Encoding::Binarised(_) => loaded.binarised(),
-            Encoding::Centres | Encoding::Dequantised => Ok(loaded.clone()),
-        }
-    }
-
-    /// Data as loaded in rows of a model's space: binarised rows are drawn once, those that training draws anew too.
-    ///
-    /// # Errors
-    /// As [`Space::binarised`], for binarised rows.
-    pub fn applied(self, data: &Dataset) -> Result<Dataset> {
-        let Encoding::Binarised(how) = self else { return Ok(data.clone()) };
-        let train = how.pinned(&data.space, &data.train, "train")?;
-        let held_out = how.pinned(&data.space, &data.held_out, "held out")?;
-        Ok(Dataset { space: data.space.binarised()?, train, held_out, ..data.clone() })
-    }
-
-    /// Rows of a model's space in model units, with number j of row `ids[i]` of `draws` for column j of row i where
-    /// integers are spread over their bins.
+    /// Rows in model units, with number j of row `ids[i]` of `draws` for column j of row i for integers that are spread
+    /// over their bins.
     ///
     /// # Errors
     /// As [`Space::encode_dequantised`].
     pub fn encode(self, space: &Space, rows: &Rows, draws: &Draws, ids: &[u64]) -> Result<Rows> {
         match self {
             Encoding::Dequantised => space.encode_dequantised(rows, draws, ids),
-            Encoding::Centres | Encoding::Binarised(_) => space.encode(rows),
+            Encoding::Centres => space.encode(rows),
         }
+    }
+}
+
+impl Dataset {
+    /// The data as zeros and ones. All rows are drawn once, by a pinned seed; with [`Binarisation::Dynamic`] a
+    /// [`Feed`](super::Feed) draws the training rows anew at each showing.
+    ///
+    /// # Errors
+    /// As [`Space::binarised`].
+    pub fn binarised(self, how: Binarisation) -> Result<Self> {
+        let space = self.space.binarised()?;
+        let train = how.pinned(&self.space, &self.train, "train")?;
+        let held_out = how.pinned(&self.space, &self.held_out, "held out")?;
+        let grey = (how == Binarisation::Dynamic)
+            .then(|| Grey { space: self.space.clone(), train: self.train.clone() });
+        Ok(Self { space, train, held_out, grey, ..self })
     }
 }
 
@@ -152,7 +150,7 @@ fn limits(coordinate: &Coordinate) -> Result<(f64, f64)> {
         }
         _ => {
             let problem = format!("binarised, and column '{}' has no two limits", coordinate.name);
-            Err(Error::config("encoding", problem, "columns of integers between two limits"))
+            Err(Error::config("binarise", problem, "columns of integers between two limits"))
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Batches: rows of a data set as a model is fed them.
+//! Batches of encoded rows for training.
 //!
 //! A batch is a function of seed, step and part alone, so that training resumes at any step. Of a part's [`Draws`]
 //! (purpose `train`, step, part) row i of the part has number i of the purposes `flip`, `binarise`, `dequantise` and
 //! `label dropout`.
 
+use super::dataset::Grey;
 use super::{
     Batch, Batches, Binarisation, Condition, Dataset, Encoding, Layout, Rows, Space, Split,
 };
@@ -11,7 +12,7 @@ use crate::Result;
 use crate::draws::Draws;
 use burn::tensor::Device;
 
-/// Rows of a split as a model is fed them: the one place that draws, mirrors and encodes them and drops their labels.
+/// The batches of a split: drawn, mirrored, encoded, with labels dropped.
 ///
 /// ```
 /// use tweedie::burn::tensor::Device;
@@ -27,7 +28,7 @@ pub struct Feed {
     split: Split,
     /// The space of the model's rows.
     space: Space,
-    /// The space of the split's rows, where each showing binarises them anew.
+    /// The space of the split's rows, if each showing binarises them anew.
     grey: Option<Space>,
     encoding: Encoding,
     rows: usize,
@@ -39,7 +40,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A feed of `rows` at once from a split whose rows are of the model's `space`, in one part a step.
+    /// A feed of `rows` rows a batch from a split of the model's `space`, with one part a step.
     ///
     /// # Errors
     /// [`Error::Config`] if there is no row or `rows` is 0.
@@ -64,21 +65,20 @@ impl Feed {
         })
     }
 
-    /// A feed of the rows to train on of data as loaded.
+    /// A feed of the training rows; each batch binarises them anew for dynamic binarisation.
     ///
     /// # Errors
-    /// As [`Feed::new`]; as [`Space::binarised`], for binarised rows.
+    /// As [`Feed::new`].
     pub fn training(data: &Dataset, encoding: Encoding, rows: usize, seed: u64) -> Result<Self> {
-        if encoding == Encoding::Binarised(Binarisation::Dynamic) {
-            let feed = Self::new(data.fit_rows(), data.space.binarised()?, encoding, rows, seed)?;
-            return Ok(Self { grey: Some(data.space.clone()), ..feed });
-        }
-        let data = encoding.applied(data)?;
-        Self::new(data.fit_rows(), data.space, encoding, rows, seed)
+        let (split, grey) = match &data.grey {
+            Some(Grey { space, train }) => (data.fit_rows_of(train), Some(space.clone())),
+            None => (data.fit_rows(), None),
+        };
+        Ok(Self { grey, ..Self::new(split, data.space.clone(), encoding, rows, seed)? })
     }
 
-    /// A feed of data as loaded for the loss on rows that are not trained on: at most `most` random ones of the validation
-    /// rows, the same ones whatever the seed of training; none if there are none.
+    /// A feed for the held-out loss: at most `most` random validation rows, the same for every seed of training; none
+    /// without validation rows.
     ///
     /// # Errors
     /// As [`Feed::training`].
@@ -88,33 +88,32 @@ impl Feed {
         rows: usize,
         most: usize,
     ) -> Result<Option<Self>> {
-        let data = encoding.applied(data)?;
         let chosen = data.validation().sample(most, &Draws::new(0).purpose("held-out loss"));
         if chosen.is_empty() {
             return Ok(None);
         }
-        Self::new(chosen, data.space, encoding, rows, 0).map(Some)
+        Self::new(chosen, data.space.clone(), encoding, rows, 0).map(Some)
     }
 
-    /// Takes the rows of a step in this many parts.
+    /// Sets the number of parts (micro-batches) of a step.
     pub fn with_parts(mut self, parts: usize) -> Self {
         self.parts = parts as u64;
         self
     }
 
-    /// Mirrors each picture left to right with probability ½ each time that it is shown.
+    /// Mirrors each picture left to right with probability ½ at each showing.
     pub fn with_mirroring(mut self, mirror: bool) -> Self {
         self.mirror = mirror;
         self
     }
 
-    /// Drops a row's condition with this probability each time that it is shown.
+    /// Drops the condition of a row with this probability at each showing.
     pub fn with_label_dropout(mut self, label_dropout: f64) -> Self {
         self.label_dropout = label_dropout;
         self
     }
 
-    /// The random numbers of a part of a step; objectives draw from them too, by purposes of their own.
+    /// The random numbers of a part of a step; objectives use them as well, by purposes of their own.
     pub fn draws(&self, step: u64, part: u64) -> Draws {
         self.draws.purpose("train").at(step).at(part)
     }
@@ -140,8 +139,8 @@ impl Feed {
         Ok(batch)
     }
 
-    /// All rows in order, neither mirrored nor without labels, in batches whose size is the feed's; batch k takes its
-    /// random numbers from child k of `draws`.
+    /// All rows in order, not mirrored and with their labels, in batches of the feed's size; batch k takes its random
+    /// numbers from child k of `draws`.
     pub fn all<'a>(
         &'a self,
         draws: &'a Draws,
@@ -156,7 +155,7 @@ impl Feed {
         })
     }
 
-    /// Rows of the split, which have these numbers there, in model units and with their labels.
+    /// Rows of the split by number, in model units and with their labels.
     fn encoded(
         &self,
         mut rows: Rows,
@@ -165,19 +164,22 @@ impl Feed {
         device: &Device,
     ) -> Result<Batch> {
         let ids: Vec<u64> = (0..indices.len() as u64).collect();
-        if let (Some(grey), Encoding::Binarised(how)) = (&self.grey, self.encoding) {
-            rows = how.bits(grey, &rows, &draws.purpose("binarise"), &ids)?;
+        if let Some(grey) = &self.grey {
+            rows = Binarisation::Dynamic.bits(grey, &rows, &draws.purpose("binarise"), &ids)?;
         }
         let x = self.encoding.encode(&self.space, &rows, &draws.purpose("dequantise"), &ids)?;
-        let condition = match self.split.labels() {
-            Some(labels) => Condition::Class(indices.iter().map(|&i| Some(labels[i])).collect()),
-            None => Condition::None,
+        let condition = match (self.split.given(), self.split.labels()) {
+            (Some(values), _) => self.space.given_condition(&values.select(indices), device)?,
+            (_, Some(labels)) => {
+                Condition::Class(indices.iter().map(|&i| Some(labels[i])).collect())
+            }
+            _ => Condition::None,
         };
         Ok(Batch { x: x.to_tensor(device), condition })
     }
 }
 
-/// Mirrors each picture left to right with probability ½: row i if uniform number 0 of row i is below it.
+/// Mirrors each picture left to right with probability ½: row i if its uniform number 0 is below ½.
 fn mirror(rows: &mut Rows, layout: Layout, draws: &Draws) {
     let (Layout::Image { width: side, .. }, width) = (layout, rows.width()) else { return };
     for (i, picture) in (0..).zip(rows.values_mut().chunks_exact_mut(width)) {

@@ -1,4 +1,4 @@
-//! What training and sampling pass around: a batch with its conditions, and anything that generates one.
+//! Batches with their conditions, and generators of rows.
 
 use super::Condition;
 use crate::{Draws, Result};
@@ -14,7 +14,7 @@ pub struct Batch {
     pub condition: Condition,
 }
 
-/// Anything that generates rows: (row numbers, condition, draws) ↦ batch.
+/// A generator of rows: (row numbers, condition, draws) ↦ batch.
 pub trait Generate {
     /// Rows `rows` of the endless sample that `draws` addresses, `[len, width]` in model units: row i depends on
     /// `draws` and i, not on the range.
@@ -34,9 +34,14 @@ pub trait Generate {
         "exact".into()
     }
 
-    /// Network evaluations so far, in rows; 0 where no network is evaluated.
+    /// Network evaluations so far, in rows; 0 without a network.
     fn network_evaluations(&self) -> u64 {
         0
+    }
+
+    /// The number of rows that there are, for a finite sample; none for an endless one.
+    fn most_rows(&self) -> Option<u64> {
+        None
     }
 
     /// Rows to generate at once, so that memory stays bounded.

@@ -1,4 +1,4 @@
-//! IDX files, as MNIST and its relatives come (LeCun, Cortes and Burges, "The MNIST database of handwritten
+//! IDX files, the format of MNIST and its relatives (LeCun, Cortes and Burges, "The MNIST database of handwritten
 //! digits"): plain or compressed by gzip.
 //!
 //! ```text
@@ -13,12 +13,12 @@ use crate::{Error, Result};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-/// Whether a file is called as pictures in this format are.
+/// Whether the name of a file is that of pictures in this format.
 pub(super) fn is_pictures(path: &Path) -> bool {
     labels_name(path).is_some()
 }
 
-/// The pictures for training in a folder, if there are any.
+/// The file of training pictures in a folder, if there is one.
 pub(super) fn in_folder(folder: &Path) -> Option<PathBuf> {
     pictures_of(folder, "train")
 }
@@ -47,7 +47,7 @@ pub(super) fn read(path: &Path, with_held_out: bool) -> Result<Parts> {
     Parts::numbered(Space::image(channels, height, width, 256)?, train, held_out, path)
 }
 
-/// The pictures of a folder whose name begins so.
+/// The file of pictures in a folder whose name begins with `stem`.
 fn pictures_of(folder: &Path, stem: &str) -> Option<PathBuf> {
     let names = ["-images-idx3-ubyte", "-images.idx3-ubyte", "-images-idx4-ubyte"];
     let paths = names
@@ -56,7 +56,7 @@ fn pictures_of(folder: &Path, stem: &str) -> Option<PathBuf> {
     paths.into_iter().find(|path| path.is_file())
 }
 
-/// What the labels of a file of pictures are called, without `.gz`.
+/// The name of the file of labels of a file of pictures, without `.gz`.
 fn labels_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let name = name.strip_suffix(".gz").unwrap_or(name);
@@ -100,7 +100,7 @@ fn part(path: &Path) -> Result<(Part, [usize; 3])> {
     Ok((Part { rows, labels }, inner))
 }
 
-/// The lengths of the axes, and the values, of which there is at least one.
+/// The lengths of the axes, and the values, at least one.
 fn values(path: &Path) -> Result<(Vec<usize>, Vec<u8>)> {
     let fault =
         |place: &str, problem: String, expected: &str| Error::file(path, place, problem, expected);

@@ -9,7 +9,7 @@ use crate::{Error, Result};
 use burn::tensor::{DType, Tensor, TensorData};
 use rayon::prelude::*;
 
-/// ln γ of a batch in model units, γ = Z p, differentiable in x: an oracle, an energy, a flow, a posterior.
+/// ln γ of a batch in model units, γ = Z p, differentiable in x: such as an oracle, an energy, a flow, or a posterior.
 ///
 /// ```
 /// use tweedie::burn::tensor::{DType, Device, Tensor};
@@ -35,7 +35,7 @@ pub trait LogDensity: Send + Sync {
     /// [`Error::Shape`] if batch and condition do not fit; [`Error::Undefined`] if only the score is known.
     fn log_density(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>>;
 
-    /// ∇ₓ ln γ of each row, `[n, width]`, outside any graph.
+    /// ∇ₓ ln γ of each row, `[n, width]`, without automatic differentiation.
     ///
     /// # Errors
     /// As [`LogDensity::log_density`], but for a missing log density where the score is known.
@@ -43,10 +43,11 @@ pub trait LogDensity: Send + Sync {
         Ok(self.with_score(x, condition)?.1)
     }
 
-    /// ln γ and ∇ₓ ln γ by one pass forward and one back, or by [`LogDensity::by_row`]; both outside any graph.
+    /// ln γ and ∇ₓ ln γ by one pass forward and one back, or by [`LogDensity::by_row`]; both without automatic
+    /// differentiation.
     ///
-    /// A density with weights keeps them outside the graph ([`burn::module::Module::valid`]), so that the pass back is
-    /// over `x` alone.
+    /// A density with weights keeps them out of automatic differentiation ([`burn::module::Module::valid`]), so that
+    /// the backward pass is over `x` alone.
     ///
     /// # Errors
     /// As [`LogDensity::log_density`].
@@ -62,12 +63,12 @@ pub trait LogDensity: Send + Sync {
         Ok((log.inner(), score.unwrap_or_else(|| x.inner().zeros_like())))
     }
 
-    /// ln Z in nats: 0 for a density that integrates to one, none where it is not known.
+    /// ln Z in nats: 0 for a density that integrates to one; none if it is unknown.
     fn log_z(&self) -> Option<f64> {
         Some(0.0)
     }
 
-    /// The same function of one row in double precision, where there is one: chains then run without tensors.
+    /// The same function of a single row in double precision, if there is one; chains then run without tensors.
     fn by_row(&self) -> Option<&dyn RowDensity> {
         None
     }
@@ -108,7 +109,7 @@ pub trait LogDensity: Send + Sync {
 /// ```
 pub trait RowDensity: Send + Sync {
     /// ln γ of the row `x`; its gradient is written to `score`, as long as `x`. −∞ where p is zero, NaN where ln γ
-    /// cannot be computed: both are places where no chain goes.
+    /// cannot be computed; chains never move to either.
     fn log_p(&self, x: &[f64], score: &mut [f64]) -> f64;
 }
 
@@ -116,8 +117,8 @@ pub trait RowDensity: Send + Sync {
 /// along the path of `x`, come from the density's score. `width` is the density's, and no row may have a condition.
 ///
 /// # Errors
-/// [`Error::Shape`] if batch or condition do not fit; [`Error::Undefined`] where a second derivative would be needed:
-/// `x` carries one, or carries a tangent inside a graph.
+/// [`Error::Shape`] if batch or condition do not fit; [`Error::Undefined`] for a second derivative: `x` has a second
+/// tangent, or a tangent with automatic differentiation.
 pub fn row_by_row(
     density: &dyn RowDensity,
     width: usize,
@@ -140,7 +141,7 @@ pub(crate) fn of_rows(of_row: OfRow, width: usize, x: Dual<2>) -> Result<Dual<2>
     }
     let (log, score) = with_score_of_rows(of_row, width, &x.value)?;
     let along = |v: Tensor<2>| (v.cast(DType::F64) * score.clone()).sum_dim(1);
-    // The value has no graph; x − x is zero and has x's.
+    // The value is a constant; x − x is zero, with the graph of x.
     let zero = tracked.then(|| along(x.value.clone() - x.value.clone().detach()));
     let value = zero.map_or_else(|| log.clone(), |zero| zero + log.clone());
     Ok(Dual { value, tangent: x.tangent.map(along), second: None })
@@ -200,7 +201,7 @@ fn unconditional(condition: &Condition, rows: usize) -> Result<()> {
     }
 }
 
-/// p(x | c) with a condition c for each row: what chains run on where a density is conditional.
+/// p(x | c) with a condition c for each row, as a target of chains.
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};

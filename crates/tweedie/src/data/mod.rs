@@ -1,7 +1,7 @@
-//! Data sets, what their rows mean, and the files they come from.
+//! Data sets, the meaning of their rows, and their files.
 //!
-//! A [`Source`] names data in a recipe; loading it gives a [`Dataset`]: training and held-out [`Rows`] in
-//! raw units with the [`Space`] that turns them into the units networks see, and back.
+//! A [`Source`] names data in a recipe; loading it gives a [`Dataset`]: training and held-out [`Rows`] in raw units,
+//! with the [`Space`] that converts them to model units and back.
 
 mod absent;
 mod adopt;
@@ -12,6 +12,7 @@ mod dataset;
 mod encoding;
 mod feed;
 mod generate;
+mod given;
 mod idx;
 mod log_density;
 pub mod npy;
@@ -30,13 +31,13 @@ mod validation;
 pub use crate::rows::Rows;
 pub use condition::Condition;
 pub use coordinate::{Coordinate, Kind};
-pub use dataset::{Batches, Dataset, Split};
+pub use dataset::{Batches, Dataset, Split, content_hash};
 pub use encoding::{Binarisation, Encoding};
 pub use feed::Feed;
 pub use generate::{Batch, Generate};
 pub use log_density::{Given, LogDensity, RowDensity, row_by_row};
 pub(crate) use log_density::{doubles, each_row, of_rows, with_score_of_rows};
 pub use source::{Source, list};
-pub use space::{Layout, Manifold, Space};
+pub use space::{Layout, Space};
 pub use toy::{Toy, eight_gaussians};
-pub use validation::{Origin, Validation};
+pub use validation::{Origin, Part, Validation};

@@ -4,7 +4,7 @@
 //! \x93NUMPY, version (2 bytes), header length (2 bytes little-endian; 4 from version 2 on),
 //! header {'descr': '<f4', 'fortran_order': False, 'shape': (100, 3), }, values
 //! ```
-//! The header is read here and not by a Python literal's parser, so that no nesting and no claimed size
+//! The header has a reader of its own, without a parser of Python literals, so that neither nesting nor a claimed size
 //! can exhaust stack or memory: nothing is allocated before the file's length has confirmed the shape.
 
 use super::{Coordinate, Layout, Rows, Space, parts};
@@ -13,17 +13,17 @@ use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Reads a `.npy` array as rows along its first axis, and the space that its shape and type suggest.
+/// Reads a `.npy` array as rows along its first axis, with the space of its shape and type.
 ///
-/// `[n]` gives rows of one value, `[n, d]` vectors, `[n, h, w]` pictures of one channel, `[n, c, h, w]`
-/// pictures, and more axes are flattened. Pictures of bytes have 256 levels and those of booleans 2
-/// ([`Space::image`]); bytes may also be `[n, h, w, c]` with up to 4 channels and h > 4. All other values are real, in raw units. Floats of 4 or 8 bytes, integers and booleans
-/// are read, little- or big-endian, in C or Fortran order.
+/// `[n]` gives rows of one value, `[n, d]` vectors, `[n, h, w]` pictures of one channel, `[n, c, h, w]` pictures, and
+/// more axes are flattened. Pictures of bytes have 256 levels and those of booleans 2 ([`Space::image`]); bytes may
+/// also be `[n, h, w, c]` with up to 4 channels and h > 4. All other values are real, in raw units. Floats of 4 or 8
+/// bytes, integers and booleans are read, little- or big-endian, in C or Fortran order.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is not such an array, is longer or shorter
-/// than its shape says, is empty, or holds a value that is not finite or not exact in single precision (floats
-/// of 8 bytes are rounded).
+/// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is not such an array, does not have the length of
+/// its shape, is empty, or holds a value that is not finite or not exact in single precision (floats of 8 bytes are
+/// rounded).
 pub fn read(path: impl AsRef<Path>) -> Result<(Space, Rows)> {
     let path = path.as_ref();
     let file = File::open(path).map_err(|e| Error::io(path, e))?;
@@ -31,7 +31,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<(Space, Rows)> {
     parse(&mut BufReader::new(file), length, path)
 }
 
-/// [`read`] from `length` bytes that are called `path` in errors.
+/// [`read`] from `length` bytes, with the name `path` in errors.
 pub(super) fn parse(bytes: &mut impl Read, length: u64, path: &Path) -> Result<(Space, Rows)> {
     let header = Header::read(bytes, length, path)?;
     let shape = header.confirmed_shape(length, path)?;
@@ -46,7 +46,7 @@ struct Header {
     element: Element,
     fortran: bool,
     shape: Vec<u64>,
-    /// Where the values begin.
+    /// The offset of the values.
     start: u64,
 }
 
@@ -105,7 +105,7 @@ impl Header {
         })
     }
 
-    /// The shape, if the rest of the file is as long as it says and holds at least one value.
+    /// The shape, if the rest of the file has its length, and at least one value.
     fn confirmed_shape(&self, length: u64, path: &Path) -> Result<Vec<usize>> {
         let fault =
             |problem: String, expected: String| Error::file(path, "shape", problem, expected);
@@ -210,7 +210,7 @@ impl Element {
         self.kind == b'u' && self.size == 1
     }
 
-    /// A stored value in single precision, or what is wrong with it and what was expected.
+    /// A stored value in single precision, or its fault and the expectation.
     fn value(&self, stored: &mut [u8]) -> std::result::Result<f32, (String, &'static str)> {
         if self.big_endian {
             stored.reverse();
@@ -243,14 +243,14 @@ impl Element {
     }
 }
 
-/// What follows `'key':` in a header.
+/// The text after `'key':` in a header.
 fn value_of<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     let quoted = [format!("'{key}'"), format!("\"{key}\"")];
     let rest = quoted.iter().find_map(|quoted| header.split_once(quoted.as_str()))?.1;
     Some(rest.trim_start().strip_prefix(':')?.trim_start())
 }
 
-/// `(100, 3)` as numbers.
+/// Parses `(100, 3)` as numbers.
 fn shape_of(tuple: Option<&str>) -> Option<Vec<u64>> {
     let (inside, _) = tuple?.strip_prefix('(')?.split_once(')')?;
     let inside = inside.trim().trim_end_matches(',');
@@ -260,7 +260,7 @@ fn shape_of(tuple: Option<&str>) -> Option<Vec<u64>> {
     inside.split(',').map(|n| n.trim().trim_end_matches('L').parse().ok()).collect()
 }
 
-/// Where the next stored value belongs among values in C order.
+/// The place of the next stored value among values in C order.
 struct Place {
     offset: usize,
     index: Vec<usize>,
@@ -291,7 +291,7 @@ impl Place {
     }
 }
 
-/// Writes rows as a `.npy` array of single-precision floats, as they come.
+/// A writer of rows as a `.npy` array of single-precision floats, chunk by chunk.
 ///
 /// ```
 /// use tweedie::data::{npy::NpyWriter, Layout, Rows};
@@ -308,8 +308,8 @@ pub struct NpyWriter<W: Write> {
 }
 
 impl<W: Write> NpyWriter<W> {
-    /// Writes the header for `rows` rows: `[rows, width]`, or `[rows, channels, height, width]` for
-    /// pictures. `path` is what the output is called in errors.
+    /// Writes the header for `rows` rows: `[rows, width]`, or `[rows, channels, height, width]` for pictures. `path`
+    /// names the output in errors.
     ///
     /// # Errors
     /// [`Error::Io`] if writing fails.

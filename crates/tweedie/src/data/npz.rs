@@ -1,6 +1,6 @@
 //! NumPy's `.npz`: a ZIP archive (PKWARE, "APPNOTE.TXT: .ZIP file format specification", 6.3) of `.npy` arrays.
 //!
-//! Pictures or rows are called `images`, `x` or `arr_0`, and their labels `labels`, `label` or `y`; or there are
+//! Names of arrays: `images`, `x` or `arr_0` for pictures or rows, `labels`, `label` or `y` for their labels; or
 //! `x_train`, `x_test`, `y_train` and `y_test`.
 
 use super::parts::{MOST_BYTES, Part, Parts};
@@ -11,11 +11,11 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use zip::ZipArchive;
 
-/// What rows and their labels may be called in an archive of one part.
+/// Names of rows and of labels in an archive of one part.
 const ROWS: [&str; 3] = ["images", "x", "arr_0"];
 const LABELS: [&str; 3] = ["labels", "label", "y"];
 
-/// An archive that is open for reading.
+/// An archive, open for reading.
 struct Archive {
     archive: ZipArchive<BufReader<File>>,
     path: PathBuf,
@@ -34,7 +34,7 @@ impl Archive {
         self.archive.index_for_name(name).is_some()
     }
 
-    /// The content of an entry, which must be as its checksum says.
+    /// The content of an entry, checked by its checksum.
     fn read(&mut self, name: &str) -> Result<Vec<u8>> {
         let entry = self.archive.by_name(name).map_err(|e| fault(&self.path, name, e))?;
         let mut content = Vec::new();
@@ -88,7 +88,7 @@ pub(super) fn read(path: &Path) -> Result<Parts> {
     Parts::numbered(space, part, None, path)
 }
 
-/// An array with the first of the arrays of labels that is there.
+/// An array, with the first array of labels that is there.
 fn part(archive: &mut Archive, name: &str, labels: &[&str]) -> Result<(Space, Part)> {
     let (space, rows) = array(archive, name)?;
     let labels = match labels.iter().find(|name| archive.has(&format!("{name}.npy"))) {

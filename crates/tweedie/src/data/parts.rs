@@ -1,4 +1,4 @@
-//! What readers of files make: pictures of bytes as rows, labels by class, and parts that belong together.
+//! Results of readers: pictures of bytes as rows, labels by class, training and held-out parts.
 
 use super::{Dataset, Rows, Space, Split};
 use crate::{Error, Result};
@@ -7,10 +7,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-/// The most bytes that are unpacked from one file, so that a small compressed file cannot fill the memory.
+/// Most bytes unpacked from a file, so that a small compressed file cannot fill the memory.
 pub(super) const MOST_BYTES: u64 = 1 << 32;
 
-/// What a file or a folder holds: rows to divide, or rows to train on with others that are held out.
+/// The rows of a file or folder: to be divided, or divided already.
 #[derive(Debug)]
 pub(super) struct Parts {
     pub space: Space,
@@ -55,7 +55,7 @@ impl Parts {
         })
     }
 
-    /// The data set: in its own parts, or with a share held out.
+    /// The data set of these parts; without a held-out part, a share is held out.
     ///
     /// # Errors
     /// As [`Dataset::divided`] and [`Dataset::new`].
@@ -70,7 +70,7 @@ impl Parts {
     }
 }
 
-/// Rows with labels as a file numbers them.
+/// Rows with labels by their numbers in the file.
 pub(super) struct Part {
     pub rows: Rows,
     pub labels: Option<Vec<u32>>,
@@ -81,8 +81,8 @@ pub(super) fn byte_rows(bytes: &[u8], width: usize) -> Result<Rows> {
     Rows::new(bytes.iter().map(|&byte| f32::from(byte)).collect(), width)
 }
 
-/// Channels, height and width of pictures of bytes whose axes have these lengths, and whether the channels
-/// come last: they do if that axis is at most 4 long and the first is not.
+/// Channels, height and width of pictures of bytes whose axes have these lengths, and whether the channels come last:
+/// they do if that axis has a length of at most 4, and the first has not.
 pub(super) fn picture_axes(axes: [usize; 3]) -> ([usize; 3], bool) {
     match axes {
         [height, width, channels] if channels <= 4 && height > 4 => {
@@ -105,7 +105,7 @@ pub(super) fn channels_first(rows: &mut Rows, channels: usize) {
     }
 }
 
-/// The content of a file, unpacked if it begins as gzip's do.
+/// The content of a file, unpacked if it begins as a gzip file.
 pub(super) fn open(path: &Path) -> Result<Box<dyn Read>> {
     let mut file = BufReader::new(File::open(path).map_err(|e| Error::io(path, e))?);
     let begin = file.fill_buf().map_err(|e| Error::io(path, e))?;

@@ -1,12 +1,12 @@
 //! Folders of pictures: PNG, JPEG and WebP files.
 //!
-//! A folder holds the files themselves, or a sub-folder for each class; or it holds these in `train`, with what is
-//! held out in `test` (or else `val`). Other files and hidden ones are passed over.
+//! A folder holds the files themselves, or a sub-folder for each class; or it holds these in `train`, with held-out
+//! pictures in `test` (or else `val`). Other and hidden files are skipped.
 //!
-//! Values are the files' own sRGB bytes, turned as their EXIF orientation says. Transparent pixels are composited on
-//! white, colours become grey by their Rec. 709 luma if there is to be one channel, and `size` takes the greatest
-//! square in the centre and resizes it by Lanczos's filter with three lobes (from eight times the size on after
-//! averaging squares of pixels, which leaves four to eight times the size).
+//! Values are the sRGB bytes of the files, rotated by their EXIF orientation. Transparent pixels are composited on
+//! white. For one channel colours become grey by their Rec. 709 luma. `size` crops the greatest square in the centre
+//! and resizes it by Lanczos's filter with three lobes (from eight times the size on after averaging squares of pixels,
+//! which leaves four to eight times the size).
 
 mod decode;
 
@@ -20,19 +20,19 @@ use std::path::{Path, PathBuf};
 
 /// The endings of pictures' names.
 const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
-/// What is expected where there is no picture.
+/// The expectation of an error without pictures.
 const EXPECTED: &str = "pictures that end in .png, .jpg, .jpeg or .webp";
-/// Folders that hold parts: for training, and the first of the others that is there is held out.
+/// Folders of parts: for training, and held out (the first that is there).
 const PARTS: [&str; 3] = ["train", "test", "val"];
-/// The most values that are held of one folder: 8 GiB of them.
+/// Most values of a folder: 8 GiB.
 const MOST_VALUES: usize = 1 << 31;
 /// The greatest `size`.
 const MOST_SIZE: usize = 1 << 12;
 
-/// What a recipe says about a folder of pictures.
+/// Options of a folder of pictures.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PictureOptions {
-    /// Height and width to bring all pictures to; as they are, and all equal, if not given.
+    /// Height and width of all pictures after cropping and resizing; without it all must have one size.
     pub size: Option<usize>,
     /// 1 or 3; 3 if not given, unless all pictures are grey.
     pub channels: Option<usize>,
@@ -43,7 +43,7 @@ pub(super) struct PictureOptions {
 /// # Errors
 /// [`Error::Config`] if an option cannot be used; [`Error::Io`] if a file cannot be read; [`Error::File`] if there are
 /// no pictures or too many, if one is damaged or of another size than the first, if pictures lie beside the folders of
-/// classes, or if a class is empty or only held out.
+/// classes, or if a class is empty, or occurs among held-out pictures alone.
 pub(super) fn read(folder: &Path, options: PictureOptions) -> Result<Parts> {
     if let Some(size) = options.size.filter(|size| !(1..=MOST_SIZE).contains(size)) {
         return Err(Error::config("size", size.to_string(), format!("from 1 to {MOST_SIZE}")));
@@ -137,7 +137,7 @@ struct Files {
 }
 
 impl Files {
-    /// The files of a folder, or else those of its sub-folders, which are classes.
+    /// The files of a folder, or of its sub-folders as classes.
     fn of(folder: &Path, listing: Listing) -> Result<Self> {
         let Listing { files: mut paths, folders } = listing;
         let (mut labels, mut classes) = (Vec::new(), Vec::new());
@@ -168,7 +168,7 @@ impl Files {
         Ok(Self { paths, labels, classes, folder: folder.to_path_buf() })
     }
 
-    /// The same files with the labels that another part's classes give them.
+    /// The same files with labels by the classes of another part.
     fn under(mut self, other: &Self) -> Result<Self> {
         let fault = |problem: String, expected: String| {
             Err(Error::file(&self.folder, "directory", problem, expected))

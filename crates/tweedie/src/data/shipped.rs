@@ -1,7 +1,7 @@
 //! Data that come with the program, each with a recorded split and, in its directory, its licence.
 //!
-//! Wine is the table because its columns have plain names, some of them are integers and the rest are not,
-//! its three classes are well apart, and a reader can judge whether a generated wine is plausible.
+//! Wine is the example of a table: its columns have plain names, some are integers, its three classes are well
+//! separated, and a reader can judge whether a generated wine is plausible.
 
 use super::parts::channels_first;
 use super::table::{self, TableOptions};
@@ -21,7 +21,7 @@ const EMOJI_HELD_OUT: &str = include_str!("../../../../data/emoji/held_out.txt")
 /// Height and width of an emoji.
 const EMOJI_SIDE: usize = 32;
 
-/// Names and descriptions of what ships.
+/// Names and descriptions of the shipped data sets.
 pub(super) const NAMES: [(&str, &str); 3] = [
     ("digits", "1,797 handwritten digits, 8×8 pixels of 17 levels, 10 classes; 600 held out"),
     ("wine", "178 wines, 13 measurements, 3 cultivars; 36 held out"),
@@ -35,7 +35,7 @@ pub(super) const NAMES: [(&str, &str); 3] = [
 /// # Errors
 /// None in practice: the data are part of the program.
 pub fn digits() -> Result<Dataset> {
-    let options = TableOptions { label: Some("last".into()), columns: None };
+    let options = TableOptions { label: Some("last".into()), ..TableOptions::default() };
     let (table, all) = read(DIGITS, "digits.csv.gz", &options)?;
     let space = Space::image(1, 8, 8, 17)?.with_classes(table.classes().to_vec());
     let (train, held_out) = recorded(&all, DIGITS_HELD_OUT, "digits")?;
@@ -49,7 +49,7 @@ pub fn digits() -> Result<Dataset> {
 /// # Errors
 /// None in practice: the data are part of the program.
 pub fn wine() -> Result<Dataset> {
-    let options = TableOptions { label: Some("cultivar".into()), columns: None };
+    let options = TableOptions { label: Some("cultivar".into()), ..TableOptions::default() };
     let (space, all) = read(WINE, "wine.csv", &options)?;
     let (train, held_out) = recorded(&all, WINE_HELD_OUT, "wine")?;
     let space = space.fitted(train.rows())?.covering(held_out.rows())?;
@@ -97,7 +97,7 @@ fn read(bytes: &[u8], name: &str, options: &TableOptions) -> Result<(Space, Spli
     table::parse(plain, Path::new(name), options)
 }
 
-/// All rows in two parts, the second being those whose numbers are listed, one a line, in order.
+/// All rows in two parts; the second has the rows whose numbers are listed, one a line, in order.
 fn recorded(all: &Split, held_out: &str, name: &str) -> Result<(Split, Split)> {
     let mut held = vec![false; all.len()];
     for line in held_out.lines() {

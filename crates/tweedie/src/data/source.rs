@@ -1,26 +1,28 @@
-//! From a recipe's words to a data set.
+//! Sources of data: from the `data` table of a recipe to a data set.
 
 use super::parts::Parts;
 use super::pictures::{self, PictureOptions};
 use super::table::TableOptions;
-use super::{Dataset, Layout, Space, Split, Toy, absent, cifar, idx, npy, npz, shipped, table};
+use super::{
+    Binarisation, Dataset, Layout, Space, Split, Toy, absent, cifar, idx, npy, npz, shipped, table,
+};
 use crate::error::one_of;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The share held out if a recipe does not say.
+/// The default share of held-out rows.
 const HELD_OUT: f64 = 0.2;
-/// How many points of a toy to train on if a recipe does not say.
+/// The default number of training points of a toy.
 const TOY_POINTS: usize = 50_000;
-/// The endings of files of rows that can be read.
+/// The endings of readable files of rows.
 const ENDINGS: [&str; 5] = [".csv", ".csv.gz", ".dat", ".npy", ".npz"];
 
-/// Where data come from: what ships, a toy, a file or a folder, with what a recipe says about it.
+/// A source of data: a shipped data set, a toy, a file or a folder, with its options.
 ///
-/// A folder holds pictures, in the files of MNIST or of CIFAR-10 or CIFAR-100 in their binary versions, or as PNG,
-/// JPEG and WebP files: these lie there side by side, or in a sub-folder for each class, or so in `train` and `test`
-/// (or `val`). Parts that the files make stay as they are.
+/// A folder holds pictures, in the files of MNIST or of CIFAR-10 or CIFAR-100 in their binary versions, or as PNG, JPEG
+/// and WebP files: all in one folder, or in a sub-folder for each class, or in either way in `train` and `test` (or
+/// `val`). Existing parts are kept.
 ///
 /// ```
 /// use tweedie::data::Source;
@@ -36,53 +38,61 @@ pub struct Source {
     /// One of the names of [`list`], the path of a `.csv`, `.csv.gz`, `.dat`, `.npy`, `.npz` or
     /// `-images-idx3-ubyte` file, or of a folder of pictures.
     pub source: String,
-    /// A table's label column: its name, or `last`; for a toy `class`, if its points are to have labels; for data
-    /// that have labels by nature `none`, if they are to have none.
+    /// The label column of a table, by its name or `last`; `class` for labelled points of a toy; `none` to leave out
+    /// the labels of labelled data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// The columns of a table to condition its rows on, which are not learnt: numbers or categories, in this order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Vec<String>>,
     /// The columns of a table to keep, in this order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
-    /// The share of a file's rows to hold out, or for a toy how many points to hold out as a share of `n`;
-    /// 0.2 if not given.
+    /// The share of held-out rows of a file; for a toy, the number of held-out points as a share of `n`. 0.2 if not
+    /// given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_out: Option<f64>,
-    /// How many points of a toy to train on; 50,000 if not given.
+    /// The number of training points of a toy; 50,000 if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n: Option<usize>,
     /// Channels, height and width of the pictures in a file's rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<[usize; 3]>,
-    /// Height and width to which a folder's pictures are cropped and resized; they must be of one size if not given.
+    /// Height and width to which a folder's pictures are cropped and resized; without it they must have one size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<usize>,
     /// The channels of a folder's pictures, 1 or 3; 3 if not given, unless all are grey.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<usize>,
-    /// The seed of a file's split or of a toy's points; runs that differ in their training seed only share
-    /// their data.
+    /// The binarisation of integers between two limits, such as pixels; none if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binarise: Option<Binarisation>,
+    /// The seed of a file's split or of a toy's points; runs that differ in the seed of training alone share their
+    /// data.
     #[serde(default)]
     pub seed: u64,
 }
 
-/// The names that a [`Source`] knows, each with a description of one line.
+/// The names of a [`Source`], each with a description of one line.
 pub fn list() -> Vec<(&'static str, &'static str)> {
     let toys = Toy::ALL.map(|toy| (toy.name(), toy.description()));
     shipped::NAMES.into_iter().chain(absent::names()).chain(toys).collect()
 }
 
 impl Source {
-    /// A source with nothing said but its name or path.
+    /// A source by its name or path, without options.
     pub fn named(source: impl Into<String>) -> Self {
         Self {
             source: source.into(),
             label: None,
+            condition: None,
             columns: None,
             held_out: None,
             n: None,
             image: None,
             size: None,
             channels: None,
+            binarise: None,
             seed: 0,
         }
     }
@@ -90,9 +100,18 @@ impl Source {
     /// Draws or reads the data.
     ///
     /// # Errors
-    /// [`Error::Config`] if the name is unknown (with the nearest that is known), or if an option does not fit
-    /// the source or its value cannot be used; what reading a file may give.
+    /// [`Error::Config`] if the name is unknown (with the nearest that is known), or if an option does not fit the
+    /// source or is out of range; errors of reading files.
     pub fn load(&self) -> Result<Dataset> {
+        let data = self.grey()?;
+        match self.binarise {
+            Some(how) => data.binarised(how),
+            None => Ok(data),
+        }
+    }
+
+    /// The data before binarisation.
+    fn grey(&self) -> Result<Dataset> {
         let name = self.source.as_str();
         let path = Path::new(name);
         let toy = Toy::ALL.into_iter().find(|toy| toy.name() == name);
@@ -111,7 +130,7 @@ impl Source {
             }
             _ if name.ends_with(".npz") => self.parts(&["image"], || npz::read(path)),
             _ if ENDINGS.iter().any(|ending| name.ends_with(ending)) => {
-                let options = ["label", "columns", "held_out", "image", "seed"];
+                let options = ["label", "condition", "columns", "held_out", "image", "seed"];
                 self.only(&options).and_then(|()| self.table())
             }
             _ if idx::is_pictures(path) => self.parts(&[], || idx::read(path, false)),
@@ -137,7 +156,7 @@ impl Source {
         self.parts(&["size", "channels"], || pictures::read(path, options))
     }
 
-    /// The data of a file or folder that may hold a held-out part; `own` are the options that its reader takes.
+    /// The data of a file or folder that may have a held-out part; `own` are the options of its reader.
     fn parts(&self, own: &[&str], read: impl FnOnce() -> Result<Parts>) -> Result<Dataset> {
         self.only(&[&["label", "held_out", "seed"], own].concat())?;
         let (keep, share) = (self.keeps_labels()?, self.share()?);
@@ -150,7 +169,7 @@ impl Source {
         Ok(if keep { data } else { data.without_labels() })
     }
 
-    /// Whether labels that data have by nature stay: they do unless `label` is `none`.
+    /// Whether labels of labelled data stay: they do unless `label` is `none`.
     fn keeps_labels(&self) -> Result<bool> {
         match self.label.as_deref() {
             None => Ok(true),
@@ -162,7 +181,7 @@ impl Source {
         }
     }
 
-    /// What the data of a file or folder are called.
+    /// The name of the data of a file or folder.
     fn name(&self) -> String {
         let name = Path::new(&self.source).file_name();
         name.map_or(self.source.clone(), |name| name.to_string_lossy().into_owned())
@@ -197,7 +216,12 @@ impl Source {
     }
 
     fn table(&self) -> Result<Dataset> {
-        let options = TableOptions { label: self.label.clone(), columns: self.columns.clone() };
+        if self.label.is_some() && self.condition.is_some() {
+            let expected = "a label or conditions; a column of categories may be among these";
+            return Err(Error::config("condition", "given beside a label", expected));
+        }
+        let (label, columns) = (self.label.clone(), self.columns.clone());
+        let options = TableOptions { label, condition: self.condition.clone(), columns };
         let (space, all) = table::read(&self.source, &options)?;
         self.divide(space, all)
     }
@@ -207,8 +231,7 @@ impl Source {
         Dataset::divided(self.name(), space, &all, self.share()?, self.seed)
     }
 
-    /// The space with its rows seen as the pictures that `image` describes, if it is given: their pixels share
-    /// one coordinate.
+    /// The space with the layout of `image`, if it is given: pixels share one coordinate.
     fn shaped(&self, space: Space) -> Result<Space> {
         let Some([channels, height, width]) = self.image else { return Ok(space) };
         let layout = Layout::Image { channels, height, width };
@@ -224,7 +247,9 @@ impl Source {
         }
         pixel.name = "pixel".into();
         pixel.unit = None;
-        Ok(Space::new(layout, vec![pixel])?.with_classes(space.classes().to_vec()))
+        let mut pictures = Space::new(layout, vec![pixel])?.with_classes(space.classes().to_vec());
+        pictures.given = space.given;
+        Ok(pictures)
     }
 
     fn share(&self) -> Result<f64> {
@@ -235,10 +260,11 @@ impl Source {
         Err(Error::config("held_out", share.to_string(), "a share of at least 0 and below 1"))
     }
 
-    /// Refuses options that are given but mean nothing to this source.
+    /// Fails for options that this source does not have.
     fn only(&self, known: &[&str]) -> Result<()> {
         let given = [
             ("label", self.label.is_some()),
+            ("condition", self.condition.is_some()),
             ("columns", self.columns.is_some()),
             ("held_out", self.held_out.is_some()),
             ("n", self.n.is_some()),

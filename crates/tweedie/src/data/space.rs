@@ -1,14 +1,14 @@
-//! What a row means.
+//! Spaces: the meaning of a row, and the conversion between raw and model units.
 //!
-//! Model units are what networks see: x = (raw − shift)/scale in each coordinate ([`Coordinate`] has the
-//! details). Densities change by the volume of that map,
+//! Networks see rows in model units: x = (raw − shift)/scale in each coordinate ([`Coordinate`] has the details).
+//! Densities change by the volume of that map,
 //! ```text
 //! log p_raw(raw) = log p_model(x) − Σ ln scale
 //! bits per dimension = −log p_raw / (d ln 2)        when every coordinate is quantised
 //! ```
-//! and since a quantised value owns a bin of volume 1, the mean over dequantisation noise of log p_raw is a
-//! lower bound on the log-probability of the integer (Theis, van den Oord and Bethge, "A note on the
-//! evaluation of generative models", 2016, equations 9 to 12).
+//! and since a quantised value has a bin of volume 1, the mean over dequantisation noise of log p_raw is a lower bound
+//! on the log-probability of the integer (Theis, van den Oord and Bethge, "A note on the evaluation of generative
+//! models", 2016, equations 9 to 12).
 
 use super::{Condition, Coordinate, Kind, Rows};
 use crate::draws::Draws;
@@ -17,16 +17,16 @@ use serde::{Deserialize, Serialize};
 use std::iter::{Copied, StepBy};
 use std::slice::Iter;
 
-/// How the values of a row are arranged.
+/// The layout of the values of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Layout {
     /// Values side by side.
     Vector {
-        /// How many.
+        /// The number of values.
         width: usize,
     },
-    /// A picture: channel by channel, row by row, as PyTorch has it.
+    /// A picture: channel by channel, row by row, as in PyTorch.
     Image {
         /// Colours or other channels.
         channels: usize,
@@ -38,7 +38,7 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// How many values a row holds.
+    /// The number of values of a row.
     pub fn width(&self) -> usize {
         match *self {
             Layout::Vector { width } => width,
@@ -49,21 +49,7 @@ impl Layout {
     }
 }
 
-/// Where the values live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Manifold {
-    /// Flat space.
-    #[default]
-    Euclidean,
-    /// Unit vectors.
-    Sphere,
-    /// Angles, all periodic.
-    Torus,
-}
-
-/// What a row means: the arrangement, the coordinates with their units, and the names of the classes.
+/// The meaning of a row: layout, coordinates with their units, and names of classes.
 ///
 /// ```
 /// use tweedie::data::{Rows, Space};
@@ -79,20 +65,32 @@ pub enum Manifold {
 pub struct Space {
     layout: Layout,
     coordinates: Vec<Coordinate>,
-    manifold: Manifold,
     classes: Vec<String>,
+    /// The space of the columns that rows are conditioned on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) given: Option<Box<Space>>,
 }
 
-/// A [`Space`] as it is stored, before it is checked.
+/// A stored [`Space`], unchecked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parts {
     layout: Layout,
     coordinates: Vec<Coordinate>,
     #[serde(default)]
-    manifold: Manifold,
-    #[serde(default)]
     classes: Vec<String>,
+    #[serde(default)]
+    given: Option<Box<Space>>,
+    /// As earlier programs wrote it.
+    #[serde(default, rename = "manifold")]
+    _manifold: Option<Flat>,
+}
+
+/// The one manifold that spaces ever were on.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Flat {
+    Euclidean,
 }
 
 impl TryFrom<Parts> for Space {
@@ -100,11 +98,11 @@ impl TryFrom<Parts> for Space {
 
     fn try_from(parts: Parts) -> Result<Self> {
         let space = Space::new(parts.layout, parts.coordinates)?;
-        Ok(space.with_manifold(parts.manifold).with_classes(parts.classes))
+        Ok(Space { given: parts.given, ..space.with_classes(parts.classes) })
     }
 }
 
-/// A value that a space does not have.
+/// A value outside of a space.
 pub(super) struct Fault {
     pub row: usize,
     pub column: usize,
@@ -113,7 +111,7 @@ pub(super) struct Fault {
 }
 
 impl Space {
-    /// A Euclidean space without classes; `coordinates` are one per column, or one that all share.
+    /// A space without classes; `coordinates` are one per column, or one that all share.
     ///
     /// # Errors
     /// [`Error::Shape`] if the layout has no columns or the coordinates are neither one nor as many as the
@@ -132,7 +130,7 @@ impl Space {
             return Err(Error::shape("coordinates of a space", coordinates.len(), expected));
         }
         coordinates.iter().try_for_each(Coordinate::check)?;
-        Ok(Self { layout, coordinates, manifold: Manifold::Euclidean, classes: Vec::new() })
+        Ok(Self { layout, coordinates, classes: Vec::new(), given: None })
     }
 
     /// A vector of real coordinates whose model units are its raw units.
@@ -199,7 +197,7 @@ impl Space {
         Ok(self)
     }
 
-    /// Replaces each coordinate by what `change` makes of it and of its values.
+    /// Replaces each coordinate by `change` of the coordinate and its values.
     fn map_coordinates<'a>(
         &mut self,
         raw: &'a Rows,
@@ -212,15 +210,9 @@ impl Space {
         }
     }
 
-    /// The same space with these class names; label k is called `classes[k]`.
+    /// The same space with these class names; label k has the name `classes[k]`.
     pub fn with_classes(mut self, classes: Vec<String>) -> Self {
         self.classes = classes;
-        self
-    }
-
-    /// The same space on another manifold.
-    pub fn with_manifold(mut self, manifold: Manifold) -> Self {
-        self.manifold = manifold;
         self
     }
 
@@ -237,11 +229,6 @@ impl Space {
     /// The coordinate of column `column < self.width()`.
     pub fn coordinate(&self, column: usize) -> &Coordinate {
         &self.coordinates[if self.coordinates.len() == 1 { 0 } else { column }]
-    }
-
-    /// Where the values live.
-    pub fn manifold(&self) -> Manifold {
-        self.manifold
     }
 
     /// The names of the classes; none if the data are not labelled.
@@ -265,12 +252,12 @@ impl Space {
         Ok(if classes == 0 { Condition::None } else { Condition::Class(labels) })
     }
 
-    /// How many raw values a row holds.
+    /// The number of raw values of a row.
     pub fn width(&self) -> usize {
         self.layout.width()
     }
 
-    /// How many values a row holds in model units; a category counts once for each of its names.
+    /// The number of values of a row in model units; a category counts once for each of its names.
     pub fn model_width(&self) -> usize {
         (0..self.width()).map(|j| self.coordinate(j).model_width()).sum()
     }
@@ -289,16 +276,15 @@ impl Space {
         }
     }
 
-    /// Raw rows in model units; a quantised value goes to its bin's centre.
+    /// Converts raw rows to model units; a quantised value goes to the centre of its bin.
     ///
     /// # Errors
-    /// As [`validate`](Self::validate); [`Error::Config`] if a value overflows in model units;
-    /// [`Error::Undefined`] if the space is not Euclidean.
+    /// As [`validate`](Self::validate); [`Error::Config`] if a value overflows in model units.
     pub fn encode(&self, raw: &Rows) -> Result<Rows> {
         self.encode_with(raw, |_| 0.5)
     }
 
-    /// Raw rows in model units with uniform noise u ∈ [0, 1) added to quantised values: number j of row
+    /// Converts raw rows to model units, with uniform noise u ∈ [0, 1) added to quantised values: number j of row
     /// `rows[i]` of `draws` goes to column j of row i.
     ///
     /// # Errors
@@ -314,7 +300,7 @@ impl Space {
         self.encode_with(raw, |i| f64::from(noise.values()[i]))
     }
 
-    /// Raw rows in model units with each quantised value at the place in its bin that `places` say, from 0 to below 1.
+    /// Converts raw rows to model units, with quantised values at given places in their bins, from 0 to below 1.
     ///
     /// # Errors
     /// As [`encode`](Self::encode); [`Error::Shape`] if `places` are not as many as the values; [`Error::Config`] for a
@@ -330,9 +316,8 @@ impl Space {
         self.encode_with(raw, |i| f64::from(places.values()[i]))
     }
 
-    /// Raw rows in model units, with `noise(i)` for the i-th value of all.
+    /// Converts raw rows to model units, with `noise(i)` for the i-th value of all rows.
     fn encode_with(&self, raw: &Rows, noise: impl Fn(usize) -> f64) -> Result<Rows> {
-        self.require_euclidean("encoding")?;
         self.validate(raw)?;
         let mut model = Vec::with_capacity(raw.len() * self.model_width());
         let columns = (0..raw.len()).flat_map(|row| (0..raw.width()).map(move |j| (row, j)));
@@ -353,17 +338,15 @@ impl Space {
         Rows::new(model, self.model_width())
     }
 
-    /// Model rows in raw units: the inverse of [`encode`](Self::encode), exact for integers and categories.
+    /// Converts model rows to raw units: the inverse of [`encode`](Self::encode), exact for integers and categories.
     ///
-    /// Quantised values are rounded down and kept within their limits, bounded values are kept within
-    /// theirs, periodic values are represented in `low..low + period`, and of a category's values the
-    /// greatest decides.
+    /// Quantised values are rounded down and kept within their limits, bounded values are kept within their limits, and
+    /// periodic values are represented in `low..low + period`. A category is that of its greatest value.
     ///
     /// # Errors
     /// [`Error::Shape`] if the width is not [`model_width`](Self::model_width); [`Error::Config`] naming row
-    /// and column of a value that is not finite; [`Error::Undefined`] if the space is not Euclidean.
+    /// and column of a value that is not finite.
     pub fn decode(&self, model: &Rows) -> Result<Rows> {
-        self.require_euclidean("decoding")?;
         self.check_width("rows in model units", model, self.model_width())?;
         let mut raw = Vec::with_capacity(model.len() * self.width());
         for (i, row) in model.iter().enumerate() {
@@ -397,11 +380,11 @@ impl Space {
         self.coordinates.iter().all(Coordinate::is_quantised).then_some(bits)
     }
 
-    /// Checks that `raw` are rows of this space.
+    /// Fails unless `raw` are rows of this space.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the width differs; [`Error::Config`] naming the row (counted from 0) and the
-    /// column of the first value that is not finite or that its coordinate does not have.
+    /// [`Error::Shape`] if the width differs; [`Error::Config`] naming the row (counted from 0) and the column of the
+    /// first value that is not finite or not of its coordinate.
     pub fn validate(&self, raw: &Rows) -> Result<()> {
         self.check_width("rows of a space", raw, self.width())?;
         match self.fault(raw) {
@@ -412,7 +395,7 @@ impl Space {
         }
     }
 
-    /// The first value of rows of the right width that the space does not have.
+    /// The first value outside of the space, of rows of the right width.
     pub(super) fn fault(&self, raw: &Rows) -> Option<Fault> {
         if let [shared] = &self.coordinates[..]
             && shared.surely_holds(raw.values())
@@ -432,16 +415,6 @@ impl Space {
 
     fn check_width(&self, what: &str, rows: &Rows, width: usize) -> Result<()> {
         if rows.width() == width { Ok(()) } else { Err(Error::shape(what, rows.width(), width)) }
-    }
-
-    fn require_euclidean(&self, what: &str) -> Result<()> {
-        match self.manifold {
-            Manifold::Euclidean => Ok(()),
-            other => {
-                let why = "shifting and scaling single coordinates would leave the manifold";
-                Err(Error::undefined(format!("{what} on the manifold {other:?}"), why))
-            }
-        }
     }
 }
 

@@ -5,8 +5,8 @@
 //! `alcohol [%]`. Columns of text become categories, those of numbers stay real until a space is fitted to
 //! the training rows ([`Space::fitted`]). Lines that begin with `@` are skipped (KEEL's `.dat`).
 //!
-//! Writing is the inverse: the table's own names, units and category names, numbers in the fewest digits
-//! that single precision reads back, row by row as they come.
+//! Writing is the inverse: the names, units and categories of the table, and numbers in the fewest digits that single
+//! precision reads back.
 
 mod sheet;
 mod writer;
@@ -20,15 +20,17 @@ use std::path::Path;
 
 pub use writer::TableWriter;
 
-/// The longest table that is read, so that a small compressed file cannot fill the memory.
+/// Most bytes of a table, so that a small compressed file cannot fill the memory.
 const MOST_BYTES: u64 = 1 << 31;
 
-/// Which columns of a table to read, and which of them is the label.
+/// The columns of a table to read, and the label column.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableOptions {
     /// The label's column by its name, or `last`; no labels if not given.
     pub label: Option<String>,
-    /// The columns to keep, in this order; all but the label if not given.
+    /// The columns that rows are conditioned on, in this order; none if not given.
+    pub condition: Option<Vec<String>>,
+    /// The columns to keep, in this order; all others if not given.
     pub columns: Option<Vec<String>>,
 }
 
@@ -48,7 +50,7 @@ pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<(Space, Sp
     }
 }
 
-/// [`read`] from bytes that are called `path` in errors.
+/// [`read`] from bytes, with the name `path` in errors.
 pub(super) fn parse(
     bytes: impl Read,
     path: &Path,
@@ -66,19 +68,35 @@ pub(super) fn parse(
     let mut sheet = Sheet::read(&text, path)?;
     let names = sheet.take_names()?;
     let label = options.label.as_ref().map(|name| sheet.label_column(&names, name)).transpose()?;
-    let columns = sheet.value_columns(&names, options.columns.as_deref(), label)?;
+    let given =
+        options.condition.as_deref().map(|given| sheet.find_all(&names, given)).transpose()?;
+    let beside: Vec<usize> = given.iter().flatten().copied().chain(label).collect();
+    let columns = sheet.value_columns(&names, options.columns.as_deref(), &beside)?;
+    let (mut space, rows) = columns_of(&sheet, &names, &columns)?;
+    let mut split = Split::new(rows, None)?;
+    if let Some(label) = label {
+        let (classes, labels) = sheet.labels(label, &names[label].name)?;
+        space = space.with_classes(classes);
+        split = Split::new(split.rows().clone(), Some(labels))?;
+    }
+    if let Some(given) = given {
+        let (own, values) = columns_of(&sheet, &names, &given)?;
+        (space, split) = (space.with_given(own), split.with_given(values)?);
+    }
+    Ok((space, split))
+}
+
+/// Columns of a sheet as rows, with what they mean.
+fn columns_of(sheet: &Sheet, names: &[Coordinate], columns: &[usize]) -> Result<(Space, Rows)> {
     let mut coordinates = Vec::with_capacity(columns.len());
     let mut values = Vec::with_capacity(columns.len());
-    for &column in &columns {
+    for &column in columns {
         let (kind, numbers) = sheet.column(column, &names[column].name)?;
         coordinates.push(Coordinate { kind, ..names[column].clone() });
         values.push(numbers);
     }
-    let rows = interleave(&values)?;
     let space = Space::new(Layout::Vector { width: columns.len() }, coordinates)?;
-    let Some(label) = label else { return Ok((space, Split::new(rows, None)?)) };
-    let (classes, labels) = sheet.labels(label, &names[label].name)?;
-    Ok((space.with_classes(classes), Split::new(rows, Some(labels))?))
+    Ok((space, interleave(&values)?))
 }
 
 /// Columns of equal length side by side.

@@ -12,12 +12,12 @@
 //! pinwheel        2 R(−2πk/5 − ¼ exp |f|) f,  f = (1 + 0.3 e₁, 0.1 e₂)         K = 5
 //! scurve          1.5 ((sin t, sgn(t)(cos t − 1)) + 0.05 e),  t = 3π (u − ½)
 //! ```
-//! `8gaussians` is torchcfm's `sample_8gaussians`, whose `var=0.1` enters as covariance √0.1·I; `moons-torchcfm`
-//! is its `sample_moons` (torchdyn's noise is uniform on a diagonal), and `moons` has scikit-learn's Gaussian
-//! noise of 0.2 instead (Tong et al., "Improving and generalizing flow-based generative models with minibatch
-//! optimal transport", 2024; `scurve` is as in that paper's code). The others are those of FFJORD (Grathwohl et
-//! al., 2019), with two changes for the density's sake: `spirals` has no uniform jitter, and the pinwheel's
-//! angle grows with |f| instead of f₁ (0.005 more on average), so that the warp preserves area.
+//! `8gaussians` is torchcfm's `sample_8gaussians`, whose `var=0.1` enters as covariance √0.1·I; `moons-torchcfm` is its
+//! `sample_moons` (torchdyn's noise is uniform on a diagonal), and `moons` has scikit-learn's Gaussian noise of 0.2
+//! instead (Tong et al., "Improving and generalizing flow-based generative models with minibatch optimal transport",
+//! 2024; `scurve` is as in that paper's code). The others are those of FFJORD (Grathwohl et al., 2019), with two
+//! changes for the sake of a density: `spirals` has no uniform jitter, and the pinwheel's angle grows with |f| instead
+//! of f₁ (0.005 more on average), so that the warp preserves area.
 
 mod curve;
 mod density;
@@ -65,7 +65,7 @@ pub enum Toy {
 const RADIUS: f64 = 5.0;
 
 impl Toy {
-    /// All of them.
+    /// All toys.
     pub const ALL: [Toy; 8] = [
         Toy::EightGaussians,
         Toy::Moons,
@@ -91,7 +91,7 @@ impl Toy {
         }
     }
 
-    /// What it is, in one line.
+    /// One line of description.
     pub fn description(self) -> &'static str {
         match self {
             Toy::EightGaussians => "2-D toy: eight Gaussians on a circle of radius 5 (torchcfm)",
@@ -105,7 +105,7 @@ impl Toy {
         }
     }
 
-    /// The names of the classes; none where there are no natural ones.
+    /// The names of the classes; empty for a toy without parts.
     pub fn classes(self) -> Vec<String> {
         (0..self.class_count()).map(|k| k.to_string()).collect()
     }
@@ -119,12 +119,12 @@ impl Toy {
         }
     }
 
-    /// The first `n` points of the sequence that `seed` names.
+    /// The first `n` points of the sequence of `seed`.
     pub fn sample(self, n: usize, seed: u64) -> Rows {
         self.points(0..n as u64, &Draws::new(seed), |_| None).0
     }
 
-    /// Points of the sequence that `seed` names, with their classes as labels where there are classes.
+    /// Points of the sequence of `seed` by number, with their classes, if there are some, as labels.
     ///
     /// # Errors
     /// None in practice: the number of labels is that of the rows.
@@ -133,7 +133,7 @@ impl Toy {
         Split::new(rows, (self.class_count() > 0).then_some(labels))
     }
 
-    /// The points that `points` number, with their classes: the i-th of class `given(i)`, or of a random one.
+    /// The points with the numbers `points`, with their classes: the i-th of class `given(i)`, or of a random class.
     fn points(
         self,
         points: Range<u64>,
@@ -152,7 +152,7 @@ impl Toy {
         (Rows::new(values, 2).expect("a point has two values"), labels)
     }
 
-    /// The point that `row` addresses, given its class.
+    /// The point with number `row`, of a given class.
     fn point(self, draws: &Draws, row: u64, class: u64) -> [f64; 2] {
         let [u, v] = [0, 1].map(|i| draws.uniform_f64(row, i));
         let [e, f] = [0, 1].map(|i| draws.normal_f64(row, i));
@@ -168,8 +168,8 @@ impl Toy {
         }
     }
 
-    /// Where a curve's class is at parameter `u ∈ [0, 1]`, for toys that are a curve with Gaussian noise;
-    /// u is uniform.
+    /// The place on the curve of a class at parameter `u ∈ [0, 1]`, for toys of a curve with Gaussian noise; u is
+    /// uniform.
     fn spine(self, class: u64, u: f64) -> [f64; 2] {
         match self {
             Toy::Moons => moon(class, u).map(|x| 3.0 * x - 1.0),
@@ -205,7 +205,7 @@ impl Toy {
     }
 
     /// The gradient of [`Toy::log_density`] at `x`, in closed form or by the same quadrature; zero outside the support
-    /// and, inside it, what holds on either side of a line where the density jumps.
+    /// and, inside it, the one-sided gradient at lines where the density jumps.
     pub fn score(self, x: [f64; 2]) -> [f64; 2] {
         density::with_score(self, x).1
     }

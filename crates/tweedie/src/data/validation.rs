@@ -1,9 +1,8 @@
-//! Rows to choose settings by: a view into the splits of a data set, which stay as they were loaded.
+//! Validation rows, for choices of settings: a view into the splits of a data set, which stay unchanged.
 //!
-//! Settings chosen by the rows that figures are reported on make these figures too good, so that a part is set aside for
-//! the choice. It is taken from the held-out rows, and the rows to train on, with all weights learnt from them, stay. Only
-//! a published test set stays whole, for the sake of figures published for it: then the part is taken from the training
-//! rows, as is usual there.
+//! Figures on rows that served to choose settings are too good, so that a part of the rows is set aside for the choice.
+//! It comes from the held-out rows; training rows, and weights learnt from them, stay. A published test set stays
+//! whole, for comparison with published figures; the part then comes from the training rows, as is usual.
 
 use super::dataset::stratified;
 use super::{Dataset, Split};
@@ -11,11 +10,11 @@ use crate::draws::Draws;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The most validation rows unless one says otherwise: a share of them is known to 0.7 %, a mean to 1.4 % of the spread
-/// between rows, and choices among settings that differ by less hardly matter.
+/// The default of most validation rows: they give a share to 0.7 %, a mean to 1.4 % of the spread between rows. Choices
+/// among settings that differ by less hardly matter.
 const MOST: usize = 5_000;
 
-/// Which rows settings are chosen by, as a run records it: a function of these few numbers and the splits.
+/// The choice of validation rows, as runs record it: a function of these numbers and the splits.
 ///
 /// ```
 /// use tweedie::data::{Validation, shipped};
@@ -28,27 +27,49 @@ const MOST: usize = 5_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Validation {
-    /// The split that the rows are taken from.
+    /// The split of the rows.
     pub from: Origin,
-    /// How many they are, of each class in proportion.
+    /// The number of rows, of each class in proportion.
     pub rows: usize,
-    /// The seed by which they are drawn.
+    /// The seed of the choice.
     pub seed: u64,
 }
 
-/// The split that validation rows are taken from.
+/// The split of validation rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
-    /// The rows that are only judged on.
+    /// The held-out rows.
     HeldOut,
-    /// The rows to train on.
+    /// The training rows.
     Train,
 }
 
+/// A part of the rows that judge a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// Test rows, for figures to report.
+    #[default]
+    Test,
+    /// Validation rows, for choices of settings.
+    Validation,
+}
+
+impl Part {
+    /// Every part by its name as an option.
+    pub const NAMES: [(&'static str, Part); 2] =
+        [("test", Part::Test), ("validation", Part::Validation)];
+
+    /// The name as an option.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, part)| *part == self).map_or("", |(name, _)| name)
+    }
+}
+
 impl Validation {
-    /// The view that a data set has unless one says otherwise: a third of the held-out rows, or where a published test set
-    /// is held out a tenth of the training rows; at most 5,000, and none if there are too few.
+    /// The default view of a data set: a third of the held-out rows, or, with a published test set, a tenth of the
+    /// training rows; at most 5,000, and none if there are too few.
     pub fn of(data: &Dataset) -> Option<Self> {
         let (from, rows) = match data.is_published() {
             true => (Origin::Train, data.train.len() / 10),
@@ -57,7 +78,7 @@ impl Validation {
         (rows > 0).then_some(Self { from, rows: rows.min(MOST), seed: 0 })
     }
 
-    /// The rows of its split in two parts, those of the view and the others, each in order.
+    /// Divides the rows of its split into those of the view and the others, each in order.
     fn parts(&self, split: &Split) -> (Split, Split) {
         let draws = Draws::new(self.seed).purpose("validation");
         let chosen = stratified(split.len(), split.labels(), self.rows, &draws);
@@ -86,12 +107,12 @@ impl Dataset {
         Ok(self)
     }
 
-    /// The view by which settings are chosen, if there is one.
+    /// The view of validation rows, if there is one.
     pub fn view(&self) -> Option<Validation> {
         self.view
     }
 
-    /// The rows to choose settings by: those of the view, or without one all held-out rows.
+    /// The validation rows: those of the view, or all held-out rows without a view.
     pub fn validation(&self) -> Split {
         match self.view {
             None => self.held_out.clone(),
@@ -99,7 +120,7 @@ impl Dataset {
         }
     }
 
-    /// The rows to report figures on: the held-out rows without those of the view.
+    /// The test rows: the held-out rows without those of the view.
     pub fn test(&self) -> Split {
         match self.view {
             Some(view) if view.from == Origin::HeldOut => view.parts(&self.held_out).1,
@@ -107,12 +128,26 @@ impl Dataset {
         }
     }
 
-    /// The rows to train on: the training rows without those of the view.
+    /// The rows for training: the training rows without those of the view.
     pub fn fit_rows(&self) -> Split {
+        self.fit_rows_of(&self.train)
+    }
+
+    /// The rows for training, out of all training rows in another form.
+    pub(super) fn fit_rows_of(&self, train: &Split) -> Split {
         match self.view {
-            Some(view) if view.from == Origin::Train => view.parts(&self.train).1,
-            _ => self.train.clone(),
+            Some(view) if view.from == Origin::Train => view.parts(train).1,
+            _ => train.clone(),
         }
+    }
+
+    /// The data that judge a model: the rows for training, and the rows of `part` as held-out rows.
+    pub fn judged_on(&self, part: Part) -> Dataset {
+        let held_out = match part {
+            Part::Test => self.test(),
+            Part::Validation => self.validation(),
+        };
+        Dataset { train: self.fit_rows(), held_out, view: None, ..self.clone() }
     }
 
     fn origin(&self, view: Validation) -> &Split {

@@ -1,13 +1,13 @@
 //! A denoiser whose prediction is the gradient of a scalar.
 //!
-//! A network's outputs, summed, are a potential U of x at a level, and the prediction is P = −∇ₓU. Since every prediction
-//! determines the score by s = a x + b P with a, b known from the level, the score is −∇E of the energy
+//! A network's outputs, summed, are a potential U of x at a level, and the prediction is P = −∇ₓU. Since every
+//! prediction determines the score by s = a x + b P with a, b known from the level, the score is −∇E of the energy
 //!
 //! > E(x) = −½ a ‖x‖² + b U(x),
 //!
-//! so that exp(−E) is the model's density at that level up to a constant, and its score field has no curl (*An Introduction
-//! to Generative Modeling with Flows and Diffusion Models*, eqs. 5.1–5.3; Salimans & Ho 2021). A network that outputs
-//! zero is a Gaussian energy in EDM's prediction.
+//! so that exp(−E) is the model's density at that level up to a constant, and its score field has no curl (*An
+//! Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 5.1–5.3; Salimans & Ho 2021). A network
+//! that outputs zero is a Gaussian energy in EDM's prediction.
 
 use super::{Denoiser, NeuralDenoiser, Prediction};
 use crate::Result;

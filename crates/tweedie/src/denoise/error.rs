@@ -9,10 +9,10 @@
 
 use crate::data::{Condition, Rows};
 use crate::denoise::Denoiser;
-use crate::process::Level;
+use crate::process::{Level, Levels};
 use crate::tensor::{host_column, mean_and_error};
 use crate::{Draws, Error, Result};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 
 /// Rows that go through the denoiser at once.
 const CHUNK: usize = 256;
@@ -64,9 +64,9 @@ pub fn level_errors(
         let noise = draws.normals(range.start as u64..range.end as u64, width).to_tensor(device);
         let condition = condition.select(&indices);
         for (level, square) in levels.iter().zip(&mut square) {
-            let x: Tensor<2> =
-                x0.clone().mul_scalar(level.alpha) + noise.clone().mul_scalar(level.sigma);
-            let guess = denoiser.denoise(x.into(), &(*level).into(), &condition)?.value;
+            let levels = Levels::from(*level);
+            let x = levels.noised(&x0, &noise)?;
+            let guess = denoiser.denoise(x.into(), &levels, &condition)?.value;
             square.extend(host_column(&(guess - x0.clone()).square().mean_dim(1))?);
         }
     }

@@ -366,6 +366,13 @@ impl Denoiser for GaussianMixture {
         Ok(mean.linear(|v| v.cast(kind)))
     }
 
+    /// log p_t itself, in double precision; of a row with a label log p_t(x | class).
+    fn log_noised(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
+        self.check_condition(condition, x.dims()[0])?;
+        let x = x.linear(|v| v.cast(DType::F64));
+        Ok(self.log_p(self.parts(&x, levels, Some(condition))?, condition))
+    }
+
     fn width(&self) -> usize {
         self.components[0].mean.len()
     }

@@ -1,5 +1,6 @@
 //! What a network predicts, and denoisers: (x_t, level, condition) ↦ E[x₀ | x_t].
 
+mod diffusing;
 mod energy;
 mod error;
 mod guided;
@@ -9,6 +10,7 @@ mod neural;
 mod prediction;
 
 pub use crate::nn::Clock;
+pub use diffusing::Diffusing;
 pub use energy::EnergyDenoiser;
 pub use error::{LevelError, level_errors};
 pub use guided::Guided;

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const STEPS: usize = 1000;
 
 impl Clock {
-    /// The level of log-SNR `lambda` as the network is told it; `schedule` is the one it was trained on. A level of
+    /// The level of log-SNR `lambda` as the network sees it; `schedule` is the one it was trained on. A level of
     /// pure noise, at infinity, counts as one of log-SNR −80.
     pub fn read(self, lambda: f64, schedule: &dyn Schedule) -> f64 {
         let finite = lambda.clamp(-MOST_LOG_SNR, MOST_LOG_SNR);
@@ -73,7 +73,7 @@ pub struct NeuralDenoiser<N> {
     pub schedule: Arc<dyn Schedule>,
     /// The standard deviation of the data in model units.
     pub sigma_data: f64,
-    /// How the network is told the noise level.
+    /// The clock: how the network sees the noise level.
     pub clock: Clock,
     /// The type of the network's parameters.
     kind: DType,
@@ -100,7 +100,7 @@ impl<N: Network> NeuralDenoiser<N> {
         self
     }
 
-    /// How the network is told the noise level.
+    /// The clock: how the network sees the noise level.
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self

@@ -1,15 +1,15 @@
 //! The variational bound of log p, in discrete and in continuous time.
 //!
-//! For levels 0, …, T with λ falling, x_t = α_t x + σ_t ε and ε̂ the denoiser's noise (*Demystifying Variational Diffusion
-//! Models*, eqs. 3.6–3.7 and A.38; *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.35 and
-//! 6.56; *Generative Modeling with Diffusion Models*, eqs. 13–14, whose first term is a reconstruction),
+//! For levels 0, …, T with λ falling, x_t = α_t x + σ_t ε and ε̂ the denoiser's noise (*Demystifying Variational
+//! Diffusion Models*, eqs. 3.6–3.7 and A.38; *An Introduction to Generative Modeling with Flows and Diffusion Models*,
+//! eqs. 6.35 and 6.56; *Generative Modeling with Diffusion Models*, eqs. 13–14, whose first term is a reconstruction),
 //!
 //! > log p(x) ≥ E log p(x | x_0) − KL(q(x_T | x) ‖ N(0, s² I)) − Σ_i ½ expm1(λ_{i−1} − λ_i) E‖ε − ε̂‖²,
 //!
-//! the last sum being that of the exact KL(q(x_{i−1} | x_i, x) ‖ p(x_{i−1} | x_i)) for reverse steps with the posterior's
-//! variance; [`Bound::with_variance`] takes others. As T grows it tends to ½ ∫ E‖ε − ε̂‖² dλ (*An Introduction …*, eqs.
-//! 6.57–6.60 with the signs put right, theorem 6.2), whatever the schedule between its ends. It bounds the reverse SDE's log p,
-//! not the probability-flow ODE's.
+//! the last sum being that of the exact KL(q(x_{i−1} | x_i, x) ‖ p(x_{i−1} | x_i)) for reverse steps with the
+//! posterior's variance; [`Bound::with_variance`] takes others. As T grows it tends to ½ ∫ E‖ε − ε̂‖² dλ (*An
+//! Introduction …*, eqs. 6.57–6.60 with the signs put right, theorem 6.2), whatever the schedule between its ends. It
+//! bounds the reverse SDE's log p, not the probability-flow ODE's.
 //!
 //! At the cleanest level two decoders treat the edge (*Demystifying …*, app. A.3.2):
 //!
@@ -18,16 +18,18 @@
 //! - integers: p(x | x_0) ∝ q(x_0 | x) over the values that each column can take (Kingma et al. 2021, eq. 12), or by the denoiser
 //!   ([`Decoder`]), so that the bound is of their probabilities, and needs no dequantisation.
 //!
-//! Steps are drawn, not summed: `probes` for each row, one in each of as many equal parts of the steps, so that with T probes all T
-//! steps are visited once. The reported standard error is that of independent probes, which is at least as large.
+//! Steps are drawn, not summed: `probes` for each row, one in each of as many equal parts of the steps, so that with T
+//! probes all T steps are visited once. The reported standard error is that of independent probes, which is at least as
+//! large.
 //!
-//! Each divergence is a conditional expectation: [`Bound::by_paths`] leaves it out (*An Introduction …*, eq. 6.32 against 6.41).
+//! Each divergence is a conditional expectation: [`Bound::by_paths`] leaves it out (*An Introduction …*, eq. 6.32
+//! against 6.41).
 
-use crate::data::Condition;
-use crate::denoise::Denoiser;
+use crate::data::{Batch, Condition};
+use crate::denoise::{Denoiser, Diffusing};
 use crate::density::sde::Reverse;
 use crate::density::{Decoder, Density, Kind, LogProb, Measure, addresses, check_batch};
-use crate::process::{Level, LevelDistribution, Levels, Schedule, finite_log_snrs};
+use crate::process::{Corruption, Level, LevelDistribution, Levels, Schedule, finite_log_snrs};
 use crate::solve::{ReverseVariance, Variance};
 use crate::tensor::{column, host_column, mean_and_error};
 use crate::{Draws, Error, Result};
@@ -54,15 +56,13 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct Bound {
-    pub(super) denoiser: Arc<dyn Denoiser>,
-    pub(super) schedule: Arc<dyn Schedule>,
+    pub(super) model: Diffusing,
     /// None in continuous time.
     pub(super) steps: Option<usize>,
     /// The posterior's if there is none.
     variance: Option<Arc<dyn ReverseVariance>>,
     levels: LevelDistribution,
     probes: usize,
-    sigma_data: f64,
     /// Of integers.
     pub(super) decoder: Decoder,
     pub(super) draws: Draws,
@@ -103,23 +103,28 @@ impl Terms {
     }
 }
 
-/// How often a row's noise is drawn unless told otherwise.
+/// The default number of draws of a row's noise.
 const PROBES: usize = 64;
 
-impl Bound {
-    /// The limit of infinitely many steps, with 64 probes at levels uniform in λ and data of unit variance.
-    pub fn continuous(denoiser: Arc<dyn Denoiser>, schedule: Arc<dyn Schedule>) -> Self {
+impl From<Diffusing> for Bound {
+    /// The limit of infinitely many steps, with 64 probes at levels uniform in λ.
+    fn from(model: Diffusing) -> Self {
         Self {
-            denoiser,
-            schedule,
+            model,
             steps: None,
             variance: None,
             levels: LevelDistribution::LogSnr,
             probes: PROBES,
-            sigma_data: 1.0,
             decoder: Decoder::Noise,
             draws: Draws::new(0),
         }
+    }
+}
+
+impl Bound {
+    /// As from a [`Diffusing`] whose data are of unit variance.
+    pub fn continuous(denoiser: Arc<dyn Denoiser>, schedule: Arc<dyn Schedule>) -> Self {
+        Diffusing::new(denoiser, schedule).into()
     }
 
     /// The bound in `steps` steps of equal time, with 64 probes and data of unit variance.
@@ -128,11 +133,18 @@ impl Bound {
         schedule: Arc<dyn Schedule>,
         steps: usize,
     ) -> Self {
-        Self { steps: Some(steps), ..Self::continuous(denoiser, schedule) }
+        Self::continuous(denoiser, schedule).with_steps(steps)
     }
 
-    /// The variance r of each step's p(x_{i−1} | x_i) in discrete time, in place of the posterior's v: a divergence is then, with c
-    /// the posterior mean's factor on the data (*An Introduction …*, eq. 6.42, whose logarithm lacks a factor 2),
+    /// How many steps of equal time the chain has; none for the limit of infinitely many.
+    pub fn with_steps(mut self, steps: impl Into<Option<usize>>) -> Self {
+        self.steps = steps.into();
+        self
+    }
+
+    /// The variance r of each step's p(x_{i−1} | x_i) in discrete time, in place of the posterior's v: a divergence is
+    /// then, with c the posterior mean's factor on the data (*An Introduction …*, eq. 6.42, whose logarithm lacks a
+    /// factor 2),
     ///
     /// > ½ Σ_columns [(v + c² (x − x̂)²)/r − 1 + ln(r/v)].
     pub fn with_variance(mut self, variance: Arc<dyn ReverseVariance>) -> Self {
@@ -152,13 +164,7 @@ impl Bound {
         self
     }
 
-    /// The standard deviation of the data in model units, part of the prior's.
-    pub fn with_sigma_data(mut self, sigma_data: f64) -> Self {
-        self.sigma_data = sigma_data;
-        self
-    }
-
-    /// What tells integers at the cleanest level.
+    /// The decoder that recovers integers at the cleanest level.
     pub fn with_decoder(mut self, decoder: Decoder) -> Self {
         self.decoder = decoder;
         self
@@ -171,7 +177,7 @@ impl Bound {
     }
 
     fn check(&self, x: &Tensor<2>, condition: &Condition) -> Result<()> {
-        check_batch(self.denoiser.width(), x, condition)?;
+        check_batch(self.model.denoiser.width(), x, condition)?;
         if self.probes == 0 {
             return Err(Error::config("probes", "0", "at least 1"));
         }
@@ -185,14 +191,14 @@ impl Bound {
         Ok(())
     }
 
-    /// The level at place `u` in [0, 1), and the step's part of the bound of `d` columns there: a factor on ‖x − x̂‖² and a
-    /// constant.
+    /// The level at place `u` in [0, 1), and the step's part of the bound of `d` columns there: a factor on ‖x − x̂‖²
+    /// and a constant.
     fn part(&self, u: f64, d: usize) -> Result<(Level, (f64, f64))> {
         let (Some(variance), Some(steps)) = (&self.variance, self.steps) else {
-            let (level, factor) = probe(&*self.schedule, self.steps, self.levels, u)?;
+            let (level, factor) = probe(&*self.model.schedule, self.steps, self.levels, u)?;
             return Ok((level, (factor, 0.0)));
         };
-        let (s, t) = step(&*self.schedule, steps, u);
+        let (s, t) = step(&*self.model.schedule, steps, u);
         let (posterior, r) = (t.posterior(&s), variance.between(&t, &s));
         if !(r > 0.0 && r.is_finite()) {
             let place = format!("{r} from log-SNR {} to {}", t.lambda, s.lambda);
@@ -203,19 +209,33 @@ impl Bound {
         Ok((t, (half * posterior.from_data.powi(2) / r, constant)))
     }
 
+    /// ‖x − x̂‖² of each row at its level, `[n, 1]`.
+    fn errors(
+        &self,
+        batch: &Batch,
+        levels: Vec<Level>,
+        rows: &[u64],
+        noise: &Draws,
+    ) -> Result<Tensor<2>> {
+        let noised = self.model.corruption().corrupt(batch, Levels::Rows(levels), rows, noise)?;
+        let x = noised.x.into();
+        let mean = self.model.denoiser.denoise(x, &noised.levels, &batch.condition)?.value;
+        Ok((mean - batch.x.clone()).square().sum_dim(1))
+    }
+
     /// Prior and diffusion terms of rows in model units; the reconstruction is that of densities.
     ///
     /// # Errors
     /// As [`Density::log_prob`].
     pub fn terms(&self, x: Tensor<2>, condition: &Condition) -> Result<Terms> {
-        let (first, _) = ends(&*self.schedule, self.steps);
+        let (first, _) = ends(&*self.model.schedule, self.steps);
         let d = x.dims()[1] as f64;
         let each = vec![d * edge(&first); x.dims()[0]];
         self.terms_with(x, condition, Measure::Standardised, |_| Ok(each.clone()))
     }
 
-    /// The discrete bound of densities by whole paths x_0, …, x_T of the chain (*An Introduction …*, eq. 6.32), as many as there
-    /// are probes:
+    /// The discrete bound of densities by whole paths x_0, …, x_T of the chain (*An Introduction …*, eq. 6.32), as many
+    /// as there are probes:
     ///
     /// > ln p(x | x_0) − ln q(x_0 | x) + ln p(x_T) + Σ_i ln p(x_{i−1} | x_i) − ln q(x_i | x_{i−1}).
     ///
@@ -231,22 +251,22 @@ impl Bound {
             return Err(Error::config("steps", "continuous time", "a number of steps for paths"));
         };
         let levels: Vec<Level> =
-            (0..=steps).rev().map(|i| step_level(&*self.schedule, steps, i)).collect();
+            (0..=steps).rev().map(|i| step_level(&*self.model.schedule, steps, i)).collect();
         let first = levels[steps];
         let chain = Reverse {
-            denoiser: &*self.denoiser,
+            denoiser: &*self.model.denoiser,
             variance: self.variance.as_deref().unwrap_or(&Variance::Small),
             levels: &levels,
-            sigma_data: self.sigma_data,
+            condition,
         };
+        let prior_sd = levels[0].sd(self.model.sigma_data);
         let ([n, d], rows) = (x.dims(), addresses(&x)?);
+        let (process, batch) = (self.model.corruption(), Batch { x, condition: condition.clone() });
         let mut values = vec![Vec::with_capacity(self.probes); n];
         for k in 0..self.probes {
             let draws = self.draws.purpose("paths").at(k as u64);
-            let noise = draws.purpose("first").normals_for(&rows, d);
-            let noise = noise.to_tensor(&x.device()).cast(x.dtype());
-            let start = x.clone().mul_scalar(first.alpha) + noise.mul_scalar(first.sigma);
-            let weights = chain.log_weights(&start, condition, &rows, &draws)?;
+            let start = process.corrupt(&batch, first.into(), &rows, &draws.purpose("first"))?;
+            let weights = chain.log_weights(start.x, &rows, &draws, prior_sd)?;
             // p(x | x_0) is q(x_0 | x) as a density in x.
             let volume = d as f64 * first.alpha.ln();
             values.iter_mut().zip(weights).for_each(|(own, weight)| own.push(volume + weight));
@@ -271,7 +291,9 @@ impl Bound {
         self.check(&x, condition)?;
         let [n, d] = x.dims();
         let rows = addresses(&x)?;
-        let prior = prior_terms(&x, &ends(&*self.schedule, self.steps).1, self.sigma_data)?;
+        let batch = Batch { x: x.clone(), condition: condition.clone() };
+        let prior =
+            prior_terms(&x, &ends(&*self.model.schedule, self.steps).1, self.model.sigma_data)?;
         let mut losses = vec![Vec::with_capacity(self.probes); n];
         let mut gains = vec![Vec::with_capacity(self.probes); n];
         let (places, noise) = (self.draws.purpose("level"), self.draws.purpose("noise"));
@@ -281,12 +303,8 @@ impl Bound {
             let parts = rows.iter().map(|row| self.part(place(row), d));
             let (levels, parts): (Vec<Level>, Vec<(f64, f64)>) =
                 parts.collect::<Result<Vec<_>>>()?.into_iter().unzip();
-            let levels = Levels::Rows(levels);
-            let noise = noise.at(k as u64).normals_for(&rows, d);
-            let noise = noise.to_tensor(&x.device()).cast(x.dtype());
-            let noised = x.clone() * levels.alpha(&x)? + noise * levels.sigma(&x)?;
-            let mean = self.denoiser.denoise(noised.into(), &levels, condition)?.value;
-            let errors = host_column(&(mean - x.clone()).square().sum_dim(1))?;
+            let noise = noise.at(k as u64);
+            let errors = host_column(&self.errors(&batch, levels, &rows, &noise)?)?;
             for (i, (error, (factor, constant))) in errors.iter().zip(parts).enumerate() {
                 losses[i].push(factor * error + constant);
             }
@@ -309,8 +327,9 @@ impl Bound {
 }
 
 impl Bound {
-    /// One estimate of each row's bound, `[n, 1]` in nats and model units, through which gradients flow to `x` where the
-    /// denoiser is differentiable; the levels of a batch cover the steps evenly, and come from `draws`, as the noise does.
+    /// One estimate of each row's bound, `[n, 1]` in nats and model units, through which gradients flow to `x` where
+    /// the denoiser is differentiable; the levels of a batch cover the steps evenly, and come from `draws`, as the
+    /// noise does.
     ///
     /// # Errors
     /// As [`Density::log_prob`].
@@ -321,22 +340,20 @@ impl Bound {
         draws: &Draws,
     ) -> Result<Tensor<2>> {
         self.check(&x, condition)?;
-        let ([n, d], schedule) = (x.dims(), &*self.schedule);
+        let ([n, d], schedule) = (x.dims(), &*self.model.schedule);
         let first = draws.purpose("level").uniform_f64(0, 0);
         let places = (0..n).map(|i| (first + i as f64 / n as f64).fract());
         let parts = places.map(|place| self.part(place, d));
         let (levels, parts): (Vec<Level>, Vec<(f64, f64)>) =
             parts.collect::<Result<Vec<_>>>()?.into_iter().unzip();
-        let levels = Levels::Rows(levels);
-        let noise = draws.purpose("noise").normals(0..n as u64, d);
-        let noise = noise.to_tensor(&x.device()).cast(x.dtype());
-        let noised = x.clone() * levels.alpha(&x)? + noise * levels.sigma(&x)?;
-        let mean = self.denoiser.denoise(noised.into(), &levels, condition)?.value;
         let factors = column(&x, parts.iter().map(|(factor, _)| *factor));
         let constants = column(&x, parts.iter().map(|(_, constant)| *constant));
-        let diffusion = (mean - x.clone()).square().sum_dim(1) * factors + constants;
+        let rows: Vec<u64> = (0..n as u64).collect();
+        let batch = Batch { x: x.clone(), condition: condition.clone() };
+        let errors = self.errors(&batch, levels, &rows, &draws.purpose("noise"))?;
+        let diffusion = errors * factors + constants;
         let (cleanest, noisiest) = ends(schedule, self.steps);
-        let (constant, of_square) = prior_parts(d, &noisiest, self.sigma_data);
+        let (constant, of_square) = prior_parts(d, &noisiest, self.model.sigma_data);
         let prior = x.square().sum_dim(1).mul_scalar(of_square);
         Ok((diffusion + prior).neg().add_scalar(d as f64 * edge(&cleanest) - constant))
     }
@@ -369,7 +386,7 @@ pub(crate) fn prior_terms(x: &Tensor<2>, last: &Level, sigma_data: f64) -> Resul
 
 /// The prior term as a constant and the factor on ‖x‖², of `d` columns.
 fn prior_parts(d: usize, last: &Level, sigma_data: f64) -> (f64, f64) {
-    let sd = (last.alpha * sigma_data).hypot(last.sigma);
+    let sd = last.sd(sigma_data);
     let ratio = (last.sigma / sd).powi(2);
     (0.5 * d as f64 * (ratio - 1.0 - ratio.ln()), 0.5 * (last.alpha / sd).powi(2))
 }
@@ -406,8 +423,8 @@ fn step_level(schedule: &dyn Schedule, steps: usize, i: usize) -> Level {
     schedule.level(first + (last - first) * (i as f64 / steps as f64))
 }
 
-/// SNR(s) − SNR(t) of a cleaner level s and a noisier one t, by the expm1 of *Demystifying Variational Diffusion Models*, eq. A.36:
-/// near levels lose no digits, and pure noise is a level like any other.
+/// SNR(s) − SNR(t) of a cleaner level s and a noisier one t, by the expm1 of *Demystifying Variational Diffusion
+/// Models*, eq. A.36: near levels lose no digits, and pure noise is a level like any other.
 fn fall(s: &Level, t: &Level) -> f64 {
     -s.lambda.exp() * (t.lambda - s.lambda).exp_m1()
 }

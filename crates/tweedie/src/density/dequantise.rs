@@ -1,18 +1,18 @@
 //! Dequantisation: integers as real numbers, so that a density bounds their probabilities.
 //!
-//! For integers v and any q(u | v) on [0, 1)^d (Ho et al. 2019, *Flow++*, eqs. 8–9; Song et al. 2021, *Maximum Likelihood Training
-//! of Score-Based Diffusion Models*, sec. 5),
+//! For integers v and any q(u | v) on [0, 1)^d (Ho et al. 2019, *Flow++*, eqs. 8–9; Song et al. 2021, *Maximum
+//! Likelihood Training of Score-Based Diffusion Models*, sec. 5),
 //!
 //! > log P(v) = log ∫ p(v + u) du ≥ E_q[log p(v + u) − log q(u | v)],
 //!
-//! with equality where q is the density's own posterior p(v + u)/P(v). The uniform q (Theis et al. 2016, eq. 5) has log q = 0. The
-//! learnt one is of each column j by itself,
+//! with equality where q is the density's own posterior p(v + u)/P(v). The uniform q (Theis et al. 2016, eq. 5) has log
+//! q = 0. The learnt one is of each column j by itself,
 //!
 //! > u_j = sigmoid(m_j(v) + s_j(v) ℓ_j),  ℓ_j logistic,  log q = Σ_j ln f(ℓ_j) − ln s_j − ln u_j(1 − u_j),
 //!
-//! f being the logistic density. At m = 0, s = 1, where the network starts, u is uniform exactly; so training starts from
-//! uniform dequantisation, and a density that is flat within bins is left there. A normal in place of the logistic has no
-//! uniform member.
+//! f being the logistic density. At m = 0, s = 1, where the network starts, u is uniform exactly; so training starts
+//! from uniform dequantisation, and a density that is flat within bins is left there. A normal in place of the logistic
+//! has no uniform member.
 
 use crate::data::{Layout, Rows, Space};
 use crate::nn::{Activation, Conv2d, Conv2dConfig, Linear, LinearConfig, device_of, dtype_of, mlp};
@@ -23,8 +23,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 /// How integer columns become real ones; others stay as they are.
 pub trait Dequantise {
-    /// Raw rows in model units with u ~ q(· | row) added to their integers, and ln q(u | row) of each row, in nats for u in
-    /// raw units. Row i has the draws of row `rows[i]`.
+    /// Raw rows in model units with u ~ q(· | row) added to their integers, and ln q(u | row) of each row, in nats for
+    /// u in raw units. Row i has the draws of row `rows[i]`.
     ///
     /// # Errors
     /// As [`Space::encode_dequantised`].
@@ -59,7 +59,8 @@ const REACH: f64 = 8.0;
 /// Half the distance between two uniform numbers, and how near to 0 or 1 a place in a bin may come.
 const EDGE: f64 = 1.0 / 33_554_432.0;
 
-/// A learnt q(u | v); see the module's head. Pictures are seen through three convolutions, other rows through three linear layers.
+/// A learnt q(u | v); see the module's head. Pictures are seen through three convolutions, other rows through three
+/// linear layers.
 ///
 /// ```
 /// use tweedie::burn::tensor::Device;

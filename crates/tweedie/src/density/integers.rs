@@ -3,20 +3,20 @@
 use crate::data::{self, Condition, Rows, Space};
 use crate::density::bound::ends;
 use crate::density::{Bound, Measure, Terms, addresses};
-use crate::process::Level;
+use crate::process::{Level, Levels};
 use crate::{Error, Result};
 use burn::tensor::Device;
 use statrs::function::erf::erfc;
 use std::f64::consts::{FRAC_1_SQRT_2, TAU};
 
-/// p(x | x_0) of integers: what tells them at the cleanest level.
+/// p(x | x_0) of integers: the decoder that recovers them at the cleanest level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Decoder {
     /// The noise of x_0 alone, in every column: p(x | x_0) ∝ q(x_0 | x) (Kingma et al. 2021, eq. 12).
     #[default]
     Noise,
-    /// The denoiser: a normal distribution around x̂(x_0) with standard deviation σ_0/α_0, cut into the integers, the outermost of which
-    /// have its tails (Ho et al. 2020, eq. 13). One more evaluation a probe.
+    /// The denoiser: a normal distribution around x̂(x_0) with standard deviation σ_0/α_0, cut into the integers, the
+    /// outermost of which have its tails (Ho et al. 2020, eq. 13). One more evaluation a probe.
     Network,
 }
 
@@ -34,7 +34,7 @@ impl Bound {
     ) -> Result<Terms> {
         let columns = (0..space.width()).map(|j| Integers::new(space, j));
         let columns = columns.collect::<Result<Vec<_>>>()?;
-        let (first, _) = ends(&*self.schedule, self.steps);
+        let (first, _) = ends(&*self.model.schedule, self.steps);
         let x = space.encode(raw)?.to_tensor(device);
         let noise = self.draws.purpose("reconstruction");
         let rows = addresses(&x)?;
@@ -43,9 +43,9 @@ impl Bound {
             let told = match self.decoder {
                 Decoder::Noise => noise,
                 Decoder::Network => {
-                    let noise = noise.to_tensor(device).mul_scalar(first.sigma);
-                    let noised = x.clone().mul_scalar(first.alpha) + noise;
-                    let mean = self.denoiser.denoise(noised.into(), &first.into(), condition)?;
+                    let level = Levels::from(first);
+                    let noised = level.noised(&x, &noise.to_tensor(device))?;
+                    let mean = self.model.denoiser.denoise(noised.into(), &level, condition)?;
                     Rows::from_tensor(&(mean.value - x.clone()))?
                 }
             };
@@ -92,7 +92,8 @@ impl Integers {
 
     /// log p(value | α x + σ ε), a softmax over the integers of −(z − α x_v)²/(2σ²).
     fn by_noise(&self, level: &Level, value: f32, noise: f64) -> f64 {
-        // In units of the noise's spread: the value sits at 0, the observation at ε, another integer k places off at k h.
+        // In units of the noise's spread: the value sits at 0, the observation at ε, another integer k places off at k
+        // h.
         let h = level.alpha / level.sigma * self.gap;
         let own = f64::from(value) as i64;
         let (below, above) = (own - self.low, self.high - own);

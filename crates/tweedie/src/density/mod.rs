@@ -17,6 +17,7 @@ pub(crate) use judged::in_parts;
 pub use judged::{InSpace, Judged};
 pub use normalised::Normalised;
 pub use pf_ode::PfOde;
+use pf_ode::centred;
 pub(crate) use pf_ode::{log_prior, velocity_and_divergence};
 pub use sde::ReverseSde;
 
@@ -146,7 +147,7 @@ fn check_batch(width: usize, x: &Tensor<2>, condition: &Condition) -> Result<()>
     condition.check(n)
 }
 
-/// A number for each row made of its values alone, so that a row has the same signs in every batch and different
+/// A number for each row, a function of its values alone, so that a row has the same signs in every batch and different
 /// rows have different ones.
 fn addresses(x: &Tensor<2>) -> Result<Vec<u64>> {
     let [_, d] = x.dims();

@@ -8,11 +8,11 @@
 //! With u = (σ̇/σ) x + (α̇ − α σ̇/σ) x̂₀ the divergence is d σ̇/σ + (α̇ − α σ̇/σ) tr ∂x̂₀/∂x, and the trace is a sum of
 //! Jacobian–vector products: over the basis (exact) or over random signs (Hutchinson; unbiased).
 //!
-//! Where the last level is pure noise, u may be infinite: there the path ends at λ = ln 2⁻²⁴, when the data's share of the
-//! variance is below single precision's rounding.
+//! Where the last level is pure noise, u may be infinite: there the path ends at λ = ln 2⁻²⁴, when the data's share of
+//! the variance is below single precision's rounding.
 
 use crate::data::Condition;
-use crate::denoise::Denoiser;
+use crate::denoise::{Denoiser, Diffusing};
 use crate::density::{Density, Kind, LogProb, Measure, addresses, check_batch};
 use crate::process::{Level, Levels, Schedule, finite_log_snrs};
 use crate::solve::{Clock, Tolerance, integrate_adaptive};
@@ -39,25 +39,24 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct PfOde {
-    denoiser: Arc<dyn Denoiser>,
-    schedule: Arc<dyn Schedule>,
+    model: Diffusing,
     divergence: Divergence,
     tolerance: Tolerance,
-    sigma_data: f64,
     draws: Draws,
 }
 
+impl From<Diffusing> for PfOde {
+    /// Exact divergence, tolerance 10⁻⁵.
+    fn from(model: Diffusing) -> Self {
+        let (divergence, tolerance) = (Divergence::Exact, Tolerance::default());
+        Self { model, divergence, tolerance, draws: Draws::new(0) }
+    }
+}
+
 impl PfOde {
-    /// Exact divergence, tolerance 10⁻⁵, data of unit variance.
+    /// As from a [`Diffusing`] whose data are of unit variance.
     pub fn new(denoiser: Arc<dyn Denoiser>, schedule: Arc<dyn Schedule>) -> Self {
-        Self {
-            denoiser,
-            schedule,
-            divergence: Divergence::Exact,
-            tolerance: Tolerance::default(),
-            sigma_data: 1.0,
-            draws: Draws::new(0),
-        }
+        Diffusing::new(denoiser, schedule).into()
     }
 
     /// How the divergence is computed; `draws` gives Hutchinson's signs.
@@ -70,12 +69,6 @@ impl PfOde {
     /// The solver's tolerance, on x and on log p alike.
     pub fn with_tolerance(mut self, tolerance: Tolerance) -> Self {
         self.tolerance = tolerance;
-        self
-    }
-
-    /// The standard deviation of the data in model units, part of the prior's.
-    pub fn with_sigma_data(mut self, sigma_data: f64) -> Self {
-        self.sigma_data = sigma_data;
         self
     }
 }
@@ -107,6 +100,14 @@ pub(crate) fn velocity_and_divergence(
     Ok(Tensor::cat(vec![velocity, trace], 1))
 }
 
+/// Rows at the schedule's first level without the offset that its process has there.
+pub(super) fn centred(x: Tensor<2>, schedule: &dyn Schedule) -> Tensor<2> {
+    match schedule.offset(schedule.range().0) {
+        0.0 => x,
+        offset => x.sub_scalar(offset),
+    }
+}
+
 /// log N(x; 0, `sd`² I) of each row, `[n, 1]`.
 pub(crate) fn log_prior(x: Tensor<2>, sd: f64) -> Tensor<2> {
     let [_, d] = x.dims();
@@ -117,7 +118,8 @@ pub(crate) fn log_prior(x: Tensor<2>, sd: f64) -> Tensor<2> {
 impl Density for PfOde {
     fn log_prob(&self, x: Tensor<2>, condition: &Condition) -> Result<LogProb> {
         let [n, d] = x.dims();
-        check_batch(self.denoiser.width(), &x, condition)?;
+        let Diffusing { denoiser, schedule, sigma_data } = &self.model;
+        check_batch(denoiser.width(), &x, condition)?;
         // A row has the same probes along its whole path, in any batch.
         let rows = match self.divergence {
             Divergence::Exact => Vec::new(),
@@ -125,20 +127,20 @@ impl Density for PfOde {
         };
         let probes = self.divergence.probes(&self.draws, &rows, &x)?;
         let reported = probes.estimates();
-        let (first, mut last) = self.schedule.range();
-        if self.schedule.level(last).alpha == 0.0 {
-            last = self.schedule.time(finite_log_snrs(&*self.schedule).1);
+        let (first, mut last) = schedule.range();
+        if schedule.level(last).alpha == 0.0 {
+            last = schedule.time(finite_log_snrs(&**schedule).1);
         }
-        let clock = Clock::new(&*self.schedule);
-        let [from, to] = [first, last].map(|t| clock.at(&self.schedule.level(t)));
+        let clock = Clock::new(&**schedule);
+        let [from, to] = [first, last].map(|t| clock.at(&schedule.level(t)));
         let zeros = Tensor::zeros([n, reported], (&x.device(), x.dtype()));
-        let start = Tensor::cat(vec![x, zeros], 1);
+        let start = Tensor::cat(vec![centred(x, &**schedule), zeros], 1);
         let end = integrate_adaptive(
             |active, t, y| {
                 let levels = clock.levels(t);
                 let rates = velocity_and_divergence(
-                    &*self.denoiser,
-                    &*self.schedule,
+                    &**denoiser,
+                    &**schedule,
                     y.narrow(1, 0, d),
                     &levels,
                     &condition.select(active),
@@ -151,8 +153,7 @@ impl Density for PfOde {
             &vec![to; n],
             self.tolerance,
         )?;
-        let noisiest = self.schedule.level(last);
-        let prior_sd = (noisiest.alpha * self.sigma_data).hypot(noisiest.sigma);
+        let prior_sd = schedule.level(last).sd(*sigma_data);
         let x = end.clone().narrow(1, 0, d).cast(DType::F64);
         let prior = host_column(&log_prior(x, prior_sd))?;
         let mut value = Vec::with_capacity(n);

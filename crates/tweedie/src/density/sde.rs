@@ -1,19 +1,20 @@
 //! log p of the reverse SDE, by importance-weighted paths of the forward process.
 //!
-//! The model draws x_T from the prior and steps back over the levels of a grid by Gaussians p(x_s | x_t) with the mean of
-//! q(x_s | x_t, x̂₀(x_t)) and a fixed variance, as ancestral sampling does. A path of the forward process from the data,
-//! x_t ~ q(x_t | x_s), has the weight
+//! The model draws x_T from the prior and steps back over the levels of a grid by Gaussians p(x_s | x_t) with the mean
+//! of q(x_s | x_t, x̂₀(x_t)) and a fixed variance, as ancestral sampling does. A path of the forward process from the
+//! data, x_t ~ q(x_t | x_s), has the weight
 //!
 //! > w = p(x_T) ∏ p(x_s | x_t) / q(x_t | x_s),  p(x) = E[w],
 //!
-//! the discrete form of the change of measure in the proof of Theorem 6.2 of *An Introduction to Generative Modeling with
-//! Flows and Diffusion Models* (Feynman–Kac and Girsanov). The mean of ln w is that theorem's bound, and
-//! E ln(1/K Σ w_k) rises with K to ln p (Burda et al. 2016, Theorem 1). As in the ODE's log p, a row is data at the
-//! schedule's first level.
+//! the discrete form of the change of measure in the proof of Theorem 6.2 of *An Introduction to Generative Modeling
+//! with Flows and Diffusion Models* (Feynman–Kac and Girsanov). The mean of ln w is that theorem's bound, and E ln(1/K
+//! Σ w_k) rises with K to ln p (Burda et al. 2016, Theorem 1). As in the ODE's log p, a row is data at the schedule's
+//! first level.
 
 use crate::data::Condition;
-use crate::denoise::Denoiser;
-use crate::density::{Density, Kind, LogProb, Measure, addresses, check_batch, log_prior};
+use crate::denoise::{Denoiser, Diffusing};
+use crate::density::{Density, Kind, LogProb, Measure, addresses, centred, check_batch, log_prior};
+use crate::path::{Gaussian, Pair, Way, weighted_path};
 use crate::process::{Level, Schedule};
 use crate::solve::{AnyGrid, ReverseVariance, Variance};
 use crate::tensor::host_column;
@@ -39,29 +40,32 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct ReverseSde {
-    denoiser: Arc<dyn Denoiser>,
-    schedule: Arc<dyn Schedule>,
+    model: Diffusing,
     grid: AnyGrid,
     steps: usize,
     paths: usize,
     variance: Variance,
-    sigma_data: f64,
     draws: Draws,
 }
 
-impl ReverseSde {
-    /// 200 steps, even in the log-SNR, one path a row, the larger variance, data of unit variance.
-    pub fn new(denoiser: Arc<dyn Denoiser>, schedule: Arc<dyn Schedule>) -> Self {
+impl From<Diffusing> for ReverseSde {
+    /// 200 steps, even in the log-SNR, one path a row, the larger variance.
+    fn from(model: Diffusing) -> Self {
         Self {
-            denoiser,
-            schedule,
+            model,
             grid: AnyGrid::default(),
             steps: 200,
             paths: 1,
             variance: Variance::Large,
-            sigma_data: 1.0,
             draws: Draws::new(0).purpose("paths"),
         }
+    }
+}
+
+impl ReverseSde {
+    /// As from a [`Diffusing`] whose data are of unit variance.
+    pub fn new(denoiser: Arc<dyn Denoiser>, schedule: Arc<dyn Schedule>) -> Self {
+        Diffusing::new(denoiser, schedule).into()
     }
 
     /// The spacing of the levels and the number of steps between the schedule's ends.
@@ -82,12 +86,6 @@ impl ReverseSde {
         self
     }
 
-    /// The standard deviation of the data in model units, part of the prior's.
-    pub fn with_sigma_data(mut self, sigma_data: f64) -> Self {
-        self.sigma_data = sigma_data;
-        self
-    }
-
     /// Where the paths' noise comes from.
     pub fn with_draws(mut self, draws: Draws) -> Self {
         self.draws = draws.purpose("paths");
@@ -98,22 +96,22 @@ impl ReverseSde {
 impl Density for ReverseSde {
     fn log_prob(&self, x: Tensor<2>, condition: &Condition) -> Result<LogProb> {
         let n = x.dims()[0];
-        check_batch(self.denoiser.width(), &x, condition)?;
+        let Diffusing { denoiser, schedule, sigma_data } = &self.model;
+        check_batch(denoiser.width(), &x, condition)?;
         if self.paths == 0 {
             return Err(Error::config("paths", "0", "at least 1"));
         }
-        let levels = self.grid.levels(&*self.schedule, self.steps)?;
+        let levels = self.grid.levels(&**schedule, self.steps)?;
         if levels.len() < 2 {
             return Err(Error::config("grid", "one level", "at least two"));
         }
         let rows = addresses(&x)?;
-        let chain = Reverse {
-            denoiser: &*self.denoiser,
-            variance: &self.variance,
-            levels: &levels,
-            sigma_data: self.sigma_data,
-        };
-        let weights = |path| chain.log_weights(&x, condition, &rows, &self.draws.at(path as u64));
+        let chain =
+            Reverse { denoiser: &**denoiser, variance: &self.variance, levels: &levels, condition };
+        let x = centred(x, &**schedule);
+        let prior_sd = levels[0].sd(*sigma_data);
+        let weights =
+            |path| chain.log_weights(x.clone(), &rows, &self.draws.at(path as u64), prior_sd);
         let weights = (0..self.paths).map(weights).collect::<Result<Vec<_>>>()?;
         let (mut value, mut errors) = (Vec::with_capacity(n), Vec::with_capacity(n));
         for row in 0..n {
@@ -135,47 +133,52 @@ impl Density for ReverseSde {
     }
 }
 
-/// A model's chain over levels that get cleaner.
+/// A model's chain over levels that get cleaner, and the process that it reverses.
 pub(super) struct Reverse<'a> {
     pub denoiser: &'a dyn Denoiser,
     pub variance: &'a dyn ReverseVariance,
     pub levels: &'a [Level],
-    pub sigma_data: f64,
+    pub condition: &'a Condition,
 }
 
 impl Reverse<'_> {
-    /// ln w of one path from each row, `x` being at the last level; step k from there has the noise at k of `draws`.
+    /// ln w of one path from each row, `x` being at the last level; step k from there has the noise at k of `draws`,
+    /// and the prior the standard deviation `prior_sd`.
     pub fn log_weights(
         &self,
-        x: &Tensor<2>,
-        condition: &Condition,
+        x: Tensor<2>,
         rows: &[u64],
         draws: &Draws,
+        prior_sd: f64,
     ) -> Result<Vec<f64>> {
-        let [n, d] = x.dims();
-        let (device, kind) = (x.device(), x.dtype());
-        let mut x = x.clone();
-        let mut sums = Tensor::<2>::zeros([n, 1], (&device, DType::F64));
-        for (step, pair) in self.levels.windows(2).rev().enumerate() {
-            let (t, s) = (pair[0], pair[1]);
-            let (kernel, posterior) = (t.given(&s), t.posterior(&s));
-            let variance = self.variance.between(&t, &s);
-            let noise = draws.at(step as u64).normals_for(rows, d).to_tensor(&device).cast(kind);
-            let sd = kernel.variance.sqrt();
-            let next = x.clone().mul_scalar(kernel.alpha) + noise.clone().mul_scalar(sd);
-            let data = self.denoiser.denoise(next.clone().into(), &t.into(), condition)?.value;
-            let mean =
-                next.clone().mul_scalar(posterior.from_x) + data.mul_scalar(posterior.from_data);
-            let back = (x - mean).div_scalar(variance.sqrt());
-            let squares = noise.square() - back.square();
-            let constant = d as f64 * (kernel.variance / variance).ln();
-            let ratio = squares.sum_dim(1).cast(DType::F64).add_scalar(constant);
-            sums = sums + ratio.mul_scalar(0.5);
-            x = next;
-        }
-        let noisiest = self.levels[0];
-        let prior_sd = (noisiest.alpha * self.sigma_data).hypot(noisiest.sigma);
-        host_column(&(sums + log_prior(x.cast(DType::F64), prior_sd)))
+        let (end, weights) = weighted_path(self, Way::Forward, x, rows, draws)?;
+        host_column(&(weights + log_prior(end.cast(DType::F64), prior_sd)))
+    }
+
+    /// The levels of x_{k+1} and x_k.
+    fn between(&self, k: usize) -> (Level, Level) {
+        let last = self.levels.len() - 1;
+        (self.levels[last - 1 - k], self.levels[last - k])
+    }
+}
+
+impl Pair for Reverse<'_> {
+    fn steps(&self) -> usize {
+        self.levels.len().saturating_sub(1)
+    }
+
+    fn forward(&self, k: usize, x: &Tensor<2>) -> Result<Gaussian> {
+        let (t, s) = self.between(k);
+        let kernel = t.given(&s);
+        Ok(Gaussian { mean: x.clone().mul_scalar(kernel.alpha), variance: kernel.variance })
+    }
+
+    fn backward(&self, k: usize, next: &Tensor<2>) -> Result<Gaussian> {
+        let (t, s) = self.between(k);
+        let posterior = t.posterior(&s);
+        let data = self.denoiser.denoise(next.clone().into(), &t.into(), self.condition)?.value;
+        let mean = next.clone().mul_scalar(posterior.from_x) + data.mul_scalar(posterior.from_data);
+        Ok(Gaussian { mean, variance: self.variance.between(&t, &s) })
     }
 }
 

@@ -1,15 +1,16 @@
-//! Checkpoints of diffusers, in and out: a folder with `model_index.json`, a `UNet2DModel` and a scheduler.
+//! Import and export of diffusers' checkpoints: a folder with `model_index.json`, a `UNet2DModel` and a scheduler.
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
 //! | `model_index.json` | the classes of the parts |
 //! | `unet/config.json`, `unet/diffusion_pytorch_model.safetensors` | the network |
 //! | `scheduler/scheduler_config.json` | process, prediction and sampling |
-//! | `tweedie.json` | the space of the data, which diffusers has no place for; ours alone |
+//! | `tweedie.json` | the space of the data, for which diffusers has no place; ours alone |
 //!
-//! An imported network becomes a run like any other. By default it samples as its scheduler says: solver, spacing, variance,
-//! clipping and end of DDPM, DDIM, DEIS, UniPC, multistep and stochastic DPM-Solver++, Euler (ancestral or not) and Heun; by DPM-Solver++(2M) for any other
-//! scheduler of a beta table. Pictures lie in [−1, 1] and are rounded as diffusers' pipelines round them.
+//! An imported network becomes a run like any other. By default it samples as its scheduler: with solver, spacing,
+//! variance, clipping and end of DDPM, DDIM, DEIS, UniPC, multistep and stochastic DPM-Solver++, Euler (ancestral or
+//! not) and Heun; by DPM-Solver++(2M) for any other scheduler of a beta table. Pictures lie in [−1, 1], and are rounded
+//! as in diffusers' pipelines.
 
 mod model;
 mod scheduler;
@@ -33,7 +34,7 @@ const SCHEDULER: &str = "scheduler/scheduler_config.json";
 const WEIGHTS: &str = "unet/diffusion_pytorch_model.safetensors";
 const SPACE: &str = "tweedie.json";
 
-/// The network of a folder with `config.json` and weights.
+/// Loads the network of a folder with `config.json` and weights.
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::File`] naming the file and key that cannot be used.
@@ -41,7 +42,7 @@ pub fn load_unet(folder: &Path, device: &Device) -> Result<UNet> {
     let path = folder.join(CONFIG);
     let config = model::from_json(&model::read_object(&path)?, &path)?;
     let (weights, origin) = weights::load(folder)?;
-    // A network of another size is refused before memory is taken for it.
+    // A network of another size is refused before its memory is allocated.
     let found: u128 = weights.values().map(|data| data.num_elements() as u128).sum();
     if found != config.parameters() {
         let expected = format!("{} by {}", config.parameters(), path.display());
@@ -50,8 +51,8 @@ pub fn load_unet(folder: &Path, device: &Device) -> Result<UNet> {
     map_params(config.init(&Draws::new(0), device)?, &weights, &origin)
 }
 
-/// Makes a run in the folder `out` of a checkpoint: a pipeline's folder, or that of a network alone, which is taken for
-/// DDPM's own chain.
+/// Imports a checkpoint as a run in the folder `out`. `source` is the folder of a pipeline, or of a network alone,
+/// which gets the chain of DDPM.
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::File`] naming the file and key that cannot be used; as [`Run::import`].
@@ -110,7 +111,7 @@ fn scheduler_file(source: &Path) -> Option<PathBuf> {
     names.iter().map(|name| source.join(name)).find(|path| path.exists())
 }
 
-/// Pictures of 256 levels in [−1, 1], rounded as diffusers' pipelines do, with numbered classes.
+/// The space of pictures of 256 levels in [−1, 1], rounded as in diffusers' pipelines, with numbered classes.
 fn pictures(unet: &UNetConfig) -> Result<Space> {
     let [height, width] = unet.sample_size;
     let kind = Kind::Quantised { low: Some(0), high: Some(255) };
@@ -120,15 +121,15 @@ fn pictures(unet: &UNetConfig) -> Result<Space> {
     Ok(Space::new(layout, vec![pixel])?.with_classes(classes))
 }
 
-/// Writes a run's averaged weights as a checkpoint of diffusers into a folder, which is made if need be.
+/// Exports the averaged weights of a run as a checkpoint of diffusers, into a folder that is created if needed.
 ///
-/// The network must have been trained as diffusers' schedulers feed theirs: on a variance-preserving schedule, with data
-/// taken for unit variance (`model.sigma_data = 1.0`), told the index, predicting noise, data or v. A continuous
-/// schedule becomes its chain of 1,000 steps.
+/// The network must take its input as diffusers' schedulers give it: a variance-preserving schedule, `model.sigma_data
+/// = 1.0`, the clock `index`, and noise, data or v as prediction. A continuous schedule becomes its chain of 1,000
+/// steps.
 ///
 /// # Errors
-/// [`Error::Config`] naming the key by which the run is none of diffusers'; [`Error::Io`] if a file cannot be written;
-/// as [`Run::weights`].
+/// [`Error::Config`] naming the key that diffusers has no equivalent of; [`Error::Io`] if a file cannot be written; as
+/// [`Run::weights`].
 pub fn export(run: &Run, out: &Path) -> Result<()> {
     let recipe = run.info.resolved_as::<Diffusion>()?;
     let AnyNetworkConfig::Unet(unet) = &recipe.network else {

@@ -5,7 +5,7 @@ use crate::{Error, Result};
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// The class that is read and written.
+/// The class of networks that is read and written.
 const CLASS: &str = "UNet2DModel";
 
 /// A JSON object from a file.
@@ -19,14 +19,14 @@ pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>> {
     })
 }
 
-/// JSON as Python writes it, with null for the numbers that JSON does not have, such as a scheduler's `lambda_min_clipped`.
+/// Python's JSON with null in place of numbers that JSON lacks, such as the `lambda_min_clipped` of a scheduler.
 fn standard(text: &str) -> String {
     let mut inside = false;
     let mut parts = Vec::new();
     for part in text.split_inclusive('"') {
         let plain = if inside { part.to_string() } else { without_infinities(part) };
         parts.push(plain);
-        // A quote that is escaped does not end a string.
+        // An escaped quote does not end a string.
         let escaped = part.trim_end_matches('"').bytes().rev().take_while(|b| *b == b'\\').count();
         inside ^= part.ends_with('"') && !(inside && escaped % 2 == 1);
     }
@@ -42,7 +42,7 @@ pub(super) fn class(object: &Map<String, Value>) -> &str {
     object.get("_class_name").and_then(Value::as_str).unwrap_or("no class")
 }
 
-/// The network's configuration; `object` is the content of `path`. Every key must be known.
+/// Reads the configuration of a network; `object` is the content of `path`. Every key must be known.
 ///
 /// # Errors
 /// [`Error::File`] naming the key that is unknown or whose value cannot be used.
@@ -57,7 +57,7 @@ pub(super) fn from_json(object: &Map<String, Value>, path: &Path) -> Result<UNet
         other => other,
     };
     let own = |(key, _): &(&String, &Value)| !key.starts_with('_');
-    // Over diffusers' defaults, since old files lack new keys.
+    // Keys replace diffusers' defaults, since old files lack new keys.
     let mut all = to_json(&UNetConfig::of_diffusers());
     for (key, value) in object.iter().filter(own) {
         if all.insert(key.clone(), value.clone()).is_none() {
@@ -66,7 +66,7 @@ pub(super) fn from_json(object: &Map<String, Value>, path: &Path) -> Result<UNet
     }
     all.remove("_class_name");
     let mut unet: UNetConfig = serde_json::from_value(Value::Object(all.clone())).map_err(|e| {
-        // The key that does not read alone.
+        // The key whose value cannot be read by itself.
         let wrong = all.iter().find(|(key, value)| {
             let alone = Map::from_iter([(key.to_string(), (*value).clone())]);
             serde_json::from_value::<UNetConfig>(Value::Object(alone)).is_err()
@@ -83,7 +83,7 @@ pub(super) fn from_json(object: &Map<String, Value>, path: &Path) -> Result<UNet
     Ok(unet)
 }
 
-/// The configuration as `config.json` holds it.
+/// The configuration as the content of `config.json`.
 pub(super) fn to_json(unet: &UNetConfig) -> Map<String, Value> {
     let mut object = match serde_json::to_value(unet) {
         Ok(Value::Object(object)) => object,

@@ -1,4 +1,4 @@
-//! `scheduler_config.json`: what it says of process, prediction and sampling.
+//! `scheduler_config.json`: process, prediction and sampling.
 
 use super::model::class;
 use crate::denoise::Prediction;
@@ -16,26 +16,26 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// What a scheduler's configuration amounts to.
+/// A scheduler in our terms.
 pub(super) struct Scheduler {
     /// The chain.
     pub schedule: AnySchedule,
-    /// What the network predicts.
+    /// The prediction of the network.
     pub prediction: Prediction,
-    /// How the scheduler would sample, or our own solver where it is not one of ours.
+    /// The scheduler's way of sampling, or our default solver for a scheduler without a counterpart.
     pub sampling: SamplingRecipe,
 }
 
 /// Steps of diffusers' DDIM pipeline.
 const DDIM_STEPS: usize = 50;
 
-/// Steps of the multistep solvers, in diffusers exact from 15 on.
+/// Steps of the multistep solvers; in diffusers they keep their order from 15 steps on.
 const MULTISTEPS: usize = 25;
 
-/// Steps into which an exported schedule is cut.
+/// Steps of the chain of an exported schedule.
 const STEPS: usize = 1000;
 
-/// A configuration with the file it is from.
+/// A configuration with the path of its file.
 struct Keys<'a> {
     object: &'a Map<String, Value>,
     path: &'a Path,
@@ -114,10 +114,10 @@ pub(super) fn from_json(object: &Map<String, Value>, path: &Path) -> Result<Sche
     Ok(Scheduler { schedule: AnySchedule::Chain(chain), prediction, sampling })
 }
 
-/// How the scheduler samples.
+/// The sampling of the scheduler.
 fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
     let flag = |key: &str, default: bool| keys.get(key, default, "true or false");
-    // The multistep solvers leave out the cleanest index that they would visit; the others have ranges of pictures.
+    // The multistep solvers leave out their cleanest index; the others clip to ranges of pictures.
     let (solver, steps, last, multistep, spacing) = match class(keys.object) {
         "DDPMScheduler" => {
             let variance = match keys.text("variance_type", "fixed_small")?.as_str() {
@@ -172,7 +172,7 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
             let solver = AnySolver::DpmSolverPp2S(DpmSolverPp2S { eta: 1.0 });
             (solver, MULTISTEPS, Last::Denoise, false, "linspace")
         }
-        // What the others do of the same chains, ours do as well: the default samples.
+        // Schedulers without a counterpart are of the same chains: the default solver samples.
         "DPMSolverSinglestepScheduler" | "PNDMScheduler" | "LMSDiscreteScheduler" => {
             return Ok(SamplingRecipe::default());
         }
@@ -211,7 +211,7 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
     } else {
         None
     };
-    // With an offset the chain's last indices would lie beyond its end.
+    // With an offset the last indices would lie beyond the end of the chain.
     let most = match grid {
         AnyGrid::Leading(Leading { offset, open }) => {
             (chain / offset.saturating_add(1)).saturating_sub(usize::from(open))
@@ -232,7 +232,7 @@ fn order(keys: &Keys) -> Result<usize> {
     }
 }
 
-/// Where a multistep solver ends: at clean data or at level 0.
+/// The end of a multistep solver: clean data or level 0.
 fn final_sigma(keys: &Keys) -> Result<Last> {
     match keys.text("final_sigmas_type", "zero")?.as_str() {
         "zero" => Ok(Last::Denoise),
@@ -241,10 +241,10 @@ fn final_sigma(keys: &Keys) -> Result<Last> {
     }
 }
 
-/// The configuration of the scheduler that samples as a recipe says, or by DDIM where diffusers has no such solver.
+/// The configuration of the scheduler with the sampling of a recipe; of DDIM where diffusers has no such solver.
 ///
 /// # Errors
-/// [`Error::Config`] if the prediction or the schedule is none of diffusers'.
+/// [`Error::Config`] if diffusers lacks the prediction or the schedule.
 pub(super) fn to_json(recipe: &Diffusion) -> Result<Map<String, Value>> {
     let prediction = match recipe.model.prediction {
         Prediction::Noise => "epsilon",

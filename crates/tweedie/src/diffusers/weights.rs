@@ -1,4 +1,4 @@
-//! Weights in a checkpoint's folder: safetensors or PyTorch's own files, in any floating-point type.
+//! Weights in the folder of a checkpoint: safetensors or files of PyTorch, in any floating-point type.
 
 use crate::nn::{Params, array, load_safetensors, singles};
 use crate::{Error, Result};
@@ -6,7 +6,7 @@ use burn::tensor::{DType, TensorData};
 use pytorch_reader::PytorchReader;
 use std::path::{Path, PathBuf};
 
-/// The names under which diffusers and the scripts around it save weights, the preferred first.
+/// Names of the files of weights by diffusers and its scripts, the preferred first.
 const NAMES: [&str; 6] = [
     "diffusion_pytorch_model.safetensors",
     "model.safetensors",
@@ -16,7 +16,7 @@ const NAMES: [&str; 6] = [
     "model.pt",
 ];
 
-/// What older checkpoints call the parts of attention.
+/// Names of the parts of attention in older checkpoints.
 const OLD_NAMES: [(&str, &str); 4] = [
     (".query.", ".to_q."),
     (".key.", ".to_k."),
@@ -24,7 +24,7 @@ const OLD_NAMES: [(&str, &str); 4] = [
     (".proj_attn.", ".to_out.0."),
 ];
 
-/// The weights of a network's folder, under their present names, and the file they came from.
+/// Loads the weights in the folder of a network, under their present names; also gives the path of their file.
 ///
 /// # Errors
 /// [`Error::File`] if there is no file of weights in the folder, or it is damaged.
@@ -40,7 +40,7 @@ pub(super) fn load(folder: &Path) -> Result<(Params, PathBuf)> {
     };
     let params = singles(params, &path)?.into_iter().map(|(name, data)| {
         let is_linear = name.contains("attentions.") && name.ends_with("weight");
-        // Older ones have 1 × 1 convolutions in their place.
+        // Older checkpoints have 1 × 1 convolutions in their place.
         let data = match *data.shape().as_slice() {
             [output, input, 1, 1] if is_linear => {
                 let (bytes, _, kind) = data.into_parts();

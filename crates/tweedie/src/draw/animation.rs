@@ -1,4 +1,4 @@
-//! Moving pictures: animated PNG files, which browsers play and other viewers show as their last frame.
+//! Animated PNG files: browsers play them, other viewers show the last frame.
 
 use crate::files::write_atomically;
 use crate::{Error, Result};
@@ -6,19 +6,19 @@ use image::RgbImage;
 use png::{BitDepth, ColorType, Encoder, EncodingError, SrgbRenderingIntent};
 use std::path::Path;
 
-/// Frames that follow each other for ever.
+/// Frames of an endless loop.
 #[derive(Debug, Clone)]
 pub struct Animation {
     /// The frames, all of one size.
     pub frames: Vec<RgbImage>,
-    /// How long each is shown, in hundredths of a second.
+    /// The duration of a frame, in hundredths of a second.
     pub each: u16,
-    /// How long the last is shown.
+    /// The duration of the last frame, in hundredths of a second.
     pub last: u16,
 }
 
 impl Animation {
-    /// The animation as the bytes of a PNG file. A viewer that shows no animations shows its last frame.
+    /// The animation as the bytes of a PNG file. Viewers without animation show the last frame.
     ///
     /// # Errors
     /// [`Error::Shape`] if there are no frames or they differ in size; [`Error::Io`] if they have no pixels.
@@ -62,7 +62,7 @@ impl Animation {
     }
 }
 
-/// Writes an animation as a PNG file, whole or not at all.
+/// Writes an animation as a PNG file, atomically.
 ///
 /// # Errors
 /// As [`Animation::png_bytes`]; [`Error::Io`] if the folder or the file cannot be written.

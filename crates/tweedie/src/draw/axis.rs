@@ -1,10 +1,10 @@
-//! From numbers to places: ranges, round ticks and their labels, linear or logarithmic.
+//! Axes, linear or logarithmic: ranges, places of numbers, round ticks and their labels.
 //!
-//! A linear axis has ticks at multiples of 1, 2 or 5 times a power of ten. A logarithmic axis that spans two decades or
-//! more has ticks at powers of ten, one that spans less at 1, 2 and 5 times them (or at more, where those are few), and
-//! one that spans hardly anything the ticks of a linear axis.
+//! A linear axis has ticks at multiples of 1, 2 or 5 times a power of ten. A logarithmic axis of two decades or more
+//! has ticks at powers of ten; of less, at 1, 2 and 5 times them (or at more, where these are few); of hardly any span,
+//! the ticks of a linear axis.
 
-/// Whether a value can be drawn at all: differences (on a logarithmic axis ratios) of such values stay finite.
+/// Whether a value can be drawn: differences (on a logarithmic axis ratios) of such values stay finite.
 fn drawable(value: f64, log: bool) -> bool {
     value.is_finite() && value.abs() < 1e200 && (!log || value > 1e-200)
 }
@@ -17,7 +17,7 @@ pub(super) struct Scale {
     pub log: bool,
 }
 
-/// A tick: its place on the axis and what is written there (nothing at minor ticks).
+/// A tick: its value and its label (empty at minor ticks).
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tick {
     pub value: f64,
@@ -25,14 +25,14 @@ pub(super) struct Tick {
 }
 
 impl Scale {
-    /// The scale from `low` to `high`, if that is a range that can be drawn.
+    /// The scale from `low` to `high`; none for a range that cannot be drawn.
     pub(super) fn between(low: f64, high: f64, log: bool) -> Option<Self> {
         let sound = low < high && drawable(low, log) && drawable(high, log);
         sound.then_some(Self { low, high, log })
     }
 
-    /// A scale that holds all drawable values (on a logarithmic one: all positive ones), with `margin` of its
-    /// length to spare at both ends; none if there is no such value.
+    /// A scale that holds all drawable values (on a logarithmic one: all positive ones), with a margin of `margin` of
+    /// its length at both ends; none without such a value.
     pub(super) fn around(
         values: impl Iterator<Item = f64>,
         log: bool,
@@ -48,7 +48,7 @@ impl Scale {
         Some(Self { low, high, log }.widened(margin))
     }
 
-    /// The scale with `margin` of its length to spare at both ends; a single value gets room around it.
+    /// The scale with a margin of `margin` of its length at both ends; a single value gets room on both sides.
     pub(super) fn widened(self, margin: f64) -> Self {
         let (low, high) = (self.inner(self.low), self.inner(self.high));
         let smallest = if self.log { 0.05 } else { 1e-9 * low.abs().max(high.abs()) };
@@ -62,7 +62,7 @@ impl Scale {
         Self { low: self.outer(low - room), high: self.outer(high + room), log: self.log }
     }
 
-    /// The value in the units in which the axis is even: itself, or its decimal logarithm.
+    /// The value on an even axis: itself, or its decimal logarithm.
     pub(super) fn inner(&self, value: f64) -> f64 {
         if self.log { value.log10() } else { value }
     }
@@ -72,7 +72,7 @@ impl Scale {
         if self.log { 10f64.powf(value) } else { value }
     }
 
-    /// Where a value lies: 0 at the low end, 1 at the high end; none if it cannot be drawn.
+    /// The place of a value: 0 at the low end, 1 at the high end; none if it cannot be drawn.
     pub(super) fn fraction(&self, value: f64) -> Option<f64> {
         let (low, high) = (self.inner(self.low), self.inner(self.high));
         let fraction = (self.inner(value) - low) / (high - low);
@@ -91,7 +91,7 @@ impl Scale {
 
     fn linear_ticks(&self, count: usize) -> Vec<Tick> {
         let step = round_step((self.high - self.low) / count.max(1) as f64);
-        // Ends that are ticks stay ticks however they are rounded.
+        // Ends that are ticks stay ticks under rounding.
         let (first, last) = ((self.low / step - 1e-9).ceil(), (self.high / step + 1e-9).floor());
         let many = (last - first).clamp(0.0, 4.0 * count as f64 + 4.0) as usize;
         let values: Vec<f64> = (0..=many)
@@ -157,7 +157,7 @@ impl Scale {
     }
 }
 
-/// Of 1, 2 and 5 times the powers of ten the one nearest to `step` by ratio.
+/// The number nearest to `step` by ratio, of 1, 2 and 5 times powers of ten.
 fn round_step(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
     // Between neighbours the geometric mean decides.
@@ -188,13 +188,13 @@ fn number(value: f64, step: f64, largest: f64) -> String {
     text.replace('-', "−")
 }
 
-/// Two decimals at most, none that are zero.
+/// At most two decimals, without trailing zeros.
 fn trimmed(value: f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
-/// Such as 2.5×10⁻⁷, with at most `digits` decimals.
+/// Scientific notation such as 2.5×10⁻⁷, with at most `digits` decimals.
 pub(super) fn scientific(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
@@ -205,7 +205,7 @@ pub(super) fn scientific(value: f64, digits: usize) -> String {
     format!("{digits}×{}", power_of_ten(exponent.parse().unwrap_or(0)))
 }
 
-/// Such as 10⁻³.
+/// A power of ten such as 10⁻³.
 fn power_of_ten(exponent: i32) -> String {
     let digit = |c: char| match c {
         '-' => '⁻',

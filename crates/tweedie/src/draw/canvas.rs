@@ -1,4 +1,4 @@
-//! A page to draw on: smooth lines, marks and rectangles by tiny-skia, text by ab_glyph.
+//! A canvas: smooth lines, marks and rectangles by tiny-skia, text by ab_glyph.
 //!
 //! The font is DejaVu Sans, compiled in, so that pictures have text (Greek, arrows, sub- and superscripts
 //! included) on machines without fonts. Lengths are pixels, y grows downwards.
@@ -15,14 +15,14 @@ use tiny_skia::{
 use super::colour::Colour;
 use crate::{Error, Result};
 
-/// No picture is larger than this many pixels (1 GiB while it is drawn).
+/// Most pixels of a picture (1 GiB while it is drawn).
 const MOST_PIXELS: u64 = 1 << 28;
 
 static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
     FontRef::try_from_slice(dejavu::sans::regular()).expect("the font compiled in is a font")
 });
 
-/// Where a text lies from its point.
+/// The place of a text relative to its point.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Align {
     Start,
@@ -99,7 +99,7 @@ impl Canvas {
         })
     }
 
-    /// Colours one pixel; outside the page nothing happens.
+    /// Colours one pixel; ignores pixels outside the page.
     pub(super) fn pixel(&mut self, x: i64, y: i64, colour: Colour, alpha: f32) {
         let (width, height) = (i64::from(self.pixels.width()), i64::from(self.pixels.height()));
         if (0..width).contains(&x) && (0..height).contains(&y) {
@@ -118,7 +118,7 @@ impl Canvas {
         }
     }
 
-    /// A line through `points`, dashed if asked.
+    /// A line through `points`, solid or dashed.
     pub(super) fn line(
         &mut self,
         points: &[(f32, f32)],
@@ -148,7 +148,7 @@ impl Canvas {
         }
     }
 
-    /// A mark about `radius` around a point.
+    /// A mark of about `radius` around a point.
     pub(super) fn mark(
         &mut self,
         (x, y): (f32, f32),
@@ -182,13 +182,13 @@ impl Canvas {
         self.pixels.fill_path(path, &paint, FillRule::Winding, Transform::identity(), None);
     }
 
-    /// Puts another page on this one, its corner at (`left`, `top`).
+    /// Draws another page on this one, with its corner at (`left`, `top`).
     pub(super) fn paste(&mut self, other: &Canvas, left: i32, top: i32) {
         let (paint, place) = (PixmapPaint::default(), Transform::identity());
         self.pixels.draw_pixmap(left, top, other.pixels.as_ref(), &paint, place, None);
     }
 
-    /// Puts a picture on this page, pixel for pixel, its corner at (`left`, `top`).
+    /// Draws a picture on this page, pixel for pixel, with its corner at (`left`, `top`).
     pub(super) fn picture(&mut self, picture: &RgbImage, left: i64, top: i64) {
         for (x, y, pixel) in picture.enumerate_pixels() {
             self.pixel(left + i64::from(x), top + i64::from(y), pixel.0, 1.0);
@@ -213,7 +213,7 @@ impl Canvas {
         };
         // Capitals of DejaVu Sans are 0.73 em high.
         let baseline = 0.365 * size;
-        // Fractions of a pixel stay with the glyph, so that spacing is even.
+        // Glyphs keep fractions of a pixel, so that spacing is even.
         let (along, across) = if vertical { (y, x) } else { (x, y) };
         let origin = (along.floor(), across.floor());
         let sign = if vertical { -1.0 } else { 1.0 };
@@ -252,7 +252,7 @@ fn scale(size: f32) -> PxScale {
     PxScale::from(size * FONT.height_unscaled() / em)
 }
 
-/// The glyphs of `text` and where each begins, kerned; and where the last one ends.
+/// The glyphs of `text` with their starts, kerned, and the end of the last one.
 fn positions(text: &str, size: f32) -> (Vec<(ab_glyph::GlyphId, f32)>, f32) {
     let font = FONT.as_scaled(scale(size));
     let (mut glyphs, mut x, mut previous) = (Vec::new(), 0.0, None);
@@ -266,7 +266,7 @@ fn positions(text: &str, size: f32) -> (Vec<(ab_glyph::GlyphId, f32)>, f32) {
     (glyphs, x)
 }
 
-/// How many pixels wide `text` is at `size` pixels an em.
+/// The width of `text` in pixels, at `size` pixels an em.
 pub(super) fn text_width(text: &str, size: f32) -> f32 {
     positions(text, size).1
 }
@@ -294,7 +294,7 @@ pub(super) fn lines_of(text: &str, size: f32, room: f32) -> Vec<String> {
     lines
 }
 
-/// As much of a word as fits a width, with an ellipsis if that is not all.
+/// The beginning of a word that fits a width, with an ellipsis unless it is the whole word.
 fn cut(word: &str, size: f32, room: f32) -> String {
     if text_width(word, size) <= room {
         return word.to_string();

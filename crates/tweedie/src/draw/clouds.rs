@@ -17,7 +17,7 @@ const MARGIN: f32 = 30.0;
 /// A panel: its title and its clouds, in the order of the legend.
 pub(super) type Panel<'a> = (String, Vec<&'a Rows>);
 
-/// Panels of clouds whose names are `series` (none for no legend), on axes that `reference` decides.
+/// Panels of clouds with the names `series` (none for no legend), on axes of the range of `reference`.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] if rows are not 2 wide; [`crate::Error::Config`] if there is no panel.

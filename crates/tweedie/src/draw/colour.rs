@@ -1,8 +1,8 @@
-//! Colours that everybody can tell apart.
+//! Colours that colour-blind readers can distinguish.
 //!
-//! Series take the palette of Okabe and Ito, *Color Universal Design* (2008), in an order that puts
-//! the strongest contrasts first; densities take viridis (Smith and van der Walt, 2015, released under CC0),
-//! whose lightness grows evenly and which survives colour blindness and grey printing.
+//! Series take the palette of Okabe and Ito, *Color Universal Design* (2008), in an order that puts the strongest
+//! contrasts first; densities take viridis (Smith and van der Walt, 2015, released under CC0), whose lightness grows
+//! evenly, and which stays readable for colour-blind readers and in grey print.
 
 /// A colour: red, green and blue as sRGB bytes.
 pub(crate) type Colour = [u8; 3];
@@ -13,7 +13,7 @@ pub(crate) const INK: Colour = [34, 34, 34];
 pub(crate) const SOFT_INK: Colour = [85, 85, 85];
 /// Grid lines.
 pub(crate) const FAINT: Colour = [228, 228, 228];
-/// Pixels that hold no number.
+/// Pixels without a number.
 pub(crate) const ALARM: Colour = [213, 94, 0];
 
 const SERIES: [Colour; 8] = [
@@ -27,12 +27,12 @@ const SERIES: [Colour; 8] = [
     [240, 228, 66],
 ];
 
-/// The colour of series `i`; after eight the colours come round again.
+/// The colour of series `i`; the palette repeats after eight.
 pub(crate) fn series(i: usize) -> Colour {
     SERIES[i % SERIES.len()]
 }
 
-/// How often the palette has been gone through before series `i`: a second mark tells them apart.
+/// The number of full rounds of the palette before series `i`, which chooses its mark.
 pub(crate) fn round(i: usize) -> usize {
     i / SERIES.len()
 }

@@ -1,9 +1,9 @@
-//! Data sets beside and over each other: real and generated points, columns of tables, pairs of columns.
+//! Comparison plots of data sets: real and generated points, columns of tables, pairs of columns.
 //!
-//! The first set is the reference: it alone decides the axes, so that a few wild generated rows cannot squeeze
-//! the picture. What does not fit is counted in the legend. Histograms are densities (area 1 for each
-//! set, counting the rows that do not fit), with bins after Freedman and Diaconis, *On the histogram as a
-//! density estimator* (1981): width 2 (q₇₅ − q₂₅) n^(−1/3). A column of few whole numbers gets a bar for each.
+//! The first set is the reference: it alone sets the axes, so that a few outliers among generated rows cannot squeeze
+//! the picture. The legend counts the rows outside. Histograms are densities (area 1 for each set, counting the rows
+//! that do not fit), with bins after Freedman and Diaconis, *On the histogram as a density estimator* (1981): width 2
+//! (q₇₅ − q₂₅) n^(−1/3). A column of few whole numbers gets a bar for each.
 
 use image::RgbImage;
 
@@ -20,12 +20,12 @@ use crate::{Error, Result};
 /// A named data set of a comparison.
 pub type Set<'a> = (&'a str, &'a Rows);
 
-/// At most so many rows of a set are drawn as points, evenly spread over the set.
+/// Most rows of a set that are drawn as points, evenly spread over the set.
 const MOST_POINTS: usize = 3000;
-/// At most so many columns fit a pair plot.
+/// Most columns of a pair plot.
 const MOST_COLUMNS: usize = 6;
 
-/// Two-dimensional sets beside each other on the same axes, which the first set decides.
+/// Two-dimensional sets beside each other, on the axes of the first set.
 ///
 /// # Errors
 /// [`Error::Shape`] if a set is not 2 wide; [`Error::Config`] if there is no set.
@@ -39,38 +39,11 @@ pub fn side_by_side(sets: &[Set], x_name: &str, y_name: &str) -> Result<RgbImage
         let title = format!("{name}{}", outside(rows, &scales));
         let points = pairs_of(&spread(rows))?;
         let plot = Plot::new(&title).size(860, height).x_name(x_name).y_name(y_name);
-        // Each set keeps the colour it has where sets are drawn over each other.
+        // Each set has the same colour here and where sets are drawn over each other.
         let plot = plot.starting_at(series).points("", &points);
         plots.push(plot.x_range(x.low, x.high).y_range(y.low, y.high).equal_units());
     }
     panels(&plots, 3)
-}
-
-/// A histogram of each column, all sets over each other. `names` are the columns'.
-///
-/// # Errors
-/// [`Error::Shape`] unless all sets are as wide as there are names; [`Error::Config`] if there is no set.
-pub fn histograms(names: &[String], sets: &[Set]) -> Result<RgbImage> {
-    let scales = scales_of(sets, names.len())?;
-    let legend = legend_of(sets, &scales);
-    let legend: Vec<&Layer> = legend.iter().collect();
-    let (width, height, across) = (700.0, 460.0, names.len().min(3));
-    let page = width * across as f32;
-    let head = 20.0 + frame::legend_height(&legend, page - 60.0);
-    let bottom = head + height * names.len().div_ceil(across) as f32;
-    let mut canvas = Canvas::new(page as u32, bottom as u32)?;
-    frame::legend(&mut canvas, &legend, 30.0, 20.0, page - 60.0);
-    for (column, name) in names.iter().enumerate() {
-        let edges = edges(&column_of(sets[0].1, column), &scales[column]);
-        let mut plot = Plot::new("").x_name(name).y_name("density");
-        for (_, rows) in sets {
-            plot = plot.bars("", &edges, &densities(&column_of(rows, column), &edges))?;
-        }
-        let left = width * (column % across) as f32;
-        let top = head + height * (column / across) as f32;
-        plot.draw_into(&mut canvas, Area { left, top, width, height })?;
-    }
-    Ok(canvas.into_image())
 }
 
 /// Columns against each other, all sets over each other: histograms on the diagonal, points below it, Pearson's
@@ -151,7 +124,7 @@ fn column_of(rows: &Rows, column: usize) -> Vec<f64> {
     rows.iter().map(|row| f64::from(row[column])).collect()
 }
 
-/// How many rows do not fit, in words; nothing if all fit.
+/// The number of rows outside, in words; empty if there are none.
 pub(super) fn outside(rows: &Rows, scales: &[Scale]) -> String {
     let fits = |row: &&[f32]| row.iter().zip(scales).all(|(v, s)| s.holds(f64::from(*v)));
     match rows.len() - rows.iter().filter(fits).count() {
@@ -228,7 +201,7 @@ fn correlation(rows: &Rows, (a, b): (usize, usize)) -> Option<f64> {
     r.is_finite().then_some(r)
 }
 
-/// From zero to a little above the highest bar.
+/// A scale from zero to a little above the highest bar.
 fn height_scale(layers: &[Layer]) -> Scale {
     let highest = layers.iter().flat_map(Layer::ys).fold(0.0, f64::max);
     Scale { low: 0.0, high: if highest > 0.0 { 1.08 * highest } else { 1.0 }, log: false }

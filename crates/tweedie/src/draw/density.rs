@@ -1,12 +1,12 @@
-//! How a density moves: what the Fokker–Planck equation makes of it, at several times.
+//! Densities under the Fokker–Planck equation, at several times.
 
 use super::{Plot, panels};
 use crate::process::Mesh;
 use crate::{Error, Result};
 use image::RgbImage;
 
-/// Draws densities on a mesh, each under its title and up to four beside each other: curves over the line on one scale, colours
-/// in the plane, each on its own.
+/// Draws densities on a mesh, each under its title and up to four beside each other: curves over the line on one scale,
+/// colours in the plane, each on its own.
 ///
 /// # Errors
 /// [`Error::Shape`] if there is no density or one has not a value for each cell.

@@ -2,25 +2,26 @@
 //! (after *Generative Modeling with Diffusion Models*, fig. 1).
 //!
 //! The density is that of the data under noise, a Gaussian around each α xᵢ; a coordinate is shown as
-//! σ_d x_t/√(α² σ_d² + σ²), with the data's standard deviation σ_d at every level, and each column of colours as a share of
-//! its greatest value. The Gaussians are at least so wide that data without noise make a density, too.
+//! σ_d x_t/√(α² σ_d² + σ²), with the data's standard deviation σ_d at every level, and each column of colours as a share
+//! of its greatest value. The Gaussians have a least width, so that data without noise have a density as well.
 
 use super::{Plot, panels};
 use crate::Result;
 use crate::process::{Level, Schedule};
 use image::RgbImage;
 
-/// Cells of the density.
+/// Cells of the density along both axes.
 const COLUMNS: usize = 240;
 const ROWS: usize = 180;
 /// The least width of a data point, as a share of σ_d.
 const LEAST: f64 = 0.05;
-/// Log-SNRs beyond which there is nothing to see.
+/// The range of log-SNRs shown, beyond which nothing changes.
 const SEEN: (f64, f64) = (-7.0, 9.0);
 const WIDTH: u32 = 1000;
 const HEIGHT: u32 = 700;
 
-/// The factor that gives x_t the standard deviation of the data; exactly 1 without noise, so that a sample keeps its bits.
+/// The factor that gives x_t the standard deviation of the data; exactly 1 without noise, so that a sample keeps its
+/// bits.
 pub(crate) fn scaling(level: &Level, sigma_data: f64) -> f64 {
     if level.sigma == 0.0 {
         return 1.0;
@@ -28,13 +29,13 @@ pub(crate) fn scaling(level: &Level, sigma_data: f64) -> f64 {
     sigma_data / level.sigma.hypot(level.alpha * sigma_data)
 }
 
-/// What a data point looks like under noise, scaled: the factor of its place, and its standard deviation.
+/// A data point under noise, scaled: the factor of its place, and its standard deviation.
 pub(crate) fn blur(level: &Level, sigma_data: f64) -> (f64, f64) {
     let scale = scaling(level, sigma_data);
     (scale * level.alpha, (scale * level.sigma).hypot(LEAST * sigma_data))
 }
 
-/// Paths under a title: for each, the levels and the values there.
+/// Paths under a title, with their levels and values.
 pub(crate) struct Paths {
     pub title: String,
     pub levels: Vec<Level>,
@@ -57,7 +58,7 @@ pub(crate) fn flow(
     let finite: Vec<f64> = finite.filter(|lambda| lambda.is_finite()).collect();
     let low = finite.iter().copied().fold(f64::INFINITY, f64::min);
     let high = finite.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    // A schedule that lies beyond on one side is shown whole.
+    // A schedule outside of the range on one side is shown whole.
     let (low, high) = match (low.max(SEEN.0), high.min(SEEN.1)) {
         (seen_low, seen_high) if seen_low < seen_high => (seen_low, seen_high),
         _ => (low, high),

@@ -1,4 +1,4 @@
-//! Around a panel: grid lines, frame, ticks, names of axes, legend and colour bar.
+//! The surroundings of a panel: grid lines, frame, ticks, names of axes, legend and colour bar.
 
 use super::axis::Scale;
 use super::canvas::{Align, Area, Canvas, fitting_size, text_width};
@@ -13,12 +13,12 @@ pub(super) const TICK: f32 = 24.0;
 const LEGEND_ROW: f32 = 40.0;
 const SIGN: f32 = 42.0;
 
-/// About how many ticks go on a horizontal axis of so many pixels, room for their labels apart.
+/// The approximate number of ticks on a horizontal axis of this length in pixels.
 fn count_across(pixels: f32) -> usize {
     (pixels / 120.0).round().clamp(4.0, 9.0) as usize
 }
 
-/// About how many ticks go on a vertical axis of so many pixels.
+/// The approximate number of ticks on a vertical axis of this length in pixels.
 fn count_up(pixels: f32) -> usize {
     (pixels / 95.0).round().clamp(4.0, 9.0) as usize
 }
@@ -36,17 +36,17 @@ fn ticks_across(scale: &Scale, width: f32) -> Vec<super::axis::Tick> {
     }
 }
 
-/// How wide the labels of a vertical axis are.
+/// The width of the labels of a vertical axis.
 pub(super) fn label_width(scale: &Scale, height: f32) -> f32 {
     let ticks = scale.ticks(count_up(height));
     ticks.iter().map(|t| text_width(&t.label, TICK)).fold(0.0, f32::max)
 }
 
-/// Which ticks have lines across the panel.
+/// The ticks with lines across the panel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum GridLines {
     Both,
-    /// Where heights have no labels.
+    /// Ticks of the horizontal axis alone, where heights have no labels.
     Upright,
 }
 
@@ -143,7 +143,7 @@ fn legend_places<'a>(layers: &[&'a Layer], width: f32) -> Vec<(f32, usize, &'a L
     places
 }
 
-/// How high the legend of these layers is.
+/// The height of the legend of these layers.
 pub(super) fn legend_height(layers: &[&Layer], width: f32) -> f32 {
     legend_places(layers, width).last().map_or(0.0, |(_, row, _)| (row + 1) as f32 * LEGEND_ROW)
 }
@@ -182,7 +182,7 @@ pub(super) fn colour_bar(canvas: &mut Canvas, area: Area, (low, high): (f64, f64
     canvas.text(name, (x, area.top + area.height / 2.0), size, INK, Align::Middle, true);
 }
 
-/// How much room the colour bar takes right of a panel of that height.
+/// The width of the colour bar of a panel of this height.
 pub(super) fn colour_bar_width((low, high): (f64, f64), height: f32) -> f32 {
     label_width(&Scale { low, high, log: false }, height) + 130.0
 }

@@ -1,10 +1,7 @@
-//! Pictures side by side, pixel for pixel.
+//! Grids of pictures, pixel for pixel.
 //!
-//! Byte = round(255 · value / max), clamped: the values of image data sets are already sRGB, so no gamma is
-//! applied, and pictures are enlarged by whole factors without interpolation, so every pixel stays
-//! what it was.
-
-use std::path::Path;
+//! Byte = round(255 · value / max), clamped: the values of image data sets are already sRGB, so no gamma is applied,
+//! and pictures are enlarged by whole factors without interpolation, so every pixel keeps its value.
 
 use image::RgbImage;
 
@@ -13,18 +10,18 @@ use super::colour::{ALARM, Colour, INK};
 use crate::data::Rows;
 use crate::{Error, Result};
 
-/// The width aimed at when the zoom is chosen.
+/// The target width of a page, for the choice of the zoom.
 const WIDTH: f32 = 900.0;
 const MOST_ZOOM: u32 = 32;
 /// Pixels between pictures and around them.
 const GAP: u64 = 4;
 const SEPARATOR: Colour = [150, 150, 150];
 const TEXT: f32 = 22.0;
-/// Column names do not get smaller than this.
+/// The least size of column names.
 const LEAST_TEXT: f32 = 14.0;
 /// The height of a line of column names.
 const LINE: f32 = 26.0;
-/// So many pixels of row names are taken from the width aimed at; longer names make the page wider.
+/// Pixels for row names within the target width; longer names make the page wider.
 const MOST_NAMES: f32 = 300.0;
 
 /// A grid of pictures, filled row by row.
@@ -53,8 +50,8 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// The pictures in `rows`, of `shape` (channels, height, width) with 1 or 3 channels, in raw units from 0 to
-    /// `max` (255 for bytes).
+    /// A grid of the pictures in `rows`, of `shape` (channels, height, width) with 1 or 3 channels, in raw units from 0
+    /// to `max` (255 for bytes).
     ///
     /// # Errors
     /// [`Error::Shape`] if there is no picture, or the shape does not give the width of a row or has other than 1
@@ -86,39 +83,37 @@ impl Grid {
         })
     }
 
-    /// How many pictures lie beside each other (at least 1); without it the grid is about square.
+    /// Sets the number of columns (at least 1); by default the grid is about square.
     pub fn columns(mut self, columns: usize) -> Self {
         self.columns = columns.max(1);
         self
     }
 
-    /// How many pixels wide a picture's pixel becomes (at least 1); without it the grid becomes about 900
-    /// pixels wide.
+    /// Sets the zoom in pixels for each pixel of a picture (at least 1); by default the grid is about 900 pixels wide.
     pub fn zoom(mut self, zoom: u32) -> Self {
         self.zoom = Some(zoom.max(1));
         self
     }
 
-    /// What is written left of each row of pictures, from the top; rows without a name stay bare.
+    /// Sets the names left of the rows of pictures, from the top; rows beyond have none.
     pub fn row_names(mut self, names: &[String]) -> Self {
         self.row_names = names.to_vec();
         self
     }
 
-    /// What is written above each column, from the left, on several lines if need be; columns without a name stay
-    /// bare.
+    /// Sets the names above the columns, from the left, broken into lines where needed; columns beyond have none.
     pub fn column_names(mut self, names: &[String]) -> Self {
         self.column_names = names.to_vec();
         self
     }
 
-    /// What the names of the columns are, written left of them.
+    /// Sets the heading of the column names, written left of them.
     pub fn corner(mut self, name: &str) -> Self {
         self.corner = name.to_string();
         self
     }
 
-    /// The picture of pictures.
+    /// Draws the grid.
     ///
     /// # Errors
     /// [`Error::Config`] if it would have more than 2²⁸ pixels.
@@ -148,7 +143,7 @@ impl Grid {
         let zoom = u64::from(self.zoom.unwrap_or_else(|| self.fitting_zoom(columns)));
         let width = (self.shape[2] as u64).saturating_mul(zoom);
         let shown = || self.column_names.iter().take(columns);
-        // All names in the size that the longest word needs, if it can still be read.
+        // All names have the size that the longest word needs, as long as it can be read.
         let words = shown().flat_map(|name| name.split_whitespace());
         let fitting = words.map(|word| fitting_size(word, TEXT, width as f32));
         let text = fitting.fold(TEXT, f32::min).max(LEAST_TEXT);
@@ -183,14 +178,6 @@ impl Grid {
         }
         let place = (tiles.left as f32 - 12.0, level(0));
         canvas.text(&self.corner, place, TEXT, INK, Align::End, false);
-    }
-
-    /// Draws the grid and writes it as PNG, as [`super::save_png`] does.
-    ///
-    /// # Errors
-    /// As [`Grid::draw`], and [`Error::Io`].
-    pub fn save_png(&self, path: impl AsRef<Path>) -> Result<()> {
-        super::save_png(&self.draw()?, path)
     }
 
     /// The room for the names of rows.
@@ -238,7 +225,7 @@ impl Grid {
     }
 }
 
-/// Where the pictures of a grid lie, in pixels.
+/// The places of the pictures of a grid, in pixels.
 struct Tiles {
     columns: usize,
     lines: usize,
@@ -265,7 +252,7 @@ impl Tiles {
     }
 }
 
-/// A length as pixels; what is too long for a picture stays too long.
+/// A length in pixels, saturating: lengths beyond a picture stay beyond.
 fn side(length: u64) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }

@@ -1,10 +1,10 @@
-//! What can be drawn between two axes: lines, points, histograms and densities on a grid.
+//! Layers between two axes: lines, points, histograms, and densities on a grid.
 
 use super::axis::Scale;
 use super::canvas::{Area, Canvas, Mark};
 use super::colour::{self, Colour};
 
-/// One thing drawn between two axes. `series` numbers the colour.
+/// A layer between two axes. `series` numbers the colour.
 #[derive(Debug, Clone)]
 pub(super) enum Layer {
     /// A line through points in order; a faint one is the unsmoothed line behind a smoothed one.
@@ -31,7 +31,7 @@ pub(super) struct Panel {
 }
 
 impl Panel {
-    /// Where a point lies; far outside is brought near, so that coordinates stay small.
+    /// The place of a point; places far outside are clamped, so that coordinates stay small.
     fn place(&self, (x, y): (f64, f64)) -> Option<(f32, f32)> {
         let (across, up) = (self.x.fraction(x)?, self.y.fraction(y)?);
         let near = |fraction: f64| fraction.clamp(-20.0, 20.0) as f32;
@@ -40,7 +40,7 @@ impl Panel {
 }
 
 impl Layer {
-    /// What the legend calls it; nothing if it is not in the legend.
+    /// Its name in the legend; none if it is not in the legend.
     pub(super) fn name(&self) -> &str {
         match self {
             Layer::Line { faint: true, .. }
@@ -53,26 +53,29 @@ impl Layer {
         }
     }
 
-    /// The horizontal coordinates it occupies.
+    /// The horizontal coordinates of the layer.
     pub(super) fn xs(&self) -> Vec<f64> {
         match self {
             Layer::Line { points, .. } | Layer::Points { points, .. } => {
                 points.iter().filter(|p| p.1.is_finite()).map(|p| p.0).collect()
             }
-            // Their line has the same points, and paths the axes of their density.
+            // Error bars have the points of their line; paths lie on the axes of their density.
             Layer::Errors { .. } | Layer::Paths { .. } => Vec::new(),
             Layer::Bars { edges, .. } => edges.clone(),
             Layer::Heat { x, .. } => vec![x.0, x.1],
         }
     }
 
-    /// The vertical coordinates it occupies.
+    /// The vertical coordinates of the layer.
     pub(super) fn ys(&self) -> Vec<f64> {
         match self {
             Layer::Line { points, .. } | Layer::Points { points, .. } => {
                 points.iter().filter(|p| p.0.is_finite()).map(|p| p.1).collect()
             }
-            Layer::Errors { .. } | Layer::Paths { .. } => Vec::new(),
+            Layer::Errors { points, .. } => {
+                points.iter().flat_map(|(_, y, error)| [y - error, y + error]).collect()
+            }
+            Layer::Paths { .. } => Vec::new(),
             Layer::Bars { heights, .. } => heights.clone(),
             Layer::Heat { y, .. } => vec![y.0, y.1],
         }
@@ -89,7 +92,7 @@ impl Layer {
         }
     }
 
-    /// The sign in the legend, `width` wide, its middle at height `y`.
+    /// Draws the sign in the legend, `width` wide, with its middle at height `y`.
     pub(super) fn sign(&self, canvas: &mut Canvas, left: f32, y: f32, width: f32) {
         match self {
             Layer::Line { series, .. } => {
@@ -205,7 +208,7 @@ fn errors(panel: &mut Panel, points: &[(f64, f64, f64)], series: usize) {
         let Some(middle) = panel.place((x, y)) else {
             continue;
         };
-        // What cannot be drawn, as below zero on a logarithmic axis, lies beyond the edge.
+        // Values that cannot be drawn, as below zero on a logarithmic axis, lie beyond the edge.
         let low = panel.place((x, y - error)).map_or(2.0 * panel.height, |p| p.1);
         let high = panel.place((x, y + error)).map_or(-panel.height, |p| p.1);
         panel.canvas.line(&[(middle.0, low), (middle.0, high)], 2.5, ink, 0.8, false);

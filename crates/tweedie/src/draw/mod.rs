@@ -1,7 +1,7 @@
-//! What people look at: grids of pictures, plots, and reports that hold them.
+//! Drawing: grids of pictures, plots, and reports.
 //!
-//! All pictures are 8-bit sRGB on white, with colours that colour-blind readers can tell apart and a font of their
-//! own, so that they look the same on every machine. Files are written whole or not at all.
+//! All pictures are 8-bit sRGB on white, with colours that colour-blind readers can distinguish and a font of their
+//! own, so that they look the same on every machine. Files are written atomically.
 
 mod animation;
 mod axis;
@@ -30,8 +30,8 @@ mod stack;
 mod work;
 
 pub use animation::{Animation, save_animation};
-pub use compare::{Set, histograms, pair_plot, side_by_side};
-pub use curves::loss_curves;
+pub use compare::{Set, pair_plot, side_by_side};
+pub use curves::training_curves;
 pub use density::densities;
 pub(crate) use flow::{Paths, flow};
 pub use grid::Grid;

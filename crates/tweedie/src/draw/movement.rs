@@ -1,7 +1,7 @@
-//! Points in the plane on their way from noise to data, frame by frame over the density that they should have.
+//! Points in the plane on their way from noise to data, frame by frame over the exact density of noised data.
 //!
-//! Scaled as in [`flow`](super::flow): the density is a Gaussian around each data point, which at every level factors into
-//! its two coordinates, so that a frame is one product of two thin matrices.
+//! Scaled as in [`flow`](super::flow): the density is a Gaussian around each data point, which at every level factors
+//! into its two coordinates, so that a frame is one product of two thin matrices.
 
 use super::Plot;
 use super::flow::{blur, scaling};
@@ -19,7 +19,7 @@ const HEIGHT: u32 = 560;
 /// The points of one level, in model units.
 pub(crate) type Frame = (Level, Vec<[f64; 2]>);
 
-/// A picture of each frame; `data` are points in model units, `names` those of the coordinates.
+/// Draws each frame; `data` are points in model units, `names` those of the coordinates.
 ///
 /// # Errors
 /// [`Error::Shape`] if there are no frames or no data.
@@ -37,7 +37,7 @@ pub(crate) fn movement(
     let draw = |(level, points): &Frame| {
         let (shrink, sd) = blur(level, sigma_data);
         let mut values = density(data, shrink, sd, reach);
-        // As shares of the greatest, so that all frames have the same axes.
+        // Densities are shares of their maximum, so that all frames have the same axes.
         let most = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
         values.iter_mut().for_each(|value| *value /= most);
         let scale = scaling(level, sigma_data);

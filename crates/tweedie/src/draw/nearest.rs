@@ -6,9 +6,9 @@ use crate::metric::copies::Match;
 use crate::{Error, Result};
 use image::RgbImage;
 
-/// How many samples are shown.
+/// The number of samples shown.
 const SHOWN: usize = 12;
-/// The pixels that a picture is about wide.
+/// The approximate width of a picture in pixels.
 const SIDE: usize = 96;
 
 /// One line for each of the first 12 matches ([`crate::metric::copies::matches`] puts those most like copies first):

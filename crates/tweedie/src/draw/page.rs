@@ -1,4 +1,4 @@
-//! How a plot becomes a picture: which values its axes span, where its parts lie on the page.
+//! Layout of plots: the ranges of axes, and the places of parts on the page.
 
 use image::RgbImage;
 
@@ -11,7 +11,7 @@ use super::plot::{Axis, Plot};
 use crate::Result;
 
 impl Plot {
-    /// The picture.
+    /// Draws the plot.
     ///
     /// # Errors
     /// [`crate::Error::Config`] if the size is zero or larger than 2²⁸ pixels.
@@ -32,7 +32,7 @@ impl Plot {
         let head = top + frame::legend_height(&layers, legend_room) + 8.0;
         let mut area = self.area(page, head, &y);
         if self.equal && !x.log && !y.log {
-            // What is known on a grid only is not shown with empty margins.
+            // A density on a grid gets no empty margins.
             match heat {
                 Some(_) => area = cut(x, y, area),
                 None => (x, y) = equalised(x, y, area),
@@ -51,8 +51,7 @@ impl Plot {
         Ok(())
     }
 
-    /// The area between the axes: what title and legend (as high as `head`), ticks, names and colour bar leave of the
-    /// page.
+    /// The area between the axes: the page without title and legend (as high as `head`), ticks, names and colour bar.
     fn area(&self, page: Area, head: f32, y: &Scale) -> Area {
         let foot = if self.x.name.is_empty() { 52.0 } else { 90.0 };
         let height = (page.height - head - foot).max(10.0);
@@ -63,18 +62,9 @@ impl Plot {
         Area { left: page.left + left, top: page.top + head, width, height }
     }
 
-    /// What the axes span.
+    /// The ranges of the axes.
     fn scales(&self) -> (Scale, Scale) {
-        let is_bar = |l: &Layer| matches!(l, Layer::Bars { .. });
-        let (x, mut y) =
-            (self.scale(&self.x, Layer::xs, 0.02), self.scale(&self.y, Layer::ys, 0.06));
-        let heights = self.layers.iter().flat_map(Layer::ys);
-        // Bars stand on their axis.
-        let standing = self.y.range.is_none() && !y.log && self.layers.iter().all(is_bar);
-        if standing && y.high > 0.0 && !heights.into_iter().any(|h| h < 0.0) {
-            y.low = 0.0;
-        }
-        (x, y)
+        (self.scale(&self.x, Layer::xs, 0.02), self.scale(&self.y, Layer::ys, 0.06))
     }
 
     /// The name and the range of the values of the density, if there is one.
@@ -85,8 +75,8 @@ impl Plot {
         })
     }
 
-    /// The scale of an axis on which the layers have the given coordinates: the range asked for, else that of a
-    /// density, else all there is.
+    /// The scale of an axis on which the layers have the given coordinates: the range set by the caller, else that of a
+    /// density, else that of all layers.
     fn scale(&self, axis: &Axis, extent: impl Fn(&Layer) -> Vec<f64>, margin: f64) -> Scale {
         let is_heat = |l: &&Layer| matches!(l, Layer::Heat { .. });
         let is_cloud = |l: &Layer| matches!(l, Layer::Points { .. });

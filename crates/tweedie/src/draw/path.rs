@@ -1,4 +1,4 @@
-//! The way from noise to a sample: x_t and the denoiser's guess E[x₀ | x_t] at several noise levels.
+//! Trajectories from noise to samples: x_t and the denoiser's guess E[x₀ | x_t] at several noise levels.
 //!
 //! x_t is shown as σ_d x_t/√(α² σ_d² + σ²): with the standard deviation σ_d of the data at every level, and as itself
 //! where no noise is left.
@@ -17,11 +17,11 @@ const ON_THE_WAY: &str = "xₜ, on its way from noise to a sample";
 const BOTH: &str = "Noise on its way to samples, and the denoiser's guess of where it goes";
 const GUESS: &str = "E[x₀ | xₜ], the denoiser's guess of where it goes";
 
-/// Draws the way of a batch in model units; `sigma_data` is the data's standard deviation there, `names` are the
-/// rows'.
+/// Draws the trajectory of a batch in model units; `sigma_data` is the standard deviation of the data there, `names`
+/// are those of the rows.
 ///
 /// Images become two pictures, of xₜ and of E[x₀ | xₜ], with a line for each row and a column for each level; points in
-/// the plane one, with a panel for each level. Each comes with its heading.
+/// the plane become one picture, with a panel for each level. Each picture has a heading.
 ///
 /// # Errors
 /// [`Error::Undefined`] if the space is neither; [`Error::Shape`] if there is no moment.
@@ -61,7 +61,7 @@ pub fn path(
             _ => (title(m), vec![x, mean]),
         })
         .collect();
-    // Noise as wide as the data and the data themselves decide the axes.
+    // The axes fit noise of the width of the data, and the data themselves.
     let mut reference = xs[0].clone();
     reference.extend(&xs[xs.len() - 1])?;
     let names = [space.column_name(0), space.column_name(1)];

@@ -1,4 +1,4 @@
-//! Two axes and what lies between them: curves, clouds of points, histograms, densities.
+//! Plots with two axes: curves, clouds of points, histograms, densities.
 //!
 //! A smoothed curve is the exponential moving average
 //! m_k = β m_{k−1} + (1 − β) y_k, corrected for its start by m_k / (1 − βᵏ)
@@ -9,7 +9,7 @@ use super::layer::Layer;
 use crate::data::Rows;
 use crate::{Error, Result};
 
-/// One axis as asked for.
+/// The settings of an axis.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Axis {
     pub(super) name: String,
@@ -17,9 +17,9 @@ pub(super) struct Axis {
     pub(super) range: Option<(f64, f64)>,
 }
 
-/// A picture with two axes. Colours follow the order in which things are added.
+/// A plot with two axes. Colours follow the order of layers.
 ///
-/// Values that cannot be drawn (NaN, infinities, on a logarithmic axis also what is not positive) break a line
+/// Values that cannot be drawn (NaN, infinities, on a logarithmic axis also those that are not positive) break a line
 /// and are left out of clouds.
 ///
 /// ```
@@ -56,18 +56,18 @@ impl Plot {
         }
     }
 
-    /// The picture's size in pixels.
+    /// Sets the size of the picture in pixels.
     pub fn size(self, width: u32, height: u32) -> Self {
         Self { width, height, ..self }
     }
 
-    /// What the horizontal axis shows.
+    /// Sets the name of the horizontal axis.
     pub fn x_name(mut self, name: &str) -> Self {
         self.x.name = name.to_string();
         self
     }
 
-    /// What the vertical axis shows.
+    /// Sets the name of the vertical axis.
     pub fn y_name(mut self, name: &str) -> Self {
         self.y.name = name.to_string();
         self
@@ -85,14 +85,14 @@ impl Plot {
         self
     }
 
-    /// The horizontal axis from `low` to `high`; without it all that is drawn fits. A range that is empty,
-    /// not finite or, on a logarithmic axis, not positive is ignored.
+    /// Sets the range of the horizontal axis; by default all layers fit. A range that is empty, not finite or, on a
+    /// logarithmic axis, not positive is ignored.
     pub fn x_range(mut self, low: f64, high: f64) -> Self {
         self.x.range = Some((low, high));
         self
     }
 
-    /// The vertical axis from `low` to `high`, as [`Plot::x_range`].
+    /// Sets the range of the vertical axis, as [`Plot::x_range`].
     pub fn y_range(mut self, low: f64, high: f64) -> Self {
         self.y.range = Some((low, high));
         self
@@ -104,7 +104,7 @@ impl Plot {
         self
     }
 
-    /// Begins with the colour of series `series`.
+    /// Starts with the colour of series `series`.
     pub(super) fn starting_at(self, series: usize) -> Self {
         Self { series, ..self }
     }
@@ -114,14 +114,14 @@ impl Plot {
         self.series - 1
     }
 
-    /// A line through `points` (x, y) in their order.
+    /// Adds a line through `points` (x, y) in their order.
     pub fn line(mut self, name: &str, points: &[(f64, f64)]) -> Self {
         let (name, points, series) = (name.to_string(), points.to_vec(), self.next());
         self.layers.push(Layer::Line { name, points, series, faint: false });
         self
     }
 
-    /// A line through points (x, y, e), each with a mark and a bar from y − e to y + e.
+    /// Adds a line through points (x, y, e), each with a mark and a bar from y − e to y + e.
     pub fn line_with_errors(mut self, name: &str, points: &[(f64, f64, f64)]) -> Self {
         let series = self.next();
         let line = points.iter().map(|p| (p.0, p.1)).collect();
@@ -135,8 +135,8 @@ impl Plot {
         self
     }
 
-    /// The exponential moving average of `points` over about `window` of them, with the points themselves
-    /// faintly behind.
+    /// Adds the exponential moving average of `points` over about `window` of them, over a faint line through the
+    /// points.
     pub fn smoothed(mut self, name: &str, points: &[(f64, f64)], window: usize) -> Self {
         let series = self.next();
         let raw = Layer::Line { name: String::new(), points: points.to_vec(), series, faint: true };
@@ -146,71 +146,25 @@ impl Plot {
         self
     }
 
-    /// Thin white lines over a density; one of a single point is a dot.
+    /// Adds thin white lines over a density; a line of a single point is a dot.
     pub(super) fn paths(mut self, paths: Vec<Vec<(f64, f64)>>) -> Self {
         self.layers.push(Layer::Paths { paths });
         self
     }
 
-    /// A cloud of points (x, y).
+    /// Adds a cloud of points (x, y).
     pub fn points(mut self, name: &str, points: &[(f64, f64)]) -> Self {
         let (name, points, series) = (name.to_string(), points.to_vec(), self.next());
         self.layers.push(Layer::Points { name, points, series });
         self
     }
 
-    /// A cloud of points, one a row of width 2.
+    /// Adds a cloud of points, one a row of width 2.
     ///
     /// # Errors
     /// [`Error::Shape`] if the rows are not 2 wide.
     pub fn scatter(self, name: &str, rows: &Rows) -> Result<Self> {
         Ok(self.points(name, &pairs_of(rows)?))
-    }
-
-    /// A cloud of points, one a row of width 2, each label with its own colour.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if the rows are not 2 wide, or unless there is one label a row;
-    /// [`Error::Config`] if a label has no name.
-    pub fn scatter_by_label(
-        mut self,
-        rows: &Rows,
-        labels: &[usize],
-        names: &[String],
-    ) -> Result<Self> {
-        let points = pairs_of(rows)?;
-        if labels.len() != points.len() {
-            return Err(Error::shape("labels of a scatter plot", labels.len(), points.len()));
-        }
-        if let Some(label) = labels.iter().find(|&&label| label >= names.len()) {
-            let expected = format!("a label below {}, the number of names", names.len());
-            return Err(Error::config("labels", format!("label {label}"), expected));
-        }
-        for (label, name) in names.iter().enumerate() {
-            let these = points.iter().zip(labels).filter(|(_, l)| **l == label);
-            let these: Vec<(f64, f64)> = these.map(|(p, _)| *p).collect();
-            self = self.points(name, &these);
-        }
-        Ok(self)
-    }
-
-    /// A histogram: bars of height `heights[i]` between `edges[i]` and `edges[i + 1]`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] unless there is one more edge than there are heights.
-    pub fn bars(mut self, name: &str, edges: &[f64], heights: &[f64]) -> Result<Self> {
-        if heights.is_empty() || edges.len() != heights.len() + 1 {
-            let expected = format!("{} for {} heights", heights.len() + 1, heights.len());
-            return Err(Error::shape("edges of a histogram", edges.len(), expected));
-        }
-        let (name, series) = (name.to_string(), self.next());
-        self.layers.push(Layer::Bars {
-            name,
-            edges: edges.to_vec(),
-            heights: heights.to_vec(),
-            series,
-        });
-        Ok(self)
     }
 
     /// A density as colours: `values` on `columns` equal cells from `x.0` to `x.1`, row after row, the rows
@@ -254,7 +208,7 @@ pub(super) fn pairs_of(rows: &Rows) -> Result<Vec<(f64, f64)>> {
     Ok(rows.iter().map(|row| (f64::from(row[0]), f64::from(row[1]))).collect())
 }
 
-/// The bias-corrected exponential moving average; values that are not finite are passed over.
+/// The bias-corrected exponential moving average; values that are not finite are skipped.
 fn smooth(points: &[(f64, f64)], window: usize) -> Vec<(f64, f64)> {
     let keep = 1.0 - 1.0 / window.max(1) as f64;
     let (mut mean, mut weight) = (0.0, 0.0);

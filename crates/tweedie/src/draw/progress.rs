@@ -1,4 +1,4 @@
-//! Samples over training: what the model made of the same noise at several steps.
+//! Samples over training: from the same noise at several steps.
 
 use super::clouds::{Panel, clouds};
 use super::path::in_the_plane;
@@ -7,16 +7,16 @@ use crate::data::{Layout, Rows, Space, Split};
 use crate::{Error, Result};
 use image::RgbImage;
 
-/// The samples after so many steps, in raw units.
+/// Samples after a number of steps, in raw units.
 pub type Kept = (u64, Split);
 
-/// At most so many steps have a line of pictures, or a panel of points.
+/// Most steps with a line of pictures, or with a panel of points.
 const MOST_LINES: usize = 10;
 const MOST_PANELS: usize = 6;
 
-/// Draws samples that were kept, the same rows at each step, in the order of their steps: for images a line for each
-/// step and a column for each row, for points in the plane a panel for each step, after one of `real` points if
-/// there are some. Of many steps some are drawn, the first and the last among them.
+/// Draws the same samples at each step, in the order of steps: for images a line for each step and a column for each
+/// row; for points in the plane a panel for each step, after a panel of `real` points, if given. Of many steps it draws
+/// some, the first and the last among them.
 ///
 /// # Errors
 /// [`Error::Undefined`] if the space is neither; [`Error::Shape`] if nothing was kept.
@@ -27,7 +27,7 @@ pub fn progress(space: &Space, kept: &[Kept], real: Option<&Rows>) -> Result<Rgb
     let name = |(step, _): &Kept| format!("step {step}");
     if matches!(space.layout(), Layout::Image { .. }) {
         let kept = some_of(kept, MOST_LINES);
-        // A class's columns stand together.
+        // The columns of a class stand together.
         let labels = last.labels().unwrap_or_default();
         let mut order: Vec<usize> = (0..last.len()).collect();
         order.sort_by_key(|&i| labels.get(i));
@@ -53,7 +53,7 @@ pub fn progress(space: &Space, kept: &[Kept], real: Option<&Rows>) -> Result<Rgb
         ));
     }
     let real = real.filter(|real| !real.is_empty());
-    // As many real points as generated ones.
+    // There are as many real points as generated ones.
     let real = real.map(|real| real.slice(0..real.len().min(last.len())));
     let mut panels: Vec<Panel> = real.iter().map(|r| ("real".to_string(), vec![r])).collect();
     let kept = some_of(kept, MOST_PANELS - panels.len());
@@ -63,7 +63,7 @@ pub fn progress(space: &Space, kept: &[Kept], real: Option<&Rows>) -> Result<Rgb
     clouds(&panels, &[], reference, [&names[0], &names[1]])
 }
 
-/// At most so many, evenly spread, the first and the last among them.
+/// A limited number of items, evenly spread, the first and the last among them.
 fn some_of(kept: &[Kept], most: usize) -> Vec<&Kept> {
     if kept.len() <= most {
         return kept.iter().collect();

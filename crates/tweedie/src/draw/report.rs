@@ -1,5 +1,4 @@
-//! A report as one HTML file that needs nothing else: style and pictures are inside, there is no script and no
-//! link, and all text is escaped.
+//! Reports as one self-contained HTML file: style and pictures inside, no script, no link, all text escaped.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -32,7 +31,7 @@ pre{background:var(--band);border:1px solid var(--line);border-radius:6px;paddin
 font:14px/1.5 ui-monospace,monospace}\
 @media print{main{max-width:none;padding:0}figure,table,pre{break-inside:avoid}}";
 
-/// A report under construction: headings, paragraphs, tables, pictures and text as it is, in the order added.
+/// A report under construction: headings, paragraphs, tables, pictures and preformatted text, in the order added.
 ///
 /// ```
 /// use tweedie::draw::Report;
@@ -49,22 +48,22 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report that has only its title.
+    /// A report with a title and no content.
     pub fn new(title: &str) -> Self {
         Self { title: escaped(title), body: String::new() }
     }
 
-    /// A heading, which begins a section.
+    /// Adds a heading, which begins a section.
     pub fn heading(&mut self, text: &str) -> &mut Self {
         self.element("h2", text)
     }
 
-    /// A paragraph.
+    /// Adds a paragraph.
     pub fn paragraph(&mut self, text: &str) -> &mut Self {
         self.element("p", text)
     }
 
-    /// Text that keeps its lines and spaces, such as a recipe.
+    /// Adds text that keeps its lines and spaces, such as a recipe.
     pub fn preformatted(&mut self, text: &str) -> &mut Self {
         // A browser drops one line break after the tag.
         self.body.push_str("<pre>\n");
@@ -78,8 +77,8 @@ impl Report {
         self
     }
 
-    /// A table. A column of numbers (each cell a number, perhaps with ± and what follows it; or empty, or a dash)
-    /// is aligned to the right, any other to the left.
+    /// Adds a table. A column of numbers (each cell a number, with or without ± and an error, or empty, or a dash) is
+    /// aligned to the right, any other to the left.
     ///
     /// # Errors
     /// [`Error::Shape`] if a row has not one cell for each heading.
@@ -106,7 +105,7 @@ impl Report {
         Ok(self)
     }
 
-    /// A picture from the bytes of a PNG file, with a caption.
+    /// Adds a picture from the bytes of a PNG file, with a caption.
     ///
     /// # Errors
     /// [`Error::Config`] if the bytes do not begin as a PNG file does.
@@ -115,7 +114,7 @@ impl Report {
         Ok(self)
     }
 
-    /// Pictures beside each other where the page is wide enough, each with its caption.
+    /// Adds pictures beside each other where the page is wide enough, each with its caption.
     ///
     /// # Errors
     /// As [`Report::picture`].
@@ -128,7 +127,7 @@ impl Report {
         Ok(self)
     }
 
-    /// The whole report.
+    /// The report as HTML.
     pub fn html(&self) -> String {
         let (title, body) = (&self.title, &self.body);
         format!(
@@ -141,7 +140,7 @@ impl Report {
         )
     }
 
-    /// Writes the report, whole or not at all.
+    /// Writes the report, atomically.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder or the file cannot be written.
@@ -169,7 +168,7 @@ fn png_size(png: &[u8]) -> Option<(u32, u32)> {
     (&header[4..8] == b"IHDR").then(|| (number(8), number(12)))
 }
 
-/// The text with HTML's special characters written out, and control characters replaced.
+/// The text with HTML's special characters escaped, and control characters replaced.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {

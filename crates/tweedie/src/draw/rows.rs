@@ -1,4 +1,4 @@
-//! Which rows of a model's samples pictures show.
+//! The rows of samples in pictures.
 
 use super::path::in_the_plane;
 use super::samples::{PER_CLASS, UNLABELLED, chosen_classes};
@@ -9,7 +9,7 @@ pub(crate) const POINTS: usize = 1000;
 /// Rows kept at a step of training: about ten, whole rounds of the classes.
 const KEPT: usize = 10;
 
-/// The class of a row of a picture's samples: those that pictures show in turn, for tables all.
+/// The class of a row in a picture of samples: the shown classes in turn, for tables all classes in turn.
 pub(crate) fn label_of(space: &Space, row: u64) -> Option<u32> {
     let classes = space.classes().len();
     let shown = match space.layout() {
@@ -19,7 +19,7 @@ pub(crate) fn label_of(space: &Space, row: u64) -> Option<u32> {
     shown.get((row % shown.len().max(1) as u64) as usize).copied()
 }
 
-/// About `wanted` rows: as many rounds of the classes shown as fit, at least one.
+/// About `wanted` rows: as many whole rounds of the shown classes as fit, at least one.
 pub(crate) fn rows_in_turn(space: &Space, wanted: usize) -> usize {
     match chosen_classes(space.classes().len()).len() {
         0 => wanted,
@@ -27,7 +27,7 @@ pub(crate) fn rows_in_turn(space: &Space, wanted: usize) -> usize {
     }
 }
 
-/// How many samples a picture takes.
+/// The number of samples in a picture.
 pub(crate) fn sample_size(space: &Space) -> usize {
     match (space.layout(), chosen_classes(space.classes().len()).len()) {
         (Layout::Image { .. }, 0) => UNLABELLED,
@@ -36,7 +36,7 @@ pub(crate) fn sample_size(space: &Space) -> usize {
     }
 }
 
-/// How many of them are kept at a step of training.
+/// The number of samples kept at a step of training; 0 for spaces without a picture of progress.
 pub(crate) fn rows_kept(space: &Space) -> usize {
     match space.layout() {
         Layout::Image { .. } => rows_in_turn(space, KEPT),

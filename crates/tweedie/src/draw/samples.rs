@@ -1,19 +1,19 @@
-//! The picture of a sample, as its space asks for: a grid of images, a scatter plot or a pair plot.
+//! Pictures of samples, by their space: a grid of images, a scatter plot, or a pair plot.
 
 use super::{Grid, pair_plot, side_by_side};
 use crate::Result;
 use crate::data::{Kind, Layout, Rows, Space, Split};
 use image::RgbImage;
 
-/// How many pictures of each class a grid shows.
+/// Pictures of each class in a grid.
 pub(super) const PER_CLASS: usize = 10;
-/// How many pictures a grid without classes shows.
+/// Pictures in a grid without classes.
 pub(super) const UNLABELLED: usize = 64;
-/// All classes are shown if they are not more than this; of more, [`SPREAD`].
+/// Most classes that are all shown; of more, [`SPREAD`] are.
 const MOST_CLASSES: usize = 12;
 const SPREAD: usize = 10;
 
-/// The classes that pictures show, of so many: all of up to 12, else 10 spread evenly from the first to the last.
+/// The classes shown in pictures: all of up to 12, else 10 spread evenly from the first to the last.
 pub fn chosen_classes(classes: usize) -> Vec<u32> {
     let all = 0..classes as u32;
     if classes <= MOST_CLASSES {
@@ -23,17 +23,17 @@ pub fn chosen_classes(classes: usize) -> Vec<u32> {
     (0..SPREAD).map(|i| place(i) as u32).collect()
 }
 
-/// A picture of raw rows; `real` rows are drawn beside points and tables, so that they can be compared.
+/// Draws raw rows; `real` rows stand beside points and tables, for comparison.
 ///
 /// Images with labels become one line of pictures per class.
 ///
 /// # Errors
-/// Those of [`Grid`], [`side_by_side`] and [`pair_plot`].
+/// Errors of [`Grid`], [`side_by_side`] and [`pair_plot`].
 pub fn picture(space: &Space, generated: &Split, real: Option<&Rows>) -> Result<RgbImage> {
     if matches!(space.layout(), Layout::Image { .. }) {
         return grid(space, generated)?.draw();
     }
-    // As many real rows as generated ones, so that the eye compares like with like.
+    // There are as many real rows as generated ones, for a fair comparison by eye.
     let real = real.filter(|r| !r.is_empty()).map(|r| r.slice(0..r.len().min(generated.len())));
     let mut sets: Vec<(&str, &Rows)> = real.iter().map(|real| ("real", real)).collect();
     sets.push(("generated", generated.rows()));
@@ -69,7 +69,7 @@ fn grid(space: &Space, images: &Split) -> Result<Grid> {
         let shown: Vec<usize> = (0..images.len().min(UNLABELLED)).collect();
         return pictures(space, &images.rows().select(&shown));
     }
-    // As many of each as most classes have.
+    // As many of each class as most classes have.
     let columns = counts[counts.len() / 2].min(PER_CLASS);
     let full: Vec<usize> = (0..classes.len()).filter(|&k| of_class[k].len() >= columns).collect();
     let lines = chosen_classes(full.len()).into_iter().map(|k| full[k as usize]);
@@ -81,9 +81,9 @@ fn grid(space: &Space, images: &Split) -> Result<Grid> {
     Ok(pictures(space, &images.rows().select(&shown))?.columns(columns).row_names(&names))
 }
 
-/// A grid of raw rows of an image space, whatever its values and channels: the least value is black, the greatest white,
-/// real values within two standard deviations from black to white; of two channels one is seen, of more than three
-/// three.
+/// A grid of raw rows of an image space, whatever its values and channels: the least value is black, the greatest
+/// white, real values within two standard deviations from black to white; of two channels the first is shown, of more
+/// than three the first three.
 pub(super) fn pictures(space: &Space, rows: &Rows) -> Result<Grid> {
     let shape = match space.layout() {
         Layout::Image { channels, height, width } => [channels, height, width],

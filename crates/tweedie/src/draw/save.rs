@@ -1,4 +1,4 @@
-//! PNG files: 8-bit RGB with an sRGB chunk, so that every viewer shows the bytes as the colours they are.
+//! PNG files: 8-bit RGB with an sRGB chunk, so that every viewer shows the same colours.
 
 use crate::files::write_atomically;
 use crate::{Error, Result};
@@ -26,7 +26,7 @@ fn encode(picture: &RgbImage, out: &mut Vec<u8>) -> std::result::Result<(), png:
     writer.finish()
 }
 
-/// Writes the picture as a PNG file, whole or not at all: it is written beside the file and then renamed.
+/// Writes the picture as a PNG file, atomically.
 ///
 /// # Errors
 /// [`Error::Io`] if the folder or the file cannot be written.

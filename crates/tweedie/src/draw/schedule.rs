@@ -17,7 +17,7 @@ const HEIGHT: u32 = 640;
 /// As [`panels`].
 pub fn schedule(schedule: &dyn Schedule, visited: &[Level]) -> Result<RgbImage> {
     let (first, last) = schedule.range();
-    // Where t is σ, equal ratios matter.
+    // Where t is σ, the axis is logarithmic.
     let log = first > 0.0 && last > 10.0;
     let at = |i: usize| {
         let u = i as f64 / (POINTS - 1) as f64;
@@ -40,8 +40,8 @@ pub fn schedule(schedule: &dyn Schedule, visited: &[Level]) -> Result<RgbImage> 
     panels(&[if wide { scales.log_y() } else { scales }, ratio], 2)
 }
 
-/// The error of E[x₀ | x_t] at each level, with bars of two standard errors, beside the errors of the guesses that
-/// need no network; `rows` says which rows were denoised.
+/// The error of E[x₀ | x_t] at each level, with bars of two standard errors, beside the errors of guesses without a
+/// network; `rows` names the denoised rows.
 ///
 /// # Errors
 /// As [`Plot::draw`].

@@ -1,4 +1,4 @@
-//! What a solver's result is off by, against the evaluations that it took.
+//! Errors of solvers against network evaluations.
 
 use super::Plot;
 use crate::Result;

@@ -9,14 +9,14 @@ use super::philox;
 
 /// Blocks computed together, so that the compiler uses vector instructions across them.
 pub(super) const LANES: usize = 8;
-/// Numbers a thread computes before it looks for more work.
+/// Numbers in one parallel task.
 const PIECE: usize = 8192;
 
-/// Word w of the block in lane l is `[w][l]`; so are the numbers made of it.
+/// Words `[w][l]`: word w of the block in lane l; numbers from words alike.
 pub(super) type Words = [[u32; LANES]; 4];
 pub(super) type Numbers = [[f32; LANES]; 4];
 
-/// What is the same for all numbers of a batch.
+/// The parameters of a batch.
 pub(super) struct Filling<Id, Convert> {
     /// The stream.
     pub key: [u32; 2],
@@ -24,7 +24,7 @@ pub(super) struct Filling<Id, Convert> {
     pub width: usize,
     /// The global number of the batch's i-th row.
     pub id: Id,
-    /// What makes numbers of words.
+    /// The map from words to numbers.
     pub convert: Convert,
 }
 
@@ -88,7 +88,7 @@ where
     }
 }
 
-/// Writes `take` numbers of each block from its number `skip` on; returns what is left to fill.
+/// Writes `take` numbers of each block from its number `skip` on; returns the rest of `out`.
 #[inline(always)]
 fn scatter<'a>(
     numbers: &Numbers,

@@ -6,7 +6,7 @@
 //! key of parent.purpose(name)   M(M(parent ⊕ 1) + FNV(name))
 //! key of parent.at(i)           M(M(parent ⊕ 2) + i)
 //! block b of row r              Philox4x32-10 under the key, of the counter b + 2⁶⁴ r
-//! number j of row r             made of word j mod 4 (normals: the pair it is in) of block ⌊j/4⌋
+//! number j of row r             from word j mod 4 (normals: the pair it is in) of block ⌊j/4⌋
 //! ```
 //! M is SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014, in
 //! Stafford's variant 13): a bijection of 64-bit numbers, so that different seeds, and `at(0)`, `at(1)`, …
@@ -45,7 +45,7 @@ pub struct Draws {
     key: u64,
 }
 
-/// How a stream is derived from its parent; the numbers are part of the contract.
+/// The kinds of derivation of a stream from its parent; the numbers are part of the contract.
 #[derive(Clone, Copy)]
 enum Branch {
     Purpose = 1,
@@ -65,7 +65,7 @@ impl Draws {
         Self { key: mix(seed) }
     }
 
-    /// The stream for what `name` says: `"noise"`, `"level"`, `"init/block.0.weight"`.
+    /// The stream of the purpose `name`: `"noise"`, `"level"`, `"init/block.0.weight"`.
     ///
     /// Names are compared byte by byte. `d.purpose("a").at(1)` and `d.at(1).purpose("a")` are different
     /// streams.
@@ -151,8 +151,8 @@ impl Draws {
         self.batch(Branch::Sign, rows.len(), width, |i| rows[i], to_signs)
     }
 
-    /// An integer in `0..n`, each with the same probability (Lemire, "Fast random integer generation in an
-    /// interval", 2019, algorithm 5); `n` is at least 1 (0 is answered by 0).
+    /// An integer in `0..n`, each with the same probability (Lemire, "Fast random integer generation in an interval",
+    /// 2019, algorithm 5); `n` is at least 1 (0 gives 0).
     pub fn below(&self, row: u64, index: u64, n: u64) -> u64 {
         below(self.child(Branch::Below, 0), row, index, n)
     }
@@ -177,7 +177,7 @@ impl Draws {
 
     /// One standard normal number in double precision, with an error below 10⁻¹⁴.
     ///
-    /// It has nothing to do with the number of the same address in [`normals`](Self::normals).
+    /// It is independent of the number at the same address in [`normals`](Self::normals).
     pub fn normal_f64(&self, row: u64, index: u64) -> f64 {
         let [word0, word1, word2, word3] = self.child(Branch::NormalF64, 0).block(row, index);
         normal::one_f64(join(word0, word1), join(word2, word3))
@@ -226,12 +226,12 @@ impl Draws {
     }
 }
 
-/// How many rows a range holds; a range that ends before it begins holds none.
+/// The number of rows in a range; 0 for a range that ends before it begins.
 fn rows_in(rows: &Range<u64>) -> usize {
     rows.end.saturating_sub(rows.start) as usize
 }
 
-/// The global numbers of rows that follow each other.
+/// The global numbers of the rows in a range.
 fn counting_from(start: u64) -> impl Fn(usize) -> u64 + Sync {
     move |i| start + i as u64
 }

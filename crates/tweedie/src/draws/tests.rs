@@ -25,8 +25,8 @@ fn hash_and_mixer_are_the_published_ones() {
     assert_eq!(mix(0), 0xE220_A839_7B1D_CDAF);
 }
 
-/// The bits are part of the contract. An independent program (Python's integers and doubles, the latter
-/// rounded at the end) gave the keys, uniforms, signs, integers and the permutation exactly, and the normals to their accuracy.
+/// The bits are part of the contract. An independent program (Python's integers and doubles, the latter rounded at the
+/// end) gave the keys, uniforms, signs, integers and the permutation exactly, and the normals to their accuracy.
 #[test]
 fn bits_are_pinned() {
     let root = Draws::new(0);

@@ -31,7 +31,8 @@ pub(super) fn spread_integers(space: &Space) -> Vec<Integers> {
     }
 }
 
-/// A dequantiser fitted to a density on the training rows, once for the same steps and seed; none gives the usual steps.
+/// A dequantiser fitted to a density on the training rows, once for the same steps and seed; none gives the usual
+/// steps.
 pub(super) fn fitted_dequantiser(
     fitted: &Fitted,
     log_p: LogDensity,
@@ -45,7 +46,7 @@ pub(super) fn fitted_dequantiser(
     if let Some(found) = kept().get(&key) {
         return Ok(found.clone());
     }
-    let train = data()?.train;
+    let train = data()?.fit_rows();
     let fit = DequantiserFit { steps, seed: at.seed, ..DequantiserFit::default() };
     let initial = Draws::new(fit.seed).purpose("initial");
     let fresh = Dequantiser::new(space, HIDDEN, &initial, at.device)?;

@@ -14,9 +14,10 @@ mod plane;
 
 pub use plan::{Entry, Plan, family};
 
-use crate::data::{Dataset, Generate, LogDensity, Rows, Space, Split};
+use crate::data::{Condition, Dataset, Generate, LogDensity, Rows, Space, Split};
 use crate::density::Judged;
 use crate::draw::Animation;
+use crate::metric::judge::Score;
 use crate::train::{Learner, State, Training};
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
@@ -25,7 +26,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::Any;
 use std::fmt::Debug;
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use toml::Table;
 
@@ -157,7 +159,8 @@ impl Showing<'_> {
     }
 }
 
-/// Opens the trained model of another run by its folder: a teacher, a frozen encoder, a weaker model, a target.
+/// Opens the trained model of another run by its folder, or by a file of weights that it kept: a teacher, a frozen
+/// encoder, a weaker model, a target.
 pub type Opener = Arc<dyn Fn(&Path) -> Result<Box<dyn Model>> + Send + Sync>;
 
 /// What a family's part of a recipe is resolved and trained on.
@@ -201,8 +204,8 @@ pub struct Opening {
     pub open: Opener,
 }
 
-/// A family's own part of a recipe, `family = "NAME"`: every table but the common ones (`data`, `training`'s keys of the
-/// loop, `evaluation`) is read into it. Keys of `training` that are not the loop's are its field `training`.
+/// A family's own part of a recipe, `family = "NAME"`: every table but the common ones (`data`, `training`'s keys of
+/// the loop, `evaluation`) is read into it. Keys of `training` that are not the loop's are its field `training`.
 pub trait Family:
     Serialize + DeserializeOwned + Clone + PartialEq + Default + Debug + Send + Sync + 'static
 {
@@ -241,6 +244,12 @@ pub trait Family:
     /// # Errors
     /// [`Error::Config`] naming a key that does not fit.
     fn resolve(self, at: &Start) -> Result<Self>;
+
+    /// The folders of the runs that a resolved recipe needs: a teacher, a frozen encoder, a weaker model, a target;
+    /// none by default.
+    fn inputs(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 
     /// The learner of a resolved recipe, at its first step.
     ///
@@ -296,8 +305,8 @@ pub trait Model: Send + Sync {
         Err(Error::undefined(format!("the density `{name}`"), "the model has no density"))
     }
 
-    /// ln γ of rows in model units, or their score alone, as what chains walk on; `options` choose among several, such as
-    /// `level = 2.0`, the log-SNR of noised data. None by default.
+    /// ln γ of rows in model units, or their score alone, as what chains walk on; `options` choose among several, such
+    /// as `level = 2.0`, the log-SNR of noised data. None by default.
     ///
     /// # Errors
     /// [`Error::Config`] naming an option that is missing, unknown or cannot be used; [`Error::Undefined`] where the model
@@ -305,6 +314,34 @@ pub trait Model: Send + Sync {
     fn target(&self, options: &Table) -> Result<Arc<dyn LogDensity>> {
         let _ = options;
         Err(Error::undefined("a target of chains", "the model has neither a density nor a score"))
+    }
+
+    /// Metrics of the model that need no other rows, such as the convergence of chains; none by default.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if what the model holds does not fit together.
+    fn diagnostics(&self) -> Result<Vec<Score>> {
+        Ok(Vec::new())
+    }
+
+    /// Exact draws of the distribution that the model is to sample, in raw units, for a model without data to judge by:
+    /// `n` of them as held-out rows, and as many others as training rows, which depend on the seed alone. None by
+    /// default.
+    ///
+    /// # Errors
+    /// Errors of drawing them.
+    fn reference(&self, n: u64, at: &Setting) -> Result<Option<Dataset>> {
+        let _ = (n, at);
+        Ok(None)
+    }
+
+    /// A generator of exact draws of the density that [`Model::target`] gives without options, in model units.
+    ///
+    /// # Errors
+    /// [`Error::Undefined`] where the model's samples are none.
+    fn exact(&self) -> Result<Box<dyn Generate + '_>> {
+        let why = "the model's samples are not exact draws of its density";
+        Err(Error::undefined("exact draws of a run", why))
     }
 
     /// The pictures that only this family has; none by default.
@@ -320,16 +357,16 @@ pub trait Model: Send + Sync {
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
-/// Rows `rows` of the endless sample of seed `seed`, in raw units; `label` gives each row's class, and `observe` hears how
-/// many rows are done.
+/// Rows `rows` of the endless sample of seed `seed`, in raw units; `condition` gives the condition of a range of them,
+/// and `observe` hears how many rows are done.
 ///
 /// # Errors
-/// As [`Generate::generate`]; [`Error::Config`] if a label is not one of the model's classes.
+/// As [`Generate::generate`]; those of `condition`.
 pub fn sample(
     model: &dyn Model,
     generator: &dyn Generate,
-    rows: std::ops::Range<u64>,
-    label: impl Fn(u64) -> Option<u32>,
+    rows: Range<u64>,
+    condition: impl Fn(Range<u64>) -> Result<Condition>,
     seed: u64,
     device: &Device,
     mut observe: impl FnMut(u64),
@@ -340,8 +377,7 @@ pub fn sample(
     let chunk = generator.rows_at_once().max(1);
     for start in rows.clone().step_by(chunk as usize) {
         let part = start..start.saturating_add(chunk).min(rows.end);
-        let condition = space.condition(part.clone().map(&label).collect())?;
-        let x = generator.generate(part.clone(), &condition, &draws, device)?;
+        let x = generator.generate(part.clone(), &condition(part.clone())?, &draws, device)?;
         all.extend(&space.decode(&Rows::from_tensor(&x)?)?)?;
         observe(part.end - rows.start);
     }

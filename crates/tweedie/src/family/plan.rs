@@ -8,7 +8,7 @@ use crate::train::{Learner, State};
 use crate::{Error, Result};
 use std::any::Any;
 use std::fmt::Debug;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// A family's part of a recipe, whatever the family; every [`Family`] is one.
@@ -40,6 +40,8 @@ pub trait Plan: Debug + Send + Sync {
     /// # Errors
     /// As there.
     fn resolved(&self, at: &Start) -> Result<Box<dyn Plan>>;
+    /// As [`Family::inputs`].
+    fn inputs_of(&self) -> Vec<PathBuf>;
     /// As [`Family::learner`].
     ///
     /// # Errors
@@ -90,6 +92,10 @@ impl<F: Family> Plan for F {
 
     fn resolved(&self, at: &Start) -> Result<Box<dyn Plan>> {
         Ok(Box::new(Family::resolve(self.clone(), at)?))
+    }
+
+    fn inputs_of(&self) -> Vec<PathBuf> {
+        self.inputs()
     }
 
     fn start(&self, at: &Start) -> Result<Box<dyn Learner>> {

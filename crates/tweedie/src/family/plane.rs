@@ -28,6 +28,9 @@ impl Window {
         if !in_the_plane(space) {
             return Err(Error::undefined(what, "there are only those of points in the plane"));
         }
+        if space.given().is_some() {
+            return Err(Error::undefined(what, "each row depends on a condition of its own"));
+        }
         if (0..2).any(|k| space.coordinate(k).kind != Kind::Real) {
             return Err(Error::undefined(what, "not all columns are real numbers"));
         }

@@ -1,4 +1,4 @@
-//! Samples beside the training pictures that they may be copies of.
+//! Samples beside their nearest training pictures, which they may copy.
 
 use crate::data::{Dataset, Rows, Space, Split};
 use crate::draw::png_bytes;
@@ -8,17 +8,17 @@ use crate::{Result, draw};
 use serde::Serialize;
 use std::borrow::Cow;
 
-/// How many samples, and how many held-out pictures, are compared with all training pictures.
+/// Most samples, and most held-out pictures, that are compared with all training pictures.
 const MOST: usize = 1000;
 
-/// What the picture shows.
+/// The caption of the picture.
 pub const CAPTION: &str = "The samples most like copies, each with the training picture nearest to it, and the other \
     training picture nearest to that one; their distance, and the distance of the two training pictures in brackets.";
 
-/// How near samples come to training pictures.
+/// Nearness of samples to training pictures.
 #[derive(Serialize)]
 pub struct Nearest {
-    /// What distances are of: pixels, or the features of a classifier.
+    /// The space of distances: pixels, or the features of a classifier.
     by: String,
     samples: usize,
     /// The share of samples nearer to a training picture than any other training picture is.
@@ -43,7 +43,8 @@ impl Nearest {
     }
 }
 
-/// The picture of the samples and their nearest, as PNG, by pixels or by a classifier's features.
+/// The picture of samples beside their nearest training pictures, as PNG, with the shares; by pixels or by the features
+/// of a classifier.
 pub fn nearest(
     samples: &Split,
     data: &Dataset,
@@ -66,7 +67,7 @@ pub fn nearest(
     Ok((png_bytes(&picture)?, found))
 }
 
-/// What pictures are compared by: a classifier's features, or their pixels.
+/// Features for distances between pictures: those of a classifier, or pixels.
 fn features<'a>(
     rows: &'a Rows,
     space: &Space,

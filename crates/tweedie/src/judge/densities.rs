@@ -1,4 +1,4 @@
-//! log p of held-out rows: the same rows under every density wanted.
+//! log p of held-out rows: the same rows under each chosen density.
 
 use crate::data::{Dataset, Split, Toy};
 use crate::density::{Kind, LogProb, Measure};
@@ -9,14 +9,14 @@ use crate::{Error, Result};
 use serde::Serialize;
 use toml::Table;
 
-/// All held-out rows are judged while rows × columns × network evaluations a row stay below this; else random ones.
+/// Most work for all held-out rows, as rows × columns × network evaluations a row; beyond it random rows are judged.
 const MOST_WORK: f64 = 2e8;
-/// Rows that are judged however much work they are.
+/// Least number of judged rows, whatever the work.
 const LEAST_ROWS: usize = 64;
 
-/// Which densities judge which rows.
+/// A choice of densities, treatments of integers, and rows.
 #[derive(Debug, Clone, Default)]
-pub struct Asked {
+pub struct LogPOptions {
     /// Densities by name, `all` for every one; the model's first if empty.
     pub densities: Vec<String>,
     /// Treatments of integers by name, `all` for every one; each density's default if empty.
@@ -39,7 +39,7 @@ pub struct Line {
 pub struct LogP {
     /// The density.
     pub density: &'static str,
-    /// How it was computed.
+    /// The computation, in words.
     pub how: String,
     /// The treatment of integers.
     pub integers: Integers,
@@ -51,21 +51,31 @@ pub struct LogP {
     pub standard_error: f64,
     /// The unit of both.
     pub unit: &'static str,
-    /// What kind of number it is.
+    /// The kind of the number.
     pub kind: Kind,
     /// The measure of the density.
     pub measure: Measure,
     /// The same in bits per dimension, for integers.
     pub bits_per_dimension: Option<f64>,
-    /// The standard error of that.
+    /// The standard error of the value above.
     pub bits_per_dimension_error: Option<f64>,
     /// The mean of true log p − model log p over the same rows, where the true density is known.
     pub divergence: Option<f64>,
-    /// The standard error of that.
+    /// The standard error of the value above.
     pub divergence_error: Option<f64>,
 }
 
-/// The names given in the order of `names`, each once; `all` is every one.
+impl LogP {
+    /// The name of its kind, as JSON has it.
+    pub fn kind_name(&self) -> String {
+        match serde_json::to_value(self.kind) {
+            Ok(serde_json::Value::String(name)) => name,
+            _ => String::new(),
+        }
+    }
+}
+
+/// The names of `given` in the order of `names`, each once; `all` stands for every name.
 fn named<'a>(key: &str, given: &[String], names: &[&'a str]) -> Result<Vec<&'a str>> {
     let unknown = |name: &&String| !names.contains(&name.as_str()) && *name != "all";
     if let Some(bad) = given.iter().find(unknown) {
@@ -75,7 +85,7 @@ fn named<'a>(key: &str, given: &[String], names: &[&'a str]) -> Result<Vec<&'a s
     Ok(names.iter().copied().filter(wanted).collect())
 }
 
-impl Asked {
+impl LogPOptions {
     /// The lines of the table for a model; none for a model without a density, unless one is given by name.
     ///
     /// # Errors
@@ -125,7 +135,7 @@ impl Asked {
         Ok(lines)
     }
 
-    /// The treatments of integers by a density; its default unless some are given.
+    /// The chosen treatments of integers of a density; its default if none is chosen.
     fn ways(&self, entry: &DensityEntry) -> Result<Vec<Integers>> {
         let names = Integers::NAMES.map(|(name, _)| name);
         let wanted = named("dequantise", &self.integers, &names)?;
@@ -141,7 +151,7 @@ impl Asked {
     /// log p of held-out rows by each line, all by the same rows.
     ///
     /// # Errors
-    /// Those of the densities.
+    /// Errors of the densities.
     pub fn measure(
         &self,
         lines: &[Line],
@@ -163,7 +173,7 @@ impl Asked {
         pairs.map(|(line, judge)| measured(line, judge, model, &held_out, &truth, at)).collect()
     }
 
-    /// How many rows are judged.
+    /// The number of rows to judge.
     fn rows(&self, judges: &[Judge], model: &dyn Model, data: &Dataset) -> usize {
         let all = data.held_out.len();
         if let Some(rows) = self.rows {
@@ -201,7 +211,8 @@ fn measured(
         let done = done as u64;
         (at.observe)(Task { what, unit: "rows", done, total, note: String::new() });
     };
-    let log_p = judge.judged.log_prob(rows.rows(), &rows.labels().into(), &mut observe)?;
+    let log_p =
+        judge.judged.log_prob(rows.rows(), &rows.condition(space, at.device)?, &mut observe)?;
     let divergence = truth.as_ref().map(|truth| truth.mean_difference(&log_p)).transpose()?;
     let (mean, standard_error) = log_p.mean();
     let per_bit = 1.0 / (space.width() as f64 * std::f64::consts::LN_2);
@@ -223,15 +234,16 @@ fn measured(
     })
 }
 
-/// The true log p of a toy's rows; a class's density is not the toy's, so only without labels.
+/// The true log p of rows of a toy, without labels only: the density of a class is another one.
 fn known(data: &Dataset, rows: &Split) -> Option<LogProb> {
-    let toy: Toy = data.name.parse().ok().filter(|_| rows.labels().is_none())?;
+    let toy: Toy =
+        data.name.parse().ok().filter(|_| rows.labels().is_none() && rows.given().is_none())?;
     let of = |r: &[f32]| toy.log_density([r[0].into(), r[1].into()]);
     let value = rows.rows().iter().map(of).collect();
     Some(LogProb { value, kind: Kind::Exact, standard_error: None, measure: Measure::Raw })
 }
 
-/// The heading of a table of log p: its rows and the measure.
+/// The heading of a table of log p: number of rows, and measure.
 pub fn heading(found: &LogP) -> String {
     let measure = match found.measure {
         Measure::Counting => "probabilities of integers",
@@ -243,11 +255,6 @@ pub fn heading(found: &LogP) -> String {
 
 /// A line for each density under their headings, without columns that would be empty.
 pub fn table(found: &[LogP]) -> (Vec<&'static str>, Vec<Vec<String>>) {
-    // Kinds have the names that JSON gives them.
-    let name = |kind: Kind| match serde_json::to_value(kind) {
-        Ok(serde_json::Value::String(name)) => name,
-        _ => String::new(),
-    };
     let pair = |value: Option<f64>, error: Option<f64>| {
         let both = value.zip(error);
         both.map_or(String::new(), |(value, error)| format!("{value:.4} ± {error:.4}"))
@@ -257,7 +264,7 @@ pub fn table(found: &[LogP]) -> (Vec<&'static str>, Vec<Vec<String>>) {
             p.density.to_string(),
             p.how.clone(),
             p.integers.name().to_string(),
-            name(p.kind),
+            p.kind_name(),
             pair(Some(p.mean), Some(p.standard_error)),
             pair(p.bits_per_dimension, p.bits_per_dimension_error),
             pair(p.divergence, p.divergence_error),

@@ -1,14 +1,16 @@
-//! Judging trained models: by their samples, by their densities, by copies of training rows, and beside each other.
+//! Judgement of trained models: by samples, by densities, by copies of training rows, and in comparison.
 //!
-//! The judge asks models alone ([`crate::family::Model`]), so that every family is judged alike.
+//! The judge uses [`crate::family::Model`] alone, so that every family is judged alike.
 
 pub mod compare;
 pub mod copies;
 pub mod densities;
+pub mod reference;
 pub mod report;
 pub mod samples;
 
-pub use compare::{Compared, Comparison, Point};
-pub use densities::{Asked, LogP};
+pub use compare::{Compared, Comparison, Contender, Point};
+pub use densities::{LogP, LogPOptions};
+pub use reference::{Floor, Reference, headings};
 pub use report::{Judgement, finish};
 pub use samples::{generate, score_rows};

@@ -1,19 +1,20 @@
 //! The report on a finished run.
 
 use super::copies::{self, nearest};
-use super::samples::{HEADINGS, generate, score_rows};
-use crate::data::{Dataset, Layout, Split};
-use crate::draw::{Report, loss_curves, picture, png_bytes, save_png};
+use super::reference::{Floor, Reference, headings};
+use super::samples::{generate, score_rows};
+use crate::data::{Dataset, Layout, Part, Split};
+use crate::draw::{Report, picture, png_bytes, save_png, training_curves};
 use crate::family::{Drawing, Setting, Showing};
 use crate::files::write_atomically;
-use crate::metric::judge::{Score, judge};
+use crate::metric::judge::Score;
 use crate::run::{Run, pictures};
 use crate::train::curves;
 use crate::{Error, Result};
 use serde::Serialize;
 use toml::Table;
 
-/// What a run is worth, and where its files are.
+/// The metrics of a run, and the paths of its files.
 #[derive(Debug, Clone, Serialize)]
 pub struct Judgement {
     /// The run's folder.
@@ -22,11 +23,14 @@ pub struct Judgement {
     pub samples: String,
     /// The report.
     pub report: String,
-    /// Metrics of the samples.
+    /// Metrics of the model, and of its samples.
     pub scores: Vec<Score>,
+    /// The headings of a table of the metrics.
+    #[serde(skip)]
+    pub headings: [&'static str; 7],
 }
 
-/// The pictures of a run that its report shows, each with its heading and caption.
+/// The pictures in a report, each with its heading and caption.
 const SHOWN: [(&str, &str, &str); 2] = [
     (
         "trajectory",
@@ -41,19 +45,31 @@ const SHOWN: [(&str, &str, &str); 2] = [
     ),
 ];
 
-/// Samples and judges a finished run; writes `samples.png`, `report.html` and, for pictures, `nearest.png`.
+/// Samples a finished run, judges it on the test rows of `data`, or on exact draws where it learns without data, and
+/// writes `samples.png`, `report.html` and, for pictures, `nearest.png`.
 ///
 /// # Errors
-/// Those of sampling, of the metrics and of drawing; [`Error::Io`] if a file cannot be written.
+/// Errors of sampling, of the metrics and of drawing; [`Error::Io`] if a file cannot be written.
 pub fn finish(run: &Run, data: Option<&Dataset>, at: &Setting) -> Result<Judgement> {
-    let recipe = &run.info.recipe;
+    let (recipe, judged) = (&run.info.recipe, data.map(|data| data.judged_on(Part::Test)));
+    let data = judged.as_ref();
     let (model, sampling) = (run.model(at.device)?, Table::new());
     let at = &Setting { device: at.device, seed: recipe.seed, observe: at.observe };
-    let (n, real) = (recipe.evaluation.samples as u64, data.map(Dataset::judged));
+    let n = recipe.evaluation.samples as u64;
+    let reference = match data {
+        Some(data) => Some(Reference { data: data.clone(), floor: Floor::Training }),
+        None => Reference::exact(&*model, n, at)?,
+    };
+    let reference = reference.as_ref();
+    let real = reference.map(|reference| reference.data.judged());
     let generator = model.generator(&sampling, at)?;
     let samples = generate(&*model, &*generator, n, real, at)?;
+    let n = samples.len();
     let per_sample = generator.network_evaluations() as f64 / n as f64;
-    let scores = data.map_or(Ok(Vec::new()), |data| judge(&samples, data, 0))?;
+    let mut scores = model.diagnostics()?;
+    if let Some(reference) = reference {
+        scores.extend(reference.scores(&samples)?);
+    }
     let space = model.space();
     let image = matches!(space.layout(), Layout::Image { .. });
     let generated = picture(space, &samples, real.map(Split::rows))?;
@@ -61,7 +77,7 @@ pub fn finish(run: &Run, data: Option<&Dataset>, at: &Setting) -> Result<Judgeme
     let mut report = Report::new(&format!("tweedie: {}", run.folder().display()));
     report.paragraph(&match data {
         Some(data) => format!(
-            "{} training and {} held-out rows of {}; {n} samples at {per_sample:.1} network evaluations each.",
+            "{} training and {} test rows of {}; {n} samples at {per_sample:.1} network evaluations each.",
             data.train.len(),
             data.held_out.len(),
             data.name,
@@ -73,7 +89,8 @@ pub fn finish(run: &Run, data: Option<&Dataset>, at: &Setting) -> Result<Judgeme
     match real {
         Some(real) if image => {
             let real = png_bytes(&picture(space, real, None)?)?;
-            report.pictures(&[(&real, "Real, held out"), (&generated, "Generated")])?;
+            let name = if data.is_some() { "Real, held out" } else { "Exact draws" };
+            report.pictures(&[(&real, name), (&generated, "Generated")])?;
         }
         Some(_) => drop(report.picture(&generated, "Real and generated")?),
         None => drop(report.picture(&generated, "Generated")?),
@@ -94,11 +111,18 @@ pub fn finish(run: &Run, data: Option<&Dataset>, at: &Setting) -> Result<Judgeme
     }
     if !scores.is_empty() {
         report.heading("How good it is");
-        report.paragraph(
-            "Each metric compares samples with held-out data, in model units; beside it the same metric with \
-             training data in place of the samples, and how many rows it is of.",
-        );
-        report.table(&HEADINGS, &score_rows(&scores))?;
+        report.paragraph(match reference.map(|reference| reference.floor) {
+            None => "The model's own metrics, and how many rows they are of.",
+            Some(Floor::Exact) => {
+                "The model's own metrics, then metrics that compare samples with exact draws, in model units; beside \
+                 each the same metric with other exact draws in place of the samples, and how many rows it is of."
+            }
+            Some(_) => {
+                "Each metric compares samples with held-out data, in model units; beside it the same metric with \
+                 training data in place of the samples, and how many rows it is of."
+            }
+        });
+        report.table(&headings(reference), &score_rows(&scores))?;
     }
     if let Some(data) = data.filter(|data| image && data.train.len() > 1) {
         let (png, found) = nearest(&samples, data, None)?;
@@ -107,7 +131,7 @@ pub fn finish(run: &Run, data: Option<&Dataset>, at: &Setting) -> Result<Judgeme
         report.picture(&png, copies::CAPTION)?;
     }
     report.heading("Training");
-    for (name, plot) in loss_curves(&curves::read(run.file("curves.jsonl"))?) {
+    for (name, plot) in training_curves(&curves::read(run.file("curves.jsonl"))?) {
         report.picture(&png_bytes(&plot.draw()?)?, &name)?;
     }
     report.heading("Recipe");
@@ -118,5 +142,6 @@ pub fn finish(run: &Run, data: Option<&Dataset>, at: &Setting) -> Result<Judgeme
         samples: run.file("samples.png").display().to_string(),
         report: run.file("report.html").display().to_string(),
         scores,
+        headings: headings(reference),
     })
 }

@@ -1,15 +1,16 @@
-//! Samples to be judged.
+//! Samples for judgement.
 
 use crate::Result;
 use crate::data::{Generate, Split};
 use crate::family::{Model, Setting, Task, sample};
+use crate::metric::JudgedConditions;
 use crate::metric::judge::Score;
-use crate::metric::judged_labels;
+use std::ops::Range;
 
-/// `n` samples with the labels that samples judged against the rows of `real` should bear.
+/// Generates `n` samples, or as many as there are, with labels or conditions as frequent as in the rows of `real`.
 ///
 /// # Errors
-/// Those of sampling.
+/// Errors of sampling.
 pub fn generate(
     model: &dyn Model,
     generator: &dyn Generate,
@@ -17,19 +18,26 @@ pub fn generate(
     real: Option<&Split>,
     at: &Setting,
 ) -> Result<Split> {
-    let labels = real.and_then(|real| judged_labels(real, n as usize));
-    let label = |row: u64| labels.as_ref()?.get(row as usize).copied();
+    let n = generator.most_rows().map_or(n, |all| n.min(all));
+    let conditions = real.map(|real| JudgedConditions::of(real, n as usize));
+    let condition = |rows: Range<u64>| match &conditions {
+        Some(conditions) => conditions.condition(rows, model.space(), at.device),
+        None => model.space().condition(rows.map(|_| None).collect()),
+    };
     let observe = |done| {
         let what = "sampling".into();
         (at.observe)(Task { what, unit: "samples", done, total: n, note: String::new() });
     };
-    let rows = sample(model, generator, 0..n, label, at.seed, at.device, observe)?;
-    Split::new(rows, labels)
+    let rows = sample(model, generator, 0..n, condition, at.seed, at.device, observe)?;
+    match conditions {
+        Some(conditions) => conditions.with(rows),
+        None => Split::new(rows, None),
+    }
 }
 
-/// What the columns of [`score_rows`] are.
-pub const HEADINGS: [&str; 7] =
-    ["metric", "samples", "±", "training data", "good", "of rows", "against"];
+/// The headings of [`score_rows`].
+pub(super) const HEADINGS: [&str; 7] =
+    ["metric", "samples", "±", "floor", "good", "of rows", "against"];
 
 /// Scores as rows of text.
 pub fn score_rows(scores: &[Score]) -> Vec<Vec<String>> {

@@ -2,7 +2,7 @@
 //!
 //! > ∇log p_t(x) = (α E[x₀ | x] − x)/σ²,
 //!
-//! and its log density is known where the denoiser is an energy's.
+//! and its log density is known where the denoiser is an energy's or a mixture's.
 
 use crate::data::{Condition, LogDensity};
 use crate::denoise::Denoiser;
@@ -13,17 +13,21 @@ use burn::tensor::Tensor;
 use std::sync::Arc;
 
 /// The noised density p_t that a denoiser has at one level, by its score: [`super::Ula`] runs on it, while kernels
-/// that compare densities want an energy, or a mixture in its own right.
+/// that compare densities want a denoiser that knows them, as energies and mixtures do.
 ///
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::denoise::{Component, GaussianMixture};
+/// use tweedie::denoise::{Component, GaussianMixture, Guided};
 /// use tweedie::mcmc::{AtLevel, Mala, Transition, Ula};
 /// use tweedie::process::Level;
 /// let unit = GaussianMixture::new(vec![Component::isotropic(1.0, vec![0.0], 1.0)])?;
-/// let target = AtLevel::new(Arc::new(unit), Level::new(0.5, 1.0, 0.5))?;
+/// let (unit, level) = (Arc::new(unit), Level::new(0.5, 1.0, 0.5));
 /// let start = || Tensor::zeros([3, 1], &Device::flex());
+/// let target = AtLevel::new(unit.clone(), level)?;
+/// assert!(Mala::default().init(start(), &target).is_ok());
+/// // Guidance has a score alone.
+/// let target = AtLevel::new(Arc::new(Guided::new(unit, 2.0)?), level)?;
 /// assert!(Ula::default().init(start(), &target).is_ok());
 /// assert!(Mala::default().init(start(), &target).is_err());
 /// # Ok::<(), tweedie::Error>(())

@@ -97,4 +97,8 @@ impl Transition for Mala {
     fn warm_up(&self) -> u64 {
         self.warm_up
     }
+
+    fn good_acceptance(&self) -> Option<f64> {
+        Some(self.acceptance)
+    }
 }

@@ -87,6 +87,11 @@ pub trait Transition: std::fmt::Debug + Send + Sync {
     fn warm_up(&self) -> u64 {
         0
     }
+
+    /// The mean probability of acceptance to aim at; none for a kernel without a test of Metropolis.
+    fn good_acceptance(&self) -> Option<f64> {
+        None
+    }
 }
 
 /// What happened in a step, row by row.

@@ -87,4 +87,8 @@ impl Transition for RandomWalk {
     fn warm_up(&self) -> u64 {
         self.warm_up
     }
+
+    fn good_acceptance(&self) -> Option<f64> {
+        Some(self.acceptance)
+    }
 }

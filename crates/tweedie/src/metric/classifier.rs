@@ -1,5 +1,5 @@
-//! A classifier trained elsewhere, as an eye for pictures: what its last hidden layer sees is compared in place of
-//! pixels.
+//! Features of pictures by a classifier trained elsewhere: its last hidden layer takes the place of pixels in
+//! comparisons.
 
 use crate::data::{Layout, Rows, Space};
 use crate::nn::{Layer, Sequential, load_safetensors_of, singles};
@@ -8,10 +8,10 @@ use burn::tensor::Device;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// So many numbers at most are held of one layer's output (32 MiB), unless one picture has more.
+/// Most numbers of a layer's output in memory (32 MiB), unless a single picture has more.
 const NUMBERS: usize = 1 << 23;
 
-/// A classifier as it is written down.
+/// The description of a classifier, as in its file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Description {
@@ -22,7 +22,7 @@ struct Description {
     classes: Vec<String>,
 }
 
-/// What a picture is before the first layer.
+/// The input of the first layer.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Input {
@@ -54,7 +54,7 @@ struct Input {
 /// sd = [0.3081]                           # 1 if not given
 /// ```
 ///
-/// The plainest classifier has the pixels for features:
+/// The simplest classifier has the pixels as features:
 ///
 /// ```
 /// use tweedie::burn::tensor::Device;
@@ -78,13 +78,13 @@ pub struct Classifier {
     path: PathBuf,
     network: Sequential,
     max: f64,
-    /// Factor and summand that make a raw pixel of each channel what the network takes.
+    /// Factor and summand of each channel, from raw pixels to the input of the network.
     units: Vec<(f32, f32)>,
     classes: Vec<String>,
     device: Device,
 }
 
-/// What a classifier makes of pictures.
+/// The outputs of a classifier.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
     /// The features, `[n, features]`.
@@ -95,7 +95,7 @@ pub struct Seen {
 }
 
 impl Classifier {
-    /// The classifier that a file describes, with the weights that it names or those of another file.
+    /// Opens the classifier that a file describes, with the weights of the description or of `weights`.
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be read; [`Error::File`] naming the line of the description that is wrong, the
@@ -124,27 +124,27 @@ impl Classifier {
         Ok(Self { path, network, max: input.max, units, classes, device })
     }
 
-    /// What it is called: its file's name without the ending.
+    /// Its name: that of its file, without the ending.
     pub fn name(&self) -> String {
         self.path.file_stem().map_or(String::new(), |stem| stem.to_string_lossy().into_owned())
     }
 
-    /// The names of its classes; none if its file gives none.
+    /// The names of its classes, if its file has them.
     pub fn classes(&self) -> &[String] {
         &self.classes
     }
 
-    /// How many classes it tells apart; none if the features are its last layer's output.
+    /// The number of its classes; none if the features are the output of its last layer.
     pub fn outputs(&self) -> Option<usize> {
         self.network.output()
     }
 
-    /// How many numbers the features of a picture are.
+    /// The number of features of a picture.
     pub fn width(&self) -> usize {
         self.network.features()
     }
 
-    /// Features and logits of raw pictures of a space, some hundred at a time.
+    /// Features and logits of raw pictures of a space, computed in batches of some hundred.
     ///
     /// # Errors
     /// [`Error::Shape`] if the space is not of pictures of the classifier's size, or the rows are not as wide;
@@ -231,7 +231,7 @@ fn units(path: &Path, input: &Input) -> Result<Vec<(f32, f32)>> {
     Ok(mean.iter().zip(&sd).map(of).collect())
 }
 
-/// What is wrong with a description, and on which line.
+/// The fault of a description, and its line.
 fn explain(path: &Path, text: &str, error: &toml::de::Error) -> Error {
     let before = error.span().map_or(0, |span| span.start.min(text.len()));
     let line = text.bytes().take(before).filter(|byte| *byte == b'\n').count() + 1;

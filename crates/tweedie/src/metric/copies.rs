@@ -1,10 +1,10 @@
-//! Samples beside the training rows that they may be copies of.
+//! Samples beside their nearest training rows, which they may copy.
 //!
 //! A distance to the nearest training row says little by itself: where data are dense it is small for every honest
-//! sample. The scale is the training set's own: the distance from that training row to the nearest other training row
-//! (as in the adaptive threshold of N. Carlini et al., "Extracting training data from diffusion models", USENIX Security
-//! 2023, Sec. 4.2, with one neighbour). A sample much nearer than that is a copy. How often held-out rows are nearer says
-//! what is usual.
+//! sample. The scale is that of the training set: the distance from that training row to the nearest other training row
+//! (as in the adaptive threshold of N. Carlini et al., "Extracting training data from diffusion models", USENIX
+//! Security 2023, Sec. 4.2, with one neighbour). A sample much nearer than that is a copy. The share of held-out rows
+//! that are nearer gives the usual value.
 
 use super::neighbours::{Neighbour, Share, nearest, nearest_but};
 use super::{check, check_pair};
@@ -24,15 +24,16 @@ pub struct Match {
 }
 
 impl Match {
-    /// The sample's distance in units of the training row's own: well below 1 for a copy. It is 0 for an exact copy.
+    /// The distance of the sample over that between the two training rows: well below 1 for a copy, 0 for an exact
+    /// copy.
     pub fn ratio(&self) -> f64 {
         let (own, usual) = (self.nearest.distance, self.other.distance);
         if own == 0.0 { 0.0 } else { own / usual }
     }
 }
 
-/// The nearest training row of each sample, by exact search, those most like copies first: in the order of
-/// [`Match::ratio`].
+/// The nearest training row of each sample, by exact search, in the order of [`Match::ratio`]: those most like copies
+/// first.
 ///
 /// ```
 /// use tweedie::{data::Rows, metric::copies};

@@ -31,19 +31,19 @@ use std::array;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Discrepancy {
-    /// The V-statistic: all pairs, each observation with itself too. Not negative, up to rounding, and zero between
-    /// a sample and itself; its expectation is above the truth by a term of order 1/n.
+    /// The V-statistic: all pairs, with those of an observation with itself. Not negative, up to rounding, and zero
+    /// between a sample and itself; its expectation is above the truth by a term of order 1/n.
     pub biased: f64,
-    /// The U-statistic: pairs of different observations. Its expectation is the truth, so that it is as often
-    /// negative as positive when that is zero.
+    /// The U-statistic: pairs of different observations. Its expectation is the true value, so that it is as often
+    /// negative as positive when the true value is zero.
     pub unbiased: f64,
-    /// The standard error of `unbiased`, to first order in the projections. Where the two distributions are equal
-    /// the first order vanishes and this is no more than the order of magnitude of the spread (about 1.3 times it for
-    /// two normal samples of 100 rows in the plane): the test of equality by it is not exact.
+    /// The standard error of `unbiased`, to first order in the projections. Between equal distributions the first order
+    /// vanishes, and this is only the order of magnitude of the spread (about 1.3 times it for two normal samples of
+    /// 100 rows in the plane): it gives no exact test of equality.
     pub standard_error: f64,
 }
 
-/// The discrepancy in the kernel κ = `kernel(pair)`, `pairs` saying whether of the squared distance or of the product.
+/// The discrepancy in the kernel κ = `kernel(pair)`, of squared distances or of products by `pairs`.
 pub(super) fn discrepancy(
     pairs: Pairs,
     x: &Rows,
@@ -55,8 +55,7 @@ pub(super) fn discrepancy(
     Ok(found)
 }
 
-/// A sample that others are compared with, in K kernels at once: pairs within it, and distances between two rows, are
-/// computed once.
+/// A reference sample in K kernels at once: pairs within it, and distances between two rows, are computed once.
 pub(super) struct Against<'a, const K: usize, F> {
     pairs: Pairs,
     y: &'a Rows,
@@ -96,8 +95,8 @@ impl<'a, const K: usize, F: Fn(f64) -> [f64; K] + Sync> Against<'a, K, F> {
     }
 }
 
-/// Each kernel summed over the pairs of an observation with the others of its sample, and over those of each observation
-/// with itself.
+/// Sums of each kernel over the pairs of an observation with the others of its sample, and over the pairs of each
+/// observation with itself.
 struct Within<const K: usize> {
     others: Vec<[f64; K]>,
     own: [f64; K],
@@ -118,7 +117,7 @@ impl<const K: usize> Within<K> {
     }
 }
 
-/// Each kernel summed over some pairs.
+/// The sum of each kernel over some pairs.
 fn sum<const K: usize>(kernel: &impl Fn(f64) -> [f64; K], pairs: &[f64]) -> [f64; K] {
     let mut sums = [0.0; K];
     for &pair in pairs {

@@ -1,8 +1,8 @@
 //! Squared Euclidean distances ‖xᵢ − yⱼ‖² and inner products ⟨xᵢ, yⱼ⟩ between the rows of two batches.
 //!
 //! Each is the sum over coordinates, in their order, of squared differences or of products in double precision: nothing
-//! cancels, as it would in ‖x‖² + ‖y‖² − 2⟨x, y⟩, and a distance depends neither on what else is in the batch nor on
-//! the processor. Speed comes from working on [`ROWS`] × [`LANES`] distances at once, with y packed so that [`LANES`] of
+//! cancels, as it would in ‖x‖² + ‖y‖² − 2⟨x, y⟩, and a distance depends neither on the rest of the batch nor on the
+//! processor. Speed comes from working on [`ROWS`] × [`LANES`] distances at once, with y packed so that [`LANES`] of
 //! its rows lie side by side, in the widest vector registers that the processor has.
 
 use crate::data::Rows;
@@ -18,7 +18,7 @@ const ROWS: usize = 4;
 /// Rows of x in one parallel task.
 const TILE: usize = 16;
 
-/// What is computed of each pair of rows.
+/// The quantity of a pair of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pairs {
     /// ‖x − y‖².
@@ -96,7 +96,7 @@ impl pulp::NullaryFnOnce for Tile<'_> {
     /// A row of distances after the other, each [`Packed::stride`] long.
     type Output = Vec<f64>;
 
-    // Inlined down to the innermost loop, or the wide registers are not used.
+    // Inlined down to the innermost loop, so that the compiler uses wide registers.
     #[inline(always)]
     fn call(self) -> Vec<f64> {
         let stride = self.y.stride();

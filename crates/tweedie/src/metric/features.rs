@@ -1,7 +1,6 @@
-//! All metrics of a classifier's features at once, each beside its floor: the same metric between real pictures.
+//! All metrics of a classifier's features, each beside its floor: the same metric between real pictures.
 //!
-//! They judge by what the classifier sees, and are numbers of that classifier: those of one cannot be compared with those
-//! of another.
+//! Values by two classifiers cannot be compared.
 
 use super::judge::{MOST_PAIRED, Score};
 use super::neighbours::Share;
@@ -11,15 +10,15 @@ use crate::data::{Dataset, Rows, Space, Split};
 use serde::Serialize;
 use std::borrow::Cow;
 
-/// Neighbours that precision and recall reach to.
+/// Rank of the neighbour that sets the radius of balls in precision and recall.
 const NEIGHBOURS: usize = 3;
 
-/// What a classifier's features say of generated pictures.
+/// Metrics of generated pictures by the features of a classifier.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FeatureScores {
-    /// Whose features they are.
+    /// The name of the classifier.
     pub classifier: String,
-    /// How many numbers the features of a picture are.
+    /// The number of features of a picture.
     pub width: usize,
     /// The share of held-out pictures whose label the classifier finds, if they are labelled.
     pub held_out_accuracy: Option<Share>,
@@ -27,8 +26,8 @@ pub struct FeatureScores {
     pub scores: Vec<Score>,
 }
 
-/// Judges generated pictures against held-out ones by a classifier's features. Every [`Score`] says how many pictures it
-/// is of; where not all are taken, they are the [`judged_rows`].
+/// Judges generated pictures against held-out ones by a classifier's features. Every [`Score`] has its numbers of
+/// pictures; where a metric does not take all, it takes the [`judged_rows`].
 ///
 /// - Fréchet distance, which is biased by the number of rows: as many generated as training pictures, 10,000 at most,
 ///   against all held-out ones, 10,000 at most. Compare distances of equal numbers only.
@@ -70,7 +69,7 @@ pub fn judge(
         (accuracy(&seen, generated)?, accuracy(&seen_train, &train)?)
     {
         scores.push(Score {
-            name: "label accuracy",
+            name: "label accuracy".into(),
             value: value.value,
             standard_error: Some(value.standard_error),
             rows: generated.len(),
@@ -87,12 +86,12 @@ pub fn judge(
     }))
 }
 
-/// The metrics that compare features with features; there are at most as many training rows as there are others.
+/// The metrics between two sets of features; the training rows are at most as many as the others.
 fn compared(fake: &Rows, train: &Rows, real: &Rows) -> Result<Vec<Score>> {
     let some = |rows: &Rows, n: usize| rows.select(&judged_rows(rows.len(), n));
     let mut scores = Vec::new();
     let mut add = |name, value, standard_error, [rows, reference_rows]: [usize; 2], floor, good| {
-        let (floor, good) = (Some(floor), Cow::Borrowed(good));
+        let (name, floor, good) = (Cow::Borrowed(name), Some(floor), Cow::Borrowed(good));
         scores.push(Score { name, value, standard_error, rows, reference_rows, floor, good });
     };
     let value = frechet::distance(&some(fake, train.len()), real)?;
@@ -115,7 +114,7 @@ fn compared(fake: &Rows, train: &Rows, real: &Rows) -> Result<Vec<Score>> {
     Ok(scores)
 }
 
-/// The classifier's number of each of the space's classes, if it knows them all.
+/// The output of the classifier for each class of the space, if it has all of them.
 fn places(classifier: &Classifier, space: &Space) -> Option<Vec<u32>> {
     let (known, classes) = (classifier.classes(), space.classes());
     if known.is_empty() {

@@ -5,19 +5,19 @@
 //! D. C. Dowson and B. V. Landau, "The Fréchet distance between multivariate normal distributions", J. Multivar. Anal.
 //! 12 (1982); for generated pictures by M. Heusel, H. Ramsauer, T. Unterthiner, B. Nessler and S. Hochreiter, "GANs
 //! trained by a two time-scale update rule converge to a local Nash equilibrium", NeurIPS 2017, Eq. 6. As there, d² is
-//! what is reported, and Σ has the divisor n − 1. On Inception-v3's features, and on no others, it is called FID.
+//! reported, and Σ has the divisor n − 1. Only on the features of Inception-v3 is it called FID.
 //!
-//! No square root of a matrix is taken. With Σ = Rᵀ R, R being triangular, from the QR factorisation of the centred rows,
-//! the eigenvalues of Σ₁ Σ₂ are the squared singular values of R₁ R₂ᵀ, so that
+//! No square root of a matrix is taken. With Σ = Rᵀ R, R being triangular, from the QR factorisation of the centred
+//! rows, the eigenvalues of Σ₁ Σ₂ are the squared singular values of R₁ R₂ᵀ, so that
 //!
 //! Tr (Σ₁ Σ₂)^½ = Σᵢ sᵢ(R₁ R₂ᵀ).
 //!
 //! The covariances are never formed: a product Σ₁ Σ₂ that is singular, as features that are always 0 make it, loses no
 //! digits, where the root of a rounding error would lose half of them.
 //!
-//! The fit has d (d + 3)/2 numbers, and the distance of two finite samples is biased upwards by a term of order 1/n that
-//! depends on the model (M. J. Chong and D. Forsyth, "Effectively unbiased FID and Inception Score", CVPR 2020): compare
-//! at equal n only, and with the floor.
+//! The fit has d (d + 3)/2 numbers, and the distance of two finite samples is biased upwards by a term of order 1/n
+//! that depends on the model (M. J. Chong and D. Forsyth, "Effectively unbiased FID and Inception Score", CVPR 2020):
+//! compare at equal n only, and with the floor.
 
 use super::check_pair;
 use crate::data::Rows;
@@ -69,7 +69,7 @@ impl Fit {
         let chunk = CHUNK.max(width);
         let mut factor = Mat::<f64>::zeros(0, width);
         for start in (0..rows.len()).step_by(chunk) {
-            // The factor of the rows so far stands for all of them.
+            // The factor of the rows so far replaces these rows.
             let (above, more) = (factor.nrows(), chunk.min(rows.len() - start));
             let stacked = Mat::from_fn(above + more, width, |i, j| match i.checked_sub(above) {
                 None => factor[(i, j)],

@@ -1,4 +1,4 @@
-//! All sample metrics of a data set at once, each beside its floor: the same metric between real rows.
+//! All sample metrics, each beside its floor: the same metric between real rows.
 
 use super::discrepancy::Against;
 use super::distance::Pairs;
@@ -8,9 +8,9 @@ use crate::{Error, Result};
 use serde::Serialize;
 use std::borrow::Cow;
 
-/// Generated and held-out rows of which all pairs are compared.
+/// Most generated, and most held-out rows, for metrics of all pairs.
 pub(super) const MOST_PAIRED: usize = 10_000;
-/// Rows of exact assignment, which costs up to the cube of their number.
+/// Most rows of exact assignment, which costs up to the cube of their number.
 const MOST_ASSIGNED: usize = 1500;
 /// Directions of the sliced distance.
 const DIRECTIONS: usize = 512;
@@ -18,52 +18,55 @@ const DIRECTIONS: usize = 512;
 /// One metric of generated rows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Score {
-    /// What it is called.
-    pub name: &'static str,
+    /// Its name.
+    pub name: Cow<'static, str>,
     /// Its value on the generated rows.
     pub value: f64,
-    /// Its standard error, where one is known.
+    /// Its standard error, if one is known.
     pub standard_error: Option<f64>,
-    /// How many generated rows it is computed on.
+    /// The number of generated rows.
     pub rows: usize,
-    /// How many real rows they are compared with: held-out ones, and in memorisation training rows too. 0 where samples
-    /// are judged by themselves.
+    /// The number of real rows in the comparison: held-out rows, in memorisation training rows as well. 0 for metrics
+    /// of samples alone.
     pub reference_rows: usize,
-    /// The same metric with training rows in place of the generated ones, as many if there are: what a perfect model that
-    /// had learnt the distribution by heart would get, up to noise.
+    /// The floor: the same metric with as many training rows, if there are, in place of the generated rows. A perfect
+    /// model has this value, up to noise.
     pub floor: Option<f64>,
-    /// What is good.
+    /// The ideal value, in words.
     pub good: Cow<'static, str>,
 }
 
-/// Judges generated rows against held-out ones, in model units (so that no column dominates by its unit).
+/// Judges generated rows against held-out rows, in model units, so that no column dominates by its unit.
 ///
-/// All generated rows are compared with all held-out ones, but where that costs or misleads, and every [`Score`] says how
-/// many it is of. Where not all are taken, they are the [`judged_rows`].
+/// Most metrics compare all generated rows with all held-out rows; limits of cost or of fairness follow. Every
+/// [`Score`] has its numbers of rows. Where a metric does not take all, it takes the [`judged_rows`].
 ///
-/// - Energy distance and MMD², both unbiased at any sizes, and memorisation: 10,000 generated rows at most; the first two
-///   with 10,000 held-out rows at most, memorisation with all training and all held-out rows.
+/// - Energy distance and MMD², both unbiased at any sizes, and memorisation: 10,000 generated rows at most; the first
+///   two with 10,000 held-out rows at most, memorisation with all training and all held-out rows.
 /// - Sliced W₂, whose floor depends on the number of rows: no more generated than training rows.
 /// - 1-NN accuracies and W₂: equally many of each kind, 10,000 and 1,500 at most.
-/// - Label agreement: all. Samples that are to be judged should bear the [`judged_labels`](super::judged_labels).
+/// - Label agreement: all rows. Samples should bear the [`judged_labels`](super::judged_labels).
 ///
-/// Without two generated, two training and two held-out rows there is nothing to judge by, and the list is empty. The
-/// bandwidth of MMD² is the median distance of real rows, so that it does not depend on what is judged. `seed` gives the
-/// directions of sliced W₂.
+/// The list is empty unless there are two generated, two training and two held-out rows. The bandwidth of MMD² is the
+/// median distance of real rows, so that it does not depend on the samples. `seed` gives the directions of sliced W₂.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] if the widths differ; [`crate::Error::Config`] for values that are not finite.
 pub fn judge(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>> {
-    let encode = |split: &Split| data.space.encode(split.rows());
-    let (fake, train, real) = (encode(generated)?, encode(&data.train)?, encode(&data.held_out)?);
-    if fake.len().min(train.len()).min(real.len()) < 2 {
-        return Ok(Vec::new());
-    }
-    let judged = Judged { fake, train, real };
-    let mut scores = vec![judged.sliced(seed)?, judged.assigned()?];
-    scores.extend(judged.discrepancies()?);
-    scores.extend(judged.two_sample()?);
+    let Some(judged) = Judged::new(generated, data)? else { return Ok(Vec::new()) };
+    let mut scores = judged.distances(seed)?;
     scores.extend(judged.memorisation()?);
+    scores.extend(judged.labels(generated, data)?);
+    Ok(scores)
+}
+
+/// [`judge`] without memorisation, for training rows that the model has not seen.
+///
+/// # Errors
+/// As [`judge`].
+pub fn distances(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>> {
+    let Some(judged) = Judged::new(generated, data)? else { return Ok(Vec::new()) };
+    let mut scores = judged.distances(seed)?;
     scores.extend(judged.labels(generated, data)?);
     Ok(scores)
 }
@@ -75,7 +78,7 @@ struct Judged {
     real: Rows,
 }
 
-/// A random `n` of the rows, or all.
+/// `n` random rows, or all.
 fn some(rows: &Rows, n: usize) -> Cow<'_, Rows> {
     if n >= rows.len() {
         Cow::Borrowed(rows)
@@ -85,13 +88,29 @@ fn some(rows: &Rows, n: usize) -> Cow<'_, Rows> {
 }
 
 impl Judged {
+    /// The rows of all kinds; none where there are fewer than two of a kind.
+    fn new(generated: &Split, data: &Dataset) -> Result<Option<Self>> {
+        let encode = |split: &Split| data.space.encode(split.rows());
+        let (train, real) = (encode(&data.train)?, encode(&data.held_out)?);
+        let judged = Self { fake: encode(generated)?, train, real };
+        Ok((judged.of_each(usize::MAX) >= 2).then_some(judged))
+    }
+
+    /// Distances between generated and real rows, and two-sample tests.
+    fn distances(&self, seed: u64) -> Result<Vec<Score>> {
+        let mut scores = vec![self.sliced(seed)?, self.assigned()?];
+        scores.extend(self.discrepancies()?);
+        scores.extend(self.two_sample()?);
+        Ok(scores)
+    }
+
     fn sliced(&self, seed: u64) -> Result<Score> {
         let rows = self.fake.len().min(self.train.len());
         let to_real =
             |own: &Rows| wasserstein::sliced_random(&some(own, rows), &self.real, seed, DIRECTIONS);
         let found = to_real(&self.fake)?;
         Ok(Score {
-            name: "sliced W2",
+            name: "sliced W2".into(),
             value: found.distance,
             standard_error: Some(found.standard_error()),
             rows,
@@ -101,7 +120,7 @@ impl Judged {
         })
     }
 
-    /// How many there are of each kind, `most` at most.
+    /// An equal number of rows of each kind, at most `most`.
     fn of_each(&self, most: usize) -> usize {
         self.fake.len().min(self.train.len()).min(self.real.len()).min(most)
     }
@@ -111,7 +130,7 @@ impl Judged {
         let real = some(&self.real, rows);
         let to_real = |own: &Rows| wasserstein::exact(&some(own, rows), &real);
         Ok(Score {
-            name: "W2",
+            name: "W2".into(),
             value: to_real(&self.fake)?,
             standard_error: None,
             rows,
@@ -121,9 +140,9 @@ impl Judged {
         })
     }
 
-    /// Energy distance and MMD², all pairs being looked at once for both.
+    /// Energy distance and MMD², in one pass over all pairs.
     fn discrepancies(&self) -> Result<Vec<Score>> {
-        // Where most rows are equal, as in tables of few categories, there is no median distance to compare at.
+        // Where most rows are equal, as in tables of few categories, the median distance is zero, and MMD² is left out.
         let bandwidth = defined(mmd::median_bandwidth(&self.train, &self.real))?;
         let rate = bandwidth.map_or(0.0, mmd::rate);
         let kernels = |squared: f64| [-squared.sqrt(), (rate * squared).exp()];
@@ -132,8 +151,8 @@ impl Judged {
         let against = Against::new(Pairs::SquaredDistances, &real, kernels)?;
         let found = against.discrepancies(&fake)?;
         let floor = against.discrepancies(&some(&self.train, fake.len()))?;
-        let score = |name, k: usize| Score {
-            name,
+        let score = |name: &'static str, k: usize| Score {
+            name: name.into(),
             value: found[k].unbiased,
             standard_error: Some(found[k].standard_error),
             rows: fake.len(),
@@ -150,15 +169,16 @@ impl Judged {
         let real = some(&self.real, rows);
         let found = neighbours::two_sample(&real, &some(&self.fake, rows))?;
         let floor = neighbours::two_sample(&real, &some(&self.train, rows))?;
-        let score = |name, found: neighbours::Share, floor: neighbours::Share| Score {
-            name,
-            value: found.value,
-            standard_error: Some(found.standard_error),
-            rows,
-            reference_rows: rows,
-            floor: Some(floor.value),
-            good: "near 0.5".into(),
-        };
+        let score =
+            |name: &'static str, found: neighbours::Share, floor: neighbours::Share| Score {
+                name: name.into(),
+                value: found.value,
+                standard_error: Some(found.standard_error),
+                rows,
+                reference_rows: rows,
+                floor: Some(floor.value),
+                good: "near 0.5".into(),
+            };
         Ok([
             score("1-NN accuracy, real", found.real, floor.real),
             score("1-NN accuracy, generated", found.fake, floor.fake),
@@ -168,8 +188,8 @@ impl Judged {
     fn memorisation(&self) -> Result<[Score; 2]> {
         let fake = some(&self.fake, MOST_PAIRED);
         let found = memorisation(&fake, &self.train, &self.real)?;
-        let score = |name, value, standard_error, good| Score {
-            name,
+        let score = |name: &'static str, value, standard_error, good| Score {
+            name: name.into(),
             value,
             standard_error: Some(standard_error),
             rows: fake.len(),
@@ -196,7 +216,7 @@ impl Judged {
             neighbours::label_agreement(&self.train.select(&own), &wanted, &self.real, labels)
         });
         Ok(Some(Score {
-            name: "label agreement",
+            name: "label agreement".into(),
             value: found.value,
             standard_error: Some(found.standard_error),
             rows: self.fake.len(),
@@ -269,8 +289,8 @@ mod tests {
         assert!(sliced.value < 1.0, "{sliced:?}");
     }
 
-    /// Samples with the labels of the first 200 held-out rows are all of the first class, and W₂ is near 10 √6. Those with
-    /// the labels of random rows, or of all, are as far as training rows.
+    /// Samples with the labels of the first 200 held-out rows are all of the first class, and W₂ is near 10 √6. Those
+    /// with the labels of random rows, or of all, are as far as training rows.
     #[test]
     fn an_oracle_is_near_the_floor_on_data_sorted_by_class() {
         let data = five_classes(3000, 1000);
@@ -296,8 +316,10 @@ mod tests {
         let data = five_classes(500, 80);
         let generated = oracle(judged_labels(&data.held_out, 600).unwrap(), "generated");
         let scores = judge(&generated, &data, 0).unwrap();
-        let numbers: Vec<_> =
-            scores.iter().map(|s| (s.name, s.rows, s.reference_rows, s.floor.is_some())).collect();
+        let numbers: Vec<_> = scores
+            .iter()
+            .map(|s| (&*s.name, s.rows, s.reference_rows, s.floor.is_some()))
+            .collect();
         assert_eq!(
             numbers,
             [

@@ -1,13 +1,15 @@
-//! The real rows that samples are judged by, and the labels of the samples.
+//! The choice of real rows that judge samples, and the labels of samples.
 //!
-//! Rows may lie in an order, by class or by day, so that the first of them are no sample of all. Whatever cannot look at
-//! every row looks at the same random ones each time, and samples bear the labels of these rows.
+//! Rows may be sorted, by class or by day, so that the first of them are no random sample. A metric that cannot take
+//! every row takes the same random rows each time, and samples bear the labels of these rows.
 
-use crate::Draws;
-use crate::data::Split;
+use crate::data::{Condition, Rows, Space, Split};
+use crate::{Draws, Result};
+use burn::tensor::Device;
+use std::ops::Range;
 
-/// Random indices below `len`, `n` of them in ascending order: the rows that stand for all where not all can be looked
-/// at. They depend on `len` and `n` alone, and a larger `n` adds to them; all indices where there are not more than `n`.
+/// `n` random indices below `len`, in ascending order: a sample of the rows. They depend on `len` and `n` alone, and a
+/// larger `n` adds to them; all indices if `len` is at most `n`.
 ///
 /// ```
 /// use tweedie::metric::judged_rows;
@@ -25,9 +27,9 @@ pub fn judged_rows(len: usize, n: usize) -> Vec<usize> {
     chosen
 }
 
-/// For each of `n` samples to be judged, the real row of `len` whose label, or other condition, it bears: the
-/// [`judged_rows`] in random order, all rows in turn where `n` is above `len`. Sample i's does not depend on `n`. Empty
-/// if `len` is 0.
+/// For each of `n` samples, the index of the real row, below `len`, whose label or other condition it bears: the
+/// [`judged_rows`] in random order, all rows in turn if `n` is above `len`. That of sample i does not depend on `n`.
+/// Empty if `len` is 0.
 ///
 /// ```
 /// use tweedie::metric::{condition_rows, judged_rows};
@@ -40,8 +42,8 @@ pub fn condition_rows(len: usize, n: usize) -> Vec<usize> {
     order(len).into_iter().cycle().take(n).collect()
 }
 
-/// The labels that `n` samples to be judged against `real` rows should bear: those of its [`condition_rows`], so that
-/// classes are as frequent as among the rows that they are compared with. None where there are no labels.
+/// The labels of `n` samples that are judged against `real` rows: those of the [`condition_rows`], so that classes are
+/// as frequent as among the real rows. None without labels.
 ///
 /// ```
 /// use tweedie::{data::{Rows, Split}, metric::judged_labels};
@@ -55,6 +57,49 @@ pub fn judged_labels(real: &Split, n: usize) -> Option<Vec<u32>> {
     Some(condition_rows(labels.len(), n).into_iter().map(|row| labels[row]).collect())
 }
 
+/// The conditions of `n` samples to be judged against real rows: those of its [`condition_rows`].
+#[derive(Debug, Clone)]
+pub struct JudgedConditions {
+    labels: Option<Vec<u32>>,
+    given: Option<Rows>,
+}
+
+impl JudgedConditions {
+    /// The conditions of `n` samples.
+    pub fn of(real: &Split, n: usize) -> Self {
+        let given = real.given().filter(|values| !values.is_empty());
+        let given = given.map(|values| values.select(&condition_rows(values.len(), n)));
+        Self { labels: judged_labels(real, n), given }
+    }
+
+    /// The condition of the samples `rows`, each below `n`.
+    ///
+    /// # Errors
+    /// As [`Space::condition`] and [`Space::given_condition`].
+    pub fn condition(&self, rows: Range<u64>, space: &Space, device: &Device) -> Result<Condition> {
+        let rows = rows.start as usize..rows.end as usize;
+        match (&self.given, &self.labels) {
+            (Some(values), _) => space.given_condition(&values.slice(rows), device),
+            (_, Some(labels)) => {
+                space.condition(labels[rows].iter().map(|label| Some(*label)).collect())
+            }
+            _ => space.condition(vec![None; rows.len()]),
+        }
+    }
+
+    /// The samples with their conditions.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] unless there are `n`.
+    pub fn with(self, samples: Rows) -> Result<Split> {
+        let samples = Split::new(samples, self.labels)?;
+        match self.given {
+            Some(values) => samples.with_given(values),
+            None => Ok(samples),
+        }
+    }
+}
+
 /// All indices below `len` in one random order.
 fn order(len: usize) -> Vec<usize> {
     Draws::new(0).purpose("judged rows").permutation(len)
@@ -63,7 +108,6 @@ fn order(len: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Rows;
 
     /// Of 10,000 rows in the order of two classes, 1,000 at random have 500 ± 15 of each: 6 of these errors.
     #[test]

@@ -1,13 +1,12 @@
 //! The kernel distance: MMD² in the cubic kernel k(x, y) = (⟨x, y⟩/d + 1)³, d being the width.
 //!
-//! M. Bińkowski, D. J. Sutherland, M. Arbel and A. Gretton, "Demystifying MMD GANs", ICLR 2018, Sec. 4. On Inception-v3's
-//! features, and on no others, it is called KID. Unlike the Fréchet distance its unbiased estimate has no bias at any
-//! number of rows, so that values at different n can be compared; the kernel sees the first three moments only.
+//! M. Bińkowski, D. J. Sutherland, M. Arbel and A. Gretton, "Demystifying MMD GANs", ICLR 2018, Sec. 4. Only on the
+//! features of Inception-v3 is it called KID. Unlike the Fréchet distance its unbiased estimate has no bias at any
+//! number of rows, so that values at different n can be compared; it depends on the first three moments alone.
 //!
-//! Published values are means over random subsets, since all pairs of 50,000 rows were too many ([`over_subsets`]). Their
-//! "±" is the spread between subsets: neither an error of the mean nor, as subsets overlap, of anything else. We
-//! report [`distance`], which takes every pair once, has the smaller variance, does not depend on a seed, and
-//! comes with a standard error.
+//! Published values are means over random subsets, since all pairs of 50,000 rows were too many ([`over_subsets`]).
+//! Their "±" is the spread between subsets, which overlap: no standard error. [`distance`] takes every pair once, has
+//! the smaller variance, needs no seed, and has a standard error.
 
 use super::discrepancy::discrepancy;
 use super::distance::Pairs;

@@ -1,16 +1,16 @@
-//! Label accuracy: does a classifier find the label that a sample was asked to have?
+//! Label accuracy: the share of samples whose requested label a classifier finds.
 //!
 //! The share of samples whose greatest logit is that of the requested label; the classification accuracy of S. Ravuri
 //! and O. Vinyals, "Classification accuracy score for conditional generative models", NeurIPS 2019, with a classifier
-//! trained on real pictures and judging generated ones. What the classifier gets right of held-out pictures is the
-//! value to compare with: samples may be above it, if a generator shows only what is typical of each class.
+//! trained on real pictures. Its accuracy on held-out pictures is the value for comparison; samples may exceed it, if a
+//! generator shows typical pictures of each class alone.
 
 use super::check;
 use super::neighbours::Share;
 use crate::data::Rows;
 use crate::{Error, Result};
 
-/// The share of rows of `logits` whose greatest entry, the first among equals, is that of their label.
+/// The share of rows of `logits` whose greatest entry, the first among equals, is at their label.
 ///
 /// ```
 /// use tweedie::{data::Rows, metric::labels};
@@ -20,8 +20,8 @@ use crate::{Error, Result};
 /// ```
 ///
 /// # Errors
-/// [`Error::Shape`] if there is not one label a row, or no row; [`Error::Config`] if a label has no logit, or naming the
-/// row of a value that is not finite.
+/// [`Error::Shape`] if there is not one label a row, or no row; [`Error::Config`] if a label has no logit, or naming
+/// the row of a value that is not finite.
 pub fn accuracy(logits: &Rows, labels: &[u32]) -> Result<Share> {
     check("logits", logits, 1)?;
     if labels.len() != logits.len() {

@@ -1,19 +1,19 @@
 //! Optimal transport between two samples of numbers: the coupling of quantiles, and its potentials.
 //!
 //! W₂² = max ∫ φ dX + ∫ ψ dY over φ(x) + ψ(y) ≤ (x − y)². Where the distributions differ, φ and ψ are the first-order
-//! changes of W₂² by a further observation (M. Sommerfeld and A. Munk, "Inference for empirical Wasserstein distances on
-//! finite spaces", J. R. Stat. Soc. B 80 (2018), Theorem 1; E. del Barrio and J.-M. Loubes, "Central limit theorems for
-//! empirical transportation cost in general dimension", Ann. Probab. 47 (2019), Theorem 4.1), so that
+//! changes of W₂² by a further observation (M. Sommerfeld and A. Munk, "Inference for empirical Wasserstein distances
+//! on finite spaces", J. R. Stat. Soc. B 80 (2018), Theorem 1; E. del Barrio and J.-M. Loubes, "Central limit theorems
+//! for empirical transportation cost in general dimension", Ann. Probab. 47 (2019), Theorem 4.1), so that
 //!
 //! Var W₂² ≈ Var φ(X)/n + Var ψ(Y)/m.
 //!
 //! On the line φ′(x) = 2 (x − T(x)), T being the map of quantiles. It is integrated by the trapezoid rule between
-//! neighbouring observations, T of an observation being the mean of what it is coupled with.
+//! neighbouring observations, T of an observation being the mean of its partners.
 
 /// A sample in increasing order.
 pub(super) struct Sorted {
     values: Vec<f64>,
-    /// Where each value stood in the sample.
+    /// The index of each value in the sample.
     places: Vec<usize>,
 }
 
@@ -25,7 +25,7 @@ impl Sorted {
         Self { values, places }
     }
 
-    /// The potential of each observation, in the sample's order, whose partners have the means `partners`.
+    /// The potential of each observation, in the order of the sample; `partners` are the means of its partners.
     fn potential(&self, partners: &[f64]) -> Vec<f64> {
         let mut potential = vec![0.0; self.values.len()];
         let (mut height, mut last) = (0.0, None);
@@ -49,7 +49,7 @@ pub(super) struct Transport {
     pub second: Vec<f64>,
 }
 
-/// Between two samples, neither empty.
+/// The optimal transport between two non-empty samples.
 pub(super) fn transport(x: &Sorted, y: &Sorted) -> Transport {
     let (mut of_x, mut of_y) = (vec![0.0; x.values.len()], vec![0.0; y.values.len()]);
     let (n, m) = (of_x.len() as f64, of_y.len() as f64);
@@ -60,13 +60,13 @@ pub(super) fn transport(x: &Sorted, y: &Sorted) -> Transport {
     Transport { squared, first: x.potential(&of_x), second: y.potential(&of_y) }
 }
 
-/// W₂² between two samples, neither empty.
+/// W₂² between two non-empty samples.
 pub(super) fn squared(x: &Sorted, y: &Sorted) -> f64 {
     couple(&x.values, &y.values, |_, _, _| ())
 }
 
-/// W₂² between two sorted samples; `pair` sees which observations are coupled, and by what mass. Positions are counted in
-/// units of 1 / nm, so that they are exact.
+/// W₂² between two sorted samples; `pair` takes each coupled pair of observations with its mass. Positions are counted
+/// in units of 1 / nm, so that they are exact.
 fn couple(x: &[f64], y: &[f64], mut pair: impl FnMut(usize, usize, f64)) -> f64 {
     let (mut i, mut j, mut at, mut total) = (0, 0, 0, 0.0);
     while i < x.len() && j < y.len() {
@@ -91,8 +91,8 @@ mod tests {
         (0..n).map(|row| Draws::new(1).purpose(purpose).normal_f64(row, 0)).collect()
     }
 
-    /// Of n and as many observations, the trapezoid rule gives a potential that solves the dual problem: φ + ψ is the cost
-    /// of every coupled pair, and nowhere above the cost.
+    /// Of n and as many observations, the trapezoid rule gives a potential that solves the dual problem: φ + ψ is the
+    /// cost of every coupled pair, and nowhere above the cost.
     #[test]
     fn potentials_solve_the_dual_problem() {
         let (x, y) = (sample("x", 40), sample("y", 40));

@@ -1,21 +1,22 @@
-//! Memorisation: are samples nearer to the rows that were trained on than to rows held out?
+//! Memorisation: the share of samples that are nearer to training rows than to held-out rows.
 //!
-//! Each sample is claimed by the nearest of all N training and M held-out rows, in equal parts by those equally near, so
-//! that twins share. For samples that know of the training set no more than its distribution, which rows were trained on
-//! is a random choice of N among N + M, and the expected share that training rows claim is N/(N + M), whatever the
-//! dimension and the sizes. The test by the share of nearest neighbours of one kind is M. F. Schilling's, "Multivariate
-//! two-sample tests based on nearest neighbors", J. Am. Stat. Assoc. 81 (1986).
+//! Each sample is claimed by the nearest of all N training and M held-out rows, in equal parts by those equally near,
+//! so that twins share. For a model that learnt the distribution alone, the training rows are a random choice of N
+//! among N + M, and they claim N/(N + M) of the samples in expectation, whatever the dimension and the sizes. The test
+//! by the share of nearest neighbours of one kind is M. F. Schilling's, "Multivariate two-sample tests based on nearest
+//! neighbors", J. Am. Stat. Assoc. 81 (1986).
 //!
 //! Error: with the claims cⱼ of the rows, A = Σ cⱼ over training rows, B over held-out ones and n = A + B, the share is
 //! S = A/(A + B). Resampling each of the two sets, a row together with the samples that it claims, gives to first order
 //!
 //! Var S = (S² M s²_H + (1 − S)² N s²_T)/n²,
 //!
-//! s² being the sample variances of the claims within a set. It is the bootstrap of B. Efron, "Bootstrap methods: another
-//! look at the jackknife", Ann. Stat. 7 (1979), of infinitely many replicates. Under chance s² is one for all rows and
-//! this is the variance of a random choice, s² N M/(N + M)/n². To resample rows without their samples is not consistent for
-//! nearest neighbours, as a repeated row claims nothing more (A. Abadie and G. W. Imbens, "On the failure of the bootstrap
-//! for matching estimators", Econometrica 76 (2008)); and binomial errors are too small, as a row claims several samples.
+//! s² being the sample variances of the claims within a set. It is the bootstrap of B. Efron, "Bootstrap methods:
+//! another look at the jackknife", Ann. Stat. 7 (1979), of infinitely many replicates. Under chance s² is one for all
+//! rows and this is the variance of a random choice, s² N M/(N + M)/n². To resample rows without their samples is not
+//! consistent for nearest neighbours, as a repeated row claims nothing more (A. Abadie and G. W. Imbens, "On the
+//! failure of the bootstrap for matching estimators", Econometrica 76 (2008)); and binomial errors are too small, as a
+//! row claims several samples.
 
 use super::check_pair;
 use super::distance::fold_rows;
@@ -23,16 +24,16 @@ use crate::Result;
 use crate::data::Rows;
 use std::cmp::Ordering;
 
-/// Samples and references that are compared at once, so that memory does not grow with their number.
+/// Samples and references of one block, so that memory does not grow with their number.
 const SAMPLES: usize = 512;
 const REFERENCES: usize = 4096;
 
-/// How much nearer samples are to training rows than to held-out ones.
+/// The nearness of samples to training rows, in comparison with held-out rows.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Memorisation {
     /// The share of samples whose nearest row is a training row, equally near rows having equal parts.
     pub share: f64,
-    /// N/(N + M): the expected share for samples that know of the training set no more than its distribution.
+    /// N/(N + M): the expected share for a model that learnt the distribution alone.
     pub chance: f64,
     /// (share − chance)/(1 − chance): 0 at chance, 1 for copies of training rows.
     pub rescaled: f64,
@@ -44,10 +45,10 @@ pub struct Memorisation {
 /// The memorisation of any number of `samples`, by all of a training set and of a held-out set, of any sizes from 2 on.
 /// The time is that of n (N + M) distances.
 ///
-/// With 200 to 4,000 training, 30 to 800 held-out and 200 to 5,000 sampled rows in 1 to 32 dimensions, the standard error
-/// was 0.96 to 1.00 times the spread of `rescaled` over 600 repetitions at chance, and 0.94 to 1.17 times it where 5, 50
-/// or 95 % of the samples were copies. As for any proportion, intervals of two errors want 10 samples or more that are
-/// nearer to a held-out row.
+/// With 200 to 4,000 training, 30 to 800 held-out and 200 to 5,000 sampled rows in 1 to 32 dimensions, the standard
+/// error was 0.96 to 1.00 times the spread of `rescaled` over 600 repetitions at chance, and 0.94 to 1.17 times it
+/// where 5, 50 or 95 % of the samples were copies. As for any proportion, intervals of two errors need 10 samples or
+/// more that are nearer to a held-out row.
 ///
 /// ```
 /// use tweedie::{data::Rows, metric::memorisation};
@@ -99,10 +100,10 @@ impl Memorisation {
     }
 }
 
-/// How many samples the rows of a set claim.
+/// The numbers of samples that the rows of a set claim.
 struct Claims {
     sum: f64,
-    /// The variance of `sum` over sets of as many rows.
+    /// The variance of `sum` over sets of this number of rows.
     variance: f64,
 }
 
@@ -211,8 +212,8 @@ mod tests {
         Ok(())
     }
 
-    /// Coverage of ± 1.96 errors over 2,000 repetitions of samples and of both sets: its own error is 0.5 %, so that the
-    /// bar of 3 % is 6 of them. The mean is 0 within 6 of its errors.
+    /// Coverage of ± 1.96 errors over 2,000 repetitions of samples and of both sets: its own error is 0.5 %, so that
+    /// the bar of 3 % is 6 of them. The mean is 0 within 6 of its errors.
     #[test]
     fn fresh_samples_are_at_chance_and_the_error_covers_it() -> Result<()> {
         for (n, m, samples, width, twins) in [

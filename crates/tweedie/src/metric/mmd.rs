@@ -3,9 +3,9 @@
 //! k(x, y) = Σ_σ exp(−‖x − y‖² / 2σ²).
 //!
 //! A. Gretton, K. Borgwardt, M. Rasch, B. Schölkopf and A. Smola, "A kernel two-sample test", JMLR 13 (2012), Eqs. 3
-//! (unbiased) and 5 (biased); the median heuristic for σ is in its Section 8. A sum over several σ is characteristic
-//! as each of its terms is, and sees differences of several sizes at once (Y. Li, K. Swersky and R. Zemel,
-//! "Generative moment matching networks", ICML 2015).
+//! (unbiased) and 5 (biased); the median heuristic for σ is in its Section 8. A sum over several σ is characteristic,
+//! as each of its terms, and detects differences of several sizes at once (Y. Li, K. Swersky and R. Zemel, "Generative
+//! moment matching networks", ICML 2015).
 
 use super::discrepancy::discrepancy;
 use super::distance::{Pairs, fold_rows};
@@ -13,7 +13,7 @@ use super::{Discrepancy, check_pair, judged_rows};
 use crate::data::Rows;
 use crate::{Error, Result};
 
-/// Rows that the median heuristic looks at, of both samples together.
+/// Most rows of the median heuristic, of both samples together.
 const MEDIAN_ROWS: usize = 2000;
 
 /// MMD² between two samples, in the sum of Gaussian kernels of the given `bandwidths` σ > 0, in the units of the data.
@@ -45,13 +45,13 @@ pub fn gaussian(x: &Rows, y: &Rows, bandwidths: &[f64]) -> Result<Discrepancy> {
     })
 }
 
-/// −1/2σ², by which the exponent of the Gaussian kernel grows with the squared distance.
+/// −1/2σ², the factor on the squared distance in the exponent of the Gaussian kernel.
 pub(super) fn rate(bandwidth: f64) -> f64 {
     -0.5 / (bandwidth * bandwidth)
 }
 
 /// The median of the distances between all pairs of different rows of the two samples taken together, the usual
-/// bandwidth for [`gaussian`]. Of more than 2,000 rows, 2,000 random ones are looked at, the same each time.
+/// bandwidth for [`gaussian`]. Of more than 2,000 rows it takes 2,000 random ones, the same each time.
 ///
 /// # Errors
 /// [`Error::Shape`] if the widths differ or a sample is empty; [`Error::Config`] naming the row of a value that is

@@ -1,4 +1,4 @@
-//! How far a generated sample is from a reference sample, and what else may be wrong with it.
+//! Metrics of generated samples: distances from a reference sample, collapse, copies.
 //!
 //! Every metric takes host batches ([`Rows`]), computes in double precision whatever they hold, and adds in an order
 //! that does not depend on the number of threads, so that its result is the same to the last bit on any of them.
@@ -6,13 +6,13 @@
 //! - [`wasserstein`]: the 2-Wasserstein distance, exact and sliced;
 //! - [`mmd`] and [`energy`]: kernel two-sample statistics, both a [`Discrepancy`];
 //! - [`judge`]: all of them at once, each beside its floor;
-//! - [`judged_rows`], [`judged_labels`]: the real rows that samples are judged by, and the labels of the samples;
+//! - [`judged_rows`], [`JudgedConditions`]: the real rows that samples are judged by, and the conditions of the samples;
 //! - [`neighbours`]: nearest neighbours: the 1-NN two-sample test, label agreement;
-//! - [`memorisation`]: are samples nearer to training rows than to rows held out?
-//! - [`copies`]: samples beside the training rows that they may be copies of;
-//! - [`Classifier`]: a network trained elsewhere, whose features of pictures are compared in place of pixels;
-//! - [`frechet`], [`kernel`], [`precision`], [`labels`]: what features are compared by;
-//! - [`features`]: all of these at once, each beside its floor.
+//! - [`memorisation`]: the share of samples nearer to training rows than to held-out rows;
+//! - [`copies`]: samples beside their nearest training rows;
+//! - [`Classifier`]: a network trained elsewhere, whose features take the place of pixels;
+//! - [`frechet`], [`kernel`], [`precision`], [`labels`]: metrics of features;
+//! - [`features`]: all of these, each beside its floor.
 
 pub mod copies;
 pub mod energy;
@@ -39,13 +39,13 @@ mod tests;
 
 pub use classifier::{Classifier, Seen};
 pub use discrepancy::Discrepancy;
-pub use judged::{condition_rows, judged_labels, judged_rows};
+pub use judged::{JudgedConditions, condition_rows, judged_labels, judged_rows};
 pub use memorisation::{Memorisation, memorisation};
 
 use crate::data::Rows;
 use crate::{Error, Result};
 
-/// Refuses two samples that no metric can compare: of different widths, of fewer than `least` rows, not finite.
+/// Fails if two samples have different widths, fewer than `least` rows, or values that are not finite.
 fn check_pair(named: [(&str, &Rows); 2], least: usize) -> Result<()> {
     let [(a, x), (b, y)] = named;
     if x.width() != y.width() {
@@ -58,7 +58,7 @@ fn check_pair(named: [(&str, &Rows); 2], least: usize) -> Result<()> {
     named.iter().try_for_each(|(name, rows)| check(name, rows, least))
 }
 
-/// Refuses a sample of fewer than `least` rows or with a value that is not finite.
+/// Fails if a sample has fewer than `least` rows or a value that is not finite.
 fn check(name: &str, rows: &Rows, least: usize) -> Result<()> {
     if rows.len() < least {
         let found = format!("{} rows", rows.len());
@@ -74,7 +74,7 @@ fn check(name: &str, rows: &Rows, least: usize) -> Result<()> {
     }
 }
 
-/// Refuses two samples of different sizes.
+/// Fails if two samples have different sizes.
 fn check_sizes(named: [(&str, &Rows); 2]) -> Result<()> {
     let [(a, x), (b, y)] = named;
     if x.len() == y.len() {

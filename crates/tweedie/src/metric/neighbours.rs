@@ -1,17 +1,17 @@
 //! Metrics on exact Euclidean nearest neighbours.
 //!
-//! - The 1-NN two-sample test: is each row's nearest neighbour among all other rows, real and generated, of its own
-//!   kind? D. Lopez-Paz and M. Oquab, "Revisiting classifier two-sample tests", ICLR 2017, with the leave-one-out
-//!   1-NN classifier and the accuracies on real and generated rows kept apart as in Q. Xu et al., "An empirical
-//!   study on evaluation metrics of generative adversarial networks", 2018. A generator that repeats
-//!   training rows has accuracies near 0; one that drops modes has a high accuracy on the generated rows.
-//! - Label agreement: does a generated row's nearest labelled reference bear the requested label?
+//! - The 1-NN two-sample test: the share of rows whose nearest neighbour among all other rows, real and generated, is
+//!   of their own kind. D. Lopez-Paz and M. Oquab, "Revisiting classifier two-sample tests", ICLR 2017, with the
+//!   leave-one-out 1-NN classifier and the accuracies on real and generated rows kept apart as in Q. Xu et al., "An
+//!   empirical study on evaluation metrics of generative adversarial networks", 2018. A generator that repeats training
+//!   rows has accuracies near 0; one that drops modes has a high accuracy on the generated rows.
+//! - Label agreement: the share of generated rows whose nearest labelled reference bears the requested label.
 
 use super::{check, check_pair, distance::fold_rows};
 use crate::data::Rows;
 use crate::{Error, Result};
 
-/// References that are compared with at once, so that memory does not grow with their number.
+/// References of one block, so that memory does not grow with their number.
 const CHUNK: usize = 4096;
 
 /// The nearest row of a reference batch.
@@ -23,7 +23,7 @@ pub struct Neighbour {
     pub distance: f64,
 }
 
-/// The exact nearest neighbour in `references` of each row of `queries`, by comparing all pairs.
+/// The exact nearest neighbour in `references` of each row of `queries`, by a search over all pairs.
 ///
 /// ```
 /// use tweedie::{data::Rows, metric::neighbours};
@@ -77,7 +77,7 @@ pub struct Share {
     /// √(value (1 − value) / rows), the binomial standard error: right for independent outcomes, above the truth
     /// where ties count half. It is 0 at a share of 0 or 1, where the truth may be off by some 3 / rows.
     pub standard_error: f64,
-    /// How many rows were judged.
+    /// The number of rows.
     pub rows: usize,
 }
 
@@ -86,9 +86,9 @@ pub struct Share {
 pub struct TwoSample {
     /// The accuracy on all rows.
     pub accuracy: Share,
-    /// The accuracy on real rows: below chance when generated rows sit on top of real ones.
+    /// The accuracy on real rows: below chance where generated rows copy real ones.
     pub real: Share,
-    /// The accuracy on generated rows: above chance when they crowd together.
+    /// The accuracy on generated rows: above chance where generated rows cluster.
     pub fake: Share,
     /// The expected `accuracy` if both samples have one distribution: just below ½ at equal sizes.
     pub chance: f64,
@@ -129,7 +129,7 @@ pub fn two_sample(real: &Rows, fake: &Rows) -> Result<TwoSample> {
 }
 
 /// The share of `samples` whose nearest neighbour in `references` has the label that was `requested`. Among equally
-/// near references the first one speaks.
+/// near references the first one counts.
 ///
 /// ```
 /// use tweedie::{data::Rows, metric::neighbours};
@@ -164,7 +164,7 @@ pub fn label_agreement<L: PartialEq>(
 }
 
 impl Share {
-    /// The share that `count` of `rows` are.
+    /// The share `count` / `rows`.
     pub(super) fn new(count: f64, rows: usize) -> Self {
         let value = count / rows as f64;
         let standard_error = (value * (1.0 - value) / rows as f64).sqrt();
@@ -172,7 +172,7 @@ impl Share {
     }
 }
 
-/// How often the first distance is the smaller one, a tie counting half.
+/// The number of pairs whose first distance is the smaller one, a tie counting half.
 fn wins(first: &[f64], second: &[f64]) -> f64 {
     let score = |(a, b): (&f64, &f64)| match a.total_cmp(b) {
         std::cmp::Ordering::Less => 1.0,

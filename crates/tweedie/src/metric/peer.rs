@@ -1,4 +1,4 @@
-//! What SciPy, POT, scikit-learn and torch-fidelity make of small fixed inputs: `bench/metrics_peer.py` and
+//! Values of SciPy, POT, scikit-learn and torch-fidelity on small fixed inputs: `bench/metrics_peer.py` and
 //! `bench/image_metrics_peer.py` write the files read here.
 
 use crate::data::Rows;
@@ -12,7 +12,7 @@ impl Peer {
         Self::parse(include_str!("../../tests/fixtures/metrics.json"))
     }
 
-    /// Those of the metrics of pictures.
+    /// The inputs and numbers of metrics of pictures.
     pub(crate) fn of_images() -> Self {
         Self::parse(include_str!("../../tests/fixtures/image_metrics.json"))
     }

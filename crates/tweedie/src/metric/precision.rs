@@ -4,8 +4,8 @@
 //! generative models", NeurIPS 2019, Eqs. 1 and 2. A sample's support is estimated by balls around its rows, each
 //! reaching to the row's k-th nearest other row, k = 3 in the paper:
 //!
-//! - precision: the share of generated rows within the support of the real ones (are samples plausible?);
-//! - recall: the share of real rows within the support of the generated ones (is everything covered?).
+//! - precision: the share of generated rows within the support of the real ones (fidelity);
+//! - recall: the share of real rows within the support of the generated ones (coverage).
 //!
 //! Between two samples of one distribution neither is 1, and both depend on the number of rows: compare at equal sizes,
 //! and with the floor.
@@ -38,8 +38,8 @@ pub struct PrecisionRecall {
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`] if `k` is 0, or naming the row of a value that is not finite; [`Error::Shape`] if the widths differ
-/// or a sample does not have more than `k` rows.
+/// [`Error::Config`] if `k` is 0, or naming the row of a value that is not finite; [`Error::Shape`] if the widths
+/// differ or a sample does not have more than `k` rows.
 pub fn improved(real: &Rows, fake: &Rows, k: usize) -> Result<PrecisionRecall> {
     if k == 0 {
         return Err(Error::config("k", "0", "at least 1, the nearest neighbour"));

@@ -1,4 +1,4 @@
-//! What all metrics have in common: their errors, their symmetry, and their independence of the number of threads.
+//! Properties of all metrics: errors, symmetry, independence of the number of threads.
 
 use super::peer::Peer;
 use super::{

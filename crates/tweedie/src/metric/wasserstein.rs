@@ -7,8 +7,8 @@
 //! - Sliced: SW₂² = E_θ W₂²(⟨θ, X⟩, ⟨θ, Y⟩), θ uniform on the unit sphere (Bonneel, Rabin, Peyré and Pfister, "Sliced
 //!   and Radon Wasserstein barycenters of measures", JMIV 51 (2015)).
 //!
-//! All are in the units of the data. W₂ between two samples of one distribution is not zero but of the order
-//! n^(−1/d) in d > 4 dimensions: set it against W₂ between two real samples of the same size.
+//! All are in the units of the data. W₂ between two samples of one distribution is not zero but of the order n^(−1/d)
+//! in d > 4 dimensions: compare it with W₂ between two real samples of the same size.
 
 use super::distance::fold_rows;
 use super::line::{self, Sorted};
@@ -19,7 +19,7 @@ use crate::transport::assignment::assign;
 use crate::{Error, Result};
 use rayon::prelude::*;
 
-/// How far the squared length of a direction may be from 1.
+/// Tolerance of the squared length of a direction.
 const UNIT: f64 = 1e-4;
 
 /// Directions whose potentials are in memory at once.
@@ -63,26 +63,26 @@ pub fn line(x: &Rows, y: &Rows) -> Result<f64> {
     Ok(line::squared(&projected(x, &[1.0]), &projected(y, &[1.0])).sqrt())
 }
 
-/// The sliced W₂, averaged over some directions.
+/// The sliced W₂ over some directions.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Sliced {
-    /// The root of the mean of W₂² over the directions. W₂² of two samples is above that of their distributions by a
-    /// term of order 1/n + 1/m, which is all of it where the distributions are equal.
+    /// The root of the mean of W₂² over the directions. W₂² of two samples exceeds that of their distributions by a
+    /// term of order 1/n + 1/m, the whole value between equal distributions.
     pub distance: f64,
-    /// The standard error of `distance` that comes from the choice of rows, the directions being given: by the delta
-    /// method from the spread of each row's potential, averaged over the directions. Where the two distributions are
-    /// equal the first order vanishes, and this is no more than the order of magnitude of the spread (1.3 to 1.5 times
-    /// it for normal samples of 300 and 1,000 rows).
+    /// The standard error of `distance` from the choice of rows at given directions: by the delta method from the
+    /// spread of the potentials of rows, averaged over the directions. Between equal distributions the first order
+    /// vanishes, and this is only the order of magnitude of the spread (1.3 to 1.5 times it for normal samples of 300
+    /// and 1,000 rows).
     pub row_error: f64,
-    /// The standard error of `distance` that comes from the choice of directions, if they were drawn independently
-    /// and uniformly (by the delta method from the spread of W₂²); none if there is only one.
+    /// The standard error of `distance` from the choice of directions, if they are independent and uniform (by the
+    /// delta method from the spread of W₂²); none for a single direction.
     pub direction_error: Option<f64>,
-    /// How many directions there were.
+    /// The number of directions.
     pub directions: usize,
 }
 
 impl Sliced {
-    /// The standard error of `distance` by rows and directions together. It does not contain the bias of `distance`.
+    /// The standard error of `distance` by rows and directions together. It does not include the bias of `distance`.
     pub fn standard_error(&self) -> f64 {
         self.row_error.hypot(self.direction_error.unwrap_or(0.0))
     }
@@ -143,7 +143,7 @@ pub fn sliced(x: &Rows, y: &Rows, directions: &Rows) -> Result<Sliced> {
 /// ```
 ///
 /// # Errors
-/// Those of [`sliced`]; no direction is [`Error::Shape`].
+/// Errors of [`sliced`]; [`Error::Shape`] for 0 directions.
 pub fn sliced_random(x: &Rows, y: &Rows, seed: u64, directions: usize) -> Result<Sliced> {
     check("first sample", x, 1)?;
     let normals = Draws::new(seed).purpose("slices").normals(0..directions as u64, x.width());
@@ -151,7 +151,8 @@ pub fn sliced_random(x: &Rows, y: &Rows, seed: u64, directions: usize) -> Result
 }
 
 impl Sliced {
-    /// From W₂² along each direction, and the sums over the directions of the potentials at each sample's rows.
+    /// The distance with its errors, from W₂² along each direction, and from the sums over the directions of the
+    /// potentials at the rows of each sample.
     fn new(squared: &[f64], potentials: [&[f64]; 2]) -> Self {
         let directions = squared.len();
         let count = directions as f64;

@@ -9,12 +9,12 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 registry! {
-    /// How a network sees the noise level. Every clock depends on the level's log-SNR alone, so that a trained network works
-    /// with any schedule.
+    /// The noise level as a network sees it. Every clock depends on the level's log-SNR alone, so that a trained
+    /// network works with any schedule.
     pub word Clock = LogSnr {
         /// (Karras et al. 2022, table 1).
         "log-snr" LogSnr "¼ ln(σ/α), EDM's c_noise",
-        /// Steps count from 0, and fractions lie between.
+        /// Steps count from 0, with fractions between them.
         "index" Index "the index in the chain, or of 1,000 steps uniform in t",
         "sigma" Sigma "σ/α",
     }
@@ -22,24 +22,24 @@ registry! {
 
 /// The configuration of a network as recipes write it; widths of 0 are taken from the data.
 pub trait NetworkConfig: std::fmt::Debug + Send + Sync {
-    /// The same network for rows of `space`, every width resolved and checked.
+    /// The same configuration for rows of `space`, with every width resolved and checked.
     ///
     /// # Errors
-    /// [`Error::Config`] if a width is given that is not the space's, or a number makes no sense.
+    /// [`Error::Config`] if a width differs from that of the space, or a number is out of range.
     fn for_space(&self, space: &Space) -> Result<AnyNetworkConfig>;
 
-    /// The network with initial values from `draws`, every width resolved.
+    /// The network of a resolved configuration, with initial values from `draws`.
     ///
     /// # Errors
     /// [`Error::Config`] if the numbers make no sense together.
     fn init(&self, draws: &Draws, device: &Device) -> Result<AnyNetwork>;
 
-    /// The clock that the network is made for.
+    /// The default clock of the network.
     fn clock(&self) -> Clock {
         Clock::LogSnr
     }
 
-    /// Fails, naming the key, if the network has what training does not do.
+    /// Fails, naming the key, if training does not support an option of the network.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -50,17 +50,17 @@ pub trait NetworkConfig: std::fmt::Debug + Send + Sync {
     /// The width of a row, once resolved.
     fn width(&self) -> usize;
 
-    /// How many numbers its parameters hold.
+    /// The number of its parameters.
     fn parameters(&self) -> u128;
 
-    /// The key that its size depends on most, and what it holds.
+    /// The key that sets its size, with the value.
     fn size(&self) -> (&'static str, String);
 
-    /// About how many activations a row makes.
+    /// The approximate number of activations for each row.
     fn activations(&self) -> usize;
 }
 
-/// Takes a width from the data, which a recipe need not and may not change.
+/// Sets a width to that of the data; fails if a recipe has another one.
 pub(super) fn own(key: &str, value: &mut usize, own: usize) -> Result<()> {
     if *value != 0 && *value != own {
         let expected = format!("no such key: it is {own} for these data");
@@ -70,7 +70,7 @@ pub(super) fn own(key: &str, value: &mut usize, own: usize) -> Result<()> {
     Ok(())
 }
 
-/// The registry of networks: each with its name, its configuration, its module, and one line on what it is.
+/// The registry of networks: for each a name, a configuration, a module, and one line of description.
 macro_rules! networks {
     ($($name:literal $variant:ident($config:ty => $network:ty) $about:literal,)+) => {
         registry! {
@@ -81,7 +81,7 @@ macro_rules! networks {
             }
         }
 
-        /// Any named network. Its parameters have the names that they have in the network itself.
+        /// Any named network. Paths of parameters are those of the network itself.
         #[derive(Module, Debug)]
         #[expect(clippy::large_enum_variant, reason = "a model has one")]
         pub enum AnyNetwork {

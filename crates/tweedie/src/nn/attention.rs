@@ -15,8 +15,8 @@ pub fn self_attention(qkv: Dual<3>, heads: usize) -> Dual<3> {
     attention(third(0), third(1), third(2), heads)
 }
 
-/// For each head, softmax(q kᵀ/√d) v: queries `[n, tokens, heads · d]`, keys and values `[n, others, heads · d]`, to the
-/// queries' shape (Vaswani et al. 2017, equation 1).
+/// Attention softmax(q kᵀ/√d) v of each head: queries `[n, tokens, heads · d]`, keys and values `[n, others, heads ·
+/// d]`, to the queries' shape (Vaswani et al. 2017, equation 1).
 ///
 /// # Panics
 /// If there are no heads, their number does not divide the last dimension, or shapes do not fit.

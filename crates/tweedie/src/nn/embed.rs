@@ -15,7 +15,8 @@ pub struct TimeEmbeddingConfig {
 }
 
 impl TimeEmbeddingConfig {
-    /// Sines and cosines of `frequencies` frequencies, mapped to `width` features by two linear layers.
+    /// A configuration with sines and cosines of `frequencies` frequencies, mapped to `width` features by two linear
+    /// layers.
     pub fn new(frequencies: usize, width: usize) -> Self {
         Self { frequencies, width }
     }
@@ -70,7 +71,7 @@ pub struct ConditionEmbeddingConfig {
 }
 
 impl ConditionEmbeddingConfig {
-    /// An embedding of `classes` classes (0: takes none) and vectors of length `vector` (0: takes none).
+    /// A configuration for `classes` classes (0 for none) and vectors of length `vector` (0 for none).
     pub fn new(classes: usize, vector: usize, width: usize) -> Self {
         Self { classes, vector, width }
     }
@@ -82,7 +83,7 @@ impl ConditionEmbeddingConfig {
                 EmbeddingConfig::new(self.classes + 1, self.width)
                     .init(&draws.purpose("classes"), device)
             }),
-            // One more input tells "none" from the zero vector.
+            // One more input distinguishes "none" from the zero vector.
             vector: (self.vector > 0).then(|| {
                 LinearConfig::new(self.vector + 1, self.width)
                     .init(&draws.purpose("vector"), device)

@@ -17,12 +17,12 @@ pub struct LayerNormConfig {
 }
 
 impl LayerNormConfig {
-    /// For `channels` channels. ε = 10⁻⁵.
+    /// A configuration for `channels` channels, with ε = 10⁻⁵.
     pub fn new(channels: usize) -> Self {
         Self { channels, epsilon: 1e-5 }
     }
 
-    /// The number added to the variance.
+    /// Sets ε, added to the variance.
     pub fn with_epsilon(mut self, epsilon: f64) -> Self {
         self.epsilon = epsilon;
         self
@@ -38,7 +38,7 @@ impl LayerNormConfig {
     }
 }
 
-/// The channels of each position to mean 0 and variance 1, then a scale and a shift per channel.
+/// Layer normalisation: mean 0 and variance 1 over the channels of each position, then a scale and a shift per channel.
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
@@ -54,7 +54,7 @@ pub struct LayerNorm {
     pub weight: Param<Tensor<1>>,
     /// `[channels]`.
     pub bias: Param<Tensor<1>>,
-    /// Added to the variance.
+    /// ε, added to the variance.
     #[module(skip)]
     pub epsilon: f64,
 }

@@ -1,7 +1,6 @@
 //! Layers over [`Dual`], with PyTorch's parameter names and layouts.
 //!
-//! Initial values come from [`Draws`] derived by parameter path, so that they depend on nothing but the seed and
-//! the name.
+//! Initial values come from [`Draws`] derived by parameter path, so that they depend on the seed and the name alone.
 
 use crate::Draws;
 use crate::tensor::Dual;
@@ -30,7 +29,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// The function, applied elementwise.
+    /// Applies the function elementwise.
     pub fn forward<const D: usize>(self, x: Dual<D>) -> Dual<D> {
         if x.tangent.is_none() {
             return activate(x.value, self.fused()).into();
@@ -93,7 +92,7 @@ impl LinearConfig {
         Self { input, output, bias: true, gain: 1.0 }
     }
 
-    /// With or without a bias.
+    /// Adds or removes the bias.
     pub fn with_bias(mut self, bias: bool) -> Self {
         self.bias = bias;
         self
@@ -130,12 +129,12 @@ impl Linear {
         project(x, self.weight.val(), self.bias())
     }
 
-    /// The layer and then an activation, in one pass.
+    /// Applies the layer and then an activation, in one pass.
     pub fn forward_then(&self, x: Dual<2>, activation: Activation) -> Dual<2> {
         mlp(x, &[(self, Some(activation))], None)
     }
 
-    /// The layer's output and `residual`, in one pass.
+    /// Applies the layer and adds `residual`, in one pass.
     pub fn forward_plus(&self, x: Dual<2>, residual: Dual<2>) -> Dual<2> {
         mlp(x, &[(self, None)], Some(residual))
     }
@@ -145,14 +144,14 @@ impl Linear {
     }
 }
 
-/// x Wᵀ + b.
+/// Computes x Wᵀ + b.
 pub(super) fn project(x: Dual<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Dual<2> {
     let copy = weight.clone();
     x.affine(|x| linear(x, weight, bias, None), |dx| linear(dx, copy.clone(), None, None))
 }
 
-/// Linear layers, each followed by an activation if it has one, and a residual added at the end: in one pass, in which rows
-/// go through all layers while they are in the cache. `[n, in]` ↦ `[n, out]`.
+/// Applies linear layers, each with its optional activation, and adds a residual at the end, in one pass: rows go
+/// through all layers while they are in the cache. `[n, in]` ↦ `[n, out]`.
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
@@ -204,7 +203,7 @@ impl Conv2dConfig {
         Self { input, output, kernel, stride: 1, padding: (kernel / 2, kernel / 2), gain: 1.0 }
     }
 
-    /// The zeros before and after each row and column; by default half the kernel on both sides.
+    /// Sets the zeros before and after each row and column; by default half the kernel on both sides.
     pub fn with_padding(mut self, before: usize, after: usize) -> Self {
         self.padding = (before, after);
         self
@@ -222,7 +221,7 @@ impl Conv2dConfig {
         self
     }
 
-    /// The layer with initial values from `draws`: uniform in ±1/√fan-in, as PyTorch's.
+    /// The layer with initial values from `draws`: uniform in ±1/√fan-in, as in PyTorch.
     pub fn init(&self, draws: &Draws, device: &Device) -> Conv2d {
         let (i, o, k) = (self.input, self.output, self.kernel);
         let bound = self.gain / ((i * k * k) as f64).sqrt();
@@ -256,8 +255,8 @@ impl Conv2d {
         self.forward_plus(x, None, None)
     }
 
-    /// The convolution plus features `[n, out]` of each picture, or `[1, out]` of all, plus a residual of the output's
-    /// shape.
+    /// Applies the convolution, adds features `[n, out]` of each picture, or `[1, out]` of all, and a residual of the
+    /// output's shape.
     pub fn forward_plus(
         &self,
         x: Dual<4>,
@@ -311,7 +310,7 @@ impl GroupNormConfig {
         Self { groups, channels, epsilon: 1e-5 }
     }
 
-    /// The number added to the variance.
+    /// Sets ε, added to the variance.
     pub fn with_epsilon(mut self, epsilon: f64) -> Self {
         self.epsilon = epsilon;
         self
@@ -328,7 +327,7 @@ impl GroupNormConfig {
     }
 }
 
-/// Group normalisation (Wu & He 2018): each group of channels of each sample to mean 0 and variance 1, then a scale
+/// Group normalisation (Wu & He 2018): mean 0 and variance 1 over each group of channels of each sample, then a scale
 /// and a shift per channel.
 #[derive(Module, Debug)]
 pub struct GroupNorm {
@@ -336,10 +335,10 @@ pub struct GroupNorm {
     pub weight: Param<Tensor<1>>,
     /// `[channels]`.
     pub bias: Param<Tensor<1>>,
-    /// How many groups.
+    /// The number of groups.
     #[module(skip)]
     pub groups: usize,
-    /// Added to the variance.
+    /// ε, added to the variance.
     #[module(skip)]
     pub epsilon: f64,
 }
@@ -350,7 +349,7 @@ impl GroupNorm {
         self.forward_then(x, None, None)
     }
 
-    /// The normalisation, then · (1 + s) + t with s and t side by side in `scale_shift`, `[n, 2 · channels]` or
+    /// Applies the normalisation, then · (1 + s) + t with s and t side by side in `scale_shift`, `[n, 2 · channels]` or
     /// `[1, 2 · channels]`, then an activation.
     pub fn forward_then<const D: usize>(
         &self,
@@ -411,7 +410,7 @@ impl EmbeddingConfig {
         Self { count, width }
     }
 
-    /// The table, standard normal as PyTorch's.
+    /// The table, with standard normal values as in PyTorch.
     pub fn init(&self, draws: &Draws, device: &Device) -> Embedding {
         let rows = draws.purpose("weight").normals(0..self.count as u64, self.width);
         Embedding { weight: Param::from_tensor(rows.to_tensor(device)) }

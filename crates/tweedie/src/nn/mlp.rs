@@ -38,7 +38,7 @@ pub struct ResidualMlpConfig {
     pub vector: usize,
     /// The width of the hidden layers.
     pub hidden: usize,
-    /// How many residual blocks.
+    /// The number of residual blocks.
     pub blocks: usize,
     /// The activation.
     pub activation: Activation,
@@ -81,13 +81,13 @@ impl ResidualMlpConfig {
         self
     }
 
-    /// How many residual blocks.
+    /// The number of residual blocks.
     pub fn with_blocks(mut self, blocks: usize) -> Self {
         self.blocks = blocks;
         self
     }
 
-    /// How many numbers the network's parameters hold.
+    /// The number of parameters of the network.
     pub fn parameters(&self) -> u128 {
         let [width, classes, vector, h, blocks] =
             [self.width, self.classes, self.vector, self.hidden, self.blocks].map(|n| n as u128);
@@ -129,7 +129,7 @@ impl NetworkConfig for ResidualMlpConfig {
         let mut own = self.clone();
         any::own("width", &mut own.width, space.model_width())?;
         any::own("classes", &mut own.classes, space.classes().len())?;
-        any::own("vector", &mut own.vector, 0)?;
+        any::own("vector", &mut own.vector, space.given_width())?;
         Ok(own.into())
     }
 

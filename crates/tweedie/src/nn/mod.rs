@@ -41,7 +41,7 @@ use crate::tensor::Dual;
 use burn::module::Module;
 use burn::tensor::Device;
 
-/// What a model family asks of a network: (x, level, condition) ↦ an output as wide as x.
+/// A network of a denoiser: (x, level, condition) ↦ an output as wide as x.
 pub trait Network: Module + Send + Sync + 'static {
     /// The network's output for a batch.
     ///

@@ -1,4 +1,4 @@
-//! A module's parameters by path: reading and replacing them.
+//! Parameters of a module by path: read and replaced.
 //!
 //! Paths join field names and indices with dots (`blocks.0.linear_1.weight`), as PyTorch does.
 
@@ -11,7 +11,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Whether what is inside a container has a name in paths: the variants of an enum have none.
+/// Whether the content of a container has a name in paths: variants of an enum have none.
 fn has_name(container: &str) -> bool {
     !container.starts_with("Enum:")
 }
@@ -22,7 +22,7 @@ struct Visitor<F> {
     f: F,
 }
 
-/// Called with each parameter's path, shape and flattened value.
+/// A callback on path, shape and flattened value of each parameter.
 pub(crate) trait EachParam {
     fn each<const D: usize>(&mut self, path: &str, tensor: Tensor<D>);
 }
@@ -50,7 +50,7 @@ pub(crate) fn each_param<M: Module, F: EachParam>(module: &M, f: F) -> F {
     visitor.f
 }
 
-/// Replaces parameters by path; receives the untracked value and returns the new one.
+/// A map of parameters by path, from the untracked value to the new one.
 pub(crate) trait MapParam {
     fn map<const D: usize>(&mut self, path: &str, tensor: Tensor<D>) -> Tensor<D>;
 }
@@ -129,12 +129,12 @@ pub fn dtype_of<M: Module>(module: &M) -> DType {
     each_param(module, First(None)).0.unwrap_or(DType::F32)
 }
 
-/// How many numbers a module's parameters hold.
+/// The number of parameters of a module.
 pub fn param_count<M: Module>(module: &M) -> usize {
     module.num_params()
 }
 
-/// An array as a tensor of these sizes, type and device; fails with what is wrong with it.
+/// An array as a tensor of these sizes, type and device; the error describes the fault of the array.
 pub(crate) fn fitted<const D: usize>(
     data: &TensorData,
     sizes: [usize; D],
@@ -175,10 +175,10 @@ impl MapParam for Replace<'_> {
     }
 }
 
-/// The module with its parameters replaced by `params`, every one of which must be there and fit; they take the types of
-/// the module's own.
+/// Replaces the parameters of a module by `params`, which must have exactly its paths and shapes. Values take the types
+/// of the module's parameters.
 ///
-/// `origin` names where they come from, for errors.
+/// `origin` names their file, for errors.
 ///
 /// # Errors
 /// [`Error::File`] naming the parameter that is missing, superfluous or of another shape.

@@ -12,13 +12,13 @@ use std::path::Path;
 #[cfg(target_endian = "big")]
 compile_error!("arrays go to files as they lie in memory, which must be little-endian");
 
-/// Named arrays of any type: the parameters of a module by path, or all that a learner needs to go on.
+/// Named arrays of any type: the parameters of a module by path, or the whole state of a learner.
 pub type State = BTreeMap<String, TensorData>;
 
 /// A module's parameters by path.
 pub type Params = State;
 
-/// The types of arrays, as files and as tensors name them.
+/// The types of arrays, by their names in files and in tensors.
 const TYPES: [(Dtype, DType); 12] = [
     (Dtype::F64, DType::F64),
     (Dtype::F32, DType::F32),
@@ -81,13 +81,13 @@ pub(crate) fn not_finite(data: &TensorData) -> bool {
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is not a safetensors file, or holds a type other than
-/// integers and floating-point numbers, or a value that is not finite.
+/// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is not a safetensors file, or holds a type other
+/// than integers and floating-point numbers, or a value that is not finite.
 pub fn load_safetensors(path: &Path) -> Result<State> {
     load_safetensors_of(path, |_| true)
 }
 
-/// Reads the arrays of a safetensors file whose names are wanted; others may be of any type.
+/// Reads the arrays of a safetensors file whose names `wanted` accepts; others may be of any type.
 pub(crate) fn load_safetensors_of(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<State> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     let damaged = |e: SafeTensorError| {
@@ -106,7 +106,7 @@ pub(crate) fn load_safetensors_of(path: &Path, wanted: impl Fn(&str) -> bool) ->
     Ok(state)
 }
 
-/// An array from its bytes, whose numbers must be finite; file and name are for errors.
+/// Reads an array from its bytes, with finite numbers alone; file and name are for errors.
 pub(crate) fn array(
     bytes: Vec<u8>,
     shape: Vec<usize>,
@@ -122,7 +122,7 @@ pub(crate) fn array(
     Ok(data)
 }
 
-/// Weights in single precision, whatever floating-point type they are kept in.
+/// Converts weights of any floating-point type to single precision.
 pub(crate) fn singles(state: State, origin: &Path) -> Result<State> {
     let single = |(name, data): (String, TensorData)| {
         if !data.dtype().is_float() {

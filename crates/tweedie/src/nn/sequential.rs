@@ -1,7 +1,7 @@
-//! Networks trained elsewhere, given as a list of layers whose weights bear PyTorch's names and layouts.
+//! Networks trained elsewhere: a list of layers whose weights have PyTorch's names and layouts.
 //!
-//! Their weights are fixed; derivatives by the input exist. A batch is `[n, channels, height, width]` throughout, a vector being a picture of one pixel, and
-//! every shape is worked out when the network is built, so that nothing can fail to fit later.
+//! Their weights are fixed; derivatives by the input exist. A batch is `[n, channels, height, width]` throughout, a
+//! vector being a picture of one pixel. Construction checks every shape, so that evaluation cannot fail for a shape.
 
 mod build;
 
@@ -14,7 +14,7 @@ use burn::tensor::{Device, Tensor, module};
 use serde::Deserialize;
 use std::path::Path;
 
-/// One layer, by the name that a description gives it: `{ type = "conv", name = "features.0", padding = 1 }`.
+/// A layer as a description has it: `{ type = "conv", name = "features.0", padding = 1 }`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Layer {
@@ -58,9 +58,9 @@ pub enum Layer {
     GlobalAveragePool,
     /// The picture as a vector, channel by channel.
     Flatten,
-    /// Nothing, at inference.
+    /// Dropout: the identity at inference.
     Dropout,
-    /// Nothing, but what comes in here is what the network is asked for as features.
+    /// The identity; its input is the features of the network.
     Features,
 }
 
@@ -70,7 +70,7 @@ pub enum Layer {
 pub struct Pool {
     /// The side of a window.
     pub size: usize,
-    /// How far apart the windows are; `size` if not given.
+    /// The distance between windows; `size` if not given.
     pub stride: Option<usize>,
     /// The pixels added on each side, at most half of `size`; 0 if not given.
     #[serde(default)]
@@ -112,7 +112,7 @@ impl Layer {
     }
 }
 
-/// What batch normalisation reads, in PyTorch's words.
+/// The arrays of batch normalisation, by PyTorch's names.
 const BATCH_NORM: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
 
 /// A layer with its weights on the device.
@@ -132,7 +132,7 @@ enum Op {
 #[derive(Debug, Clone)]
 pub struct Sequential {
     ops: Vec<Op>,
-    /// How many operations lead to the features.
+    /// The number of operations up to the features.
     to_features: usize,
     input: [usize; 3],
     features: usize,
@@ -141,12 +141,12 @@ pub struct Sequential {
 }
 
 impl Sequential {
-    /// The network of these layers for pictures of `input` = `[channels, height, width]`, with weights from `params`;
-    /// `origin` names where they come from, for errors. What `params` hold besides is ignored.
+    /// Builds the network of these layers for pictures of `input` = `[channels, height, width]`, with weights from
+    /// `params`; `origin` names their file, for errors. Other arrays in `params` are ignored.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the layer that does not fit what comes before it, or if the features are not marked
-    /// exactly once; [`Error::File`] naming the weights that are missing or of the wrong shape, and their layer.
+    /// [`Error::Config`] naming the layer that does not fit the one before it, or unless exactly one layer marks the
+    /// features; [`Error::File`] naming the weights that are missing or of the wrong shape, and their layer.
     pub fn new(
         layers: &[Layer],
         input: [usize; 3],
@@ -186,17 +186,17 @@ impl Sequential {
         self.input
     }
 
-    /// How many numbers the features of a picture are.
+    /// The number of features of a picture.
     pub fn features(&self) -> usize {
         self.features
     }
 
-    /// How many numbers come out of the last layer; none if that is the one of the features.
+    /// The number of outputs of the last layer; none if the features are its output.
     pub fn output(&self) -> Option<usize> {
         (self.to_features < self.ops.len()).then_some(self.output)
     }
 
-    /// The most numbers that a picture is anywhere on its way.
+    /// The most numbers of a picture between two layers.
     pub(crate) fn widest(&self) -> usize {
         self.widest
     }
@@ -204,7 +204,7 @@ impl Sequential {
     /// `[n, channels · height · width]` ↦ features `[n, features]`, and `[n, output]` if there is a layer after them.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the width is another.
+    /// [`Error::Shape`] if the width differs.
     pub fn forward(&self, x: Dual<2>) -> Result<(Dual<2>, Option<Dual<2>>)> {
         let ([n, width], [channels, height, across]) = (x.dims(), self.input);
         if width != product(self.input) {

@@ -1,6 +1,6 @@
-//! The transformer's encoder (Vaswani et al. 2017, sec. 3.1) with the normalisation before each part (Xiong et al. 2020,
-//! "On layer normalization in the transformer architecture"), parameter for parameter PyTorch's `nn.TransformerEncoder`
-//! of layers with `norm_first=True` and without dropout:
+//! The transformer's encoder (Vaswani et al. 2017, sec. 3.1) with the normalisation before each part (Xiong et al.
+//! 2020, "On layer normalization in the transformer architecture"), parameter for parameter PyTorch's
+//! `nn.TransformerEncoder` of layers with `norm_first=True` and without dropout:
 //!
 //! > x ← x + attention(norm₁(x)), x ← x + W₂ f(W₁ norm₂(x)).
 
@@ -18,41 +18,19 @@ pub struct TransformerConfig {
     heads: usize,
     layers: usize,
     hidden: usize,
-    activation: Activation,
-    final_norm: bool,
     epsilon: f64,
 }
 
 impl TransformerConfig {
-    /// `layers` blocks of `heads` heads on tokens of `width` values; 4 · `width` hidden units, GELU, and a last
-    /// normalisation.
+    /// A configuration of `layers` blocks with `heads` heads on tokens of `width` values; 4 · `width` hidden units,
+    /// GELU, and a last normalisation.
     pub fn new(width: usize, heads: usize, layers: usize) -> Self {
-        Self {
-            width,
-            heads,
-            layers,
-            hidden: 4 * width,
-            activation: Activation::Gelu,
-            final_norm: true,
-            epsilon: 1e-5,
-        }
+        Self { width, heads, layers, hidden: 4 * width, epsilon: 1e-5 }
     }
 
-    /// Hidden units between a block's two linear layers.
+    /// Sets the number of hidden units between the two linear layers of a block.
     pub fn with_hidden(mut self, hidden: usize) -> Self {
         self.hidden = hidden;
-        self
-    }
-
-    /// The function between a block's two linear layers.
-    pub fn with_activation(mut self, activation: Activation) -> Self {
-        self.activation = activation;
-        self
-    }
-
-    /// With or without a normalisation after the last block.
-    pub fn with_final_norm(mut self, final_norm: bool) -> Self {
-        self.final_norm = final_norm;
         self
     }
 
@@ -72,10 +50,7 @@ impl TransformerConfig {
         }
         let layer =
             |k: usize| TransformerBlock::new(self, &draws.purpose("layers").at(k as u64), device);
-        Ok(Transformer {
-            layers: (0..self.layers).map(layer).collect(),
-            norm: self.final_norm.then(|| self.norm(device)),
-        })
+        Ok(Transformer { layers: (0..self.layers).map(layer).collect(), norm: self.norm(device) })
     }
 
     fn norm(&self, device: &Device) -> LayerNorm {
@@ -97,20 +72,16 @@ impl TransformerConfig {
 /// ```
 #[derive(Module, Debug)]
 pub struct Transformer {
-    /// The blocks, the first first.
+    /// The blocks, in their order.
     pub layers: Vec<TransformerBlock>,
     /// After the last block.
-    pub norm: Option<LayerNorm>,
+    pub norm: LayerNorm,
 }
 
 impl Transformer {
     /// `[n, tokens, width]` ↦ the same shape. Without positions among the features, tokens are a set.
     pub fn forward(&self, x: Dual<3>) -> Dual<3> {
-        let x = self.layers.iter().fold(x, |x, layer| layer.forward(x));
-        match &self.norm {
-            Some(norm) => norm.forward(x),
-            None => x,
-        }
+        self.norm.forward(self.layers.iter().fold(x, |x, layer| layer.forward(x)))
     }
 }
 
@@ -122,8 +93,6 @@ pub struct TransformerBlock {
     linear2: Linear,
     norm1: LayerNorm,
     norm2: LayerNorm,
-    #[module(skip)]
-    activation: Activation,
 }
 
 impl TransformerBlock {
@@ -138,7 +107,6 @@ impl TransformerBlock {
             linear2: linear("linear2", hidden, width),
             norm1: config.norm(device),
             norm2: config.norm(device),
-            activation: config.activation,
         }
     }
 
@@ -147,7 +115,7 @@ impl TransformerBlock {
         let [n, tokens, width] = x.dims();
         let x = self.self_attn.forward_plus(self.norm1.forward(x.clone()), x);
         let rows = self.norm2.forward(x.clone()).reshape([n * tokens, width]);
-        let layers = [(&self.linear1, Some(self.activation)), (&self.linear2, None)];
+        let layers = [(&self.linear1, Some(Activation::Gelu)), (&self.linear2, None)];
         let x = mlp(rows, &layers, Some(x.reshape([n * tokens, width])));
         x.reshape([n, tokens, width])
     }
@@ -168,7 +136,7 @@ struct SelfAttention {
 impl SelfAttention {
     fn new(config: &TransformerConfig, draws: &Draws, device: &Device) -> Self {
         let width = config.width;
-        // Glorot & Bengio (2010), equation 16, of the three together.
+        // Glorot & Bengio (2010), equation 16, for the three layers as one.
         let bound = (6.0 / (4 * width) as f64).sqrt();
         let out_proj = LinearConfig::new(width, width).init(&draws.purpose("out_proj"), device);
         let bias = out_proj.bias.map(|_| constant(0.0, [width], device));
@@ -181,7 +149,7 @@ impl SelfAttention {
         }
     }
 
-    /// The attention's output and `residual`.
+    /// Applies attention and adds `residual`.
     fn forward_plus(&self, x: Dual<3>, residual: Dual<3>) -> Dual<3> {
         let [n, tokens, width] = x.dims();
         let rows = x.reshape([n * tokens, width]);

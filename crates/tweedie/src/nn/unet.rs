@@ -1,9 +1,8 @@
 //! The time-conditional UNet (Ronneberger et al. 2015; Ho et al. 2020; *An Introduction to Generative Modeling with
 //! Flows and Diffusion Models*, sec. 6.5.1), parameter for parameter diffusers' `UNet2DModel`.
 //!
-//! A way down halves the picture level by level, a way up doubles it again and takes in what the way down had at the
-//! same resolution. Every residual block hears of the noise level and of the class by features that an embedding
-//! makes once.
+//! The way down halves the picture level by level. The way up doubles it again, with skip connections from the way down
+//! at the same resolution. An embedding turns noise level and class into features, which every residual block adds.
 
 mod blocks;
 mod config;
@@ -44,7 +43,7 @@ pub struct UNet {
     config: UNetConfig,
 }
 
-/// Frequencies `[count]` that are not trained, or a table `[times, width]` that is.
+/// Fixed frequencies `[count]`, or a trained table `[times, width]`.
 #[derive(Module, Debug)]
 enum TimeTable {
     Fourier(Frequencies),
@@ -84,7 +83,7 @@ enum ClassEmbedding {
 }
 
 impl UNet {
-    /// The network of a configuration that has been checked.
+    /// Builds the network of a checked configuration.
     fn new(config: &UNetConfig, draws: &Draws, device: &Device) -> Self {
         let channels = &config.block_out_channels;
         let (first, time) = (channels[0], config.time_width());
@@ -145,7 +144,7 @@ impl UNet {
         &self.config
     }
 
-    /// `[n, 1]` times as `[n, frequencies]`.
+    /// Features `[n, frequencies]` of times `[n, 1]`.
     fn embed(&self, time: Dual<2>) -> Dual<2> {
         match &self.time_proj {
             None => {
@@ -185,7 +184,7 @@ impl UNet {
         }
     }
 
-    /// `[n, h, w, c]` with its Fourier features as more channels.
+    /// Appends the Fourier features to the channels of `[n, h, w, c]`.
     fn with_fourier_features(&self, x: Dual<4>) -> Dual<4> {
         let mut all = vec![x.clone()];
         for n in &self.config.fourier_features {
@@ -200,7 +199,7 @@ impl UNet {
         Dual::cat(if flip { vec![cos, sin] } else { vec![sin, cos] }, 1)
     }
 
-    /// `[rows, time]` features of the conditions, if the network takes any.
+    /// Features `[rows, time]` of the conditions, if the network takes conditions.
     fn classes(
         &self,
         condition: &Condition,
@@ -236,7 +235,7 @@ impl UNet {
         }
     }
 
-    /// `[labels, time]` features; "none" is the row of the table after the classes, where it has one.
+    /// Features `[labels, time]` of labels; "none" is the row of the table after the classes, if it has one.
     fn labels(
         &self,
         embedding: &ClassEmbedding,
@@ -273,7 +272,7 @@ impl UNet {
     }
 }
 
-/// `[n, c, h, w]`, as rows have it, to `[n, h, w, c]`, as layers do.
+/// Permutes `[n, c, h, w]`, the order of rows, to `[n, h, w, c]`, the order of layers.
 fn channels_last(x: Dual<4>) -> Dual<4> {
     x.linear(|x| x.permute([0, 2, 3, 1]))
 }

@@ -12,8 +12,8 @@ use crate::registry::registry;
 use crate::{Error, Result};
 use std::sync::Arc;
 
-/// An objective of a network that predicts, and the same of an energy, which is the sum of a network's outputs, if there is
-/// one.
+/// An objective of a network that predicts, and the same of an energy, which is the sum of a network's outputs, if
+/// there is one.
 pub struct Objectives {
     /// Of a network.
     pub of_network: Arc<dyn Objective<NeuralDenoiser<AnyNetwork>>>,

@@ -1,19 +1,20 @@
 //! The variational bound as an objective, in discrete and in continuous time.
 //!
-//! A row's loss is what [`crate::density::Bound`] bounds −log p by, in nats for each column in model units, with one step
-//! drawn for each row: for a factor w on ‖x − x̂‖² that the step has (*Demystifying Variational Diffusion Models*, eqs. 3.10 and
-//! A.38; *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.56–6.60),
+//! A row's loss is what [`crate::density::Bound`] bounds −log p by, in nats for each column in model units, with one
+//! step drawn for each row: for a factor w on ‖x − x̂‖² that the step has (*Demystifying Variational Diffusion Models*,
+//! eqs. 3.10 and A.38; *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.56–6.60),
 //!
 //! > KL(q(x_T | x) ‖ N(0, s² I)) + w ‖x − x̂‖² − E log p(x | x_0).
 //!
-//! The error is that of the network's own prediction with the factor that makes it the data's, so that no digits are lost
-//! where x̂ is nearly x. What is constant for the network is in the reported value alone.
+//! The error is that of the network's own prediction with the factor that makes it the data's, so that no digits are
+//! lost where x̂ is nearly x. What is constant for the network is in the reported value alone.
 
-use super::{Loss, Noised, Noising, Objective, ObjectiveConfig, Objectives, ScoreModel, Weighting};
+use super::noising::noised;
+use super::{Loss, Noising, Objective, ObjectiveConfig, Objectives, ScoreModel, Weighting};
 use crate::data::Batch;
 use crate::density::{edge, ends, prior_terms, probe};
 use crate::error::count;
-use crate::process::{LevelDistribution, Levels, NoiseLevels, Schedule};
+use crate::process::{LevelDistribution, NoiseLevels, Schedule};
 use crate::tensor::{column, detached};
 use crate::{Draws, Error, Result};
 use burn::tensor::Tensor;
@@ -106,7 +107,8 @@ impl VariationalBound {
         self
     }
 
-    /// What does not depend on the model, for each row of `x`: the divergence from the prior and the cleanest level's edge.
+    /// What does not depend on the model, for each row of `x`: the divergence from the prior and the cleanest level's
+    /// edge.
     ///
     /// # Errors
     /// [`Error::Device`] if the batch cannot be read.
@@ -133,7 +135,7 @@ impl<M: ScoreModel> Objective<M> for VariationalBound {
         let of_own = |level| Weighting::Data.factor(own, level, schedule, sigma_data);
         let weights = levels.iter().zip(factors).map(|(l, f)| Ok(f / d as f64 * of_own(l)?));
         let weights = weights.collect::<Result<Vec<f64>>>()?;
-        let noised = Noised::new(batch, Levels::Rows(levels), draws)?;
+        let noised = noised(&self.schedule, batch, levels, draws)?;
         let target = noised.target(batch, own, schedule, sigma_data)?;
         let weights = column(&target, weights.into_iter());
         let error =

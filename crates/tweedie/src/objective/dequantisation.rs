@@ -1,7 +1,7 @@
 //! The gap of dequantisation as an objective: what a dequantiser loses of a fixed density.
 //!
-//! A row's loss is log q(u | v) − log p(v + u) with one u ~ q(· | v), whose expectation bounds −log P(v) (Ho et al. 2019, *Flow++*,
-//! eq. 9) and exceeds it by KL(q ‖ p(u | v)); gradients reach q through u.
+//! A row's loss is log q(u | v) − log p(v + u) with one u ~ q(· | v), whose expectation bounds −log P(v) (Ho et al.
+//! 2019, *Flow++*, eq. 9) and exceeds it by KL(q ‖ p(u | v)); gradients reach q through u.
 
 use super::{Loss, Objective};
 use crate::data::{Batch, Condition};

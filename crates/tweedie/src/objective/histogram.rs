@@ -4,9 +4,9 @@
 //!
 //! > p(λ) ∝ √E[ℓ² | λ]
 //!
-//! (Nichol & Dhariwal 2021, eq. 18, where p is over the steps of a chain). Here p is constant in each of equal bins of λ, as
-//! Kingma & Gao (2023, sec. 4.2 and app. F) have it, and follows exponential averages of ℓ². A share of it stays uniform, so that
-//! no bin is forgotten and no weight is unbounded. The estimate has the right mean for every state.
+//! (Nichol & Dhariwal 2021, eq. 18, where p is over the steps of a chain). Here p is constant in each of equal bins of
+//! λ, as Kingma & Gao (2023, sec. 4.2 and app. F) have it, and follows exponential averages of ℓ². A share of it stays
+//! uniform, so that no bin is forgotten and no weight is unbounded. The estimate has the right mean for every state.
 
 use crate::process::{Schedule, finite_log_snrs};
 use crate::{Error, Result};
@@ -97,7 +97,8 @@ impl Histogram {
         self.low
     }
 
-    /// Takes in losses for each dλ: what an objective reports for a row times the density that its level was drawn with.
+    /// Takes in losses for each dλ: what an objective reports for a row times the density that its level was drawn
+    /// with.
     pub fn observe(&mut self, log_snrs: &[f64], losses: &[f64]) {
         for (lambda, loss) in log_snrs.iter().zip(losses) {
             let bin = self.bin(*lambda);

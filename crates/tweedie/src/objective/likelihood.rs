@@ -1,7 +1,7 @@
 //! Maximum likelihood of the probability-flow ODE, discretised and then differentiated.
 //!
-//! The loss of a row is −log p by the change of density along dx/dt = u (Grathwohl et al. 2019, eq. 3; Song et al. 2021,
-//! eq. 39; *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 2.7–2.8),
+//! The loss of a row is −log p by the change of density along dx/dt = u (Grathwohl et al. 2019, eq. 3; Song et al.
+//! 2021, eq. 39; *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 2.7–2.8),
 //!
 //! > −log p(x₀) = −log N(x_T; 0, s² I) − ∫ ∇·u dt,
 //!
@@ -130,8 +130,7 @@ impl<N: Network> Objective<NeuralDenoiser<N>> for OdeLikelihood {
             let k4 = rates(to, y.clone() + k3.clone().mul_scalar(step))?;
             y = y + (k1 + (k2 + k3).mul_scalar(2.0) + k4).mul_scalar(step / 6.0);
         }
-        let noisiest = schedule.level(schedule.time(low));
-        let prior_sd = (noisiest.alpha * model.sigma_data).hypot(noisiest.sigma);
+        let prior_sd = schedule.level(schedule.time(low)).sd(model.sigma_data);
         let trace = y.clone().narrow(1, d, probes.estimates()).mean_dim(1);
         Ok((log_prior(y.narrow(1, 0, d), prior_sd) + trace).neg().into())
     }

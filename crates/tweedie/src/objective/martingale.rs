@@ -1,22 +1,23 @@
 //! The martingale regulariser: what a model expects of x₀ does not change along its own reverse process.
 //!
-//! With the exact x̂, E[x̂(x_s) | x_t] = x̂(x_t) for s < t, x_s being reached by the reverse process: x̂ is a martingale. A network's is
-//! one only if trained to be (Daras et al. 2023, *Consistent diffusion models*, whose regulariser *An Introduction to Generative
-//! Modeling with Flows and Diffusion Models*, sec. 6.5.4, takes up). For a and a′, the means x̂ at the ends of two independent
-//! ancestral paths from one x_t, and b = x̂(x_t),
+//! With the exact x̂, E[x̂(x_s) | x_t] = x̂(x_t) for s < t, x_s being reached by the reverse process: x̂ is a
+//! martingale. A network's is one only if trained to be (Daras et al. 2023, *Consistent diffusion models*, whose
+//! regulariser *An Introduction to Generative Modeling with Flows and Diffusion Models*, sec. 6.5.4, takes up). For a
+//! and a′, the means x̂ at the ends of two independent ancestral paths from one x_t, and b = x̂(x_t),
 //!
 //! > (a − b)·(a′ − b)/d
 //!
-//! is an unbiased estimate of the squared residual ‖E[a | x_t] − b‖²/d, so that a single row's may be negative; ‖a − b‖² would add the
-//! variance of x̂(x_s), which no training removes. Gradients reach the three means alone: the paths are held fixed.
+//! is an unbiased estimate of the squared residual ‖E[a | x_t] − b‖²/d, so that a single row's may be negative; ‖a −
+//! b‖² would add the variance of x̂(x_s), which no training removes. Gradients reach the three means alone: the paths
+//! are held fixed.
 //!
 //! With the exact x̂ a path of K steps errs by O(1/K) in the mean of what it reaches, not at all if x̂ is linear in x.
 
-use super::{Loss, Noised, Noising, Objective, ScoreModel, Weighting};
+use super::{Loss, Noising, Objective, ScoreModel, Weighting};
 use crate::data::{Batch, Condition};
 use crate::denoise::{Denoiser, NeuralDenoiser};
 use crate::nn::Network;
-use crate::process::{Level, Levels, Schedule, finite_log_snrs};
+use crate::process::{Level, Levels, Noised, Schedule, finite_log_snrs};
 use crate::solve::{Ancestral, Context, Solver};
 use crate::tensor::select_rows;
 use crate::{Draws, Error, Result};
@@ -85,7 +86,8 @@ impl Martingale {
         Ok(())
     }
 
-    /// The unbiased estimate of the squared residual of each row of `x`, `[n, 1]`, mean over its columns; row i uses the draws of row i.
+    /// The unbiased estimate of the squared residual of each row of `x`, `[n, 1]`, mean over its columns; row i uses
+    /// the draws of row i.
     ///
     /// # Errors
     /// As [`Martingale::check`]; the denoiser's.
@@ -159,8 +161,8 @@ fn product(here: Tensor<2>, there: Tensor<2>) -> Tensor<2> {
     (one * other).mean_dim(1)
 }
 
-/// An objective with the martingale regulariser beside it: at each level the squared residual counts `weight` times as much as an error
-/// of the data does in denoising score matching with the same [`Noising`].
+/// An objective with the martingale regulariser beside it: at each level the squared residual counts `weight` times as
+/// much as an error of the data does in denoising score matching with the same [`Noising`].
 ///
 /// ```
 /// use std::sync::Arc;

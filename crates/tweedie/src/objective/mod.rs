@@ -23,7 +23,6 @@ pub use gradient::{grad_norm_penalty, of_gradient};
 pub use histogram::Histogram;
 pub use likelihood::{Likelihood, OdeLikelihood};
 pub use martingale::{Martingale, Regularised};
-use noising::Noised;
 pub use noising::Noising;
 pub use scheduled::ScheduledLoss;
 pub use score_matching::{

@@ -1,9 +1,9 @@
 //! How data are noised for training: which levels are visited, and how much each counts.
 
 use super::{At, Histogram, Weighting};
-use crate::data::{Batch, Condition};
+use crate::data::Batch;
 use crate::denoise::Prediction;
-use crate::process::{Level, Levels, NoiseLevels, Schedule};
+use crate::process::{Corruption, Gaussian, Level, Levels, NoiseLevels, Noised, Schedule};
 use crate::tensor::column;
 use crate::{Draws, Result};
 use burn::tensor::Tensor;
@@ -117,8 +117,8 @@ impl Noising {
         }
     }
 
-    /// The factor on the squared error of a draw, for a network that predicts `own` and an objective whose own weighting is
-    /// `default`.
+    /// The factor on the squared error of a draw, for a network that predicts `own` and an objective whose own
+    /// weighting is `default`.
     pub(super) fn weight(
         &self,
         default: Weighting,
@@ -154,35 +154,26 @@ impl Noising {
     /// A batch with the noise and levels that `draws` give its rows.
     pub(super) fn draw(&self, batch: &Batch, draws: &Draws) -> Result<Noised> {
         let [n, _] = batch.x.dims();
-        Noised::new(batch, Levels::Rows(self.levels(n, draws)?), draws)
+        noised(&self.schedule, batch, self.levels(n, draws)?, draws)
     }
 }
 
-/// A batch with noise.
-pub(super) struct Noised {
-    /// x_t.
-    pub x: Tensor<2>,
-    /// ε.
-    pub noise: Tensor<2>,
-    /// One level per row.
-    pub levels: Levels,
-    /// One condition per row.
-    pub condition: Condition,
+/// A batch at one level for each row, with the noise that `draws` give rows 0, 1, ….
+pub(super) fn noised(
+    schedule: &Arc<dyn Schedule>,
+    batch: &Batch,
+    levels: Vec<Level>,
+    draws: &Draws,
+) -> Result<Noised> {
+    // The prior is no part of it.
+    let process = Gaussian { schedule: schedule.clone(), sigma_data: 1.0 };
+    let rows: Vec<u64> = (0..levels.len() as u64).collect();
+    process.corrupt(batch, Levels::Rows(levels), &rows, &draws.purpose("noise"))
 }
 
 impl Noised {
-    /// x_t = α x₀ + σ ε at the levels given.
-    pub fn new(batch: &Batch, levels: Levels, draws: &Draws) -> Result<Self> {
-        let [n, width] = batch.x.dims();
-        let noise = draws.purpose("noise").normals(0..n as u64, width);
-        let noise = noise.to_tensor(&batch.x.device()).cast(batch.x.dtype());
-        let x =
-            batch.x.clone() * levels.alpha(&batch.x)? + noise.clone() * levels.sigma(&batch.x)?;
-        Ok(Self { x, noise, levels, condition: batch.condition.clone() })
-    }
-
     /// What a network that predicts `own` is drawn to.
-    pub fn target(
+    pub(super) fn target(
         &self,
         batch: &Batch,
         own: Prediction,
@@ -196,17 +187,17 @@ impl Noised {
     }
 
     /// Where a model is evaluated.
-    pub fn at(&self) -> At<'_> {
+    pub(super) fn at(&self) -> At<'_> {
         At { x: &self.x, levels: &self.levels, condition: &self.condition }
     }
 
     /// The row numbers 0, 1, …, by which rows have draws.
-    pub fn rows(&self) -> Vec<u64> {
+    pub(super) fn rows(&self) -> Vec<u64> {
         (0..self.x.dims()[0] as u64).collect()
     }
 
-    /// A column `[n, 1]` made of each row's level.
-    pub fn column(&self, f: impl Fn(&Level) -> Result<f64>) -> Result<Tensor<2>> {
+    /// A column `[n, 1]` with a value of each row's level.
+    pub(super) fn column(&self, f: impl Fn(&Level) -> Result<f64>) -> Result<Tensor<2>> {
         let rows = 0..self.x.dims()[0];
         let values = rows.map(|i| f(&self.levels.host(i)?)).collect::<Result<Vec<f64>>>()?;
         Ok(column(&self.x, values.into_iter()))

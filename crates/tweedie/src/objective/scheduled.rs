@@ -4,12 +4,13 @@
 //!
 //! > ℓ = −½ λ′(t) ‖ε − ε̂‖²/d,
 //!
-//! whose mean is ½ ∫ E‖ε − ε̂‖² dλ/d for every schedule with these ends (*An Introduction to Generative Modeling with Flows and
-//! Diffusion Models*, eq. 6.60). So its variance is least where E ℓ² is, and ℓ² is differentiated by the schedule's weights,
-//! through λ′ and through x_t and ε̂ (*Demystifying Variational Diffusion Models*, app. A.2; Kingma et al. 2021, app. I.2).
+//! whose mean is ½ ∫ E‖ε − ε̂‖² dλ/d for every schedule with these ends (*An Introduction to Generative Modeling with
+//! Flows and Diffusion Models*, eq. 6.60). So its variance is least where E ℓ² is, and ℓ² is differentiated by the
+//! schedule's weights, through λ′ and through x_t and ε̂ (*Demystifying Variational Diffusion Models*, app. A.2; Kingma
+//! et al. 2021, app. I.2).
 //!
-//! One pass through the network serves both: the backward pass of Σ ℓ that the network needs gives each row's ∂ℓ/∂λ as well,
-//! and with ∂ℓ/∂λ′ = ℓ/λ′ the schedule's gradient is that of
+//! One pass through the network serves both: the backward pass of Σ ℓ that the network needs gives each row's ∂ℓ/∂λ as
+//! well, and with ∂ℓ/∂λ′ = ℓ/λ′ the schedule's gradient is that of
 //!
 //! > 2 ℓ (∂ℓ/∂λ · λ_η(t) + ℓ/λ′ · λ′_η(t)),
 //!
@@ -87,7 +88,8 @@ impl ScheduledLoss {
         Ok(Self { value, t, lambda, rate })
     }
 
-    /// What the schedule's weights are differentiated by, `[1]`: its gradient is that of the mean of ℓ². `gradients` are those of the mean of
+    /// What the schedule's weights are differentiated by, `[1]`: its gradient is that of the mean of ℓ². `gradients`
+    /// are those of the mean of
     /// [`ScheduledLoss::value`].
     ///
     /// # Errors

@@ -10,17 +10,18 @@
 //! | sliced, variance-reduced | ½ ‖s‖² + vᵀ ∇s v | Song et al. 2019, eq. 8; *An Introduction …*, eqs. 5.5–5.6 |
 //! | finite differences | the same with v·s and vᵀ ∇s v by central differences | Pang et al. 2020, sec. 4 |
 //!
-//! The mean of the explicit loss is twice that of the implicit one plus E‖s*‖², which is the equation that eq. 5.4 of *An
-//! Introduction …* stands for; the implicit loss is the mean of either sliced one over v. Each is times the level's
+//! The mean of the explicit loss is twice that of the implicit one plus E‖s*‖², which is the equation that eq. 5.4 of
+//! *An Introduction …* stands for; the implicit loss is the mean of either sliced one over v. Each is times the level's
 //! weight on the score's squared error, by itself σ² (Song & Ermon 2019, eq. 6): a larger one at high noise multiplies
 //! the variance of all but the explicit loss without bound, because there nearly all of s is known and the rest is the
 //! difference of large numbers.
 
 use super::any::MOST_EXACT;
-use super::{Loss, Noised, Noising, Objective, ObjectiveConfig, Objectives, ScoreModel, Weighting};
+use super::{Loss, Noising, Objective, ObjectiveConfig, Objectives, ScoreModel, Weighting};
 use crate::data::Batch;
 use crate::denoise::{Denoiser, Prediction};
 use crate::error::within;
+use crate::process::Noised;
 use crate::tensor::{Divergence, Probe, Probes};
 use crate::{Draws, Error, Result};
 use burn::tensor::Tensor;

@@ -52,8 +52,8 @@ pub trait ScoreModel: Send + Sync {
     /// As [`ScoreModel::of_score`].
     fn slice(&self, at: At, v: Tensor<2>) -> Result<[Tensor<2>; 2]>;
 
-    /// The same by central differences with a `step` for each row, `[n, 1]`, which need no derivative: to second order in
-    /// the step.
+    /// The same by central differences with a `step` for each row, `[n, 1]`, which need no derivative: to second order
+    /// in the step.
     ///
     /// # Errors
     /// As [`ScoreModel::of_score`].

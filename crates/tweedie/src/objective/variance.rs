@@ -1,12 +1,12 @@
 //! The curve of errors behind a reverse step's variance, learned by the step's divergence with the mean held fixed.
 //!
-//! With ρ = c²/v of a step and e = ‖x₀ − x̂₀‖²/d of a row, the divergence for each column is (*An Introduction to Generative
-//! Modeling with Flows and Diffusion Models*, eq. 6.42, whose logarithm lacks a factor 2)
+//! With ρ = c²/v of a step and e = ‖x₀ − x̂₀‖²/d of a row, the divergence for each column is (*An Introduction to
+//! Generative Modeling with Flows and Diffusion Models*, eq. 6.42, whose logarithm lacks a factor 2)
 //!
 //! > ½ [(1 + ρ e)/(1 + ρ m) − 1 + ln(1 + ρ m)],
 //!
-//! least in the mean at m = E e. Gradients reach m alone, as those of the variance do in Nichol & Dhariwal (2021), sec. 3.1. ln m is
-//! linear between knots even in λ, and starts at −ln(1 + SNR), the larger of the fixed variances.
+//! least in the mean at m = E e. Gradients reach m alone, as those of the variance do in Nichol & Dhariwal (2021), sec.
+//! 3.1. ln m is linear between knots even in λ, and starts at −ln(1 + SNR), the larger of the fixed variances.
 
 use crate::data::Batch;
 use crate::denoise::Denoiser;
@@ -57,8 +57,8 @@ impl LearnedVariance {
         Ok(Self { log_error, lambda_min, lambda_max })
     }
 
-    /// The divergence for each column, `[n, 1]`, of a step for each row, of `steps` steps of equal time; steps are covered evenly. The
-    /// weights live in a graph, and gradients flow to them alone.
+    /// The divergence for each column, `[n, 1]`, of a step for each row, of `steps` steps of equal time; steps are
+    /// covered evenly. The weights live in a graph, and gradients flow to them alone.
     ///
     /// # Errors
     /// The denoiser's; [`Error::Config`] if there are no steps.
@@ -88,7 +88,7 @@ impl LearnedVariance {
         let levels = Levels::Rows(from);
         let noise = draws.purpose("noise").normals(0..n as u64, d);
         let noise = noise.to_tensor(&x.device()).cast(x.dtype());
-        let noised = x.clone() * levels.alpha(&x)? + noise * levels.sigma(&x)?;
+        let noised = levels.noised(&x, &noise)?;
         let mean = denoiser.denoise(noised.into(), &levels, &batch.condition)?.value;
         let mean = detached(mean);
         let error = (mean - x).square().mean_dim(1).cast(DType::F32);

@@ -1,7 +1,7 @@
 //! How much each noise level counts, in one currency.
 //!
-//! With p(λ) the density of the levels that are drawn and f the factor on the squared error of the noise, the expected loss
-//! is, up to 1/width (Kingma & Gao 2023, eq. 9),
+//! With p(λ) the density of the levels that are drawn and f the factor on the squared error of the noise, the expected
+//! loss is, up to 1/width (Kingma & Gao 2023, eq. 9),
 //!
 //! > ½ ∫ w(λ) E‖ε − ε̂‖² dλ, w(λ) = 2 p(λ) f(λ);
 //!
@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 
 /// How much a level's loss counts.
 ///
-/// At equal x_t the errors of two predictions differ by a factor that depends on the level alone, so a weight of 1 "in" some
-/// prediction can be applied in any other.
+/// At equal x_t the errors of two predictions differ by a factor that depends on the level alone, so a weight of 1 "in"
+/// some prediction can be applied in any other.
 ///
 /// ```
 /// use tweedie::denoise::Prediction;
@@ -178,7 +178,8 @@ impl Weighting {
 }
 
 impl Noising {
-    /// w(λ), the weight on ½ dλ E‖ε − ε̂‖² that the expected loss of a network predicting `own` has; see the module's head.
+    /// w(λ), the weight on ½ dλ E‖ε − ε̂‖² that the expected loss of a network predicting `own` has; see the module's
+    /// head.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -205,8 +206,8 @@ impl Noising {
         Ok(2.0 * density * factor * of_noise.of_prediction.powi(2))
     }
 
-    /// The first of 1,000 log-SNRs, from the noisiest, at which [`Noising::implied_weight`] rises with λ, if there is one: the
-    /// loss is then no evidence bound of augmented data.
+    /// The first of 1,000 log-SNRs, from the noisiest, at which [`Noising::implied_weight`] rises with λ, if there is
+    /// one: the loss is then no evidence bound of augmented data.
     ///
     /// # Errors
     /// As [`Noising::implied_weight`].

@@ -1,8 +1,8 @@
 //! Bridges: a linear process held at both ends.
 //!
-//! Given x_s = a and x_T = b, the process is Gaussian at every time between (*An Introduction to Generative Modeling with
-//! Flows and Diffusion Models*, sec. 6.6, names the Brownian one). Seen from s, with transitions x_t = α_{t|s} x_s + σ_{t|s} ε,
-//! it is the posterior of x_t given x_T and clean data a:
+//! Given x_s = a and x_T = b, the process is Gaussian at every time between (*An Introduction to Generative Modeling
+//! with Flows and Diffusion Models*, sec. 6.6, names the Brownian one). Seen from s, with transitions x_t = α_{t|s}
+//! x_s + σ_{t|s} ε, it is the posterior of x_t given x_T and clean data a:
 //!
 //! > x_t | a, b ~ N(α_{t|s} (σ²_{T|t}/σ²_{T|s}) a + α_{T|t} (σ²_{t|s}/σ²_{T|s}) b, σ²_{t|s} σ²_{T|t}/σ²_{T|s}).
 //!
@@ -50,8 +50,9 @@ fn between(s: &Level, t: &Level, last: &Level) -> Posterior {
 }
 
 impl Bridge {
-    /// The bridge of the schedule's process over `times`, from `start` to `end`: batches `[n, width]`, or `[1, width]` where
-    /// all rows share it. The process is the schedule's, without an offset that a [`LinearSde`](super::LinearSde) may have.
+    /// The bridge of the schedule's process over `times`, from `start` to `end`: batches `[n, width]`, or `[1, width]`
+    /// where all rows share it. The process is the schedule's, without an offset that a [`LinearSde`](super::LinearSde)
+    /// may have.
     ///
     /// # Errors
     /// [`Error::Config`] unless the log-SNR falls between the two times and the first level still has data;

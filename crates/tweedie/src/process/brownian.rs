@@ -6,8 +6,8 @@
 //!
 //! > W(m) = ½ (W(l) + W(r)) + ½ √ℓ z, z ~ N(0, 1).
 //!
-//! z is a function of (seed, row, node), so a value costs one descent and nothing is stored. With increments taken from one
-//! path, a solver with 2N steps refines what it did with N (*An Introduction to Generative Modeling with Flows and
+//! z is a function of (seed, row, node), so a value costs one descent and nothing is stored. With increments taken from
+//! one path, a solver with 2N steps refines what it did with N (*An Introduction to Generative Modeling with Flows and
 //! Diffusion Models*, eq. 6.1 and the properties above it).
 
 use super::Noise;
@@ -17,8 +17,8 @@ use crate::{Draws, Error, Result};
 /// Nodes of the deepest tree are numbered by 62 bits.
 const DEEPEST: u32 = 62;
 
-/// Wiener paths over a range of times, one for each global row and column: the noise of [`Sde::simulate`](super::Sde) and of
-/// solvers in [`Sampler::generate_with`](crate::solve::Sampler::generate_with).
+/// Wiener paths over a range of times, one for each global row and column: the noise of [`Sde::simulate`](super::Sde)
+/// and of solvers in [`Sampler::generate_with`](crate::solve::Sampler::generate_with).
 ///
 /// Times are rounded to the nearest of the 2^depth + 1 nodes; the increments between nodes are exact. A span that
 /// leaves the range, or both of whose ends round to one node, is given the noise of its step instead, independent of

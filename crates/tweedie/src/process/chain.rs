@@ -1,17 +1,17 @@
 //! The discrete chain of DDPM: N noising steps from a table of β, as a schedule.
 //!
-//! Step i takes x_{i−1} to x_i = √(1 − β_i) x_{i−1} + √β_i ε (Ho et al. 2020, eq. 2; *Generative Modeling with Diffusion
-//! Models*, eqs. 8–9; *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.29 and 6.37–6.38 with
-//! a² = 1 − β, b² = β), so that
+//! Step i takes x_{i−1} to x_i = √(1 − β_i) x_{i−1} + √β_i ε (Ho et al. 2020, eq. 2; *Generative Modeling with
+//! Diffusion Models*, eqs. 8–9; *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.29 and
+//! 6.37–6.38 with a² = 1 − β, b² = β), so that
 //!
 //! > α_i² = ᾱ_i = ∏_{j ≤ i} (1 − β_j), σ_i² = 1 − ᾱ_i.
 //!
-//! Time is the index, as published networks have it: i = 0 … N − 1 is the level after i + 1 steps, −1 clean data. Between
-//! indices ᾱ and 1 − ᾱ are linear. Linear in what? The log-SNR is infinite at clean data and, for a chain of zero
-//! terminal SNR, at the end; ln ᾱ too is infinite there; ᾱ is finite everywhere, and the process stays variance
+//! Time is the index, as published networks have it: i = 0 … N − 1 is the level after i + 1 steps, −1 clean data.
+//! Between indices ᾱ and 1 − ᾱ are linear. Linear in what? The log-SNR is infinite at clean data and, for a chain of
+//! zero terminal SNR, at the end; ln ᾱ too is infinite there; ᾱ is finite everywhere, and the process stays variance
 //! preserving. Both ᾱ and 1 − ᾱ are tabulated, because either of them, if small, is lost in 1 minus the other. Times,
-//! drift and diffusion then have closed forms in each piece; at an index they are those of the piece before it, into which
-//! sampling goes. Where ᾱ = 0 drift and diffusion are infinite: solvers that know levels only (DDIM, ancestral,
+//! drift and diffusion then have closed forms in each piece; at an index they are those of the piece before it, into
+//! which sampling goes. Where ᾱ = 0 drift and diffusion are infinite: solvers that know levels only (DDIM, ancestral,
 //! DPM-Solver++) start there, those of the SDE or ODE in t diverge.
 
 use super::level::MOST_LOG_SNR;

@@ -5,15 +5,15 @@
 //!
 //! > ∂p/∂t = −Σ_j ∂_j J_j, J_j = f_j p − ½ ∂_j(G_j p) = a_j p − D_j ∂_j p, D = ½ G, a = f − ∂D.
 //!
-//! Finite volumes: p is a mean over each cell, and what leaves a cell enters its neighbour, so mass is conserved; no flux
-//! passes the boundary. Across a face between cells h apart the flux is that of the exact solution of J = a p − D p′ between
-//! their values (Scharfetter & Gummel 1969; Chang & Cooper 1970 weight the two cells alike)
+//! Finite volumes: p is a mean over each cell, and what leaves a cell enters its neighbour, so mass is conserved; no
+//! flux passes the boundary. Across a face between cells h apart the flux is that of the exact solution of J = a p − D
+//! p′ between their values (Scharfetter & Gummel 1969; Chang & Cooper 1970 weight the two cells alike)
 //!
 //! > J = (D/h) [B(−z) p_left − B(z) p_right], z = a h/D, B(z) = z/(eᶻ − 1),
 //!
-//! upwind where D = 0. Both weights are positive, so an implicit Euler step, one tridiagonal system for each line of cells,
-//! keeps p positive at any step. In two dimensions a step sweeps one axis after the other, each first in turn. Order 2 in h
-//! where diffusion dominates a cell, order 1 in time.
+//! upwind where D = 0. Both weights are positive, so an implicit Euler step, one tridiagonal system for each line of
+//! cells, keeps p positive at any step. In two dimensions a step sweeps one axis after the other, each first in turn.
+//! Order 2 in h where diffusion dominates a cell, order 1 in time.
 
 use super::Sde;
 use super::sde::check_times;
@@ -73,8 +73,8 @@ pub struct Mesh {
     axes: Vec<Axis>,
 }
 
-/// How strongly cells on both sides of each face of one axis exchange their contents: the rates left to right and right to
-/// left, times h, each line of faces after the other.
+/// How strongly cells on both sides of each face of one axis exchange their contents: the rates left to right and right
+/// to left, times h, each line of faces after the other.
 struct Exchange {
     forth: Vec<f64>,
     back: Vec<f64>,

@@ -38,8 +38,8 @@ pub struct LearnedSchedule {
     lambda_max: f64,
 }
 
-/// A learned schedule as recipes write it, `{ name = "learned", lambda_min = -5, lambda_max = 13.3 }`, and λ linear in t between
-/// its ends, from which training departs. What depends on the ends alone is that of the trained schedule.
+/// A learned schedule as recipes write it, `{ name = "learned", lambda_min = -5, lambda_max = 13.3 }`, and λ linear in
+/// t between its ends, from which training departs. What depends on the ends alone is that of the trained schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Learned {

@@ -47,6 +47,16 @@ impl Level {
         Self { t, alpha: 1.0, sigma: 0.0, lambda: f64::INFINITY }
     }
 
+    /// The standard deviation of x_t = α x₀ + σ ε for data of standard deviation `sigma_data`: √(α² σ_data² + σ²).
+    ///
+    /// ```
+    /// use tweedie::process::Level;
+    /// assert_eq!(Level::new(0.5, 0.8, 0.6).sd(1.0), 1.0);
+    /// ```
+    pub fn sd(&self, sigma_data: f64) -> f64 {
+        (self.alpha * sigma_data).hypot(self.sigma)
+    }
+
     /// q(x_t | x_s) from the cleaner level `s` to this one (*An Introduction to Generative Modeling with Flows and
     /// Diffusion Models*, eq. 6.52), by the `expm1` of *Demystifying Variational Diffusion Models*, eq. A.21.
     pub fn given(&self, s: &Level) -> Kernel {
@@ -136,7 +146,7 @@ impl From<Level> for Levels {
 }
 
 impl Levels {
-    /// A column made of each row's level: `[1, 1]` or `[rows, 1]`, on the device and in the type of `like`.
+    /// A column with a value of each row's level: `[1, 1]` or `[rows, 1]`, on the device and in the type of `like`.
     ///
     /// # Errors
     /// [`Error::Undefined`] for tracked levels, which are not on the host.
@@ -169,6 +179,15 @@ impl Levels {
             }
             _ => self.column(like, |l| l.sigma),
         }
+    }
+
+    /// x_t = α x₀ + σ ε of a batch and its noise, both `[n, width]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there are not as many levels as rows.
+    pub fn noised(&self, x: &Tensor<2>, noise: &Tensor<2>) -> Result<Tensor<2>> {
+        self.check(x.dims()[0])?;
+        Ok(x.clone() * self.alpha(x)? + noise.clone() * self.sigma(x)?)
     }
 
     /// The column of λ, the log-SNR.
@@ -225,7 +244,7 @@ impl Levels {
         }
     }
 
-    /// A column made of each row's pair of levels, as a transition needs: `[1, 1]` or `[rows, 1]`.
+    /// A column with a value of each row's pair of levels, for transitions: `[1, 1]` or `[rows, 1]`.
     ///
     /// # Errors
     /// [`Error::Undefined`] for tracked levels; [`Error::Shape`] if the two have different lengths.

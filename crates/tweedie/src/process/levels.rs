@@ -11,8 +11,8 @@ registry! {
     #[derive(Copy)]
     pub enum LevelDistribution = Uniform {
         "uniform" Uniform "t uniform over the schedule's range; the default",
-        /// p(t) ∝ g²/σ², the importance sampling that goes with likelihood weighting (Song et al. 2021, *Maximum likelihood
-        /// training*, sec. 5.1).
+        /// p(t) ∝ g²/σ², the importance sampling that goes with likelihood weighting (Song et al. 2021, *Maximum
+        /// likelihood training*, sec. 5.1).
         "log-snr" LogSnr "λ uniform over the schedule's range",
         "fixed" Fixed {
             /// λ.
@@ -57,8 +57,8 @@ pub struct NoiseLevels {
     pub distribution: LevelDistribution,
     /// Whether a batch covers it evenly.
     pub low_discrepancy: bool,
-    /// The distribution that levels are drawn in place of: each counts by the ratio of the densities, so that the expected loss
-    /// is that of this one.
+    /// The distribution that levels are drawn in place of: each counts by the ratio of the densities, so that the
+    /// expected loss is that of this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<LevelDistribution>,
 }

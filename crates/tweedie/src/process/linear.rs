@@ -31,7 +31,8 @@ fn integrate(a: f64, b: f64, f: impl Fn(f64) -> f64) -> f64 {
 
 /// A linear SDE given by functions of time; see the module's head.
 ///
-/// As a [`Schedule`] it describes the centred process x_t − m(t); add [`LinearSde::offset`] to place it.
+/// As a [`Schedule`] its levels are those of the centred process x_t − m(t), and [`Schedule::offset`] is m: a sampler
+/// of it samples x_t itself.
 ///
 /// ```
 /// use tweedie::process::{LinearSde, Schedule};
@@ -140,17 +141,6 @@ impl LinearSde {
         let copy = lambda.clone();
         let ln_alpha: Function = Arc::new(move |t| -0.5 * super::level::softplus(-copy(t)));
         Self { range, form: Form::Marginals { ln_alpha, lambda } }
-    }
-
-    /// m(t), the mean of x_t for x₀ = 0; zero unless there is an offset h.
-    pub fn offset(&self, t: f64) -> f64 {
-        match &self.form {
-            Form::Drift { .. } => {
-                let node = self.node(t);
-                node.ln_alpha.exp() * node.offset_over_alpha
-            }
-            Form::Marginals { .. } => 0.0,
-        }
     }
 
     fn span(&self) -> f64 {
@@ -280,6 +270,16 @@ impl Schedule for LinearSde {
             // At t = 0 too, where σ = 0 and dλ/dt is infinite.
             Form::Drift { g, .. } => g(t).powi(2),
             Form::Marginals { .. } => -self.level(t).sigma.powi(2) * self.lambda_rate(t),
+        }
+    }
+
+    fn offset(&self, t: f64) -> f64 {
+        match &self.form {
+            Form::Drift { .. } => {
+                let node = self.node(t);
+                node.ln_alpha.exp() * node.offset_over_alpha
+            }
+            Form::Marginals { .. } => 0.0,
         }
     }
 }

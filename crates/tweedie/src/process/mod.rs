@@ -11,6 +11,7 @@
 mod bridge;
 mod brownian;
 mod chain;
+mod corruption;
 mod fokker_planck;
 mod learned;
 mod level;
@@ -24,6 +25,7 @@ mod sde;
 pub use bridge::Bridge;
 pub use brownian::BrownianTree;
 pub use chain::{Betas, Chain, ChainConfig};
+pub use corruption::{Corruption, Gaussian, Noised};
 pub use fokker_planck::{Axis, Mesh};
 pub use learned::{Learned, LearnedSchedule, Monotone};
 pub(crate) use level::MOST_LOG_SNR;

@@ -20,10 +20,19 @@ pub trait Noise: Send + Sync {
         let _ = spans;
         self.normals(step, rows, width)
     }
+
+    /// The draws that the noise comes from, for steps that need random numbers of other kinds; none where it is given.
+    fn draws(&self) -> Option<&Draws> {
+        None
+    }
 }
 
 impl Noise for Draws {
     fn normals(&self, step: u64, rows: &[u64], width: usize) -> Rows {
         self.at(step).normals_for(rows, width)
+    }
+
+    fn draws(&self) -> Option<&Draws> {
+        Some(self)
     }
 }

@@ -89,11 +89,20 @@ pub trait Schedule: std::fmt::Debug + Send + Sync {
         None
     }
 
-    /// The standard deviation of the prior N(0, s²) that sampling starts from, for data of standard deviation
-    /// `sigma_data`: √(α² σ_data² + σ²) at the last time.
+    /// The standard deviation of the prior that sampling starts from, for data of standard deviation `sigma_data`:
+    /// [`Level::sd`] at the last time.
     fn prior_sd(&self, sigma_data: f64) -> f64 {
-        let last = self.level(self.range().1);
-        (last.alpha * sigma_data).hypot(last.sigma)
+        self.level(self.range().1).sd(sigma_data)
+    }
+
+    /// m(t), where the process is x_t = α x₀ + m + σ ε in every coordinate; zero but for a
+    /// [`LinearSde`](super::LinearSde) with an offset.
+    ///
+    /// Levels, denoisers and solvers are of the centred x_t − m(t); samplers and densities move their rows there and
+    /// back.
+    fn offset(&self, t: f64) -> f64 {
+        let _ = t;
+        0.0
     }
 
     /// The levels at the given times, one per row.
@@ -178,6 +187,9 @@ where
     }
     fn prior_sd(&self, sigma_data: f64) -> f64 {
         (**self).prior_sd(sigma_data)
+    }
+    fn offset(&self, t: f64) -> f64 {
+        (**self).offset(t)
     }
     fn levels(&self, times: &[f64]) -> Result<Levels> {
         (**self).levels(times)

@@ -168,7 +168,12 @@ pub struct SubVp {
 
 impl Schedule for SubVp {
     fn check(&self) -> Result<()> {
-        self.beta.check()?;
+        self.beta.check().map_err(|error| match error {
+            Error::Config { key, problem, expected } => {
+                Error::config(key.replacen("schedule.", "schedule.beta.", 1), problem, expected)
+            }
+            other => other,
+        })?;
         check_fall(self)
     }
     fn level(&self, t: f64) -> Level {

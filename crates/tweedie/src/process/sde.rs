@@ -53,7 +53,8 @@ impl Sde {
         Self { drift: Arc::new(drift), diffusion: Arc::new(diffusion) }
     }
 
-    /// The linear SDE dx = f(t) x dt + g(t) dW of a schedule; the offset of a [`LinearSde`](super::LinearSde) is not part of it.
+    /// The linear SDE dx = f(t) x dt + g(t) dW of a schedule; the offset of a [`LinearSde`](super::LinearSde) is not
+    /// part of it.
     pub fn linear(schedule: Arc<dyn Schedule>) -> Self {
         let copy = schedule.clone();
         Self::new(

@@ -13,8 +13,8 @@ use serde::de::{
     IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-/// A value of any type that can be read, from a table of TOML or an object of JSON; `at` is the key that it stands at, and
-/// empty for a whole file.
+/// A value of any type that can be read, from a table of TOML or an object of JSON; `at` is the key that it stands at,
+/// and empty for a whole file.
 ///
 /// ```
 /// #[derive(serde::Deserialize)]

@@ -1,8 +1,8 @@
 //! What `run.json` holds.
 
-use super::Recipe;
 use super::migrate::{VERSION, migrated};
-use crate::data::Space;
+use super::{Input, Recipe};
+use crate::data::{Space, Validation};
 use crate::error::inside;
 use crate::family::{Plan, family};
 use crate::registry::read;
@@ -51,6 +51,10 @@ pub struct RunInfo {
     pub train: SplitInfo,
     /// The rows held out.
     pub held_out: SplitInfo,
+    /// Which of them settings are chosen by; none in runs from before there were such rows.
+    pub validation: Option<Validation>,
+    /// The other runs that it needs.
+    pub inputs: Vec<Input>,
 }
 
 /// The same as JSON has it.
@@ -66,6 +70,10 @@ struct Stored {
     data: String,
     train: SplitInfo,
     held_out: SplitInfo,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    validation: Option<Validation>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    inputs: Vec<Input>,
 }
 
 impl RunInfo {
@@ -74,20 +82,19 @@ impl RunInfo {
     /// # Errors
     /// [`Error::Config`] if a value cannot be written as JSON.
     pub(super) fn to_json(&self) -> Result<String> {
-        let Self { program, recipe, resolved, space, subject, data, train, held_out } =
-            self.clone();
-        let resolved = resolved.table()?;
-        let (version, stored) = (VERSION, program);
+        let all = self.clone();
         let stored = Stored {
-            version,
-            program: stored,
-            recipe,
-            resolved,
-            space,
-            subject,
-            data,
-            train,
-            held_out,
+            version: VERSION,
+            program: all.program,
+            recipe: all.recipe,
+            resolved: all.resolved.table()?,
+            space: all.space,
+            subject: all.subject,
+            data: all.data,
+            train: all.train,
+            held_out: all.held_out,
+            validation: all.validation,
+            inputs: all.inputs,
         };
         serde_json::to_string_pretty(&stored)
             .map_err(|e| Error::config("recipe", e.to_string(), "values JSON can hold"))
@@ -99,14 +106,23 @@ impl RunInfo {
     /// [`Error::Config`] naming the key that cannot be used, `version` for one that is not known.
     pub(super) fn from_json(value: Value) -> Result<Self> {
         let stored: Stored = read(migrated(value)?, "")?;
-        let Stored { program, recipe, resolved, space, subject, data, train, held_out, .. } =
-            stored;
-        recipe.check().map_err(|e| inside("recipe", e))?;
-        let resolved = (family(recipe.plan.family())?.read)(resolved);
+        stored.recipe.check().map_err(|e| inside("recipe", e))?;
+        let resolved = (family(stored.recipe.plan.family())?.read)(stored.resolved);
         let resolved = resolved.map_err(|e| inside("resolved", e))?;
         resolved.check_plan().map_err(|e| inside("resolved", e))?;
-        resolved.check_fit(&space).map_err(|e| inside("resolved", e))?;
-        let info = Self { program, recipe, resolved, space, subject, data, train, held_out };
+        resolved.check_fit(&stored.space).map_err(|e| inside("resolved", e))?;
+        let info = Self {
+            program: stored.program,
+            recipe: stored.recipe,
+            resolved,
+            space: stored.space,
+            subject: stored.subject,
+            data: stored.data,
+            train: stored.train,
+            held_out: stored.held_out,
+            validation: stored.validation,
+            inputs: stored.inputs,
+        };
         info.check_counts()?;
         Ok(info)
     }
@@ -116,9 +132,13 @@ impl RunInfo {
     /// # Errors
     /// [`Error::Config`] if the run is of another family.
     pub fn resolved_as<F: 'static>(&self) -> Result<&F> {
-        let found = self.recipe.plan.family();
-        let wrong = || Error::config("family", found, "a run of the family that is wanted here");
-        self.resolved.any().downcast_ref::<F>().ok_or_else(wrong)
+        self.resolved.any().downcast_ref::<F>().ok_or_else(|| self.of_another_family())
+    }
+
+    /// The error of a run whose family is not the one that is wanted.
+    pub(super) fn of_another_family(&self) -> Error {
+        let expected = "a run of the family that is wanted here";
+        Error::config("family", self.recipe.plan.family(), expected)
     }
 
     /// Fails, naming the key, unless the classes' rows are all rows.

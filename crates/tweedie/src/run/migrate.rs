@@ -36,8 +36,8 @@ pub(super) fn migrated(value: Value) -> Result<Value> {
     Ok(Value::Object(object))
 }
 
-/// From version 1, which knew diffusion models alone: the network and the data's standard deviation move into the family's
-/// resolved part, and a run without training rows has no data.
+/// From version 1, which knew diffusion models alone: the network and the data's standard deviation move into the
+/// family's resolved part, and a run without training rows has no data.
 fn families(run: Map<String, Value>) -> Map<String, Value> {
     let mut run = without_nulls(run);
     let own = ["schedule", "network", "model", "objective", "training", "sampling"];

@@ -5,21 +5,26 @@
 //! | `run.json` | version, recipe, space, widths, and the data split by hash |
 //! | `checkpoint.safetensors` | the learner's whole state |
 //! | `model.safetensors` | the averaged weights, for sampling |
+//! | `time.json` | how long it was trained, on the machines that it was trained on |
+//! | `weights/step-….safetensors` | the same of earlier steps, with `training.keep_every` |
 //! | `curves.jsonl`, `events.out.tfevents…` | the curves |
 
 mod info;
+mod inputs;
 mod migrate;
 pub mod pictures;
 mod recipe;
 mod resume;
 pub mod shipped;
+mod time;
 
 pub use info::{RunInfo, SplitInfo, Subject};
+pub use inputs::Input;
+use inputs::opener;
 pub use recipe::{EvaluationRecipe, Recipe};
 
 use crate::data::{Dataset, Source, Space, Split, Toy};
-use crate::family::diffusion::DiffusionModel;
-use crate::family::{Loader, Model, Opener, Opening, Start};
+use crate::family::{Loader, Model, Opening, Start};
 use crate::files::write_atomically;
 use crate::nn::{load_safetensors, save_safetensors};
 use crate::train::{Learner, Loop, State, load_checkpoint};
@@ -35,6 +40,9 @@ const WEIGHTS: &str = "model.safetensors";
 /// The file of the learner's state.
 const CHECKPOINT: &str = "checkpoint.safetensors";
 
+/// The folder of the weights of earlier steps.
+const KEPT: &str = "weights";
+
 /// The program's name and version.
 const PROGRAM: &str = concat!("tweedie ", env!("CARGO_PKG_VERSION"));
 
@@ -47,8 +55,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Starts a run in a folder, which is made if need be and must not hold another run; `data` are those to learn from, if
-    /// the family learns from data.
+    /// Starts a run in a folder, which is made if need be and must not hold another run; `data` are those to learn
+    /// from, if the family learns from data.
     ///
     /// # Errors
     /// [`Error::Config`] if there is a run already, or naming a key that does not fit; [`Error::Io`] if the folder cannot be
@@ -60,7 +68,7 @@ impl Run {
     ) -> Result<Self> {
         refuse_a_second(folder)?;
         let data = data.into();
-        let (device, open) = (Device::flex(), opener(Device::flex()));
+        let (device, open) = (Device::flex(), opener(Device::flex(), Vec::new()));
         let space = match data {
             Some(data) => data.space.clone(),
             None => recipe.plan.own_space(&open)?,
@@ -74,6 +82,7 @@ impl Run {
             open: &open,
         };
         let resolved = recipe.plan.resolved(&start)?;
+        let inputs = resolved.inputs_of().into_iter().map(Input::of).collect::<Result<_>>()?;
         let count = |s: &Split, class: usize| {
             s.labels().map_or(0, |labels| labels.iter().filter(|l| **l as usize == class).count())
         };
@@ -89,6 +98,8 @@ impl Run {
             data: data.map_or_else(String::new, |data| data.name.clone()),
             train: data.map_or_else(SplitInfo::default, |data| split(&data.train)),
             held_out: data.map_or_else(SplitInfo::default, |data| split(&data.held_out)),
+            validation: data.and_then(Dataset::view),
+            inputs,
             space,
             recipe,
         };
@@ -111,7 +122,7 @@ impl Run {
         recipe.check()?;
         let classes = vec![0; space.classes().len()];
         let none = SplitInfo { classes, ..SplitInfo::default() };
-        let (device, open) = (Device::flex(), opener(Device::flex()));
+        let (device, open) = (Device::flex(), opener(Device::flex(), Vec::new()));
         let start = Start {
             space: &space,
             data: None,
@@ -129,6 +140,8 @@ impl Run {
             space,
             train: none.clone(),
             held_out: none,
+            validation: None,
+            inputs: Vec::new(),
         };
         let run = Self { folder: folder.to_path_buf(), info };
         run.model_with(weights, origin, &device)?;
@@ -153,6 +166,11 @@ impl Run {
         self.info.subject == Subject::None
     }
 
+    /// Whether its family learns without data.
+    pub fn learns_without_data(&self) -> bool {
+        self.info.recipe.data.is_none()
+    }
+
     /// Opens a run.
     ///
     /// # Errors
@@ -164,10 +182,7 @@ impl Run {
         let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| {
             Error::file(&path, place(&e), e.to_string(), "a run written by tweedie")
         })?;
-        let info = RunInfo::from_json(value).map_err(|error| match error {
-            Error::Config { key, problem, expected } => Error::file(&path, key, problem, expected),
-            other => other,
-        })?;
+        let info = RunInfo::from_json(value).map_err(|error| in_file(&path, error))?;
         Ok(Self { folder: folder.to_path_buf(), info })
     }
 
@@ -188,7 +203,11 @@ impl Run {
     pub fn data(&self) -> Result<Dataset> {
         if self.is_without_data() {
             let expected = "data given with the command";
-            return Err(Error::file(self.file("run.json"), "data", "none: imported", expected));
+            let problem = match self.learns_without_data() {
+                true => "none: the family learns without",
+                false => "none: imported",
+            };
+            return Err(Error::file(self.file("run.json"), "data", problem, expected));
         }
         let data = self.info.recipe.load_data()?;
         for (name, now, then) in [
@@ -206,11 +225,13 @@ impl Run {
             let problem = "not the space of the data";
             return Err(Error::file(self.file("run.json"), "space", problem, "no changes by hand"));
         }
-        Ok(data)
+        let named = |error| in_file(&self.file("run.json"), error);
+        data.with_validation(self.info.validation).map_err(named)
     }
 
-    /// The run's data with its held-out rows replaced by those of another source: what is held out of a data set that is
-    /// known by name or whose parts are recorded, or all rows of a file.
+    /// The run's data with its held-out rows replaced by the rows of another source: what is held out of a data set
+    /// that is known by name or whose parts are recorded, or all rows of a file; for a run that learns without data,
+    /// one half of the file's rows, the other half being in place of training rows.
     ///
     /// # Errors
     /// What loading gives; [`Error::File`] if the rows are not of the run's columns, categories and classes.
@@ -218,13 +239,16 @@ impl Run {
         let (loaded, rows) = if crate::data::list().iter().any(|(name, _)| *name == other) {
             let mut source = Source::named(other);
             let toy = other.parse::<Toy>().is_ok();
-            source.label = self.source()?.label.filter(|_| toy);
+            let own = self.source(other);
+            (source.label, source.binarise) = (own.label.filter(|_| toy), own.binarise);
             let loaded = source.load()?;
             let rows = loaded.held_out.clone();
             (loaded, rows)
         } else {
-            let mut source = self.source()?;
-            (source.source, source.held_out, source.n) = (other.to_string(), Some(0.0), None);
+            let mut source = self.source(other);
+            let halves = self.learns_without_data();
+            let share = if halves { 0.5 } else { 0.0 };
+            (source.source, source.held_out, source.n) = (other.to_string(), Some(share), None);
             source.seed = 0;
             match source.load() {
                 // Its parts are as recorded.
@@ -235,7 +259,7 @@ impl Run {
                 }
                 loaded => {
                     let loaded = loaded?;
-                    let rows = loaded.train.clone();
+                    let rows = if halves { &loaded.held_out } else { &loaded.train }.clone();
                     (loaded, rows)
                 }
             }
@@ -244,7 +268,7 @@ impl Run {
         let train = match self.is_without_data() {
             // What it was trained on is not known: the data's own training rows stand in.
             true => space.adopt(&loaded.space, &loaded.train, other)?,
-            false => self.data()?.train,
+            false => self.data()?.fit_rows(),
         };
         let held_out = space.adopt(&loaded.space, &rows, other)?;
         Dataset::new(other, space, train, held_out).map_err(|error| match error {
@@ -253,10 +277,9 @@ impl Run {
         })
     }
 
-    /// The recipe's source of data.
-    fn source(&self) -> Result<Source> {
-        let missing = || Error::file(self.file("run.json"), "recipe.data", "missing", "a source");
-        self.info.recipe.data.clone().ok_or_else(missing)
+    /// The recipe's source of data, or `other` without options where the recipe has none.
+    fn source(&self, other: &str) -> Source {
+        self.info.recipe.data.clone().unwrap_or_else(|| Source::named(other))
     }
 
     /// The learner at its first step, or where its checkpoint stands once [`crate::train::train`] loads it.
@@ -268,7 +291,7 @@ impl Run {
         data: impl Into<Option<&'a Dataset>>,
         device: &Device,
     ) -> Result<Box<dyn Learner>> {
-        let open = opener(device.clone());
+        let open = opener(device.clone(), self.info.inputs.clone());
         self.info.resolved.start(&Start {
             space: &self.info.space,
             data: data.into(),
@@ -287,18 +310,17 @@ impl Run {
         self.model_with(&self.weights()?, &self.file(WEIGHTS), device)
     }
 
-    /// The trained model of a run of diffusion models.
+    /// The trained model as a family's own type, such as [`DiffusionModel`](crate::family::diffusion::DiffusionModel).
     ///
     /// # Errors
     /// As [`Run::model`]; [`Error::Config`] if the run is of another family.
-    pub fn diffusion(&self, device: &Device) -> Result<Box<DiffusionModel>> {
+    pub fn model_as<M: Model + 'static>(&self, device: &Device) -> Result<Box<M>> {
         let model: Box<dyn Any> = self.model(device)?.into_any();
-        let found = self.info.recipe.plan.family();
-        model.downcast().map_err(|_| Error::config("family", found, "diffusion"))
+        model.downcast().map_err(|_| self.info.of_another_family())
     }
 
-    /// The model as far as it is trained, and, if training has not finished, the step of the checkpoint that its weights
-    /// come from.
+    /// The model as far as it is trained, and, if training has not finished, the step of the checkpoint that its
+    /// weights come from.
     ///
     /// # Errors
     /// [`Error::File`] if there is no checkpoint either, or the weights do not fit.
@@ -329,7 +351,7 @@ impl Run {
             classes: self.info.train.classes.clone(),
             data,
             device: device.clone(),
-            open: opener(device.clone()),
+            open: opener(device.clone(), self.info.inputs.clone()),
         };
         self.info.resolved.open(&opening, weights, origin)
     }
@@ -345,6 +367,16 @@ impl Run {
     /// [`Error::Io`] if the file cannot be written.
     pub fn save_weights(&self, weights: &State) -> Result<()> {
         save_safetensors(weights, &self.file(WEIGHTS))
+    }
+
+    /// Keeps the weights to sample with of an earlier step.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be written.
+    pub fn keep_weights(&self, weights: &State, step: u64) -> Result<()> {
+        let folder = self.file(KEPT);
+        std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+        save_safetensors(weights, &folder.join(format!("step-{step:06}.safetensors")))
     }
 
     /// The averaged weights of a finished run.
@@ -374,7 +406,10 @@ fn refuse_a_second(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Opens the models of other runs on a device.
-fn opener(device: Device) -> Opener {
-    Arc::new(move |folder| Run::open(folder)?.model(&device))
+/// A key's error as one of the file that holds the key.
+fn in_file(path: &Path, error: Error) -> Error {
+    match error {
+        Error::Config { key, problem, expected } => Error::file(path, key, problem, expected),
+        other => other,
+    }
 }

@@ -1,16 +1,18 @@
 //! The pictures of a run: what training keeps, and what can be drawn of the run.
 
 use super::Run;
-use crate::data::{Dataset, Split, npy};
+use crate::data::{Dataset, Layout, Split, npy};
 use crate::draw::{
-    Kept, label_of, loss_curves, panels, picture, progress, rows_kept, sample_size, save_png,
+    Kept, label_of, panels, picture, progress, rows_kept, sample_size, save_png, training_curves,
 };
 use crate::family::{Drawing, Model, Picture, Setting, Showing, sample};
 use crate::files::AtomicFile;
+use crate::metric::JudgedConditions;
 use crate::train::curves;
 use crate::{Error, Result};
 use burn::tensor::Device;
 use image::RgbImage;
+use std::ops::Range;
 use std::path::PathBuf;
 use toml::Table;
 
@@ -27,14 +29,14 @@ pub fn pictures<'a>(run: &'a Run, model: &'a dyn Model, at: &'a Showing<'a>) -> 
         "samples",
         Box::new(move || {
             let n = sample_size(model.space()) as u64;
-            let split = samples(model, at.sampling, n, at.seed, at.device)?;
+            let split = samples(model, at.sampling, n, at.real(), (at.seed, at.device))?;
             picture(model.space(), &split, at.real().map(Split::rows))
         }),
     )];
     all.extend(model.pictures(at));
     let about = "samples of the same noise over training";
     all.push(still("progress", about, Box::new(move || over_training(run, at))));
-    let about = "losses and gradient norms of training";
+    let about = "losses and gradient norms of training, or the convergence of chains";
     all.push(still(
         "curves",
         about,
@@ -45,7 +47,10 @@ pub fn pictures<'a>(run: &'a Run, model: &'a dyn Model, at: &'a Showing<'a>) -> 
                     "this run was trained elsewhere",
                 ));
             }
-            let curves = loss_curves(&curves::read(run.file("curves.jsonl"))?);
+            let curves = training_curves(&curves::read(run.file("curves.jsonl"))?);
+            if curves.is_empty() {
+                return Err(Error::undefined("a picture of training", "no value was logged"));
+            }
             panels(&curves.into_iter().map(|(_, plot)| plot).collect::<Vec<_>>(), 1)
         }),
     ));
@@ -54,7 +59,12 @@ pub fn pictures<'a>(run: &'a Run, model: &'a dyn Model, at: &'a Showing<'a>) -> 
 
 /// Samples over training, as [`keep`] kept them.
 fn over_training(run: &Run, at: &Showing) -> Result<RgbImage> {
-    let kept = kept(run)?;
+    let mut kept = kept(run)?;
+    if let (Layout::Image { .. }, Some(last)) = (run.info.space.layout(), kept.last()) {
+        // A line of pictures is as long as the last.
+        let n = last.1.len();
+        kept.retain(|(_, split)| split.len() == n);
+    }
     if kept.is_empty() {
         return Err(Error::undefined(
             "a picture of samples over training",
@@ -67,23 +77,33 @@ fn over_training(run: &Run, at: &Showing) -> Result<RgbImage> {
     progress(&run.info.space, &kept, at.real().map(Split::rows))
 }
 
-/// The first `n` rows of the samples that pictures show, with their labels.
+/// The first `n` rows of the samples that pictures show, all rows where there are fewer: with labels in turn, or, where
+/// rows are conditioned on columns, with the conditions of `real` rows.
 fn samples(
     model: &dyn Model,
     sampling: &Table,
     n: u64,
-    seed: u64,
-    device: &Device,
+    real: Option<&Split>,
+    (seed, device): (u64, &Device),
 ) -> Result<Split> {
-    let label = |row| label_of(model.space(), row);
+    let space = model.space();
     let setting = Setting { device, seed, observe: &|_| {} };
     let generator = model.generator(sampling, &setting)?;
-    let rows = sample(model, &*generator, 0..n, label, seed, device, |_| {})?;
-    Split::new(rows, (0..n).map(label).collect())
+    let n = generator.most_rows().map_or(n, |most| most.min(n));
+    if let Some(real) = real.filter(|_| space.given().is_some()) {
+        let conditions = JudgedConditions::of(real, n as usize);
+        let condition = |rows| conditions.condition(rows, space, device);
+        let rows = sample(model, &*generator, 0..n, condition, seed, device, |_| {})?;
+        return conditions.clone().with(rows);
+    }
+    let condition =
+        |rows: Range<u64>| space.condition(rows.map(|row| label_of(space, row)).collect());
+    let rows = sample(model, &*generator, 0..n, condition, seed, device, |_| {})?;
+    Split::new(rows, (0..n).map(|row| label_of(space, row)).collect())
 }
 
 /// Keeps samples of the same noise after `step` steps of training: a few rows in `samples/step-….npy`, and, where the
-/// recipe wants it, a picture in `samples/step-….png`.
+/// recipe wants it, a picture in `samples/step-….png`. A model that has fewer rows gives all.
 ///
 /// # Errors
 /// Those of sampling; [`Error::Io`] if a file cannot be written.
@@ -104,12 +124,14 @@ pub fn keep(
     let folder = run.file("samples");
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
     let n = if whole { sample_size(space) } else { few };
-    let split = match samples(model, &Table::new(), n as u64, recipe.seed, device) {
+    let at = (recipe.seed, device);
+    let split = match samples(model, &Table::new(), n as u64, data.map(Dataset::judged), at) {
         // A model hardly trained may do so, and there is nothing to see.
         Err(Error::Diverged { .. }) if !whole => return Ok(()),
         split => split?,
     };
     if few > 0 {
+        let few = few.min(split.len());
         let path = folder.join(format!("step-{step:06}.npy"));
         let out = AtomicFile::create(&path)?;
         let mut out = npy::NpyWriter::new(out, &path, few, space.layout())?;
@@ -141,9 +163,9 @@ pub fn kept(run: &Run) -> Result<Vec<Kept>> {
     files.sort();
     let read = |(step, path): (u64, PathBuf)| {
         let (_, rows) = npy::read(&path)?;
-        if (rows.len(), rows.width()) != (rows_kept(space), space.width()) {
+        if !(1..=rows_kept(space)).contains(&rows.len()) || rows.width() != space.width() {
             let found = format!("{} rows of {} values", rows.len(), rows.width());
-            let expected = format!("{} rows of {} values", rows_kept(space), space.width());
+            let expected = format!("up to {} rows of {} values", rows_kept(space), space.width());
             return Err(Error::file(&path, "shape", found, expected));
         }
         let labels = (0..rows.len() as u64).map(|row| label_of(space, row)).collect();

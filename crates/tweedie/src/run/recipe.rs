@@ -1,8 +1,8 @@
 //! Recipes: everything that defines a run, as TOML.
 
-use crate::data::{Dataset, Source};
+use crate::data::{Dataset, Source, Validation};
 use crate::error::{count, inside, one_of};
-use crate::family::{Plan, family};
+use crate::family::{FAMILIES, Plan, family};
 use crate::registry::{override_all, read};
 use crate::train::Training;
 use crate::{Error, Result};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::{Table, Value};
 
 /// The family of a recipe that names none.
-const DEFAULT: &str = "diffusion";
+const DEFAULT: &str = FAMILIES[0].name;
 /// Samples that are held in memory to be judged.
 const MOST_JUDGED: u64 = 1 << 20;
 /// The keys that every family's recipe has.
@@ -50,13 +50,15 @@ pub struct Recipe {
 pub struct EvaluationRecipe {
     /// Samples that are compared with the data.
     pub samples: usize,
-    /// Held-out rows that get a log p.
-    pub log_p_rows: usize,
+    /// Held-out rows that get a log p, random ones if there are more; if absent, all while the work is bounded (see
+    /// [`crate::judge::densities`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_p_rows: Option<usize>,
 }
 
 impl Default for EvaluationRecipe {
     fn default() -> Self {
-        Self { samples: 1000, log_p_rows: 256 }
+        Self { samples: 1000, log_p_rows: None }
     }
 }
 
@@ -183,7 +185,10 @@ impl Recipe {
         self.training.check().map_err(|e| inside("training", e))?;
         self.plan.check_plan()?;
         count("evaluation.samples", self.evaluation.samples as u64, MOST_JUDGED)?;
-        count("evaluation.log_p_rows", self.evaluation.log_p_rows as u64, 1 << 30)
+        match self.evaluation.log_p_rows {
+            Some(rows) => count("evaluation.log_p_rows", rows as u64, 1 << 30),
+            None => Ok(()),
+        }
     }
 
     /// The family's own part as the type `F`.
@@ -197,22 +202,34 @@ impl Recipe {
         })
     }
 
-    /// Draws or reads its data.
+    /// Draws or reads its data, with the validation rows of [`Validation::of`].
     ///
     /// # Errors
     /// As [`Source::load`], with the recipe's keys; [`Error::Config`] if it has none.
     pub fn load_data(&self) -> Result<Dataset> {
-        const KEYS: [&str; 8] =
-            ["source", "label", "columns", "held_out", "n", "image", "size", "channels"];
+        const KEYS: [&str; 10] = [
+            "source",
+            "label",
+            "condition",
+            "columns",
+            "held_out",
+            "n",
+            "image",
+            "size",
+            "channels",
+            "binarise",
+        ];
         let Some(data) = &self.data else {
             return Err(Error::config("data", "missing", "a value"));
         };
-        data.load().map_err(|error| match error {
+        let data = data.load().map_err(|error| match error {
             Error::Config { key, problem, expected } if KEYS.contains(&key.as_str()) => {
                 Error::config(format!("data.{key}"), problem, expected)
             }
             other => other,
-        })
+        })?;
+        let view = Validation::of(&data);
+        data.with_validation(view)
     }
 }
 

@@ -9,8 +9,9 @@ use toml::{Table, Value};
 const STEPS: &str = "training.steps";
 
 impl Run {
-    /// The run with the overrides `key.path=value` that it was started with; of them `training.steps` may be larger than
-    /// it was, which `run.json` then remembers. A learning rate that decays to its last step decays to the new one.
+    /// The run with the overrides `key.path=value` that it was started with; of them `training.steps` may be larger
+    /// than it was, which `run.json` then remembers. A learning rate that decays to its last step decays to the new
+    /// one.
     ///
     /// # Errors
     /// [`Error::Config`] naming a key that the run has another value of, or fewer steps; [`Error::Io`] if `run.json`

@@ -42,13 +42,14 @@ pub fn find(recipe: &str) -> Result<(String, String)> {
     Err(Error::config("recipe", recipe, expected))
 }
 
-/// An error of a recipe's values, with the name of the file if that is where they stand.
+/// An error of a recipe's values, with the name of the file if that is where they stand, or where data are absent.
 pub fn located(error: Error, recipe: &str, text: &str) -> Error {
     let alone = Recipe::parse(text, &[]).err().map(|e| e.to_string());
     match error {
         Error::Config { key, problem, expected }
             if recipe.ends_with(".toml")
-                && alone == Some(format!("{key}: {problem}; expected {expected}")) =>
+                && (alone == Some(format!("{key}: {problem}; expected {expected}"))
+                    || (key == "data" && problem == "absent")) =>
         {
             Error::file(recipe, key, problem, expected)
         }

@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 ///
 /// > x ← x + ½ γ² ∇log p_t(x) + γ z, γ² = u σ²,
 ///
-/// in NCSN with u = 0.2 (its ε/σ_L² of 2e-5/0.01²) and T = 100. Between levels x is multiplied by the ratio of α, 1 where
-/// variance explodes. On a grid of one level, repeated, it is the single-level sampler that loses modes.
+/// in NCSN with u = 0.2 (its ε/σ_L² of 2e-5/0.01²) and T = 100. Between levels x is multiplied by the ratio of α, 1
+/// where variance explodes. On a grid of one level, repeated, it is the single-level sampler that loses modes.
 ///
-/// Without `step`, u is NCSNv2's for each pair of neighbours (Song & Ermon 2020, technique 4): the one at which T steps bring
-/// noise of the former level nearest to that of the latter, see [`AnnealedLangevin::step_for`].
+/// Without `step`, u is NCSNv2's for each pair of neighbours (Song & Ermon 2020, technique 4): the one at which T steps
+/// bring noise of the former level nearest to that of the latter, see [`AnnealedLangevin::step_for`].
 ///
 /// ```
 /// use tweedie::solve::AnnealedLangevin;
@@ -41,8 +41,8 @@ impl Default for AnnealedLangevin {
 }
 
 impl AnnealedLangevin {
-    /// NCSNv2's u for T = `steps` after a level whose σ/α is `ratio` times as large. For data at a point T steps take the
-    /// variance from `ratio`² σ² to σ² times
+    /// NCSNv2's u for T = `steps` after a level whose σ/α is `ratio` times as large. For data at a point T steps take
+    /// the variance from `ratio`² σ² to σ² times
     ///
     /// > (1 − ½u)^{2T} (ratio² − v) + v, v = u/(1 − (1 − ½u)²) = 1/(1 − ¼u),
     ///

@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 pub enum Clip {
     /// Cut to [−r, r].
     Range(f64),
-    /// Dynamic thresholding (Saharia et al. 2022, sec. 2.3): each row is cut to [−s, s] and divided by s, the quantile of
-    /// its absolute values (linear between order statistics) held in [1, max].
+    /// Dynamic thresholding (Saharia et al. 2022, sec. 2.3): each row is cut to [−s, s] and divided by s, the quantile
+    /// of its absolute values (linear between order statistics) held in [1, max].
     Dynamic {
         /// Which quantile, 0.995 in common use.
         ratio: f64,

@@ -1,12 +1,13 @@
 //! Correctors: steps at one noise level that leave its density as it is, and solvers corrected by them.
 
-use super::{Ancestral, Context, Ddim, Euler, EulerMaruyama, NoiseUse, Solver, State};
-use crate::denoise::GaussianMixture;
-use crate::process::{Level, Levels};
+use super::{Ancestral, Context, Ddim, Euler, EulerMaruyama, NoiseUse, Solver, State, noise_of};
+use crate::data::{Condition, LogDensity};
+use crate::mcmc::{Mala, Transition};
+use crate::process::Levels;
+use crate::tensor::Dual;
 use crate::{Error, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// Most noise batches of one solver step: their number shares 64 bits with that of the step.
 pub(super) const MOST_STEPS_AT_A_LEVEL: usize = 10_000;
@@ -17,8 +18,8 @@ fn address(step: u64, k: usize) -> u64 {
 }
 
 /// `steps` unadjusted Langevin steps x ← x + ½ γ² ∇log p_t(x) + γ z (*An Introduction to Generative Modeling with Flows
-/// and Diffusion Models*, eq. 6.62) at each row's level with γ² = u σ², so that ½ γ² ∇log p_t = ½ u (α x̂₀ − x); `relative`
-/// is the column of u.
+/// and Diffusion Models*, eq. 6.62) at each row's level with γ² = u σ², so that ½ γ² ∇log p_t = ½ u (α x̂₀ − x);
+/// `relative` is the column of u.
 pub(super) fn langevin(
     mut x: Tensor<2>,
     levels: &Levels,
@@ -111,74 +112,107 @@ impl Corrector for Langevin {
     }
 }
 
-/// Langevin steps accepted or refused by Metropolis and Hastings (MALA; Roberts & Tweedie 1996), for a model whose
-/// log-density is known: p_t is left exactly as it is at any ε = 2 r² σ².
+/// Steps of a kernel of [`mcmc`](crate::mcmc) on the denoiser's density at a level: [`Mala`] and
+/// [`RandomWalk`](crate::mcmc::RandomWalk) leave p_t exactly as it is at any step size, for denoisers that know log p_t
+/// ([`Denoiser::log_noised`](crate::denoise::Denoiser::log_noised): energies and mixtures); [`Ula`](crate::mcmc::Ula)
+/// takes any denoiser.
 ///
-/// A proposal y from x is accepted where ln [p(y) q(x | y)/(p(x) q(y | x))] > ln u; −ln u is half a χ² of two degrees of
-/// freedom, made of two normals of the same address.
+/// Chains run on x/σ, so that one step size fits all levels: ε = 2 r² is a step of [`Langevin`] at the signal-to-noise
+/// ratio r. They run on the host in double precision; the noise of a step needs draws, not a path of noise. Clipping is
+/// ignored: a clipped mean is the score of no density.
 ///
 /// ```
 /// use std::sync::Arc;
+/// use tweedie::Draws;
+/// use tweedie::burn::tensor::Tensor;
+/// use tweedie::data::Condition;
 /// use tweedie::denoise::{Component, GaussianMixture};
-/// use tweedie::solve::{Ancestral, Langevin, Metropolis, PredictorCorrector};
+/// use tweedie::mcmc::Mala;
+/// use tweedie::process::{Schedule, VpLinear};
+/// use tweedie::solve::{Ancestral, Context, Mcmc, PredictorCorrector, Solver};
+/// let (schedule, draws) = (VpLinear::default(), Draws::new(7));
 /// let data = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0, 0.0], 0.01)])?;
-/// let corrector = Metropolis { density: Arc::new(data), langevin: Langevin { snr: 0.5, steps: 4 } };
+/// let corrector = Mcmc { kernel: Mala { step_size: 0.5, ..Mala::default() }, steps: 4 };
 /// let solver = PredictorCorrector { predictor: Ancestral::default(), corrector };
-/// # let _: &dyn tweedie::solve::Solver = &solver;
+/// let context = Context {
+///     denoiser: &data,
+///     schedule: &schedule,
+///     condition: &Condition::None,
+///     noise: &draws,
+///     rows: &[0, 1],
+///     clip: None,
+/// };
+/// let start = solver.init(Tensor::zeros([2, 2], &tweedie::burn::tensor::Device::flex()));
+/// let (from, to) = (schedule.level(0.9).into(), schedule.level(0.8).into());
+/// assert_eq!(solver.step(start, &from, &to, &context)?.x.dims(), [2, 2]);
 /// # Ok::<(), tweedie::Error>(())
 /// ```
-#[derive(Debug, Clone)]
-pub struct Metropolis {
-    /// The model, unconditional.
-    pub density: Arc<GaussianMixture>,
-    /// The lengths and the number of the steps.
-    pub langevin: Langevin,
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mcmc<T = Mala> {
+    /// The kernel, its step size in units of the noise level.
+    pub kernel: T,
+    /// How many steps at each level.
+    pub steps: usize,
 }
 
-impl Metropolis {
-    /// log p_t(x) and ∇log p_t(x), in the type of `x`.
-    fn at(&self, x: &Tensor<2>, levels: &Levels) -> Result<(Tensor<2>, Tensor<2>)> {
-        let log = self.density.log_density(x.clone(), levels)?;
-        Ok((log.cast(x.dtype()), self.density.score(x.clone(), levels)?.cast(x.dtype())))
+impl<T: Transition> Corrector for Mcmc<T> {
+    fn check(&self) -> Result<()> {
+        self.kernel.check()?;
+        if self.kernel.warm_up() > 0 {
+            let expected = "0: chains at a level are too short to adapt";
+            let found = self.kernel.warm_up().to_string();
+            return Err(Error::config("solver.corrector.kernel.warm_up", found, expected));
+        }
+        check_steps("solver.corrector.steps", self.steps)
     }
-}
 
-impl Corrector for Metropolis {
     fn correct(
         &self,
-        mut x: Tensor<2>,
+        x: Tensor<2>,
         levels: &Levels,
         step: u64,
         context: &Context,
     ) -> Result<Tensor<2>> {
-        let [n, width] = x.dims();
-        let length = |l: &Level| 2.0 * (self.langevin.snr * l.sigma).powi(2);
-        let eps = levels.column(&x, length)?;
-        let spread = levels.column(&x, |l| (2.0 * length(l)).sqrt())?;
-        let of_square = levels.column(&x, |l| -0.25 / length(l))?;
-        let (mut log, mut score) = self.at(&x, levels)?;
-        for k in 0..self.langevin.steps {
-            let wider = Tensor::zeros([n, width + 2], (&x.device(), x.dtype()));
-            let noise = context.noise(address(step, k), &wider);
-            let proposed = x.clone()
-                + score.clone() * eps.clone()
-                + noise.clone().narrow(1, 0, width) * spread.clone();
-            let (log_there, score_there) = self.at(&proposed, levels)?;
-            // ln q(to | from) up to a constant.
-            let way = |to: &Tensor<2>, from: &Tensor<2>, score: &Tensor<2>| {
-                let off = to.clone() - from.clone() - score.clone() * eps.clone();
-                off.square().sum_dim(1) * of_square.clone()
-            };
-            let ratio = log_there.clone() - log.clone() + way(&x, &proposed, &score_there)
-                - way(&proposed, &x, &score);
-            let level = noise.narrow(1, width, 2).square().sum_dim(1).mul_scalar(-0.5);
-            let accepted = ratio.greater(level);
-            log = log.mask_where(accepted.clone(), log_there);
-            let wide = accepted.expand([n, width]);
-            score = score.mask_where(wide.clone(), score_there);
-            x = x.mask_where(wide, proposed);
+        let Some(draws) = context.noise.draws() else {
+            let why = "its acceptance needs uniform numbers, and this noise has normal ones alone";
+            return Err(Error::undefined("a corrector of mcmc on a path of noise", why));
+        };
+        let draws = draws.purpose("corrector").at(step);
+        let (sigma, target) = (levels.sigma(&x)?, InUnits { levels, context });
+        let chains = self.kernel.init(x / sigma.clone(), &target)?;
+        let mut chains = chains.with_rows(context.rows.to_vec())?;
+        for _ in 0..self.steps {
+            chains = self.kernel.step(chains, &target, &draws)?.0;
         }
-        Ok(x)
+        Ok(chains.x() * sigma)
+    }
+}
+
+/// The density of x_t/σ that a context's denoiser has at given levels, each row under its own condition.
+struct InUnits<'a> {
+    levels: &'a Levels,
+    context: &'a Context<'a>,
+}
+
+impl LogDensity for InUnits<'_> {
+    fn width(&self) -> usize {
+        self.context.denoiser.width()
+    }
+
+    fn log_density(&self, x: Dual<2>, _: &Condition) -> Result<Dual<2>> {
+        let sigma = self.levels.sigma(&x.value)?;
+        self.context.denoiser.log_noised(x * sigma, self.levels, self.context.condition)
+    }
+
+    fn score(&self, x: Tensor<2>, _: &Condition) -> Result<Tensor<2>> {
+        let x = x.inner();
+        let x = x.clone() * self.levels.sigma(&x)?;
+        let data = self.context.denoise_unclipped(x.clone(), self.levels)?;
+        Ok(noise_of(&x, &data, self.levels)?.neg().inner())
+    }
+
+    fn log_z(&self) -> Option<f64> {
+        None
     }
 }
 

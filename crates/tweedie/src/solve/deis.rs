@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// > y_s = y_t + Σ_j ε̂_j ∫ L_j(ln ρ) dρ
 ///
-/// with Lagrange's polynomials L_j through the last evaluations, integrated exactly. Order 1 to 3 at one evaluation a step;
-/// order 1 is DDIM's step, and so is one from pure noise or to clean data.
+/// with Lagrange's polynomials L_j through the last evaluations, integrated exactly. Order 1 to 3 at one evaluation a
+/// step; order 1 is DDIM's step, and so is one from pure noise or to clean data.
 ///
 /// ```
 /// use std::sync::Arc;

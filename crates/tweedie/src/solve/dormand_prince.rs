@@ -188,8 +188,8 @@ fn first_steps(
         .collect())
 }
 
-/// The variable in which the probability-flow ODE is integrated to a tolerance: t, or −λ for a chain, whose rates in t jump at
-/// every index while its path over λ is that of any variance-preserving process, and smooth.
+/// The variable in which the probability-flow ODE is integrated to a tolerance: t, or −λ for a chain, whose rates in t
+/// jump at every index while its path over λ is that of any variance-preserving process, and smooth.
 #[derive(Clone, Copy)]
 pub(crate) struct Clock<'a> {
     schedule: &'a dyn Schedule,

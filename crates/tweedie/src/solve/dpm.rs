@@ -7,8 +7,8 @@ use crate::process::Levels;
 use serde::{Deserialize, Serialize};
 
 /// DPM-Solver-1, -2 and -3 (Lu et al. 2022a, algorithms 1 and 2; *An Introduction …*, eqs. 6.69–6.71 corrected): the
-/// noise is integrated, with as many evaluations a step as the order, inside the step at r₁ = ½, or at r₁ = ⅓ and r₂ = ⅔ of
-/// its log-SNR.
+/// noise is integrated, with as many evaluations a step as the order, inside the step at r₁ = ½, or at r₁ = ⅓ and r₂ =
+/// ⅔ of its log-SNR.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -52,8 +52,9 @@ impl Solver for DpmSolver {
 /// DPM-Solver++(2S) (Lu et al. 2022b, algorithm 1): DPM-Solver-2 for the data in place of the noise. Order 2, two
 /// evaluations a step.
 ///
-/// With η > 0 both halves of a step add noise, and the end has that of both: η = 1 is the SDE form that k-diffusion calls DPM-Solver++
-/// (stochastic), of weak order 2. A step to noise-free data or from pure noise is DDIM's, with η = 1 ancestral.
+/// With η > 0 both halves of a step add noise, and the end has that of both: η = 1 is the SDE form that k-diffusion
+/// calls DPM-Solver++ (stochastic), of weak order 2. A step to noise-free data or from pure noise is DDIM's, with η = 1
+/// ancestral.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -93,8 +94,8 @@ impl Solver for DpmSolverPp2S {
     }
 }
 
-/// DPM-Solver++(2M) (Lu et al. 2022b, algorithm 2): the data, linear in ℓ = λ/2 = ln(α/σ), extrapolated from the last two
-/// evaluations. Order 2 at one evaluation a step:
+/// DPM-Solver++(2M) (Lu et al. 2022b, algorithm 2): the data, linear in ℓ = λ/2 = ln(α/σ), extrapolated from the last
+/// two evaluations. Order 2 at one evaluation a step:
 ///
 /// > x_s = (σ_s/σ_t) x_t − α_s (e^{−h} − 1) [(1 + 1/(2r)) x̂₀ − 1/(2r) x̂₀⁻], h = ℓ_s − ℓ_t, r = h⁻/h.
 ///
@@ -141,8 +142,8 @@ impl Solver for DpmSolverPp2M {
 /// DPM-Solver++(3M) (Lu et al. 2022b): the data, quadratic in ℓ through the last three evaluations. Order 3 at one
 /// evaluation a step; η as in [`DpmSolverPp2M`]. The first two steps are 2M's.
 ///
-/// The factor of the second difference is the exact integral's. diffusers has half of it, with which the order measured is 2
-/// (`docs/methods.md`).
+/// The factor of the second difference is the exact integral's. diffusers has half of it, with which the order measured
+/// is 2 (`docs/methods.md`).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -181,9 +182,11 @@ impl Solver for DpmSolverPp3M {
     }
 }
 
-/// A step with `order` evaluations of its own, at most two with noise. Where its length is infinite, all but the first are of no use.
+/// A step with `order` evaluations of its own, at most two with noise. Where its length is infinite, all but the first
+/// are of no use.
 ///
-/// Noise comes in two parts, up to the inner level and on from there: those numbered twice the step's number and one more.
+/// Noise comes in two parts, up to the inner level and on from there: those numbered twice the step's number and one
+/// more.
 fn singlestep(
     integrand: Integrand,
     order: usize,

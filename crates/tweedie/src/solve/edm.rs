@@ -13,8 +13,8 @@ const MOST_CHURN: f64 = std::f64::consts::SQRT_2 - 1.0;
 ///
 /// > ρ̂ = (1 + γ) ρ, ŷ = y + S √(ρ̂² − ρ²) z, then Heun's step of dy/dρ = ε̂ from ρ̂ to the next ρ.
 ///
-/// Two evaluations a step, order 2; a step to clean data and one from pure noise are Euler's, with one evaluation. γ = 0 is
-/// their algorithm 1. Noise is never added beyond the schedule's noisiest level.
+/// Two evaluations a step, order 2; a step to clean data and one from pure noise are Euler's, with one evaluation. γ =
+/// 0 is their algorithm 1. Noise is never added beyond the schedule's noisiest level.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -8,8 +8,8 @@
 //! >
 //! > x_s = (σ_s/σ_t) e^{−ηh} x_t + (1 + η) α_s ∫₀ʰ e^{−(1+η)(h−u)} x̂₀(ℓ_t + u) du + σ_s √(1 − e^{−2ηh}) z.
 //!
-//! What remains is the integral of e^{κ(h−u)} times an unknown function. Each method puts the polynomial through some of its
-//! values there.
+//! What remains is the integral of e^{κ(h−u)} times an unknown function. Each method puts the polynomial through some
+//! of its values there.
 
 use super::{Context, noise_of};
 use crate::Result;
@@ -72,8 +72,8 @@ impl Integrand {
     /// The mean at `to`, from `x` and `data` = x̂₀ at `from`, by the polynomial through `nodes`, the first of them at
     /// `from`, the nearest next.
     ///
-    /// Nodes at an infinite distance or at a place already taken are left out, row by row. A step of infinite length, from
-    /// pure noise or to clean data, is that of a constant: DDIM's.
+    /// Nodes at an infinite distance or at a place already taken are left out, row by row. A step of infinite length,
+    /// from pure noise or to clean data, is that of a constant: DDIM's.
     pub(super) fn step(
         self,
         x: &Tensor<2>,
@@ -96,8 +96,9 @@ impl Integrand {
         Ok(next)
     }
 
-    /// What the value at `to`, were it known, adds to the step from `from` to `to` by `nodes`: `x` is that step's end and
-    /// `value` the integrand there. The polynomial through the nodes is replaced by the one through `value` as well.
+    /// What the value at `to`, were it known, adds to the step from `from` to `to` by `nodes`: `x` is that step's end
+    /// and `value` the integrand there. The polynomial through the nodes is replaced by the one through `value` as
+    /// well.
     pub(super) fn correct(
         self,
         x: &Tensor<2>,
@@ -204,8 +205,8 @@ fn each_row<T>(
     (0..if alike { 1 } else { rows }).map(one).collect()
 }
 
-/// The level at the share `r` of the way from `from` to `to` in the log-SNR, `from` itself where that way is endless; none
-/// if it is so in every row.
+/// The level at the share `r` of the way from `from` to `to` in the log-SNR, `from` itself where that way is endless;
+/// none if it is so in every row.
 pub(super) fn between(
     x: &Tensor<2>,
     from: &Levels,
@@ -228,8 +229,8 @@ pub(super) fn between(
     }))
 }
 
-/// The weights w_j with Σ w_j p(u_j) = ∫₀ʰ e^{κ(h−u)} p(u) du for every polynomial p of a degree below the number of places
-/// u_j, of which there are at most four and the first is 0; two of them with the slope's integral as told.
+/// The weights w_j with Σ w_j p(u_j) = ∫₀ʰ e^{κ(h−u)} p(u) du for every polynomial p of a degree below the number of
+/// places u_j, of which there are at most four and the first is 0; two of them with the slope's integral as given.
 fn weights(kappa: f64, h: f64, places: &[f64], slope: Slope) -> Vec<f64> {
     let mut kept: Vec<(usize, f64)> = Vec::with_capacity(places.len());
     for (j, &u) in places.iter().enumerate() {

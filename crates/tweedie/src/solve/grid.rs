@@ -13,8 +13,8 @@ use crate::process::{Level, Schedule};
 use crate::registry::registry;
 use crate::{Error, Result};
 
-/// A spacing of levels from a schedule's noisiest to its cleanest. Where the noisiest level is pure noise, the first level
-/// is that, and log-SNRs are spaced from ln 2⁻²⁴.
+/// A spacing of levels from a schedule's noisiest to its cleanest. Where the noisiest level is pure noise, the first
+/// level is that, and log-SNRs are spaced from ln 2⁻²⁴.
 ///
 /// ```
 /// use tweedie::process::Cosine;

@@ -1,9 +1,9 @@
-//! The loop that runs any solver over any grid, and the sampler made of both.
+//! The loop that runs any solver over any grid, and the sampler that is both.
 
 use super::{AnyGrid, AnySolver, Clip, Context, Noise, ReverseVariance, Solver};
 use crate::data::{Condition, Generate};
-use crate::denoise::Denoiser;
-use crate::process::{BrownianTree, Level, Schedule};
+use crate::denoise::{Denoiser, Diffusing};
+use crate::process::{BrownianTree, Corruption, Level, Schedule};
 use crate::{Draws, Error, Result};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -100,34 +100,37 @@ pub fn integrate(
 /// ```
 #[derive(Clone)]
 pub struct Sampler {
-    denoiser: Arc<dyn Denoiser>,
-    schedule: Arc<dyn Schedule>,
+    model: Diffusing,
     solver: AnySolver,
     grid: AnyGrid,
     steps: usize,
     last: Last,
     clip: Option<Clip>,
     path_noise: bool,
-    sigma_data: f64,
     /// Of ancestral steps, in place of the solver's own.
     variance: Option<Arc<dyn ReverseVariance>>,
 }
 
-impl Sampler {
-    /// DPM-Solver++(2M), 32 evaluations, uniform in the log-SNR, for data of unit variance.
-    pub fn new(denoiser: Arc<dyn Denoiser>, schedule: Arc<dyn Schedule>) -> Self {
+impl From<Diffusing> for Sampler {
+    /// DPM-Solver++(2M), 32 evaluations, uniform in the log-SNR.
+    fn from(model: Diffusing) -> Self {
         Self {
-            denoiser,
-            schedule,
+            model,
             solver: AnySolver::default(),
             grid: AnyGrid::default(),
             steps: 32,
             last: Last::Denoise,
             clip: None,
             path_noise: false,
-            sigma_data: 1.0,
             variance: None,
         }
+    }
+}
+
+impl Sampler {
+    /// As from a [`Diffusing`] whose data are of unit variance.
+    pub fn new(denoiser: Arc<dyn Denoiser>, schedule: Arc<dyn Schedule>) -> Self {
+        Diffusing::new(denoiser, schedule).into()
     }
 
     /// The solver.
@@ -163,7 +166,7 @@ impl Sampler {
 
     /// The schedule, in place of that given first.
     pub fn with_schedule(mut self, schedule: Arc<dyn Schedule>) -> Self {
-        self.schedule = schedule;
+        self.model.schedule = schedule;
         self
     }
 
@@ -187,13 +190,7 @@ impl Sampler {
             return Ok(Box::new(draws));
         }
         self.solver.check_path_noise()?;
-        Ok(Box::new(BrownianTree::new(draws, self.schedule.range())?))
-    }
-
-    /// The standard deviation of the data in model units, part of the prior's.
-    pub fn with_sigma_data(mut self, sigma_data: f64) -> Self {
-        self.sigma_data = sigma_data;
-        self
+        Ok(Box::new(BrownianTree::new(draws, self.model.schedule.range())?))
     }
 
     /// The levels that the solver will visit.
@@ -201,12 +198,12 @@ impl Sampler {
     /// # Errors
     /// As [`AnySolver::levels`].
     pub fn levels(&self) -> Result<Vec<Level>> {
-        self.solver.levels(&*self.grid, &*self.schedule, self.steps, self.last)
+        self.solver.levels(&*self.grid, &*self.model.schedule, self.steps, self.last)
     }
 
     /// Network evaluations so far, in rows.
     pub fn evaluations(&self) -> u64 {
-        self.denoiser.evaluations()
+        self.model.denoiser.evaluations()
     }
 
     /// As [`Generate::generate`], calling `observe` after every step.
@@ -251,12 +248,29 @@ impl Sampler {
         rows: &[u64],
         condition: &Condition,
         noise: &dyn Noise,
-        observe: impl FnMut(Progress),
+        mut observe: impl FnMut(Progress),
     ) -> Result<Tensor<2>> {
-        self.over(&self.levels()?, x, rows, condition, noise, observe)
+        let levels = self.levels()?;
+        let x = levels.first().map_or(x.clone(), |first| self.moved(&x, first, -1.0));
+        let placed = |at: Progress| {
+            observe(Progress { x: &self.moved(at.x, &at.level, 1.0), ..at });
+        };
+        let x = self.over(&levels, x, rows, condition, noise, placed)?;
+        Ok(match (self.last, levels.last()) {
+            (Last::Stop, Some(end)) => self.moved(&x, end, 1.0),
+            _ => x,
+        })
     }
 
-    /// Samples over the given levels.
+    /// A batch at a level moved by the process's offset there, or by as much the other way; clean data have none.
+    fn moved(&self, x: &Tensor<2>, level: &Level, sign: f64) -> Tensor<2> {
+        match self.model.schedule.offset(level.t) {
+            offset if offset != 0.0 && level.sigma > 0.0 => x.clone().add_scalar(sign * offset),
+            _ => x.clone(),
+        }
+    }
+
+    /// Samples the centred process over the given levels.
     fn over(
         &self,
         levels: &[Level],
@@ -266,13 +280,14 @@ impl Sampler {
         noise: &dyn Noise,
         observe: impl FnMut(Progress),
     ) -> Result<Tensor<2>> {
-        if x.dims()[1] != self.denoiser.width() {
-            return Err(Error::shape("start", x.dims()[1], self.denoiser.width()));
+        let Diffusing { denoiser, schedule, .. } = &self.model;
+        if x.dims()[1] != denoiser.width() {
+            return Err(Error::shape("start", x.dims()[1], denoiser.width()));
         }
         condition.check(rows.len())?;
         let context = Context {
-            denoiser: &*self.denoiser,
-            schedule: &*self.schedule,
+            denoiser: &**denoiser,
+            schedule: &**schedule,
             condition,
             noise,
             rows,
@@ -283,10 +298,10 @@ impl Sampler {
         integrate(solver, x, levels, self.last, &context, observe)
     }
 
-    /// The start: N(0, s²) with the schedule's prior standard deviation s.
+    /// The start, at the last time of the schedule.
     fn prior(&self, rows: &[u64], draws: &Draws, device: &Device) -> Tensor<2> {
-        let prior = draws.purpose("prior").normals_for(rows, self.denoiser.width());
-        prior.to_tensor(device).mul_scalar(self.schedule.prior_sd(self.sigma_data))
+        let width = self.model.denoiser.width();
+        self.model.corruption().prior(rows, width, &draws.purpose("prior"), device)
     }
 
     /// The batch that [`Generate::generate`] makes, at `count` (at least 2) of the levels on its way, or at all if they
@@ -309,10 +324,11 @@ impl Sampler {
         let mut levels = self.levels()?;
         if self.solver.is_adaptive() {
             let ending = usize::from(self.last == Last::Denoise);
-            levels = self.grid.levels(&*self.schedule, self.steps - ending)?;
+            levels = self.grid.levels(&*self.model.schedule, self.steps - ending)?;
         }
         let rows: Vec<u64> = rows.collect();
         let start = self.prior(&rows, draws, device);
+        let start = levels.first().map_or(start.clone(), |first| self.moved(&start, first, -1.0));
         let wanted = self.spread(&levels, count);
         let mut passed = Vec::new();
         self.over(&levels, start, &rows, condition, &*self.noise(draws)?, |at| {
@@ -323,16 +339,16 @@ impl Sampler {
         let moment = |(level, x): (Level, Tensor<2>)| {
             let mean = match level.sigma {
                 0.0 => x.clone(),
-                _ => self.denoiser.denoise(x.clone().into(), &level.into(), condition)?.value,
+                _ => self.model.denoiser.denoise(x.clone().into(), &level.into(), condition)?.value,
             };
-            Ok(Moment { level, x, mean })
+            Ok(Moment { level, x: self.moved(&x, &level, 1.0), mean })
         };
         passed.into_iter().map(moment).collect()
     }
 
     /// `count` of the steps over these levels, the first and the last among them, as [`Sampler::path`] says.
     fn spread(&self, levels: &[Level], count: usize) -> Vec<usize> {
-        let angle = |level: &Level| level.sigma.atan2(level.alpha * self.sigma_data);
+        let angle = |level: &Level| level.sigma.atan2(level.alpha * self.model.sigma_data);
         let mut angles: Vec<f64> = levels.iter().map(angle).collect();
         if self.last == Last::Denoise {
             angles.push(0.0);

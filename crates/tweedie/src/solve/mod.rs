@@ -19,7 +19,7 @@ mod variance;
 pub use crate::process::Noise;
 pub use annealed::AnnealedLangevin;
 pub use clip::Clip;
-pub use corrector::{Corrector, Langevin, Metropolis, Predictor, PredictorCorrector};
+pub use corrector::{Corrector, Langevin, Mcmc, Predictor, PredictorCorrector};
 pub use ddim::Ddim;
 pub use deis::Deis;
 pub(crate) use dormand_prince::Clock;
@@ -115,8 +115,8 @@ impl Context<'_> {
         rows.to_tensor(&like.device()).cast(like.dtype())
     }
 
-    /// Standard normal noise for step `step`, which goes from one level to another: where the noise is that of a path in
-    /// time, its increment between the two times over its standard deviation.
+    /// Standard normal noise for step `step`, which goes from one level to another: where the noise is that of a path
+    /// in time, its increment between the two times over its standard deviation.
     ///
     /// # Errors
     /// As [`Levels::host`].
@@ -275,10 +275,30 @@ impl AnySolver {
             NoiseUse::Level => "a solver that adds noise at one level, where no time passes",
             NoiseUse::Before => "a solver that adds noise before its step, against time",
         };
-        let steps = |name: &&str| Self::parse(name).is_ok_and(|s| s.noise_use() == NoiseUse::Steps);
-        let named: Vec<&str> = Self::NAMES.iter().map(|(name, _)| *name).filter(steps).collect();
-        let expected = format!("{}, or eta above 0 where a solver has it", named.join(", "));
+        let named = Self::named_with(|solver| solver.noise_use() == NoiseUse::Steps);
+        let expected = format!("{named}, or eta above 0 where a solver has it");
         Err(Error::config("noise", found, expected))
+    }
+
+    /// Fails unless its steps' noise has a variance to choose.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for any other solver.
+    pub fn check_variance(&self) -> Result<()> {
+        let chooses = |solver: &Self| solver.with_variance(Arc::new(Variance::Small)).is_some();
+        if chooses(self) {
+            return Ok(());
+        }
+        let named = Self::named_with(chooses);
+        let expected = format!("the solver {named}, whose steps have a variance to choose");
+        Err(Error::config("variance", format!("given for the solver {}", self.name()), expected))
+    }
+
+    /// The names of solvers that, with their default options, are so.
+    fn named_with(so: impl Fn(&Self) -> bool) -> String {
+        let all = Self::NAMES.iter().map(|(name, _)| *name);
+        let named: Vec<&str> = all.filter(|name| Self::parse(name).is_ok_and(|s| so(&s))).collect();
+        named.join(", ")
     }
 
     /// The levels of a grid that it visits in `steps` steps, the last denoising, if there is one, included.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Euler–Maruyama on the reverse SDE dx = (f x − g² ∇log p_t) dt + g dW̄ (Anderson 1982; *Generative Modeling with
-/// Diffusion Models*, eq. 60; *An Introduction …*, eq. 6.26, evaluated at T − i). Weak order 1; strong order 1 on one path of
-/// noise ([`BrownianTree`](crate::process::BrownianTree)).
+/// Diffusion Models*, eq. 60; *An Introduction …*, eq. 6.26, evaluated at T − i). Weak order 1; strong order 1 on one
+/// path of noise ([`BrownianTree`](crate::process::BrownianTree)).
 ///
 /// With churn η it is one of the family of reverse processes with the same marginals (*An Introduction …*,
 /// sec. 6.3.1.6, whose λ is 1 − η; Huang et al. 2021):
@@ -77,8 +77,8 @@ impl Solver for EulerMaruyama {
     }
 }
 
-/// Ancestral sampling from q(x_s | x_t, x̂₀) for any s < t (*Demystifying Variational Diffusion Models*, eq. A.23;
-/// *An Introduction …*, eq. 6.55 corrected; Ho et al. 2020, algorithm 2, when the levels are a chain's indices). A step to
+/// Ancestral sampling from q(x_s | x_t, x̂₀) for any s < t (*Demystifying Variational Diffusion Models*, eq. A.23; *An
+/// Introduction …*, eq. 6.55 corrected; Ho et al. 2020, algorithm 2, when the levels are a chain's indices). A step to
 /// noise-free data adds no noise.
 ///
 /// ```

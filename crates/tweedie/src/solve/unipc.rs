@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 /// UniPC-p (Zhao et al. 2023, algorithms 1 and 2), in its multistep form with varying coefficients.
 ///
-/// The evaluation at a step's end x̃ first corrects x̃ by the polynomial through it and p earlier evaluations, UniC-p, and
-/// then stands in the next step's prediction from the last p, UniP-p: one evaluation a step, order p + 1 but for the last
-/// step, which nothing corrects. The difference of the two integrals is all that the correction needs:
+/// The evaluation at a step's end x̃ first corrects x̃ by the polynomial through it and p earlier evaluations, UniC-p,
+/// and then stands in the next step's prediction from the last p, UniP-p: one evaluation a step, order p + 1 but for
+/// the last step, which nothing corrects. The difference of the two integrals is all that the correction needs:
 ///
 /// > x = x̃ + c Σ_j (w_j − w̃_j) f_j, f the noise or the data, c as in their exponential integrals.
 ///

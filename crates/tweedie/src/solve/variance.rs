@@ -1,7 +1,8 @@
 //! The variance r of a reverse step p(x_s | x_t), whose mean is that of q(x_s | x_t, x̂₀(x_t)).
 //!
-//! With v the variance of q(x_s | x_t, x₀), c its mean's factor on x₀ and d columns, the step's divergence is (*An Introduction to
-//! Generative Modeling with Flows and Diffusion Models*, eqs. 6.31 and 6.42, whose logarithm lacks a factor 2)
+//! With v the variance of q(x_s | x_t, x₀), c its mean's factor on x₀ and d columns, the step's divergence is (*An
+//! Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.31 and 6.42, whose logarithm lacks a
+//! factor 2)
 //!
 //! > KL = ½ [(d v + c² ‖x₀ − x̂₀‖²)/r − d + d ln(r/v)].
 //!
@@ -9,8 +10,9 @@
 //!
 //! > r* = v + c² m(λ_t),  m = E‖x₀ − x̂₀‖²/d,
 //!
-//! for any denoiser, exact or not, and any step: one curve m(λ) serves all pairs (t, s). For the exact denoiser m is the mean
-//! variance of x₀ given x_t. The fixed variances are r* of data at a point, m = 0, and of data N(0, I) (Ho et al. 2020, sec. 3.2).
+//! for any denoiser, exact or not, and any step: one curve m(λ) serves all pairs (t, s). For the exact denoiser m is
+//! the mean variance of x₀ given x_t. The fixed variances are r* of data at a point, m = 0, and of data N(0, I) (Ho et
+//! al. 2020, sec. 3.2).
 
 use crate::denoise::LevelError;
 use crate::process::Level;
@@ -60,8 +62,8 @@ impl ReverseVariance for Variance {
 
 /// The best variance of each step, v + c² m(λ), from a denoiser's errors m at some levels; see the module's head.
 ///
-/// Between two levels ln m is linear in λ. Beyond the noisiest m stays, as it does where all is noise; beyond the cleanest it
-/// falls as 1/SNR, as it does where data has a density. Steps to noise-free data add no noise.
+/// Between two levels ln m is linear in λ. Beyond the noisiest m stays, as it does where all is noise; beyond the
+/// cleanest it falls as 1/SNR, as it does where data has a density. Steps to noise-free data add no noise.
 ///
 /// ```
 /// use tweedie::process::Level;

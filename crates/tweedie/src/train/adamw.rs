@@ -20,13 +20,13 @@ use tweedie_ops::{AdamW as Step, State as Moments, adamw};
 /// Flat gradients by parameter path.
 pub type Gradients = BTreeMap<String, Tensor<1>>;
 
-/// How the learning rate goes after its warm-up.
+/// The course of the learning rate after its warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LearningRate {
-    /// It stays.
+    /// A constant rate.
     Constant,
-    /// It falls to zero along half a cosine by the last step.
+    /// Half a cosine, which reaches zero at the last step.
     #[default]
     Cosine,
 }
@@ -55,7 +55,7 @@ pub struct AdamWConfig {
     pub beta_1: f64,
     /// The decay of the mean squared gradient.
     pub beta_2: f64,
-    /// Added to the root of the mean square.
+    /// ε, added to the root of the mean square.
     pub epsilon: f64,
     /// Decoupled weight decay, on parameters of two dimensions or more.
     pub weight_decay: f64,
@@ -103,7 +103,7 @@ impl AdamW {
         each_param(module, Collect { gradients, found: Gradients::new() }).found
     }
 
-    /// Adds gradients to a sum, as micro-batches need.
+    /// Adds the gradients of a micro-batch to a sum.
     pub fn accumulate(sum: &mut Gradients, more: Gradients) {
         for (path, gradient) in more {
             let total = match sum.remove(&path) {
@@ -114,11 +114,12 @@ impl AdamW {
         }
     }
 
-    /// One step with gradients multiplied by `scale` at learning rate `rate`; gives the module and the gradient's
-    /// global norm before clipping. `ema`, if there is one, takes in the new parameters in the same pass.
+    /// Takes a step with gradients multiplied by `scale`, at learning rate `rate`. Gives the module and the global norm
+    /// of the gradient before clipping. The same pass updates `ema`, if there is one.
     ///
     /// # Errors
-    /// [`Error::Diverged`] if the norm is not finite; the module is then lost to the caller, but no state changed.
+    /// [`Error::Diverged`] if the norm is not finite; the state then stays unchanged, but the caller has lost the
+    /// module.
     pub fn step<M: Module>(
         &mut self,
         module: M,
@@ -157,11 +158,11 @@ impl AdamW {
         put_flat(into, &format!("{prefix}adam.v."), &self.square)
     }
 
-    /// Takes back what [`AdamW::save`] gave for the parameters of `module`, removing it from `from`; `origin` names where
-    /// it comes from, for errors.
+    /// Restores the arrays of [`AdamW::save`] for the parameters of `module`, and removes them from `from`; `origin`
+    /// names their file, for errors.
     ///
     /// # Errors
-    /// [`Error::File`] naming what is missing or does not fit.
+    /// [`Error::File`] naming the array that is missing or does not fit.
     pub fn load<M: Module>(
         &mut self,
         prefix: &str,
@@ -172,7 +173,7 @@ impl AdamW {
         self.steps = take_count(from, &format!("{prefix}adam.steps"), origin)?;
         self.mean = take_flat(from, &format!("{prefix}adam.m."), module, origin)?;
         self.square = take_flat(from, &format!("{prefix}adam.v."), module, origin)?;
-        // A parameter that no loss has reached yet has neither.
+        // A parameter without a gradient so far has neither.
         let without_square = self.mean.keys().find(|path| !self.square.contains_key(*path));
         let without_mean = || self.square.keys().find(|path| !self.mean.contains_key(*path));
         match without_square.or_else(without_mean) {
@@ -193,8 +194,8 @@ pub(super) fn put_flat(into: &mut State, prefix: &str, flat: &Gradients) -> Resu
     Ok(())
 }
 
-/// Removes the arrays whose names begin with `prefix`, as flat tensors under the rest of their names, which must be
-/// parameters of the module; they take the parameters' types.
+/// Removes the arrays whose names begin with `prefix`. Gives flat tensors of the parameters' types, under the rest of
+/// their names, which must be paths of parameters.
 pub(super) fn take_flat<M: Module>(
     from: &mut State,
     prefix: &str,
@@ -249,13 +250,13 @@ impl MapParam for Update<'_> {
     fn map<const D: usize>(&mut self, path: &str, tensor: Tensor<D>) -> Tensor<D> {
         let average = self.ema.as_mut().and_then(|ema| ema.take(path, self.step.step - 1));
         let Some(gradient) = self.gradients.get(path) else {
-            // No loss has reached it, so it has not moved.
+            // Without a gradient the parameter stays.
             if let (Some(ema), Some((average, _))) = (self.ema.as_mut(), average) {
                 ema.put(path, average);
             }
             return tensor;
         };
-        // Decay is for matrices, not for biases and scales.
+        // Weight decay acts on matrices, not on biases and scales.
         let weight_decay = if D > 1 { self.step.weight_decay } else { 0.0 };
         let zeros = |old: Option<Tensor<1>>| old.unwrap_or_else(|| gradient.zeros_like());
         let state = Moments {

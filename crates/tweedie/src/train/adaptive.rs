@@ -1,4 +1,4 @@
-//! An objective at levels that are drawn where the loss is large.
+//! An objective at adaptive levels, drawn where the loss is large.
 
 use super::criterion::{Criterion, Objectives};
 use crate::data::Batch;
@@ -14,10 +14,10 @@ use std::sync::Arc;
 /// The name of the histogram's array in a checkpoint.
 const NAME: &str = "levels.roots";
 
-/// An objective for a way of noising data.
+/// A function that gives the objective of a noising.
 pub(crate) type ByNoising<N> = Box<dyn Fn(Noising) -> Objectives<N> + Send + Sync>;
 
-/// A histogram of levels, and the objective at levels that are drawn from it.
+/// A histogram of levels, and the objective at levels drawn from it.
 pub(crate) struct AdaptiveLevels<N> {
     histogram: Histogram,
     noising: Noising,
@@ -25,7 +25,7 @@ pub(crate) struct AdaptiveLevels<N> {
 }
 
 impl<N> AdaptiveLevels<N> {
-    /// Levels of a histogram at its start.
+    /// Adaptive levels with a histogram in its initial state.
     pub fn new(histogram: Histogram, noising: Noising, objective: ByNoising<N>) -> Self {
         Self { histogram, noising, objective }
     }

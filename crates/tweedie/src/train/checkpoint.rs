@@ -1,11 +1,11 @@
-//! Checkpoints: everything that a learner needs to go on, in one file, written atomically.
+//! Checkpoints: the whole state of a learner in one file, written atomically.
 
 use crate::nn::{State, load_safetensors, save_safetensors};
 use crate::{Error, Result};
 use burn::tensor::TensorData;
 use std::path::Path;
 
-/// The name under which a checkpoint keeps its step.
+/// The name of the step in a checkpoint.
 const STEP: &str = "step";
 
 /// Writes a learner's state after `step` steps.
@@ -32,11 +32,11 @@ pub(crate) fn count(count: u64) -> TensorData {
     TensorData::new(vec![count], [1])
 }
 
-/// Removes a count: one integer, or in checkpoints of old its bits from the 20th on and those below, as two numbers of
-/// single precision.
+/// Removes a count from a state: one integer, or in old checkpoints two numbers of single precision, the bits from the
+/// 20th on and those below.
 ///
 /// # Errors
-/// [`Error::File`] if it is missing or no count.
+/// [`Error::File`] if the count is missing or no integer.
 pub(crate) fn take_count(state: &mut State, name: &str, origin: &Path) -> Result<u64> {
     let fault = |problem: String| Error::file(origin, name, problem, "a count written by tweedie");
     let data = state.remove(name).ok_or_else(|| fault("missing".into()))?;

@@ -1,4 +1,4 @@
-//! What a denoiser is trained by: a loss, with what learns or remembers beside the network.
+//! Criteria of denoisers: a loss in training, with a state of its own beside the network.
 
 use crate::Draws;
 use crate::Result;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// An objective for denoisers around networks of one type.
 pub(crate) type Objectives<N> = Arc<dyn Objective<NeuralDenoiser<N>>>;
 
-/// A loss in training and one on held-out rows, with a state of its own that most have none of.
+/// A loss in training and a loss on held-out rows, with a state of its own; most have none.
 pub(crate) trait Criterion<N>: Send {
     /// The loss of each row in training.
     fn training_loss(
@@ -23,10 +23,10 @@ pub(crate) trait Criterion<N>: Send {
         draws: &Draws,
     ) -> Result<Loss>;
 
-    /// The objective that held-out rows are judged by.
+    /// The objective on held-out rows.
     fn held_out(&self) -> Result<Objectives<N>>;
 
-    /// Takes in the backward pass of the last loss's mean.
+    /// Takes the gradients of the mean of the last loss.
     fn take_in(&mut self, _: &Gradients) -> Result<()> {
         Ok(())
     }
@@ -36,17 +36,17 @@ pub(crate) trait Criterion<N>: Send {
         Ok(())
     }
 
-    /// Adds the state.
+    /// Adds its arrays to a state.
     fn save(&self, _: &mut State) -> Result<()> {
         Ok(())
     }
 
-    /// Takes back what [`Criterion::save`] added, removing it from `from`.
+    /// Restores the arrays of [`Criterion::save`], and removes them from `from`.
     fn load(&mut self, _from: &mut State, _origin: &Path) -> Result<()> {
         Ok(())
     }
 
-    /// The weights that are kept beside the network's.
+    /// The weights to keep beside those of the network.
     fn weights(&self) -> Result<State> {
         Ok(State::new())
     }

@@ -44,13 +44,11 @@ pub struct Curves {
 impl Curves {
     /// Opens the curves in `folder`, which must exist.
     ///
-    /// With `resume_from`, the step of a checkpoint, both files keep what they hold up to that step, byte for byte;
-    /// what was logged after it, and a last line or record cut off by a crash, is dropped. With `None` a run
-    /// begins: both files start empty, whatever they held.
+    /// With `resume_from`, the step of a checkpoint, both files keep their content up to that step, byte for byte;
+    /// later entries, and a last line or record cut off by a crash, are dropped. With `None` both files start empty.
     ///
     /// # Errors
-    /// [`Error::Io`] if a file cannot be read or written; [`Error::File`] if a file that should go on holds
-    /// something else.
+    /// [`Error::Io`] if a file cannot be read or written; [`Error::File`] if a file to be continued has other content.
     pub fn open(folder: impl AsRef<Path>, resume_from: Option<u64>) -> Result<Self> {
         let path = folder.as_ref().join(LINES);
         let events = folder.as_ref().join(EVENTS);
@@ -70,15 +68,15 @@ impl Curves {
     /// Logs the values of a step.
     ///
     /// # Errors
-    /// [`Error::Config`] if two values have one name, or one is called `step`; [`Error::Io`] if a file cannot
-    /// be written.
+    /// [`Error::Config`] if two values have one name, or a value has the name `step`; [`Error::Io`] if a file cannot be
+    /// written.
     pub fn log(&mut self, step: u64, values: &[(&str, f64)]) -> Result<()> {
         let line = line(step, values)?;
         self.lines.write_all(line.as_bytes()).map_err(|e| Error::io(&self.path, e))?;
         self.events.scalars(step, values)
     }
 
-    /// Hands everything to the operating system; call it before a checkpoint is written.
+    /// Passes everything to the operating system; to be called before a checkpoint is written.
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be written.
@@ -88,8 +86,7 @@ impl Curves {
     }
 }
 
-/// Reads the steps logged in a `curves.jsonl`. A last line without its end, as a crash or a run still going leaves it,
-/// is passed over.
+/// Reads the steps of a `curves.jsonl`. An incomplete last line, of a crash or of a run in progress, is skipped.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read; [`Error::File`], with the number of the line, if a line is not such an
@@ -101,7 +98,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<Entry>> {
     lines.map(|(i, line)| parsed(path, i, line)).collect()
 }
 
-/// The lines that have their end, each with it.
+/// The complete lines, each with its line break.
 fn whole_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.split_inclusive(|&b| b == b'\n').filter(|line| line.ends_with(b"\n"))
 }
@@ -114,7 +111,7 @@ fn parsed(path: &Path, i: usize, line: &[u8]) -> Result<Entry> {
     Ok((step, values))
 }
 
-/// The lines up to step `last`. The last line of all may be damaged: then it is dropped too.
+/// The lines up to step `last`, without a damaged last line.
 fn kept_lines(path: &Path, bytes: &[u8], last: u64) -> Result<Vec<u8>> {
     let mut kept = Vec::new();
     let mut lines = whole_lines(bytes).enumerate().peekable();
@@ -137,7 +134,7 @@ fn line(step: u64, values: &[(&str, f64)]) -> Result<String> {
             return Err(Error::config("curves", format!("`{name}` twice in a line"), expected));
         }
         let name = serde_json::Value::from(*name);
-        // A number that JSON does not have becomes null.
+        // NaN and infinities become null.
         let value = serde_json::Value::from(*value);
         line.push_str(&format!(",{name}:{value}"));
     }

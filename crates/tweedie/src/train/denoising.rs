@@ -11,12 +11,12 @@ use std::path::Path;
 
 /// Trains a [`NeuralDenoiser`] on the rows of a data set.
 pub struct DenoiserLearner<N: Network> {
-    /// The denoiser around the network as it stands.
+    /// The denoiser around the current network.
     denoiser: NeuralDenoiser<N>,
     network: Trainee<N>,
     criterion: Box<dyn Criterion<N>>,
     train: Feed,
-    /// Rows that are not trained on; none if there are none.
+    /// Rows for the held-out loss, if there are some.
     held_out: Option<Feed>,
     config: Fit,
     steps: u64,
@@ -25,11 +25,11 @@ pub struct DenoiserLearner<N: Network> {
 }
 
 impl<N: Network> DenoiserLearner<N> {
-    /// A learner that starts from `denoiser`'s weights and drops no labels; `seed` is that of batches and noise, `device`
-    /// the plain device of its network.
+    /// A learner that starts from the weights of `denoiser` and drops no labels. `seed` gives batches and noise;
+    /// `device` is the device of the network, without automatic differentiation.
     ///
     /// # Errors
-    /// [`Error::Config`] if batch or data are empty, or if pictures are to be mirrored and the data are none.
+    /// [`Error::Config`] if batch or data are empty, or for mirrored rows that are no pictures.
     pub fn new(
         denoiser: NeuralDenoiser<N>,
         objective: Objectives<N>,
@@ -60,13 +60,13 @@ impl<N: Network> DenoiserLearner<N> {
         })
     }
 
-    /// The probability that a row's condition is dropped, so that the unconditional model is learnt too.
+    /// Sets the probability of dropping a row's condition, for classifier-free guidance.
     pub fn with_label_dropout(mut self, label_dropout: f64) -> Self {
         self.train = self.train.with_label_dropout(label_dropout);
         self
     }
 
-    /// Trains by a criterion with a state of its own in place of the objective.
+    /// Replaces the objective by a criterion with a state of its own.
     pub(crate) fn with_criterion(mut self, criterion: impl Criterion<N> + 'static) -> Self {
         self.criterion = Box::new(criterion);
         self
@@ -110,7 +110,7 @@ impl<N: Network> Learner for DenoiserLearner<N> {
     fn held_out(&mut self) -> Result<Values> {
         let Some(feed) = &self.held_out else { return Ok(Values::default()) };
         let (denoiser, objective) = (self.denoiser(), self.criterion.held_out()?);
-        // The same noise each time, so that the curve shows the model alone.
+        // The noise is the same each time, so that the curve shows the model alone.
         let draws = self.draws.purpose("held out");
         let (mut sum, mut count) = (0.0, 0.0);
         for (k, batch) in feed.all(&draws, &self.device).enumerate() {

@@ -7,16 +7,16 @@ use crate::nn::device_of;
 use crate::objective::{Dequantisation, LogDensity, Objective};
 use crate::{Draws, Error, Result};
 
-/// How a dequantiser is fitted, by AdamW at a rate that falls to zero along half a cosine.
+/// Options of the fit of a dequantiser, by AdamW with cosine decay.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DequantiserFit {
     /// Steps in all.
     pub steps: u64,
-    /// Rows of a step, at most those there are.
+    /// Rows of a step; all rows if there are fewer.
     pub batch: usize,
     /// The peak learning rate.
     pub learning_rate: f64,
-    /// The seed of batches, places in bins and the density's own noise.
+    /// The seed of batches, of places in bins and of the noise of the density.
     pub seed: u64,
 }
 
@@ -26,20 +26,20 @@ impl Default for DequantiserFit {
     }
 }
 
-/// Steps over which the learning rate rises.
+/// Steps of the warm-up of the learning rate.
 const WARMUP: u64 = 20;
 
 /// The decay of the averaged weights.
 const EMA: f64 = 0.99;
 
-/// Fits a dequantiser, on a plain device, to what it should bound on the rows of a split; gives the one with the
-/// averaged weights.
+/// Fits a dequantiser to the log density `log_p` on the rows of a split; gives the dequantiser with averaged weights.
 ///
-/// `observe` hears how many steps are done and the last one's loss, −log P's bound in nats a row but for the volume of
+/// `observe` takes the number of steps done and the last loss: the bound of −log P in nats a row, but for the volume of
 /// model units.
 ///
 /// # Errors
-/// The density's; [`Error::Config`] if steps or batch are 0, or there are no rows; [`Error::Diverged`] if a loss is not finite.
+/// Errors of the density; [`Error::Config`] if steps or batch are 0, or there are no rows; [`Error::Diverged`] if a
+/// loss is not finite.
 pub fn fit_dequantiser(
     dequantiser: Dequantiser,
     log_p: LogDensity,

@@ -13,7 +13,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use std::path::Path;
 
-/// The average.
+/// The exponential moving average.
 #[derive(Debug, Clone)]
 pub struct Ema {
     decay: f64,
@@ -50,14 +50,14 @@ impl MapParam for Place<'_> {
 }
 
 impl Ema {
-    /// The average that begins at a module's parameters; `decay` is β, 0 keeps the parameters themselves.
+    /// An average that starts at the parameters of a module; `decay` is β, and 0 keeps the parameters themselves.
     pub fn new<M: Module>(module: &M, decay: f64) -> Self {
         let mut average = Gradients::new();
         each_param(module, Blend { average: &mut average, decay: 0.0 });
         Self { decay, average }
     }
 
-    /// Takes in the parameters after step `step` (from 0), where [`AdamW::step`](super::AdamW::step) has not done so.
+    /// Updates the average after step `step` (from 0), if [`AdamW::step`](super::AdamW::step) has not done so.
     pub fn update<M: Module>(&mut self, module: &M, step: u64) {
         let decay = self.decay(step);
         each_param(module, Blend { average: &mut self.average, decay });
@@ -68,8 +68,8 @@ impl Ema {
         self.decay.min((1.0 + step as f64) / (10.0 + step as f64))
     }
 
-    /// The average of a parameter, which [`AdamW`](super::AdamW) moves along and puts back, and its decay in step
-    /// `step` (from 0).
+    /// Removes the average of a parameter, for [`AdamW`](super::AdamW) to update and put back; also gives the decay of
+    /// step `step` (from 0).
     pub(crate) fn take(&mut self, path: &str, step: u64) -> Option<(Tensor<1>, f64)> {
         let decay = self.decay(step);
         Some((self.average.remove(path)?, decay))
@@ -92,11 +92,11 @@ impl Ema {
         put_flat(into, &format!("{prefix}ema."), &self.average)
     }
 
-    /// Takes back what [`Ema::save`] gave for the parameters of `module`, removing it from `from`; `origin` names where
-    /// it comes from, for errors.
+    /// Restores the arrays of [`Ema::save`] for the parameters of `module`, and removes them from `from`; `origin`
+    /// names their file, for errors.
     ///
     /// # Errors
-    /// [`Error::File`] naming what is missing or does not fit.
+    /// [`Error::File`] naming the array that is missing or does not fit.
     pub fn load<M: Module>(
         &mut self,
         prefix: &str,

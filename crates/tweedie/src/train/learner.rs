@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Named values of a step or of held-out data, in the order in which curves show them.
+/// Named values of a step or of held-out data, in the order of the curves.
 ///
 /// ```
 /// use tweedie::train::Values;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub struct Values(Vec<(&'static str, f64)>);
 
 impl Values {
-    /// The value called `loss`, alone or behind a group's name as in `train/loss`.
+    /// The value with the name `loss`, alone or after the name of a group as in `train/loss`.
     pub fn loss(&self) -> Option<f64> {
         let is_loss = |name: &str| name.rsplit('/').next() == Some("loss");
         self.0.iter().find(|(name, _)| is_loss(name)).map(|(_, value)| *value)
@@ -46,10 +46,10 @@ impl Deref for Values {
     }
 }
 
-/// Something that learns by steps: it owns its modules, optimisers, averages and buffers.
+/// A model in training: it owns modules, optimisers, averages and buffers.
 ///
-/// A step depends on the learner's state and the step's number alone, so that a resumed run equals an uninterrupted
-/// one.
+/// A step depends on the state of the learner and on the number of the step alone, so that a resumed run equals an
+/// uninterrupted one.
 pub trait Learner: Send {
     /// Takes step number `step` (from 0) and reports named values, the loss among them if there is one.
     ///
@@ -57,22 +57,22 @@ pub trait Learner: Send {
     /// [`Error::Diverged`] if a value or gradient is not finite.
     fn step(&mut self, step: u64) -> Result<Values>;
 
-    /// Named values on held-out data; empty if there are none.
+    /// Named values on held-out data; empty without such data.
     ///
     /// # Errors
-    /// The model's.
+    /// Errors of the model.
     fn held_out(&mut self) -> Result<Values>;
 
-    /// Everything needed to go on, as named arrays, none of which is empty.
+    /// The whole state as named arrays, none of which is empty.
     ///
     /// # Errors
     /// [`Error::Device`] if an array cannot be read.
     fn save(&self) -> Result<State>;
 
-    /// Takes back what [`Learner::save`] gave; `origin` names the file, for errors.
+    /// Restores the arrays of [`Learner::save`]; `origin` names their file, for errors.
     ///
     /// # Errors
-    /// [`Error::File`] naming what is missing or does not fit.
+    /// [`Error::File`] naming the array that is missing or does not fit.
     fn load(&mut self, state: State, origin: &Path) -> Result<()>;
 
     /// The parameters to sample with, as named arrays.
@@ -82,42 +82,45 @@ pub trait Learner: Send {
     fn weights(&self) -> Result<State>;
 }
 
-/// How the loop runs.
+/// Options of the training loop.
 #[derive(Debug, Clone)]
 pub struct Loop {
     /// Steps in all.
     pub steps: u64,
-    /// Curves are written and checkpoints considered every so many steps.
+    /// Steps between points of the curves; checkpoints fall on these steps.
     pub log_every: u64,
-    /// The held-out values are computed every so many steps; 0 for never.
+    /// Steps between held-out values; 0 for never.
     pub held_out_every: u64,
-    /// Samples are asked for every so many steps, and before the first of these after 10, 30, 100, 300, … steps; 0 for
-    /// never.
+    /// Steps between [`Event::Sample`]s, which also come after the first 10, 30, 100, 300, … steps; 0 for never.
     pub sample_every: u64,
-    /// A checkpoint is written when so much time has passed since the last.
+    /// Steps between [`Event::Keep`]s; 0 for never.
+    pub keep_every: u64,
+    /// Least time between checkpoints.
     pub checkpoint_after: Duration,
 }
 
-/// What an observer of the loop hears of.
+/// An event of the training loop.
 pub enum Event<'a> {
-    /// A resumed run starts from this step.
+    /// A resumed run, with its first step.
     Resumed(u64),
-    /// The number of steps done, and the last one's loss if it has one.
+    /// The number of steps done, and the last loss if there is one.
     Step(u64, Option<f64>),
-    /// Held-out values after a number of steps.
+    /// The number of steps done, and the held-out values.
     HeldOut(u64, &'a Values),
-    /// Time for samples after a number of steps.
+    /// The number of steps after which samples are due.
     Sample(u64, &'a mut dyn Learner),
+    /// The number of steps whose weights are to be kept.
+    Keep(u64, &'a mut dyn Learner),
 }
 
-/// Runs a learner in a folder, from its checkpoint there if it has one.
+/// Trains a learner in a folder, from its checkpoint if the folder has one.
 ///
-/// The folder holds `checkpoint.safetensors`, `curves.jsonl` and a TensorBoard event file, the last two cut back to
-/// the checkpoint on resuming. `observe` may stop the run by an error, which loses nothing written.
+/// The folder holds `checkpoint.safetensors`, `curves.jsonl` and a TensorBoard event file; resuming cuts the last two
+/// back to the checkpoint. An error of `observe` stops the run and keeps all files.
 ///
 /// # Errors
-/// The learner's and the observer's; [`Error::Diverged`] if the loss or the state to be saved is not finite, with the
-/// last checkpoint kept.
+/// Errors of the learner and of `observe`; [`Error::Diverged`] if the loss or the state is not finite, with the last
+/// checkpoint kept.
 pub fn train(
     learner: &mut dyn Learner,
     folder: &Path,
@@ -163,7 +166,10 @@ pub fn train(
         if due(config.sample_every) || (done < config.sample_every && is_early(done)) {
             observe(Event::Sample(done, learner))?;
         }
-        // Only between windows, so that a resumed run logs the same means.
+        if config.keep_every > 0 && done.is_multiple_of(config.keep_every) {
+            observe(Event::Keep(done, learner))?;
+        }
+        // Checkpoints fall between windows of the curves, so that a resumed run logs the same means.
         let overdue = due(config.log_every) && saved.elapsed() >= config.checkpoint_after;
         if overdue || done == config.steps {
             curves.flush()?;
@@ -176,7 +182,7 @@ pub fn train(
     Ok(())
 }
 
-/// Fails unless every array of a state holds values, and finite ones.
+/// Fails unless every array of a state has values, all of them finite.
 fn check(state: &State, step: u64) -> Result<()> {
     if let Some((name, _)) = state.iter().find(|(_, data)| data.num_elements() == 0) {
         return Err(Error::shape(format!("array `{name}` of a checkpoint"), "no value", "values"));
@@ -189,7 +195,7 @@ fn check(state: &State, step: u64) -> Result<()> {
     }
 }
 
-/// 10, 30, 100, 300, …: a model changes fastest at first.
+/// Whether a number is one of 10, 30, 100, 300, …: a model changes fastest at first.
 fn is_early(step: u64) -> bool {
     let power = step.checked_ilog10().unwrap_or(0);
     power > 0 && [1, 3].iter().any(|digit| step == digit * 10u64.pow(power))

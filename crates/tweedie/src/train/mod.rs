@@ -1,4 +1,4 @@
-//! Training: learners, the loop that runs them, and what a run leaves on disk.
+//! Training: learners, their loop, and the files that it writes.
 
 mod adamw;
 mod adaptive;

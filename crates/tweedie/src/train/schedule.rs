@@ -1,4 +1,4 @@
-//! The variational bound at levels of a schedule that is trained beside the network, by the same passes.
+//! The variational bound with a learned schedule, trained by the same passes as the network.
 
 use super::criterion::{Criterion, Objectives};
 use super::{AdamWConfig, Optimiser, Trainee};
@@ -13,10 +13,10 @@ use burn::tensor::{Device, Gradients, TensorData};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Names of the schedule's arrays in a checkpoint and beside a network's weights begin so.
+/// The beginning of names of the schedule's arrays in checkpoints and among the weights.
 pub(crate) const PREFIX: &str = "schedule.";
 
-/// A learned schedule in training, and the loss whose backward pass is awaited.
+/// A learned schedule in training, with the loss of the step under way.
 pub(crate) struct ScheduleLearner {
     config: Learned,
     schedule: Trainee<LearnedSchedule>,
@@ -25,14 +25,14 @@ pub(crate) struct ScheduleLearner {
 }
 
 impl ScheduleLearner {
-    /// A schedule that begins as its recipe says; `draws` are those of initial values.
+    /// A learned schedule with initial values from `draws`.
     pub fn new(
         config: Learned,
         low_discrepancy: bool,
         draws: &Draws,
         device: &Device,
     ) -> Result<Self> {
-        // Squared losses have no scale that a fixed norm would fit.
+        // No clipping: squared losses have no scale that a fixed norm would fit.
         let adamw = AdamWConfig { clip: 0.0, ..AdamWConfig::default() };
         let optimiser = Optimiser { learning_rate: config.learning_rate, adamw, ema: None };
         let schedule = Trainee::new(config.init(draws, device)?, &optimiser).with_bare_names();
@@ -41,7 +41,7 @@ impl ScheduleLearner {
 }
 
 impl<N: Network> Criterion<N> for ScheduleLearner {
-    /// The diffusion loss is differentiated; the bound that it is part of is reported.
+    /// The gradient is that of the diffusion loss; the value reported is the whole bound.
     fn training_loss(
         &mut self,
         model: &NeuralDenoiser<N>,
@@ -87,7 +87,7 @@ impl<N: Network> Criterion<N> for ScheduleLearner {
     }
 }
 
-/// A schedule's weights among those of a run, under their paths; its optimiser's state in a checkpoint is no weight.
+/// The weights of the schedule among those of a run, under their paths, without the state of its optimiser.
 pub(crate) fn weights_among(all: &State) -> State {
     let own = |(name, data): (&String, &TensorData)| {
         let path = name.strip_prefix(PREFIX).filter(|path| !path.starts_with("adam."))?;

@@ -38,9 +38,9 @@ pub struct EventFile {
 impl EventFile {
     /// Opens the file, new or existing, to append to it.
     ///
-    /// Of an existing file stay, unchanged, the whole records up to the first damaged one (which is where a crash
-    /// cut the file off) whose step is at most `keep_until_step`; with `None` all whole records stay. The file is
-    /// replaced by the shortened one at once, so that a crash meanwhile loses nothing.
+    /// An existing file keeps its complete records before the first damaged one (where a crash cut the file off) whose
+    /// step is at most `keep_until_step`; with `None` it keeps all complete records. The shortened file replaces it
+    /// atomically, so that a crash loses nothing.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read or written; [`Error::File`] if it is not an event file.
@@ -68,7 +68,7 @@ impl EventFile {
         self.file.write_all(&record).map_err(|e| Error::io(&self.path, e))
     }
 
-    /// Hands everything to the operating system.
+    /// Passes everything to the operating system.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.
@@ -86,7 +86,7 @@ pub(super) fn read_if_there(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// Makes `kept` the content of a file that held `before`, whole or not at all, and opens it for appending.
+/// Replaces the content `before` of a file by `kept`, atomically, and opens the file for appending.
 pub(super) fn replace_and_append(path: &Path, before: &[u8], kept: &[u8]) -> Result<File> {
     if before != kept {
         write_atomically(path, kept)?;
@@ -95,7 +95,7 @@ pub(super) fn replace_and_append(path: &Path, before: &[u8], kept: &[u8]) -> Res
     file.map_err(|e| Error::io(path, e))
 }
 
-/// The whole records before the first damaged one whose step is at most `last`.
+/// The complete records before the first damaged one whose step is at most `last`.
 fn kept_records(mut bytes: &[u8], last: u64) -> Vec<u8> {
     let mut kept = Vec::new();
     while let Some(data) = first_record(bytes) {
@@ -110,7 +110,7 @@ fn kept_records(mut bytes: &[u8], last: u64) -> Vec<u8> {
     kept
 }
 
-/// The data of the first record, if it is whole and undamaged.
+/// The data of the first record, if it is complete and undamaged.
 fn first_record(bytes: &[u8]) -> Option<&[u8]> {
     let length = bytes.get(..8)?;
     if bytes.get(8..12)? != masked_crc(length) {

@@ -1,4 +1,4 @@
-//! A module in training, with all that its training keeps.
+//! A module in training, with optimiser, average and gradients.
 
 use super::{AdamW, AdamWConfig, Ema, Gradients};
 use crate::nn::{State, array, collect_params, map_params};
@@ -6,18 +6,18 @@ use crate::{Error, Result};
 use burn::module::Module;
 use std::path::Path;
 
-/// How a module is optimised.
+/// Options of the optimiser of a module.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Optimiser {
     /// The peak learning rate.
     pub learning_rate: f64,
-    /// The optimiser's own settings.
+    /// Options of AdamW.
     pub adamw: AdamWConfig,
     /// The decay of the averaged weights; no average if absent.
     pub ema: Option<f64>,
 }
 
-/// A module with its optimiser, the average of its parameters and the gradients of the step under way.
+/// A module with its optimiser, the average of its parameters, and the gradients of the current step.
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
@@ -41,20 +41,20 @@ pub struct Optimiser {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Trainee<M> {
-    /// The module, within a graph.
+    /// The module, with automatic differentiation.
     pub module: M,
-    /// What the names of its parameters begin with in a checkpoint.
+    /// The beginning of names of its parameters in a checkpoint.
     parameters: &'static str,
     adamw: AdamW,
     ema: Option<Ema>,
     gradients: Gradients,
-    /// How many backward passes the gradients are sums of.
+    /// The number of backward passes in the sum of gradients.
     passes: usize,
     rate: f64,
 }
 
 impl<M: Module> Trainee<M> {
-    /// A module that has not stepped yet; the average begins at its parameters.
+    /// A module before its first step; the average starts at its parameters.
     pub fn new(module: M, config: &Optimiser) -> Self {
         Self {
             ema: config.ema.map(|decay| Ema::new(&module, decay)),
@@ -73,13 +73,13 @@ impl<M: Module> Trainee<M> {
         self
     }
 
-    /// Takes in the backward pass of a loss's mean; a step is along the mean of all passes since the last.
+    /// Adds the gradients of the mean of a loss; a step follows the mean of all gradients since the last step.
     pub fn take_in(&mut self, backward: &burn::tensor::Gradients) {
         AdamW::accumulate(&mut self.gradients, AdamW::gradients(&self.module, backward));
         self.passes += 1;
     }
 
-    /// Takes a step at `factor` times the peak learning rate; gives the gradient's global norm before clipping.
+    /// Takes a step at `factor` times the peak learning rate; gives the global norm of the gradient before clipping.
     ///
     /// # Errors
     /// [`Error::Diverged`] if the norm is not finite; module and optimiser then stay as they were.
@@ -92,7 +92,7 @@ impl<M: Module> Trainee<M> {
         Ok(norm)
     }
 
-    /// The module outside any graph with its averaged parameters, or with its own if there is no average.
+    /// The module with averaged parameters, or with its own without an average; without automatic differentiation.
     pub fn averaged(&self) -> M {
         let plain = self.module.valid();
         match &self.ema {
@@ -101,7 +101,7 @@ impl<M: Module> Trainee<M> {
         }
     }
 
-    /// Adds everything needed to go on, but for gradients, under names that begin with `prefix`.
+    /// Adds the whole state but for gradients, under names that begin with `prefix`.
     ///
     /// # Errors
     /// [`Error::Device`] if a tensor cannot be read.
@@ -112,10 +112,10 @@ impl<M: Module> Trainee<M> {
         self.ema.iter().try_for_each(|ema| ema.save(prefix, into))
     }
 
-    /// Takes back what [`Trainee::save`] gave, removing it from `from`; `origin` names where it comes from, for errors.
+    /// Restores the arrays of [`Trainee::save`], and removes them from `from`; `origin` names their file, for errors.
     ///
     /// # Errors
-    /// [`Error::File`] naming what is missing or does not fit.
+    /// [`Error::File`] naming the array that is missing or does not fit.
     pub fn load(&mut self, prefix: &str, from: &mut State, origin: &Path) -> Result<()> {
         self.adamw.load(prefix, from, &self.module, origin)?;
         if let Some(ema) = &mut self.ema {
@@ -134,7 +134,7 @@ impl<M: Module> Trainee<M> {
     }
 }
 
-/// The averages of a module's parameters, in the parameters' shapes, out of what [`Trainee::save`] gave without a prefix.
+/// The averaged parameters, in the parameters' shapes, out of the arrays of [`Trainee::save`] without a prefix.
 ///
 /// # Errors
 /// [`Error::File`] if an average does not fit its parameter.

@@ -1,4 +1,5 @@
-//! The `training` table of a recipe: the keys of the loop, which all families share, and those of fitting by gradients.
+//! The `training` table of a recipe: the keys of the loop, which all families share, and the keys of families that are
+//! fitted by gradients.
 
 use super::{AdamWConfig, LearningRate, Loop};
 use crate::data::{Encoding, Kind, Layout, Space};
@@ -7,10 +8,10 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// A model has at most so many parameters: with gradients, averages and a checkpoint being written, training holds
-/// some sixteen copies, 8 GiB.
+/// Most parameters of a model: with gradients, averages and a checkpoint being written, training holds some sixteen
+/// copies, 8 GiB.
 pub(crate) const MOST_PARAMETERS: u128 = 1 << 27;
-/// A batch makes at most so many activations; training holds some five numbers for each, 5 GiB.
+/// Most activations of a batch: training holds some five numbers for each, 5 GiB.
 pub(crate) const MOST_ACTIVATIONS: usize = 1 << 28;
 
 /// The keys of `training` that the loop reads, whatever the family.
@@ -23,13 +24,22 @@ pub struct Training {
     pub log_every: u64,
     /// Steps between held-out values; 0 for never.
     pub held_out_every: u64,
-    /// Held-out rows judged each time, at most.
+    /// Most held-out rows for each held-out value.
     pub held_out_rows: usize,
     /// Steps between pictures of samples; 0 for never. Before the first, a few samples are kept after 10, 30, 100, …
     /// steps.
     pub sample_every: u64,
+    /// Steps between copies of the averaged weights in `weights`, which stay; 0 for none. Each can be sampled, or guide
+    /// the finished model.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub keep_every: u64,
     /// Seconds between checkpoints, from 0 (one at each point of the curves) to 10.
     pub checkpoint_seconds: f64,
+}
+
+/// Whether a count is 0.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Default for Training {
@@ -40,6 +50,7 @@ impl Default for Training {
             held_out_every: 500,
             held_out_rows: 2048,
             sample_every: 1000,
+            keep_every: 0,
             checkpoint_seconds: 2.0,
         }
     }
@@ -47,12 +58,13 @@ impl Default for Training {
 
 impl Training {
     /// The keys of the table that are the loop's.
-    pub const KEYS: [&str; 6] = [
+    pub const KEYS: [&str; 7] = [
         "steps",
         "log_every",
         "held_out_every",
         "held_out_rows",
         "sample_every",
+        "keep_every",
         "checkpoint_seconds",
     ];
 
@@ -67,13 +79,14 @@ impl Training {
         within("checkpoint_seconds", self.checkpoint_seconds, 0.0, 10.0)
     }
 
-    /// How the loop runs.
+    /// The options of the loop.
     pub fn config(&self) -> Loop {
         Loop {
             steps: self.steps,
             log_every: self.log_every,
             held_out_every: self.held_out_every,
             sample_every: self.sample_every,
+            keep_every: self.keep_every,
             checkpoint_after: Duration::from_secs_f64(self.checkpoint_seconds),
         }
     }
@@ -83,10 +96,10 @@ impl Training {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fit {
-    /// Whether pictures are mirrored left to right, each with probability ½ each time.
+    /// Whether pictures are mirrored left to right, each with probability ½ at each showing.
     pub flip: bool,
-    /// Whether integers are spread uniformly over their steps, so that they have a density. Without, a model learns the
-    /// integers themselves.
+    /// Whether uniform noise spreads integers over their bins (dequantisation), so that they have a density. If false,
+    /// the model learns the integers themselves.
     pub dequantise: bool,
     /// Rows of a micro-batch.
     pub batch: usize,
@@ -94,11 +107,11 @@ pub struct Fit {
     pub accumulate: usize,
     /// The peak learning rate.
     pub learning_rate: f64,
-    /// Steps over which it rises.
+    /// Steps of the linear warm-up of the learning rate.
     pub warmup: u64,
-    /// How it goes on.
+    /// The decay of the learning rate after its warm-up.
     pub decay: LearningRate,
-    /// The optimiser.
+    /// Options of the optimiser.
     pub adamw: AdamWConfig,
     /// The decay of the averaged weights.
     pub ema: f64,
@@ -137,7 +150,8 @@ impl Fit {
         within("adamw.clip", self.adamw.clip, 0.0, 1e30)
     }
 
-    /// Fails, naming the key inside of `training`, if a batch of rows that make so many activations each is too large.
+    /// Fails, naming the key inside of `training`, if a batch is too large for a model with this number of activations
+    /// a row.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -153,12 +167,12 @@ impl Fit {
 }
 
 impl Fit {
-    /// How rows become what the model sees.
+    /// The encoding of rows for the model.
     pub fn encoding(&self) -> Encoding {
         if self.dequantise { Encoding::Dequantised } else { Encoding::Centres }
     }
 
-    /// Fails, naming the key, unless rows of `space` can be trained on as it says.
+    /// Fails, naming the key, unless these options fit rows of `space`.
     pub(crate) fn check_for(&self, space: &Space) -> Result<()> {
         if self.flip && !matches!(space.layout(), Layout::Image { .. }) {
             let problem = "true, and the data are no pictures";

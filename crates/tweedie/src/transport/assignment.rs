@@ -26,11 +26,11 @@
 
 use crate::{Error, Result};
 
-/// No row, or no column, in the tables of who has what.
+/// No row, or no column, in the tables of owners.
 const FREE: usize = usize::MAX;
 
-/// Displacements that one row reduction may make per row. It bounds the work whatever the ties and the rounding;
-/// what is left over goes to the next step.
+/// Displacements that one row reduction may make per row. It bounds the work whatever the ties and the rounding; rows
+/// still free go to the next step.
 const DISPLACEMENTS: usize = 20;
 
 /// Cooling begins if more than one row in this many is free after the first row reduction.
@@ -48,7 +48,7 @@ const COOLING: f64 = 5.0;
 /// Costs beyond this could overflow when summed along a path.
 const LARGEST: f64 = 1e290;
 
-/// The cheapest assignment of rows to columns, with the prices that prove it.
+/// An assignment of least cost, with the dual prices that prove it.
 ///
 /// ```
 /// use tweedie::transport::assignment::assign;
@@ -146,7 +146,7 @@ impl<'a> Search<'a> {
         self.row_of.fill(FREE);
     }
 
-    /// Prices from auctions with a shrinking allowance; everything is free afterwards.
+    /// Sets prices by auctions with a shrinking allowance; all rows and columns are free afterwards.
     fn cool(&mut self) {
         let most = self.cost.iter().fold(f64::NEG_INFINITY, |a, &b| if a < b { b } else { a });
         let least = smallest(self.cost);
@@ -159,7 +159,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Raises each price as far as no row would pay less for the column than for its cheapest one.
+    /// Column reduction: raises each price to the most at which no row prefers the column to its cheapest one.
     fn reduce_columns(&mut self) {
         let rows = self.cost.chunks_exact(self.columns);
         let row_prices: Vec<f64> =
@@ -180,8 +180,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Row reduction. With a positive `allowance` each bid lowers a price by that much more than it need, so that
-    /// rows may end up that much away from their cheapest column.
+    /// Row reduction. With a positive `allowance` each bid lowers a price by that much more than needed, so that rows
+    /// may end that far from their cheapest column.
     fn reduce_rows(&mut self, allowance: f64) {
         let mut budget = DISPLACEMENTS * self.column_of.len();
         let mut waiting = self.free_rows();
@@ -190,7 +190,7 @@ impl<'a> Search<'a> {
             let lowered = self.price[cheapest] - (second - least) - allowance;
             let owner = self.row_of[cheapest];
             if owner != FREE {
-                // A tie, or a gap lost in rounding, displaces nobody: the two rows could swap for ever.
+                // A tie, or a gap lost in rounding, displaces no row: the two rows could swap for ever.
                 if lowered >= self.price[cheapest] {
                     if let Some(column) = self.free_column(row, least) {
                         self.give(row, column);
@@ -204,7 +204,7 @@ impl<'a> Search<'a> {
                 self.column_of[owner] = FREE;
                 waiting.push(owner);
             }
-            // The only column of a one-column matrix has no second cheapest to compare with.
+            // The only column of a one-column matrix has no second cheapest column.
             if lowered.is_finite() {
                 self.price[cheapest] = smaller(lowered, self.price[cheapest]);
             }
@@ -271,10 +271,10 @@ impl<'a> Search<'a> {
 /// Columns compared side by side, in vector registers.
 const LANES: usize = 8;
 
-/// Columns that share one entry of [`Paths::least`], so that a minimum is looked for in few places.
+/// Columns that share one entry of [`Paths::least`], so that the search for a minimum visits few places.
 const BLOCK: usize = 64;
 
-/// The state of one search for a shortest path; allocated once for all of them.
+/// The state of a search for a shortest path, allocated once for all searches.
 struct Paths {
     /// The length of the cheapest path found to each column; infinite once the column is closed.
     distance: Vec<f64>,
@@ -312,7 +312,7 @@ impl Paths {
         smallest(&self.least)
     }
 
-    /// The first column at the distance `least`; rather one without an owner.
+    /// The first column at the distance `least`; one without an owner, if there is one.
     fn nearest(&self, least: f64, row_of: &[usize]) -> usize {
         let mut ties = (0..self.least.len())
             .filter(|&b| self.least[b] == least)

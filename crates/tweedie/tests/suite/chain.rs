@@ -154,8 +154,9 @@ fn between_indices_the_process_is_variance_preserving_with_closed_forms() {
     }
 }
 
-/// *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.39 and 6.46 (whose factor on the noise,
-/// b²/σ, is right where 6.39 prints b²/σ²), and *Generative Modeling with Diffusion Models*, eqs. 8–9, in β alone.
+/// *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.39 and 6.46 (whose factor on the
+/// noise, b²/σ, is right where 6.39 prints b²/σ²), and *Generative Modeling with Diffusion Models*, eqs. 8–9, in β
+/// alone.
 #[test]
 fn posteriors_are_bayes_rule_in_beta() {
     for kind in kinds() {
@@ -388,7 +389,8 @@ impl Network for Multiple {
     }
 }
 
-/// Ho et al. 2020, eq. 14: E ‖ε − ε_θ(√ᾱ_t x₀ + √(1 − ᾱ_t) ε, t)‖² at uniform integers t, whatever the network predicts.
+/// Ho et al. 2020, eq. 14: E ‖ε − ε_θ(√ᾱ_t x₀ + √(1 − ᾱ_t) ε, t)‖² at uniform integers t, whatever the network
+/// predicts.
 #[test]
 fn ddpm_s_simple_loss_is_that_of_the_noise_at_integer_times() {
     let schedule = chain(Betas::Linear, 1000, false);

@@ -226,8 +226,8 @@ fn mnist_classifier(folder: &Path) -> Classifier {
     Classifier::open(&root, Some(&weights), &Device::flex()).expect("the description fits")
 }
 
-/// PyTorch finds 9,905 of the 10,000 labels with these weights (`bench/mnist_cnn_peer.py`); two pictures may be so near to
-/// the edge that rounding decides.
+/// PyTorch finds 9,905 of the 10,000 labels with these weights (`bench/mnist_cnn_peer.py`); two pictures may be so near
+/// to the edge that rounding decides.
 #[test]
 fn the_mnist_classifier_is_as_good_as_in_pytorch() {
     let (Some(data), Some(weights)) = (shared("mnist"), shared("classifiers")) else { return };
@@ -258,12 +258,12 @@ fn features_tell_digits_from_digits_upside_down() {
     assert_eq!((good.classifier.as_str(), good.width), ("mnist_cnn", 128));
     assert!(good.scores.iter().all(|score| score.rows == 1000));
     assert!(good.held_out_accuracy.unwrap().value > 0.98);
-    let names: Vec<_> = good.scores.iter().map(|s| s.name).collect();
+    let names: Vec<_> = good.scores.iter().map(|s| &*s.name).collect();
     let expected = ["Fréchet distance", "kernel distance", "precision", "recall", "label accuracy"];
     assert_eq!(names, expected);
     for (good, bad) in good.scores.iter().zip(&bad.scores) {
         let floor = good.floor.unwrap();
-        let right = match good.name {
+        let right = match &*good.name {
             "Fréchet distance" => good.value < 1.5 * floor && bad.value > 5.0 * floor,
             "kernel distance" => {
                 bad.value > 5.0 * bad.standard_error.unwrap()

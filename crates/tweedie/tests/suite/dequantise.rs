@@ -1,4 +1,5 @@
-//! Dequantisation against probabilities of integers that are known: uniform, and learnt through exact densities and bounds.
+//! Dequantisation against probabilities of integers that are known: uniform, and learnt through exact densities and
+//! bounds.
 
 use crate::oracle::{COSINE, gaussian};
 use crate::support::*;

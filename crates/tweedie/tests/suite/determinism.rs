@@ -279,6 +279,7 @@ const LOOP: Loop = Loop {
     log_every: 17,
     held_out_every: 10,
     sample_every: 0,
+    keep_every: 0,
     checkpoint_after: Duration::ZERO,
 };
 
@@ -404,7 +405,8 @@ fn a_unet_goes_on_alike_after_a_stop_and_its_fixed_frequencies_stay() {
     }
 }
 
-/// O10: what levels learnt from losses is part of a checkpoint; held-out losses are those of the levels that they stand in for.
+/// O10: what levels learnt from losses is part of a checkpoint; held-out losses are those of the levels that they stand
+/// in for.
 #[test]
 fn adaptive_levels_go_on_alike_after_a_stop_and_leave_held_out_losses_alone() {
     let set = ["data.n=2000", "training.batch=64", "training.accumulate=2", "network.hidden=16"];

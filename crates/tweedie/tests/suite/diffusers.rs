@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use tweedie::data::{Condition, Rows};
 use tweedie::denoise::{Denoiser, Prediction};
 use tweedie::diffusers;
-use tweedie::family::diffusion::Diffusion;
-use tweedie::family::diffusion::SamplingRecipe;
+use tweedie::family::diffusion::{Diffusion, DiffusionModel, SamplingRecipe};
 use tweedie::nn::*;
 use tweedie::run::Run;
 use tweedie::solve::grid::Leading;
@@ -96,7 +95,7 @@ fn diffusion(run: &Run) -> Diffusion {
 /// Where a run's sampling ends from the peer's start, with another solver and number of steps.
 fn sample(run: &Run, solver: AnySolver, steps: usize, last: Last) -> Vec<f64> {
     let recipe = run.info.resolved_as::<Diffusion>().unwrap();
-    let denoiser = run.diffusion(&cpu()).unwrap().denoiser;
+    let denoiser = run.model_as::<DiffusionModel>(&cpu()).unwrap().denoiser;
     let AnyNetworkConfig::Unet(unet) = &recipe.network else { panic!("not a UNet") };
     let context = Context {
         denoiser: &*denoiser,

@@ -7,15 +7,15 @@ use burn::tensor::Tensor;
 use std::sync::Arc;
 use tweedie::Draws;
 use tweedie::data::{Condition, Generate};
-use tweedie::denoise::{Denoiser, EnergyDenoiser, NeuralDenoiser, Prediction};
+use tweedie::denoise::{Denoiser, Diffusing, EnergyDenoiser, NeuralDenoiser, Prediction};
 use tweedie::density::{Density, PfOde};
 use tweedie::nn::ResidualMlpConfig;
 use tweedie::process::{Level, Schedule};
 use tweedie::solve::Sampler;
 use tweedie::tensor::Dual;
 
-/// An energy is a denoiser like a network: its prediction is −∇U, its Jacobian is symmetric, and its derivatives along paths
-/// are those of what it denoises.
+/// An energy is a denoiser like a network: its prediction is −∇U, its Jacobian is symmetric, and its derivatives along
+/// paths are those of what it denoises.
 #[test]
 fn an_energy_denoises_by_its_gradient() {
     let model = EnergyDenoiser::new(mlp());
@@ -62,7 +62,8 @@ fn an_energy_has_samples_and_densities_like_any_denoiser() {
     let model = NeuralDenoiser::new(network, Prediction::Edm, VP).with_sigma_data(sigma_data);
     let model: Arc<dyn Denoiser> = Arc::new(EnergyDenoiser::new(model));
     let x = [-1.0, 0.3, 0.0, 2.0, 0.5, 0.5];
-    let density = PfOde::new(model.clone(), Arc::new(VP)).with_sigma_data(sigma_data);
+    let model = Diffusing::new(model, Arc::new(VP)).with_sigma_data(sigma_data);
+    let density = PfOde::from(model.clone());
     let found = density.log_prob(doubles(&x, 2), &Condition::None).unwrap();
     let Level { alpha, sigma, .. } = VP.level(VP.range().0);
     let variance = (alpha * sigma_data).powi(2) + sigma * sigma;
@@ -71,7 +72,7 @@ fn an_energy_has_samples_and_densities_like_any_denoiser() {
         let right = -0.5 * square / variance - (std::f64::consts::TAU * variance).ln();
         within("log p", *found, right, 1e-4);
     }
-    let sampler = Sampler::new(model, Arc::new(VP)).with_sigma_data(sigma_data);
+    let sampler = Sampler::from(model);
     let n = 20_000;
     let sample =
         sampler.generate(0..n, &Condition::None, &Draws::new(1), &cpu()).expect("a sample");

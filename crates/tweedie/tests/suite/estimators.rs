@@ -35,11 +35,13 @@ impl Denoiser for Off {
     }
 }
 
-/// Both estimators at as many evaluations as the chain has steps; the gap of the means is within six standard errors of paired rows.
+/// Both estimators at as many evaluations as the chain has steps; the gap of the means is within six standard errors of
+/// paired rows.
 ///
-/// With the exact score, of these data or of others, the weight of a whole path tends to a constant, ln p(x), and conditioning saves
-/// nothing. A model that is off by Δ adds ∫ ‖Δ‖² dλ to the variance of paths, whatever the steps, and to the conditioned one less and less: their ratio grows with the
-/// number of steps. The ratio of two variances over 1,000 rows has a relative error of about 10 %, of which the bounds leave six.
+/// With the exact score, of these data or of others, the weight of a whole path tends to a constant, ln p(x), and
+/// conditioning saves nothing. A model that is off by Δ adds ∫ ‖Δ‖² dλ to the variance of paths, whatever the steps,
+/// and to the conditioned one less and less: their ratio grows with the number of steps. The ratio of two variances
+/// over 1,000 rows has a relative error of about 10 %, of which the bounds leave six.
 #[test]
 fn conditioning_keeps_the_mean_of_the_chain_s_bound_and_lowers_a_model_s_variance() {
     let oracle = Arc::new(three_components());

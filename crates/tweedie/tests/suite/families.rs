@@ -2,6 +2,7 @@
 
 mod chains;
 mod contract;
+mod every;
 mod mixture;
 
 use crate::support::cpu;

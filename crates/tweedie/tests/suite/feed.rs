@@ -89,12 +89,11 @@ fn pixels_are_ones_as_often_as_they_are_bright() {
         }
     };
     for how in [Binarisation::Dynamic, Binarisation::Static] {
-        let encoding = Encoding::Binarised(how);
-        let seen = encoding.applied(&data).unwrap();
+        let seen = data.clone().binarised(how).unwrap();
         check(seen.train.rows(), "drawn once, to train on");
         check(seen.held_out.rows(), "drawn once, held out");
         assert_ne!(seen.train.rows(), seen.held_out.rows());
-        let mut feed = Feed::training(&data, encoding, n, 5).unwrap();
+        let mut feed = Feed::training(&seen, Encoding::Centres, n, 5).unwrap();
         let batch = feed.batch(3, 0, &Device::flex()).unwrap();
         let bits = seen.space.decode(&Rows::from_tensor(&batch.x).unwrap()).unwrap();
         check(&bits, "shown");
@@ -105,12 +104,13 @@ fn pixels_are_ones_as_often_as_they_are_bright() {
 fn dynamic_binarisation_draws_anew_and_the_others_do_not() {
     let data = greys(&[100.0; 500], 1);
     for how in HOW {
-        let mut feed = Feed::training(&data, Encoding::Binarised(how), 1, 5).unwrap();
+        let bits = data.clone().binarised(how).unwrap();
+        let mut feed = Feed::training(&bits, Encoding::Centres, 1, 5).unwrap();
         let mut shown = |step| host(&feed.batch(step, 0, &Device::flex()).unwrap());
         let (once, again, other) = (shown(3), shown(3), shown(4));
         assert_eq!(once, again);
         assert_eq!(once == other, how != Binarisation::Dynamic, "{how:?}");
-        let mut reseeded = Feed::training(&data, Encoding::Binarised(how), 1, 6).unwrap();
+        let mut reseeded = Feed::training(&bits, Encoding::Centres, 1, 6).unwrap();
         let reseeded = host(&reseeded.batch(3, 0, &Device::flex()).unwrap());
         assert_eq!(once == reseeded, how != Binarisation::Dynamic, "{how:?}");
     }
@@ -120,9 +120,8 @@ fn dynamic_binarisation_draws_anew_and_the_others_do_not() {
 fn held_out_rows_are_binarised_once_however_training_does_it() {
     let data = greys(&[100.0; 300], 20);
     for how in HOW {
-        let encoding = Encoding::Binarised(how);
-        let seen = encoding.applied(&data).unwrap();
-        let feed = Feed::held_out(&data, encoding, 8, 15).unwrap().unwrap();
+        let seen = data.clone().binarised(how).unwrap();
+        let feed = Feed::held_out(&seen, Encoding::Centres, 8, 15).unwrap().unwrap();
         let bits = |salt: u64| {
             let draws = Draws::new(salt);
             let batches: Vec<Batch> =
@@ -136,7 +135,7 @@ fn held_out_rows_are_binarised_once_however_training_does_it() {
         assert!(bits(1).iter().all(|row| seen.held_out.rows().iter().any(|own| own == row)));
     }
     // The two that draw, draw alike: only training tells them apart.
-    let [dynamic, fixed] = [HOW[0], HOW[1]].map(|how| Encoding::Binarised(how).applied(&data));
+    let [dynamic, fixed] = [HOW[0], HOW[1]].map(|how| data.clone().binarised(how));
     assert_eq!(dynamic.unwrap().held_out, fixed.unwrap().held_out);
 }
 
@@ -151,9 +150,8 @@ fn a_threshold_lies_in_the_middle_of_the_range() {
 #[test]
 fn binarised_rows_are_rows_of_a_space_of_two_levels() {
     let digits = shipped::digits().unwrap();
-    let encoding = Encoding::Binarised(Binarisation::Static);
-    let seen = encoding.applied(&digits).unwrap();
-    assert_eq!(seen.space, encoding.space(&digits.space).unwrap());
+    let seen = digits.clone().binarised(Binarisation::Static).unwrap();
+    assert_eq!(seen.space, digits.space.binarised().unwrap());
     assert_eq!(seen.space.classes(), digits.space.classes());
     assert_eq!(seen.space.layout(), Layout::Image { channels: 1, height: 8, width: 8 });
     assert_eq!(seen.train.labels(), digits.train.labels());
@@ -170,25 +168,32 @@ fn binarised_rows_are_rows_of_a_space_of_two_levels() {
 fn only_integers_between_limits_are_binarised() {
     let wine = shipped::wine().unwrap();
     for how in HOW {
-        let error = Feed::training(&wine, Encoding::Binarised(how), 8, 0).unwrap_err();
+        let error = wine.clone().binarised(how).unwrap_err();
         assert!(
             matches!(&error, Error::Config { key, problem, .. }
-            if key == "encoding" && problem.contains("alcohol")),
+            if key == "binarise" && problem.contains("alcohol")),
             "{error}"
         );
     }
 }
 
 #[test]
-fn encodings_are_words_of_a_recipe() {
-    let all = [Encoding::Centres, Encoding::Dequantised].into_iter();
-    for encoding in all.chain(HOW.map(Encoding::Binarised)) {
-        let text = serde_json::to_string(&encoding).unwrap();
-        assert_eq!(serde_json::from_str::<Encoding>(&text).unwrap(), encoding);
-    }
-    let dynamic = Encoding::Binarised(Binarisation::Dynamic);
-    assert_eq!(serde_json::to_string(&dynamic).unwrap(), r#"{"binarised":"dynamic"}"#);
-    assert_eq!(serde_json::to_string(&Encoding::Centres).unwrap(), r#""centres""#);
+fn rows_drawn_anew_are_the_rows_to_train_on() {
+    let digits = shipped::digits().unwrap();
+    let view = Validation { from: Origin::Train, rows: 200, seed: 0 };
+    let bits = digits.clone().binarised(Binarisation::Dynamic).unwrap();
+    let bits = bits.with_validation(Some(view)).unwrap();
+    let n = bits.fit_rows().len();
+    let mut feed = Feed::training(&bits, Encoding::Centres, n, 0).unwrap();
+    let Condition::Class(shown) = feed.batch(0, 0, &Device::flex()).unwrap().condition else {
+        panic!("no labels");
+    };
+    let count = |labels: &[u32]| {
+        (0..10).map(|k| labels.iter().filter(|l| **l == k).count()).collect::<Vec<_>>()
+    };
+    let shown: Vec<u32> = shown.into_iter().map(Option::unwrap).collect();
+    assert_eq!(count(&shown), count(bits.fit_rows().labels().unwrap()));
+    assert_eq!(n, 997);
 }
 
 /// A table sorted by class: rows 0, 1, 2, … of which the first half have class 0.

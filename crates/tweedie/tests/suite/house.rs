@@ -2,6 +2,7 @@
 
 mod equations;
 mod floors;
+mod names;
 
 use std::path::{Path, PathBuf};
 

@@ -106,8 +106,8 @@ fn training_lowers_the_variance_and_keeps_the_mean() {
     assert!(linear / after > 1.5 && after > 0.85 * 72.0);
 }
 
-/// One pass for both: the schedule's gradient is that of the mean of ℓ², by differences along every weight. A network of random
-/// weights depends on the level through all three: x_t, its clock and the loss's factor.
+/// One pass for both: the schedule's gradient is that of the mean of ℓ², by differences along every weight. A network
+/// of random weights depends on the level through all three: x_t, its clock and the loss's factor.
 #[test]
 fn the_variance_has_the_gradient_of_its_value() {
     let network = ResidualMlpConfig::new(2).with_hidden(8).with_blocks(1);

@@ -5,7 +5,7 @@ use crate::support::{doubles, host, moments, simpson};
 use std::sync::Arc;
 use tweedie::burn::tensor::{Device, Tensor};
 use tweedie::data::{self, Condition, Rows, Space, Toy};
-use tweedie::denoise::{Component, Denoiser, GaussianMixture};
+use tweedie::denoise::{Component, Denoiser, Diffusing, GaussianMixture};
 use tweedie::density::{Density, InSpace, Judged, Kind, LogProb, Measure, PfOde, Uniform};
 use tweedie::process::{AnySchedule, Chain, ChainConfig, Level, Schedule};
 use tweedie::solve::Tolerance;
@@ -81,7 +81,8 @@ fn the_prior_is_what_it_says() {
     for schedule in [VP, COSINE, EDM, crate::support::schedule("chain"), zero] {
         for sigma_data in [0.4, 1.0, 3.0] {
             let data = crate::oracle::gaussian(mean, variance);
-            let density = flow(data, schedule.clone()).with_sigma_data(sigma_data);
+            let model = Diffusing::new(Arc::new(data), Arc::new(schedule.clone()));
+            let density = PfOde::from(model.with_sigma_data(sigma_data)).with_tolerance(FINE);
             let found = density.log_prob(doubles(&x, 1), &Condition::None).unwrap();
             let (first, last) = schedule.range();
             let moments = |l: Level| (l.alpha * mean, l.alpha.powi(2) * variance + l.sigma.powi(2));
@@ -216,7 +217,8 @@ fn integers_are_bounded_from_below_within_the_jensen_gap() {
 
     let space = Space::image(1, 1, 1, 16).unwrap();
     let (mixture, sigma_data) = in_model_units(&parts, &space);
-    let flow = PfOde::new(Arc::new(mixture), Arc::new(COSINE)).with_sigma_data(sigma_data);
+    let model = Diffusing::new(Arc::new(mixture), Arc::new(COSINE)).with_sigma_data(sigma_data);
+    let flow = PfOde::from(model);
     let each = 1000;
     let raw: Vec<f32> = (0..16 * each).map(|i| (i / each) as f32).collect();
     let raw = Rows::new(raw, 1).unwrap();

@@ -1,4 +1,5 @@
-//! The martingale regulariser: nothing for the exact mean, closed forms for wrong ones, its gradient, and what training with it gains.
+//! The martingale regulariser: nothing for the exact mean, closed forms for wrong ones, its gradient, and what training
+//! with it gains.
 
 use crate::double::{along_parameters, moved};
 use crate::oracle::{VP, gaussian, three_components};
@@ -94,7 +95,8 @@ fn the_exact_mean_of_a_gaussian_is_a_martingale_at_any_step_and_a_wrong_one_is_n
     }
 }
 
-/// Two components on the line: one step of a wide span by quadrature, and the residual falls with the square of the step.
+/// Two components on the line: one step of a wide span by quadrature, and the residual falls with the square of the
+/// step.
 #[test]
 fn the_exact_mean_of_a_mixture_is_a_martingale_in_the_limit_of_small_steps() {
     let at = |mean: f64| Component::isotropic(0.5, vec![mean], 0.01);
@@ -151,8 +153,8 @@ fn regularised(noising: Noising, martingale: Martingale) -> (Matching, Matching)
     (matching.clone(), Arc::new(Regularised::new(matching, noising, martingale)))
 }
 
-/// With the paths of one network and the means of another, the loss is the one that is differentiated: what a gradient at the first
-/// must be. The paths' own dependence on the weights, which is left out, is not small.
+/// With the paths of one network and the means of another, the loss is the one that is differentiated: what a gradient
+/// at the first must be. The paths' own dependence on the weights, which is left out, is not small.
 #[test]
 fn gradients_reach_the_means_and_not_the_paths() {
     let x = three_components().sample(40, &Draws::new(5), &cpu());
@@ -224,8 +226,8 @@ fn gradients_reach_the_means_and_not_the_paths() {
     }
 }
 
-/// Daras et al.'s theorem at work: denoising is taught at clean levels alone, and the regulariser carries it to noisy ones, where the
-/// network would otherwise know nothing.
+/// Daras et al.'s theorem at work: denoising is taught at clean levels alone, and the regulariser carries it to noisy
+/// ones, where the network would otherwise know nothing.
 #[test]
 fn training_with_it_lowers_the_residual_by_a_measured_factor() {
     let schedule = Cosine { lambda_min: -6.0, lambda_max: 6.0, side: 64.0 };

@@ -111,8 +111,8 @@ fn each_row_is_moved_by_its_own_level() {
     assert!(matches!(beyond, Err(Error::Config { .. })));
 }
 
-/// Networks see x over its standard deviation and the log-SNR, so those of noise, data or F need no move, and agree with
-/// the moved one; one of v or of the score is a statement about its own schedule's α and σ.
+/// Networks see x over its standard deviation and the log-SNR, so those of noise, data or F need no move, and agree
+/// with the moved one; one of v or of the score is a statement about its own schedule's α and σ.
 #[test]
 fn networks_move_as_their_predictions_say() {
     let vp = Cosine { lambda_min: -10.0, lambda_max: 10.0, side: 64.0 };

@@ -58,15 +58,17 @@ pub fn gaussian(mean: f64, variance: f64) -> GaussianMixture {
     GaussianMixture::new(vec![Component::isotropic(1.0, vec![mean], variance)]).unwrap()
 }
 
-/// Three correlated components in the plane, near mean 0 and variance 1.
+/// Weights, means and covariances of three correlated components in the plane, near mean 0 and variance 1.
+pub const THREE: [(f64, [f64; 2], [f64; 4]); 3] = [
+    (0.5, [0.9, 0.5], [0.30, 0.12, 0.12, 0.25]),
+    (0.3, [-1.2, 0.8], [0.40, -0.10, -0.10, 0.20]),
+    (0.2, [0.0, -1.4], [0.20, 0.0, 0.0, 0.35]),
+];
+
+/// Their mixture.
 pub fn three_components() -> GaussianMixture {
-    let full = |w, m: [f64; 2], c: [f64; 4]| Component::full(w, m.to_vec(), &c).unwrap();
-    GaussianMixture::new(vec![
-        full(0.5, [0.9, 0.5], [0.30, 0.12, 0.12, 0.25]),
-        full(0.3, [-1.2, 0.8], [0.40, -0.10, -0.10, 0.20]),
-        full(0.2, [0.0, -1.4], [0.20, 0.0, 0.0, 0.35]),
-    ])
-    .unwrap()
+    let full = THREE.map(|(w, m, c)| Component::full(w, m.to_vec(), &c).unwrap());
+    GaussianMixture::new(full.to_vec()).unwrap()
 }
 
 /// The eight Gaussians in units in which each coordinate has mean 0 and variance 1; component k has class k.

@@ -4,3 +4,4 @@ mod bridge;
 mod fokker_planck;
 mod sde;
 mod tree;
+mod weights;

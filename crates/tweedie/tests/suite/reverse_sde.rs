@@ -11,8 +11,8 @@ use tweedie::solve::grid::{AnyGrid, Grid, LogSnr};
 use tweedie::tensor::mean_and_error;
 use tweedie::{Draws, Error};
 
-/// A linear denoiser E[x₀ | x_t] = gain x_t, of data N(0, c), makes a Gaussian of every level: its variance at the grid's
-/// last level.
+/// A linear denoiser E[x₀ | x_t] = gain x_t, of data N(0, c), makes a Gaussian of every level: its variance at the
+/// grid's last level.
 fn variance_of_the_chain(levels: &[Level], c: f64, variance: Variance) -> f64 {
     let mut v = levels[0].alpha.powi(2) + levels[0].sigma.powi(2);
     for pair in levels.windows(2) {

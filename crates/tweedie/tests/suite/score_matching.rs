@@ -205,8 +205,8 @@ fn the_explicit_loss_is_the_fisher_divergence_between_gaussians() {
     }
 }
 
-/// O2: the explicit loss is twice the implicit one plus ‖s*‖² on average, whatever the model; I(5.4) is printed without the
-/// 2 and the constant.
+/// O2: the explicit loss is twice the implicit one plus ‖s*‖² on average, whatever the model; I(5.4) is printed without
+/// the 2 and the constant.
 #[test]
 fn implicit_and_explicit_score_matching_are_one() {
     let n = 30_000;

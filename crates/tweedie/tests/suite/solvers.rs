@@ -2,6 +2,7 @@
 
 mod adaptive;
 mod chain;
+mod contract;
 mod exponential;
 mod family_peer;
 mod grids;

@@ -6,6 +6,7 @@ use tweedie::data::{Condition, Source, Split, Toy};
 use tweedie::density::{
     Bound, Density, InSpace, Judged, Kind, LogProb, Measure, ReverseSde, Uniform,
 };
+use tweedie::family::diffusion::DiffusionModel;
 use tweedie::family::{Setting, sample};
 use tweedie::metric::judge::judge;
 use tweedie::run::{Recipe, Run};
@@ -30,8 +31,8 @@ fn trained(name: &str, overrides: &[&str], folder: &Path) -> Result<Run> {
 /// N3: log p of a trained model on 8 Gaussians is within 0.03 nats of the truth, by the paired mean over 20,000 fresh
 /// points. The standard error of that mean is about 0.001.
 ///
-/// L2: no mean is above −H of the data, whoever judges: the probability-flow ODE, the reverse SDE by a path, and its bound.
-/// A divergence below −6 standard errors is a false alarm in 1e9.
+/// L2: no mean is above −H of the data, whoever judges: the probability-flow ODE, the reverse SDE by a path, and its
+/// bound. A divergence below −6 standard errors is a false alarm in 1e9.
 #[test]
 fn eight_gaussians_are_learnt_to_three_hundredths_of_a_nat() -> Result<()> {
     let folder = tempfile::tempdir().expect("a folder");
@@ -49,16 +50,13 @@ fn eight_gaussians_are_learnt_to_three_hundredths_of_a_nat() -> Result<()> {
         let (kind, measure) = (Kind::Exact, Measure::Raw);
         LogProb { value, kind, standard_error: None, measure }.mean_difference(&model)
     };
-    let model = run.diffusion(&cpu())?;
-    let (denoiser, schedule) = (model.denoiser.clone(), model.schedule.clone());
-    let sigma = model.sigma_data;
+    let model = run.model_as::<DiffusionModel>(&cpu())?;
     let ode = model.pf_ode().with_tolerance(Tolerance { atol: 1e-3, rtol: 1e-3 });
     let (mean, error) = divergence(&ode, 20_000)?;
     assert!(mean.abs() < 0.03, "mean of log p − log q is {mean} ± {error} nats");
     // Not less than nothing beyond its error and the solver's.
     assert!(mean > -6.0 * error - 2e-3, "mean of log p − log q is {mean} ± {error} nats");
-    let sde = ReverseSde::new(denoiser.clone(), schedule.clone()).with_sigma_data(sigma);
-    let bound = Bound::continuous(denoiser, schedule).with_sigma_data(sigma);
+    let (sde, bound) = (ReverseSde::from(model.diffusing()), Bound::from(model.diffusing()));
     let judges: [(&str, &dyn Density); 2] = [("a path of the SDE", &sde), ("the bound", &bound)];
     for (what, density) in judges {
         let (mean, error) = divergence(density, 2000)?;
@@ -79,8 +77,11 @@ fn digits_look_like_digits_and_are_not_copies() -> Result<()> {
     let setting = Setting { device: &device, seed: 0, observe: &|_| {} };
     let generator = model.generator(&toml::Table::new(), &setting)?;
     let labels: Vec<u32> = (0..600).map(|row| row % 10).collect();
-    let label = |row| Some((row % 10) as u32);
-    let rows = sample(&*model, &*generator, 0..600, label, 0, &device, |_| {})?;
+    let label = |row| (row % 10) as u32;
+    let condition = |rows: std::ops::Range<u64>| {
+        Ok(Condition::Class(rows.map(|row| Some(label(row))).collect()))
+    };
+    let rows = sample(&*model, &*generator, 0..600, condition, 0, &device, |_| {})?;
     let scores = judge(&Split::new(rows, Some(labels))?, &data, 0)?;
     let found = |name: &str| scores.iter().find(|s| s.name == name).expect("a score");
     let score = |name: &str| found(name).value;

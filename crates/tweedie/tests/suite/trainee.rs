@@ -238,6 +238,7 @@ fn looped(values: Values, data: TensorData, folder: &Path) -> Result<Vec<Option<
         log_every: 1,
         held_out_every: 1,
         sample_every: 0,
+        keep_every: 0,
         checkpoint_after: Duration::ZERO,
     };
     let mut learner = Fake { values, state: State::from([("array".to_string(), data)]) };

@@ -67,9 +67,7 @@ fn directional_derivatives_of_the_transformer() {
     let peer = peer();
     let network = network(&peer);
     derivative("transformer", tokens(&peer["x"]), 3e-3, |x| network.forward(x));
-    derivative("layer norm", tokens(&peer["y"]), 3e-3, |x| {
-        network.norm.as_ref().unwrap().forward(x)
-    });
+    derivative("layer norm", tokens(&peer["y"]), 3e-3, |x| network.norm.forward(x));
 }
 
 /// Attention without positions sees a set: permuted tokens give permuted outputs, and samples do not see each other.

@@ -1,4 +1,5 @@
-//! Reverse variances: the best of each step from one curve of errors, against closed forms, exact moments and whole paths.
+//! Reverse variances: the best of each step from one curve of errors, against closed forms, exact moments and whole
+//! paths.
 
 use crate::oracle::{VP, gaussian, normals, run, three_components};
 use crate::support::*;
@@ -6,7 +7,7 @@ use burn::module::Module;
 use std::sync::Arc;
 use tweedie::burn::tensor::Tensor;
 use tweedie::data::{Batch, Condition, Generate, Rows};
-use tweedie::denoise::{Component, Denoiser, GaussianMixture, LevelError, level_errors};
+use tweedie::denoise::{Component, Denoiser, Diffusing, GaussianMixture, LevelError, level_errors};
 use tweedie::density::{Bound, Density, LogProb};
 use tweedie::objective::LearnedVariance;
 use tweedie::process::{Level, Schedule};
@@ -36,8 +37,8 @@ fn of_gaussian(c: f64, lambda: f64) -> f64 {
     c / (1.0 + c * lambda.exp())
 }
 
-/// E Var[x₀ | x_t] = E x₀² − E x̂₀² of a mixture on the line by quadrature, each level to six standard errors; and of three components in
-/// the plane from the length of the score, σ² (1 − σ² E‖s‖²/d)/α², on other rows and noise.
+/// E Var[x₀ | x_t] = E x₀² − E x̂₀² of a mixture on the line by quadrature, each level to six standard errors; and of
+/// three components in the plane from the length of the score, σ² (1 − σ² E‖s‖²/d)/α², on other rows and noise.
 #[test]
 fn the_curve_is_the_mean_posterior_variance() {
     let levels = even(11);
@@ -102,8 +103,9 @@ fn a_curve_is_interpolated_and_goes_on() {
     }
 }
 
-/// A Gaussian's reverse steps are Gaussian: with the best variance every level's is exact at any number of steps, to rounding by
-/// recursion and to six standard errors in samples. Of data narrower than N(0, 1) both fixed variances miss it.
+/// A Gaussian's reverse steps are Gaussian: with the best variance every level's is exact at any number of steps, to
+/// rounding by recursion and to six standard errors in samples. Of data narrower than N(0, 1) both fixed variances miss
+/// it.
 #[test]
 fn the_best_variance_samples_a_gaussian_exactly_in_any_number_of_steps() {
     let c = 0.5;
@@ -138,8 +140,9 @@ fn the_best_variance_samples_a_gaussian_exactly_in_any_number_of_steps() {
     }
 }
 
-/// With v the posterior's variance, r = v (1 + ρ) and ρ = c² m/v, a step of the exact denoiser costs ½ d ln(1 + ρ) nats in place of
-/// ½ d ρ. The gain is met to six standard errors and the curve's; half and twice the errors cost. Whole paths have the same mean.
+/// With v the posterior's variance, r = v (1 + ρ) and ρ = c² m/v, a step of the exact denoiser costs ½ d ln(1 + ρ) nats
+/// in place of ½ d ρ. The gain is met to six standard errors and the curve's; half and twice the errors cost. Whole
+/// paths have the same mean.
 #[test]
 fn the_best_variance_improves_the_bound_by_what_it_should() {
     let oracle = Arc::new(three_components());
@@ -205,8 +208,9 @@ fn variances_that_make_no_bound_are_refused() {
     }
 }
 
-/// Trained by the divergence alone, from the curve of N(0, 1), the variance of every step comes to that of N(0, 0.05). Where noise is
-/// nearly all it hardly depends on m, nor the divergence on either. The last steps average some 10,000 draws a level, which leave 1 % of m.
+/// Trained by the divergence alone, from the curve of N(0, 1), the variance of every step comes to that of N(0, 0.05).
+/// Where noise is nearly all it hardly depends on m, nor the divergence on either. The last steps average some 10,000
+/// draws a level, which leave 1 % of m.
 #[test]
 fn the_learned_variance_comes_to_the_best_one() {
     let steps = 10;
@@ -245,7 +249,8 @@ fn the_learned_variance_comes_to_the_best_one() {
     }
 }
 
-/// A sampler's ancestral steps take any variance: six steps end at the variance of N(0, c) with the best one, and not with their own.
+/// A sampler's ancestral steps take any variance: six steps end at the variance of N(0, c) with the best one, and not
+/// with their own.
 #[test]
 fn a_sampler_s_ancestral_steps_take_the_best_variance() {
     let (c, n) = (0.3, 40_000);
@@ -253,9 +258,10 @@ fn a_sampler_s_ancestral_steps_take_the_best_variance() {
     let curve = curve.into_iter().map(|lambda| (lambda, of_gaussian(c, lambda))).collect();
     let best = Arc::new(AnalyticVariance::new(curve).unwrap());
     let solver = AnySolver::Ancestral(Ancestral::default());
-    let sampler = Sampler::new(Arc::new(gaussian(0.0, c)), Arc::new(VP)).with_solver(solver);
+    let model = Diffusing::new(Arc::new(gaussian(0.0, c)), Arc::new(VP));
+    let sampler = Sampler::from(model.with_sigma_data(c.sqrt())).with_solver(solver);
     // Levels with noise throughout, so that each of the steps has a variance.
-    let sampler = sampler.with_sigma_data(c.sqrt()).with_steps(6).with_last(Last::Stop);
+    let sampler = sampler.with_steps(6).with_last(Last::Stop);
     let variance = |sampler: &Sampler| {
         let x = sampler.generate(0..n as u64, &Condition::None, &Draws::new(5), &cpu()).unwrap();
         moments(&host(&x)).1

@@ -46,6 +46,7 @@ const VALUES: &[(&str, &[&str])] = &[
     ("=5", &["--set", "key=value"]),
     ("training..steps=5", &["--set", "key=value"]),
     // Zero, negative, not a number, huge.
+    ("schedule={name='sub-vp',beta={beta_min=-1.0}}", &["schedule.beta.beta_min", "positive"]),
     ("objective.kind={name='bound',steps=0}", &["objective.kind.steps: 0", "at least 1"]),
     ("objective.weighting={min-snr={gamma=0}}", &["weighting.min-snr.gamma: 0", "above 0"]),
     ("objective.weighting={p2={gamma=-1}}", &["weighting.p2.gamma: -1", "from 0 to 10"]),
@@ -169,7 +170,7 @@ fn files_that_are_no_recipes_are_named() {
         ("open.toml", 1, &["open.toml: line 3", "TOML"]),
         ("twice.toml", 1, &["twice.toml: line 3", "duplicate", "TOML"]),
         ("bytes.toml", 1, &["bytes.toml", "UTF-8"]),
-        ("empty.toml", 2, &["data: absent", "data to learn from"]),
+        ("empty.toml", 1, &["empty.toml: data: absent", "data to learn from"]),
         ("typo.toml", 1, &["typo.toml: trainig", "`training` perhaps"]),
         ("type.toml", 1, &["type.toml: training.steps", "\"many\"", "a whole number"]),
         ("folder.toml", 1, &["folder.toml", "directory"]),

@@ -1,4 +1,4 @@
-//! How pictures are cut for parallel work.
+//! Bands of pictures, for parallel work.
 
 /// Some rows of some pictures: whole pictures if there are several.
 pub(super) struct Band {
@@ -13,13 +13,13 @@ impl Band {
     }
 }
 
-/// How pictures are cut for parallel work: small ones together, large ones in bands of rows.
+/// The division of pictures for parallel work: small pictures together, large ones in bands of rows.
 pub(super) struct Bands {
     count: usize,
     height: usize,
-    /// Pictures to a band.
+    /// Pictures of a band.
     together: usize,
-    /// Bands to a picture.
+    /// Bands of a picture.
     cuts: usize,
 }
 
@@ -40,7 +40,7 @@ impl Bands {
         self.count.div_ceil(self.together) * self.cuts
     }
 
-    /// Does `work` on each band, in parallel if there are several.
+    /// Calls `work` on each band, in parallel if there are several.
     pub(super) fn each(&self, work: impl Fn(Band) + Sync) {
         crate::kernels::each(self.len() > 1, 0..self.len(), |k| work(self.get(k)));
     }

@@ -1,4 +1,4 @@
-//! Correlations of channels-last pictures with a kernel, by products of rows that lie where the pictures are.
+//! Correlations of channels-last pictures with a kernel, by products of rows in place.
 
 use super::winograd::Winograd;
 use super::{Band, Bands};
@@ -14,7 +14,7 @@ pub(super) struct Correlation {
     pub(super) taps: [usize; 2],
     pub(super) step: usize,
     pub(super) origin: [isize; 2],
-    /// How many i and j.
+    /// The numbers of i and j.
     pub(super) grid: [usize; 2],
     /// Height and width of y.
     pub(super) output: [usize; 2],
@@ -27,9 +27,9 @@ pub(super) struct Correlation {
 /// A band of the input with its border.
 pub(super) struct Padded<'a> {
     pub(super) x: &'a [f32],
-    /// From one row to the next.
+    /// The stride of rows.
     pub(super) pitch: usize,
-    /// From one picture to the next.
+    /// The stride of pictures.
     pub(super) picture: usize,
 }
 
@@ -41,7 +41,7 @@ impl Padded<'_> {
 }
 
 impl Correlation {
-    /// y from x and the matrix of `source`.
+    /// Computes y from x and the matrix of `source`.
     pub(super) fn run(
         &self,
         x: &[f32],

@@ -55,7 +55,7 @@ impl Conv {
         assert_eq!(weight.len(), elements([co, ci, kh, kw]), "the weight has another shape");
     }
 
-    /// y from x `[count, h, w, in]` and a weight `[out, in, k, k]`.
+    /// Computes y from x `[count, h, w, in]` and a weight `[out, in, k, k]`.
     pub fn forward(&self, x: &[f32], weight: &[f32], epilogue: Epilogue, y: &mut [f32]) {
         self.check_pictures(x, y);
         self.check_weight(weight);
@@ -70,7 +70,7 @@ impl Conv {
         self.correlation().run(x, weight, source, epilogue, y);
     }
 
-    /// dx from dy and the weight.
+    /// Computes dx from dy and the weight.
     pub fn input_gradient(&self, dy: &[f32], weight: &[f32], dx: &mut [f32]) {
         self.check_pictures(dx, dy);
         self.check_weight(weight);

@@ -12,14 +12,14 @@ use crate::pool::Buffer;
 /// Pixels whose rows stay in the first-level cache while a sum runs over its tiles.
 const BLOCK: usize = 128;
 
-/// How a sum over pixels is cut: in parts, each the sum over some bands, and each part in strips of output channels.
-/// The sizes say how, never the number of threads.
+/// The division of a sum over pixels: in parts, each the sum over some bands, and each part in strips of output
+/// channels. It depends on the sizes alone, never on the number of threads.
 struct Cut {
     parts: usize,
-    /// Output channels to a strip.
+    /// Output channels of a strip.
     strip: usize,
     strips: usize,
-    /// Whether dy is the side that goes to every lane, and x the one that fills vectors.
+    /// Whether dy is broadcast to every lane, and x fills vectors.
     swapped: bool,
     /// The length of the runs of x under a row of the kernel.
     run: usize,
@@ -55,7 +55,7 @@ impl Conv {
         let [_, co] = self.channels;
         let bands = Bands::new(self.count, self.output());
         let cut = Cut::new(self, &bands);
-        // The sums of each part: those of its strips one after another.
+        // The sums of each part, strip by strip.
         let size = self.kernel[0] * cut.run * co;
         let mut sums = Buffer::zeros(cut.parts * size);
         let shared = Shared::new(&mut sums);
@@ -76,7 +76,7 @@ impl Conv {
         self.collect(&cut, &sums)
     }
 
-    /// Where the gradient of output row y of a picture begins.
+    /// The offset of the gradient of output row y of a picture.
     fn output_row(&self, picture: usize, y: usize) -> usize {
         let [height, width] = self.output();
         (picture * height + y) * width * self.channels[1]

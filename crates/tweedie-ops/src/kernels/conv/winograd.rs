@@ -18,7 +18,7 @@ use crate::kernels::{each, elements, inside, vectorized};
 use crate::pool::Buffer;
 use pulp::Simd;
 
-/// Products to a tile.
+/// Products of a tile.
 const PRODUCTS: usize = 16;
 
 /// The floats of a block of transformed tiles, which should stay in the second-level cache.
@@ -28,12 +28,12 @@ const BLOCK: usize = 1 << 17;
 pub(super) struct Winograd<'a> {
     /// The correlation on a grid rounded up to whole tiles.
     whole: Correlation,
-    /// As it is.
+    /// The correlation itself.
     exact: &'a Correlation,
 }
 
 impl<'a> Winograd<'a> {
-    /// None if the definition is as fast.
+    /// The correlation by tiles; none if the definition is as fast.
     pub(super) fn new(exact: &'a Correlation) -> Option<Self> {
         let [h, w] = exact.grid;
         let dense = exact.taps == [3, 3] && exact.step == 1 && exact.spread == 1;
@@ -50,7 +50,7 @@ impl<'a> Winograd<'a> {
         Bands::new(self.whole.count, [h / 2, 2 * w])
     }
 
-    /// A band's rows of pixels, from its rows of tiles.
+    /// The rows of pixels of a band, from its rows of tiles.
     fn pixels(band: Band) -> Band {
         Band { y: 2 * band.y.start..2 * band.y.end, ..band }
     }
@@ -62,14 +62,14 @@ impl<'a> Winograd<'a> {
         rows.flat_map(|(picture, y)| columns.clone().map(move |x| [picture, y, x])).collect()
     }
 
-    /// Tiles to a block: a multiple of what the products take at a time.
+    /// Tiles of a block: a multiple of the rows of a product.
     fn block(&self) -> usize {
         let channels = self.whole.channels[0] + self.whole.channels[1];
         (BLOCK / (PRODUCTS * channels)).clamp(24, 192) / 12 * 12
     }
 
-    /// From one product's block of `channels` to the next: a few cache lines more than the block, since addresses a
-    /// multiple of 4 KiB apart would share the lines of the first-level cache.
+    /// The stride between the blocks of two products: a few cache lines more than the block, since addresses a multiple
+    /// of 4 KiB apart would share the lines of the first-level cache.
     fn apart(&self, channels: usize) -> usize {
         (self.block() * channels).next_multiple_of(1024) + 48
     }
@@ -132,7 +132,7 @@ impl Conv {
         let block = winograd.block();
         let [in_apart, out_apart] = [ci, co].map(|channels| winograd.apart(channels));
         let tiles: usize = winograd.whole.grid.iter().map(|n| n / 2).product();
-        // Partial sums, as many as the sizes say: never as the threads do.
+        // The number of partial sums depends on the sizes alone, never on the threads.
         let size = PRODUCTS * ci * co;
         let most = if size <= 1 << 16 { 8 } else { 4 };
         let parts = (self.count * tiles / 128).clamp(1, most).min(bands.len());
@@ -236,7 +236,7 @@ fn fold<S: Simd>(simd: S, s: [S::f32s; 4]) -> [S::f32s; 3] {
 /// Writes a vector from `k` places after `to` on.
 ///
 /// # Safety
-/// There must be place for it.
+/// The vector must lie in the allocation of `to`.
 #[inline(always)]
 unsafe fn write<S: Simd>(to: *mut f32, k: usize, value: S::f32s) {
     // SAFETY: the caller's promise.
@@ -288,7 +288,7 @@ vectorized! {
 }
 
 vectorized! {
-    /// Aᵀ m A of tiles, with what is added, where it lies in y, `size` = height, width and channels.
+    /// Writes Aᵀ m A of tiles plus the addend to y; `size` = height, width and channels.
     fn outputs_of<'a>(
         simd: S,
         products: &'a [f32],

@@ -4,19 +4,19 @@ use super::{WIDE, float, hidden_zero, load, store, vector};
 use crate::kernels::{elements, inside};
 use pulp::Simd;
 
-/// One side of a sum of outer products: for each row its first element, and how many elements it has.
+/// One factor of a sum of outer products: rows by their first element and their length.
 #[derive(Debug, Clone, Copy)]
 pub struct Side<'a> {
-    /// Where all rows are.
+    /// The slice of all rows.
     pub x: &'a [f32],
-    /// From one row of a segment to the next.
+    /// The stride of rows in a segment.
     pub stride: usize,
-    /// How many elements of a row.
+    /// The number of elements of a row.
     pub len: usize,
 }
 
 impl Side<'_> {
-    /// Whether these rows are in the slice; their last one is, if there are any.
+    /// Whether these rows lie in the slice.
     fn holds(&self, first: usize, rows: usize) -> bool {
         let Some(last) = rows.checked_sub(1) else { return true };
         let start = last.checked_mul(self.stride).and_then(|skipped| skipped.checked_add(first));
@@ -24,18 +24,18 @@ impl Side<'_> {
     }
 }
 
-/// Consecutive rows: the offsets of the first row on either side, and how many.
+/// A segment of consecutive rows: the offsets of the first row in both factors, and the number of rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Segment {
     /// The offset of the first row of u.
     pub u: usize,
     /// The offset of the first row of v.
     pub v: usize,
-    /// How many rows.
+    /// The number of rows.
     pub rows: usize,
 }
 
-/// sum += Σ over rows of uᵀ v, `[u.len, v.len]`. Segments without rows add nothing, wherever they lie.
+/// Adds Σ over rows of uᵀ v, `[u.len, v.len]`, to `sum`. Empty segments add nothing, wherever they lie.
 ///
 /// # Panics
 /// If a row lies outside its slice, or the sum has another shape.

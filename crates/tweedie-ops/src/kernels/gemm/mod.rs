@@ -1,12 +1,12 @@
 //! Matrix products in register tiles, the core of every compute-bound operation.
 //!
-//! There are two. [`product`] is for outputs: a row of y is the product of a row of x, given as a few contiguous
-//! runs in memory, with a packed matrix. A linear layer has one run a row; a convolution on channels-last pictures
-//! has one run for each row of its kernel, since the pixels that it covers lie side by side, so that nothing is
+//! Two kernels do all products. [`product`] is for outputs: a row of y is the product of a row of x, given as a few
+//! contiguous runs in memory, with a packed matrix. A linear layer has one run a row; a convolution on channels-last
+//! pictures has one run for each row of its kernel, since the pixels under it lie side by side, so that nothing is
 //! copied out of the picture. [`accumulate`] is for weight gradients: the sum over rows of outer products uᵀ v.
 //!
-//! Every element of a result is one chain of fused multiply-adds in an order that depends on the shapes alone:
-//! neither on its place in a tile, nor on how many rows or threads there are.
+//! Every element of a result is one chain of fused multiply-adds in an order that depends on the shapes alone: neither
+//! on its place in a tile, nor on the number of rows or threads.
 
 mod accumulate;
 mod product;
@@ -19,7 +19,7 @@ use crate::pool::Buffer;
 use pulp::Simd;
 use std::marker::PhantomData;
 
-/// Vectors to the width of a full panel.
+/// Vectors in the width of a full panel.
 const WIDE: usize = 2;
 
 /// Columns of a matrix in panels, each as many vectors wide as its tile takes: (first column, vectors).
@@ -36,7 +36,7 @@ pub struct Packed {
     columns: usize,
 }
 
-/// A column of N matrices that are being packed.
+/// A column of N matrices during packing.
 pub struct Column<'a, 'b, const N: usize> {
     panels: &'a mut [&'b mut [f32]; N],
     width: usize,
@@ -61,8 +61,8 @@ pub struct Matrix<'a> {
     columns: usize,
 }
 
-/// Where the elements of a matrix are: `origin`, and for each of three nested counts of its depth and for its columns
-/// the count and the stride.
+/// The layout of a matrix in memory: the offset of its first element, and counts and strides of three nested levels of
+/// its depth and of its columns.
 #[derive(Debug, Clone, Copy)]
 pub struct Source {
     /// The offset of the first element.
@@ -82,7 +82,7 @@ impl Source {
         elements(self.depth.map(|(count, _)| count))
     }
 
-    /// Columns `first..` as a panel `width` wide, zeros beyond the last.
+    /// Packs the columns `first..` as a panel of width `width`, with zeros beyond the last.
     fn pack(&self, from: &[f32], first: usize, width: usize, panel: &mut [f32]) {
         let [(n0, s0), (n1, s1), (n2, s2)] = self.depth;
         let (columns, stride) = self.columns;
@@ -114,7 +114,7 @@ impl Source {
 }
 
 impl Packed {
-    /// Packs matrices from where they are.
+    /// Packs matrices from their layouts.
     pub fn all<'a>(matrices: impl Iterator<Item = (&'a [f32], Source)>) -> Vec<Self> {
         let lanes = lanes();
         let (mut all, mut tasks, mut size) = (Vec::new(), Vec::new(), 0);
@@ -135,7 +135,7 @@ impl Packed {
         all
     }
 
-    /// Packs a matrix from where it is.
+    /// Packs a matrix from its layout.
     pub fn new(from: &[f32], source: Source) -> Self {
         let mut all = Self::all(std::iter::once((from, source)));
         all.remove(0)
@@ -171,7 +171,7 @@ impl Packed {
     /// Matrix k.
     ///
     /// # Panics
-    /// If there are fewer.
+    /// If there are fewer matrices.
     pub fn matrix(&self, k: usize) -> Matrix<'_> {
         let len = packed(self.depth, self.columns);
         Matrix {
@@ -187,7 +187,7 @@ fn packed(depth: usize, columns: usize) -> usize {
     elements([depth, columns.div_ceil(lanes()), lanes()])
 }
 
-/// How many single-precision lanes the vectors of this machine have.
+/// The number of single-precision lanes of this machine's vectors.
 pub(super) fn lanes() -> usize {
     struct Lanes;
     impl pulp::WithSimd for Lanes {
@@ -199,7 +199,7 @@ pub(super) fn lanes() -> usize {
     pulp::Arch::new().dispatch(Lanes)
 }
 
-/// An output that several tasks write at once, each its own elements.
+/// An output that several tasks write concurrently, each its own elements.
 #[derive(Debug, Clone, Copy)]
 pub struct Shared<'a> {
     start: *mut f32,
@@ -218,7 +218,7 @@ impl<'a> Shared<'a> {
         Self { start: output.as_mut_ptr(), len: output.len(), _borrow: PhantomData }
     }
 
-    /// All elements from `at`, none if there are fewer.
+    /// All elements from `at` on; none if there are fewer.
     pub fn after(self, at: usize) -> Self {
         let at = at.min(self.len);
         // SAFETY: at most one past the end.
@@ -231,7 +231,7 @@ impl<'a> Shared<'a> {
     /// While the part is alive, no other part may hold any of its elements.
     ///
     /// # Panics
-    /// If they are not all there.
+    /// If they do not all lie in the output.
     pub unsafe fn part(self, at: usize, len: usize) -> &'a mut [f32] {
         assert!(inside(at, len, self.len), "a part lies outside its output");
         // SAFETY: the caller's promise, and they are all there.
@@ -241,7 +241,7 @@ impl<'a> Shared<'a> {
     /// `len` elements from `at`.
     ///
     /// # Safety
-    /// They must all be there, and while the part is alive, no other part may hold any of them.
+    /// They must all lie in the output, and while the part is alive, no other part may hold any of them.
     #[inline(always)]
     unsafe fn part_unchecked(self, at: usize, len: usize) -> &'a mut [f32] {
         // SAFETY: the caller's promise that the elements are in the output.
@@ -251,8 +251,8 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// Zeros that the compiler does not know to be zeros: of known ones it would make an array in memory, cleared by a
-/// call, where a tile's sums belong in registers.
+/// Zeros that the compiler cannot know to be zeros. Known zeros would become an array in memory, cleared by a call; the
+/// sums of a tile belong in registers.
 #[inline(always)]
 fn hidden_zero<S: Simd>(simd: S) -> S::f32s {
     simd.splat_f32s(std::hint::black_box(0.0))
@@ -261,7 +261,7 @@ fn hidden_zero<S: Simd>(simd: S) -> S::f32s {
 /// The float `k` places after `from`.
 ///
 /// # Safety
-/// It must be there.
+/// The float must lie in the allocation of `from`.
 #[inline(always)]
 unsafe fn float(from: *const f32, k: usize) -> f32 {
     // SAFETY: the caller's promise.
@@ -273,7 +273,7 @@ unsafe fn float(from: *const f32, k: usize) -> f32 {
 /// The vector of floats from `k` places after `from` on.
 ///
 /// # Safety
-/// They must all be there.
+/// All of its floats must lie in the allocation of `from`.
 #[inline(always)]
 pub(super) unsafe fn vector<S: Simd>(from: *const f32, k: usize) -> S::f32s {
     // SAFETY: the caller's promise.

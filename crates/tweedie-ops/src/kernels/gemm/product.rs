@@ -7,7 +7,7 @@ use pulp::Simd;
 /// The rows of a left factor: row r consists of the runs x[offset(r) + run ..][.. len], in order.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a> {
-    /// Where all rows are.
+    /// The slice of all rows.
     pub x: &'a [f32],
     /// The offset of each row.
     pub offsets: &'a [usize],
@@ -17,18 +17,18 @@ pub struct Rows<'a> {
     pub len: usize,
 }
 
-/// What is added to a product before it is stored.
+/// An addend to a product before it is stored.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Epilogue<'a> {
     /// One value for each column.
     pub bias: Option<&'a [f32]>,
-    /// One value for each column and sample, and how many consecutive rows are a sample's.
+    /// One value for each column and sample, with the number of consecutive rows of a sample.
     pub sample: Option<(&'a [f32], usize)>,
     /// One value for each element, laid out as the output.
     pub residual: Option<&'a [f32]>,
 }
 
-/// y[out(r)] = row r of x · matrix + epilogue.
+/// Computes y[out(r)] = row r of x · matrix + epilogue.
 ///
 /// # Safety
 /// No other task may read or write the output's rows meanwhile.
@@ -49,7 +49,7 @@ pub unsafe fn product(rows: Rows, matrix: Matrix, epilogue: Epilogue, y: Shared,
             }
         }
     }
-    // What would be beyond the last address is beyond any slice.
+    // Overflow of an offset counts as outside of the slice.
     let reach = rows.runs.iter().max().map_or(0, |run| run.saturating_add(rows.len));
     let columns = matrix.columns;
     let within = |offsets: &[usize], len, all| offsets.iter().all(|at| inside(*at, len, all));

@@ -29,7 +29,7 @@ vectorized! {
     }
 }
 
-/// What a pass needs to know of each channel of one image, over a period.
+/// The constants of a pass for each channel of an image, over a period.
 #[derive(Clone, Copy)]
 struct Channels<'a> {
     /// The mean.
@@ -174,7 +174,7 @@ vectorized! {
     }
 }
 
-/// Whether the blocks of an image run in parallel too.
+/// Whether the blocks of an image run in parallel as well.
 fn within(shape: &Shape) -> bool {
     let image = shape.rows * shape.channels;
     image >= SERIAL && shape.samples < 4 * rayon::current_num_threads()
@@ -242,7 +242,7 @@ pub fn group_norm(
     }
 }
 
-/// How many groups there are, after checking the lengths of all slices.
+/// The number of groups, after a check of the lengths of all slices.
 fn groups(shape: &Shape, affine: &Affine, all: [&[f32]; 2], moments: [&[f32]; 2]) -> usize {
     affine.check(shape);
     assert!(all.iter().all(|v| v.len() == shape.len()));
@@ -286,7 +286,8 @@ fn forward<C: Curve>(
     });
 }
 
-/// The gradients of [`group_norm`] at x and at the affine's parts, from that at y and the moments it gave.
+/// The gradients of [`group_norm`] by x and by the parts of the affine map, from dy and the moments of the forward
+/// pass.
 #[allow(clippy::too_many_arguments)]
 pub fn group_norm_backward(
     shape: Shape,

@@ -1,7 +1,7 @@
 //! Layer and root-mean-square normalisation: each row by itself.
 //!
-//! Mean and variance of a row are computed again going back, from a row that is in the cache anyway. The latter has
-//! mean 0, and a variance of Σ x²/m.
+//! The backward pass computes mean and variance of a row again, from a row in the cache. Root-mean-square normalisation
+//! has mean 0 and variance Σ x²/m.
 
 use super::{Affine, AffineGradient, Shape};
 use crate::kernels::{SERIAL, each, vectorized, with_scratch};
@@ -153,7 +153,7 @@ fn block(shape: &Shape) -> usize {
     shape.channels * 8192usize.div_ceil(shape.channels).max(64)
 }
 
-/// The rows of all samples as those of one, where no sample has a scale or a shift of its own.
+/// The rows of all samples as rows of one sample, if samples have no scales or shifts of their own.
 fn folded(shape: Shape, affine: &Affine) -> Shape {
     match (affine.scale, affine.shift) {
         (None, None) => Shape { samples: 1, rows: shape.samples * shape.rows, ..shape },
@@ -236,7 +236,7 @@ pub fn layer_norm(shape: Shape, epsilon: f32, x: &[f32], affine: &Affine, y: &mu
     forward(shape, Kind { centered: true, epsilon }, x, affine, y);
 }
 
-/// The gradients of [`layer_norm`] at x and at the affine's parts.
+/// The gradients of [`layer_norm`] by x and by the parts of the affine map.
 pub fn layer_norm_backward(
     shape: Shape,
     epsilon: f32,
@@ -254,7 +254,7 @@ pub fn rms_norm(shape: Shape, epsilon: f32, x: &[f32], affine: &Affine, y: &mut 
     forward(shape, Kind { centered: false, epsilon }, x, affine, y);
 }
 
-/// The gradients of [`rms_norm`] at x and at the affine's parts.
+/// The gradients of [`rms_norm`] by x and by the parts of the affine map.
 pub fn rms_norm_backward(
     shape: Shape,
     epsilon: f32,

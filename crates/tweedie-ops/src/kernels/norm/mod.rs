@@ -1,4 +1,4 @@
-//! Group, layer and root-mean-square normalisation with what follows them, forward and backward.
+//! Group, layer and root-mean-square normalisation with affine map and activation, forward and backward.
 //!
 //! With x̂ = (x − mean)/√(variance + ε), weight w, bias b and a sample's own scale s and shift t (FiLM, adaptive
 //! norms),
@@ -10,7 +10,7 @@
 //! > dx = (k dv − Σ k dv/m − x̂ Σ k dv x̂/m)/√(variance + ε);
 //!
 //! over the rows of a sample, dt = Σ dv and ds = w Σ dv x̂ + b dt; and over the samples db = Σ (1 + s) dt and
-//! dw = Σ (1 + s) Σ dv x̂. The argument of f is computed again from x going back. Mean and variance are merged from
+//! dw = Σ (1 + s) Σ dv x̂. The backward pass computes the argument of f again from x. Mean and variance are merged from
 //! blocks, each in two passes while it is in the cache (Chan, Golub & LeVeque 1979, equation 2.1).
 
 mod group;
@@ -39,13 +39,13 @@ impl Shape {
         elements([self.samples, self.rows, self.channels])
     }
 
-    /// Whether there are none.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// What is applied to the normalised value; each part is optional.
+/// The affine map of the normalised value; each part is optional.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Affine<'a> {
     /// w, `[channels]`; 1 if absent.
@@ -58,7 +58,7 @@ pub struct Affine<'a> {
     pub shift: Option<&'a [f32]>,
 }
 
-/// Where the gradients of [`Affine`] go, for those wanted.
+/// Buffers of the gradients of [`Affine`], for the wanted ones.
 #[derive(Debug, Default)]
 pub struct AffineGradient<'a> {
     /// `[channels]`.

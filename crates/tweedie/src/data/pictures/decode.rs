@@ -1,4 +1,4 @@
-//! From files to pictures of bytes, grey or in colour, of one size: see [`super`].
+//! Decoding of files to pictures of bytes, grey or in colour, of one size: see [`super`].
 
 use crate::{Error, Result};
 use image::imageops::FilterType;
@@ -8,21 +8,21 @@ use rayon::prelude::*;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-/// The most pixels of a file, so that a few bytes cannot claim all memory.
+/// Most pixels of a file, so that a few bytes cannot claim all memory.
 const MOST_PIXELS: u64 = 1 << 27;
-/// Squares of pixels are averaged first where so many times the size are left.
+/// Factor on the target size down to which squares of pixels are averaged first.
 const REDUCED: u32 = 4;
 
-/// Decodes files to pictures of one size.
+/// A decoder of files to pictures of one size.
 pub(super) struct Decoder<'a> {
-    /// Height and width to resize to, if they are to be equal.
+    /// Height and width after cropping and resizing, if given.
     size: Option<u32>,
     /// Height and width of the first file, and that file.
     first: ((u32, u32), &'a Path),
 }
 
 impl<'a> Decoder<'a> {
-    /// A decoder that brings files to `size`, or refuses those of another size than the first.
+    /// A decoder that crops and resizes files to `size`, or without it refuses files of another size than the first.
     ///
     /// # Errors
     /// As [`decode`](Self::decode) for the first file.
@@ -41,8 +41,8 @@ impl<'a> Decoder<'a> {
     /// Decodes files in their order, on all cores.
     ///
     /// # Errors
-    /// Of the first file at fault: [`Error::Io`] if it cannot be read; [`Error::File`] if it is damaged, has too many
-    /// pixels or another size than the first.
+    /// The error of the first faulty file: [`Error::Io`] if it cannot be read; [`Error::File`] if it is damaged, has
+    /// too many pixels or another size than the first.
     pub fn decode(&self, paths: &[PathBuf]) -> Result<Vec<DynamicImage>> {
         let all: Vec<_> = paths.par_iter().map(|path| self.one(path)).collect();
         all.into_iter().collect()
@@ -72,7 +72,7 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// A file's decoder, its orientation, and its height and width once turned.
+/// The decoder of a file, its orientation, and its height and width after rotation.
 fn opened<'a>(
     bytes: &'a [u8],
     path: &Path,
@@ -108,8 +108,8 @@ fn damaged(path: &Path, problem: String) -> Error {
     Error::file(path, "picture", problem, "a whole PNG, JPEG or WebP file")
 }
 
-/// Whether the end marker comes after the last scan, which the decoder does not ask for: neither marker occurs within
-/// a scan, and a thumbnail's lie before the picture's.
+/// Whether the end marker comes after the last scan, which the decoder does not check: neither marker occurs within a
+/// scan, and those of a thumbnail lie before those of the picture.
 fn is_whole_jpeg(bytes: &[u8]) -> bool {
     let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
     last(0xd9) > last(0xda)
@@ -145,7 +145,8 @@ fn on_white(picture: DynamicImage) -> DynamicImage {
     }
 }
 
-/// The greatest square in the centre at `size`, less what averaging does not divide: under a quarter of a pixel of it.
+/// The greatest square in the centre, cropped to what averaging divides (less than a quarter of a target pixel), at
+/// `size`.
 fn resized(picture: DynamicImage, size: u32) -> DynamicImage {
     let (width, height) = (picture.width(), picture.height());
     let side = width.min(height);

@@ -1,4 +1,4 @@
-//! The cells of a table and what its columns hold.
+//! The cells of a table, and the kinds of its columns.
 
 use crate::data::{Coordinate, Kind};
 use crate::error::one_of;
@@ -7,9 +7,9 @@ use csv::StringRecord;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// A text column with more distinct values than this is taken neither for a category nor for a label.
+/// Most distinct values of a text column that is a category or a label.
 const MOST_NAMES: usize = 1000;
-/// What counts as missing, in upper or lower case.
+/// Texts of missing values, in upper or lower case.
 const MISSING: [&str; 7] = ["", "?", "na", "n/a", "nan", "null", "<null>"];
 
 /// The cells of a file, each line as long as the first.
@@ -61,7 +61,8 @@ impl<'a> Sheet<'a> {
         Ok(())
     }
 
-    /// The columns' names and units, from the header, which is removed, or numbered.
+    /// The names and units of the columns, from the header, which is removed; without a header the columns are
+    /// numbered.
     pub fn take_names(&mut self) -> Result<Vec<Coordinate>> {
         let first = &self.lines[0].1;
         let becomes_number = self.lines.get(1).is_some_and(|(_, second)| {
@@ -89,7 +90,7 @@ impl<'a> Sheet<'a> {
         Ok(names)
     }
 
-    /// The number of the column called `wanted`.
+    /// The index of the column with the name `wanted`.
     fn find(&self, names: &[Coordinate], wanted: &str) -> Result<usize> {
         let found = names.iter().position(|n| n.name == wanted || n.title() == wanted);
         found.ok_or_else(|| {
@@ -104,35 +105,48 @@ impl<'a> Sheet<'a> {
         if wanted == "last" && !named_last { Ok(names.len() - 1) } else { self.find(names, wanted) }
     }
 
+    /// The numbers of columns that are named once each, at least one.
+    pub fn find_all(&self, names: &[Coordinate], wanted: &[String]) -> Result<Vec<usize>> {
+        let columns: Vec<usize> =
+            wanted.iter().map(|name| self.find(names, name)).collect::<Result<_>>()?;
+        let again = (1..columns.len()).find(|&i| columns[..i].contains(&columns[i]));
+        match again {
+            Some(i) => self.fault(format!("'{}' is kept twice", names[columns[i]].name)),
+            None if columns.is_empty() => self.fault("no column is named".into()),
+            None => Ok(columns),
+        }
+    }
+
+    /// The columns of the rows themselves: those wanted, or all others than those `beside` them, the label's and those
+    /// of conditions.
     pub fn value_columns(
         &self,
         names: &[Coordinate],
         wanted: Option<&[String]>,
-        label: Option<usize>,
+        beside: &[usize],
     ) -> Result<Vec<usize>> {
-        let columns: Vec<usize> = match wanted {
-            None => (0..names.len()).filter(|&j| Some(j) != label).collect(),
-            Some(wanted) => {
-                wanted.iter().map(|name| self.find(names, name)).collect::<Result<_>>()?
-            }
+        let columns = match wanted {
+            None => (0..names.len()).filter(|j| !beside.contains(j)).collect(),
+            Some(wanted) => self.find_all(names, wanted)?,
         };
-        let fault =
-            |problem: String| Err(Error::file(self.path, "header", problem, "other columns"));
         if columns.is_empty() {
-            return fault("no column but the label is left".into());
+            return self.fault("no column but the label and conditions is left".into());
         }
-        for (i, &column) in columns.iter().enumerate() {
-            if Some(column) == label {
-                return fault(format!("'{}' is kept and is the label", names[column].name));
+        match columns.iter().find(|column| beside.contains(column)) {
+            Some(&column) => {
+                let name = &names[column].name;
+                self.fault(format!("'{name}' is kept and is the label or a condition"))
             }
-            if columns[..i].contains(&column) {
-                return fault(format!("'{}' is kept twice", names[column].name));
-            }
+            None => Ok(columns),
         }
-        Ok(columns)
     }
 
-    /// What a column holds, and its values: numbers, or the indices of categories.
+    /// The error of columns that cannot be as they are wanted.
+    fn fault<T>(&self, problem: String) -> Result<T> {
+        Err(Error::file(self.path, "header", problem, "other columns"))
+    }
+
+    /// The kind of a column, and its values: numbers, or indices of categories.
     pub fn column(&self, column: usize, name: &str) -> Result<(Kind, Vec<f32>)> {
         if self.lines.iter().any(|(_, cells)| is_number(&cells[column])) {
             let numbers = self.lines.iter().map(|(line, cells)| {
@@ -146,7 +160,7 @@ impl<'a> Sheet<'a> {
         Ok((Kind::Category { names }, indices.into_iter().map(|k| k as f32).collect()))
     }
 
-    /// The classes in a column, in the order of their names or of their numbers, and each line's class.
+    /// The classes in a column, in the order of names or numbers, and the class of each line.
     pub fn labels(&self, column: usize, name: &str) -> Result<(Vec<String>, Vec<u32>)> {
         let (names, indices) = self.names_in(column, name)?;
         let mut order: Vec<usize> = (0..names.len()).collect();
@@ -160,7 +174,7 @@ impl<'a> Sheet<'a> {
         Ok((classes, indices.into_iter().map(|k| rank[k]).collect()))
     }
 
-    /// The distinct texts in a column in alphabetic order, and the index of each line's among them.
+    /// The distinct texts in a column in alphabetic order, and the index of each line.
     fn names_in(&self, column: usize, name: &str) -> Result<(Vec<String>, Vec<usize>)> {
         let mut distinct = BTreeSet::new();
         for (line, cells) in &self.lines {
@@ -184,7 +198,7 @@ impl<'a> Sheet<'a> {
     }
 }
 
-/// Where in a text a record begins, found going forwards.
+/// The start of a record in a text, found in a forward pass.
 struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
@@ -192,8 +206,7 @@ struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    /// The line of the first cell of the record that is found reading on from `start`, which lies before
-    /// any blank lines and comments.
+    /// The line of the first cell of the next record after `start`, past blank lines and comments.
     fn line_of_record(&mut self, start: usize) -> u64 {
         while self.at < start {
             self.step();
@@ -224,7 +237,7 @@ impl Cursor<'_> {
     }
 }
 
-/// Refuses what is not text in UTF-8.
+/// Fails unless bytes are text in UTF-8.
 fn check_text(text: &[u8], path: &Path) -> Result<()> {
     let (at, problem) = match (std::str::from_utf8(text), text.iter().position(|&b| b == 0)) {
         (_, Some(zero)) => (zero, "there is a zero byte, as in binary files"),
@@ -273,7 +286,7 @@ fn number(cell: &str) -> std::result::Result<f32, String> {
     }
 }
 
-/// `name [unit]` as a coordinate.
+/// Parses `name [unit]` as a coordinate.
 fn named(title: &str) -> Coordinate {
     let parts = title.strip_suffix(']').and_then(|rest| rest.rsplit_once('['));
     match parts {

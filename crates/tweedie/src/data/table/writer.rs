@@ -1,11 +1,11 @@
-//! The writing half: see [`super`].
+//! Writing of tables: see [`super`].
 
 use crate::data::{Kind, Rows, Space};
 use crate::{Error, Result};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Writes rows as a table, as they come.
+/// A writer of rows as a table, chunk by chunk.
 ///
 /// ```
 /// use tweedie::data::{table::TableWriter, Rows, Space};
@@ -23,8 +23,8 @@ pub struct TableWriter<W: Write> {
 }
 
 impl<W: Write> TableWriter<W> {
-    /// Writes the header: the columns' names with their units and, if labels will be written, the name of
-    /// their column, which comes last. `path` is what the output is called in errors.
+    /// Writes the header: the columns' names with their units and, if labels will be written, the name of their column,
+    /// which comes last. `path` names the output in errors.
     ///
     /// # Errors
     /// [`Error::Io`] if writing fails.

@@ -43,8 +43,8 @@ const TABLES: [(&str, Option<&str>, &str, &str); 38] = [
     ("alcohol,kind\n1,x\n", Some("zzzzzz"), "header", "expected one of alcohol, kind"),
     ("a,b\n1,x\n2,\n", Some("b"), "line 3, column 'b'", "the value is missing; expected a value"),
     ("a,b\n1,x\n2,null\n", Some("last"), "line 3, column 'b'", "the value is missing: 'null'"),
-    ("a\nx\ny\n", Some("a"), "header", "no column but the label is left"),
-    ("1\n2\n", Some("last"), "header", "no column but the label is left"),
+    ("a\nx\ny\n", Some("a"), "header", "no column but the label"),
+    ("1\n2\n", Some("last"), "header", "no column but the label"),
     ("a,b\n1,x\n2,?\n", None, "line 3, column 'b'", "the value is missing: '?'"),
     ("a,b\n?,x\n?,y\n", None, "line 2, column 'a'", "the value is missing: '?'"),
 ];
@@ -55,7 +55,7 @@ fn bad_tables() {
     for (i, (text, label, place, message)) in TABLES.into_iter().enumerate() {
         let path = dir.path().join(format!("bad{i}.csv"));
         std::fs::write(&path, text).unwrap();
-        let options = TableOptions { label: label.map(String::from), columns: None };
+        let options = TableOptions { label: label.map(String::from), ..TableOptions::default() };
         let error = read(&path, &options).expect_err(text);
         assert!(matches!(error, Error::File { .. }), "{error}");
         let error = error.to_string();
@@ -73,11 +73,12 @@ fn bad_columns() {
         (vec!["alpa"], None, "no column 'alpa'; expected `alpha` perhaps"),
         (vec!["alpha", "alpha"], None, "'alpha' is kept twice"),
         (vec!["alpha", "kind"], Some("kind"), "'kind' is kept and is the label"),
-        (vec![], None, "no column but the label is left"),
+        (vec![], None, "no column is named"),
     ] {
         let options = TableOptions {
             label: label.map(String::from),
             columns: Some(columns.into_iter().map(String::from).collect()),
+            ..TableOptions::default()
         };
         let error = read(&path, &options).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{}: header: ", path.display())), "{error}");
@@ -225,7 +226,7 @@ fn bad_sources() {
         (Source { held_out: Some(f64::NAN), ..toy }, "held_out", "below 1"),
         (Source { held_out: Some(0.5), ..Source::named("digits") }, "held_out", "as recorded"),
         (Source { seed: 1, ..Source::named("wine") }, "seed", "as recorded"),
-        (Source { n: Some(5), ..file.clone() }, "n", "only label, columns"),
+        (Source { n: Some(5), ..file.clone() }, "n", "only label, condition"),
         (Source { held_out: Some(0.9), ..file.clone() }, "held_out", "leaves none to train on"),
         (Source { image: Some([1, 2, 2]), ..file.clone() }, "image", "expected 3"),
         (Source { image: Some([3, 1, 1]), ..file.clone() }, "image", "mixes kinds"),
@@ -266,7 +267,9 @@ fn bad_parts_of_data_sets() {
         assert!(error.to_string().contains(message), "{error}");
     }
     for (fraction, values) in [(1.0, vec![0.0; 4]), (f64::NAN, vec![0.0; 4]), (0.2, vec![])] {
-        let error = Dataset::split(&rows(1, &values), None, fraction, 0).unwrap_err().to_string();
+        let error = Dataset::split(&Split::new(rows(1, &values), None).unwrap(), fraction, 0)
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("held_out: "), "{error}");
     }
     assert!(Space::standardised(&["a"], &rows(1, &[])).is_err());

@@ -1,6 +1,6 @@
 use super::rows;
 use crate::Error;
-use crate::data::{Coordinate, Kind, Layout, Manifold, Rows, Space};
+use crate::data::{Coordinate, Kind, Layout, Rows, Space};
 use crate::draws::Draws;
 use proptest::prelude::*;
 
@@ -215,14 +215,6 @@ fn values_too_large_for_model_units_are_refused() {
     let space = Space::new(Layout::Vector { width: 1 }, vec![tiny]).unwrap();
     let error = space.encode(&rows(1, &[1e30])).unwrap_err().to_string();
     assert!(error.contains("row 0, column 0 ('a')") && error.contains("overflows"), "{error}");
-}
-
-#[test]
-fn other_manifolds_are_refused() {
-    let space = Space::vector(&["x", "y", "z"]).unwrap().with_manifold(Manifold::Sphere);
-    let error = space.encode(&rows(3, &[0.0, 0.0, 1.0])).unwrap_err();
-    assert!(matches!(error, Error::Undefined { .. }), "{error}");
-    assert!(matches!(space.decode(&rows(3, &[0.0; 3])), Err(Error::Undefined { .. })));
 }
 
 proptest! {

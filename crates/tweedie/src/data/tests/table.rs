@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 fn table(text: &str, label: Option<&str>) -> (Space, Split) {
-    let options = TableOptions { label: label.map(String::from), columns: None };
+    let options = TableOptions { label: label.map(String::from), ..TableOptions::default() };
     parse(text.as_bytes(), Path::new("t.csv"), &options).unwrap()
 }
 
@@ -40,7 +40,8 @@ fn columns_labels_and_categories() {
     let colours = Kind::Category { names: vec!["blue".into(), "red".into()] };
     assert_eq!(space.coordinate(1).kind, colours);
     assert_eq!(table(text, Some("last")), (space, split));
-    let options = TableOptions { label: None, columns: Some(vec!["b".into(), "a".into()]) };
+    let options =
+        TableOptions { columns: Some(vec!["b".into(), "a".into()]), ..TableOptions::default() };
     let (space, split) = parse(text.as_bytes(), Path::new("t"), &options).unwrap();
     assert_eq!(names(&space), ["b", "a"]);
     assert_eq!(split.rows().row(2), [0.5, 3.0]);
@@ -151,7 +152,7 @@ proptest! {
 
     #[test]
     fn no_text_panics(bytes in prop::collection::vec(prop::sample::select(b"01.,-e\n\r\"@;\tab\xc3\xa4\xff\0 ".to_vec()), 0..80)) {
-        let options = TableOptions { label: Some("last".into()), columns: None };
+        let options = TableOptions { label: Some("last".into()), ..TableOptions::default() };
         let _ = parse(&bytes[..], Path::new("t.csv"), &TableOptions::default());
         let _ = parse(&bytes[..], Path::new("t.csv"), &options);
     }

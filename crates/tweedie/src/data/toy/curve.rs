@@ -13,8 +13,8 @@ const NODES: usize = 16;
 /// Terms below e⁻⁴⁰ of the greatest do not count.
 const NEGLIGIBLE: f64 = 40.0;
 
-/// ln p(x) and its gradient Σ r_i (c_i − x)/σ² over the nodes c_i with their shares r_i of p(x), for the toys that are
-/// a curve with Gaussian noise.
+/// ln p(x) and its gradient Σ r_i (c_i − x)/σ² over the nodes c_i with their shares r_i of p(x), for toys of a curve
+/// with Gaussian noise.
 pub(super) fn with_score(toy: Toy, [x, y]: [f64; 2]) -> (f64, [f64; 2]) {
     static CURVES: [OnceLock<Vec<Node>>; Toy::ALL.len()] =
         [const { OnceLock::new() }; Toy::ALL.len()];
@@ -66,7 +66,7 @@ fn parameter(toy: Toy, s: f64) -> (f64, f64) {
     if toy == Toy::Spirals { (s * s, 2.0 * s) } else { (s, 1.0) }
 }
 
-/// How many equal panels in s make none longer than σ; even, so that the S-curve's middle is a border.
+/// The number of equal panels in s of length at most σ; even, so that the middle of the S-curve is a border.
 fn panels(toy: Toy) -> usize {
     const STEPS: usize = 4096;
     let point = |i: usize| toy.spine(0, parameter(toy, i as f64 / STEPS as f64).0);

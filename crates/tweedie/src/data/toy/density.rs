@@ -1,4 +1,4 @@
-//! The toys' densities and scores in closed form; [`super::curve`] has those that need a quadrature.
+//! The toys' densities and scores in closed form; [`super::curve`] has those by quadrature.
 //!
 //! * `8gaussians`: the mixture. `checkerboard`: 1/32 on its support.
 //! * `pinwheel`: the warp f ↦ R(−a(|f|)) f turns circles and so preserves area; with y = x/2,

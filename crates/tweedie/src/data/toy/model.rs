@@ -31,7 +31,7 @@ impl LogDensity for Toy {
 
 impl Generate for Toy {
     /// Rows of [`Toy::sample`] of seed `s` for `Draws::new(s)`, in single precision. A row with a label is a point of
-    /// that class, other rows of a random one.
+    /// that class, other rows are of a random class.
     fn generate(
         &self,
         rows: Range<u64>,

@@ -33,7 +33,7 @@ impl GaussianMixture {
     }
 
     /// Fails unless each of `rows` rows has no condition or a class of the mixture.
-    fn check_condition(&self, condition: &Condition, rows: usize) -> Result<()> {
+    pub(super) fn check_condition(&self, condition: &Condition, rows: usize) -> Result<()> {
         condition.check(rows)?;
         let labels = match condition {
             Condition::None => return Ok(()),
@@ -57,8 +57,8 @@ impl GaussianMixture {
         Tensor::from_data(data, (device, DType::F64))
     }
 
-    /// log p₀(x | condition) of `parts`.
-    fn log_p(&self, parts: super::Parts, condition: &Condition) -> Dual<2> {
+    /// log p(x | condition) of `parts`.
+    pub(super) fn log_p(&self, parts: super::Parts, condition: &Condition) -> Dual<2> {
         let joint = parts.shifted.exp().sum_dim(1).log() + parts.max;
         match condition {
             Condition::Class(labels) => {
@@ -77,10 +77,7 @@ impl LogDensity for GaussianMixture {
     }
 
     fn log_density(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
-        self.check_condition(condition, x.dims()[0])?;
-        let x = x.linear(|v| v.cast(DType::F64));
-        let parts = self.parts(&x, &Level::clean(0.0).into(), Some(condition))?;
-        Ok(self.log_p(parts, condition))
+        self.log_noised(x, &Level::clean(0.0).into(), condition)
     }
 
     fn with_score(&self, x: Tensor<2>, condition: &Condition) -> Result<(Tensor<2>, Tensor<2>)> {

@@ -1,4 +1,4 @@
-//! Covariance matrices: which of their entries are free, and their Cholesky factors.
+//! Covariance matrices: kinds by their free entries, and Cholesky factors.
 //!
 //! With C = L Lᵀ, L lower triangular, a Gaussian N(μ, C) has
 //!
@@ -12,7 +12,7 @@ use faer::linalg::triangular_inverse::invert_lower_triangular;
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 use serde::{Deserialize, Serialize};
 
-/// Which covariance matrices the components of a mixture may have. The names and arrays are scikit-learn's.
+/// The kind of covariance of the components of a mixture. Names and arrays are those of scikit-learn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Covariance {
@@ -59,7 +59,7 @@ impl Covariance {
         matches!(self, Covariance::Full | Covariance::Tied)
     }
 
-    /// The number of values that belong to one component, or to all of them if it is tied.
+    /// The number of values of a component, or of all components if they are tied.
     pub(super) fn stride(self, width: usize) -> usize {
         match self {
             Covariance::Full | Covariance::Tied => width * width,
@@ -103,7 +103,7 @@ impl Factor {
         let matrix = MatRef::from_row_major_slice(covariance, width, width);
         let decomposed = matrix.llt(Side::Lower).ok()?;
         let root = decomposed.L();
-        // A pivot that rounding alone could have left is none.
+        // A pivot of the size of rounding errors counts as zero.
         let negligible = width as f64 * f64::EPSILON;
         let definite = |j: usize| root[(j, j)].powi(2) > negligible * matrix[(j, j)];
         if !(0..width).all(definite) {

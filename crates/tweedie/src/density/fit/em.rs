@@ -16,7 +16,7 @@ use crate::{Draws, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// What is added to the diagonal of every covariance in every step.
+/// The number added to the diagonal of every covariance in every step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Regularisation {
@@ -33,14 +33,13 @@ pub enum Regularisation {
 pub struct EmConfig {
     /// The number of components, at least 1; at most the number of distinct rows, if EM finds its own start.
     pub components: usize,
-    /// Which covariances they may have.
+    /// The kind of their covariances.
     pub covariance: Covariance,
-    /// What is added to the diagonal of the covariances.
+    /// The number added to the diagonal of the covariances.
     pub regularisation: Regularisation,
-    /// The change of the mean log-likelihood, in nats per row, below which a run of steps has converged; at 0 it never
-    /// has.
+    /// The change of the mean log-likelihood, in nats per row, below which EM from a start has converged; 0 for never.
     pub tolerance: f64,
-    /// The number of starts; all are stepped side by side, and the one of greatest likelihood counts.
+    /// The number of starts; each step is of all starts, and the start of greatest likelihood counts.
     pub restarts: usize,
 }
 
@@ -56,7 +55,7 @@ impl Default for EmConfig {
     }
 }
 
-/// All of [`Em`] that changes, as arrays; R is the number of starts and k of components.
+/// The state of [`Em`] as arrays; R is the number of starts, k of components.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmState {
     /// The number of steps taken.
@@ -73,7 +72,7 @@ pub struct EmState {
     pub changes: Vec<f64>,
 }
 
-/// EM under way on some rows.
+/// EM on given rows, step by step.
 ///
 /// ```
 /// use tweedie::density::fit::{Distribution, Em, EmConfig, Points};
@@ -102,7 +101,7 @@ pub struct Em {
     reseeded: u64,
 }
 
-/// EM from one start.
+/// EM from a single start.
 #[derive(Debug, Clone)]
 struct Run {
     mixture: Mixture,
@@ -140,7 +139,7 @@ impl Em {
         Ok(Self { points, tolerance: config.tolerance, floor, runs, steps: 0, reseeded: 0 })
     }
 
-    /// EM from one given mixture, whose number of components and kind of covariance count in place of the options'.
+    /// EM from one given mixture, whose number of components and kind of covariance replace those of the options.
     ///
     /// # Errors
     /// As [`Em::new`], and [`Error::Shape`] if the mixture has another width than the rows.
@@ -197,13 +196,13 @@ impl Em {
     /// Takes a step from every start that has not converged, and returns the greatest mean log-likelihood, in nats per
     /// row, of the mixtures *before* the step: scikit-learn's `lower_bound_`.
     ///
-    /// A component for which the responsibilities sum to less than 1e-8 rows is empty. It is put on the row that the
-    /// mixture explains worst (several on the several worst distinct rows), with the weight of one row and the mean
+    /// A component for which the responsibilities sum to less than 1e-8 rows is empty. It moves to the row of least
+    /// density (several of them to the distinct rows of least density), with the weight of one row and the mean
     /// covariance of the others; the likelihood may fall then.
     ///
     /// # Errors
     /// [`Error::Diverged`] with the step's number if the likelihood or a covariance is not finite, or a covariance is
-    /// singular, which only too small a regularisation allows. The state is then as before.
+    /// singular, possible only with too small a regularisation. The state then stays unchanged.
     pub fn step(&mut self) -> Result<f64> {
         let step = self.steps + 1;
         let (mut runs, mut reseeded) = (self.runs.clone(), self.reseeded);
@@ -252,7 +251,8 @@ impl Em {
         &self.best().mixture
     }
 
-    /// The mean log-likelihood before the last step, in nats per row: what that step returned; none before the first.
+    /// The mean log-likelihood before the last step, in nats per row: the value returned by that step; none before the
+    /// first.
     pub fn likelihood(&self) -> Option<f64> {
         let likelihood = self.best().likelihood;
         (likelihood > f64::MIN).then_some(likelihood)
@@ -263,7 +263,7 @@ impl Em {
         self.steps
     }
 
-    /// How many empty components have been put elsewhere since this value was made.
+    /// The number of moves of empty components since the construction of this value.
     pub fn reseeded(&self) -> u64 {
         self.reseeded
     }
@@ -273,7 +273,7 @@ impl Em {
         &self.points
     }
 
-    /// All that changes, as arrays.
+    /// The state as arrays.
     pub fn state(&self) -> EmState {
         let all = |of: fn(&Mixture) -> &[f64]| {
             self.runs.iter().flat_map(|run| of(&run.mixture)).copied().collect()
@@ -288,7 +288,7 @@ impl Em {
         }
     }
 
-    /// Goes back to `state`, of the same rows and options; further steps are the same to the bit as without the stop.
+    /// Restores `state`, of the same rows and options; further steps have the same bits as without the stop.
     ///
     /// # Errors
     /// [`Error::Shape`] if an array has another length than now; [`Error::Config`] if a covariance is not positive

@@ -16,7 +16,7 @@ use crate::{Draws, Error, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// How the factor h of a [`Kde`] is found: `"scott"`, `"silverman"`, `"loo"` or a number.
+/// The choice of the factor h of a [`Kde`]: `"scott"`, `"silverman"`, `"loo"` or a number.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bandwidth {
@@ -33,7 +33,7 @@ pub enum Bandwidth {
     Factor(f64),
 }
 
-/// The matrix S that the kernel's covariance is a multiple of.
+/// The matrix S, whose multiple h² S is the covariance of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KernelShape {
@@ -44,7 +44,7 @@ pub enum KernelShape {
     Covariance,
 }
 
-/// A kernel density estimate; evaluating it takes time in proportion to the number of rows it holds.
+/// A kernel density estimate; an evaluation takes time proportional to the number of its rows.
 ///
 /// ```
 /// use tweedie::density::fit::{Bandwidth, Distribution, Kde, KernelShape, Points};
@@ -74,14 +74,14 @@ pub struct Kde {
 impl Kde {
     /// The estimate from `points`, weighted by `weights` (one for each row, at least 0; all equal if absent).
     ///
-    /// The leave-one-out factor maximises Σᵢ wᵢ log Σ_{j≠i} wⱼ/(1 − wᵢ) N(xᵢ; xⱼ, h² S); how, and which of several
-    /// maxima, [`Kde::leave_one_out`] says.
+    /// The leave-one-out factor maximises Σᵢ wᵢ log Σ_{j≠i} wⱼ/(1 − wᵢ) N(xᵢ; xⱼ, h² S); [`Kde::leave_one_out`]
+    /// describes the search, and the choice among several maxima.
     ///
     /// # Errors
     /// [`Error::Shape`] if there are not as many weights as rows; [`Error::Config`] for a weight or factor that is
     /// negative or not finite; [`Error::Undefined`] if fewer than two rows have a weight, a column is constant or, with
     /// [`KernelShape::Covariance`], the rows lie in a subspace; for the leave-one-out factor also if every row has a
-    /// duplicate, so that the likelihood grows for ever as h → 0.
+    /// duplicate, so that the likelihood grows without bound as h → 0.
     pub fn new(
         points: &Points,
         weights: Option<&[f64]>,

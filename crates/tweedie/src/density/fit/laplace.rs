@@ -107,13 +107,13 @@ pub(super) fn median_and_deviation(values: &[f64]) -> (f64, f64) {
     (median, values.iter().map(|x| (x - median).abs()).sum::<f64>() / values.len() as f64)
 }
 
-/// What is said of a constant column.
+/// The error of a constant column.
 pub(super) fn constant(name: &str, column: usize) -> Error {
     let why = format!("column {column} is constant, so that the likelihood grows without bound");
     Error::undefined(format!("the {name} distribution of greatest likelihood"), why)
 }
 
-/// Refuses locations and scales that are none.
+/// Fails unless locations and scales are in range.
 pub(super) fn check(locations: &[f64], scales: &[f64]) -> Result<()> {
     if locations.is_empty() || locations.len() != scales.len() {
         let found = format!("{} locations and {} scales", locations.len(), scales.len());

@@ -18,22 +18,22 @@ use rayon::prelude::*;
 /// Rows side by side in a panel.
 const LANES: usize = 8;
 
-/// Rows whose distances to all others are held at a time, by each thread.
+/// Rows of distances in memory at a time, for each thread.
 const TILE: usize = 8;
 
-/// exp(−this) times the number of rows is nothing beside the largest term.
+/// Terms exp(−this) below the largest are negligible, for any number of rows.
 const NEGLIGIBLE: f64 = 50.0;
 
 /// The first factors tried: Silverman's times 2, 1, ½, …, 2⁻⁶.
 const COARSE: i32 = 8;
 
-/// Steps of Newton's method and bisections, at most.
+/// Most steps of Newton's method and bisections together.
 const STEPS: usize = 60;
 
 /// The precision of ln h.
 const PRECISION: f64 = 1e-9;
 
-/// How often the coarse factors may be doubled or halved further.
+/// Most further doublings or halvings of the coarse factors.
 const FURTHER: usize = 60;
 
 /// Rows in panels of [`LANES`]: panel, then coordinate, then row, so that distances to them use wide registers.
@@ -46,7 +46,7 @@ pub(super) struct Panels {
 
 /// The leave-one-out likelihood at some factors.
 pub(super) struct Pass {
-    /// At each factor, in the order given.
+    /// Values at the factors, in their order.
     pub(super) at: Vec<Point>,
     /// Whether every row has a duplicate.
     duplicated: bool,

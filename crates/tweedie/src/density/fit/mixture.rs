@@ -114,7 +114,7 @@ impl Mixture {
         self.weights.len()
     }
 
-    /// Which covariances the components may have.
+    /// The kind of covariance of the components.
     pub fn kind(&self) -> Covariance {
         self.kind
     }
@@ -284,7 +284,7 @@ fn inverse(kind: Covariance, precision: &[f64], width: usize) -> Option<Vec<f64>
     Some(inverse)
 }
 
-/// Refuses arrays that are no mixture, but for covariances that are not positive definite.
+/// Fails unless arrays are those of a mixture; positive definiteness is not checked.
 fn check(
     kind: Covariance,
     weights: &[f64],

@@ -1,4 +1,4 @@
-//! Densities that are fitted without gradients: Gaussian mixtures by EM, kernel estimates, parametric families.
+//! Densities fitted without gradients: Gaussian mixtures by EM, kernel estimates, parametric families.
 //!
 //! All of them are on the host and in double precision, have an exact log p, its gradient (the score) and exact
 //! samples, and are [`Distribution`]s.

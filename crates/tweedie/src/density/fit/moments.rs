@@ -58,7 +58,7 @@ pub(super) fn expect(mixture: &Mixture, points: &Points) -> (Vec<f64>, Responsib
     (logs.concat(), Responsibilities { blocks, components: mixture.components() })
 }
 
-/// What the M-step finds: arrays of a mixture whose covariances are yet to be factorised.
+/// The result of the M-step: arrays of a mixture whose covariances are not factorised yet.
 pub(super) struct Maximum {
     kind: Covariance,
     width: usize,
@@ -120,8 +120,8 @@ impl Maximum {
         &self.empty
     }
 
-    /// Puts the empty components on the rows where `log_p` is least, the first on the least, with the weight of one row
-    /// and the mean covariance of the others; returns their number.
+    /// Moves the empty components to the rows of least `log_p`, the first to the least, with the weight of one row and
+    /// the mean covariance of the others; returns their number.
     pub(super) fn refill(&mut self, points: &Points, log_p: &[f64]) -> usize {
         let (width, stride) = (self.width, self.kind.stride(self.width));
         if self.empty.is_empty() {
@@ -224,7 +224,7 @@ fn covariances(
         let centres = if tied { means } else { &means[group * width..][..width] };
         for (j, floor) in floor.iter().enumerate().take(width) {
             let at = if kind.is_dense() { j * width + j } else { j };
-            // What rounding the mean leaves of equal values, at most n ε |μ|, is no variance.
+            // The rounding error of the mean of equal values, at most n ε |μ|, is no variance.
             let of_column = centres.iter().skip(j).step_by(width);
             let largest = of_column.fold(0.0, |most: f64, m| most.max(m.abs()));
             let rounding = points.len() as f64 * f64::EPSILON * largest;
@@ -259,8 +259,8 @@ fn add_scatter(rows: &[f64], shares: &[f64], mean: &[f64], kind: Covariance, tot
     }
 }
 
-/// For each of `groups`, the sum over all blocks of `part(group, blocks)`, `size` values. The blocks are split in a way
-/// that depends on their number and on `groups` alone, and the parts are added in their order.
+/// For each of `groups`, the sum over all blocks of `part(group, blocks)`, `size` values. The split of the blocks
+/// depends on their number and on `groups` alone, and the parts are added in their order.
 fn in_parts(
     blocks: usize,
     groups: usize,

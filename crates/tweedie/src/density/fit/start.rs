@@ -1,4 +1,4 @@
-//! Where EM starts: clusters by k-means from centres by k-means++ (D. Arthur and S. Vassilvitskii, "k-means++: the
+//! Starts of EM: clusters by k-means from centres by k-means++ (D. Arthur and S. Vassilvitskii, "k-means++: the
 //! advantages of careful seeding", SODA 2007), in its greedy form: each next centre is the best of 2 + ⌊ln k⌋ rows
 //! drawn with probability proportional to their squared distance to the nearest centre so far.
 //!
@@ -8,7 +8,7 @@
 use super::Points;
 use crate::{Draws, Error, Result};
 
-/// Rounds of k-means after which clusters are good enough to start from.
+/// Most rounds of k-means.
 const ROUNDS: usize = 30;
 
 /// The cluster of each row, below `k`; none is empty.

@@ -12,8 +12,8 @@
 //! derivative. No step lowers the likelihood.
 //!
 //! Where m of n values are equal, the likelihood is bounded only for ν > m/(n − m) (J. T. Kent and D. E. Tyler,
-//! "Redescending M-estimates of multivariate location and scatter", Ann. Stat. 19 (1991)): for smaller ν it grows for
-//! ever as the distribution shrinks onto these values. Hence the range of ν in [`StudentT::fit`].
+//! "Redescending M-estimates of multivariate location and scatter", Ann. Stat. 19 (1991)): for smaller ν it grows
+//! without bound as the distribution shrinks onto these values. Hence the range of ν in [`StudentT::fit`].
 
 use super::laplace::{check, constant, median_and_deviation};
 use super::{Distribution, Points};
@@ -21,16 +21,17 @@ use crate::{Draws, Error, Result};
 use rayon::prelude::*;
 use statrs::function::gamma::{digamma, ln_gamma};
 
-/// The least degrees of freedom that are fitted.
+/// The least degrees of freedom of a fit.
 const LEAST: f64 = 0.2;
 
-/// The most, as good as a Gaussian: log p is within 10⁻⁶ nats of its, three standard deviations out.
+/// The most degrees of freedom, equivalent to a Gaussian: log p differs by less than 10⁻⁶ nats three standard
+/// deviations out.
 const MOST: f64 = 1e8;
 
 /// Degrees of freedom from which log Γ((ν + 1)/2) − log Γ(ν/2) is taken by its series.
 const SERIES: f64 = 100.0;
 
-/// Steps of ECME, at most.
+/// Most steps of ECME.
 const STEPS: usize = 2000;
 
 /// Relative changes below which ECME has converged.
@@ -58,7 +59,7 @@ impl StudentT {
     /// Columns with these locations μⱼ and scales σⱼ, in the units of the data, and degrees of freedom νⱼ.
     ///
     /// # Errors
-    /// [`Error::Shape`] if there is no column or not one of each for each; [`Error::Config`] for a location that is not
+    /// [`Error::Shape`] if there is no column, or the lengths differ; [`Error::Config`] for a location that is not
     /// finite, or a scale or degrees of freedom that are not positive and finite.
     pub fn new(locations: Vec<f64>, scales: Vec<f64>, degrees: Vec<f64>) -> Result<Self> {
         check(&locations, &scales)?;
@@ -198,7 +199,7 @@ fn ecme(values: &[f64], least: f64) -> [f64; 3] {
         let squares: Vec<f64> = values.iter().map(|x| ((x - m) / s).powi(2)).collect();
         nu = raise_degrees(&squares, nu0, least);
         let change = ((m - m0) / s).abs() + (s / s0).ln().abs() + (nu / nu0).ln().abs();
-        // Also left if something is not finite.
+        // The loop also ends at values that are not finite.
         if change.is_nan() || change < CONVERGED {
             break;
         }
@@ -220,7 +221,7 @@ fn raise_degrees(squares: &[f64], nu: f64, least: f64) -> f64 {
     }
     let uphill = at_near.signum();
     let end = if uphill > 0.0 { MOST.ln() } else { least.ln() };
-    // Out by growing steps in ln ν until the slope turns.
+    // Growing steps in ln ν, until the slope changes sign.
     let (mut far, mut at_far, mut reach) = (near, at_near, 0.01);
     while at_far * uphill > 0.0 {
         if far == end {

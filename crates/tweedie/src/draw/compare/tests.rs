@@ -61,8 +61,7 @@ fn the_first_set_decides_the_axes_and_the_rest_is_counted() {
     assert!((scales[0].low + 0.08 * 198.0).abs() < 1e-9);
     assert_eq!(outside(&real, &scales), "");
     assert_eq!(outside(&wild, &scales), " (3 of 4 outside)");
-    let pictures =
-        [side_by_side(&sets, "x", "y"), pair_plot(&names(2), &sets), histograms(&names(2), &sets)];
+    let pictures = [side_by_side(&sets, "x", "y"), pair_plot(&names(2), &sets)];
     assert!(pictures.iter().all(Result::is_ok));
 }
 
@@ -72,13 +71,12 @@ fn all_widths_are_drawn_and_impossible_ones_refused() {
         let set = rows((0..width * 50).map(|i| f64::from((i * 7919) as u32 % 101)), width);
         let picture = pair_plot(&names(width), &[("a", &set)]).unwrap();
         assert_eq!(picture.width(), 1500);
-        histograms(&names(width), &[("a", &set)]).unwrap();
         assert!(pair_plot(&names(width + 1), &[("a", &set)]).is_err());
     }
     let wide = rows((0..70).map(f64::from), 7);
     assert!(matches!(pair_plot(&names(7), &[("a", &wide)]), Err(Error::Config { .. })));
     assert!(pair_plot(&names(2), &[]).is_err() && side_by_side(&[], "", "").is_err());
-    assert!(histograms(&[], &[]).is_err() && pair_plot(&[], &[]).is_err());
+    assert!(pair_plot(&[], &[]).is_err());
     let empty = Rows::new(Vec::new(), 2).unwrap();
     assert!(pair_plot(&names(2), &[("a", &empty)]).is_ok());
     assert!(side_by_side(&[("a", &empty), ("b", &empty)], "", "").is_ok());

@@ -54,7 +54,7 @@ fn wild_values_and_sizes_give_a_picture_or_an_error_but_never_a_panic() {
             let name = "λ".repeat(300);
             let plot = Plot::new(&name).x_name(&name).y_name(&name).line(&name, &points);
             let plot = plot.points("", &points).smoothed("", &points, 3).x_range(a, b);
-            let plot = plot.bars("", &[a, b], &[b]).unwrap().equal_units().size(90, 60);
+            let plot = plot.equal_units().size(90, 60);
             plot.draw().unwrap();
             plot.clone().log_x().log_y().draw().unwrap();
             if let Ok(plot) = plot.heat("", &[a, b, 1.0, 2.0], 2, (a, b), (0.0, 1.0)) {
@@ -77,13 +77,6 @@ fn wrong_shapes_are_errors() {
     let rows = Rows::new(vec![0.0; 6], 3).unwrap();
     let plot = Plot::new("");
     assert!(matches!(plot.clone().scatter("", &rows), Err(Error::Shape { .. })));
-    let rows = Rows::new(vec![0.0; 6], 2).unwrap();
-    let names = ["a".to_string(), "b".to_string()];
-    assert!(plot.clone().scatter_by_label(&rows, &[0, 1, 1], &names).is_ok());
-    assert!(plot.clone().scatter_by_label(&rows, &[0, 1], &names).is_err());
-    assert!(plot.clone().scatter_by_label(&rows, &[0, 1, 2], &names).is_err());
-    assert!(plot.clone().bars("", &[0.0, 1.0], &[1.0, 2.0]).is_err());
-    assert!(plot.clone().bars("", &[], &[]).is_err());
     assert!(plot.clone().heat("", &[1.0; 5], 2, (0.0, 1.0), (0.0, 1.0)).is_err());
     assert!(plot.clone().heat("", &[], 2, (0.0, 1.0), (0.0, 1.0)).is_err());
     assert!(plot.heat("", &[1.0; 4], 2, (1.0, 1.0), (0.0, 1.0)).is_err());

@@ -1,7 +1,7 @@
 //! Draws of chains, thinned so that they stay within a bound.
 //!
-//! Every T-th draw is kept, at first every one. When more are kept than there is room for, every other one is dropped and T
-//! is doubled. What is kept depends on the number of draws alone: those of numbers 0, T, 2T, …
+//! Every T-th draw is kept, at first every one. When more are kept than there is room for, every other one is dropped
+//! and T is doubled. What is kept depends on the number of draws alone: those of numbers 0, T, 2T, …
 
 use crate::family::arrays::{put_doubles, take_doubles};
 use crate::train::{State, count, take_count};

@@ -1,20 +1,17 @@
 //! Chains as a learner: a step of training is one transition of every chain.
 
 use super::ChainsRecipe;
-use super::kept::{DRAWS, Draws3, Kept};
+use super::kept::{DRAWS, Kept};
+use super::mixing::{ACCEPTANCE, Acceptance, extremes};
 use crate::data::LogDensity;
-use crate::draw::spread;
 use crate::family::Start;
 use crate::family::arrays::none_left;
-use crate::mcmc::{AnyKernel, Chains, bulk_ess, r_hat};
+use crate::mcmc::{AnyKernel, Chains};
 use crate::train::{Learner, State, Values};
 use crate::{Draws, Error, Result};
 use burn::tensor::{DType, Device, TensorData};
 use std::path::Path;
 use std::sync::Arc;
-
-/// Columns whose convergence is judged, evenly spread over all.
-const JUDGED: usize = 64;
 
 /// How the names of the chains' arrays begin.
 const PREFIX: &str = "chains.";
@@ -25,6 +22,8 @@ pub(super) struct ChainsLearner {
     target: Arc<dyn LogDensity>,
     chains: Chains,
     kept: Kept,
+    /// The acceptance of the steps since the first draw that is kept.
+    acceptance: Acceptance,
     /// Steps before the first draw that is kept.
     discard: u64,
     draws: Draws,
@@ -46,23 +45,12 @@ impl ChainsLearner {
             chains: options.kernel.init(x.cast(dtype), &*target)?,
             target,
             kept: Kept::new(options.rows, size[1], options.keep),
+            acceptance: Acceptance::default(),
             discard: options.discarded(at.training.steps),
             draws,
             device: at.device.clone(),
         })
     }
-}
-
-/// The greatest split R̂ and the least bulk effective size over columns; none where they are not defined.
-fn diagnostics(draws: &Draws3) -> Result<Values> {
-    let (mut r, mut ess) = (f64::NEG_INFINITY, f64::INFINITY);
-    for j in spread(draws.width, JUDGED) {
-        let column = draws.column(j);
-        r = r.max(r_hat(&column)?);
-        ess = ess.min(bulk_ess(&column)?);
-    }
-    let all = [("chains/r_hat", r), ("chains/ess", ess)];
-    Ok(all.into_iter().filter(|(_, value)| value.is_finite()).collect())
 }
 
 /// The mean of values; none if there are none.
@@ -76,6 +64,7 @@ impl Learner for ChainsLearner {
         self.chains = chains;
         if let Some(number) = self.chains.steps().checked_sub(self.discard + 1) {
             self.kept.offer(number, self.chains.values());
+            self.acceptance.add(info.acceptance());
         }
         let values = [
             ("chains/acceptance", info.acceptance()),
@@ -86,13 +75,16 @@ impl Learner for ChainsLearner {
     }
 
     fn held_out(&mut self) -> Result<Values> {
-        diagnostics(&self.kept.draws)
+        let found = extremes(&self.kept.draws)?;
+        let all = [("chains/r_hat", found.r_hat), ("chains/ess", found.ess)];
+        Ok(all.into_iter().filter(|(_, value)| value.is_finite()).collect())
     }
 
     fn save(&self) -> Result<State> {
         let mut state = State::new();
         self.chains.save(PREFIX, &mut state);
         self.kept.save(&mut state);
+        self.acceptance.save(&mut state);
         Ok(state)
     }
 
@@ -105,6 +97,7 @@ impl Learner for ChainsLearner {
             return Err(Error::file(origin, place, format!("{found:?}"), format!("{expected:?}")));
         }
         self.kept.load(&mut state, origin)?;
+        self.acceptance = Acceptance::take(&mut state, origin)?;
         self.chains = chains;
         none_left(&state, origin)
     }
@@ -114,7 +107,7 @@ impl Learner for ChainsLearner {
     }
 }
 
-/// The draws that a learner's state holds, or where chains are as long as none are kept.
+/// The draws that a learner's state holds, or where chains are as long as none are kept, and their acceptance.
 pub(super) fn weights(mut state: State) -> State {
     let now = state.remove(&format!("{PREFIX}x")).and_then(|x| {
         let shape = [&[1], x.shape().as_slice()].concat();
@@ -122,5 +115,6 @@ pub(super) fn weights(mut state: State) -> State {
         Some(TensorData::new(values, shape))
     });
     let draws = state.remove(DRAWS).or(now);
-    draws.into_iter().map(|draws| (DRAWS.to_string(), draws)).collect()
+    let draws = draws.map(|draws| (DRAWS.to_string(), draws));
+    draws.into_iter().chain(state.remove_entry(ACCEPTANCE)).collect()
 }

@@ -1,10 +1,12 @@
-//! Markov chains on a target density, many side by side: no data, but a density known up to its integral, or its score alone.
+//! Markov chains on a target density, many side by side: no data, but a density known up to its integral, or its score
+//! alone.
 //!
-//! A step of training is one transition of every chain. Of the places where chains have been some are kept, thinned so that
-//! they stay within a bound however long the chains run; they are the samples of the model.
+//! A step of training is one transition of every chain. Of the places where chains have been some are kept, thinned so
+//! that they stay within a bound however long the chains run; they are the samples of the model.
 
 mod kept;
 mod learner;
+mod mixing;
 mod model;
 mod place;
 mod target;
@@ -23,10 +25,9 @@ use crate::error::{count, inside};
 use crate::mcmc::AnyKernel;
 use crate::train::{Learner, State};
 use crate::{Error, Result};
-use kept::Kept;
 use learner::ChainsLearner;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Most values of the draws that are kept, 512 MiB of them.
 const MOST_VALUES: usize = 1 << 26;
@@ -125,6 +126,10 @@ impl Family for ChainsRecipe {
         Ok(self)
     }
 
+    fn inputs(&self) -> Vec<PathBuf> {
+        self.target.run().map(Path::to_path_buf).into_iter().collect()
+    }
+
     fn learner(&self, at: &Start) -> Result<Box<dyn Learner>> {
         Ok(Box::new(ChainsLearner::new(self, at)?))
     }
@@ -134,9 +139,6 @@ impl Family for ChainsRecipe {
     }
 
     fn model(&self, at: &Opening, weights: &State, origin: &Path) -> Result<Box<dyn Model>> {
-        let width = at.space.model_width();
-        let draws = Kept::take_draws(width, &mut weights.clone(), origin)?;
-        let target = self.target.density(&at.open)?;
-        Ok(Box::new(ChainsModel::new(at.space.clone(), target, draws)))
+        Ok(Box::new(ChainsModel::new(self, at, weights, origin)?))
     }
 }

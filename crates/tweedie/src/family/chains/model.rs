@@ -1,17 +1,24 @@
 //! The draws of chains as a model.
 
-use super::kept::Draws3;
-use crate::data::{Condition, Generate, LogDensity, Rows, Space, doubles};
+use super::ChainsRecipe;
+use super::kept::{Draws3, Kept};
+use super::mixing::{Acceptance, scores};
+use crate::data::{Condition, Dataset, Generate, LogDensity, Rows, Space, Split, doubles};
 use crate::density::Normalised;
 use crate::draw::{Plot, panels};
 use crate::family::density::{exact, judge_exact, no_keys};
 use crate::family::plane::Window;
-use crate::family::{DensityEntry, Drawing, Integers, Judge, Model, Picture, Setting, Showing};
+use crate::family::{
+    DensityEntry, Drawing, Integers, Judge, Model, Opener, Opening, Picture, Setting, Showing,
+};
+use crate::metric::judge::Score;
+use crate::train::State;
 use crate::{Draws, Error, Result};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use image::RgbImage;
 use std::any::Any;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use toml::Table;
 
@@ -25,13 +32,30 @@ const COLUMNS: usize = 3;
 /// Draws that chains have left, and the target that they were to draw from.
 pub struct ChainsModel {
     space: Space,
+    recipe: ChainsRecipe,
+    open: Opener,
     target: Arc<dyn LogDensity>,
     draws: Draws3,
+    acceptance: Acceptance,
 }
 
 impl ChainsModel {
-    pub(super) fn new(space: Space, target: Arc<dyn LogDensity>, draws: Draws3) -> Self {
-        Self { space, target, draws }
+    /// The model of a resolved recipe with the draws that its learner has left; `origin` names them, for errors.
+    pub(super) fn new(
+        recipe: &ChainsRecipe,
+        at: &Opening,
+        weights: &State,
+        origin: &Path,
+    ) -> Result<Self> {
+        let mut weights = weights.clone();
+        Ok(Self {
+            draws: Kept::take_draws(at.space.model_width(), &mut weights, origin)?,
+            acceptance: Acceptance::take(&mut weights, origin)?,
+            target: recipe.target.density(&at.open)?,
+            recipe: recipe.clone(),
+            space: at.space.clone(),
+            open: at.open.clone(),
+        })
     }
 
     /// Column `column` of the draws kept of each chain, in model units and in order; `column` is below the width.
@@ -70,9 +94,17 @@ impl ChainsModel {
     }
 }
 
-/// Row i of the sample that `draws` addresses is the i-th of all draws in an order that `draws` shuffles: no draw comes twice.
+/// Row i of the sample that `draws` addresses is the i-th of all draws in an order that `draws` shuffles: no draw comes
+/// twice.
 #[derive(Clone, Copy)]
 struct Shuffled<'a>(&'a Draws3);
+
+impl Shuffled<'_> {
+    /// The draws of all chains.
+    fn all(&self) -> usize {
+        self.0.len() * self.0.chains
+    }
+}
 
 impl Generate for Shuffled<'_> {
     fn generate(
@@ -82,13 +114,13 @@ impl Generate for Shuffled<'_> {
         draws: &Draws,
         device: &Device,
     ) -> Result<Tensor<2>> {
-        let Draws3 { values, chains, width } = self.0;
+        let Draws3 { values, width, .. } = self.0;
         let n = rows.end.saturating_sub(rows.start) as usize;
         condition.check(n)?;
         if !matches!(condition, Condition::None) {
             return Err(Error::shape("condition", condition.kind(), "none"));
         }
-        let all = self.0.len() * chains;
+        let all = self.all();
         if rows.end > all as u64 {
             let expected = format!("at most {all}, the draws that chains have left");
             return Err(Error::config("chains.keep", format!("{} samples", rows.end), expected));
@@ -103,6 +135,10 @@ impl Generate for Shuffled<'_> {
 
     fn name(&self) -> String {
         "chains".into()
+    }
+
+    fn most_rows(&self) -> Option<u64> {
+        Some(self.all() as u64)
     }
 
     fn rows_at_once(&self) -> u64 {
@@ -137,6 +173,29 @@ impl Model for ChainsModel {
     fn target(&self, options: &Table) -> Result<Arc<dyn LogDensity>> {
         no_keys(options, "no key: the target of chains")?;
         Ok(self.target.clone())
+    }
+
+    fn diagnostics(&self) -> Result<Vec<Score>> {
+        let name = |j| match self.space.width() == self.draws.width {
+            true => self.space.column_name(j),
+            false => format!("model column {}", j + 1),
+        };
+        let mut all = scores(&self.draws, name)?;
+        all.extend(self.acceptance.score(self.recipe.chains.kernel.good_acceptance()));
+        Ok(all)
+    }
+
+    /// Exact draws of the target.
+    fn reference(&self, n: u64, at: &Setting) -> Result<Option<Dataset>> {
+        let draws = Draws::new(at.seed).purpose("reference");
+        let x = match self.recipe.target.exact(2 * n, &draws, &self.open, at.device) {
+            Err(Error::Undefined { .. }) => return Ok(None),
+            x => x?,
+        };
+        let rows = self.space.decode(&Rows::from_tensor(&x)?)?;
+        let part = |range| Split::new(rows.slice(range), None);
+        let (held_out, train) = (part(0..n as usize)?, part(n as usize..rows.len())?);
+        Dataset::new("the target", self.space.clone(), train, held_out).map(Some)
     }
 
     fn pictures<'a>(&'a self, at: &'a Showing<'a>) -> Vec<Picture<'a>> {

@@ -5,13 +5,13 @@ use super::toys::{
 };
 use crate::data::{Condition, Generate, LogDensity, Space};
 use crate::error::inside;
-use crate::family::{Opener, Setting};
+use crate::family::Opener;
 use crate::mcmc::{Banana, Funnel};
 use crate::registry::registry;
 use crate::{Draws, Error, Result};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use toml::Table;
 
@@ -51,6 +51,11 @@ pub trait Target: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::Config`].
     fn check(&self) -> Result<()>;
+
+    /// The folder of the run that it is; none for a density in closed form.
+    fn run(&self) -> Option<&Path> {
+        None
+    }
 
     /// What a row means; `open` opens other runs.
     ///
@@ -103,8 +108,8 @@ macro_rules! in_closed_form {
 
 in_closed_form!(Funnel Banana);
 
-/// A trained run as a target, in its model units: the density over all classes of a run that has one in closed form, or the
-/// noised density of a diffusion run at one level, by its score.
+/// A trained run as a target, in its model units: the density over all classes of a run that has one in closed form, or
+/// the noised density of a diffusion run at one level, by its score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainedRun {
@@ -135,6 +140,10 @@ impl Target for TrainedRun {
         }
     }
 
+    fn run(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+
     /// The run's space without its classes: chains walk on all of them together.
     fn space(&self, open: &Opener) -> Result<Space> {
         Ok(open(&self.path)?.space().clone().with_classes(Vec::new()))
@@ -150,9 +159,14 @@ impl Target for TrainedRun {
             return Err(Error::undefined("exact draws of a run at a level", why));
         }
         let model = open(&self.path)?;
-        let labels = vec![None; n as usize];
-        let condition = model.space().condition(labels)?;
-        let setting = Setting { device, seed: 0, observe: &|_| {} };
-        model.generator(&Table::new(), &setting)?.generate(0..n, &condition, draws, device)
+        let generator = model.exact()?;
+        let at_once = generator.rows_at_once().max(1);
+        let part = |start: u64| {
+            let rows = start..(start + at_once).min(n);
+            let labels = vec![None; (rows.end - rows.start) as usize];
+            generator.generate(rows, &model.space().condition(labels)?, draws, device)
+        };
+        let parts = (0..n).step_by(at_once as usize).map(part).collect::<Result<Vec<_>>>()?;
+        Ok(Tensor::cat(parts, 0))
     }
 }

@@ -1,4 +1,5 @@
-//! Densities of a diffusion model: of its probability-flow ODE, and of its reverse SDE by weighted paths and by its bound.
+//! Densities of a diffusion model: of its probability-flow ODE, and of its reverse SDE by weighted paths and by its
+//! bound.
 
 use super::DiffusionModel;
 use crate::data::{Condition, Kind, Rows, Space};
@@ -98,8 +99,7 @@ pub(super) fn judge<'a>(
         }
         "sde" => {
             let paths = options.paths.unwrap_or(1);
-            let density = ReverseSde::new(model.denoiser.clone(), model.schedule.clone());
-            let density = density.with_sigma_data(model.sigma_data);
+            let density = ReverseSde::from(model.diffusing());
             let judged = spread(Box::new(density.with_draws(draws).with_paths(paths)));
             let evaluations = OF_WEIGHTS * paths as f64;
             Judge { judged, how: plural(paths, "path"), evaluations }
@@ -139,12 +139,7 @@ fn plural(n: usize, what: &str) -> String {
 
 /// The variational bound in a number of steps, or in continuous time.
 fn bound(model: &DiffusionModel, steps: Option<usize>, draws: Draws) -> Bound {
-    let (denoiser, schedule) = (model.denoiser.clone(), model.schedule.clone());
-    let bound = match steps {
-        Some(steps) => Bound::discrete(denoiser, schedule, steps),
-        None => Bound::continuous(denoiser, schedule),
-    };
-    bound.with_sigma_data(model.sigma_data).with_draws(draws)
+    Bound::from(model.diffusing()).with_steps(steps).with_draws(draws)
 }
 
 /// A number from 1 to `most`, or the word given for none.

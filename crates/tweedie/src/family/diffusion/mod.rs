@@ -17,7 +17,7 @@ use super::{Family, Model, Opening, Start};
 use crate::data::{Rows, Space};
 use crate::train::{Learner, State};
 use crate::{Error, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Family for Diffusion {
     const NAME: &'static str = "diffusion";
@@ -38,9 +38,13 @@ impl Family for Diffusion {
         self.network = self.network_for(at.space)?;
         self.check_batch(&self.network)?;
         if self.model.sigma_data.is_none() {
-            self.model.sigma_data = Some(root_mean_square(at.space, at.data()?.train.rows())?);
+            self.model.sigma_data = Some(root_mean_square(at.space, at.data()?.fit_rows().rows())?);
         }
         Ok(self)
+    }
+
+    fn inputs(&self) -> Vec<PathBuf> {
+        self.sampling.weak.clone().into_iter().collect()
     }
 
     fn learner(&self, at: &Start) -> Result<Box<dyn Learner>> {

@@ -3,11 +3,11 @@
 use super::sampling::Sampling;
 use super::{Diffusion, density, pictures};
 use crate::data::{Generate, LogDensity, Space};
-use crate::denoise::Denoiser;
+use crate::denoise::{Denoiser, Diffusing};
 use crate::density::PfOde;
 use crate::family::density::Fitted;
 use crate::family::{
-    DensityEntry, Integers, Judge, Loader, Model, Opening, Picture, Setting, Showing,
+    DensityEntry, Integers, Judge, Loader, Model, Opener, Opening, Picture, Setting, Showing,
 };
 use crate::mcmc::AtLevel;
 use crate::process::Schedule;
@@ -39,6 +39,8 @@ pub struct DiffusionModel {
     pub(super) classes: Vec<usize>,
     /// The data that the run was trained on.
     pub(super) data: Loader,
+    /// Opens other runs.
+    pub(super) open: Opener,
     /// Dequantisers fitted to the model, by their steps and seed.
     pub(super) fitted: Fitted,
 }
@@ -58,8 +60,18 @@ impl DiffusionModel {
             device: at.device.clone(),
             classes: at.classes.clone(),
             data: at.data.clone(),
+            open: at.open.clone(),
             fitted: Fitted::default(),
         })
+    }
+
+    /// The denoiser with its process.
+    pub fn diffusing(&self) -> Diffusing {
+        Diffusing {
+            denoiser: self.denoiser.clone(),
+            schedule: self.schedule.clone(),
+            sigma_data: self.sigma_data,
+        }
     }
 
     /// A sampler as the recipe says.
@@ -81,8 +93,8 @@ impl DiffusionModel {
 
     /// The density of the probability-flow ODE, which depends on a learned schedule's ends alone.
     pub fn pf_ode(&self) -> PfOde {
-        PfOde::new(self.denoiser.clone(), Arc::new(self.recipe.schedule.clone()))
-            .with_sigma_data(self.sigma_data)
+        let schedule = Arc::new(self.recipe.schedule.clone());
+        Diffusing { schedule, ..self.diffusing() }.into()
     }
 
     /// How many rows to sample at once, so that a large network's activations stay within some 512 MiB.

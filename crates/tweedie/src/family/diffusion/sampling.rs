@@ -2,17 +2,18 @@
 
 use super::{DiffusionModel, NoiseSource, SamplingRecipe};
 use crate::data::{Condition, Generate, Rows, npy};
-use crate::denoise::{Denoiser, Guided, Moved, level_errors};
+use crate::denoise::{Denoiser, Diffusing, Guided, Moved, level_errors};
 use crate::error::inside;
 use crate::family::{Setting, Task};
 use crate::process::{AnySchedule, Schedule};
 use crate::registry::read_over;
 use crate::solve::grid::{Grid, LogSnr};
-use crate::solve::{AnalyticVariance, AnySolver, Sampler};
+use crate::solve::{AnalyticVariance, Sampler};
 use crate::{Draws, Error, Result};
 use burn::tensor::{Device, Tensor};
+use std::any::Any;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use toml::Table;
 
@@ -43,29 +44,29 @@ impl Sampling {
             schedule = Arc::new(other.clone());
         }
         if recipe.guidance != 1.0 {
-            let guided = Guided::new(denoiser, recipe.guidance)?;
+            let mut guided = Guided::new(denoiser, recipe.guidance)?;
+            if let Some(path) = &recipe.weak {
+                guided = guided.with_weak(weak(model, path)?);
+            }
             denoiser = Arc::new(match recipe.interval {
                 Some([low, high]) => guided.with_interval(low, high),
                 None => guided,
             });
         }
-        let mut sampler = Sampler::new(denoiser, schedule)
+        let moved = Diffusing { denoiser, schedule, sigma_data: model.sigma_data };
+        let mut sampler = Sampler::from(moved)
             .with_solver(recipe.solver)
             .with_grid(recipe.grid)
             .with_steps(recipe.steps)
             .with_last(recipe.last)
-            .with_clip(recipe.clip)
-            .with_sigma_data(model.sigma_data);
+            .with_clip(recipe.clip);
         sampler.levels()?;
         if recipe.noise == NoiseSource::Tree {
             recipe.solver.check_path_noise()?;
             sampler = sampler.with_path_noise();
         }
         if recipe.variance.is_some() {
-            if !matches!(recipe.solver, AnySolver::Ancestral(_)) {
-                let expected = "the solver `ancestral`, whose steps have a variance to choose";
-                return Err(Error::config("variance", "given for another solver", expected));
-            }
+            recipe.solver.check_variance()?;
             sampler = sampler.with_reverse_variance(Arc::new(best_variance(model, at)?));
         }
         Ok(sampler)
@@ -135,6 +136,24 @@ impl Generate for Generator {
     }
 }
 
+/// The denoiser of a weaker run, for latents of any schedule.
+fn weak(model: &DiffusionModel, path: &Path) -> Result<Arc<dyn Denoiser>> {
+    let weak: Box<dyn Any> = (model.open)(path)?.into_any();
+    let found = || path.display().to_string();
+    let Ok(weak) = weak.downcast::<DiffusionModel>() else {
+        let expected = "a run of a diffusion model, or weights that it kept";
+        return Err(Error::config("weak", found(), expected));
+    };
+    if weak.space != model.space {
+        return Err(Error::config(
+            "weak",
+            found(),
+            "a run on rows of the same columns and classes",
+        ));
+    }
+    Ok(Arc::new(Moved::new(weak.denoiser, Arc::new(weak.recipe.schedule.clone()))))
+}
+
 /// Fails unless a schedule's log-SNRs are among those that the model was trained on.
 fn within(schedule: &AnySchedule, trained: &dyn Schedule) -> Result<()> {
     schedule.check()?;
@@ -155,13 +174,14 @@ fn within(schedule: &AnySchedule, trained: &dyn Schedule) -> Result<()> {
 fn best_variance(model: &DiffusionModel, at: &Setting) -> Result<AnalyticVariance> {
     let (data, space) = ((model.data)()?, &model.space);
     let (most, levels) = MEASURED;
-    let count = data.train.len().min(most);
-    let rows: Vec<usize> = (0..count).map(|i| i * data.train.len() / count).collect();
-    let (split, draws) = (data.train.select(&rows), Draws::new(0).purpose("variance"));
+    let train = data.fit_rows();
+    let count = train.len().min(most);
+    let rows: Vec<usize> = (0..count).map(|i| i * train.len() / count).collect();
+    let (split, draws) = (train.select(&rows), Draws::new(0).purpose("variance"));
     let ids: Vec<u64> = (0..count as u64).collect();
     let encoding = model.recipe.training.encoding();
     let x = encoding.encode(space, split.rows(), &draws.purpose("dequantise"), &ids)?;
-    let condition = split.labels().into();
+    let condition = split.condition(space, at.device)?;
     let levels = LogSnr.levels(&*model.schedule, levels - 1)?;
     let finite: Vec<_> = levels.into_iter().filter(|level| level.lambda.is_finite()).collect();
     let mut errors = Vec::with_capacity(finite.len());

@@ -1,8 +1,8 @@
 //! Normalising flows, trained by maximum likelihood.
 //!
-//! The loss is −log p of the rows in model units, in nats a column; log p of a row in the data's own units is less by the
-//! volume of that map ([`Space::log_volume`](crate::data::Space::log_volume)). A flow of data with classes is of rows given
-//! their class.
+//! The loss is −log p of the rows in model units, in nats a column; log p of a row in the data's own units is less by
+//! the volume of that map ([`Space::log_volume`](crate::data::Space::log_volume)). A flow of data with classes is of
+//! rows given their class.
 
 mod learner;
 mod model;
@@ -35,8 +35,8 @@ pub struct Flow {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FlowSampling {
-    /// The standard deviation of the noise that becomes rows. At 1 the rows have the model's density; below 1 they keep to
-    /// where it is high.
+    /// The standard deviation of the noise that becomes rows. At 1 the rows have the model's density; below 1 they keep
+    /// to where it is high.
     pub temperature: f64,
 }
 
@@ -82,7 +82,7 @@ impl Family for Flow {
         }
         own("width", &mut self.flow.width, space.model_width())?;
         own("classes", &mut self.flow.classes, space.classes().len())?;
-        own("vector", &mut self.flow.vector, 0)?;
+        own("vector", &mut self.flow.vector, space.given_width())?;
         self.flow.fits().map_err(|e| inside("flow", e))?;
         let parameters = self.flow.parameters();
         if parameters > MOST_PARAMETERS {

@@ -4,7 +4,7 @@ use super::{Flow, FlowSampling};
 use crate::data::{Condition, Generate, LogDensity, Space};
 use crate::density::{Dequantise, Normalised, Uniform};
 use crate::error::one_of;
-use crate::family::density::{Fitted, Spread, fitted_dequantiser, spread_integers};
+use crate::family::density::{Fitted, Spread, fitted_dequantiser, no_keys, spread_integers};
 use crate::family::plane::Plane;
 use crate::family::{
     DensityEntry, Drawing, Integers, Judge, Loader, Model, Opening, Picture, Setting, Showing,
@@ -64,6 +64,23 @@ impl FlowModel {
         })
     }
 
+    /// Rows from noise of a standard deviation, the temperature.
+    fn at_temperature(&self, temperature: f64) -> Box<dyn Generate + '_> {
+        let rows_at_once = (MOST_AT_ONCE / self.recipe.flow.activations()).clamp(1, 4096) as u64;
+        Box::new(Tempered { flow: &self.flow, temperature, rows_at_once, rows: 0.into() })
+    }
+
+    /// Fails for a flow that has a density only of rows with their condition.
+    fn check_unconditional(&self) -> Result<()> {
+        let given = match (self.space.classes().is_empty(), self.space.given()) {
+            (true, None) => return Ok(()),
+            (false, _) => "class: train one without labels (data.label)",
+            (true, Some(_)) => "condition: train one without (data.condition)",
+        };
+        let why = format!("the flow of this run is the density of a row given its {given}");
+        Err(Error::undefined("a target of chains", why))
+    }
+
     /// The exact density of rows in model units.
     fn exact(&self) -> Result<Normalised> {
         Normalised::new(Arc::new(self.flow.clone()))
@@ -87,9 +104,7 @@ impl Model for FlowModel {
     fn generator(&self, sampling: &Table, _: &Setting) -> Result<Box<dyn Generate + '_>> {
         let sampling: FlowSampling = read_over(&self.recipe.sampling, sampling)?;
         sampling.check()?;
-        let rows_at_once = (MOST_AT_ONCE / self.recipe.flow.activations()).clamp(1, 4096) as u64;
-        let temperature = sampling.temperature;
-        Ok(Box::new(Tempered { flow: &self.flow, temperature, rows_at_once, rows: 0.into() }))
+        Ok(self.at_temperature(sampling.temperature))
     }
 
     fn densities(&self) -> Vec<DensityEntry> {
@@ -116,6 +131,18 @@ impl Model for FlowModel {
         let judged = Spread::new(density, &self.space, dequantise, draws, at.device);
         let how = "change of variables".into();
         Ok(Judge { judged: Box::new(judged), how, evaluations: 1.0 })
+    }
+
+    /// The flow's density; of a flow of integers, with their noise.
+    fn target(&self, options: &Table) -> Result<Arc<dyn LogDensity>> {
+        no_keys(options, "no key: the target is the flow's density")?;
+        self.check_unconditional()?;
+        Ok(Arc::new(self.flow.clone()))
+    }
+
+    fn exact(&self) -> Result<Box<dyn Generate + '_>> {
+        self.check_unconditional()?;
+        Ok(self.at_temperature(1.0))
     }
 
     fn pictures<'a>(&'a self, at: &'a Showing<'a>) -> Vec<Picture<'a>> {

@@ -128,7 +128,8 @@ fn damaged(origin: &Path, prefix: &str, what: &str) -> impl Fn(Error) -> Error {
     move |error| Error::file(origin, prefix, error.to_string(), what)
 }
 
-/// How a kernel density estimate is made. Its likelihood in training is the leave-one-out likelihood, which takes time n².
+/// How a kernel density estimate is made. Its likelihood in training is the leave-one-out likelihood, which takes time
+/// n².
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KdeFit {

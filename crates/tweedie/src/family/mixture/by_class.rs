@@ -121,7 +121,8 @@ impl ByClass {
         (log, logs.iter().map(|own| (own - log).exp()).collect())
     }
 
-    /// The mixture of Gaussians with the components of all classes, whose noised densities and posterior means are exact.
+    /// The mixture of Gaussians with the components of all classes, whose noised densities and posterior means are
+    /// exact.
     ///
     /// # Errors
     /// [`Error::Undefined`] if a distribution is no mixture of Gaussians.

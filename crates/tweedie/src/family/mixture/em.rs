@@ -68,8 +68,8 @@ impl<'de> Deserialize<'de> for Components {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmFit {
-    /// The number of components; of several, the one whose mixture has the least BIC on the training rows, the first among
-    /// equals.
+    /// The number of components; of several, the one whose mixture has the least BIC on the training rows, the first
+    /// among equals.
     pub components: Components,
     /// Which covariances they may have.
     pub covariance: Covariance,

@@ -83,11 +83,12 @@ pub trait Fitter: Send {
     /// The distribution found so far; none before the only step of a fit that is done at once.
     fn found(&self) -> Option<&dyn AsArrays>;
 
-    /// Writes what changes and is not among the parameters of [`Fitter::found`], under names that begin with `prefix` and
-    /// `state.`.
+    /// Writes what changes and is not among the parameters of [`Fitter::found`], under names that begin with `prefix`
+    /// and `state.`.
     fn save(&self, prefix: &str, into: &mut State);
 
-    /// Goes back to what [`Fitter::save`] and [`AsArrays::put`] wrote, and removes both; `origin` names the file, for errors.
+    /// Goes back to what [`Fitter::save`] and [`AsArrays::put`] wrote, and removes both; `origin` names the file, for
+    /// errors.
     ///
     /// # Errors
     /// [`crate::Error::File`] naming the array that is missing or does not fit.

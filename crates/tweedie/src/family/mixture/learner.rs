@@ -28,7 +28,7 @@ impl MixtureLearner {
     /// Fits before their first steps.
     pub fn new(fit: &dyn Fit, at: &Start) -> Result<Self> {
         let (data, draws) = (at.data()?, Draws::new(at.seed));
-        let (points, labels) = encoded(&data.train, at.space, &draws.purpose("dequantise"))?;
+        let (points, labels) = encoded(&data.fit_rows(), at.space, &draws.purpose("dequantise"))?;
         let names = at.space.classes();
         let begin = |class: usize| {
             let own: Vec<usize> =
@@ -45,14 +45,15 @@ impl MixtureLearner {
         let classes: Vec<(f64, Option<Box<dyn Fitter>>)> =
             (0..names.len().max(1)).map(begin).collect::<Result<_>>()?;
         // No probability is known of a class without training rows.
+        let validation = data.validation();
         let known = |i: &usize| {
-            data.held_out.labels().is_none_or(|labels| {
+            validation.labels().is_none_or(|labels| {
                 classes.get(labels[*i] as usize).is_none_or(|(share, _)| *share > 0.0)
             })
         };
-        let judged = spread(data.held_out.len(), at.training.held_out_rows);
+        let judged = spread(validation.len(), at.training.held_out_rows);
         let judged: Vec<usize> = judged.into_iter().filter(known).collect();
-        let held_out = data.held_out.select(&judged);
+        let held_out = validation.select(&judged);
         let noise = draws.purpose("held out dequantise");
         let held_out = match held_out.is_empty() {
             true => None,

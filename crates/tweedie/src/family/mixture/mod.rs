@@ -4,8 +4,8 @@
 //!
 //! > p(x) = Σ_c π_c p(x | c), where π_c is the frequency of the class among the training rows.
 //!
-//! All of it is in model units, so that no fit depends on the data's units; integers are spread over their steps, once, by
-//! noise that the seed addresses.
+//! All of it is in model units, so that no fit depends on the data's units; integers are spread over their steps, once,
+//! by noise that the seed addresses.
 
 mod at_once;
 mod by_class;
@@ -62,6 +62,10 @@ impl Family for MixtureRecipe {
 
     /// Categories have no density in model units.
     fn check_space(&self, space: &Space) -> Result<()> {
+        if space.given().is_some() {
+            let expected = "no such key: mixtures are conditioned on `data.label` alone";
+            return Err(Error::config("data.condition", "columns", expected));
+        }
         let category = |j: &usize| matches!(space.coordinate(*j).kind, Kind::Category { .. });
         match (0..space.width()).find(category) {
             None => Ok(()),

@@ -79,8 +79,8 @@ impl Model for MixtureModel {
         judge_exact(&self.densities(), (name, options), density, &self.space, at)
     }
 
-    /// The density of the data over all classes; with `level`, of the data noised to that log-SNR as a variance-preserving
-    /// process does, which of mixtures of Gaussians is one again.
+    /// The density of the data over all classes; with `level`, of the data noised to that log-SNR as a
+    /// variance-preserving process does, which of mixtures of Gaussians is one again.
     fn target(&self, options: &Table) -> Result<Arc<dyn LogDensity>> {
         let Target { level } = registry::read(Value::Table(options.clone()), "")?;
         let Some(log_snr) = level else { return Ok(self.of.clone()) };
@@ -89,6 +89,10 @@ impl Model for MixtureModel {
         }
         let level = Level::variance_preserving(0.0, log_snr);
         Ok(Arc::new(self.oracle()?.noised(&level)?))
+    }
+
+    fn exact(&self) -> Result<Box<dyn Generate + '_>> {
+        Ok(Box::new((*self.of).clone()))
     }
 
     fn pictures<'a>(&'a self, at: &'a Showing<'a>) -> Vec<Picture<'a>> {

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::ops::Deref;
 
-/// An invertible map between data x and noise z, both `[n, width]`. Each direction comes with the log-determinant of the
-/// map just run, so that the two of a round trip add up to zero.
+/// An invertible map between data x and noise z, both `[n, width]`. Each direction comes with the log-determinant of
+/// the map just run, so that the two of a round trip add up to zero.
 pub trait Bijection: Module {
     /// z and log|det ∂z/∂x|, `[n, 1]`.
     ///

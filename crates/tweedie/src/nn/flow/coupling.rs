@@ -5,10 +5,10 @@
 //!
 //! > x_a = z_a,  x_b = z_b ⊙ exp s(z_a) + t(z_a),  log|det ∂x/∂z| = Σ_j s_j.
 //!
-//! The inverse needs no inverse of s and t. They are two halves of an MLP's output, which starts at zero, so that the layer
-//! starts as the identity. |s| stays below [`MOST_LOG_SCALE`] and what the MLP sees below [`REACH`], both approached as
-//! tanh does: a layer stretches by a bounded factor, so round trips keep their digits, and far outside of the data the
-//! layer is affine, so log p stays finite.
+//! The inverse needs no inverse of s and t. They are two halves of an MLP's output, which starts at zero, so that the
+//! layer starts as the identity. |s| stays below [`MOST_LOG_SCALE`] and what the MLP sees below [`REACH`], both
+//! approached as tanh does: a layer stretches by a bounded factor, so round trips keep their digits, and far outside of
+//! the data the layer is affine, so log p stays finite.
 
 use super::{AnyBijection, Bijection, BijectionConfig, Place};
 use crate::data::Condition;

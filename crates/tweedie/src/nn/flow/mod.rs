@@ -1,7 +1,7 @@
 //! Normalising flows: a base density carried through invertible maps.
 //!
-//! With z = f(x) for an invertible f, and z ~ N(0, I) (Dinh, Sohl-Dickstein & Bengio 2017, *Density estimation using Real
-//! NVP*, eqs. 2–3),
+//! With z = f(x) for an invertible f, and z ~ N(0, I) (Dinh, Sohl-Dickstein & Bengio 2017, *Density estimation using
+//! Real NVP*, eqs. 2–3),
 //!
 //! > log p(x) = log N(f(x); 0, I) + log|det ∂f/∂x|,  and x = f⁻¹(z) has log p(x) = log N(z; 0, I) − log|det ∂f⁻¹/∂z|.
 //!
@@ -179,8 +179,8 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// The rows that noise `z`, `[n, width]`, becomes, and their log p, `[n, 1]`, by one pass; both can be differentiated
-    /// by the weights, the condition and `z`.
+    /// The rows that noise `z`, `[n, width]`, becomes, and their log p, `[n, 1]`, by one pass; both can be
+    /// differentiated by the weights, the condition and `z`.
     ///
     /// # Errors
     /// As [`Bijection::to_data`].
@@ -226,7 +226,6 @@ impl Flow {
             Condition::None => n > 0,
             Condition::Class(labels) => labels.contains(&None),
             Condition::Vector { present, .. } => present.contains(&false),
-            _ => false,
         };
         match absent {
             true => Err(Error::shape("condition of a flow", "a row without one", expected)),

@@ -1,4 +1,4 @@
-//! From a layer's description and the file of weights to the operation, with every shape checked.
+//! Construction of an operation from the description of a layer and its weights, with every shape checked.
 
 use super::{BATCH_NORM, Layer, Op, Pool, product};
 use crate::nn::{Activation, Params};
@@ -7,18 +7,18 @@ use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::path::Path;
 
-/// What is needed to make one layer.
+/// The inputs of the construction of a layer.
 pub(super) struct Builder<'a> {
-    /// What errors call the layer.
+    /// The name of the layer in errors.
     pub title: String,
     pub params: &'a Params,
-    /// Where the weights come from.
+    /// The file of the weights.
     pub origin: &'a Path,
     pub device: &'a Device,
 }
 
 impl Builder<'_> {
-    /// The layer's operation, none for those that do nothing; `shape` becomes that of its output.
+    /// The operation of the layer, none for the identity; `shape` becomes that of its output.
     pub(super) fn build(&self, layer: &Layer, shape: &mut [usize; 3]) -> Result<Option<Op>> {
         let [channels, height, width] = *shape;
         Ok(Some(match layer {
@@ -125,7 +125,7 @@ impl Builder<'_> {
         Ok(([size; 2], [stride; 2], [padding; 2]))
     }
 
-    /// How many windows fit, downwards and across.
+    /// The number of windows, downwards and across.
     fn windows(
         &self,
         picture: [usize; 2],
@@ -134,7 +134,7 @@ impl Builder<'_> {
         padding: usize,
     ) -> Result<[usize; 2]> {
         let fit = |side: usize, window: usize| {
-            // A wider padding would have windows that see nothing of the picture.
+            // With a wider padding some windows would lie outside of the picture.
             let padding = Some(padding).filter(|padding| *padding < window)?;
             let room = padding.checked_mul(2)?.checked_add(side)?.checked_sub(window)?;
             Some(room.checked_div(stride)? + 1)

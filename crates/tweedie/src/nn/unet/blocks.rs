@@ -10,7 +10,7 @@ use crate::tensor::Dual;
 use burn::module::Module;
 use burn::tensor::Device;
 
-/// How a residual block changes the resolution.
+/// The change of resolution by a residual block.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Change {
     None,
@@ -205,7 +205,7 @@ pub(super) struct Block {
     upsamplers: Vec<Resampler>,
 }
 
-/// How a level ends.
+/// The end of a level.
 #[derive(Module, Debug)]
 #[expect(clippy::large_enum_variant, reason = "a network has a handful of them")]
 pub(super) enum Resampler {
@@ -299,7 +299,7 @@ impl Block {
         }
     }
 
-    /// The way down: everything that the way up will need goes onto `skips`.
+    /// The way down: pushes the inputs of the skip connections onto `skips`.
     pub(super) fn descend(
         &self,
         mut x: Dual<4>,
@@ -331,7 +331,7 @@ impl Block {
         x
     }
 
-    /// The way up: takes back what the way down left.
+    /// The way up: pops the inputs of the skip connections.
     pub(super) fn ascend(
         &self,
         mut x: Dual<4>,
@@ -354,7 +354,7 @@ impl Block {
     }
 }
 
-/// What all parts of a level are made with.
+/// The parameters that all parts of a level share.
 struct Parts<'a> {
     config: &'a UNetConfig,
     draws: &'a Draws,

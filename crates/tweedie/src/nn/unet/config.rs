@@ -6,7 +6,7 @@ use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// How a level of the way down is built.
+/// The type of a level on the way down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DownBlock {
     /// Residual blocks, then a convolution of stride 2.
@@ -20,7 +20,7 @@ pub enum DownBlock {
     Attention,
 }
 
-/// How a level of the way up is built.
+/// The type of a level on the way up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UpBlock {
     /// Residual blocks, then nearest-neighbour enlargement and a convolution.
@@ -42,7 +42,7 @@ pub enum MidBlock {
     Attention,
 }
 
-/// How attention levels change the resolution.
+/// The change of resolution at attention levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resampling {
@@ -52,7 +52,7 @@ pub enum Resampling {
     Resnet,
 }
 
-/// How residual blocks take in the time's features.
+/// The use of the time's features in residual blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeScaleShift {
@@ -62,7 +62,7 @@ pub enum TimeScaleShift {
     ScaleShift,
 }
 
-/// How the noise level becomes features.
+/// The embedding of the noise level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TimeEmbeddingType {
@@ -75,7 +75,7 @@ pub enum TimeEmbeddingType {
     Learned,
 }
 
-/// How class labels become features, if not by a table.
+/// The embedding of class labels, if not by a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClassEmbedType {
@@ -103,15 +103,15 @@ pub struct UNetConfig {
     pub in_channels: usize,
     /// Channels of the output, as many as of a picture; 0 takes them from the data.
     pub out_channels: usize,
-    /// Whether pictures come in [0, 1] and are brought to [−1, 1] first.
+    /// Whether the input lies in [0, 1], and the network maps it to [−1, 1] first.
     pub center_input_sample: bool,
-    /// How the noise level becomes features.
+    /// The embedding of the noise level.
     pub time_embedding_type: TimeEmbeddingType,
     /// The width of the time's features; four times the first level's channels if absent.
     pub time_embedding_dim: Option<usize>,
-    /// Shifts the frequencies: the last is 10⁻⁴ if 1.
+    /// The shift of the frequencies; with 1 the last frequency is 10⁻⁴.
     pub freq_shift: f64,
-    /// Cosines before sines.
+    /// Whether cosines stand before sines.
     pub flip_sin_to_cos: bool,
     /// The levels on the way down, the highest resolution first.
     pub down_block_types: Vec<DownBlock>,
@@ -123,42 +123,41 @@ pub struct UNetConfig {
     pub block_out_channels: Vec<usize>,
     /// Residual blocks of a level on the way down; one more on the way up.
     pub layers_per_block: usize,
-    /// Divides what the middle block's parts add up to.
+    /// The divisor of the sums in the middle block.
     pub mid_block_scale_factor: f64,
     /// Zeros around a picture that is halved by a convolution; 0 pads below and to the right only.
     pub downsample_padding: usize,
-    /// How attention levels halve the size.
+    /// The way to halve the size at attention levels.
     pub downsample_type: Resampling,
-    /// How attention levels double the size.
+    /// The way to double the size at attention levels.
     pub upsample_type: Resampling,
-    /// The probability of dropping an activation in training, which only 0 is trained with.
+    /// The probability of dropping an activation in training; training supports 0 alone.
     pub dropout: f64,
     /// The activation of residual blocks.
     pub act_fn: Activation,
-    /// Channels of one attention head; all of a level's if absent.
+    /// Channels of an attention head; all channels of the level if absent.
     pub attention_head_dim: Option<usize>,
     /// Groups of every normalisation.
     pub norm_num_groups: usize,
     /// Groups of the normalisation before the middle block's attention; if absent `norm_num_groups`, and no
     /// normalisation with scale and shift by time.
     pub attn_norm_num_groups: Option<usize>,
-    /// Added to variances.
+    /// ε, added to variances.
     pub norm_eps: f64,
-    /// How residual blocks take in the time's features.
+    /// The use of the time's features in residual blocks.
     pub resnet_time_scale_shift: TimeScaleShift,
     /// Whether the middle block has attention.
     pub add_attention: bool,
-    /// How class labels become features, if not by a table.
+    /// The embedding of class labels, if not by a table.
     pub class_embed_type: Option<ClassEmbedType>,
     /// Rows of the table of classes.
     pub num_class_embeds: Option<usize>,
     /// Rows of a learned time embedding.
     pub num_train_timesteps: Option<usize>,
-    /// Frequencies n at which sin(2ⁿ π x) and cos(2ⁿ π x) of the input join its channels (Kingma et al. 2021, app. C), by which
-    /// a network tells apart the least steps of integers; not in diffusers.
+    /// Frequencies n at which sin(2ⁿ π x) and cos(2ⁿ π x) of the input join its channels (Kingma et al. 2021, app. C),
+    /// by which a network distinguishes neighbouring integers; not in diffusers.
     pub fourier_features: Vec<u32>,
-    /// How many of the table's rows are classes: where it has one more, that is "none". 0 takes the data's, and
-    /// adds one.
+    /// The number of classes in the table; one more row is "none". 0 takes the classes of the data, and adds the row.
     pub classes: usize,
 }
 
@@ -243,7 +242,7 @@ impl UNetConfig {
         self.time_embedding_dim.unwrap_or(4 * first)
     }
 
-    /// The width of what the time is embedded by, before its two linear layers.
+    /// The width of the time embedding before its two linear layers.
     pub(super) fn frequencies(&self) -> usize {
         let first = self.block_out_channels.first().copied().unwrap_or(0);
         if self.time_embedding_type == TimeEmbeddingType::Fourier { 2 * first } else { first }
@@ -268,8 +267,8 @@ impl UNetConfig {
         self.attention_head_dim.unwrap_or(channels)
     }
 
-    /// The network with initial values from `draws`: PyTorch's, but that every residual branch and the output begin at
-    /// zero (as in Dhariwal & Nichol 2021).
+    /// The network with initial values from `draws`, distributed as in PyTorch; residual branches and the output start
+    /// at zero (as in Dhariwal & Nichol 2021).
     ///
     /// # Errors
     /// As [`UNetConfig::check`].

@@ -1,4 +1,4 @@
-//! A UNet as recipes name it: how it follows from the data, and how large it is before it is made.
+//! A UNet in recipes: widths from the data, and its size before its construction.
 
 use super::config::{
     ClassEmbedType, DownBlock, Resampling, TimeEmbeddingType, TimeScaleShift, UNetConfig, UpBlock,
@@ -9,7 +9,7 @@ use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 
 impl UNetConfig {
-    /// How many numbers the network's parameters hold, as [`UNetConfig::init`] would make them.
+    /// The number of parameters of the network of [`UNetConfig::init`].
     pub fn parameters(&self) -> u128 {
         let time = self.time_width() as u128;
         let conv = |i: usize, o: usize| (9 * i as u128 + 1) * o as u128;
@@ -95,6 +95,10 @@ impl NetworkConfig for UNetConfig {
             let expected = "pictures: data with an image shape, or the network `mlp`";
             return Err(Error::config("network.name", "unet", expected));
         };
+        if space.given().is_some() {
+            let expected = "the network `mlp`, which takes columns as conditions";
+            return Err(Error::config("network.name", "unet", expected));
+        }
         let (mut own, classes) = (self.clone(), space.classes().len());
         any::own("sample_size", &mut own.sample_size[0], height)?;
         any::own("sample_size", &mut own.sample_size[1], width)?;

@@ -1,5 +1,5 @@
-//! Grids of a discrete chain's own indices (Lin et al. 2023, Table 2), as diffusers' `timestep_spacing` picks them, to the
-//! rounding of halves to even. From each index visited a step leads to the next one visited.
+//! Grids of a discrete chain's own indices (Lin et al. 2023, Table 2), as diffusers' `timestep_spacing` picks them, to
+//! the rounding of halves to even. From each index visited a step leads to the next one visited.
 
 use super::Grid;
 use crate::process::Schedule;

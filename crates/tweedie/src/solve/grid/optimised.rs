@@ -1,10 +1,10 @@
 //! A grid for data of many scales.
 //!
-//! In a direction in which data are normal with standard deviation c, with θ = arctan(σ/(α c)) a step of DDIM is right but
-//! for the factor cos Δθ. On data of variance c² in all directions the best grid is therefore uniform in θ: −ln cos is
-//! convex. (Derived here, as are the scales; Sabour et al. 2024 minimise another bound, of a network.) On data of many
-//! scales the sum over scales of −ln ∏ cos Δθ ≈ ½ Σ Δθ² is least where the steps are of equal length in
-//! ds² = E_c[dθ_c²], and for ln c uniform from ln c₀ to 0
+//! In a direction in which data are normal with standard deviation c, with θ = arctan(σ/(α c)) a step of DDIM is right
+//! but for the factor cos Δθ. On data of variance c² in all directions the best grid is therefore uniform in θ: −ln cos
+//! is convex. (Derived here, as are the scales; Sabour et al. 2024 minimise another bound, of a network.) On data of
+//! many scales the sum over scales of −ln ∏ cos Δθ ≈ ½ Σ Δθ² is least where the steps are of equal length in ds² =
+//! E_c[dθ_c²], and for ln c uniform from ln c₀ to 0
 //!
 //! > (ds/dℓ)² = ¼ E_c[sech²(ℓ + ln c)] = ¼ (tanh ℓ − tanh(ℓ + ln c₀))/(−ln c₀), ℓ = ln(α/σ).
 

@@ -1,7 +1,7 @@
 use super::*;
 
-/// Three events written by TensorBoard 2.21's own `RecordWriter`: the version at 1000.5 s; step 7 at 1001.25 s with loss 0.5;
-/// step 300 at 1002 s with loss 0.25 and λ = −0.001.
+/// Three events written by TensorBoard 2.21's own `RecordWriter`: the version at 1000.5 s; step 7 at 1001.25 s with
+/// loss 0.5; step 300 at 1002 s with loss 0.25 and λ = −0.001.
 const PEER: &str = "\
     1800000000000000a37f4b22090000000000448f401a0d627261696e2e4576656e743a32aba333451a000000\
     00000000129bd82d0900000000004a8f4010072a0d0a0b0a046c6f7373150000003ffebd12b3260000000000\

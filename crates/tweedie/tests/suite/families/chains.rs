@@ -3,7 +3,7 @@
 use super::*;
 use crate::support::{host, within};
 use tweedie::data::{LogDensity, Toy};
-use tweedie::denoise::{Component, Denoiser, GaussianMixture};
+use tweedie::denoise::{Component, Denoiser, GaussianMixture, Guided};
 use tweedie::family::chains::{AnyTarget, ChainsModel, ChainsRecipe};
 use tweedie::family::diffusion::DiffusionModel;
 use tweedie::family::mixture::{MixtureModel, MixtureRecipe};
@@ -11,8 +11,8 @@ use tweedie::mcmc::{AtLevel, bulk_ess, r_hat};
 use tweedie::process::{Level, Schedule};
 use tweedie::run::{Recipe, Run};
 
-/// The mean of values and how many errors it is from what it should be, the error being that of as many independent draws
-/// as bulk ESS counts.
+/// The mean of values and how many errors it is from what it should be, the error being that of as many independent
+/// draws as bulk ESS counts.
 fn errors_off(chains: &[Vec<f64>], mean: f64, variance: f64) -> f64 {
     let values = chains.concat();
     let found = values.iter().sum::<f64>() / values.len() as f64;
@@ -60,6 +60,9 @@ fn samples_are_the_draws_kept_each_at_most_once() {
     let sample = host(&rows(&*model, 0..30, &Condition::None).expect("rows"));
     let singles = kept.concat().iter().map(|v| f64::from(*v as f32)).collect();
     assert_eq!(sort(sample.into_iter().step_by(2).collect()), sort(singles));
+    let device = cpu();
+    let generator = model.generator(&Table::new(), &setting(&device)).expect("a generator");
+    assert_eq!(generator.most_rows(), Some(30));
     let error = rows(&*model, 20..31, &Condition::None).expect_err("refused").to_string();
     assert!(error.starts_with("chains.keep: 31 samples; expected at most 30"), "{error}");
 }
@@ -158,7 +161,7 @@ impl Model for ByScore {
         let level = options.get("level").and_then(Value::as_float).expect("a level");
         let unit = GaussianMixture::new(vec![Component::isotropic(1.0, vec![0.0], 1.0)])?;
         let level = Level::variance_preserving(0.0, level);
-        Ok(Arc::new(AtLevel::new(Arc::new(unit), level)?))
+        Ok(Arc::new(AtLevel::new(Arc::new(Guided::new(unit, 1.0)?), level)?))
     }
 
     fn any(&self) -> &dyn std::any::Any {
@@ -228,4 +231,49 @@ fn a_diffusion_run_is_a_target_at_a_level_by_its_score() {
     assert!(error.starts_with("the acceptance probability of mala"), "{error}");
     let open: Opener = Arc::new(|_: &Path| Ok(diffusion(&["model.energy=true"])));
     on_run("mala", Some(0.0), &open).expect("a model");
+}
+
+/// The scores of each column are the diagnostics of its draws, and exact draws come by the seed alone.
+#[test]
+fn a_model_of_chains_has_their_diagnostics_and_exact_draws_of_its_target() {
+    let recipe: ChainsRecipe = recipe(
+        "target = 'funnel, width = 3'\n[chains]\nrows = 6\nkeep = 40\nstart = 'exact'\nkernel = 'mala'",
+    );
+    let bed = Bed::without_data(&recipe, 100, nothing()).expect("a space");
+    let (recipe, mut learner) = bed.learner(&recipe).expect("a learner");
+    let mut acceptance = 0.0;
+    for step in 0..100 {
+        let values = learner.step(step).expect("a step");
+        acceptance +=
+            values.iter().find(|(name, _)| *name == "chains/acceptance").unwrap().1 / 100.0;
+    }
+    let model = bed.model(&recipe, &*learner).expect("a model");
+    let own = model.any().downcast_ref::<ChainsModel>().expect("chains");
+    let scores = model.diagnostics().expect("scores");
+    let named: Vec<&str> = scores.iter().map(|score| &*score.name).collect();
+    let of = |what: &str| ["x1", "x2", "x3"].map(|name| format!("{what} of {name}"));
+    let all = [&of("R-hat")[..], &of("bulk ESS"), &["acceptance".to_string()]].concat();
+    assert_eq!(named, all);
+    for j in 0..3 {
+        let column = own.chains(j);
+        assert_eq!(scores[j].value, r_hat(&column).expect("chains"));
+        assert_eq!(scores[3 + j].value, bulk_ess(&column).expect("chains"));
+        assert_eq!(scores[j].rows, 6 * column[0].len());
+    }
+    within("acceptance", scores[6].value, acceptance, 1e-12);
+    let device = cpu();
+    let exact = |n| model.reference(n, &setting(&device)).expect("draws").expect("exact draws");
+    let (few, again) = (exact(50), exact(50));
+    assert_eq!(few, again);
+    assert_eq!((few.train.len(), few.held_out.len(), &few.space), (50, 50, model.space()));
+    assert_ne!(few.train, few.held_out);
+    let noised = on_run(
+        "ula",
+        Some(0.5),
+        &mixture_run("mixture = 'gaussian-mixture, components = 1'", None),
+    );
+    let noised = noised.expect("a model");
+    assert!(noised.reference(50, &setting(&device)).expect("no error").is_none());
+    // ULA tests no proposal.
+    assert!(noised.diagnostics().expect("scores").iter().all(|score| score.name != "acceptance"));
 }

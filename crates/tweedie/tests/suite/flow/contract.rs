@@ -75,7 +75,8 @@ fn came_back(what: &str, [x, z, back]: [&Tensor<2>; 3], conditions: &[f64], rela
     }
 }
 
-/// Round trips both ways, log-determinants against the Jacobian's, and the two directions' opposite, in double precision.
+/// Round trips both ways, log-determinants against the Jacobian's, and the two directions' opposite, in double
+/// precision.
 #[test]
 fn a_bijection_comes_back_and_its_log_determinant_is_the_jacobian_s() -> Result<()> {
     for (width, given) in [2, 5].into_iter().flat_map(|d| Given::ALL.map(|g| (d, g))) {

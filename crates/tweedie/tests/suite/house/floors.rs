@@ -13,7 +13,7 @@ const FLOORS: [&[&str]; 18] = [
     &["nn", "transport"],
     &["process"],
     &["denoise"],
-    &["mcmc"],
+    &["mcmc", "path"],
     &["solve"],
     &["density"],
     &["objective"],

@@ -84,6 +84,9 @@ fn a_noised_mixture_is_the_mixture_of_noised_data() {
         let denoiser = AtLevel::new(Arc::new(gaussian()), level).unwrap();
         let by_denoiser = denoiser.score(doubles(&x, 2), &Condition::None).unwrap();
         all_close("score", &host(&by_denoiser), &host(&score), 1e-11);
+        let (log, score_of_log) = denoiser.with_score(doubles(&x, 2), &Condition::None).unwrap();
+        all_close("log p_t by the denoiser", &host(&log), &host(&expected), 1e-13);
+        all_close("∇ log p_t by the denoiser", &host(&score_of_log), &host(&score), 1e-11);
     }
 }
 

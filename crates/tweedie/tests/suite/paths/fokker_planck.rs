@@ -159,8 +159,8 @@ fn the_family_of_equivalent_processes_moves_one_density_with_order_2_in_the_spac
     }
 }
 
-/// Back in time, s = last − t: dx = (−f x + ½ (1 + η) g² ∇log p_t) ds + √η g dW takes the noised density to the data's for
-/// every churn η, not on Gaussians only.
+/// Back in time, s = last − t: dx = (−f x + ½ (1 + η) g² ∇log p_t) ds + √η g dW takes the noised density to the data's
+/// for every churn η, not on Gaussians only.
 #[test]
 fn reverse_processes_of_any_churn_move_noise_to_the_mixture() {
     let vp = schedule("vp-linear");

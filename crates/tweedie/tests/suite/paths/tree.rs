@@ -85,8 +85,8 @@ fn increments_are_those_of_a_wiener_path() {
     }
 }
 
-/// Median distances between the ends of paths with n and with 2 n steps, for each n: between two modes a path may end in
-/// either, which would rule a mean.
+/// Median distances between the ends of paths with n and with 2 n steps, for each n: between two modes a path may end
+/// in either, which would rule a mean.
 fn strong_errors(solver: &dyn Solver, schedule: &dyn Schedule, steps: &[usize]) -> Vec<f64> {
     let data = three_components();
     let rows: Vec<u64> = (0..400).collect();

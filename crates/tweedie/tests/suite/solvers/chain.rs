@@ -153,7 +153,8 @@ fn clipping_keeps_nan_and_holds_each_row() {
     let held = host(&Clip::Range(1.5).apply(x.clone()));
     assert_eq!((held[1], held[2], held[3]), (-1.5, 1.5, 0.5));
     assert!(held[4].is_nan());
-    // The first row's absolute values 0.1, 0.5, 2, 3 have the quantile 0.5 + 0.25 · 1.5 at 5/12; the last row's is held at 1.
+    // The first row's absolute values 0.1, 0.5, 2, 3 have the quantile 0.5 + 0.25 · 1.5 at 5/12; the last row's is held
+    // at 1.
     let held = host(&Clip::Dynamic { ratio: 5.0 / 12.0, max: 10.0 }.apply(x));
     all_close("held", &held[..4], &[0.1, -1.0, 1.0, 0.5], 1e-12);
     assert!(held[4].is_nan());

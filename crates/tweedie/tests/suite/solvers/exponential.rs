@@ -143,7 +143,8 @@ fn context<'a>(denoiser: &'a GaussianMixture, draws: &'a Draws, rows: &'a [u64])
 
 #[test]
 fn what_is_remembered_survives_selection_and_levels_of_each_row() {
-    // Half-way rows are selected, and one row's steps are others' while each row sees its own levels: as each row alone.
+    // Half-way rows are selected, and one row's steps are others' while each row sees its own levels: as each row
+    // alone.
     let data = three_components();
     let draws = Draws::new(3);
     let fine = LogSnr.levels(&VP, 12).unwrap();

@@ -1,4 +1,5 @@
-//! End points of diffusers' exponential integrators on the same exact denoiser and noise; see `bench/exponential_peer.py`.
+//! End points of diffusers' exponential integrators on the same exact denoiser and noise; see
+//! `bench/exponential_peer.py`.
 
 use super::known::Known;
 use crate::oracle::{VP, doubles, gap, host, orders};
@@ -78,8 +79,9 @@ fn ends_agree_with_diffusers_for_the_whole_family() {
     for Case { solver, steps, ends } in &fixture.cases {
         let error = gap(&fixture.end(&**solver, &mixture, *steps), &ends.concat());
         println!("{error:e} {solver:?}");
-        // Its multistep DPM-Solver++ steps in single precision; the rest agree to 1e-13. At its second inner level theirs takes half of the constant's integral for the slope's where Lu et al. (2022a,
-        // algorithm 2) have the slope's own; both are of order 3.
+        // Its multistep DPM-Solver++ steps in single precision; the rest agree to 1e-13. At its second inner level
+        // theirs takes half of the constant's integral for the slope's where Lu et al. (2022a, algorithm 2) have the
+        // slope's own; both are of order 3.
         let other = *solver == AnySolver::DpmSolver(DpmSolver { order: 3 });
         assert!(!other || error > 1e-6);
         let single = matches!(solver, AnySolver::DpmSolverPp2M(_) | AnySolver::Ancestral(_));

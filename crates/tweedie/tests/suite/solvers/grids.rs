@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tweedie::burn::tensor::Device;
 use tweedie::data::Condition;
 use tweedie::data::Generate;
-use tweedie::denoise::Denoiser;
+use tweedie::denoise::{Denoiser, Diffusing};
 use tweedie::process::{
     AnySchedule, Level, LinearSde, OrnsteinUhlenbeck, Schedule, Straight, SubVp, VpLinear,
 };
@@ -107,8 +107,8 @@ fn logarithm_of_ddim_s_error(scales: &[f64], levels: &[Level]) -> f64 {
 
 #[test]
 fn the_optimised_grid_has_ddim_s_least_error() {
-    // For one scale against the closed form, and against every small change of a level; for many scales against the other grids
-    // and against changes that are not small beside the error of the bound.
+    // For one scale against the closed form, and against every small change of a level; for many scales against the
+    // other grids and against changes that are not small beside the error of the bound.
     let one = [1.0];
     let levels = Optimised { finest: 1.0 }.levels(&VP, 12).unwrap();
     let angle = |l: &Level| l.sigma.atan2(l.alpha);
@@ -231,10 +231,10 @@ fn samples_start_from_the_prior() {
     let schedule = OrnsteinUhlenbeck { theta: 1.0, t_max: 0.5 };
     let draws = Draws::new(33);
     let start = |sigma_data: f64| {
-        let sampler = Sampler::new(Arc::new(gaussian(0.0, 1.0)), Arc::new(schedule));
+        let model = Diffusing::new(Arc::new(gaussian(0.0, 1.0)), Arc::new(schedule));
+        let sampler = Sampler::from(model.with_sigma_data(sigma_data));
         let mut first = None;
         let observe = |p: Progress| _ = first.get_or_insert_with(|| host(p.x));
-        let sampler = sampler.with_sigma_data(sigma_data);
         sampler
             .generate_observed(0..20_000, &Condition::None, &draws, &Device::flex(), observe)
             .unwrap();

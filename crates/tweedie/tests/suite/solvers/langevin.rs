@@ -5,20 +5,23 @@ use crate::oracle::{
 };
 use crate::support::{KOLMOGOROV, cpu, kolmogorov, within};
 use statrs::distribution::{ContinuousCDF, Normal};
-use std::sync::Arc;
 use tweedie::burn::tensor::Tensor;
 use tweedie::data::{Condition, Rows};
-use tweedie::denoise::{Component, GaussianMixture};
+use tweedie::denoise::{
+    Component, EnergyDenoiser, GaussianMixture, Guided, NeuralDenoiser, Prediction,
+};
+use tweedie::mcmc::{Mala, RandomWalk, Transition, Ula};
+use tweedie::nn::ResidualMlpConfig;
 use tweedie::process::{AnySchedule, Level, Levels, Schedule, Ve};
 use tweedie::solve::grid::{Grid, LogSnr};
 use tweedie::solve::{
-    Ancestral, AnnealedLangevin, AnySolver, Context, Corrector, EulerMaruyama, Langevin,
-    Metropolis, Noise, PredictorCorrector, Solver,
+    Ancestral, AnnealedLangevin, AnySolver, Context, Corrector, EulerMaruyama, Langevin, Mcmc,
+    Noise, PredictorCorrector, Solver,
 };
 use tweedie::{Draws, Error};
 
-/// Row 1 + k has noise 1 from the k-th source of a solver step, the solver's own first and each Langevin step's after it;
-/// row 0 has none.
+/// Row 1 + k has noise 1 from the k-th source of a solver step, the solver's own first and each Langevin step's after
+/// it; row 0 has none.
 struct OneEach;
 
 impl Noise for OneEach {
@@ -97,10 +100,14 @@ fn off(x: &Tensor<2>, data: &GaussianMixture, level: &Level, variances: [f64; 2]
     kolmogorov(&values, cdf) * (values.len() as f64).sqrt()
 }
 
+fn mala(step_size: f64) -> Mala {
+    Mala { step_size, ..Mala::default() }
+}
+
 #[test]
 fn metropolised_steps_leave_the_density_exactly_invariant() {
     let n = 30_000;
-    let data = Arc::new(two_on_the_line());
+    let data = two_on_the_line();
     let level = COSINE.level(COSINE.time(2.5));
     let x0 = host(&data.sample(n, &Draws::new(1), &cpu()));
     let z = host(&normals(n, 1, level.sigma, 2));
@@ -111,9 +118,9 @@ fn metropolised_steps_leave_the_density_exactly_invariant() {
     let context = context(&data, &COSINE, &draws, &rows);
     // Steps as long as the density is wide.
     let langevin = Langevin { snr: 0.8, steps: 10 };
-    let exact = Metropolis { density: data.clone(), langevin };
+    let exact = |steps| Mcmc { kernel: mala(2.0 * langevin.snr * langevin.snr), steps };
     let levels = Levels::from(level);
-    let after = exact.correct(x.clone(), &levels, 0, &context).unwrap();
+    let after = exact(10).correct(x.clone(), &levels, 0, &context).unwrap();
     let unadjusted = langevin.correct(x.clone(), &levels, 0, &context).unwrap();
     let (start, kept, lost) = (
         off(&x, &data, &level, [0.1, 0.05]),
@@ -123,15 +130,96 @@ fn metropolised_steps_leave_the_density_exactly_invariant() {
     assert!(start < KOLMOGOROV && kept < KOLMOGOROV, "{start}, {kept}");
     assert!(lost > 1.5 * KOLMOGOROV, "{lost}");
     // Some proposals are refused and some accepted.
-    let once = Metropolis { density: data.clone(), langevin: Langevin { snr: 0.8, steps: 1 } };
-    let moved = host(&once.correct(x.clone(), &levels, 0, &context).unwrap());
-    let moved = moved.iter().zip(host(&x)).filter(|(a, b)| *a != b).count() as f64 / n as f64;
+    let moved = host(&exact(1).correct(x.clone(), &levels, 0, &context).unwrap());
+    let moved = moved.iter().zip(host(&x)).filter(|(a, b)| (*a - b).abs() > 1e-12).count();
+    let moved = moved as f64 / n as f64;
     assert!((0.3..0.95).contains(&moved), "{moved} of the proposals are accepted");
     // From a wrong density it goes to the right one.
     let far = normals(n, 1, 0.3, 4);
-    let many = Metropolis { density: data.clone(), langevin: Langevin { snr: 0.8, steps: 200 } };
-    let there = off(&many.correct(far, &levels, 0, &context).unwrap(), &data, &level, [0.1, 0.05]);
+    let there =
+        off(&exact(200).correct(far, &levels, 0, &context).unwrap(), &data, &level, [0.1, 0.05]);
     assert!(there < KOLMOGOROV, "{there}");
+}
+
+/// A kernel on x/σ with step size ε is the same kernel on x with ε σ², or σ of a random walk, on the noised mixture.
+#[test]
+fn kernels_at_a_level_walk_on_the_noised_density() {
+    fn compare<T: Transition>(of: impl Fn(f64) -> T, unit: fn(f64) -> f64) {
+        let (data, draws, rows, steps) = (three_components(), Draws::new(3), [7, 0, 4], 12);
+        let levels = [0.2, 0.5, 0.8].map(|t| COSINE.level(t));
+        let context = context(&data, &COSINE, &draws, &rows);
+        let x = normals(3, 2, 0.8, 6);
+        let together = Mcmc { kernel: of(0.6), steps };
+        let together = together.correct(x.clone(), &Levels::Rows(levels.to_vec()), 5, &context);
+        let together = host(&together.unwrap());
+        let draws = draws.purpose("corrector").at(5);
+        for (i, level) in levels.into_iter().enumerate() {
+            let (noised, kernel) = (data.noised(&level).unwrap(), of(0.6 * unit(level.sigma)));
+            let start = kernel.init(x.clone().narrow(0, i, 1), &noised).unwrap();
+            let mut chain = start.with_rows(vec![rows[i]]).unwrap();
+            for _ in 0..steps {
+                chain = kernel.step(chain, &noised, &draws).unwrap().0;
+            }
+            let far = gap(chain.values(), &together[2 * i..2 * i + 2]);
+            assert!(far < 1e-9, "{kernel:?} at {level:?}: {far}");
+            assert!(gap(chain.values(), &host(&x)[2 * i..2 * i + 2]) > 0.1);
+        }
+    }
+    compare(mala, |sigma| sigma * sigma);
+    compare(|step_size| Ula { step_size }, |sigma| sigma * sigma);
+    compare(|step_size| RandomWalk { step_size, ..RandomWalk::default() }, |sigma| sigma);
+}
+
+/// An untrained energy is N(0, σ_d² I) at level 0, so N(0, α² σ_d² + σ²) at any.
+#[test]
+fn metropolised_steps_leave_the_density_of_an_energy_invariant() {
+    let (sigma_data, n) = (0.7, 10_000);
+    let network = ResidualMlpConfig::new(1).with_hidden(8).init(&Draws::new(0), &cpu());
+    let model = NeuralDenoiser::new(network, Prediction::Edm, VP).with_sigma_data(sigma_data);
+    let (model, level) = (EnergyDenoiser::new(model), VP.level(0.3));
+    let (rows, draws): (Vec<u64>, _) = ((0..n as u64).collect(), Draws::new(8));
+    let context = Context {
+        denoiser: &model,
+        schedule: &VP,
+        condition: &Condition::None,
+        noise: &draws,
+        rows: &rows,
+        clip: None,
+    };
+    let law = Normal::new(0.0, level.sd(sigma_data)).unwrap();
+    for (sd, steps) in [(level.sd(sigma_data), 8), (0.05, 60)] {
+        let corrector = Mcmc { kernel: mala(2.0), steps };
+        let x = corrector.correct(normals(n, 1, sd, 9), &level.into(), 0, &context).unwrap();
+        let far = kolmogorov(&host(&x), |x| law.cdf(x)) * (n as f64).sqrt();
+        assert!(far < KOLMOGOROV, "from a standard deviation of {sd}: {far}");
+    }
+}
+
+#[test]
+fn kernels_that_cannot_correct_say_why() {
+    let (data, x, rows) = (three_components(), normals(2, 2, 1.0, 5), [0, 1]);
+    let (draws, level) = (Draws::new(1), Levels::from(VP.level(0.5)));
+    let corrector = Mcmc { kernel: mala(0.5), steps: 2 };
+    let guided = Guided::new(&data, 2.0).unwrap();
+    let by_score = Context { denoiser: &guided, ..context(&data, &VP, &draws, &rows) };
+    let error = corrector.correct(x.clone(), &level, 0, &by_score).unwrap_err();
+    assert!(error.to_string().contains("of mala does not exist"), "{error}");
+    let ula = Mcmc { kernel: Ula { step_size: 0.1 }, steps: 2 };
+    assert!(ula.correct(x.clone(), &level, 0, &by_score).is_ok());
+    let given = context(&data, &VP, &OneEach, &rows);
+    let error = corrector.correct(x, &level, 0, &given).unwrap_err();
+    assert!(matches!(error, Error::Undefined { .. }), "{error}");
+    for (bad, key) in [
+        (Mcmc { kernel: mala(0.0), steps: 1 }, "kernel.step_size"),
+        (Mcmc { kernel: mala(0.5), steps: 0 }, "solver.corrector.steps"),
+        (
+            Mcmc { kernel: Mala { warm_up: 5, ..mala(0.5) }, steps: 1 },
+            "solver.corrector.kernel.warm_up",
+        ),
+    ] {
+        let error = Corrector::check(&bad).unwrap_err();
+        assert!(matches!(&error, Error::Config { key: found, .. } if found == key), "{error}");
+    }
 }
 
 /// The variance after all steps by recursion, relative to the right one.

@@ -117,8 +117,8 @@ fn euler_maruyama_has_weak_order_1() {
     }
 }
 
-/// Every reverse process of the family has the data's marginals: mean and variance tend to them with order 1 at least (where
-/// errors of first order cancel, 2), and what extrapolation leaves is of second order.
+/// Every reverse process of the family has the data's marginals: mean and variance tend to them with order 1 at least
+/// (where errors of first order cancel, 2), and what extrapolation leaves is of second order.
 #[test]
 fn every_churn_has_the_same_marginals() {
     for churn in [0.0, 0.25, 0.5, 0.75, 1.0] {
@@ -204,8 +204,8 @@ impl Noise for Impulses {
     }
 }
 
-/// The errors of mean and variance at the end of a solver with a memory, or with up to two noises a step: its end is affine in the start
-/// and in each noise, and a batch with one row for each gives the factors.
+/// The errors of mean and variance at the end of a solver with a memory, or with up to two noises a step: its end is
+/// affine in the start and in each noise, and a batch with one row for each gives the factors.
 fn errors_with_memory(solver: &dyn Solver, schedule: &AnySchedule, levels: &[Level]) -> [f64; 2] {
     let data = gaussian(MEAN, VARIANCE);
     let steps = levels.len() - 1;

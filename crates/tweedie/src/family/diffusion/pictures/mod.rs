@@ -133,7 +133,7 @@ impl Shown<'_> {
         let errors = level_errors(
             &*self.model.denoiser,
             &encoded(split.rows(), "dequantise")?,
-            &split.labels().into(),
+            &split.condition(space, self.at.device)?,
             &encoded(&train.select(&spread(train.len(), REFERENCE)), "reference")?,
             &levels,
             &draws.purpose("noise"),

@@ -7,8 +7,9 @@ use crate::solve::{AnyGrid, AnySolver, DormandPrince, Sampler, Tolerance};
 use crate::{Draws, Result};
 use image::RgbImage;
 
-/// The solvers.
-const SOLVERS: [&str; 5] = ["ddim", "heun", "dpm++2m", "deis", "unipc"];
+/// The solvers, each with its evaluations a step.
+const SOLVERS: [(&str, usize); 5] =
+    [("ddim", 1), ("heun", 2), ("dpm++2m", 1), ("deis", 1), ("unipc", 1)];
 /// Evaluations that each is given.
 const WORK: [usize; 6] = [4, 8, 16, 32, 64, 128];
 /// Samples: of images, and of anything else.
@@ -30,12 +31,12 @@ impl Shown<'_> {
         let exact = AnySolver::DormandPrince(DormandPrince { tolerance });
         let (exact, _) = self.ends(&sampler.clone().with_solver(exact), rows)?;
         let mut lines: Vec<Work> = Vec::new();
-        for name in SOLVERS {
+        for (name, each) in SOLVERS {
             let solver = AnySolver::parse(name)?;
             let mut points = Vec::new();
             for work in WORK {
-                let steps = if name == "heun" { work / 2 } else { work };
-                let sampler = sampler.clone().with_solver(solver).with_steps(steps.max(2));
+                let steps = (work / each).max(2);
+                let sampler = sampler.clone().with_solver(solver).with_steps(steps);
                 let (ends, evaluations) = self.ends(&sampler, rows)?;
                 points.push((evaluations, median_distance(&ends, &exact)));
             }

@@ -6,6 +6,7 @@ use crate::nn::Params;
 use crate::run::pictures::{keep, kept, pictures};
 use crate::run::{Recipe, Run};
 use burn::tensor::Device;
+use std::ops::Range;
 use tempfile::TempDir;
 use toml::Table;
 
@@ -126,7 +127,9 @@ fn what_is_kept_comes_back_and_is_what_was_sampled() {
         let setting = Setting { device: &device, seed, observe: &|_| {} };
         let generator = model.generator(&Table::new(), &setting).unwrap();
         let label = |row| label_of(space, row);
-        let rows = sample(&*model, &*generator, 0..count, label, seed, &device, |_| {}).unwrap();
+        let condition = |rows: Range<u64>| space.condition(rows.map(label).collect());
+        let rows =
+            sample(&*model, &*generator, 0..count, condition, seed, &device, |_| {}).unwrap();
         let labels: Option<Vec<u32>> = (0..count).map(label).collect();
         for (_, split) in &all {
             assert_eq!((split.len() as u64, split.rows().width()), (count, width));
@@ -184,7 +187,8 @@ fn an_adaptive_solver_s_way_has_as_many_levels() {
     let end = run.info.space.decode(&end).unwrap();
     let setting = Setting { device: &device, seed: 1, observe: &|_| {} };
     let generator = model.generator(&sampling, &setting).unwrap();
-    let direct = sample(model, &*generator, 0..40, |_| None, 1, &device, |_| {}).unwrap();
+    let direct =
+        sample(model, &*generator, 0..40, |_| Ok(Condition::None), 1, &device, |_| {}).unwrap();
     for (a, b) in end.values().iter().zip(direct.values()) {
         // The solver's own error at its tolerance.
         assert!((a - b).abs() < 0.02, "{a} {b}");
@@ -203,8 +207,11 @@ fn errors_by_level_and_curves_are_drawn() {
     }
     let curves = draw(&run, &weights, Ok(&data), "curves");
     assert!(matches!(curves, Err(Error::Io { .. })));
-    std::fs::write(folder.path().join("curves.jsonl"), "{\"step\":5,\"train/loss\":0.5}\n")
-        .unwrap();
+    std::fs::write(
+        folder.path().join("curves.jsonl"),
+        "{\"step\":5,\"train/loss\":0.5,\"train/gradient_norm\":1.0}\n",
+    )
+    .unwrap();
     assert_eq!(still(&run, &data, &weights, "curves").dimensions(), (1400, 1760));
     // A chain that ends in pure noise, at no finite log-SNR.
     let chain = "schedule={name='chain',steps=50,zero_terminal_snr=true}";

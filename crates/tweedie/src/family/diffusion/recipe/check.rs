@@ -99,6 +99,10 @@ impl SamplingRecipe {
     pub(crate) fn check(&self) -> Result<()> {
         within("guidance", self.guidance, -1e3, 1e3)?;
         self.solver.check()?;
+        if self.weak.is_some() && self.guidance == 1.0 {
+            let expected = "with a `guidance` other than 1";
+            return Err(Error::config("weak", "given without guidance", expected));
+        }
         if let Some(clip) = &self.clip {
             clip.check()?;
         }

@@ -42,7 +42,7 @@ pub struct ModelRecipe {
     /// The standard deviation of the data in model units; measured on the training data if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sigma_data: Option<f64>,
-    /// How the network is told the noise level; as it is made for if absent.
+    /// The clock: how the network sees the noise level. That of the network if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock: Option<Clock>,
 }
@@ -70,6 +70,10 @@ pub struct SamplingRecipe {
     /// How denoised batches are held in range; not at all if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip: Option<Clip>,
+    /// A weaker run, or a file of weights that a run kept, which guides the model in place of the model without its
+    /// condition (autoguidance).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weak: Option<PathBuf>,
     /// The log-SNRs [low, high] between which guidance acts; all if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<[f64; 2]>,
@@ -119,6 +123,7 @@ impl Default for SamplingRecipe {
             steps: 32,
             last: Last::Denoise,
             guidance: 1.0,
+            weak: None,
             clip: None,
             interval: None,
             schedule: None,

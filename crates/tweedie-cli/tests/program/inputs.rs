@@ -1,0 +1,86 @@
+//! Runs that need other runs: a weaker model that guides, and a target of chains.
+
+use crate::support::{copy_of, digits, done, numbers, refused, training};
+use serde_json::Value;
+use std::path::Path;
+use tweedie::data::{Rows, npy};
+
+/// Samples eight rows by more options.
+fn sampled(folder: &Path, more: &[&str]) -> Rows {
+    done(folder, &[&["sample", "run", "-n", "8", "-o", "out.npy"], more].concat());
+    npy::read(folder.join("out.npy")).unwrap().1
+}
+
+fn largest_difference(a: &Rows, b: &Rows) -> f32 {
+    a.values().iter().zip(b.values()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn a_model_guided_by_itself_is_itself_and_by_earlier_weights_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = ["--data", "moons", "--label", "class", "--set", "training.keep_every=20"];
+    done(folder.path(), &training("points", &keep));
+    let kept = ["run/weights/step-000020.safetensors", "run/weights/step-000060.safetensors"];
+    assert!(kept.iter().all(|file| folder.path().join(file).is_file()));
+    let plain = sampled(folder.path(), &["--guidance", "1"]);
+    for own in ["run", kept[1]] {
+        let guided = sampled(folder.path(), &["--guidance", "3", "--weak", own]);
+        assert!(largest_difference(&plain, &guided) < 1e-4, "{own}");
+    }
+    let early = sampled(folder.path(), &["--guidance", "3", "--weak", kept[0]]);
+    assert!(largest_difference(&plain, &early) > 1e-2);
+    let set = [
+        "--set",
+        "sampling.guidance=3",
+        "--set",
+        "sampling.weak=run/weights/step-000020.safetensors",
+    ];
+    assert_eq!(sampled(folder.path(), &set), early);
+    let sample = ["sample", "run", "-o", "other.npy"];
+    for (status, words, more) in [
+        (2, "--weak: given without guidance", &["--weak", "run"][..]),
+        (1, "absent", &["--weak", "absent", "--guidance", "2"]),
+        (2, "--stepz: unknown key", &["--set", "sampling.stepz=3"]),
+    ] {
+        refused(folder.path(), status, &[words], &[&sample[..], more].concat());
+    }
+}
+
+#[test]
+fn a_weaker_run_on_other_rows_or_of_another_family_is_refused() {
+    let folder = copy_of(numbers());
+    let others = tempfile::tempdir().unwrap();
+    done(others.path(), &["train", "kde", "--out", "kde", "--set", "data.n=200"]);
+    let kde = others.path().join("kde").display().to_string();
+    let pictures = digits().join("run").display().to_string();
+    for (words, weak) in [("a run of a diffusion model", kde), ("the same columns", pictures)] {
+        let more = ["sample", "run", "-o", "out.npy", "--guidance", "2", "--weak", &weak];
+        refused(folder.path(), 2, &[words], &more);
+    }
+}
+
+#[test]
+fn a_run_names_the_runs_that_it_needs_by_their_hash() {
+    let folder = tempfile::tempdir().unwrap();
+    let kde = |seed: &str| {
+        let _ = std::fs::remove_dir_all(folder.path().join("kde"));
+        let n = ["--set", "data.n=300", "--set", seed];
+        done(folder.path(), &[&["train", "kde", "--out", "kde"], &n[..]].concat());
+    };
+    kde("data.seed=1");
+    let target = "target={ name = 'run', path = 'kde' }";
+    let short = ["--set", target, "--set", "training.steps=40", "--set", "chains.discard=10"];
+    let quiet = ["--set", "training.sample_every=0", "--set", "evaluation.samples=64"];
+    let train = [&["train", "mala", "--out", "run"], &short[..], &quiet].concat();
+    done(folder.path(), &train);
+    let text = std::fs::read_to_string(folder.path().join("run/run.json")).unwrap();
+    let found: Value = serde_json::from_str(&text).unwrap();
+    let hash = found["inputs"][0]["weights"].as_str().unwrap();
+    assert_eq!((found["inputs"][0]["run"].as_str(), hash.len()), (Some("kde"), 32));
+    let sample = ["sample", "run", "-n", "20", "-o", "out.npy"];
+    done(folder.path(), &sample);
+    kde("data.seed=2");
+    refused(folder.path(), 1, &["kde", "changed since the run began"], &sample);
+    kde("data.seed=1");
+    done(folder.path(), &sample);
+}
