@@ -24,8 +24,8 @@ pub struct Options {
     /// noise levels drawn for each row, 64 by default.
     #[arg(long, allow_negative_numbers = true)]
     probes: Option<String>,
-    /// Number of noise levels of the density `elbo`, evenly spaced in time from the first to the last, or `continuous`. By
-    /// default the levels of the chain that the model was trained on, else continuous time.
+    /// Number of noise levels of the density `elbo`, evenly spaced in time from the first to the last, or `continuous`.
+    /// By default the levels of the chain that the model was trained on, else continuous time.
     #[arg(long, allow_negative_numbers = true)]
     levels: Option<String>,
     /// Treatment of integers: `uniform` noise, or `variational` noise by a small network that is fitted to the run

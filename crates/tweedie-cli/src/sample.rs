@@ -37,13 +37,13 @@ pub struct Options {
     /// `none` for no class. By default `data` for a .csv, which has a column of classes, else `all`.
     #[arg(long, allow_negative_numbers = true)]
     label: Option<String>,
-    /// Condition of a model that is conditioned on columns: a value for each column, as in 'age = 40, smokes = "yes"'; a
-    /// .csv file with these columns, its rows used in turn; `data` for conditions of random training rows (the default);
-    /// or `none` for the unconditional model.
+    /// Condition of a model that is conditioned on columns: a value for each column, as in 'age = 40, smokes = "yes"';
+    /// a .csv file with these columns, its rows used in turn; `data` for conditions of random training rows (the
+    /// default); or `none` for the unconditional model.
     #[arg(long)]
     condition: Option<String>,
-    /// Noise schedule to sample on, in place of the schedule of training (see `tweedie list schedules`), with options as
-    /// in 'edm, sigma_min = 0.01'. Its log-SNR must stay within the range of the schedule of training.
+    /// Noise schedule to sample on, in place of the schedule of training (see `tweedie list schedules`), with options
+    /// as in 'edm, sigma_min = 0.01'. Its log-SNR must stay within the range of the schedule of training.
     #[arg(long)]
     schedule: Option<String>,
     /// Noise of a stochastic solver: `steps`, independent for each step, or `tree`, one path in time that more steps

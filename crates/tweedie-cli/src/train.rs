@@ -113,8 +113,8 @@ fn finish(run: &Run, data: Option<&Dataset>, settings: &Settings) -> Result<Judg
 }
 
 impl Options {
-    /// The options that change the recipe, as overrides. `--data` replaces the whole `data` table of a new run's recipe,
-    /// and its `source` alone for a run to `resume`.
+    /// The options that change the recipe, as overrides. `--data` replaces the whole `data` table of a new run's
+    /// recipe, and its `source` alone for a run to `resume`.
     fn overrides(&self, resume: bool) -> Vec<String> {
         let quoted = |text: &String| Value::String(text.clone()).to_string();
         let source = |data: &String| match resume {
