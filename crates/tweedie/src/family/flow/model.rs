@@ -148,7 +148,8 @@ impl Model for FlowModel {
     fn pictures<'a>(&'a self, at: &'a Showing<'a>) -> Vec<Picture<'a>> {
         let draw = move || {
             let (space, density) = (&self.space, &self.exact()?);
-            let plane = Plane { space, classes: &self.classes, density, title: "The model's" };
+            let plane =
+                Plane { space, classes: &self.classes, density, title: "Density of the model" };
             plane.draw(at).map(Drawing::Still)
         };
         let about = "the data and the model's density";

@@ -97,9 +97,10 @@ impl Model for MixtureModel {
 
     fn pictures<'a>(&'a self, at: &'a Showing<'a>) -> Vec<Picture<'a>> {
         let draw = move || {
-            let picture = beside_data(&self.space, at, "The model's, in closed form", |raw| {
-                self.at(raw, at.device)
-            });
+            let picture =
+                beside_data(&self.space, at, "Density of the model, in closed form", |raw| {
+                    self.at(raw, at.device)
+                });
             picture.map(Drawing::Still)
         };
         let about = "the data and the model's density";

@@ -101,7 +101,7 @@ impl Shown<'_> {
             space: &self.model.space,
             classes: &self.model.classes,
             density: &self.model.pf_ode(),
-            title: "The model's, by its probability-flow ODE",
+            title: "Density of the model, by its probability-flow ODE",
         };
         plane.draw(self.at)
     }
