@@ -7,7 +7,7 @@ use crate::{Settings, log_p, output};
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use tweedie::data::{Dataset, Kind, Layout, Space};
+use tweedie::data::{Dataset, Layout, Space};
 use tweedie::family::Model;
 use tweedie::files::AtomicFile;
 use tweedie::judge::copies::{Nearest, nearest};
@@ -209,10 +209,9 @@ fn why_no_scores(data: Option<&Dataset>) -> &'static str {
 /// The reason why there is no log p of held-out rows.
 fn why_none(data: &Dataset) -> String {
     let space = &data.space;
-    let category = |j: &usize| matches!(space.coordinate(*j).kind, Kind::Category { .. });
-    match (0..space.width()).find(category) {
+    match space.without_density() {
         _ if data.held_out.is_empty() => "there are no held-out rows".into(),
-        Some(j) => format!("column {} is categorical", space.column_name(j)),
+        Some(problem) => problem,
         None => "the model has no density".into(),
     }
 }

@@ -309,8 +309,10 @@ impl Given {
             Some(path) if [".csv", ".csv.gz"].iter().any(|ending| path.ends_with(ending)) => {
                 let columns = (0..space.width()).map(|j| space.column_name(j)).collect();
                 let options = TableOptions { columns: Some(columns), ..TableOptions::default() };
-                let (found, split) = read(path, &options)?;
-                Ok(Some(Given::InTurn(space.adopt(&found, &split, path)?.rows().clone())))
+                let found = read(path, &options)?;
+                Ok(Some(Given::InTurn(
+                    space.adopt(&found.space, &found.rows, path)?.rows().clone(),
+                )))
             }
             Some(text) => {
                 let names: Vec<String> = (0..space.width()).map(|j| space.column_name(j)).collect();

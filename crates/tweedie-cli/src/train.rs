@@ -93,6 +93,7 @@ pub fn finished(recipe: &str, source: &str, folder: &Path, settings: &Settings) 
 /// Trains a run to its end and writes its report.
 fn finish(run: &Run, data: Option<&Dataset>, settings: &Settings) -> Result<Judgement> {
     let recipe = &run.info.recipe;
+    data.iter().flat_map(|data| &data.notes).for_each(|note| eprintln!("note: {note}"));
     if !settings.json {
         let (folder, steps) = (run.folder().display(), recipe.training.steps);
         match data {

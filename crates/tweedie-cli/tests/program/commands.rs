@@ -79,7 +79,7 @@ fn numbers_get_a_log_p_with_its_error_and_categories_the_reason_for_none() {
     assert!(value("mean").is_finite() && value("standard_error") > 0.0);
     let ran = tweedie(coloured(), &["evaluate", "run", "--metric", "logp"]);
     assert_eq!(ran.status, Some(0));
-    assert!(ran.stderr.contains("no log p: column colour is categorical"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no log p: column 'colour' is a category"), "{}", ran.stderr);
     assert_eq!(of(coloured())["log_p"], serde_json::json!([]));
     // Whole numbers in every column: a bound on probabilities, with bits per dimension.
     let judged =

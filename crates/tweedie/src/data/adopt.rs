@@ -1,6 +1,6 @@
 //! Rows of one data set in the space of another: columns, categories and classes matched by name.
 
-use super::{Kind, Space, Split};
+use super::{Dataset, Kind, Pattern, Rows, Space, Split};
 use crate::error::one_of;
 use crate::{Error, Result};
 
@@ -8,38 +8,77 @@ use crate::{Error, Result};
 const SHOWN: usize = 8;
 
 impl Space {
-    /// Converts rows of the space `other` to this space, with its numbers of categories and classes; `file` names their
-    /// file, for errors.
+    /// Converts rows of the space `other` to this space, with its columns by their names and its numbers of categories and
+    /// classes; `file` names their file, for errors.
     ///
     /// # Errors
-    /// [`Error::File`] if the columns are not the same, or a category or a class is not one of this space's.
+    /// [`Error::File`] if a column is missing or of another kind, a value is missing where no training row misses one, or
+    /// a category or a class is not one of this space's.
     pub fn adopt(&self, other: &Space, rows: &Split, file: &str) -> Result<Split> {
         let names = |s: &Space| (0..s.width()).map(|j| s.column_name(j)).collect::<Vec<_>>();
-        if names(self) != names(other) {
+        let theirs = names(other);
+        let place = |name: &String| theirs.iter().position(|other| other == name);
+        let Some(columns) = names(self).iter().map(place).collect::<Option<Vec<usize>>>() else {
             let columns = |s: &Space| {
                 let more = if s.width() > SHOWN { ", …" } else { "" };
                 let first = names(s)[..s.width().min(SHOWN)].join(", ");
                 format!("{} columns: {first}{more}", s.width())
             };
             return Err(Error::file(file, "header", columns(other), columns(self)));
-        }
-        let (mut raw, width) = (rows.rows().clone(), self.width());
-        for j in 0..width {
+        };
+        let (width, all) = (self.width(), rows.rows());
+        let mut raw = Rows::new(vec![0.0; all.len() * width], width)?;
+        for (j, &k) in columns.iter().enumerate() {
+            let to = raw.values_mut().iter_mut().skip(j).step_by(width);
+            let from = all.values().iter().skip(k).step_by(all.width()).copied();
+            let (own, their) = (self.coordinate(j), other.coordinate(k));
             let place = || format!("column '{}'", self.column_name(j));
-            match (&self.coordinate(j).kind, &other.coordinate(j).kind) {
-                (Kind::Category { names: own }, Kind::Category { names: other }) => {
-                    let index = places(other, own, file, place)?;
-                    for value in raw.values_mut().iter_mut().skip(j).step_by(width) {
-                        *value = index[*value as usize] as f32;
+            match (&own.kind, &their.kind) {
+                (Kind::Category { names: own }, Kind::Category { names: their }) => {
+                    let index = places(their, own, file, place)?;
+                    to.zip(from).for_each(|(to, from)| *to = index[from as usize] as f32);
+                }
+                (Kind::Identifier { .. }, _) => {}
+                (Kind::Category { names: own }, _) => {
+                    let known: Vec<&str> = own.iter().map(String::as_str).collect();
+                    for (to, from) in to.zip(from) {
+                        let text = their.text(from);
+                        let at = known.iter().position(|known| *known == text);
+                        let at = at.ok_or_else(|| {
+                            Error::file(file, place(), &text, one_of(&text, &known))
+                        })?;
+                        *to = at as f32;
                     }
                 }
-                (Kind::Category { .. }, _) => {
-                    return Err(Error::file(file, place(), "numbers", "categories"));
+                (_, Kind::Category { names }) => {
+                    let number = |name: &String| own.number(name).map(|value| value as f32);
+                    let numbers = names.iter().map(number).collect::<Option<Vec<f32>>>();
+                    let numbers = numbers
+                        .ok_or_else(|| Error::file(file, place(), "categories", "numbers"))?;
+                    to.zip(from).for_each(|(to, from)| *to = numbers[from as usize]);
                 }
-                (_, Kind::Category { .. }) => {
-                    return Err(Error::file(file, place(), "categories", "numbers"));
+                (_, Kind::Identifier { .. }) => {
+                    return Err(Error::file(file, place(), "identifiers", "numbers"));
                 }
-                _ => {}
+                _ if own.missing.is_none() && from.clone().any(f32::is_nan) => {
+                    let expected = "numbers in all rows, as in the rows of training";
+                    return Err(Error::file(file, place(), "missing values", expected));
+                }
+                _ if own.form.date != their.form.date => {
+                    let kind = |date: &Option<Pattern>| match date {
+                        Some(pattern) => format!("dates like {}", String::from(pattern.clone())),
+                        None => "numbers that are no dates".into(),
+                    };
+                    let (found, expected) = (kind(&their.form.date), kind(&own.form.date));
+                    return Err(Error::file(file, place(), found, expected));
+                }
+                _ => {
+                    let shift = their.form.origin - own.form.origin;
+                    let moved = |from: f32| {
+                        if shift == 0.0 { from } else { (f64::from(from) + shift) as f32 }
+                    };
+                    to.zip(from).for_each(|(to, from)| *to = moved(from));
+                }
             }
         }
         let given = match (self.given(), other.given(), rows.given()) {
@@ -56,6 +95,18 @@ impl Space {
             Some(values) => adopted.with_given(values),
             None => Ok(adopted),
         }
+    }
+}
+
+impl Dataset {
+    /// The same rows in another space.
+    ///
+    /// # Errors
+    /// As [`Space::adopt`].
+    pub fn in_space(self, space: &Space) -> Result<Self> {
+        let own = |rows: &Split| space.adopt(&self.space, rows, &self.name);
+        let (train, held_out) = (own(&self.train)?, own(&self.held_out)?);
+        Ok(Self { space: space.clone(), train, held_out, grey: None, ..self })
     }
 }
 

@@ -5,9 +5,12 @@
 //! x = (v + u − shift) / scale          a quantised v: u = ½ is its bin's centre, u ∈ [0, 1) dequantises
 //! x = (1[v = 0], …, 1[v = K − 1])      a category: one-hot
 //! ```
+//! A column with missing values has one value more, 1 where the value is missing, with x = 0, and −1 where it is not.
+//!
 //! Uniform dequantisation: Theis, van den Oord and Bethge, "A note on the evaluation of generative
 //! models", 2016, section 3.1.
 
+use super::form::Form;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +46,12 @@ pub struct Coordinate {
     pub scale: f64,
     /// The kind of raw values.
     pub kind: Kind,
+    /// The form of its numbers in a table.
+    #[serde(default, skip_serializing_if = "Form::is_plain")]
+    pub form: Form,
+    /// The text of missing values in a table, for a column of numbers that has some. A missing raw value is NaN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
 }
 
 /// The kind of raw values of a coordinate.
@@ -70,27 +79,62 @@ pub enum Kind {
         /// The period, above 0.
         period: f64,
     },
-    /// Real numbers between two limits, both included.
+    /// Real numbers; samples are kept between two limits, both included, which other rows may pass.
     Bounded {
         /// The lower limit.
         low: f64,
         /// The upper limit.
         high: f64,
     },
+    /// Texts that are drawn new for each row and are no part of the model; raw values are 0.
+    Identifier {
+        /// The pattern of the texts: `a`, `A` and `0` stand for letters and digits, all else for itself.
+        pattern: String,
+    },
+}
+
+impl Kind {
+    /// The kind of numbers of either kind, within the limits of both.
+    pub(super) fn with(self, other: Kind) -> Kind {
+        let limits = |kind: &Kind| match *kind {
+            Kind::Bounded { low, high } => Some((low, high)),
+            Kind::Quantised { low: Some(low), high: Some(high) } => Some((low as f64, high as f64)),
+            _ => None,
+        };
+        match (&self, &other) {
+            (Kind::Quantised { low: a, high: b }, Kind::Quantised { low: c, high: d }) => {
+                let low = a.zip(*c).map(|(a, c)| a.min(c));
+                Kind::Quantised { low, high: b.zip(*d).map(|(b, d)| b.max(d)) }
+            }
+            _ => match limits(&self).zip(limits(&other)) {
+                Some(((a, b), (c, d))) => Kind::Bounded { low: a.min(c), high: b.max(d) },
+                None => Kind::Real,
+            },
+        }
+    }
 }
 
 impl Coordinate {
     /// A real coordinate whose model units are its raw units.
     pub fn real(name: impl Into<String>) -> Self {
-        Self { name: name.into(), unit: None, shift: 0.0, scale: 1.0, kind: Kind::Real }
+        let (form, kind) = (Form::default(), Kind::Real);
+        Self { name: name.into(), unit: None, shift: 0.0, scale: 1.0, kind, form, missing: None }
     }
 
-    /// The number of its values in model units: the number of names of a category, else 1.
+    /// The number of its values in model units: the number of names of a category, 0 for an identifier, else 1, or 2
+    /// where values may be missing.
     pub fn model_width(&self) -> usize {
         match &self.kind {
             Kind::Category { names } => names.len(),
-            _ => 1,
+            Kind::Identifier { .. } => 0,
+            _ => 1 + usize::from(self.missing.is_some()),
         }
+    }
+
+    /// Whether all its values are numbers, none of them missing, so that they have a density.
+    pub fn is_number(&self) -> bool {
+        !matches!(self.kind, Kind::Category { .. } | Kind::Identifier { .. })
+            && self.missing.is_none()
     }
 
     /// Whether its raw values are integers whose order has a meaning.
@@ -105,7 +149,7 @@ impl Coordinate {
             Kind::Bounded { high, .. } => Some(*high),
             Kind::Periodic { low, period } => Some(low + period),
             Kind::Category { names } => Some(names.len() as f64 - 1.0),
-            Kind::Real => None,
+            Kind::Real | Kind::Identifier { .. } => None,
         }
     }
 
@@ -114,6 +158,29 @@ impl Coordinate {
         match &self.unit {
             Some(unit) => format!("{} [{unit}]", self.name),
             None => self.name.clone(),
+        }
+    }
+
+    /// The text of a raw value in a table; empty for an identifier.
+    pub fn text(&self, raw: f32) -> String {
+        match (&self.kind, &self.missing) {
+            (Kind::Category { names }, _) => names.get(raw as usize).cloned().unwrap_or_default(),
+            (Kind::Identifier { .. }, _) => String::new(),
+            (_, Some(missing)) if raw.is_nan() => missing.clone(),
+            // Adding zero writes −0 as 0.
+            _ if self.form.is_plain() => (raw + 0.0).to_string(),
+            _ => self.form.write(raw.into()),
+        }
+    }
+
+    /// The raw value of a text in a table: of a number in the column's form, or of a category; none for another text.
+    pub fn number(&self, text: &str) -> Option<f64> {
+        match &self.kind {
+            Kind::Category { names } => {
+                names.iter().position(|name| name == text).map(|at| at as f64)
+            }
+            _ if self.missing.as_deref() == Some(text) => Some(f64::NAN),
+            _ => self.form.read(text),
         }
     }
 
@@ -147,8 +214,10 @@ impl Coordinate {
                     "a finite low, a finite period above 0",
                 )
             }
-            Kind::Bounded { low, high } if !(low.is_finite() && high.is_finite() && low < high) => {
-                refuse(format!("low {low}, high {high}"), "finite limits, low below high")
+            Kind::Bounded { low, high }
+                if !(low.is_finite() && high.is_finite() && low <= high) =>
+            {
+                refuse(format!("low {low}, high {high}"), "finite limits, low at most high")
             }
             _ => Ok(()),
         }
@@ -169,11 +238,14 @@ impl Coordinate {
 
     /// The fault of a raw value and the expectation; none for a valid value.
     pub(super) fn fault(&self, raw: f32) -> Option<(String, String)> {
+        if raw.is_nan() && self.missing.is_some() {
+            return None;
+        }
         if !raw.is_finite() {
             return Some((format!("the value is {raw}"), "a finite number".into()));
         }
         let inside = match &self.kind {
-            Kind::Real | Kind::Periodic { .. } => true,
+            Kind::Real | Kind::Periodic { .. } | Kind::Bounded { .. } => true,
             Kind::Quantised { low, high } => {
                 let (least, most) =
                     (low.unwrap_or(i64::MIN) as f32, high.unwrap_or(i64::MAX) as f32);
@@ -181,7 +253,7 @@ impl Coordinate {
                 is_integer(raw) && raw >= least && raw <= most && near
             }
             Kind::Category { names } => is_integer(raw) && raw >= 0.0 && raw < names.len() as f32,
-            Kind::Bounded { low, high } => raw >= *low as f32 && raw <= *high as f32,
+            Kind::Identifier { .. } => raw == 0.0,
         };
         (!inside).then(|| (format!("the value is {raw}"), self.expectation()))
     }
@@ -189,10 +261,10 @@ impl Coordinate {
     /// The kind of raw values, in words.
     fn expectation(&self) -> String {
         match &self.kind {
-            Kind::Real | Kind::Periodic { .. } => "a finite number".into(),
+            Kind::Real | Kind::Periodic { .. } | Kind::Bounded { .. } => "a finite number".into(),
             Kind::Quantised { low, high } => format!("an integer{}", limits(*low, *high)),
             Kind::Category { names } => format!("the index of one of {} categories", names.len()),
-            Kind::Bounded { low, high } => format!("a number from {low} to {high}"),
+            Kind::Identifier { .. } => "0, since identifiers are drawn new".into(),
         }
     }
 
@@ -219,9 +291,13 @@ impl Coordinate {
                 let wrapped = wrap(value, low, period) as f32;
                 if f64::from(wrapped) < low + period { wrapped } else { low as f32 }
             }
-            Kind::Bounded { low, high } => (value as f32).clamp(low as f32, high as f32),
+            Kind::Bounded { low, high } => {
+                (self.form.rounded(value) as f32).clamp(low as f32, high as f32)
+            }
             // Beyond the range of single precision a value becomes its ends.
-            Kind::Real | Kind::Category { .. } => (value as f32).clamp(f32::MIN, f32::MAX),
+            Kind::Real | Kind::Category { .. } | Kind::Identifier { .. } => {
+                (self.form.rounded(value) as f32).clamp(f32::MIN, f32::MAX)
+            }
         }
     }
 
@@ -245,23 +321,26 @@ impl Coordinate {
         model
     }
 
-    /// A real coordinate with shift and scale such that `values` have mean 0 and variance 1 in model units; integers
-    /// with more than two distinct values become quantised, standardised as dequantised values, with variance 1/12
-    /// more. A constant keeps scale 1.
+    /// The coordinate of numbers in raw units with shift and scale such that `values` have mean 0 and variance 1 in model
+    /// units. Real numbers that are all integers become quantised; quantised values are standardised as dequantised ones,
+    /// with variance 1/12 more. A constant keeps scale 1. Missing values do not count.
     pub(super) fn fitted(mut self, values: impl Iterator<Item = f32> + Clone) -> Self {
-        if self.kind != Kind::Real {
+        let values = values.filter(|value| !value.is_nan());
+        let numbers =
+            matches!(self.kind, Kind::Real | Kind::Bounded { .. } | Kind::Quantised { .. });
+        if !numbers || (self.shift, self.scale) != (0.0, 1.0) || values.clone().next().is_none() {
             return self;
         }
         let moments = Moments::of(values.clone());
-        let integers = values.clone().all(is_integer)
+        let integers = self.kind == Kind::Real
+            && values.clone().all(is_integer)
             && moments.high - moments.low < QUANTISED_REACH
-            && moments.high.max(-moments.low) <= EXACT
-            && more_than_two(values);
-        let (bin, noise) = if integers { (0.5, 1.0 / 12.0) } else { (0.0, 0.0) };
+            && moments.high.max(-moments.low) <= EXACT;
         if integers {
             let (low, high) = (Some(moments.low as i64), Some(moments.high as i64));
             self.kind = Kind::Quantised { low, high };
         }
+        let (bin, noise) = if self.is_quantised() { (0.5, 1.0 / 12.0) } else { (0.0, 0.0) };
         let scale = (moments.variance + noise).sqrt();
         self.shift = moments.mean + bin;
         self.scale = if moments.low < moments.high && scale > 0.0 { scale } else { 1.0 };
@@ -301,19 +380,6 @@ impl Moments {
 
 fn is_integer(value: f32) -> bool {
     value.fract() == 0.0
-}
-
-fn more_than_two(values: impl Iterator<Item = f32>) -> bool {
-    let mut seen = Vec::with_capacity(3);
-    for value in values {
-        if !seen.contains(&value) {
-            seen.push(value);
-        }
-        if seen.len() > 2 {
-            return true;
-        }
-    }
-    false
 }
 
 /// The representative of `value` in `low..low + period`; values already there keep their bits.

@@ -171,6 +171,8 @@ pub struct Dataset {
     pub(super) published: bool,
     /// The training rows before binarisation, if each showing draws them anew.
     pub(super) grey: Option<Grey>,
+    /// Remarks for the user on how the data were read.
+    pub notes: Vec<String>,
 }
 
 /// Training rows of integers, for binarisation anew at each showing.
@@ -200,8 +202,8 @@ impl Dataset {
             check_labels(&space, part)?;
             space.check_given(part)?;
         }
-        let (view, published, grey) = (None, false, None);
-        Ok(Self { name: name.into(), space, train, held_out, view, published, grey })
+        let (view, published, grey, notes) = (None, false, None, Vec::new());
+        Ok(Self { name: name.into(), space, train, held_out, view, published, grey, notes })
     }
 
     /// The same data, whose held-out rows are a published test set.

@@ -4,7 +4,7 @@
 //! separated, and a reader can judge whether a generated wine is plausible.
 
 use super::parts::channels_first;
-use super::table::{self, TableOptions};
+use super::table::{self, Table, TableOptions};
 use super::{Dataset, Rows, Space, Split};
 use crate::{Error, Result};
 use image::ImageFormat;
@@ -36,9 +36,9 @@ pub(super) const NAMES: [(&str, &str); 3] = [
 /// None in practice: the data are part of the program.
 pub fn digits() -> Result<Dataset> {
     let options = TableOptions { label: Some("last".into()), ..TableOptions::default() };
-    let (table, all) = read(DIGITS, "digits.csv.gz", &options)?;
-    let space = Space::image(1, 8, 8, 17)?.with_classes(table.classes().to_vec());
-    let (train, held_out) = recorded(&all, DIGITS_HELD_OUT, "digits")?;
+    let table = read(DIGITS, "digits.csv.gz", &options)?;
+    let space = Space::image(1, 8, 8, 17)?.with_classes(table.space.classes().to_vec());
+    let (train, held_out) = recorded(&table.rows, DIGITS_HELD_OUT, "digits")?;
     Dataset::new("digits", space, train, held_out)
 }
 
@@ -50,9 +50,9 @@ pub fn digits() -> Result<Dataset> {
 /// None in practice: the data are part of the program.
 pub fn wine() -> Result<Dataset> {
     let options = TableOptions { label: Some("cultivar".into()), ..TableOptions::default() };
-    let (space, all) = read(WINE, "wine.csv", &options)?;
-    let (train, held_out) = recorded(&all, WINE_HELD_OUT, "wine")?;
-    let space = space.fitted(train.rows())?.covering(held_out.rows())?;
+    let table = read(WINE, "wine.csv", &options)?;
+    let (train, held_out) = recorded(&table.rows, WINE_HELD_OUT, "wine")?;
+    let space = table.space.fitted(train.rows())?.covering(held_out.rows())?;
     Dataset::new("wine", space, train, held_out)
 }
 
@@ -90,7 +90,7 @@ pub fn emoji() -> Result<Dataset> {
     Dataset::new("emoji", space, train, held_out)
 }
 
-fn read(bytes: &[u8], name: &str, options: &TableOptions) -> Result<(Space, Split)> {
+fn read(bytes: &[u8], name: &str, options: &TableOptions) -> Result<Table> {
     let gz = name.ends_with(".gz");
     let plain: Box<dyn Read> =
         if gz { Box::new(flate2::read::GzDecoder::new(bytes)) } else { Box::new(bytes) };

@@ -4,7 +4,8 @@ use super::parts::Parts;
 use super::pictures::{self, PictureOptions};
 use super::table::TableOptions;
 use super::{
-    Binarisation, Dataset, Layout, Space, Split, Toy, absent, cifar, idx, npy, npz, shipped, table,
+    Binarisation, Coordinate, Dataset, Kind, Layout, Space, Split, Toy, absent, cifar, idx, npy,
+    npz, shipped, table,
 };
 use crate::error::one_of;
 use crate::{Error, Result};
@@ -16,7 +17,25 @@ const HELD_OUT: f64 = 0.2;
 /// The default number of training points of a toy.
 const TOY_POINTS: usize = 50_000;
 /// The endings of readable files of rows.
-const ENDINGS: [&str; 5] = [".csv", ".csv.gz", ".dat", ".npy", ".npz"];
+const ENDINGS: [&str; 10] =
+    [".csv", ".csv.gz", ".tsv", ".tsv.gz", ".tab", ".txt", ".txt.gz", ".dat", ".npy", ".npz"];
+/// Endings of tables of other programs, and what to do about them.
+const FOREIGN: [(&str, &str); 8] = [
+    (
+        ".parquet",
+        "a .csv file: pandas.read_parquet(FILE).to_csv('data.csv', index=False) writes one",
+    ),
+    (
+        ".feather",
+        "a .csv file: pandas.read_feather(FILE).to_csv('data.csv', index=False) writes one",
+    ),
+    (".pkl", "a .csv or .npy file: a pickle may run code when it is read"),
+    (".xlsx", "a .csv file: a spreadsheet program exports one"),
+    (".xls", "a .csv file: a spreadsheet program exports one"),
+    (".ods", "a .csv file: a spreadsheet program exports one"),
+    (".json", "a .csv file: pandas.read_json(FILE).to_csv('data.csv', index=False) writes one"),
+    (".zip", "a .csv, .csv.gz or .npz file, or a folder of pictures: unpack it first"),
+];
 
 /// A source of data: a shipped data set, a toy, a file or a folder, with its options.
 ///
@@ -48,6 +67,16 @@ pub struct Source {
     /// The columns of a table to keep, in this order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
+    /// The columns of a table that are identifiers: no part of the model, and drawn new for each sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Vec<String>>,
+    /// Whether the first line of a table names its columns; found out if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<bool>,
+    /// Whether samples stay between the least and the greatest value of each column of numbers of a table; they do if
+    /// not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<bool>,
     /// The share of held-out rows of a file; for a toy, the number of held-out points as a share of `n`. 0.2 if not
     /// given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,6 +116,9 @@ impl Source {
             label: None,
             condition: None,
             columns: None,
+            id: None,
+            header: None,
+            limits: None,
             held_out: None,
             n: None,
             image: None,
@@ -114,6 +146,8 @@ impl Source {
     fn grey(&self) -> Result<Dataset> {
         let name = self.source.as_str();
         let path = Path::new(name);
+        let lower = name.to_lowercase();
+        let ending = |ending: &str| lower.ends_with(ending);
         let toy = Toy::ALL.into_iter().find(|toy| toy.name() == name);
         match (name, toy) {
             ("digits", _) => self.shipped(shipped::digits),
@@ -125,12 +159,13 @@ impl Source {
             (_, Some(toy)) => {
                 self.only(&["n", "held_out", "label", "seed"]).and_then(|()| self.toy(toy))
             }
-            _ if name.ends_with(".npy") => {
+            _ if ending(".npy") => {
                 self.only(&["held_out", "image", "seed"]).and_then(|()| self.array())
             }
-            _ if name.ends_with(".npz") => self.parts(&["image"], || npz::read(path)),
-            _ if ENDINGS.iter().any(|ending| name.ends_with(ending)) => {
-                let options = ["label", "condition", "columns", "held_out", "image", "seed"];
+            _ if ending(".npz") => self.parts(&["image"], || npz::read(path)),
+            _ if ENDINGS.into_iter().any(ending) => {
+                let own = ["columns", "id", "header", "limits", "image"];
+                let options = [&["label", "condition", "held_out", "seed"], &own[..]].concat();
                 self.only(&options).and_then(|()| self.table())
             }
             _ if idx::is_pictures(path) => self.parts(&[], || idx::read(path, false)),
@@ -221,9 +256,12 @@ impl Source {
             return Err(Error::config("condition", "given beside a label", expected));
         }
         let (label, columns) = (self.label.clone(), self.columns.clone());
-        let options = TableOptions { label, condition: self.condition.clone(), columns };
-        let (space, all) = table::read(&self.source, &options)?;
-        self.divide(space, all)
+        let (condition, id, header) = (self.condition.clone(), self.id.clone(), self.header);
+        let unlimited = self.limits == Some(false);
+        let options = TableOptions { label, condition, columns, id, header, unlimited };
+        let table = table::read(&self.source, &options)?;
+        let data = self.divide(table.space, table.rows)?;
+        Ok(Dataset { notes: table.notes, ..data })
     }
 
     fn divide(&self, space: Space, all: Split) -> Result<Dataset> {
@@ -240,13 +278,12 @@ impl Source {
             let expected = format!("{}, the values of a row of {}", space.width(), self.source);
             return Err(Error::config("image", problem, expected));
         }
-        let mut pixel = space.coordinate(0).clone();
-        if space.coordinates().iter().any(|c| c.kind != pixel.kind) {
+        if !space.coordinates().iter().all(|c| c.is_number() && c.form.origin == 0.0) {
             let problem = format!("{} mixes kinds of columns", self.source);
-            return Err(Error::config("image", problem, "columns of numbers only"));
+            return Err(Error::config("image", problem, "columns of plain numbers only"));
         }
-        pixel.name = "pixel".into();
-        pixel.unit = None;
+        let kind = space.coordinates().iter().map(|c| c.kind.clone()).reduce(Kind::with);
+        let pixel = Coordinate { kind: kind.unwrap_or(Kind::Real), ..Coordinate::real("pixel") };
         let mut pictures = Space::new(layout, vec![pixel])?.with_classes(space.classes().to_vec());
         pictures.given = space.given;
         Ok(pictures)
@@ -266,6 +303,9 @@ impl Source {
             ("label", self.label.is_some()),
             ("condition", self.condition.is_some()),
             ("columns", self.columns.is_some()),
+            ("id", self.id.is_some()),
+            ("header", self.header.is_some()),
+            ("limits", self.limits.is_some()),
             ("held_out", self.held_out.is_some()),
             ("n", self.n.is_some()),
             ("image", self.image.is_some()),
@@ -288,6 +328,15 @@ impl Source {
     fn unknown(&self) -> Error {
         let names: Vec<&str> = list().into_iter().map(|(name, _)| name).collect();
         let files = ENDINGS.join(", ");
+        if Path::new(&self.source).is_file() {
+            let lower = self.source.to_lowercase();
+            let foreign = FOREIGN.iter().find(|(ending, _)| lower.ends_with(ending));
+            let problem =
+                format!("the file '{}' is there, and its ending is not known", self.source);
+            let expected =
+                foreign.map_or(format!("one of {files}"), |(_, expected)| expected.to_string());
+            return Error::config("source", problem, expected);
+        }
         let expected = format!(
             "{}, or the path of a folder of pictures or of a file: {files}",
             one_of(&self.source, &names)

@@ -159,8 +159,8 @@ impl Space {
 
     /// A vector space in whose model units each column of `raw` has mean 0 and variance 1.
     ///
-    /// Columns of integers with more than two distinct values become quantised with their range as limits,
-    /// and are standardised as dequantised; a constant column keeps scale 1.
+    /// Columns of integers become quantised with their range as limits, and are standardised as dequantised; a constant
+    /// column keeps scale 1.
     ///
     /// # Errors
     /// [`Error::Shape`] if there are not as many names as columns; [`Error::Config`] if there are no rows or
@@ -169,8 +169,8 @@ impl Space {
         Self::vector(names)?.fitted(raw)
     }
 
-    /// The same space with the real coordinates standardised as by [`standardised`](Self::standardised);
-    /// coordinates of other kinds stay as they are.
+    /// The same space with the coordinates of numbers in raw units (shift 0 and scale 1) standardised as by
+    /// [`standardised`](Self::standardised); others stay as they are.
     ///
     /// # Errors
     /// As [`standardised`](Self::standardised).
@@ -323,9 +323,17 @@ impl Space {
         let columns = (0..raw.len()).flat_map(|row| (0..raw.width()).map(move |j| (row, j)));
         for (i, ((row, column), &value)) in columns.zip(raw.values()).enumerate() {
             let coordinate = self.coordinate(column);
-            if let Kind::Category { names } = &coordinate.kind {
-                model.extend((0..names.len()).map(|k| f32::from(k == value as usize)));
-                continue;
+            match &coordinate.kind {
+                Kind::Category { names } => {
+                    model.extend((0..names.len()).map(|k| f32::from(k == value as usize)));
+                    continue;
+                }
+                Kind::Identifier { .. } => continue,
+                _ if value.is_nan() => {
+                    model.extend([0.0, 1.0]);
+                    continue;
+                }
+                _ => {}
             }
             let x = coordinate.encode(value, noise(i));
             if !x.is_finite() {
@@ -334,6 +342,7 @@ impl Space {
                 return Err(Error::config(self.place(row, column), problem, expected));
             }
             model.push(x);
+            model.extend(coordinate.missing.is_some().then_some(-1.0));
         }
         Rows::new(model, self.model_width())
     }
@@ -359,8 +368,10 @@ impl Space {
                     let problem = format!("the value is {bad} in model units");
                     return Err(Error::config(self.place(i, j), problem, "a finite number"));
                 }
-                raw.push(match coordinate.kind {
-                    Kind::Category { .. } => greatest(own) as f32,
+                raw.push(match (&coordinate.kind, own) {
+                    (Kind::Category { .. }, own) => greatest(own) as f32,
+                    (Kind::Identifier { .. }, _) => 0.0,
+                    (_, [_, missing]) if *missing > 0.0 => f32::NAN,
                     _ => coordinate.decode(own[0]),
                 });
             }

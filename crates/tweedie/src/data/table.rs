@@ -1,14 +1,20 @@
-//! Tables: comma-separated values, plain or compressed by gzip.
+//! Tables: cells separated by commas, semicolons, tabs, bars or blanks, plain or compressed by gzip.
 //!
-//! Reading. The first line is a header if a column goes from text there to a number in the second line, or
-//! if it holds no number at all; without a header the columns are `x1`, `x2`, …. A name may end in a unit:
-//! `alcohol [%]`. Columns of text become categories, those of numbers stay real until a space is fitted to
-//! the training rows ([`Space::fitted`]). Lines that begin with `@` are skipped (KEEL's `.dat`).
+//! Reading. The first line is a header if a column goes from text there to a number in the second line, if it holds no
+//! number at all, or if its texts do not occur again and its numbers look like names (years); without a header the
+//! columns are `x1`, `x2`, …. A name may end in a unit: `alcohol [%]`. Columns of numbers become integers between
+//! limits, or reals between limits with their decimals; dates and times become numbers, and so do numbers with signs of
+//! money or per cent and separated thousands. Numbers may be missing. All other columns become categories; numbers that
+//! begin with a zero, such as post codes, are texts.
 //!
-//! Writing is the inverse: the names, units and categories of the table, and numbers in the fewest digits that single
-//! precision reads back.
+//! Writing is the inverse: the names, units and categories of the table, numbers and dates in their form, or else in the
+//! fewest digits that single precision reads back.
 
+mod cell;
+mod column;
+mod identifier;
 mod sheet;
+mod text;
 mod writer;
 
 use super::{Coordinate, Layout, Rows, Space, Split};
@@ -32,14 +38,30 @@ pub struct TableOptions {
     pub condition: Option<Vec<String>>,
     /// The columns to keep, in this order; all others if not given.
     pub columns: Option<Vec<String>>,
+    /// Columns of identifiers, which are drawn new for each sample and are no part of the model.
+    pub id: Option<Vec<String>>,
+    /// Whether the first line names the columns; found out if not given.
+    pub header: Option<bool>,
+    /// Leaves samples free to pass the least and greatest value of a column of numbers.
+    pub unlimited: bool,
 }
 
-/// Reads `.csv`, `.csv.gz` or a comma-separated `.dat`: the space, with real coordinates in raw units and
-/// categories, and the rows with their labels. Classes are in the order of their names, numbers as numbers.
+/// A table that was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// The meaning of a row: numbers in raw units, and categories.
+    pub space: Space,
+    /// The rows with their labels.
+    pub rows: Split,
+    /// Remarks for the user: columns that are passed over or look like identifiers.
+    pub notes: Vec<String>,
+}
+
+/// Reads a table. Classes are in the order of their names, numbers as numbers.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be opened; [`Error::File`] naming line and column for anything else.
-pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<(Space, Split)> {
+pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Table> {
     let path = path.as_ref();
     let file = BufReader::new(File::open(path).map_err(|e| Error::io(path, e))?);
     let compressed = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
@@ -51,11 +73,7 @@ pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<(Space, Sp
 }
 
 /// [`read`] from bytes, with the name `path` in errors.
-pub(super) fn parse(
-    bytes: impl Read,
-    path: &Path,
-    options: &TableOptions,
-) -> Result<(Space, Split)> {
+pub(super) fn parse(bytes: impl Read, path: &Path, options: &TableOptions) -> Result<Table> {
     let mut text = Vec::new();
     bytes.take(MOST_BYTES + 1).read_to_end(&mut text).map_err(|e| {
         let place = format!("after {} bytes of text", text.len());
@@ -66,33 +84,52 @@ pub(super) fn parse(
         return Err(Error::file(path, "table", problem, "a smaller table, or .npy"));
     }
     let mut sheet = Sheet::read(&text, path)?;
-    let names = sheet.take_names()?;
+    let names = sheet.take_names(options.header)?;
     let label = options.label.as_ref().map(|name| sheet.label_column(&names, name)).transpose()?;
     let given =
         options.condition.as_deref().map(|given| sheet.find_all(&names, given)).transpose()?;
     let beside: Vec<usize> = given.iter().flatten().copied().chain(label).collect();
     let columns = sheet.value_columns(&names, options.columns.as_deref(), &beside)?;
-    let (mut space, rows) = columns_of(&sheet, &names, &columns)?;
-    let mut split = Split::new(rows, None)?;
+    let id = options.id.as_deref().map(|id| sheet.find_all(&names, id)).transpose()?;
+    let id = id.unwrap_or_default();
+    let (mut space, rows) = columns_of(&mut sheet, &names, &columns, &id, options)?;
+    let mut rows = Split::new(rows, None)?;
+    if space.model_width() == 0 {
+        return Err(Error::file(
+            path,
+            "header",
+            "all columns are identifiers",
+            "a column to model",
+        ));
+    }
     if let Some(label) = label {
         let (classes, labels) = sheet.labels(label, &names[label].name)?;
         space = space.with_classes(classes);
-        split = Split::new(split.rows().clone(), Some(labels))?;
+        rows = Split::new(rows.rows().clone(), Some(labels))?;
     }
     if let Some(given) = given {
-        let (own, values) = columns_of(&sheet, &names, &given)?;
-        (space, split) = (space.with_given(own), split.with_given(values)?);
+        let (own, values) = columns_of(&mut sheet, &names, &given, &[], options)?;
+        (space, rows) = (space.with_given(own), rows.with_given(values)?);
     }
-    Ok((space, split))
+    Ok(Table { space, rows, notes: sheet.notes })
 }
 
-/// Columns of a sheet as rows, with what they mean.
-fn columns_of(sheet: &Sheet, names: &[Coordinate], columns: &[usize]) -> Result<(Space, Rows)> {
+/// Columns of a sheet as rows, with what they mean; those of `id` are identifiers.
+fn columns_of(
+    sheet: &mut Sheet,
+    names: &[Coordinate],
+    columns: &[usize],
+    id: &[usize],
+    options: &TableOptions,
+) -> Result<(Space, Rows)> {
     let mut coordinates = Vec::with_capacity(columns.len());
     let mut values = Vec::with_capacity(columns.len());
     for &column in columns {
-        let (kind, numbers) = sheet.column(column, &names[column].name)?;
-        coordinates.push(Coordinate { kind, ..names[column].clone() });
+        let (coordinate, numbers) = match id.contains(&column) {
+            true => sheet.identifiers(column, &names[column]),
+            false => sheet.column(column, &names[column], !options.unlimited)?,
+        };
+        coordinates.push(coordinate);
         values.push(numbers);
     }
     let space = Space::new(Layout::Vector { width: columns.len() }, coordinates)?;

@@ -98,6 +98,7 @@ pub(super) fn pictures(space: &Space, rows: &Rows) -> Result<Grid> {
         Kind::Bounded { low, high } => (*low, *high),
         Kind::Periodic { low, period } => (*low, low + period),
         Kind::Category { names } => (0.0, names.len() as f64 - 1.0),
+        Kind::Identifier { .. } => (0.0, 1.0),
     };
     let seen = match shape[0] {
         0..=2 => 1,

@@ -1,7 +1,7 @@
 //! What densities of rows share, whatever the family: noise added to integers, and dequantisers fitted to a density.
 
 use super::{DensityEntry, Integers, Judge, Loader, Setting, Task};
-use crate::data::{Condition, Kind, Rows, Space};
+use crate::data::{Condition, Rows, Space};
 use crate::density::{Density, Dequantise, Dequantiser, InSpace, Judged, LogProb, Uniform};
 use crate::error::one_of;
 use crate::objective::LogDensity;
@@ -17,11 +17,6 @@ const HIDDEN: usize = 32;
 
 /// Dequantisers fitted to a model, by their steps and seed.
 pub(super) type Fitted = Mutex<BTreeMap<(u64, u64), Dequantiser>>;
-
-/// Whether a column holds categories, whose relaxation has no density.
-pub(super) fn has_categories(space: &Space) -> bool {
-    (0..space.width()).any(|j| matches!(space.coordinate(j).kind, Kind::Category { .. }))
-}
 
 /// How a density of real rows treats the integers of a space, the default first.
 pub(super) fn spread_integers(space: &Space) -> Vec<Integers> {
@@ -113,7 +108,7 @@ impl Judged for Spread<'_> {
 
 /// The only density of a model that knows its own exactly; none where a column is a category, which has no density.
 pub(super) fn exact(space: &Space, name: &'static str, about: &'static str) -> Vec<DensityEntry> {
-    if has_categories(space) {
+    if space.without_density().is_some() {
         return Vec::new();
     }
     let quantised = (0..space.width()).any(|j| space.coordinate(j).is_quantised());

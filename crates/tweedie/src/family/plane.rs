@@ -31,7 +31,8 @@ impl Window {
         if space.given().is_some() {
             return Err(Error::undefined(what, "each row depends on a condition of its own"));
         }
-        if (0..2).any(|k| space.coordinate(k).kind != Kind::Real) {
+        let real = |k| matches!(space.coordinate(k).kind, Kind::Real | Kind::Bounded { .. });
+        if !(0..2).all(|k| real(k) && space.coordinate(k).is_number()) {
             return Err(Error::undefined(what, "not all columns are real numbers"));
         }
         let side = |k: usize| {

@@ -209,7 +209,20 @@ impl Run {
             };
             return Err(Error::file(self.file("run.json"), "data", problem, expected));
         }
-        let data = self.info.recipe.load_data()?;
+        let mut data = self.info.recipe.load_data()?;
+        if data.space != self.info.space {
+            if data.space.reads_as(&self.info.space) {
+                let problem = "not the space of the data";
+                return Err(Error::file(
+                    self.file("run.json"),
+                    "space",
+                    problem,
+                    "no changes by hand",
+                ));
+            }
+            // The run keeps the space that it was trained in, if it was read otherwise then.
+            data = data.in_space(&self.info.space)?;
+        }
         for (name, now, then) in [
             ("training", &data.train, &self.info.train),
             ("held-out", &data.held_out, &self.info.held_out),
@@ -220,10 +233,6 @@ impl Run {
                 let problem = "changed since the run began";
                 return Err(Error::file(&data.name, place, problem, expected));
             }
-        }
-        if data.space != self.info.space {
-            let problem = "not the space of the data";
-            return Err(Error::file(self.file("run.json"), "space", problem, "no changes by hand"));
         }
         let named = |error| in_file(&self.file("run.json"), error);
         data.with_validation(self.info.validation).map_err(named)
@@ -271,6 +280,7 @@ impl Run {
             false => self.data()?.fit_rows(),
         };
         let held_out = space.adopt(&loaded.space, &rows, other)?;
+        let space = space.covering(held_out.rows())?;
         Dataset::new(other, space, train, held_out).map_err(|error| match error {
             Error::Config { key, problem, expected } => Error::file(other, key, problem, expected),
             error => error,

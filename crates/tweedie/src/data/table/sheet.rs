@@ -1,93 +1,129 @@
-//! The cells of a table, and the kinds of its columns.
+//! The cells of a table and the names of its columns.
 
-use crate::data::{Coordinate, Kind};
+use super::cell::{is_missing, is_number};
+use super::text::Text;
+use crate::data::Coordinate;
 use crate::error::one_of;
 use crate::{Error, Result};
 use csv::StringRecord;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
-/// Most distinct values of a text column that is a category or a label.
-const MOST_NAMES: usize = 1000;
-/// Texts of missing values, in upper or lower case.
-const MISSING: [&str; 7] = ["", "?", "na", "n/a", "nan", "null", "<null>"];
+/// Whole numbers in a header that look like years.
+const YEARS: RangeInclusive<f64> = 1800.0..=2200.0;
+/// The name of a column without a name that numbers the rows.
+const INDEX: &str = "index";
 
 /// The cells of a file, each line as long as the first.
 pub(super) struct Sheet<'a> {
-    path: &'a Path,
-    lines: Vec<(u64, StringRecord)>,
+    pub path: &'a Path,
+    /// Lines with their numbers in the file, from 1.
+    pub lines: Vec<(u64, StringRecord)>,
+    /// Whether a comma may be a decimal point.
+    pub free_commas: bool,
+    /// Columns that are passed over unless they are named.
+    hidden: Vec<usize>,
+    /// Remarks for the user.
+    pub notes: Vec<String>,
 }
 
 impl<'a> Sheet<'a> {
     /// The cells of a text.
-    pub fn read(text: &[u8], path: &'a Path) -> Result<Self> {
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        check_text(text, path)?;
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .trim(csv::Trim::All)
-            .comment(Some(b'@'))
-            .from_reader(text);
-        let mut sheet = Sheet { path, lines: Vec::new() };
-        let mut here = Cursor { text, at: 0, line: 1 };
-        for record in reader.records() {
-            let record = record.map_err(|e| {
-                let place = format!("after line {}", here.line);
-                Error::file(path, place, e.to_string(), "comma-separated values")
-            })?;
-            let start = record.position().map_or(here.at, |p| p.byte() as usize);
-            let line = here.line_of_record(start);
-            sheet.check_length(line, &record)?;
-            sheet.lines.push((line, record));
-        }
-        if sheet.lines.is_empty() {
+    pub fn read(bytes: &[u8], path: &'a Path) -> Result<Self> {
+        let text = Text::new(bytes, path)?;
+        let (lines, free_commas) = (text.records()?, text.has_free_commas());
+        let Some((_, first)) = lines.first() else {
             return Err(Error::file(path, "line 1", "the file is empty", "a table"));
-        }
-        Ok(sheet)
-    }
-
-    fn check_length(&self, line: u64, record: &StringRecord) -> Result<()> {
-        let width = self.lines.first().map_or(record.len(), |(_, first)| first.len());
-        if record.len() == 1 && record[0].contains([';', '\t']) {
-            let problem = "the cells are separated by semicolons or tabs";
-            return Err(Error::file(self.path, format!("line {line}"), problem, "commas"));
-        }
-        if record.len() != width {
+        };
+        let width = first.len();
+        if let Some((line, record)) = lines.iter().find(|(_, record)| record.len() != width) {
             let problem = format!("there are {} columns", record.len());
             let expected = format!("{width}, as in the first line");
-            return Err(Error::file(self.path, format!("line {line}"), problem, expected));
+            return Err(Error::file(path, format!("line {line}"), problem, expected));
         }
-        Ok(())
+        Ok(Sheet { path, lines, free_commas, hidden: Vec::new(), notes: Vec::new() })
     }
 
-    /// The names and units of the columns, from the header, which is removed; without a header the columns are
-    /// numbered.
-    pub fn take_names(&mut self) -> Result<Vec<Coordinate>> {
-        let first = &self.lines[0].1;
-        let becomes_number = self.lines.get(1).is_some_and(|(_, second)| {
-            first.iter().zip(second).any(|(a, b)| !is_number(a) && !is_missing(a) && is_number(b))
-        });
-        if !becomes_number && first.iter().any(is_number) {
-            return Ok((1..=first.len()).map(|j| Coordinate::real(format!("x{j}"))).collect());
+    /// The names and units of the columns, from the header, which is removed; without a header the columns are numbered.
+    /// A column without a name that counts the rows is hidden.
+    pub fn take_names(&mut self, header: Option<bool>) -> Result<Vec<Coordinate>> {
+        if !header.unwrap_or_else(|| self.has_header()) {
+            let width = self.lines[0].1.len();
+            return Ok((1..=width).map(|j| Coordinate::real(format!("x{j}"))).collect());
         }
         let (line, header) = self.lines.remove(0);
         if self.lines.is_empty() {
             let place = format!("line {}", line + 1);
             return Err(Error::file(self.path, place, "there is only a header", "rows of values"));
         }
-        let names: Vec<Coordinate> = header.iter().map(named).collect();
+        let mut names: Vec<Coordinate> = header.iter().map(named).collect();
+        let nameless: Vec<usize> = (0..names.len()).filter(|&j| names[j].name.is_empty()).collect();
+        for j in nameless {
+            let free = |name: &String| names.iter().all(|other| other.name != *name);
+            let counts = self.counts_rows(j);
+            let base = if counts { INDEX.to_string() } else { format!("column {}", j + 1) };
+            let name = (0..)
+                .map(|_| base.clone())
+                .take(1)
+                .chain((2..).map(|k| format!("{base} {k}")))
+                .find(free);
+            names[j].name = name.unwrap_or(base);
+            let name = &names[j].name;
+            self.notes.push(match counts {
+                true => format!("column {} has no name and counts the rows: it is left out", j + 1),
+                false => format!("column {} has no name: it is called '{name}'", j + 1),
+            });
+            self.hidden.extend(counts.then_some(j));
+        }
         for (j, name) in names.iter().enumerate() {
-            let place = format!("line {line}, column {}", j + 1);
-            if name.name.is_empty() {
-                return Err(Error::file(self.path, place, "the column has no name", "a name"));
-            }
             if let Some(other) = names[..j].iter().position(|n| n.name == name.name) {
+                let place = format!("line {line}, column {}", j + 1);
                 let problem = format!("'{}' is also the name of column {}", name.name, other + 1);
                 return Err(Error::file(self.path, place, problem, "a name of its own"));
             }
         }
         Ok(names)
+    }
+
+    /// Whether the first line names the columns: a column goes from text there to a number in the second line, no cell is
+    /// a number, or its texts do not occur again and its numbers look like names.
+    fn has_header(&self) -> bool {
+        let first = &self.lines[0].1;
+        let becomes_number = self.lines.get(1).is_some_and(|(_, second)| {
+            first.iter().zip(second).any(|(a, b)| !is_number(a) && !is_missing(a) && is_number(b))
+        });
+        becomes_number || !first.iter().any(is_number) || self.names_numbers()
+    }
+
+    /// Whether the first line has a text, no text of it occurs again in its column, and each number of it is whole,
+    /// differs from the others, and is a year or out of the range of its column.
+    fn names_numbers(&self) -> bool {
+        let first = &self.lines[0].1;
+        let rest = &self.lines[1..];
+        let distinct: BTreeSet<&str> = first.iter().collect();
+        let new = |j: usize| rest.iter().all(|(_, cells)| cells[j] != first[j]);
+        let names = |j: usize| match first[j].parse::<f64>() {
+            Ok(number) => {
+                let values = rest.iter().filter_map(|(_, cells)| cells[j].parse::<f64>().ok());
+                let (low, high) = values.fold((number, number), |(l, h), v| (l.min(v), h.max(v)));
+                let outside = (number == low) != (number == high) && new(j);
+                number.fract() == 0.0 && (YEARS.contains(&number) || outside)
+            }
+            Err(_) => new(j),
+        };
+        rest.len() > 1
+            && distinct.len() == first.len()
+            && first.iter().any(|cell| !is_number(cell) && !is_missing(cell))
+            && (0..first.len()).all(names)
+    }
+
+    /// Whether a column holds 0, 1, 2, … or 1, 2, 3, ….
+    fn counts_rows(&self, column: usize) -> bool {
+        let start = self.lines[0].1[column].parse::<usize>().unwrap_or(2);
+        let counts =
+            |(i, (_, cells)): (usize, &(u64, StringRecord))| cells[column].parse() == Ok(start + i);
+        start < 2 && self.lines.iter().enumerate().all(counts)
     }
 
     /// The index of the column with the name `wanted`.
@@ -126,7 +162,10 @@ impl<'a> Sheet<'a> {
         beside: &[usize],
     ) -> Result<Vec<usize>> {
         let columns = match wanted {
-            None => (0..names.len()).filter(|j| !beside.contains(j)).collect(),
+            None => {
+                let left = |j: &usize| !beside.contains(j) && !self.hidden.contains(j);
+                (0..names.len()).filter(left).collect()
+            }
             Some(wanted) => self.find_all(names, wanted)?,
         };
         if columns.is_empty() {
@@ -145,152 +184,17 @@ impl<'a> Sheet<'a> {
     fn fault<T>(&self, problem: String) -> Result<T> {
         Err(Error::file(self.path, "header", problem, "other columns"))
     }
-
-    /// The kind of a column, and its values: numbers, or indices of categories.
-    pub fn column(&self, column: usize, name: &str) -> Result<(Kind, Vec<f32>)> {
-        if self.lines.iter().any(|(_, cells)| is_number(&cells[column])) {
-            let numbers = self.lines.iter().map(|(line, cells)| {
-                number(&cells[column]).map_err(|problem| {
-                    Error::file(self.path, place(*line, name), problem, "a finite number")
-                })
-            });
-            return Ok((Kind::Real, numbers.collect::<Result<_>>()?));
-        }
-        let (names, indices) = self.names_in(column, name)?;
-        Ok((Kind::Category { names }, indices.into_iter().map(|k| k as f32).collect()))
-    }
-
-    /// The classes in a column, in the order of names or numbers, and the class of each line.
-    pub fn labels(&self, column: usize, name: &str) -> Result<(Vec<String>, Vec<u32>)> {
-        let (names, indices) = self.names_in(column, name)?;
-        let mut order: Vec<usize> = (0..names.len()).collect();
-        let numbers: Vec<f64> = names.iter().filter_map(|n| n.parse().ok()).collect();
-        if numbers.len() == names.len() {
-            order.sort_by(|&a, &b| numbers[a].total_cmp(&numbers[b]));
-        }
-        let mut rank = vec![0; names.len()];
-        order.iter().enumerate().for_each(|(r, &k)| rank[k] = r as u32);
-        let classes = order.iter().map(|&k| names[k].clone()).collect();
-        Ok((classes, indices.into_iter().map(|k| rank[k]).collect()))
-    }
-
-    /// The distinct texts in a column in alphabetic order, and the index of each line.
-    fn names_in(&self, column: usize, name: &str) -> Result<(Vec<String>, Vec<usize>)> {
-        let mut distinct = BTreeSet::new();
-        for (line, cells) in &self.lines {
-            let cell = &cells[column];
-            let fault = |problem, expected| {
-                Err(Error::file(self.path, place(*line, name), problem, expected))
-            };
-            if is_missing(cell) {
-                return fault(missing(cell), "a value".into());
-            }
-            distinct.insert(cell);
-            if distinct.len() > MOST_NAMES {
-                let expected = format!("numbers to model, or at most {MOST_NAMES} different names");
-                return fault("there are too many different names up to here".into(), expected);
-            }
-        }
-        let names: Vec<&str> = distinct.into_iter().collect();
-        let index = |cells: &StringRecord| names.partition_point(|n| *n < &cells[column]);
-        let indices = self.lines.iter().map(|(_, cells)| index(cells)).collect();
-        Ok((names.into_iter().map(String::from).collect(), indices))
-    }
 }
 
-/// The start of a record in a text, found in a forward pass.
-struct Cursor<'a> {
-    text: &'a [u8],
-    at: usize,
-    line: u64,
-}
-
-impl Cursor<'_> {
-    /// The line of the first cell of the next record after `start`, past blank lines and comments.
-    fn line_of_record(&mut self, start: usize) -> u64 {
-        while self.at < start {
-            self.step();
-        }
-        loop {
-            match self.text.get(self.at) {
-                Some(b'\n' | b'\r') => self.step(),
-                Some(b'@') => self.skip_line(),
-                _ => return self.line,
-            }
-        }
-    }
-
-    fn step(&mut self) {
-        let next = self.text.get(self.at + 1);
-        match self.text.get(self.at) {
-            Some(b'\n') => self.line += 1,
-            Some(b'\r') if next != Some(&b'\n') => self.line += 1,
-            _ => {}
-        }
-        self.at += 1;
-    }
-
-    fn skip_line(&mut self) {
-        while !matches!(self.text.get(self.at), None | Some(b'\n' | b'\r')) {
-            self.at += 1;
-        }
-    }
-}
-
-/// Fails unless bytes are text in UTF-8.
-fn check_text(text: &[u8], path: &Path) -> Result<()> {
-    let (at, problem) = match (std::str::from_utf8(text), text.iter().position(|&b| b == 0)) {
-        (_, Some(zero)) => (zero, "there is a zero byte, as in binary files"),
-        (Err(error), None) => (error.valid_up_to(), "the text is not UTF-8"),
-        (Ok(_), None) => return Ok(()),
-    };
-    let before = &text[..at];
-    let line_start = before.iter().rposition(|&b| b == b'\n').map_or(0, |newline| newline + 1);
-    let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
-    let column = before[line_start..].iter().filter(|&&b| b == b',').count() + 1;
-    Err(Error::file(path, format!("line {line}, column {column}"), problem, "a table in UTF-8"))
-}
-
-fn place(line: u64, column: &str) -> String {
-    format!("line {line}, column '{column}'")
-}
-
-fn is_number(cell: &str) -> bool {
-    cell.parse::<f64>().is_ok() && !is_missing(cell)
-}
-
-fn is_missing(cell: &str) -> bool {
-    MISSING.iter().any(|missing| cell.eq_ignore_ascii_case(missing))
-}
-
-fn missing(cell: &str) -> String {
-    if cell.is_empty() {
-        "the value is missing".into()
-    } else {
-        format!("the value is missing: '{cell}'")
-    }
-}
-
-fn number(cell: &str) -> std::result::Result<f32, String> {
-    if is_missing(cell) {
-        return Err(missing(cell));
-    }
-    let value: f32 =
-        cell.parse().map_err(|_| format!("'{cell}' is not a number, as others here are"))?;
-    match value.is_finite() {
-        true => Ok(value),
-        false if cell.contains(|c: char| c.is_ascii_digit()) => {
-            Err(format!("{cell} is too large for single precision"))
-        }
-        false => Err(format!("the value is {cell}")),
-    }
-}
-
-/// Parses `name [unit]` as a coordinate.
+/// Parses `name [unit]` as a coordinate; whole numbers in brackets, as in `acc[0]`, belong to the name.
 fn named(title: &str) -> Coordinate {
     let parts = title.strip_suffix(']').and_then(|rest| rest.rsplit_once('['));
     match parts {
-        Some((name, unit)) if !name.trim().is_empty() && !unit.trim().is_empty() => {
+        Some((name, unit))
+            if !name.trim().is_empty()
+                && !unit.trim().is_empty()
+                && unit.trim().parse::<u64>().is_err() =>
+        {
             Coordinate { unit: Some(unit.trim().into()), ..Coordinate::real(name.trim()) }
         }
         _ => Coordinate::real(title),

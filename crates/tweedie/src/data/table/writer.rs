@@ -1,5 +1,6 @@
 //! Writing of tables: see [`super`].
 
+use super::identifier;
 use crate::data::{Kind, Rows, Space};
 use crate::{Error, Result};
 use std::io::Write;
@@ -20,6 +21,7 @@ pub struct TableWriter<W: Write> {
     path: PathBuf,
     space: Space,
     label: bool,
+    written: u64,
 }
 
 impl<W: Write> TableWriter<W> {
@@ -39,6 +41,7 @@ impl<W: Write> TableWriter<W> {
             path,
             space: space.clone(),
             label: label.is_some(),
+            written: 0,
         };
         table.record(&header)?;
         Ok(table)
@@ -58,11 +61,12 @@ impl<W: Write> TableWriter<W> {
         }
         for (i, row) in rows.iter().enumerate() {
             let mut cells: Vec<String> =
-                row.iter().enumerate().map(|(j, &value)| self.cell(j, value)).collect();
+                row.iter().enumerate().map(|(j, &value)| self.cell(j, value, row)).collect();
             if let Some(labels) = labels.filter(|_| self.label) {
                 cells.push(self.class(labels[i])?);
             }
             self.record(&cells)?;
+            self.written += 1;
         }
         Ok(())
     }
@@ -76,11 +80,11 @@ impl<W: Write> TableWriter<W> {
         self.out.into_inner().map_err(|e| Error::io(&path, e.into_error()))
     }
 
-    fn cell(&self, column: usize, value: f32) -> String {
-        match &self.space.coordinate(column).kind {
-            Kind::Category { names } => names[value as usize].clone(),
-            // Adding zero writes −0 as 0.
-            _ => (value + 0.0).to_string(),
+    fn cell(&self, column: usize, value: f32, row: &[f32]) -> String {
+        let coordinate = self.space.coordinate(column);
+        match &coordinate.kind {
+            Kind::Identifier { pattern } => identifier::new(pattern, row, self.written, column),
+            _ => coordinate.text(value),
         }
     }
 

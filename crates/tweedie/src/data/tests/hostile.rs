@@ -8,17 +8,17 @@ use std::io::Write;
 use super::rows;
 
 /// A table, its label, what the place says, and what the message says besides.
-const TABLES: [(&str, Option<&str>, &str, &str); 38] = [
+const TABLES: [(&str, Option<&str>, &str, &str); 33] = [
     ("", None, "line 1", "the file is empty"),
     ("\n\n\n", None, "line 1", "the file is empty"),
-    ("@relation x\n", None, "line 1", "the file is empty"),
+    ("@relation x\n", None, "line 2", "there is only a header"),
     ("a,b\n", None, "line 2", "only a header"),
     ("a,b", None, "line 2", "only a header"),
     ("a,b\n1,2\n3\n", None, "line 3", "there are 1 columns; expected 2"),
     ("a,b\n1,2\n3,4,5\n", None, "line 3", "there are 3 columns; expected 2"),
     ("a,b\n\n1,2\n\n3\n", None, "line 5", "there are 1 columns"),
     ("a,b\r\n1,2\r\n3\r\n", None, "line 3", "there are 1 columns"),
-    ("@x\n@y\n1,2\n3\n", None, "line 4", "there are 1 columns"),
+    ("@x\n@y\n1,2\n3\n", None, "line 3", "there are 2 columns; expected 1"),
     ("a,b\n\"1\n\n\",2\n3\n", None, "line 5", "there are 1 columns"),
     ("a,b\n1,2\n3,\n", None, "line 3, column 'b'", "the value is missing; expected a finite"),
     ("a,b\n1,2\n3,?\n", None, "line 3, column 'b'", "the value is missing: '?'"),
@@ -32,21 +32,16 @@ const TABLES: [(&str, Option<&str>, &str, &str); 38] = [
     ("a,b\n1,2\n3,0x10\n", None, "line 3, column 'b'", "'0x10' is not a number"),
     ("a,b\n1,2\n3,\"1,5\"\n", None, "line 3, column 'b'", "'1,5' is not a number"),
     ("1,2\n3,x\n", None, "line 2, column 'x2'", "'x' is not a number"),
-    ("1,?\n3,4\n", None, "line 1, column 'x2'", "the value is missing: '?'"),
     ("a,b,a\n1,2,3\n", None, "line 1, column 3", "'a' is also the name of column 1"),
     ("a [mm],a [cm]\n1,2\n", None, "line 1, column 2", "'a' is also the name of column 1"),
-    (",b\n1,2\n", None, "line 1, column 1", "the column has no name"),
-    ("a;b\n1;2\n", None, "line 1", "semicolons or tabs; expected commas"),
-    ("a\tb\n1\t2\n", None, "line 1", "semicolons or tabs"),
     ("a,b\n1,2\n3,\0\n", None, "line 3, column 2", "a zero byte"),
     ("alcohol,kind\n1,x\n", Some("kinds"), "header", "no column 'kinds'; expected `kind` perhaps"),
     ("alcohol,kind\n1,x\n", Some("zzzzzz"), "header", "expected one of alcohol, kind"),
-    ("a,b\n1,x\n2,\n", Some("b"), "line 3, column 'b'", "the value is missing; expected a value"),
+    ("a,b\n1,x\n2,\n", Some("b"), "line 3, column 'b'", "the value is missing; expected a label"),
+    ("a\n9007199254740993\n1\n", None, "line 2, column 'a'", "loses digits in double precision"),
     ("a,b\n1,x\n2,null\n", Some("last"), "line 3, column 'b'", "the value is missing: 'null'"),
     ("a\nx\ny\n", Some("a"), "header", "no column but the label"),
     ("1\n2\n", Some("last"), "header", "no column but the label"),
-    ("a,b\n1,x\n2,?\n", None, "line 3, column 'b'", "the value is missing: '?'"),
-    ("a,b\n?,x\n?,y\n", None, "line 2, column 'a'", "the value is missing: '?'"),
 ];
 
 #[test]

@@ -4,7 +4,7 @@
 use super::DiffusionModel;
 use crate::data::{Condition, Kind, Rows, Space};
 use crate::density::{Bound, Decoder, Dequantise, Judged, LogProb, ReverseSde, Uniform, in_parts};
-use crate::family::density::{Spread, chunk, fitted_dequantiser, has_categories};
+use crate::family::density::{Spread, chunk, fitted_dequantiser};
 use crate::family::{DensityEntry, Integers, Judge, Setting};
 use crate::registry::read;
 use crate::tensor::Divergence;
@@ -37,7 +37,7 @@ struct Options {
 /// The densities of a model, with their treatments of integers.
 pub(super) fn entries(of: &DiffusionModel) -> Vec<DensityEntry> {
     let space = &of.space;
-    if has_categories(space) {
+    if space.without_density().is_some() {
         return Vec::new();
     }
     let quantised = (0..space.width()).any(|j| space.coordinate(j).is_quantised());

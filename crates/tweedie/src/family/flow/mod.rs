@@ -9,7 +9,6 @@ mod model;
 
 pub use model::FlowModel;
 
-use super::density::has_categories;
 use super::{Family, Model, Opening, Start};
 use crate::error::{inside, within};
 use crate::nn::flow::FlowConfig;
@@ -76,9 +75,9 @@ impl Family for Flow {
 
     fn resolve(mut self, at: &Start) -> Result<Self> {
         let space = at.space;
-        if has_categories(space) {
-            let expected = "numbers: a category has no density";
-            return Err(Error::config("data", "a column of categories", expected));
+        if let Some(problem) = space.without_density() {
+            let expected = "real numbers or integers: `data.columns` chooses columns";
+            return Err(Error::config("data", problem, expected));
         }
         own("width", &mut self.flow.width, space.model_width())?;
         own("classes", &mut self.flow.classes, space.classes().len())?;

@@ -21,7 +21,7 @@ pub use fits::{AnyFit, AsArrays, Fit, Fitter};
 pub use model::MixtureModel;
 
 use super::{Family, Model, Opening, Start};
-use crate::data::{Kind, Space};
+use crate::data::Space;
 use crate::error::inside;
 use crate::train::{Learner, State};
 use crate::{Error, Result};
@@ -60,17 +60,15 @@ impl Family for MixtureRecipe {
         self.mixture.check().map_err(|error| inside(TABLE, error))
     }
 
-    /// Categories have no density in model units.
+    /// Categories and missing values have no density in model units.
     fn check_space(&self, space: &Space) -> Result<()> {
         if space.given().is_some() {
             let expected = "no such key: mixtures are conditioned on `data.label` alone";
             return Err(Error::config("data.condition", "columns", expected));
         }
-        let category = |j: &usize| matches!(space.coordinate(*j).kind, Kind::Category { .. });
-        match (0..space.width()).find(category) {
+        match space.without_density() {
             None => Ok(()),
-            Some(j) => {
-                let problem = format!("column '{}' is a category", space.column_name(j));
+            Some(problem) => {
                 let expected = "real numbers or integers: `data.columns` chooses columns";
                 Err(Error::config("data", problem, expected))
             }

@@ -1,0 +1,159 @@
+//! The cells of a column: numbers, missing values, dates, and the form in which they are written.
+
+use crate::data::form::{Form, MOST_DECIMALS, Pattern};
+
+/// Texts of missing values, in upper or lower case.
+const MISSING: [&str; 13] =
+    ["", "?", "na", "n/a", "#n/a", "nan", "nat", "null", "<null>", "<na>", "none", "-", "--"];
+/// Signs and codes of money.
+const MONEY: [&str; 18] = [
+    "$", "€", "£", "¥", "₹", "US$", "R$", "USD", "EUR", "GBP", "JPY", "CHF", "CNY", "INR", "SEK",
+    "NOK", "DKK", "kr",
+];
+/// Signs of per cent and per mille.
+const SHARES: [&str; 2] = ["%", "‰"];
+
+/// Whether a cell is a plain number.
+pub(super) fn is_number(cell: &str) -> bool {
+    cell.parse::<f64>().is_ok() && !is_missing(cell)
+}
+
+/// Whether a cell stands for a missing value.
+pub(super) fn is_missing(cell: &str) -> bool {
+    MISSING.iter().any(|missing| cell.eq_ignore_ascii_case(missing))
+}
+
+/// Whether a cell is a whole number that begins with a zero as post codes do, `01067`, and is a text for that.
+fn is_code(cell: &str) -> bool {
+    let digits = cell.trim_start_matches(['+', '-']);
+    digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// The form of a column of numbers, and their values; none where they are missing.
+pub(super) struct Numbers {
+    pub form: Form,
+    pub values: Vec<Option<f64>>,
+}
+
+/// The numbers or dates of a column, if all cells but the missing ones are such, and one is. With `free_commas` a comma
+/// may be a decimal point.
+pub(super) fn numbers(cells: &[&str], free_commas: bool) -> Option<Numbers> {
+    let own: Vec<&str> = cells.iter().copied().filter(|cell| !is_missing(cell)).collect();
+    if own.is_empty() || own.iter().any(|cell| is_code(cell)) {
+        return None;
+    }
+    let read = |form: Form, value: &dyn Fn(&str) -> Option<f64>| {
+        let values = cells
+            .iter()
+            .map(|cell| if is_missing(cell) { Some(None) } else { value(cell).map(Some) });
+        Some(Numbers { values: values.collect::<Option<Vec<_>>>()?, form })
+    };
+    let compact = Pattern::compact(&own);
+    if compact.is_none() && own.iter().all(|cell| is_number(cell)) {
+        let form = with_decimals(Form::default(), own.iter().copied());
+        return read(form, &|cell| cell.parse().ok());
+    }
+    if let Some(pattern) = compact.or_else(|| dates(&own)) {
+        let form = Form { date: Some(pattern.clone()), ..Form::default() };
+        return read(form, &|cell| pattern.read(cell).map(|steps| steps as f64));
+    }
+    let (form, comma) = marks(&own, free_commas)?;
+    let plain = |cell: &str| bare(cell, &form, comma);
+    let digits: Vec<String> = own.iter().map(|cell| plain(cell)).collect::<Option<_>>()?;
+    let form = with_decimals(form.clone(), digits.iter().map(String::as_str));
+    read(form, &|cell| plain(cell)?.parse().ok())
+}
+
+/// The first pattern of dates or times that fits all cells.
+fn dates(cells: &[&str]) -> Option<Pattern> {
+    let dated = |cell: &&str| {
+        cell.len() >= 4 && cell.bytes().any(|b| matches!(b, b'-' | b'/' | b'.' | b':' | b' '))
+    };
+    if !cells.iter().all(dated) {
+        return None;
+    }
+    Pattern::all().find(|pattern| cells.iter().all(|cell| pattern.read(cell).is_some()))
+}
+
+/// The form with the decimals of numbers: the most that one has; none if one has an exponent or too many.
+fn with_decimals<'a>(form: Form, numbers: impl Iterator<Item = &'a str>) -> Form {
+    let (mut most, mut least) = (0, usize::MAX);
+    for number in numbers {
+        if number.contains(['e', 'E']) {
+            return form;
+        }
+        let own = number.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        (most, least) = (most.max(own), least.min(own));
+    }
+    if most > MOST_DECIMALS {
+        return form;
+    }
+    Form { decimals: Some(most as u8), fixed: most > 0 && most == least, ..form }
+}
+
+/// The marks that all cells share around their digits, and whether a comma is the decimal point.
+fn marks(cells: &[&str], free_commas: bool) -> Option<(Form, bool)> {
+    let first = cells.first()?.trim_start_matches('-').trim_start();
+    let prefix =
+        MONEY.iter().filter(|mark| first.starts_with(**mark)).max_by_key(|mark| mark.len());
+    let suffix = MONEY.iter().chain(&SHARES).filter(|mark| first.ends_with(**mark));
+    let around = |mark: Option<&&str>, front: bool| {
+        let mark = mark.map_or("", |mark| *mark);
+        let rest = match front {
+            true => first.strip_prefix(mark),
+            false => first.strip_suffix(mark),
+        };
+        let blank = rest
+            .is_some_and(|rest| if front { rest.starts_with(' ') } else { rest.ends_with(' ') });
+        match (mark, blank, front) {
+            ("", _, _) | (_, false, _) => mark.to_string(),
+            (_, true, true) => format!("{mark} "),
+            (_, true, false) => format!(" {mark}"),
+        }
+    };
+    let (prefix, suffix) =
+        (around(prefix, true), around(suffix.max_by_key(|mark| mark.len()), false));
+    let form = Form { prefix, suffix, ..Form::default() };
+    let with_comma: Vec<String> =
+        cells.iter().filter_map(|cell| bare(cell, &form, false)).collect();
+    let with_comma: Vec<&String> =
+        with_comma.iter().filter(|digits| digits.contains(',')).collect();
+    let thousands = with_comma.iter().all(|digits| is_grouped(digits));
+    let comma = free_commas
+        && !with_comma.is_empty()
+        && !(thousands && with_comma.iter().any(|d| d.contains('.')));
+    let comma = comma && (!thousands || with_comma.iter().any(|d| d.starts_with('0')));
+    (comma || thousands)
+        .then(|| (Form { thousands: thousands && !with_comma.is_empty() && !comma, ..form }, comma))
+}
+
+/// A cell's number as plain digits with its sign, if it has the marks of the form.
+fn bare(cell: &str, form: &Form, comma: bool) -> Option<String> {
+    let (sign, rest) = match cell.strip_prefix('-') {
+        Some(rest) => ("-", rest.trim_start()),
+        None => ("", cell),
+    };
+    let digits =
+        rest.strip_prefix(form.prefix.as_str())?.strip_suffix(form.suffix.as_str())?.trim();
+    let (sign, digits) = match digits.strip_prefix('-') {
+        Some(digits) if sign.is_empty() => ("-", digits),
+        _ => (sign, digits),
+    };
+    let digits = match (form.thousands, comma) {
+        (true, _) if digits.contains(',') && !is_grouped(digits) => return None,
+        (true, _) => digits.replace(',', ""),
+        (false, true) => digits.replacen(',', ".", 1),
+        (false, false) => digits.to_string(),
+    };
+    let counts = |digit: char| digit.is_ascii_digit() || matches!(digit, '.' | ',');
+    (digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') && digits.chars().all(counts))
+        .then(|| format!("{sign}{digits}"))
+}
+
+/// Whether the digits before the point are in groups of three with commas between.
+fn is_grouped(digits: &str) -> bool {
+    let whole = digits.trim_start_matches('-').split('.').next().unwrap_or_default();
+    let mut groups = whole.split(',');
+    let first = groups.next().unwrap_or_default();
+    (1..=3).contains(&first.len()) && groups.all(|group| group.len() == 3)
+}
