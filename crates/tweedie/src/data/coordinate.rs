@@ -161,6 +161,11 @@ impl Coordinate {
         }
     }
 
+    /// The number that a raw value stands for, rounded to the decimals of its form; NaN where it is missing.
+    pub fn value(&self, raw: f32) -> f64 {
+        self.form.origin + self.form.rounded(raw.into())
+    }
+
     /// The text of a raw value in a table; empty for an identifier.
     pub fn text(&self, raw: f32) -> String {
         match (&self.kind, &self.missing) {

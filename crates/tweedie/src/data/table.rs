@@ -73,7 +73,7 @@ pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Table> {
 }
 
 /// [`read`] from bytes, with the name `path` in errors.
-pub(super) fn parse(bytes: impl Read, path: &Path, options: &TableOptions) -> Result<Table> {
+pub(crate) fn parse(bytes: impl Read, path: &Path, options: &TableOptions) -> Result<Table> {
     let mut text = Vec::new();
     bytes.take(MOST_BYTES + 1).read_to_end(&mut text).map_err(|e| {
         let place = format!("after {} bytes of text", text.len());

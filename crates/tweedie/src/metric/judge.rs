@@ -2,8 +2,9 @@
 
 use super::discrepancy::Against;
 use super::distance::Pairs;
-use super::{judged_rows, memorisation, mmd, neighbours, wasserstein};
-use crate::data::{Dataset, Rows, Split};
+use super::memorisation::nearest_distance;
+use super::{Columns, judged_rows, memorisation, mmd, neighbours, wasserstein};
+use crate::data::{Dataset, Layout, Rows, Split};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -46,6 +47,8 @@ pub struct Score {
 /// - Sliced W₂, whose floor depends on the number of rows: no more generated than training rows.
 /// - 1-NN accuracies and W₂: equally many of each kind, 10,000 and 1,500 at most.
 /// - Label agreement: all rows. Samples should bear the [`judged_labels`](super::judged_labels).
+/// - Shapes and trends of columns, for tables of two columns or more: all rows, in raw units; see [`Columns`].
+/// - The distance to the nearest training row, a median: 10,000 generated rows and all held-out rows, for the floor.
 ///
 /// The list is empty unless there are two generated, two training and two held-out rows. The bandwidth of MMD² is the
 /// median distance of real rows, so that it does not depend on the samples. `seed` gives the directions of sliced W₂.
@@ -56,7 +59,9 @@ pub fn judge(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>>
     let Some(judged) = Judged::new(generated, data)? else { return Ok(Vec::new()) };
     let mut scores = judged.distances(seed)?;
     scores.extend(judged.memorisation()?);
+    scores.push(judged.nearest());
     scores.extend(judged.labels(generated, data)?);
+    scores.extend(of_columns(generated, data)?);
     Ok(scores)
 }
 
@@ -68,7 +73,32 @@ pub fn distances(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Sco
     let Some(judged) = Judged::new(generated, data)? else { return Ok(Vec::new()) };
     let mut scores = judged.distances(seed)?;
     scores.extend(judged.labels(generated, data)?);
+    scores.extend(of_columns(generated, data)?);
     Ok(scores)
+}
+
+/// Shapes and trends of the columns of a table; none for pictures and for rows of one value.
+fn of_columns(generated: &Split, data: &Dataset) -> Result<Vec<Score>> {
+    if !matches!(data.space.layout(), Layout::Vector { width: 2.. }) {
+        return Ok(Vec::new());
+    }
+    let columns = |rows: &Split| Columns::of(&data.space, rows);
+    let (fake, train, real) = (columns(generated), columns(&data.train), columns(&data.held_out));
+    let score = |name: &'static str, value: Result<f64>, floor: Result<f64>| {
+        let Some(value) = defined(value)? else { return Ok(None) };
+        Ok(Some(Score {
+            name: name.into(),
+            value,
+            standard_error: None,
+            rows: generated.len(),
+            reference_rows: data.held_out.len(),
+            floor: defined(floor)?,
+            good: "near the floor; 1 is best".into(),
+        }))
+    };
+    let shapes = score("column shapes", real.shapes(&fake), real.shapes(&train))?;
+    let trends = score("column trends", real.trends(&fake), real.trends(&train))?;
+    Ok(shapes.into_iter().chain(trends).collect())
 }
 
 /// Rows in model units.
@@ -205,6 +235,20 @@ impl Judged {
         Ok([nearer, score("memorisation", found.rescaled, error, good)])
     }
 
+    /// The median distance of a generated row to the nearest training row.
+    fn nearest(&self) -> Score {
+        let fake = some(&self.fake, MOST_PAIRED);
+        Score {
+            name: "nearest training row".into(),
+            value: nearest_distance(&fake, &self.train),
+            standard_error: None,
+            rows: fake.len(),
+            reference_rows: self.train.len(),
+            floor: Some(nearest_distance(&some(&self.real, MOST_PAIRED), &self.train)),
+            good: "at the floor".into(),
+        }
+    }
+
     fn labels(&self, generated: &Split, data: &Dataset) -> Result<Option<Score>> {
         let (Some(wanted), Some(labels)) = (generated.labels(), data.held_out.labels()) else {
             return Ok(None);
@@ -331,6 +375,7 @@ mod tests {
                 ("1-NN accuracy, generated", 80, 80, true),
                 ("nearer to training", 600, 580, false),
                 ("memorisation", 600, 580, false),
+                ("nearest training row", 600, 500, true),
                 ("label agreement", 600, 80, true),
             ]
         );

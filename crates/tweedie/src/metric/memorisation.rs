@@ -115,6 +115,22 @@ impl Claims {
     }
 }
 
+/// The median distance of samples to the nearest row of a set.
+pub(super) fn nearest_distance(samples: &Rows, set: &Rows) -> f64 {
+    let starts = (0..samples.len()).step_by(SAMPLES);
+    let some = |start| samples.slice(start..samples.len().min(start + SAMPLES));
+    let mut distances: Vec<f64> = starts
+        .flat_map(|start| nearest(&some(start), set))
+        .map(|found| found.squared.sqrt())
+        .collect();
+    distances.sort_by(f64::total_cmp);
+    let middle = distances.len() / 2;
+    match distances.len() % 2 {
+        0 => 0.5 * (distances[middle - 1] + distances[middle]),
+        _ => distances[middle],
+    }
+}
+
 /// The rows of a set that are nearest to a sample: several if they are equally near.
 struct Nearest {
     squared: f64,

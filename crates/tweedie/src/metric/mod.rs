@@ -10,6 +10,7 @@
 //! - [`neighbours`]: nearest neighbours: the 1-NN two-sample test, label agreement;
 //! - [`memorisation`]: the share of samples nearer to training rows than to held-out rows;
 //! - [`copies`]: samples beside their nearest training rows;
+//! - [`Columns`]: shapes of the columns of tables, and trends of their pairs;
 //! - [`Classifier`]: a network trained elsewhere, whose features take the place of pixels;
 //! - [`frechet`], [`kernel`], [`precision`], [`labels`]: metrics of features;
 //! - [`features`]: all of these, each beside its floor.
@@ -27,6 +28,7 @@ pub mod precision;
 pub mod wasserstein;
 
 mod classifier;
+mod columns;
 mod discrepancy;
 mod distance;
 mod judged;
@@ -38,6 +40,7 @@ pub(crate) mod peer;
 mod tests;
 
 pub use classifier::{Classifier, Seen};
+pub use columns::Columns;
 pub use discrepancy::Discrepancy;
 pub use judged::{JudgedConditions, condition_rows, judged_labels, judged_rows};
 pub use memorisation::{Memorisation, memorisation};

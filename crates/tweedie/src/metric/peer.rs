@@ -1,5 +1,5 @@
-//! Values of SciPy, POT, scikit-learn and torch-fidelity on small fixed inputs: `bench/metrics_peer.py` and
-//! `bench/image_metrics_peer.py` write the files read here.
+//! Values of SciPy, POT, scikit-learn, torch-fidelity and SDMetrics on small fixed inputs: `bench/metrics_peer.py`,
+//! `bench/image_metrics_peer.py` and `bench/tables_peer.py` write the files read here.
 
 use crate::data::Rows;
 use serde_json::Value;
@@ -15,6 +15,11 @@ impl Peer {
     /// The inputs and numbers of metrics of pictures.
     pub(crate) fn of_images() -> Self {
         Self::parse(include_str!("../../tests/fixtures/image_metrics.json"))
+    }
+
+    /// Two tables, and the metrics of their columns.
+    pub(crate) fn of_tables() -> Self {
+        Self::parse(include_str!("../../tests/fixtures/tables.json"))
     }
 
     fn parse(text: &str) -> Self {
