@@ -3,8 +3,8 @@
 use super::discrepancy::Against;
 use super::distance::Pairs;
 use super::memorisation::nearest_distance;
-use super::{Columns, judged_rows, memorisation, mmd, neighbours, wasserstein};
-use crate::data::{Dataset, Layout, Rows, Split};
+use super::{Columns, Forest, judged_rows, memorisation, mmd, neighbours, wasserstein};
+use crate::data::{Dataset, Layout, Rows, Space, Split};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -48,6 +48,8 @@ pub struct Score {
 /// - 1-NN accuracies and W₂: equally many of each kind, 10,000 and 1,500 at most.
 /// - Label agreement: all rows. Samples should bear the [`judged_labels`](super::judged_labels).
 /// - Shapes and trends of columns, for tables of two columns or more: all rows, in raw units; see [`Columns`].
+/// - Labels learnt from samples, for labelled tables: equally many generated and training rows, 10,000 at most, tested on
+///   all held-out rows; see [`Forest`].
 /// - The distance to the nearest training row, a median: 10,000 generated rows and all held-out rows, for the floor.
 ///
 /// The list is empty unless there are two generated, two training and two held-out rows. The bandwidth of MMD² is the
@@ -62,6 +64,7 @@ pub fn judge(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>>
     scores.push(judged.nearest());
     scores.extend(judged.labels(generated, data)?);
     scores.extend(of_columns(generated, data)?);
+    scores.extend(judged.utility(generated, data)?);
     Ok(scores)
 }
 
@@ -74,12 +77,18 @@ pub fn distances(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Sco
     let mut scores = judged.distances(seed)?;
     scores.extend(judged.labels(generated, data)?);
     scores.extend(of_columns(generated, data)?);
+    scores.extend(judged.utility(generated, data)?);
     Ok(scores)
+}
+
+/// Whether rows are those of a table of two columns or more.
+fn is_table(space: &Space) -> bool {
+    matches!(space.layout(), Layout::Vector { width: 2.. })
 }
 
 /// Shapes and trends of the columns of a table; none for pictures and for rows of one value.
 fn of_columns(generated: &Split, data: &Dataset) -> Result<Vec<Score>> {
-    if !matches!(data.space.layout(), Layout::Vector { width: 2.. }) {
+    if !is_table(&data.space) {
         return Ok(Vec::new());
     }
     let columns = |rows: &Split| Columns::of(&data.space, rows);
@@ -247,6 +256,30 @@ impl Judged {
             floor: Some(nearest_distance(&some(&self.real, MOST_PAIRED), &self.train)),
             good: "at the floor".into(),
         }
+    }
+
+    /// The accuracy on real rows of a forest that learns the labels of a table from generated rows.
+    fn utility(&self, generated: &Split, data: &Dataset) -> Result<Option<Score>> {
+        let labels = (generated.labels(), data.train.labels(), data.held_out.labels());
+        let ((Some(fake), Some(train), Some(real)), true) = (labels, is_table(&data.space)) else {
+            return Ok(None);
+        };
+        let n = self.fake.len().min(self.train.len()).min(MOST_PAIRED);
+        let learnt = |rows: &Rows, labels: &[u32]| {
+            let chosen = judged_rows(rows.len(), n);
+            let labels: Vec<u32> = chosen.iter().map(|&row| labels[row]).collect();
+            Forest::fit(&rows.select(&chosen), &labels, 0)?.accuracy(&self.real, real)
+        };
+        let Some(value) = defined(learnt(&self.fake, fake))? else { return Ok(None) };
+        Ok(Some(Score {
+            name: "labels learnt from samples".into(),
+            value,
+            standard_error: Some((value * (1.0 - value) / self.real.len() as f64).sqrt()),
+            rows: n,
+            reference_rows: self.real.len(),
+            floor: defined(learnt(&self.train, train))?,
+            good: "near the floor".into(),
+        }))
     }
 
     fn labels(&self, generated: &Split, data: &Dataset) -> Result<Option<Score>> {

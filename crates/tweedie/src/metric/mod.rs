@@ -11,6 +11,7 @@
 //! - [`memorisation`]: the share of samples nearer to training rows than to held-out rows;
 //! - [`copies`]: samples beside their nearest training rows;
 //! - [`Columns`]: shapes of the columns of tables, and trends of their pairs;
+//! - [`Forest`]: a classifier that learns from samples and is tested on real rows;
 //! - [`Classifier`]: a network trained elsewhere, whose features take the place of pixels;
 //! - [`frechet`], [`kernel`], [`precision`], [`labels`]: metrics of features;
 //! - [`features`]: all of these, each beside its floor.
@@ -31,6 +32,7 @@ mod classifier;
 mod columns;
 mod discrepancy;
 mod distance;
+mod forest;
 mod judged;
 mod line;
 mod memorisation;
@@ -42,6 +44,7 @@ mod tests;
 pub use classifier::{Classifier, Seen};
 pub use columns::Columns;
 pub use discrepancy::Discrepancy;
+pub use forest::Forest;
 pub use judged::{JudgedConditions, condition_rows, judged_labels, judged_rows};
 pub use memorisation::{Memorisation, memorisation};
 
