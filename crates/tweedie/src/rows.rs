@@ -6,7 +6,8 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 /// A batch on the host: `len × width` values in row-major order, one sample a row.
 ///
 /// Data sets, files and metrics hold `Rows`; networks, solvers and objectives take the same batch as a
-/// `Tensor<2>` ([`Rows::to_tensor`], [`Rows::from_tensor`]). Integers travel as exact `f32` values.
+/// `Tensor<2>` ([`Rows::to_tensor`], [`Rows::from_tensor`]). Integers travel as exact `f32` values; those of a table whose
+/// range is too wide for that have a remainder ([`Rows::exact`]).
 ///
 /// ```
 /// use tweedie::data::Rows;
@@ -19,6 +20,8 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 pub struct Rows {
     values: Vec<f32>,
     width: usize,
+    /// The difference of each value from the exact one, if one is not 0.
+    rest: Option<Vec<f32>>,
 }
 
 impl Rows {
@@ -34,7 +37,42 @@ impl Rows {
                 format!("a multiple of the row width {width}, which must be at least 1"),
             ));
         }
-        Ok(Self { values, width })
+        Ok(Self { values, width, rest: None })
+    }
+
+    /// Rows of double precision, with remainders in the columns where `wide` is true; other columns are rounded.
+    ///
+    /// # Errors
+    /// As [`Rows::new`].
+    pub(crate) fn with_rest(
+        exact: &[f64],
+        width: usize,
+        wide: impl Fn(usize) -> bool,
+    ) -> Result<Self> {
+        let rows = Self::new(exact.iter().map(|value| *value as f32).collect(), width)?;
+        let wide: Vec<bool> = (0..width).map(wide).collect();
+        let rest =
+            |(i, (exact, value)): (usize, (&f64, &f32))| match wide[i % width] && !exact.is_nan() {
+                true => (exact - f64::from(*value)) as f32,
+                false => 0.0,
+            };
+        let rest: Vec<f32> = match wide.contains(&true) {
+            true => exact.iter().zip(&rows.values).enumerate().map(rest).collect(),
+            false => Vec::new(),
+        };
+        let rest = rest.iter().any(|rest| *rest != 0.0).then_some(rest);
+        Ok(Self { rest, ..rows })
+    }
+
+    /// The exact value of column `j < self.width()` of row `i < self.len()`.
+    pub fn exact(&self, i: usize, j: usize) -> f64 {
+        let at = i * self.width + j;
+        f64::from(self.values[at]) + self.rest.as_ref().map_or(0.0, |rest| f64::from(rest[at]))
+    }
+
+    /// The differences from the exact values, one for each value, if one is not 0.
+    pub(crate) fn rest(&self) -> Option<&[f32]> {
+        self.rest.as_deref()
     }
 
     /// The number of rows.
@@ -78,13 +116,17 @@ impl Rows {
         for &i in indices {
             values.extend_from_slice(self.row(i));
         }
-        Self { values, width: self.width }
+        let row = |rest: &Vec<f32>, i: usize| rest[i * self.width..(i + 1) * self.width].to_vec();
+        let rest =
+            self.rest.as_ref().map(|rest| indices.iter().flat_map(|&i| row(rest, i)).collect());
+        Self { values, width: self.width, rest }
     }
 
     /// The rows `range`, which must lie within `0..self.len()`.
     pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
-        let values = self.values[range.start * self.width..range.end * self.width].to_vec();
-        Self { values, width: self.width }
+        let range = range.start * self.width..range.end * self.width;
+        let rest = self.rest.as_ref().map(|rest| rest[range.clone()].to_vec());
+        Self { values: self.values[range].to_vec(), width: self.width, rest }
     }
 
     /// Appends the rows of `other`.
@@ -94,6 +136,11 @@ impl Rows {
     pub fn extend(&mut self, other: &Rows) -> Result<()> {
         if other.width != self.width {
             return Err(Error::shape("appended rows", other.width, self.width));
+        }
+        if self.rest.is_some() || other.rest.is_some() {
+            let rest =
+                |rows: &Rows| rows.rest.clone().unwrap_or_else(|| vec![0.0; rows.values.len()]);
+            self.rest = Some([rest(self), rest(other)].concat());
         }
         self.values.extend_from_slice(&other.values);
         Ok(())

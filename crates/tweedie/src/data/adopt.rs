@@ -27,16 +27,16 @@ impl Space {
             return Err(Error::file(file, "header", columns(other), columns(self)));
         };
         let (width, all) = (self.width(), rows.rows());
-        let mut raw = Rows::new(vec![0.0; all.len() * width], width)?;
+        let mut raw = vec![0.0; all.len() * width];
         for (j, &k) in columns.iter().enumerate() {
-            let to = raw.values_mut().iter_mut().skip(j).step_by(width);
-            let from = all.values().iter().skip(k).step_by(all.width()).copied();
+            let to = raw.iter_mut().skip(j).step_by(width);
+            let from = (0..all.len()).map(|i| all.exact(i, k));
             let (own, their) = (self.coordinate(j), other.coordinate(k));
             let place = || format!("column '{}'", self.column_name(j));
             match (&own.kind, &their.kind) {
                 (Kind::Category { names: own }, Kind::Category { names: their }) => {
                     let index = places(their, own, file, place)?;
-                    to.zip(from).for_each(|(to, from)| *to = index[from as usize] as f32);
+                    to.zip(from).for_each(|(to, from)| *to = f64::from(index[from as usize]));
                 }
                 (Kind::Identifier { .. }, _) => {}
                 (Kind::Category { names: own }, _) => {
@@ -47,12 +47,12 @@ impl Space {
                         let at = at.ok_or_else(|| {
                             Error::file(file, place(), &text, one_of(&text, &known))
                         })?;
-                        *to = at as f32;
+                        *to = at as f64;
                     }
                 }
                 (_, Kind::Category { names }) => {
-                    let number = |name: &String| own.number(name).map(|value| value as f32);
-                    let numbers = names.iter().map(number).collect::<Option<Vec<f32>>>();
+                    let number = |name: &String| own.number(name);
+                    let numbers = names.iter().map(number).collect::<Option<Vec<f64>>>();
                     let numbers = numbers
                         .ok_or_else(|| Error::file(file, place(), "categories", "numbers"))?;
                     to.zip(from).for_each(|(to, from)| *to = numbers[from as usize]);
@@ -60,7 +60,7 @@ impl Space {
                 (_, Kind::Identifier { .. }) => {
                     return Err(Error::file(file, place(), "identifiers", "numbers"));
                 }
-                _ if own.missing.is_none() && from.clone().any(f32::is_nan) => {
+                _ if own.missing.is_none() && from.clone().any(f64::is_nan) => {
                     let expected = "numbers in all rows, as in the rows of training";
                     return Err(Error::file(file, place(), "missing values", expected));
                 }
@@ -74,13 +74,14 @@ impl Space {
                 }
                 _ => {
                     let shift = their.form.origin - own.form.origin;
-                    let moved = |from: f32| {
-                        if shift == 0.0 { from } else { (f64::from(from) + shift) as f32 }
-                    };
-                    to.zip(from).for_each(|(to, from)| *to = moved(from));
+                    // −0 stays −0.
+                    to.zip(from).for_each(|(to, from)| {
+                        *to = if shift == 0.0 { from } else { from + shift }
+                    });
                 }
             }
         }
+        let raw = Rows::with_rest(&raw, width, |j| self.coordinate(j).is_wide())?;
         let given = match (self.given(), other.given(), rows.given()) {
             (Some(own), Some(other), Some(values)) => {
                 Some(own.adopt(other, &Split::new(values.clone(), None)?, file)?.rows().clone())

@@ -162,19 +162,19 @@ impl Coordinate {
     }
 
     /// The number that a raw value stands for, rounded to the decimals of its form; NaN where it is missing.
-    pub fn value(&self, raw: f32) -> f64 {
-        self.form.origin + self.form.rounded(raw.into())
+    pub fn value(&self, raw: f64) -> f64 {
+        self.form.origin + self.form.rounded(raw)
     }
 
     /// The text of a raw value in a table; empty for an identifier.
-    pub fn text(&self, raw: f32) -> String {
+    pub fn text(&self, raw: f64) -> String {
         match (&self.kind, &self.missing) {
             (Kind::Category { names }, _) => names.get(raw as usize).cloned().unwrap_or_default(),
             (Kind::Identifier { .. }, _) => String::new(),
             (_, Some(missing)) if raw.is_nan() => missing.clone(),
             // Adding zero writes −0 as 0.
-            _ if self.form.is_plain() => (raw + 0.0).to_string(),
-            _ => self.form.write(raw.into()),
+            _ if self.form.is_plain() => (raw as f32 + 0.0).to_string(),
+            _ => self.form.write(raw),
         }
     }
 
@@ -275,35 +275,39 @@ impl Coordinate {
 
     /// A valid raw value in model units, unless it is a category; `u ∈ [0, 1)` places a quantised value
     /// in its bin.
-    pub(super) fn encode(&self, raw: f32, u: f64) -> f32 {
+    pub(super) fn encode(&self, raw: f64, u: f64) -> f32 {
         match self.kind {
-            Kind::Quantised { .. } => self.inside_bin(raw, self.to_model(f64::from(raw) + u)),
-            Kind::Periodic { low, period } => self.to_model(wrap(f64::from(raw), low, period)),
-            _ => self.to_model(f64::from(raw)),
+            Kind::Quantised { .. } => self.inside_bin(raw, self.to_model(raw + u)),
+            Kind::Periodic { low, period } => self.to_model(wrap(raw, low, period)),
+            _ => self.to_model(raw),
         }
     }
 
     /// The raw value of a finite value in model units, unless it is a category.
-    pub(super) fn decode(&self, model: f32) -> f32 {
+    pub(super) fn decode(&self, model: f32) -> f64 {
         let value = self.to_raw(model);
         match self.kind {
             Kind::Quantised { low, high } => {
                 let least = low.map_or(f64::MIN, |low| low as f64);
                 let most = high.map_or(f64::MAX, |high| high as f64);
-                value.floor().clamp(least, most) as f32
+                value.floor().clamp(least, most)
             }
             Kind::Periodic { low, period } => {
-                let wrapped = wrap(value, low, period) as f32;
-                if f64::from(wrapped) < low + period { wrapped } else { low as f32 }
+                let wrapped = f64::from(wrap(value, low, period) as f32);
+                if wrapped < low + period { wrapped } else { low }
             }
-            Kind::Bounded { low, high } => {
-                (self.form.rounded(value) as f32).clamp(low as f32, high as f32)
-            }
+            Kind::Bounded { low, high } => self.form.rounded(value).clamp(low, high),
             // Beyond the range of single precision a value becomes its ends.
             Kind::Real | Kind::Category { .. } | Kind::Identifier { .. } => {
-                (self.form.rounded(value) as f32).clamp(f32::MIN, f32::MAX)
+                self.form.rounded(value).clamp(f32::MIN.into(), f32::MAX.into())
             }
         }
+    }
+
+    /// Whether its values are whole numbers over a range that single precision does not hold.
+    pub(super) fn is_wide(&self) -> bool {
+        let Kind::Bounded { low, high } = self.kind else { return false };
+        self.form.decimals == Some(0) && low.abs().max(high.abs()) > EXACT
     }
 
     fn to_model(&self, raw: f64) -> f32 {
@@ -315,8 +319,7 @@ impl Coordinate {
     }
 
     /// Moves a model value back into its bin, if rounding has moved it over an edge.
-    fn inside_bin(&self, raw: f32, mut model: f32) -> f32 {
-        let raw = f64::from(raw);
+    fn inside_bin(&self, raw: f64, mut model: f32) -> f32 {
         while self.to_raw(model) >= raw + 1.0 {
             model = model.next_down();
         }

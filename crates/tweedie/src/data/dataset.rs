@@ -112,6 +112,10 @@ impl Split {
         hash.add(&(self.rows.width() as u64).to_le_bytes());
         hash.add(&(self.rows.len() as u64).to_le_bytes());
         self.rows.values().iter().for_each(|value| hash.add(&value.to_le_bytes()));
+        if let Some(rest) = self.rows.rest() {
+            hash.add(b"rest");
+            rest.iter().for_each(|value| hash.add(&value.to_le_bytes()));
+        }
         if let Some(labels) = &self.labels {
             hash.add(b"labels");
             labels.iter().for_each(|label| hash.add(&label.to_le_bytes()));

@@ -335,7 +335,7 @@ impl Space {
                 }
                 _ => {}
             }
-            let x = coordinate.encode(value, noise(i));
+            let x = coordinate.encode(raw.exact(row, column), noise(i));
             if !x.is_finite() {
                 let problem = format!("the value {value} overflows in model units");
                 let expected = format!("a value that scale {} brings near 1", coordinate.scale);
@@ -369,14 +369,14 @@ impl Space {
                     return Err(Error::config(self.place(i, j), problem, "a finite number"));
                 }
                 raw.push(match (&coordinate.kind, own) {
-                    (Kind::Category { .. }, own) => greatest(own) as f32,
+                    (Kind::Category { .. }, own) => greatest(own) as f64,
                     (Kind::Identifier { .. }, _) => 0.0,
-                    (_, [_, missing]) if *missing > 0.0 => f32::NAN,
+                    (_, [_, missing]) if *missing > 0.0 => f64::NAN,
                     _ => coordinate.decode(own[0]),
                 });
             }
         }
-        Rows::new(raw, self.width())
+        Rows::with_rest(&raw, self.width(), |j| self.coordinate(j).is_wide())
     }
 
     /// Σ ln scale in nats: log p_raw = log p_model − `log_volume()`. Categories do not count, since a

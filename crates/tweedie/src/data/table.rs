@@ -133,12 +133,14 @@ fn columns_of(
         values.push(numbers);
     }
     let space = Space::new(Layout::Vector { width: columns.len() }, coordinates)?;
-    Ok((space, interleave(&values)?))
+    let rows = interleave(&values, &space)?;
+    Ok((space, rows))
 }
 
 /// Columns of equal length side by side.
-fn interleave(columns: &[Vec<f32>]) -> Result<Rows> {
+fn interleave(columns: &[Vec<f64>], space: &Space) -> Result<Rows> {
     let len = columns.first().map_or(0, Vec::len);
-    let values = (0..len).flat_map(|i| columns.iter().map(move |column| column[i])).collect();
-    Rows::new(values, columns.len())
+    let values =
+        (0..len).flat_map(|i| columns.iter().map(move |column| column[i])).collect::<Vec<_>>();
+    Rows::with_rest(&values, columns.len(), |j| space.coordinate(j).is_wide())
 }

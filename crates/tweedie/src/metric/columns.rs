@@ -52,7 +52,7 @@ impl Columns {
     /// The columns of rows in raw units; identifiers are left out.
     pub fn of(space: &Space, rows: &Split) -> Self {
         let column = |j: usize| {
-            let raw = rows.rows().iter().map(move |row| row[j]);
+            let raw = (0..rows.len()).map(move |i| rows.rows().exact(i, j));
             let coordinate = space.coordinate(j);
             match coordinate.kind {
                 Kind::Identifier { .. } => None,

@@ -27,7 +27,7 @@ impl Sheet<'_> {
         column: usize,
         named: &Coordinate,
         limits: bool,
-    ) -> Result<(Coordinate, Vec<f32>)> {
+    ) -> Result<(Coordinate, Vec<f64>)> {
         let cells: Vec<&str> = self.lines.iter().map(|(_, cells)| &cells[column]).collect();
         if let Some(found) = numbers(&cells, self.free_commas) {
             let missing =
@@ -46,7 +46,7 @@ impl Sheet<'_> {
             self.notes.push(note);
         }
         let kind = Kind::Category { names };
-        Ok((Coordinate { kind, ..named.clone() }, indices.into_iter().map(|k| k as f32).collect()))
+        Ok((Coordinate { kind, ..named.clone() }, indices.into_iter().map(|k| k as f64).collect()))
     }
 
     /// Fails for a number that is not finite, too large, or an integer that double precision does not hold.
@@ -135,13 +135,13 @@ impl Sheet<'_> {
     }
 }
 
-/// A column of numbers, with its values in single precision.
+/// A column of numbers, with its values counted from the origin.
 fn numeric(
     named: &Coordinate,
     found: Numbers,
     missing: Option<String>,
     limits: bool,
-) -> (Coordinate, Vec<f32>) {
+) -> (Coordinate, Vec<f64>) {
     let there = || found.values.iter().flatten().copied();
     let (low, high) =
         there().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
@@ -173,7 +173,7 @@ fn numeric(
     {
         form.decimals = None;
     }
-    let value = |value: Option<f64>| value.map_or(f32::NAN, |value| (value - origin) as f32);
+    let value = |value: Option<f64>| value.map_or(f64::NAN, |value| value - origin);
     let values = found.values.iter().copied().map(value).collect();
     (Coordinate { kind, form, missing, ..named.clone() }, values)
 }

@@ -11,7 +11,7 @@ const DIGITS: u64 = 10;
 
 impl Sheet<'_> {
     /// A column of identifiers in the pattern of the longest one, and zeros as its values.
-    pub fn identifiers(&self, column: usize, named: &Coordinate) -> (Coordinate, Vec<f32>) {
+    pub fn identifiers(&self, column: usize, named: &Coordinate) -> (Coordinate, Vec<f64>) {
         let cells = self.lines.iter().map(|(_, cells)| &cells[column]);
         let longest = cells.max_by_key(|cell| cell.len()).unwrap_or_default();
         let mask = |letter: char| match letter {

@@ -61,7 +61,7 @@ impl<W: Write> TableWriter<W> {
         }
         for (i, row) in rows.iter().enumerate() {
             let mut cells: Vec<String> =
-                row.iter().enumerate().map(|(j, &value)| self.cell(j, value, row)).collect();
+                (0..rows.width()).map(|j| self.cell(j, rows.exact(i, j), row)).collect();
             if let Some(labels) = labels.filter(|_| self.label) {
                 cells.push(self.class(labels[i])?);
             }
@@ -80,7 +80,7 @@ impl<W: Write> TableWriter<W> {
         self.out.into_inner().map_err(|e| Error::io(&path, e.into_error()))
     }
 
-    fn cell(&self, column: usize, value: f32, row: &[f32]) -> String {
+    fn cell(&self, column: usize, value: f64, row: &[f32]) -> String {
         let coordinate = self.space.coordinate(column);
         match &coordinate.kind {
             Kind::Identifier { pattern } => identifier::new(pattern, row, self.written, column),

@@ -131,6 +131,22 @@ fn columns_come_back_as_they_were() {
 }
 
 #[test]
+fn integers_of_a_wide_range_are_exact_and_samples_have_no_step() {
+    let text = "at\n1612345678\n1798765433\n1700000001\n1650000007\n";
+    let (space, split) = table(text, None);
+    let mut out = TableWriter::new(Vec::new(), "out.csv", &space, None).unwrap();
+    out.write(split.rows(), None).unwrap();
+    assert_eq!(String::from_utf8(out.finish().unwrap()).unwrap(), text);
+    assert_eq!(split.select(&[2]).rows().exact(0, 0), split.rows().exact(2, 0));
+    let space = space.fitted(split.rows()).unwrap();
+    let model = rows(1, &(0..1000).map(|i| i as f32 * 0.0013 - 0.6).collect::<Vec<_>>());
+    let raw = space.decode(&model).unwrap();
+    let odd =
+        (0..1000).filter(|&i| space.coordinate(0).value(raw.exact(i, 0)) % 2.0 == 1.0).count();
+    assert!((350..650).contains(&odd), "{odd}");
+}
+
+#[test]
 fn limits_are_learnt_unless_they_are_not_wanted() {
     let options = TableOptions { unlimited: true, ..TableOptions::default() };
     let text = "price,n\n0.50,1\n2.25,3\n";
