@@ -6,7 +6,7 @@ use crate::{Settings, features, output};
 use std::path::PathBuf;
 use toml::Value;
 use tweedie::judge::compare::page;
-use tweedie::judge::{Compared, Comparison, Reference};
+use tweedie::judge::{Comparison, ComparisonResult, Reference};
 use tweedie::run::Run;
 use tweedie::{Error, Result};
 
@@ -108,7 +108,11 @@ impl Sweep {
     }
 
     /// Compares the runs in these folders; gives the comparison and what all are judged by.
-    pub fn compare(&self, paths: &[PathBuf], settings: &Settings) -> Result<(Compared, Reference)> {
+    pub fn compare(
+        &self,
+        paths: &[PathBuf],
+        settings: &Settings,
+    ) -> Result<(ComparisonResult, Reference)> {
         let classifier = match (&self.features, paths.first()) {
             (Some(features), Some(first)) => {
                 let data = Run::open(first)?.data()?;
@@ -133,7 +137,7 @@ impl Sweep {
     }
 }
 
-fn print(compared: &Compared) {
+fn print(compared: &ComparisonResult) {
     let (headings, rows) = compared.table();
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
     output::table(&headings, &rows);

@@ -59,7 +59,7 @@ pub struct Options {
 
 /// All results.
 #[derive(Serialize)]
-struct Evaluated {
+struct Evaluation {
     run: String,
     /// Metrics of the model alone and of its samples.
     scores: Vec<Score>,
@@ -154,7 +154,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     if wants("logp") && log_p.is_empty() {
         eprintln!("no log p: {}", data.map_or(NO_ROWS.into(), why_none));
     }
-    let done = Evaluated {
+    let done = Evaluation {
         run: options.run.display().to_string(),
         scores,
         headings: headings(reference),
@@ -232,7 +232,7 @@ fn picture(path: &Path, space: &Space) -> Result<AtomicFile> {
     AtomicFile::create(path)
 }
 
-fn print(done: &Evaluated) {
+fn print(done: &Evaluation) {
     if !done.scores.is_empty() {
         output::table(&done.headings, &score_rows(&done.scores));
     }

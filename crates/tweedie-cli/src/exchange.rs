@@ -29,7 +29,7 @@ pub struct Export {
 
 /// The result of an import or an export.
 #[derive(Serialize)]
-struct Done {
+struct Summary {
     folder: String,
     schedule: String,
     prediction: String,
@@ -37,12 +37,12 @@ struct Done {
     steps: i64,
 }
 
-impl Done {
+impl Summary {
     fn report(run: &Run, folder: &Path, settings: &Settings) -> Result<()> {
         let recipe = Value::Table(run.info.resolved.table()?);
         let at = |keys: &[&str]| keys.iter().try_fold(&recipe, |at, key| at.get(key));
         let word = |keys| at(keys).and_then(Value::as_str).unwrap_or_default().to_string();
-        let done = Done {
+        let done = Summary {
             folder: folder.display().to_string(),
             schedule: word(&["schedule", "name"]),
             prediction: word(&["model", "prediction"]),
@@ -66,7 +66,7 @@ pub fn import(options: &Import, settings: &Settings) -> Result<()> {
     let name = options.source.file_name().map_or("imported".into(), |n| n.to_os_string());
     let out = options.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
     let run = diffusers::import(&options.source, &out)?;
-    Done::report(&run, &out, settings)
+    Summary::report(&run, &out, settings)
 }
 
 /// Exports a run as a checkpoint of diffusers.
@@ -74,5 +74,5 @@ pub fn export(options: &Export, settings: &Settings) -> Result<()> {
     let run = Run::open(&options.run)?;
     let out = options.out.clone().unwrap_or_else(|| run.file("diffusers"));
     diffusers::export(&run, &out)?;
-    Done::report(&run, &out, settings)
+    Summary::report(&run, &out, settings)
 }

@@ -46,7 +46,7 @@ pub struct Options {
 
 /// The figures, and the path of the page.
 #[derive(Serialize)]
-struct Found {
+struct Page {
     #[serde(flatten)]
     figure: serde_json::Value,
     page: String,
@@ -81,7 +81,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     }
     let (text, found) = (figure.measure)(options, settings)?;
     write_atomically(&page, text.as_bytes())?;
-    let found = Found { figure: found, page: page.display().to_string() };
+    let found = Page { figure: found, page: page.display().to_string() };
     if settings.json {
         output::json(&found);
     } else {

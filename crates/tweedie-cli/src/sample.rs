@@ -147,7 +147,7 @@ impl Options {
 
 /// The result of the command.
 #[derive(serde::Serialize)]
-struct Done {
+struct Summary {
     output: String,
     samples: u64,
     evaluations_per_sample: f64,
@@ -162,7 +162,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let model = run.model(&settings.device)?;
     let generator = settings.with(options.seed, |at| model.generator(&options.table(), at));
     let generator = generator.map_err(Sampling::as_option)?;
-    let given = Given::parse(options, &run)?;
+    let given = Conditions::parse(options, &run)?;
     let label = Label::parse(options, &run)?;
     let mut sink =
         Sink::create(&options.output, &run, options.n, label.of(0).is_some(), given.is_some())?;
@@ -194,7 +194,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     }
     bar.finish_and_clear();
     sink.finish()?;
-    let done = Done {
+    let done = Summary {
         output: options.output.display().to_string(),
         samples: options.n,
         evaluations_per_sample: generator.network_evaluations() as f64 / options.n as f64,
@@ -273,7 +273,7 @@ impl Label {
 }
 
 /// The values of the columns that samples are conditioned on.
-enum Given {
+enum Conditions {
     /// The same for all.
     One(Rows),
     /// Rows in turn.
@@ -282,7 +282,7 @@ enum Given {
     Random(Rows, Draws),
 }
 
-impl Given {
+impl Conditions {
     /// The conditions that the options name; none for an unconditional sample, or a model without such columns.
     fn parse(options: &Options, run: &Run) -> Result<Option<Self>> {
         let wrong =
@@ -304,13 +304,13 @@ impl Given {
             None | Some("data") => {
                 let data = run.data()?.fit_rows();
                 let draws = Draws::new(options.seed).purpose("condition");
-                Ok(data.given().map(|values| Given::Random(values.clone(), draws)))
+                Ok(data.given().map(|values| Conditions::Random(values.clone(), draws)))
             }
             Some(path) if [".csv", ".csv.gz"].iter().any(|ending| path.ends_with(ending)) => {
                 let columns = (0..space.width()).map(|j| space.column_name(j)).collect();
                 let options = TableOptions { columns: Some(columns), ..TableOptions::default() };
                 let found = read(path, &options)?;
-                Ok(Some(Given::InTurn(
+                Ok(Some(Conditions::InTurn(
                     space.adopt(&found.space, &found.rows, path)?.rows().clone(),
                 )))
             }
@@ -338,7 +338,7 @@ impl Given {
                     }
                     other => other,
                 })?;
-                Ok(Some(Given::One(row)))
+                Ok(Some(Conditions::One(row)))
             }
         }
     }
@@ -346,11 +346,11 @@ impl Given {
     /// The values of samples by their numbers.
     fn values(&self, rows: Range<u64>) -> Rows {
         match self {
-            Given::One(row) => row.select(&vec![0; (rows.end - rows.start) as usize]),
-            Given::InTurn(all) => {
+            Conditions::One(row) => row.select(&vec![0; (rows.end - rows.start) as usize]),
+            Conditions::InTurn(all) => {
                 all.select(&rows.map(|i| (i % all.len() as u64) as usize).collect::<Vec<_>>())
             }
-            Given::Random(all, draws) => {
+            Conditions::Random(all, draws) => {
                 let chosen = rows.map(|i| draws.below(i, 0, all.len() as u64) as usize);
                 all.select(&chosen.collect::<Vec<_>>())
             }

@@ -28,7 +28,7 @@ pub struct Options {
 
 /// A picture on disk.
 #[derive(Serialize)]
-struct Drawn {
+struct PictureFile {
     file: String,
     what: &'static str,
     width: u32,
@@ -37,19 +37,19 @@ struct Drawn {
 
 /// A picture that this run does not have, with the reason.
 #[derive(Serialize)]
-struct Absent {
+struct MissingPicture {
     name: &'static str,
     why: String,
 }
 
 /// The result of the command.
 #[derive(Serialize)]
-struct Done {
+struct Summary {
     run: String,
     /// The step of the checkpoint, if training has not finished.
     step: Option<u64>,
-    pictures: Vec<Drawn>,
-    absent: Vec<Absent>,
+    pictures: Vec<PictureFile>,
+    absent: Vec<MissingPicture>,
 }
 
 /// Draws a run.
@@ -74,7 +74,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let bar = progress::bar(all.len() as u64, "pictures", settings.json);
     bar.set_prefix("drawing");
     let run = options.run.display().to_string();
-    let mut done = Done { run, step, pictures: Vec::new(), absent: Vec::new() };
+    let mut done = Summary { run, step, pictures: Vec::new(), absent: Vec::new() };
     for picture in &all {
         bar.set_message(picture.name);
         let path = folder.join(format!("{}.png", picture.name));
@@ -88,14 +88,14 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
                 animation.frames.first().map(|frame| frame.dimensions()).unwrap_or_default()
             }
             Err(Error::Undefined { why, .. }) => {
-                done.absent.push(Absent { name: picture.name, why });
+                done.absent.push(MissingPicture { name: picture.name, why });
                 bar.inc(1);
                 continue;
             }
             Err(error) => return Err(error),
         };
         let (file, (width, height)) = (path.display().to_string(), size);
-        done.pictures.push(Drawn { file, what: picture.about, width, height });
+        done.pictures.push(PictureFile { file, what: picture.about, width, height });
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -107,11 +107,11 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-fn print(done: &Done) {
+fn print(done: &Summary) {
     if let Some(step) = done.step {
         output::line(&format!("Training has not finished: drawn from step {step}."));
     }
-    let size = |p: &Drawn| format!("{} × {}", p.width, p.height);
+    let size = |p: &PictureFile| format!("{} × {}", p.width, p.height);
     let rows: Vec<Vec<String>> =
         done.pictures.iter().map(|p| vec![p.file.clone(), size(p), p.what.into()]).collect();
     output::table(&["picture", "pixels", "what"], &rows);

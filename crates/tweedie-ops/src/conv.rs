@@ -19,7 +19,7 @@ pub struct ConvSizes {
 
 /// An addend to the output of a convolution.
 #[derive(Debug, Clone, Default)]
-pub struct Added {
+pub struct Addend {
     /// A value for each channel, `[out]`.
     pub bias: Option<Tensor<1>>,
     /// A value for each picture and channel, `[n, out]`.
@@ -33,9 +33,9 @@ pub struct Added {
 ///
 /// # Panics
 /// If shapes do not fit.
-pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, added: Added, sizes: ConvSizes) -> Tensor<4> {
+pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, added: Addend, sizes: ConvSizes) -> Tensor<4> {
     if is_ours(&x) {
-        let Added { bias, features, residual } = added;
+        let Addend { bias, features, residual } = added;
         let added = (bias.and_then(input), features.and_then(input), residual.and_then(input));
         return apply(sizes, [input(x), input(weight), added.0, added.1, added.2]);
     }

@@ -2,7 +2,7 @@
 
 use crate::activate;
 use crate::kernels::activation::Activation;
-use crate::kernels::mlp::{Kept, Layer, Mlp, Wanted};
+use crate::kernels::mlp::{GradientFlags, Layer, Mlp, Record};
 use crate::operation::{Array, Operation, apply, given, input, is_ours};
 use crate::pool::Buffer;
 use burn::tensor::{Tensor, module};
@@ -83,7 +83,7 @@ struct Fused {
 }
 
 /// x, the weights of the layers, and their records for the backward pass.
-type Saved = (Array, Vec<Array>, Vec<Kept>);
+type Saved = (Array, Vec<Array>, Vec<Record>);
 
 impl Fused {
     /// x, the residual, the weights and the biases.
@@ -151,7 +151,8 @@ impl<const N: usize> Operation<N> for Fused {
         let every_second = |first: usize| {
             wanted[first..].iter().step_by(2).take(count).copied().collect::<Vec<_>>()
         };
-        let which = Wanted { input: wanted[0], weights: every_second(2), biases: every_second(3) };
+        let which =
+            GradientFlags { input: wanted[0], weights: every_second(2), biases: every_second(3) };
         let found = mlp.backward(x.values(), kept, dy.values(), &which);
         let mut gradients = [const { None }; N];
         gradients[0] = found.input.map(|dx| dx.into_tensor([mlp.rows, mlp.input]));

@@ -38,7 +38,7 @@ pub struct Options {
 const BUSY: f64 = 0.05;
 
 /// A function that builds a benchmark and warms it up.
-type Make = Box<dyn Fn(&Device) -> Result<Made>>;
+type Make = Box<dyn Fn(&Device) -> Result<Workload>>;
 
 /// A function that writes initial weights and a batch to a file.
 type Export = Box<dyn Fn(&Device, &Path) -> Result<()>>;
@@ -51,7 +51,7 @@ struct Benchmark {
 }
 
 /// A benchmark that has warmed up.
-struct Made {
+struct Workload {
     work: Work,
     /// Additions and multiplications of matrix products and convolutions, counted by the usual algorithm.
     flops: Option<f64>,
@@ -131,7 +131,7 @@ fn measured(
     gemm: &mut Gemm,
     options: &Options,
     settings: &Settings,
-) -> Result<(Vec<Measured>, Option<f64>)> {
+) -> Result<(Vec<Measurement>, Option<f64>)> {
     let bar = progress::bar((chosen.len() * (1 + options.rounds)) as u64, "", settings.json);
     bar.set_prefix("warm-up");
     let mut results = Vec::new();
@@ -140,7 +140,7 @@ fn measured(
         let trains = name.ends_with(".train") && !options.no_memory;
         let memory = if trains { memory_in_child(&name, settings) } else { None };
         let made = make(&settings.device)?;
-        results.push(Measured { name, made, times: Times::default(), memory });
+        results.push(Measurement { name, made, times: Times::default(), memory });
         bar.inc(1);
     }
     bar.set_prefix("measure");
@@ -164,15 +164,15 @@ fn threads() -> usize {
 }
 
 /// A benchmark with its results.
-struct Measured {
+struct Measurement {
     name: String,
-    made: Made,
+    made: Workload,
     times: Times,
     /// Peak memory of a process with some training steps, and its memory before the network, in MB.
     memory: Option<[f64; 2]>,
 }
 
-impl Measured {
+impl Measurement {
     /// GFLOP/s.
     fn rate(&self) -> Option<f64> {
         self.made.flops.map(|flops| flops / self.times.median() / 1e6)

@@ -3,11 +3,11 @@
 use super::measure::timed;
 use super::networks::{conv_flops, draws};
 use super::train::{WARM_UP, finished};
-use super::{Benchmark, Made, Make};
+use super::{Benchmark, Make, Workload};
 use tweedie::Result;
 use tweedie::burn::tensor::{Device, Tensor};
 use tweedie_ops::{
-    Activation, AdamW, Added, ConvSizes, Modulation, Norm, Shares, State, activate, adamw,
+    Activation, AdamW, Addend, ConvSizes, Modulation, Norm, Shares, State, activate, adamw,
     attention, conv2d, double, join, linear,
 };
 
@@ -116,11 +116,11 @@ fn operation<const D: usize>(
 fn warmed(
     mut work: impl FnMut() -> Result<std::time::Duration> + 'static,
     flops: Option<f64>,
-) -> Result<Made> {
+) -> Result<Workload> {
     for _ in 0..WARM_UP {
         work()?;
     }
-    Ok(Made { work: Box::new(work), flops, facts: Vec::new() })
+    Ok(Workload { work: Box::new(work), flops, facts: Vec::new() })
 }
 
 fn conv(
@@ -139,7 +139,7 @@ fn conv(
         let bias = input("bias", [output], device);
         let sizes = ConvSizes { stride, padding: (kernel / 2, kernel / 2) };
         Box::new(move || {
-            let added = Added { bias: Some(bias.clone()), ..Added::default() };
+            let added = Addend { bias: Some(bias.clone()), ..Addend::default() };
             conv2d(x.clone(), weight.clone(), added, sizes)
         })
     })

@@ -2,7 +2,7 @@
 
 use super::measure::timed;
 use super::networks::{Mlp, Model, PlainUNet, Problem, draws};
-use super::{Benchmark, Made, attention};
+use super::{Benchmark, Workload, attention};
 use std::path::Path;
 use std::sync::Arc;
 use tweedie::burn::tensor::{Device, Tensor, TensorData};
@@ -103,12 +103,12 @@ pub fn first_use(device: &Device) -> Result<()> {
     Trainer::new(Mlp::problem(1, 1, device), false).step().map(drop)
 }
 
-fn training<M: Model>(problem: Problem<M>, ema: bool, device: &Device) -> Result<Made> {
+fn training<M: Model>(problem: Problem<M>, ema: bool, device: &Device) -> Result<Workload> {
     let (parameters, flops) = (param_count(&problem.model), 3.0 * problem.flops);
     let mut trainer = Trainer::new(problem, ema);
     let losses = (0..WARM_UP).map(|_| trainer.step()).collect::<Result<Vec<f64>>>()?;
     let device = device.clone();
-    Ok(Made {
+    Ok(Workload {
         work: Box::new(move || timed(|| trainer.step().and_then(|_| finished(&device)))),
         flops: Some(flops),
         facts: vec![
@@ -119,7 +119,7 @@ fn training<M: Model>(problem: Problem<M>, ema: bool, device: &Device) -> Result
     })
 }
 
-fn inference<M: Model>(problem: Problem<M>, device: &Device) -> Result<Made> {
+fn inference<M: Model>(problem: Problem<M>, device: &Device) -> Result<Workload> {
     let Problem { model, x, features, flops, .. } = problem;
     let device = device.clone();
     let work = move || {
@@ -131,7 +131,7 @@ fn inference<M: Model>(problem: Problem<M>, device: &Device) -> Result<Made> {
     for _ in 0..WARM_UP {
         work()?;
     }
-    Ok(Made { work: Box::new(work), flops: Some(flops), facts: Vec::new() })
+    Ok(Workload { work: Box::new(work), flops: Some(flops), facts: Vec::new() })
 }
 
 /// Waits for a device that computes asynchronously.
@@ -175,7 +175,7 @@ fn sampling() -> Benchmark {
             let device = device.clone();
             let work = move || timed(|| sampling.run().and_then(|_| finished(&device)));
             work()?;
-            Ok(Made { work: Box::new(work), flops, facts: Vec::new() })
+            Ok(Workload { work: Box::new(work), flops, facts: Vec::new() })
         }),
         export: Some(Box::new(|device, path| {
             let sampling = Sampling::new(device)?;

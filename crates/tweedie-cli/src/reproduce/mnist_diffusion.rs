@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 use tweedie::data::Dataset;
 use tweedie::draw::{picture, save_png};
-use tweedie::judge::{Compared, Point};
+use tweedie::judge::{ComparisonResult, Point};
 use tweedie::{Error, Result};
 
 pub const FIGURE: Figure = Figure {
@@ -35,7 +35,7 @@ fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json
 }
 
 /// The page in Markdown; writes its pictures beside it.
-fn page(compared: &Compared, data: &Dataset, options: &Options) -> Result<String> {
+fn page(compared: &ComparisonResult, data: &Dataset, options: &Options) -> Result<String> {
     let page = options.page(FIGURE.name);
     let images = page.parent().unwrap_or(Path::new("")).join("images");
     std::fs::create_dir_all(&images).map_err(|e| Error::io(&images, e))?;

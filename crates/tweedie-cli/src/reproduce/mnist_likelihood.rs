@@ -39,7 +39,7 @@ const DRAWS: usize = 10_000;
 
 /// All results.
 #[derive(Serialize)]
-struct Found {
+struct Results {
     bits: Vec<Bits>,
     variances: Vec<Variances>,
     densities: Vec<LogP>,
@@ -100,7 +100,7 @@ fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json
         let lines = asked.lines(&*model)?;
         densities.extend(settings.with(0, |at| asked.measure(&lines, &*model, &data, at))?);
     }
-    let found = Found { bits, variances, densities };
+    let found = Results { bits, variances, densities };
     Ok((page(&found, options.rows), for_machines(&found)?))
 }
 
@@ -219,7 +219,7 @@ fn spread(values: &[f64]) -> (f64, f64) {
 }
 
 /// The page in Markdown.
-fn page(Found { bits, variances, densities }: &Found, rows: usize) -> String {
+fn page(Results { bits, variances, densities }: &Results, rows: usize) -> String {
     let mut text = format!(
         "# Likelihoods of diffusion models on MNIST\n\nWritten by `tweedie reproduce mnist-likelihood --data FOLDER \
          --rows {rows}`. The models are those of [diffusion models on MNIST](mnist-diffusion.md). All are conditional \

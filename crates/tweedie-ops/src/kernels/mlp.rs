@@ -37,7 +37,7 @@ pub struct Mlp<'a> {
 
 /// The record of a layer for the backward pass.
 #[derive(Debug, Clone, Default)]
-pub struct Kept {
+pub struct Record {
     /// Its output, `[rows, output]`; none for the last layer.
     output: Option<Arc<Buffer>>,
     /// The slopes of its activation, `[rows, output]`, if it has one.
@@ -46,7 +46,7 @@ pub struct Kept {
 
 /// The gradients to compute.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct GradientFlags {
     /// Whether to compute the gradient of x.
     pub input: bool,
     /// Whether to compute the gradient of the weight, for each layer.
@@ -114,7 +114,7 @@ impl Mlp<'_> {
     }
 
     /// Computes y, and the record for the backward pass.
-    pub fn record(&self, x: &[f32], residual: Option<&[f32]>, y: &mut [f32]) -> Vec<Kept> {
+    pub fn record(&self, x: &[f32], residual: Option<&[f32]>, y: &mut [f32]) -> Vec<Record> {
         let last = self.layers.len() - 1;
         let place = |wanted: bool, width: usize| wanted.then(|| Buffer::new(self.rows * width));
         let layers = self.layers.iter().enumerate();
@@ -127,7 +127,7 @@ impl Mlp<'_> {
         let shares: Vec<[Option<Shared>; 2]> =
             places.iter_mut().map(|both| both.each_mut().map(shared)).collect();
         self.run(x, residual, &shares, y);
-        let keep = |[output, slope]: [Option<Buffer>; 2]| Kept {
+        let keep = |[output, slope]: [Option<Buffer>; 2]| Record {
             output: output.map(Arc::new),
             slope: slope.map(Arc::new),
         };
@@ -206,7 +206,13 @@ impl Mlp<'_> {
     }
 
     /// Computes the gradients from x, the record of [`Mlp::record`], and dy. The gradient of the residual is dy.
-    pub fn backward(&self, x: &[f32], kept: Vec<Kept>, dy: &[f32], wanted: &Wanted) -> Gradients {
+    pub fn backward(
+        &self,
+        x: &[f32],
+        kept: Vec<Record>,
+        dy: &[f32],
+        wanted: &GradientFlags,
+    ) -> Gradients {
         self.check(x, dy);
         let (sizes, last) = (self.sizes(), self.layers.len() - 1);
         let outputs: Vec<Option<Arc<Buffer>>> =

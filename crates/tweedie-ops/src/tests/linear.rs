@@ -3,7 +3,7 @@
 use super::common::*;
 use crate::kernels::activation::Activation;
 use crate::kernels::linear::{Linear, matrix_product, weight_gradients};
-use crate::kernels::mlp::{Layer, Mlp, Wanted};
+use crate::kernels::mlp::{GradientFlags, Layer, Mlp};
 use proptest::prelude::*;
 
 /// `[n, k] · [k, m]` with the strides of either side, in f64.
@@ -37,7 +37,7 @@ proptest! {
         let added = numbers(rows * output, seed + 4);
         let residual = adds.then_some(&added[..]);
         let layer = Layer { weight: &weight, bias: Some(&bias), output, activation: Activation::None };
-        let wanted = Wanted { input: true, weights: vec![true], biases: vec![true] };
+        let wanted = GradientFlags { input: true, weights: vec![true], biases: vec![true] };
         let run = |rows: usize, x: &[f32], residual: Option<&[f32]>, dy: &[f32]| {
             let mlp = Mlp { rows, input, layers: vec![layer] };
             let (mut y, mut same) = (stale(dy.len()), stale(dy.len()));

@@ -2,7 +2,7 @@
 
 use super::common::*;
 use crate::kernels::activation::Activation;
-use crate::kernels::mlp::{Layer, Mlp, Wanted};
+use crate::kernels::mlp::{GradientFlags, Layer, Mlp};
 use proptest::prelude::*;
 
 /// The layers' outputs by their definition, from the parameters in a row.
@@ -70,7 +70,8 @@ fn found(
         mlp.forward(x, Some(residual), &mut y);
         let kept = mlp.record(x, Some(residual), &mut same);
         assert_same("y", &y, &same);
-        let wanted = Wanted { input: true, weights: vec![true; count], biases: vec![true; count] };
+        let wanted =
+            GradientFlags { input: true, weights: vec![true; count], biases: vec![true; count] };
         let again = mlp.backward(x, kept.clone(), dy, &wanted);
         let found = mlp.backward(x, kept, dy, &wanted);
         let mut all = vec![y, found.input.unwrap().to_vec()];
@@ -136,7 +137,7 @@ proptest! {
         let mut d = dy;
         for (l, (layer, size)) in mlp.layers.iter().zip(mlp.sizes()).enumerate().rev() {
             let one = Mlp { rows, input: size.input, layers: vec![*layer] };
-            let wanted = Wanted { input: true, weights: vec![true], biases: vec![true] };
+            let wanted = GradientFlags { input: true, weights: vec![true], biases: vec![true] };
             let back = one.backward(&inputs[l], kept.pop().unwrap(), &d, &wanted);
             let [weight, bias] = [&back.weights[0], &back.biases[0]].map(|g| g.as_ref().unwrap());
             assert_close("dweight", &found[2 + 2 * l], &wide(weight), 1e-5);

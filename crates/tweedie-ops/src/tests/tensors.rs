@@ -2,7 +2,7 @@
 
 use super::common::*;
 use crate::kernels::activation::Activation;
-use crate::{Added, ConvSizes, LinearLayer, Modulation, Norm, Shares};
+use crate::{Addend, ConvSizes, LinearLayer, Modulation, Norm, Shares};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use proptest::prelude::*;
 
@@ -91,7 +91,7 @@ proptest! {
         assert_agree!([
             x => 4 as x, weight => 4 as weight, bias => 1 as bias, features => 2 as features, residual => 4 as residual
         ], {
-            let added = Added { bias: Some(bias), features: Some(features), residual: Some(residual) };
+            let added = Addend { bias: Some(bias), features: Some(features), residual: Some(residual) };
             crate::conv2d(x, weight, added, sizes)
         });
     }

@@ -206,24 +206,24 @@ fn unconditional(condition: &Condition, rows: usize) -> Result<()> {
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
 /// use tweedie::denoise::{Component, GaussianMixture};
-/// use tweedie::data::{Condition, Given, LogDensity};
+/// use tweedie::data::{Condition, ConditionalDensity, LogDensity};
 /// let [left, right] = [-1.0, 1.0].map(|m| Component::isotropic(0.5, vec![m], 0.01));
 /// let both = GaussianMixture::new(vec![left.of_class(0), right.of_class(1)])?;
-/// let given = Given { density: &both, condition: &Condition::class(1, 1) };
+/// let given = ConditionalDensity { density: &both, condition: &Condition::class(1, 1) };
 /// let x = Tensor::<2>::from_floats([[0.9]], &Device::flex());
 /// let score = given.score(x, &Condition::None)?.cast(tweedie::burn::tensor::DType::F64);
 /// assert!((score.into_scalar::<f64>() - 10.0).abs() < 1e-4);
 /// # Ok::<(), tweedie::Error>(())
 /// ```
 #[derive(Clone, Copy)]
-pub struct Given<'a> {
+pub struct ConditionalDensity<'a> {
     /// The conditional density.
     pub density: &'a dyn LogDensity,
     /// One condition for each row.
     pub condition: &'a Condition,
 }
 
-impl LogDensity for Given<'_> {
+impl LogDensity for ConditionalDensity<'_> {
     fn width(&self) -> usize {
         self.density.width()
     }

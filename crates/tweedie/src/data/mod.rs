@@ -38,7 +38,7 @@ pub use encoding::{Binarisation, Encoding};
 pub use feed::Feed;
 pub use form::{Form, Pattern};
 pub use generate::{Batch, Generate};
-pub use log_density::{Given, LogDensity, RowDensity, row_by_row};
+pub use log_density::{ConditionalDensity, LogDensity, RowDensity, row_by_row};
 pub(crate) use log_density::{doubles, each_row, of_rows, with_score_of_rows};
 pub use source::{Source, list};
 pub use space::{Layout, Space};

@@ -4,7 +4,7 @@ use super::Denoiser;
 use crate::process::{Gaussian, Schedule};
 use std::sync::Arc;
 
-/// A denoiser with the process that it undoes: what a sampler or a density takes.
+/// A denoiser with the process that it reverses: the input of a sampler or a density.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -24,21 +24,21 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct Diffusing {
-    /// E[x₀ | x_t].
+    /// The denoiser, E[x₀ | x_t].
     pub denoiser: Arc<dyn Denoiser>,
-    /// α and σ of each time.
+    /// The schedule: α and σ as functions of time.
     pub schedule: Arc<dyn Schedule>,
-    /// The standard deviation of the data in model units, part of the prior's.
+    /// The standard deviation of the data in model units; enters the prior's.
     pub sigma_data: f64,
 }
 
 impl Diffusing {
-    /// A denoiser of data of unit variance under a schedule.
+    /// A denoiser under a schedule, for data of unit variance.
     pub fn new(denoiser: Arc<dyn Denoiser>, schedule: Arc<dyn Schedule>) -> Self {
         Self { denoiser, schedule, sigma_data: 1.0 }
     }
 
-    /// The standard deviation of the data in model units.
+    /// Sets the standard deviation of the data in model units.
     pub fn with_sigma_data(mut self, sigma_data: f64) -> Self {
         self.sigma_data = sigma_data;
         self

@@ -1,13 +1,13 @@
 //! A denoiser whose prediction is the gradient of a scalar.
 //!
-//! A network's outputs, summed, are a potential U of x at a level, and the prediction is P = −∇ₓU. Since every
-//! prediction determines the score by s = a x + b P with a, b known from the level, the score is −∇E of the energy
+//! A potential U of x at a level is the sum of a network's outputs, and the prediction is P = −∇ₓU. Since every
+//! prediction determines the score by s = a x + b P with a, b functions of the level, the score is −∇E of the energy
 //!
 //! > E(x) = −½ a ‖x‖² + b U(x),
 //!
 //! so that exp(−E) is the model's density at that level up to a constant, and its score field has no curl (*An
 //! Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 5.1–5.3; Salimans & Ho 2021). A network
-//! that outputs zero is a Gaussian energy in EDM's prediction.
+//! with zero output is a Gaussian energy in EDM's prediction.
 
 use super::{Denoiser, NeuralDenoiser, Prediction};
 use crate::Result;
@@ -16,10 +16,10 @@ use crate::nn::Network;
 use crate::process::Levels;
 use crate::tensor::{Dual, gradient};
 
-/// A network as an energy; see the module's head.
+/// A network as an energy; see the module documentation.
 ///
-/// [`EnergyDenoiser::energy`] can be differentiated by the weights. [`Denoiser::denoise`] is an energy's gradient, and no
-/// derivative of it by the weights exists: train with the objectives, which take energies too.
+/// [`EnergyDenoiser::energy`] is differentiable by the weights. [`Denoiser::denoise`] is the gradient of an energy and
+/// not differentiable by the weights: train with the objectives, which accept energies too.
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
@@ -37,35 +37,36 @@ use crate::tensor::{Dual, gradient};
 /// ```
 #[derive(Debug, Clone)]
 pub struct EnergyDenoiser<N> {
-    /// The network, its prediction, its schedule and its clock.
+    /// The network with its prediction, schedule and clock.
     pub model: NeuralDenoiser<N>,
 }
 
 impl<N: Network> EnergyDenoiser<N> {
-    /// The energy whose gradient predicts what `model`'s network would.
+    /// The energy whose gradient replaces the output of `model`'s network.
     pub fn new(model: NeuralDenoiser<N>) -> Self {
         Self { model }
     }
 
-    /// The same outside any graph.
+    /// The same energy detached from any graph.
     pub fn valid(&self) -> Self {
         Self::new(self.model.valid())
     }
 
-    /// U of each row, `[n, 1]`; the prediction is −∇U.
+    /// The potential U of each row, `[n, 1]`; the prediction is −∇U.
     ///
     /// # Errors
-    /// As [`Denoiser::denoise`].
+    /// The errors of [`Denoiser::denoise`].
     pub fn potential(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
-        // The network sees x divided by the scale; times it, the gradient has the network's own units.
+        // The network's input is x divided by the scale; multiplied by it, the gradient has the units of the network's
+        // output.
         let scale = self.model.scale(levels, &x.value)?;
         Ok(self.model.predict(x, levels, condition)?.sum_dim(1) * scale)
     }
 
-    /// E of each row, `[n, 1]`: −log p_t up to a constant of the level, in nats.
+    /// The energy E of each row, `[n, 1]` in nats: −log p_t up to a constant that depends on the level.
     ///
     /// # Errors
-    /// As [`Denoiser::denoise`]; [`crate::Error::Undefined`] at σ = 0.
+    /// The errors of [`Denoiser::denoise`]; [`crate::Error::Undefined`] at σ = 0.
     pub fn energy(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
         let NeuralDenoiser { prediction, schedule, sigma_data, .. } = &self.model;
         let to = Prediction::Score;

@@ -1,9 +1,9 @@
-//! How well a denoiser denoises, noise level by noise level.
+//! The error of a denoiser at each noise level.
 //!
-//! At one level the mean squared error of a guess x̂₀ of x₀ from x_t = α x₀ + σ ε, over rows, noise and coordinates, is
-//! least for E[x₀ | x_t]. Two guesses need no network: with m and v the mean and variance of each coordinate in a
-//! reference sample, the constant m, and the affine (Wiener's) m + k (x_t − α m) with k = α v/(α² v + σ²). Over the
-//! noise their errors are known, so only the rows are sampled:
+//! At one level the mean squared error of an estimate x̂₀ of x₀ from x_t = α x₀ + σ ε, over rows, noise and
+//! coordinates, is least for E[x₀ | x_t]. Two estimates need no network: with m and v the mean and variance of each
+//! coordinate in a reference sample, the constant m, and the affine (Wiener's) m + k (x_t − α m) with k = α v/(α² v +
+//! σ²). Their errors have a closed form in the noise, so that only the rows are sampled:
 //!
 //! > E_ε (m + k (x_t − α m) − x₀)² = (1 − k α)² (x₀ − m)² + k² σ².
 
@@ -14,30 +14,30 @@ use crate::tensor::{host_column, mean_and_error};
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 
-/// Rows that go through the denoiser at once.
+/// The number of rows in one evaluation of the denoiser.
 const CHUNK: usize = 256;
 
 /// Mean squared errors at one noise level, over rows and coordinates.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct LevelError {
-    /// The level.
+    /// The noise level.
     pub level: Level,
-    /// The denoiser's.
+    /// The mean squared error of the denoiser.
     pub mean: f64,
-    /// Its standard error, over rows.
+    /// The standard error of `mean`, over rows.
     pub standard_error: f64,
-    /// Of the best affine guess of each coordinate from itself.
+    /// The mean squared error of the best affine estimate of each coordinate from itself.
     pub affine: f64,
-    /// Of the reference sample's mean.
+    /// The mean squared error of the reference sample's mean.
     pub constant: f64,
 }
 
-/// The errors of a denoiser at each of the levels, on `rows` with one condition each; `reference` gives the mean and
-/// the variance of the guesses that need no network. All in model units. The same noise is used at every level, row
-/// i's by the draws of row i.
+/// The errors of a denoiser at each of `levels`, on `rows` with one condition each. `reference` is the sample whose
+/// mean and variance define the estimates without a network. All values are in model units. The noise is the same at
+/// every level; row i has the draws of row i.
 ///
 /// # Errors
-/// [`Error::Shape`] if there are no rows, or as the denoiser's.
+/// [`Error::Shape`] if `rows` is empty; the errors of the denoiser.
 pub fn level_errors(
     denoiser: &dyn Denoiser,
     rows: &Rows,
@@ -89,7 +89,7 @@ pub fn level_errors(
     Ok(levels.iter().zip(square).map(of_level).collect())
 }
 
-/// Mean and variance of each column.
+/// The mean and variance of each column.
 fn moments(rows: &Rows) -> (Vec<f64>, Vec<f64>) {
     let mut means = vec![0.0; rows.width()];
     for row in rows.iter() {
@@ -154,13 +154,13 @@ mod tests {
             let sd = error.standard_error;
             assert!((error.mean - exact).abs() < 6.0 * sd, "{error:?}, {exact}");
             assert!(sd < 0.05 * exact, "{error:?}");
-            // For Gaussians the affine guess is the best of all.
+            // For Gaussians the affine estimate is optimal.
             assert!((error.affine - exact).abs() < 0.05 * exact, "{error:?}, {exact}");
             assert!((error.constant - 1.75).abs() < 0.1);
         }
     }
 
-    /// The guess measured as a denoiser has the error of its closed form, whatever the rows are.
+    /// The affine estimate, measured as a denoiser, has the error of the closed form, for any rows.
     #[test]
     fn the_affine_error_is_that_of_the_affine_guess() {
         let (reference, ..) = gaussian(4);

@@ -1,4 +1,4 @@
-//! The exact denoiser of a Gaussian mixture: the oracle that everything else is held against.
+//! The exact denoiser of a Gaussian mixture: the reference for all other methods.
 //!
 //! For data Σ_k w_k N(μ_k, C_k) with C_k = U_k diag(c_k) U_kᵀ, the noised density is the mixture of N(α μ_k,
 //! α² C_k + σ² I), whose covariance has eigenvalues v_k = α² c_k + σ² in the same basis. With responsibilities
@@ -22,15 +22,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// One component of a [`GaussianMixture`].
 #[derive(Debug, Clone)]
 pub struct Component {
-    /// Its weight, positive; weights are normalised to sum to 1.
+    /// The weight, positive; weights are normalised to sum to 1.
     pub weight: f64,
-    /// Its mean, one value per dimension.
+    /// The mean, one value per dimension.
     pub mean: Vec<f64>,
-    /// The class it belongs to, if the mixture is conditional.
+    /// The class of the component, if the mixture is conditional.
     pub class: Option<u32>,
-    /// The eigenvalues of its covariance.
+    /// The eigenvalues of the covariance.
     variances: Vec<f64>,
-    /// The eigenvectors, `[dim, dim]` row-major with vectors as columns; none for the standard basis.
+    /// The eigenvectors, `[dim, dim]` row-major with vectors as columns; `None` for the standard basis.
     basis: Option<Vec<f64>>,
 }
 
@@ -41,12 +41,12 @@ impl Component {
         Self { weight, mean, class: None, variances, basis: None }
     }
 
-    /// A component with a diagonal covariance.
+    /// A component with a diagonal covariance; `variances` has one value per dimension.
     pub fn diagonal(weight: f64, mean: Vec<f64>, variances: Vec<f64>) -> Self {
         Self { weight, mean, class: None, variances, basis: None }
     }
 
-    /// A component with any covariance, row-major.
+    /// A component with a full covariance, `[dim, dim]` row-major.
     ///
     /// # Errors
     /// [`Error::Shape`] if the covariance is not `dim × dim`; [`Error::Config`] if it has no eigen-decomposition.
@@ -64,7 +64,7 @@ impl Component {
         Ok(Self { weight, mean, class: None, variances, basis: Some(basis) })
     }
 
-    /// The same component, belonging to a class.
+    /// The same component as part of class `class`.
     pub fn of_class(mut self, class: u32) -> Self {
         self.class = Some(class);
         self
@@ -91,7 +91,7 @@ pub struct GaussianMixture {
 }
 
 impl GaussianMixture {
-    /// A mixture of at least one component, all of one dimension.
+    /// A mixture of at least one component, all of the same dimension.
     ///
     /// # Errors
     /// [`Error::Config`] or [`Error::Shape`] for a weight or variance that is not positive and finite, a mean that
@@ -132,19 +132,19 @@ impl GaussianMixture {
         Ok(Self { components, evaluations: AtomicU64::new(0) })
     }
 
-    /// The components, weights summing to 1.
+    /// The components, with weights that sum to 1.
     pub fn components(&self) -> &[Component] {
         &self.components
     }
 
-    /// x₀ in terms of its components: `[n, dim]` in double precision, row i depending on `draws` and i alone.
+    /// Samples of x₀ by components: `[n, dim]` in double precision; row i depends only on `draws` and i.
     pub fn sample(&self, n: usize, draws: &Draws, device: &Device) -> Tensor<2> {
         let mut values = Vec::with_capacity(n * self.width());
         (0..n as u64).for_each(|i| self.point(i, None, draws, &mut values));
         Tensor::from_data(TensorData::new(values, [n, self.width()]), (device, DType::F64))
     }
 
-    /// Appends row `i` of the sample that `draws` addresses, of a class of the mixture or of any.
+    /// Appends row `i` of the sample addressed by `draws`, of the given class or of the whole mixture.
     fn point(&self, i: u64, class: Option<u32>, draws: &Draws, values: &mut Vec<f64>) {
         let noise = draws.purpose("normal");
         let fits = |c: &&Component| class.is_none() || c.class == class;
@@ -169,10 +169,10 @@ impl GaussianMixture {
         }));
     }
 
-    /// log p_t(x) of `[n, dim]` rows, as `[n, 1]` in double precision; p₀ at a clean level.
+    /// log p_t(x) in nats of the rows `x`, `[n, dim]`, as `[n, 1]` in double precision; log p₀ at a clean level.
     ///
     /// # Errors
-    /// [`Error::Shape`] if batch and levels do not fit the mixture.
+    /// [`Error::Shape`] if the batch or the levels do not fit the mixture.
     pub fn log_density(&self, x: Tensor<2>, levels: &Levels) -> Result<Tensor<2>> {
         let x: Dual<2> = x.cast(DType::F64).into();
         let parts = self.parts(&x, levels, None)?;
@@ -189,7 +189,7 @@ impl GaussianMixture {
         self.score_of(&self.parts(&x, levels, None)?, levels)
     }
 
-    /// The score from what it shares with the density.
+    /// The score, given the quantities that it shares with the density.
     fn score_of(&self, parts: &Parts, levels: &Levels) -> Result<Tensor<2>> {
         let r = parts.responsibilities().value;
         let mut score = parts.rotated[0].value.zeros_like();
@@ -202,10 +202,10 @@ impl GaussianMixture {
         Ok(score)
     }
 
-    /// The entropy −E log p₀ in nats by `n` samples, with its standard error.
+    /// The entropy −E log p₀ in nats, estimated from `n` samples, and its standard error.
     ///
     /// # Errors
-    /// As [`GaussianMixture::log_density`]; [`Error::Device`] if the densities cannot be read.
+    /// The errors of [`GaussianMixture::log_density`]; [`Error::Device`] if the densities cannot be read.
     pub fn entropy(&self, n: usize, draws: &Draws, device: &Device) -> Result<(f64, f64)> {
         let x = self.sample(n, draws, device);
         let logs = self.log_density(x, &Level::clean(0.0).into())?;
@@ -213,7 +213,7 @@ impl GaussianMixture {
         Ok(crate::tensor::mean_and_error(&logs.iter().map(|v| -v).collect::<Vec<_>>()))
     }
 
-    /// Per-eigenvalue values f(α, c, v) of component `c`, `[1 or n, dim]`, v = α² c + σ².
+    /// The values f(α, c, v) of component `c` for each eigenvalue, `[1 or n, dim]`, v = α² c + σ².
     fn spectrum(
         &self,
         c: &Component,
@@ -239,7 +239,7 @@ impl GaussianMixture {
         Ok(Tensor::from_data(TensorData::new(values, [rows, dim]), (&like.device(), DType::F64)))
     }
 
-    /// The components' logs and rotated residuals at x, double precision.
+    /// The components' log densities and rotated residuals at x, in double precision.
     fn parts(&self, x: &Dual<2>, levels: &Levels, condition: Option<&Condition>) -> Result<Parts> {
         let [n, dim] = x.dims();
         if dim != self.width() || n == 0 {
@@ -275,7 +275,7 @@ impl GaussianMixture {
         Ok(Parts { rotated, shifted, max })
     }
 
-    /// 0 where a component may answer for a row's label, −∞ elsewhere.
+    /// A mask: 0 for components of a row's class, −∞ for others; 0 everywhere for rows without a label.
     fn class_mask(&self, labels: &[Option<u32>], like: &Tensor<2>) -> Result<Tensor<2>> {
         let mut values = Vec::with_capacity(labels.len() * self.components.len());
         for label in labels {
@@ -296,13 +296,13 @@ impl GaussianMixture {
     }
 }
 
-/// What density, score and posterior mean share.
+/// The quantities shared by density, score and posterior mean.
 struct Parts {
     /// U_kᵀ (x − α μ_k) for each component.
     rotated: Vec<Dual<2>>,
-    /// ln w_k N_k − max, `[n, components]`.
+    /// ln w_k N_k − max for each component, `[n, components]`.
     shifted: Dual<2>,
-    /// The row maxima, `[n, 1]`.
+    /// The maximum of each row, `[n, 1]`.
     max: Tensor<2>,
 }
 
@@ -321,7 +321,7 @@ fn basis_matrix(c: &Component, like: &Tensor<2>) -> Option<Tensor<2>> {
     Some(Tensor::from_data(data, (&like.device(), DType::F64)))
 }
 
-/// x U for row vectors x.
+/// x U for rows x: coordinates in the component's eigenbasis.
 fn into_basis(c: &Component, x: Dual<2>) -> Dual<2> {
     match basis_matrix(c, &x.value) {
         None => x,
@@ -329,7 +329,7 @@ fn into_basis(c: &Component, x: Dual<2>) -> Dual<2> {
     }
 }
 
-/// x Uᵀ for row vectors x.
+/// x Uᵀ for rows x: back from the component's eigenbasis.
 fn from_basis(c: &Component, x: Tensor<2>) -> Tensor<2> {
     match basis_matrix(c, &x) {
         None => x,
@@ -366,7 +366,7 @@ impl Denoiser for GaussianMixture {
         Ok(mean.linear(|v| v.cast(kind)))
     }
 
-    /// log p_t itself, in double precision; of a row with a label log p_t(x | class).
+    /// log p_t in nats with its constant, in double precision; log p_t(x | class) for a row with a label.
     fn log_noised(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
         self.check_condition(condition, x.dims()[0])?;
         let x = x.linear(|v| v.cast(DType::F64));

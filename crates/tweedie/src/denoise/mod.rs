@@ -1,30 +1,30 @@
-//! What a network predicts, and denoisers: (x_t, level, condition) ↦ E[x₀ | x_t].
+//! Predictions of networks, and denoisers: (x_t, level, condition) ↦ E[x₀ | x_t].
 
 mod diffusing;
 mod energy;
 mod error;
-mod guided;
+mod guidance;
 mod mixture;
-mod moved;
 mod neural;
 mod prediction;
+mod transfer;
 
 pub use crate::nn::Clock;
 pub use diffusing::Diffusing;
 pub use energy::EnergyDenoiser;
 pub use error::{LevelError, level_errors};
-pub use guided::Guided;
+pub use guidance::Guidance;
 pub use mixture::{Component, GaussianMixture};
-pub use moved::Moved;
 pub use neural::NeuralDenoiser;
 pub use prediction::{Coefficients, Prediction};
+pub use transfer::Transfer;
 
 use crate::Result;
 use crate::data::Condition;
 use crate::process::Levels;
 use crate::tensor::Dual;
 
-/// (x_t, levels, condition) ↦ E[x₀ | x_t], the posterior mean that Tweedie's formula ties to the score.
+/// A denoiser: (x_t, levels, condition) ↦ E[x₀ | x_t], the posterior mean, which Tweedie's formula links to the score.
 ///
 /// Neural, exact and guided denoisers share this trait, so that every solver, likelihood and picture works with each.
 pub trait Denoiser: Send + Sync {
@@ -35,10 +35,10 @@ pub trait Denoiser: Send + Sync {
     /// [`crate::Error::Undefined`] where the denoiser's prediction does not determine the mean.
     fn denoise(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>>;
 
-    /// log p_t of each row up to a constant of the level, `[n, 1]` in nats, where its gradient is the score.
+    /// log p_t of each row up to a constant that depends on the level, `[n, 1]` in nats; its gradient is the score.
     ///
     /// # Errors
-    /// [`crate::Error::Undefined`] by default: a denoiser has a score alone.
+    /// [`crate::Error::Undefined`] by default: most denoisers have only a score.
     fn log_noised(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
         let _ = (x, levels, condition);
         let why = "it has a score alone; an energy or a mixture has both";
@@ -48,6 +48,6 @@ pub trait Denoiser: Send + Sync {
     /// The width of a row.
     fn width(&self) -> usize;
 
-    /// How many rows networks have evaluated so far; divided by a batch's length, the evaluations per sample.
+    /// The number of rows evaluated by networks so far; divided by the length of a batch, the evaluations per sample.
     fn evaluations(&self) -> u64;
 }

@@ -1,4 +1,4 @@
-//! A denoiser that is a neural network.
+//! A neural network as a denoiser.
 
 use super::{Denoiser, Prediction};
 use crate::data::Condition;
@@ -10,12 +10,12 @@ use burn::tensor::{DType, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Steps that [`Clock::Index`] cuts a continuous schedule into.
+/// The number of steps into which [`Clock::Index`] divides a continuous schedule.
 const STEPS: usize = 1000;
 
 impl Clock {
-    /// The level of log-SNR `lambda` as the network sees it; `schedule` is the one it was trained on. A level of
-    /// pure noise, at infinity, counts as one of log-SNR −80.
+    /// The network's input for a level of log-SNR `lambda`; `schedule` is the training schedule. Pure noise, at −∞,
+    /// counts as a log-SNR of −80.
     pub fn read(self, lambda: f64, schedule: &dyn Schedule) -> f64 {
         let finite = lambda.clamp(-MOST_LOG_SNR, MOST_LOG_SNR);
         match self {
@@ -29,7 +29,7 @@ impl Clock {
         }
     }
 
-    /// The column `[n, 1]` or `[1, 1]` for a batch.
+    /// The column of the clock for a batch, `[n, 1]` or `[1, 1]`.
     fn column(
         self,
         levels: &Levels,
@@ -45,10 +45,10 @@ impl Clock {
     }
 }
 
-/// A network, what it predicts, and the schedule it was trained on.
+/// A network with its prediction and its training schedule.
 ///
-/// The network sees x_t divided by √(α² σ_data² + σ²), so that its input has unit variance at every level (Karras et
-/// al. 2022, eq. 7, for any α), and the level by its [`Clock`].
+/// The network's input is x_t divided by √(α² σ_data² + σ²), so that it has unit variance at every level (Karras et al.
+/// 2022, eq. 7, for any α), and the level by its [`Clock`].
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
@@ -67,13 +67,13 @@ impl Clock {
 pub struct NeuralDenoiser<N> {
     /// The network.
     pub network: N,
-    /// What it outputs.
+    /// The quantity that the network predicts.
     pub prediction: Prediction,
-    /// The schedule it was trained on.
+    /// The schedule of its training.
     pub schedule: Arc<dyn Schedule>,
     /// The standard deviation of the data in model units.
     pub sigma_data: f64,
-    /// The clock: how the network sees the noise level.
+    /// The clock: the form of the noise level as an input.
     pub clock: Clock,
     /// The type of the network's parameters.
     kind: DType,
@@ -94,19 +94,19 @@ impl<N: Network> NeuralDenoiser<N> {
         }
     }
 
-    /// The standard deviation of the data in model units.
+    /// Sets the standard deviation of the data in model units.
     pub fn with_sigma_data(mut self, sigma_data: f64) -> Self {
         self.sigma_data = sigma_data;
         self
     }
 
-    /// The clock: how the network sees the noise level.
+    /// Sets the clock, the form of the noise level as an input.
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The same denoiser around another network.
+    /// The same denoiser with another network.
     pub fn with_network<M: Network>(&self, network: M) -> NeuralDenoiser<M> {
         NeuralDenoiser {
             kind: dtype_of(&network),
@@ -119,15 +119,15 @@ impl<N: Network> NeuralDenoiser<N> {
         }
     }
 
-    /// The same denoiser outside any graph, for sampling.
+    /// The same denoiser detached from any graph, for sampling.
     pub fn valid(&self) -> Self {
         self.with_network(self.network.clone().valid())
     }
 
-    /// The network's own output, whatever it predicts.
+    /// The network's prediction, `[n, width]`.
     ///
     /// # Errors
-    /// As [`Denoiser::denoise`].
+    /// The errors of [`Denoiser::denoise`].
     pub fn predict(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
         let [rows, _] = x.dims();
         levels.check(rows)?;
@@ -138,29 +138,29 @@ impl<N: Network> NeuralDenoiser<N> {
         self.evaluations.fetch_add(rows as u64, Ordering::Relaxed);
         let scale = self.scale(levels, &x.value)?.recip();
         let noise = self.clock.column(levels, &x.value, &*self.schedule)?;
-        // A network computes in the type of its parameters; the batch may be of another.
+        // The network computes in the type of its parameters; the batch may have another.
         let kind = x.value.dtype();
         let own = |t: Dual<2>| t.linear(|v| v.cast(self.kind));
         let output = self.network.forward(own(x * scale), own(noise.into()), condition)?;
         Ok(output.linear(|v| v.cast(kind)))
     }
 
-    /// What the network's input is divided by, √(α² σ_data² + σ²), as a column.
+    /// The divisor of the network's input, √(α² σ_data² + σ²), as a column.
     pub(super) fn scale(&self, levels: &Levels, like: &Tensor<2>) -> Result<Tensor<2>> {
         let alpha = levels.alpha(like)?;
         let sigma = levels.sigma(like)?;
         Ok((alpha.mul_scalar(self.sigma_data).square() + sigma.square()).sqrt())
     }
 
-    /// ∇log p_t(x) by the network's prediction, with the derivatives that `x` carries.
+    /// ∇log p_t(x) from the network's prediction, `[n, width]`, with the derivatives that `x` carries.
     ///
     /// # Errors
-    /// As [`Denoiser::denoise`]; [`Error::Undefined`] at σ = 0.
+    /// The errors of [`Denoiser::denoise`]; [`Error::Undefined`] at σ = 0.
     pub fn score(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
         self.as_prediction(Prediction::Score, x, levels, condition)
     }
 
-    /// The network's output as another prediction.
+    /// Converts the network's output to another prediction.
     fn as_prediction(
         &self,
         to: Prediction,

@@ -1,4 +1,4 @@
-//! What a network outputs, and how each prediction converts to each other.
+//! Predictions of a network, and the conversions between them.
 //!
 //! With x_t = α x₀ + σ ε, every prediction is a linear combination p x₀ + q ε in expectation given x_t:
 //!
@@ -17,7 +17,7 @@
 //!
 //! This is Table 6.1 of *An Introduction to Generative Modeling with Flows and Diffusion Models* (whose column x_θ
 //! lacks α) for every pair at once. Where Δ = 0 the conversion does not exist — data from noise at α = 0, noise from
-//! data at σ = 0 — unless both predictions are multiples of each other. The score exists only for σ > 0.
+//! data at σ = 0 — unless the two predictions are multiples of each other. The score exists only for σ > 0.
 
 use crate::process::{Level, Levels, Rate, Schedule};
 use crate::registry::registry;
@@ -26,30 +26,30 @@ use crate::{Error, Result};
 use burn::tensor::Tensor;
 
 registry! {
-    /// What a network outputs.
+    /// The quantity that a network predicts.
     pub word Prediction = Edm {
         "noise" Noise "E[ε | x_t]",
         "data" Data "E[x₀ | x_t]",
         "score" Score "∇log p_t(x_t)",
         "v" V "E[α ε − σ x₀ | x_t]",
-        /// The velocity of flow matching; it depends on the schedule's rates.
+        /// The velocity of flow matching; depends on the rates of the schedule.
         "velocity" Velocity "E[dx_t/dt | x_t]",
-        /// The preconditioned F for data of the given standard deviation.
+        /// The preconditioned F of EDM for data of the given standard deviation.
         "edm" Edm "EDM's F, unit variance at every level",
     }
 }
 
-/// `of_x` · x_t + `of_prediction` · P.
+/// The coefficients of a converted prediction, `of_x` · x_t + `of_prediction` · P.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Coefficients {
-    /// The factor on x_t.
+    /// The factor of x_t.
     pub of_x: f64,
-    /// The factor on the prediction that is converted.
+    /// The factor of the source prediction P.
     pub of_prediction: f64,
 }
 
 impl Prediction {
-    /// (p, q) with prediction = p x₀ + q ε; `rate` is needed by the velocity, `sigma_data` by EDM's F.
+    /// (p, q) with prediction = p x₀ + q ε. The velocity needs `rate`; the F of EDM needs `sigma_data`.
     ///
     /// # Errors
     /// [`Error::Undefined`] for the score at σ = 0 and for the velocity without a finite rate.
@@ -83,10 +83,10 @@ impl Prediction {
         }
     }
 
-    /// How `to` follows from x_t and this prediction at one level.
+    /// The coefficients of the prediction `to` from x_t and this prediction at one level.
     ///
     /// # Errors
-    /// [`Error::Undefined`] where the conversion does not exist; see the module's head.
+    /// [`Error::Undefined`] where the conversion does not exist; see the module documentation.
     pub fn convert(
         self,
         to: Prediction,
@@ -101,7 +101,7 @@ impl Prediction {
         let (p2, q2) = to.mixture(level, rate, sigma_data)?;
         let of_x = p2 * q1 - q2 * p1;
         if of_x == 0.0 {
-            // One is a multiple of the other, whatever the level.
+            // One is a multiple of the other at every level.
             let of_prediction = if q1 != 0.0 { q2 / q1 } else { p2 / p1 };
             return Ok(Coefficients { of_x: 0.0, of_prediction });
         }
@@ -116,12 +116,12 @@ impl Prediction {
         Ok(Coefficients { of_x: of_x / det, of_prediction })
     }
 
-    /// Converts a whole batch: `value` is this prediction at `x`, both `[n, width]`.
+    /// Converts a batch: `value` is this prediction at `x`, both `[n, width]`.
     ///
-    /// Tracked levels convert through their own α and σ columns, for every prediction but the velocity.
+    /// Tracked levels convert through their own columns of α and σ, for every prediction but the velocity.
     ///
     /// # Errors
-    /// As [`Prediction::convert`].
+    /// The errors of [`Prediction::convert`].
     pub fn convert_batch(
         self,
         to: Prediction,
@@ -138,7 +138,7 @@ impl Prediction {
         Ok(x * of_x + value * of_prediction)
     }
 
-    /// The factors on x and on this prediction as columns, on the device and in the type of `like`.
+    /// The factors of x and of this prediction as columns, on the device and in the type of `like`.
     pub(crate) fn columns(
         self,
         to: Prediction,
@@ -166,7 +166,7 @@ impl Prediction {
         Ok([of_x, of_prediction])
     }
 
-    /// The same determinant with α and σ as columns of the graph.
+    /// The same coefficients, with α and σ as columns of the graph.
     fn columns_tracked(
         self,
         to: Prediction,

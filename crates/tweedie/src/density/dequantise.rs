@@ -99,7 +99,7 @@ struct Convolutions {
 
 /// What a dequantiser drew for a batch, all of it in the graph.
 #[derive(Debug, Clone)]
-pub struct Drawn {
+pub struct DequantisedBatch {
     /// Places in bins, strictly between 0 and 1, `[n, width]`.
     pub u: Tensor<2>,
     /// The rows there in model units, `[n, width]`.
@@ -151,7 +151,12 @@ impl Dequantiser {
     ///
     /// # Errors
     /// [`Error::Shape`] if the batch is of another width, or `rows` of another length.
-    pub fn draw(&self, centres: &Tensor<2>, draws: &Draws, rows: &[u64]) -> Result<Drawn> {
+    pub fn draw(
+        &self,
+        centres: &Tensor<2>,
+        draws: &Draws,
+        rows: &[u64],
+    ) -> Result<DequantisedBatch> {
         let [n, d] = centres.dims();
         if d != self.bins.len() || n != rows.len() {
             let expected = format!("{} × {}", rows.len(), self.bins.len());
@@ -179,7 +184,7 @@ impl Dequantiser {
         let log_q = ((row(log_f, n) - log_scale + volume) * counted).sum_dim(1);
         let u = burn::tensor::activation::sigmoid(y).clamp(2.0 * EDGE, 1.0 - 2.0 * EDGE);
         let x = centres.clone() + u.clone().sub_scalar(0.5) * bins;
-        Ok(Drawn { u, x, log_q })
+        Ok(DequantisedBatch { u, x, log_q })
     }
 
     /// m and ln s, `[n, width]` each.
@@ -223,7 +228,7 @@ impl Dequantise for Dequantiser {
             return Err(Error::config("dequantise", "a network without weights", "weights"));
         };
         let centres = space.encode(raw)?.to_tensor(&device);
-        let Drawn { u, log_q, .. } = frozen.draw(&centres, draws, rows)?;
+        let DequantisedBatch { u, log_q, .. } = frozen.draw(&centres, draws, rows)?;
         Ok((space.encode_at(raw, &Rows::from_tensor(&u)?)?, host_column(&log_q)?))
     }
 }

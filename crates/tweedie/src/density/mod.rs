@@ -4,21 +4,21 @@ mod bound;
 mod dequantise;
 pub mod fit;
 mod integers;
-mod judged;
 mod normalised;
 mod pf_ode;
+mod raw;
 mod sde;
 
 pub use bound::{Bound, Terms};
 pub(crate) use bound::{edge, ends, prior_terms, probe, step};
-pub use dequantise::{Dequantise, Dequantiser, Drawn, Uniform};
+pub use dequantise::{Dequantise, DequantisedBatch, Dequantiser, Uniform};
 pub use integers::Decoder;
-pub(crate) use judged::in_parts;
-pub use judged::{InSpace, Judged};
 pub use normalised::Normalised;
 pub use pf_ode::PfOde;
 use pf_ode::centred;
 pub(crate) use pf_ode::{log_prior, velocity_and_divergence};
+pub(crate) use raw::in_parts;
+pub use raw::{InSpace, RawDensity};
 pub use sde::ReverseSde;
 
 use crate::data::Condition;

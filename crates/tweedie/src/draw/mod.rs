@@ -41,7 +41,7 @@ pub use page::panels;
 pub(crate) use path::in_the_plane;
 pub use path::path;
 pub use plot::Plot;
-pub use progress::{Kept, progress};
+pub use progress::{Snapshot, progress};
 pub use report::Report;
 pub(crate) use rows::{POINTS, label_of, rows_in_turn, rows_kept, sample_size, spread};
 pub use samples::{chosen_classes, picture};

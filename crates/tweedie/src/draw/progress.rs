@@ -8,7 +8,7 @@ use crate::{Error, Result};
 use image::RgbImage;
 
 /// Samples after a number of steps, in raw units.
-pub type Kept = (u64, Split);
+pub type Snapshot = (u64, Split);
 
 /// Most steps with a line of pictures, or with a panel of points.
 const MOST_LINES: usize = 10;
@@ -20,11 +20,11 @@ const MOST_PANELS: usize = 6;
 ///
 /// # Errors
 /// [`Error::Undefined`] if the space is neither; [`Error::Shape`] if nothing was kept.
-pub fn progress(space: &Space, kept: &[Kept], real: Option<&Rows>) -> Result<RgbImage> {
+pub fn progress(space: &Space, kept: &[Snapshot], real: Option<&Rows>) -> Result<RgbImage> {
     let Some((_, last)) = kept.last() else {
         return Err(Error::shape("samples kept in training", 0, "those of at least one step"));
     };
-    let name = |(step, _): &Kept| format!("step {step}");
+    let name = |(step, _): &Snapshot| format!("step {step}");
     if matches!(space.layout(), Layout::Image { .. }) {
         let kept = some_of(kept, MOST_LINES);
         // The columns of a class stand together.
@@ -64,7 +64,7 @@ pub fn progress(space: &Space, kept: &[Kept], real: Option<&Rows>) -> Result<Rgb
 }
 
 /// A limited number of items, evenly spread, the first and the last among them.
-fn some_of(kept: &[Kept], most: usize) -> Vec<&Kept> {
+fn some_of(kept: &[Snapshot], most: usize) -> Vec<&Snapshot> {
     if kept.len() <= most {
         return kept.iter().collect();
     }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     /// Pictures of 2 × 2 pixels, two of each of three classes in turn, all of value 10 step + row.
-    fn kept(steps: u64) -> Vec<Kept> {
+    fn kept(steps: u64) -> Vec<Snapshot> {
         let of = |step: u64| {
             let values = (0..6).flat_map(|i| [(10 * step + i) as f32; 4]).collect();
             let labels = Some(vec![0, 1, 2, 0, 1, 2]);
@@ -116,7 +116,7 @@ mod tests {
         let space = Space::vector(&["x", "y"]).unwrap();
         let cloud = Rows::new((0..200).map(|i| (i as f32).sin()).collect(), 2).unwrap();
         let split = Split::new(cloud.clone(), None).unwrap();
-        let kept: Vec<Kept> = (1..=9).map(|step| (step, split.clone())).collect();
+        let kept: Vec<Snapshot> = (1..=9).map(|step| (step, split.clone())).collect();
         let alone = progress(&space, &kept, None).unwrap();
         let beside = progress(&space, &kept, Some(&cloud)).unwrap();
         // Six panels either way.

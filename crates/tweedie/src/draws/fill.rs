@@ -12,7 +12,7 @@ pub(super) const LANES: usize = 8;
 /// Numbers in one parallel task.
 const PIECE: usize = 8192;
 
-/// Words `[w][l]`: word w of the block in lane l; numbers from words alike.
+/// Words `[w][l]`: word w of the block in lane l. [`Numbers`] has the same layout.
 pub(super) type Words = [[u32; LANES]; 4];
 pub(super) type Numbers = [[f32; LANES]; 4];
 
@@ -20,9 +20,9 @@ pub(super) type Numbers = [[f32; LANES]; 4];
 pub(super) struct Filling<Id, Convert> {
     /// The stream.
     pub key: [u32; 2],
-    /// Numbers in a row, at least 1 unless there is nothing to fill.
+    /// The number of values in a row, at least 1 unless the batch is empty.
     pub width: usize,
-    /// The global number of the batch's i-th row.
+    /// The map from i to the global number of row i of the batch.
     pub id: Id,
     /// The map from words to numbers.
     pub convert: Convert,

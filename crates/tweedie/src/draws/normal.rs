@@ -43,8 +43,8 @@ fn unit(high: u32, low: u32) -> f32 {
 
 /// ln u for u in (0, 1], not subnormal.
 ///
-/// u = 2ᵉ(1 + f) with 1 + f in [√½, √2); the polynomial for ln(1 + f) and the two-part ln 2 are those of
-/// `logf` in Moshier's Cephes library.
+/// u = 2ᵉ(1 + f) with 1 + f in [√½, √2). The polynomial for ln(1 + f) and the two-part ln 2 come from `logf` in
+/// Moshier's Cephes library.
 #[inline(always)]
 fn ln(u: f32) -> f32 {
     const SQRT_HALF: u32 = 0x3F35_04F3;
@@ -71,8 +71,8 @@ fn ln(u: f32) -> f32 {
 
 /// The cosine and sine of 2πv − π/4 for v = (k + ½) 2⁻²⁴, where k is the upper 24 bits of `word`.
 ///
-/// The first two bits of k are a quarter turn each, the others an angle between −π/4 and π/4, off by one
-/// rounding at most; the polynomials are those of `sinf` and `cosf` in Cephes.
+/// The first two bits of k are a quarter turn each, the others an angle between −π/4 and π/4, off by one rounding at
+/// most. The polynomials come from `sinf` and `cosf` in Cephes.
 #[inline(always)]
 fn cos_sin(word: u32) -> [f32; 2] {
     const STEP: f32 = (FRAC_PI_2 / 4_194_304.0) as f32;

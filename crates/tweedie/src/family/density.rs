@@ -2,7 +2,7 @@
 
 use super::{DensityEntry, Integers, Judge, Loader, Setting, Task};
 use crate::data::{Condition, Rows, Space};
-use crate::density::{Density, Dequantise, Dequantiser, InSpace, Judged, LogProb, Uniform};
+use crate::density::{Density, Dequantise, Dequantiser, InSpace, LogProb, RawDensity, Uniform};
 use crate::error::one_of;
 use crate::objective::LogDensity;
 use crate::train::{DequantiserFit, fit_dequantiser};
@@ -16,7 +16,7 @@ use toml::Table;
 const HIDDEN: usize = 32;
 
 /// Dequantisers fitted to a model, by their steps and seed.
-pub(super) type Fitted = Mutex<BTreeMap<(u64, u64), Dequantiser>>;
+pub(super) type Dequantisers = Mutex<BTreeMap<(u64, u64), Dequantiser>>;
 
 /// How a density of real rows treats the integers of a space, the default first.
 pub(super) fn spread_integers(space: &Space) -> Vec<Integers> {
@@ -29,7 +29,7 @@ pub(super) fn spread_integers(space: &Space) -> Vec<Integers> {
 /// A dequantiser fitted to a density on the training rows, once for the same steps and seed; none gives the usual
 /// steps.
 pub(super) fn fitted_dequantiser(
-    fitted: &Fitted,
+    fitted: &Dequantisers,
     log_p: LogDensity,
     (space, data): (&Space, &Loader),
     steps: Option<u64>,
@@ -87,7 +87,7 @@ impl<'a> Spread<'a> {
     }
 }
 
-impl Judged for Spread<'_> {
+impl RawDensity for Spread<'_> {
     fn log_prob(
         &self,
         raw: &Rows,

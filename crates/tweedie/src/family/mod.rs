@@ -15,7 +15,7 @@ mod plane;
 pub use plan::{Entry, Plan, family};
 
 use crate::data::{Condition, Dataset, Generate, LogDensity, Rows, Space, Split};
-use crate::density::Judged;
+use crate::density::RawDensity;
 use crate::draw::Animation;
 use crate::metric::judge::Score;
 use crate::train::{Learner, State, Training};
@@ -115,7 +115,7 @@ pub struct DensityEntry {
 /// A density ready to judge rows, and how it is computed.
 pub struct Judge<'a> {
     /// The density.
-    pub judged: Box<dyn Judged + 'a>,
+    pub judged: Box<dyn RawDensity + 'a>,
     /// How it is computed, in words.
     pub how: String,
     /// Network evaluations a row, about.

@@ -80,7 +80,7 @@ pub struct Point {
 
 /// A comparison of runs.
 #[derive(Debug, Clone, Serialize)]
-pub struct Compared {
+pub struct ComparisonResult {
     /// The data that all runs were trained on, or the target of all.
     pub data: String,
     /// The part of the data that samples are compared with; none for exact draws of a target.
@@ -105,7 +105,11 @@ impl Comparison<'_> {
     /// # Errors
     /// [`Error::File`] if the runs were trained on different data, or have different targets; those of sampling and of
     /// the metrics.
-    pub fn compare(&self, paths: &[PathBuf], at: &Setting) -> Result<(Compared, Reference)> {
+    pub fn compare(
+        &self,
+        paths: &[PathBuf],
+        at: &Setting,
+    ) -> Result<(ComparisonResult, Reference)> {
         let runs = paths.iter().map(|path| Run::open(path)).collect::<Result<Vec<_>>>()?;
         let reference = self.shared(&runs, paths, at)?;
         let data = &reference.data;
@@ -128,7 +132,7 @@ impl Comparison<'_> {
                 log_p: self.log_p(&*model, data, at)?,
             });
         }
-        let compared = Compared {
+        let compared = ComparisonResult {
             data: reference.data.name.clone(),
             part: (reference.floor != Floor::Exact).then_some(self.part),
             floor: reference.floor.name(),
@@ -267,7 +271,7 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-impl Compared {
+impl ComparisonResult {
     /// The metrics shown that some point has.
     fn shown(&self) -> Vec<&'static str> {
         let has = |name: &&str| self.points.iter().any(|p| score(p, name).is_some());
@@ -384,7 +388,7 @@ impl Compared {
 ///
 /// # Errors
 /// Errors of drawing.
-pub fn page(compared: &Compared, data: &Dataset) -> Result<Report> {
+pub fn page(compared: &ComparisonResult, data: &Dataset) -> Result<Report> {
     let mut report = Report::new(&format!("tweedie: runs on {}", data.name));
     let rows = compared.part.map_or("exact draws".into(), |part| format!("{} rows", part.name()));
     report.paragraph(&format!(

@@ -2,7 +2,7 @@
 
 use crate::data::{Dataset, Rows, Space, Split};
 use crate::draw::png_bytes;
-use crate::metric::neighbours::Share;
+use crate::metric::neighbours::Proportion;
 use crate::metric::{Classifier, copies, judged_rows};
 use crate::{Result, draw};
 use serde::Serialize;
@@ -22,15 +22,15 @@ pub struct Nearest {
     by: String,
     samples: usize,
     /// The share of samples nearer to a training picture than any other training picture is.
-    nearer: Share,
+    nearer: Proportion,
     /// The same share of held-out pictures.
-    held_out: Option<Share>,
+    held_out: Option<Proportion>,
 }
 
 impl Nearest {
     /// The shares in words.
     pub fn sentence(&self) -> String {
-        let percent = |share: Share| format!("{:.1} %", 100.0 * share.value);
+        let percent = |share: Proportion| format!("{:.1} %", 100.0 * share.value);
         let usual = self.held_out.map_or(String::new(), |share| {
             format!("; so are {} of held-out pictures", percent(share))
         });

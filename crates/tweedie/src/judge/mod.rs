@@ -9,7 +9,7 @@ pub mod reference;
 pub mod report;
 pub mod samples;
 
-pub use compare::{Compared, Comparison, Contender, Point};
+pub use compare::{Comparison, ComparisonResult, Contender, Point};
 pub use densities::{LogP, LogPOptions};
 pub use reference::{Floor, Reference, headings};
 pub use report::{Judgement, finish};

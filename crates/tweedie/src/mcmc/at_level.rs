@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::denoise::{Component, GaussianMixture, Guided};
+/// use tweedie::denoise::{Component, GaussianMixture, Guidance};
 /// use tweedie::mcmc::{AtLevel, Mala, Transition, Ula};
 /// use tweedie::process::Level;
 /// let unit = GaussianMixture::new(vec![Component::isotropic(1.0, vec![0.0], 1.0)])?;
@@ -27,7 +27,7 @@ use std::sync::Arc;
 /// let target = AtLevel::new(unit.clone(), level)?;
 /// assert!(Mala::default().init(start(), &target).is_ok());
 /// // Guidance has a score alone.
-/// let target = AtLevel::new(Arc::new(Guided::new(unit, 2.0)?), level)?;
+/// let target = AtLevel::new(Arc::new(Guidance::new(unit, 2.0)?), level)?;
 /// assert!(Ula::default().init(start(), &target).is_ok());
 /// assert!(Mala::default().init(start(), &target).is_err());
 /// # Ok::<(), tweedie::Error>(())

@@ -1,6 +1,6 @@
 //! The state of many chains, on the host in double precision, and its form on disk.
 
-use super::known::{Known, Needs};
+use super::known::{Needs, TargetValues};
 use crate::data::{LogDensity, doubles};
 use crate::{Draws, Error, Result};
 use burn::tensor::{DType, Device, Element, Tensor, TensorData};
@@ -32,7 +32,7 @@ pub struct Chains {
     pub(super) rows: Vec<u64>,
     pub(super) width: usize,
     pub(super) x: Vec<f64>,
-    pub(super) known: Known,
+    pub(super) known: TargetValues,
     pub(super) step_size: Vec<f64>,
     pub(super) steps: u64,
     dtype: DType,
@@ -58,7 +58,7 @@ impl Chains {
             rows: (0..n as u64).collect(),
             width,
             x: doubles(&x)?,
-            known: Known::default(),
+            known: TargetValues::default(),
             step_size: vec![step_size; n],
             steps: 0,
             dtype,
@@ -156,7 +156,7 @@ impl Chains {
             rows: indices.iter().map(|&i| self.rows[i]).collect(),
             width: w,
             x: of(&self.x, w),
-            known: Known {
+            known: TargetValues {
                 width: w,
                 log_density: of(&self.known.log_density, 1),
                 score: of(&self.known.score, w),
@@ -191,8 +191,13 @@ impl Chains {
     }
 
     /// What is needed of the target at other rows `x`, as many as there are chains.
-    pub(super) fn at(&self, x: &[f64], target: &dyn LogDensity, needs: Needs) -> Result<Known> {
-        Known::of(target, x, self.width, needs, |x| self.tensor(x))
+    pub(super) fn at(
+        &self,
+        x: &[f64],
+        target: &dyn LogDensity,
+        needs: Needs,
+    ) -> Result<TargetValues> {
+        TargetValues::of(target, x, self.width, needs, |x| self.tensor(x))
     }
 
     /// Values as the rows' type has them.
@@ -265,7 +270,7 @@ impl Chains {
         let steps = arrays.values::<u64>(STEPS, steps, 1)?[0];
         let step_size = arrays.take(STEP_SIZE)?;
         let step_size = arrays.values(STEP_SIZE, step_size, n)?;
-        let known = Known {
+        let known = TargetValues {
             width,
             log_density: arrays.optional(LOG_DENSITY, n)?,
             score: arrays.optional(SCORE, n * width)?,

@@ -14,13 +14,13 @@ pub(super) enum Needs {
 
 /// ln γ of each row and the scores, row after row; empty where they are not known.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Known {
+pub(super) struct TargetValues {
     pub(super) width: usize,
     pub(super) log_density: Vec<f64>,
     pub(super) score: Vec<f64>,
 }
 
-impl Known {
+impl TargetValues {
     /// What is needed of the target at the rows `x`, which `tensor` makes a batch of.
     pub(super) fn of(
         target: &dyn LogDensity,
@@ -101,14 +101,14 @@ impl Known {
 
     /// What is known of each row, where `there` is taken for the rows of which `moved` is true; what is not known there
     /// is forgotten.
-    pub(super) fn moved(self, there: Known, moved: &[bool]) -> Known {
+    pub(super) fn moved(self, there: TargetValues, moved: &[bool]) -> TargetValues {
         let choose = |here: Vec<f64>, mut there: Vec<f64>, width: usize| {
             let rows = here.chunks(width).zip(there.chunks_mut(width)).zip(moved);
             rows.filter(|(_, moved)| !**moved)
                 .for_each(|((here, there), _)| there.copy_from_slice(here));
             there
         };
-        Known {
+        TargetValues {
             width: self.width,
             log_density: choose(self.log_density, there.log_density, 1),
             score: choose(self.score, there.score, self.width),

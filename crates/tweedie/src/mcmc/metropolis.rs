@@ -1,14 +1,14 @@
 //! The test of Metropolis and Hastings.
 
 use super::chains::Chains;
-use super::known::Known;
+use super::known::TargetValues;
 use super::{Info, warm_up::WarmUp};
 use crate::{Draws, Error};
 
 /// A place for each chain to go to.
 pub(super) struct Proposal {
     pub(super) x: Vec<f64>,
-    pub(super) known: Known,
+    pub(super) known: TargetValues,
     /// ln [p(y) q(x | y) / (p(x) q(y | x))] of each row.
     pub(super) log_ratio: Vec<f64>,
 }

@@ -86,7 +86,7 @@ pub struct Classifier {
 
 /// The outputs of a classifier.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
+pub struct Outputs {
     /// The features, `[n, features]`.
     pub features: Rows,
     /// The last layer's output, `[n, classes]`: logarithms of probabilities up to a constant in each row. None if the
@@ -149,7 +149,7 @@ impl Classifier {
     /// # Errors
     /// [`Error::Shape`] if the space is not of pictures of the classifier's size, or the rows are not as wide;
     /// [`Error::File`] if the space's pixels have another greatest value than the classifier's.
-    pub fn see(&self, pictures: &Rows, space: &Space) -> Result<Seen> {
+    pub fn see(&self, pictures: &Rows, space: &Space) -> Result<Outputs> {
         self.check(pictures, space)?;
         let chunk = (NUMBERS / self.network.widest()).clamp(1, 1024);
         let [_, height, width] = self.network.input();
@@ -167,7 +167,7 @@ impl Classifier {
             }
         }
         let logits = self.outputs().map(|width| Rows::new(logits, width)).transpose()?;
-        Ok(Seen { features: Rows::new(features, self.width())?, logits })
+        Ok(Outputs { features: Rows::new(features, self.width())?, logits })
     }
 
     /// The features of raw pictures of a space.

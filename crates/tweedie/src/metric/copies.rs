@@ -6,7 +6,7 @@
 //! Security 2023, Sec. 4.2, with one neighbour). A sample much nearer than that is a copy. The share of held-out rows
 //! that are nearer gives the usual value.
 
-use super::neighbours::{Neighbour, Share, nearest, nearest_but};
+use super::neighbours::{Neighbour, Proportion, nearest, nearest_but};
 use super::{check, check_pair};
 use crate::data::Rows;
 use crate::{Error, Result};
@@ -68,12 +68,12 @@ pub fn matches(samples: &Rows, training: &Rows) -> Result<Vec<Match>> {
 ///
 /// # Errors
 /// [`Error::Shape`] if there is no match.
-pub fn nearer(matches: &[Match]) -> Result<Share> {
+pub fn nearer(matches: &[Match]) -> Result<Proportion> {
     if matches.is_empty() {
         return Err(Error::shape("matches", 0, "at least one"));
     }
     let count = matches.iter().filter(|found| found.ratio() < 1.0).count();
-    Ok(Share::new(count as f64, matches.len()))
+    Ok(Proportion::new(count as f64, matches.len()))
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub(super) fn fold_pairs<R: Send>(
     y: &Rows,
     fold: impl Fn(usize, &[f64]) -> R + Sync,
 ) -> Vec<R> {
-    let packed = Packed::new(y);
+    let packed = Panels::new(y);
     let arch = pulp::Arch::new();
     let tile = |first: usize| {
         let rows = first..x.len().min(first + TILE);
@@ -60,12 +60,12 @@ pub(super) fn fold_pairs<R: Send>(
 }
 
 /// The rows of y in panels of [`LANES`]: panel, then coordinate, then row.
-struct Packed {
+struct Panels {
     panels: Vec<[f64; LANES]>,
     width: usize,
 }
 
-impl Packed {
+impl Panels {
     fn new(y: &Rows) -> Self {
         let width = y.width();
         let mut panels = vec![[0.0; LANES]; y.len().div_ceil(LANES) * width];
@@ -89,11 +89,11 @@ struct Tile<'a> {
     pairs: Pairs,
     x: &'a Rows,
     rows: Range<usize>,
-    y: &'a Packed,
+    y: &'a Panels,
 }
 
 impl pulp::NullaryFnOnce for Tile<'_> {
-    /// A row of distances after the other, each [`Packed::stride`] long.
+    /// A row of distances after the other, each [`Panels::stride`] long.
     type Output = Vec<f64>;
 
     // Inlined down to the innermost loop, so that the compiler uses wide registers.

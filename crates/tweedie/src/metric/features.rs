@@ -3,8 +3,8 @@
 //! Values by two classifiers cannot be compared.
 
 use super::judge::{MOST_PAIRED, Score};
-use super::neighbours::Share;
-use super::{Classifier, Seen, frechet, judged_rows, kernel, labels, precision};
+use super::neighbours::Proportion;
+use super::{Classifier, Outputs, frechet, judged_rows, kernel, labels, precision};
 use crate::Result;
 use crate::data::{Dataset, Rows, Space, Split};
 use serde::Serialize;
@@ -21,7 +21,7 @@ pub struct FeatureScores {
     /// The number of features of a picture.
     pub width: usize,
     /// The share of held-out pictures whose label the classifier finds, if they are labelled.
-    pub held_out_accuracy: Option<Share>,
+    pub held_out_accuracy: Option<Proportion>,
     /// The metrics.
     pub scores: Vec<Score>,
 }
@@ -56,7 +56,7 @@ pub fn judge(
     let (seen, seen_train, seen_real) = (see(generated)?, see(&train)?, see(&held_out)?);
     let mut scores = compared(&seen.features, &seen_train.features, &seen_real.features)?;
     let places = places(classifier, space);
-    let accuracy = |seen: &Seen, split: &Split| -> Result<Option<Share>> {
+    let accuracy = |seen: &Outputs, split: &Split| -> Result<Option<Proportion>> {
         let (Some(places), Some(logits), Some(wanted)) = (&places, &seen.logits, split.labels())
         else {
             return Ok(None);

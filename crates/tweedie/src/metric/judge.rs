@@ -58,7 +58,7 @@ pub struct Score {
 /// # Errors
 /// [`crate::Error::Shape`] if the widths differ; [`crate::Error::Config`] for values that are not finite.
 pub fn judge(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>> {
-    let Some(judged) = Judged::new(generated, data)? else { return Ok(Vec::new()) };
+    let Some(judged) = ModelRows::new(generated, data)? else { return Ok(Vec::new()) };
     let mut scores = judged.distances(seed)?;
     scores.extend(judged.memorisation()?);
     scores.push(judged.nearest());
@@ -73,7 +73,7 @@ pub fn judge(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>>
 /// # Errors
 /// As [`judge`].
 pub fn distances(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>> {
-    let Some(judged) = Judged::new(generated, data)? else { return Ok(Vec::new()) };
+    let Some(judged) = ModelRows::new(generated, data)? else { return Ok(Vec::new()) };
     let mut scores = judged.distances(seed)?;
     scores.extend(judged.labels(generated, data)?);
     scores.extend(of_columns(generated, data)?);
@@ -111,7 +111,7 @@ fn of_columns(generated: &Split, data: &Dataset) -> Result<Vec<Score>> {
 }
 
 /// Rows in model units.
-struct Judged {
+struct ModelRows {
     fake: Rows,
     train: Rows,
     real: Rows,
@@ -126,7 +126,7 @@ fn some(rows: &Rows, n: usize) -> Cow<'_, Rows> {
     }
 }
 
-impl Judged {
+impl ModelRows {
     /// The rows of all kinds; none where there are fewer than two of a kind.
     fn new(generated: &Split, data: &Dataset) -> Result<Option<Self>> {
         let encode = |split: &Split| data.space.encode(split.rows());
@@ -208,16 +208,17 @@ impl Judged {
         let real = some(&self.real, rows);
         let found = neighbours::two_sample(&real, &some(&self.fake, rows))?;
         let floor = neighbours::two_sample(&real, &some(&self.train, rows))?;
-        let score =
-            |name: &'static str, found: neighbours::Share, floor: neighbours::Share| Score {
-                name: name.into(),
-                value: found.value,
-                standard_error: Some(found.standard_error),
-                rows,
-                reference_rows: rows,
-                floor: Some(floor.value),
-                good: "near 0.5".into(),
-            };
+        let score = |name: &'static str,
+                     found: neighbours::Proportion,
+                     floor: neighbours::Proportion| Score {
+            name: name.into(),
+            value: found.value,
+            standard_error: Some(found.standard_error),
+            rows,
+            reference_rows: rows,
+            floor: Some(floor.value),
+            good: "near 0.5".into(),
+        };
         Ok([
             score("1-NN accuracy, real", found.real, floor.real),
             score("1-NN accuracy, generated", found.fake, floor.fake),

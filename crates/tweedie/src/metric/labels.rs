@@ -6,7 +6,7 @@
 //! generator shows typical pictures of each class alone.
 
 use super::check;
-use super::neighbours::Share;
+use super::neighbours::Proportion;
 use crate::data::Rows;
 use crate::{Error, Result};
 
@@ -22,7 +22,7 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Shape`] if there is not one label a row, or no row; [`Error::Config`] if a label has no logit, or naming
 /// the row of a value that is not finite.
-pub fn accuracy(logits: &Rows, labels: &[u32]) -> Result<Share> {
+pub fn accuracy(logits: &Rows, labels: &[u32]) -> Result<Proportion> {
     check("logits", logits, 1)?;
     if labels.len() != logits.len() {
         return Err(Error::shape("labels", labels.len(), format!("{}, one a row", logits.len())));
@@ -33,7 +33,7 @@ pub fn accuracy(logits: &Rows, labels: &[u32]) -> Result<Share> {
     }
     let greatest = |row: &[f32]| (1..row.len()).fold(0, |k, j| if row[j] > row[k] { j } else { k });
     let found = logits.iter().zip(labels).filter(|(row, label)| greatest(row) == **label as usize);
-    Ok(Share::new(found.count() as f64, logits.len()))
+    Ok(Proportion::new(found.count() as f64, logits.len()))
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub(crate) mod peer;
 #[cfg(test)]
 mod tests;
 
-pub use classifier::{Classifier, Seen};
+pub use classifier::{Classifier, Outputs};
 pub use columns::Columns;
 pub use discrepancy::Discrepancy;
 pub use forest::Forest;

@@ -71,7 +71,7 @@ pub(super) fn nearest_but(
 
 /// A share of rows, with its error.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Share {
+pub struct Proportion {
     /// The share, from 0 to 1.
     pub value: f64,
     /// √(value (1 − value) / rows), the binomial standard error: right for independent outcomes, above the truth
@@ -85,11 +85,11 @@ pub struct Share {
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct TwoSample {
     /// The accuracy on all rows.
-    pub accuracy: Share,
+    pub accuracy: Proportion,
     /// The accuracy on real rows: below chance where generated rows copy real ones.
-    pub real: Share,
+    pub real: Proportion,
     /// The accuracy on generated rows: above chance where generated rows cluster.
-    pub fake: Share,
+    pub fake: Proportion,
     /// The expected `accuracy` if both samples have one distribution: just below ½ at equal sizes.
     pub chance: f64,
 }
@@ -121,9 +121,9 @@ pub fn two_sample(real: &Rows, fake: &Rows) -> Result<TwoSample> {
     let (of_real, of_fake) = (correct(real, fake), correct(fake, real));
     let (n, m) = (real.len() as f64, fake.len() as f64);
     Ok(TwoSample {
-        accuracy: Share::new(of_real + of_fake, real.len() + fake.len()),
-        real: Share::new(of_real, real.len()),
-        fake: Share::new(of_fake, fake.len()),
+        accuracy: Proportion::new(of_real + of_fake, real.len() + fake.len()),
+        real: Proportion::new(of_real, real.len()),
+        fake: Proportion::new(of_fake, fake.len()),
         chance: (n * (n - 1.0) + m * (m - 1.0)) / ((n + m) * (n + m - 1.0)),
     })
 }
@@ -149,7 +149,7 @@ pub fn label_agreement<L: PartialEq>(
     requested: &[L],
     references: &Rows,
     labels: &[L],
-) -> Result<Share> {
+) -> Result<Proportion> {
     check_pair([("references", references), ("samples", samples)], 1)?;
     for (what, labels, rows) in
         [("requested labels", requested, samples), ("labels of references", labels, references)]
@@ -160,10 +160,10 @@ pub fn label_agreement<L: PartialEq>(
     }
     let found = fold_rows(samples, references, |_, row| least(row).0);
     let agree = found.iter().zip(requested).filter(|&(&at, label)| labels[at] == *label);
-    Ok(Share::new(agree.count() as f64, samples.len()))
+    Ok(Proportion::new(agree.count() as f64, samples.len()))
 }
 
-impl Share {
+impl Proportion {
     /// The share `count` / `rows`.
     pub(super) fn new(count: f64, rows: usize) -> Self {
         let value = count / rows as f64;
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_share_has_its_binomial_error() {
-        let share = Share::new(30.0, 120);
+        let share = Proportion::new(30.0, 120);
         assert_eq!((share.value, share.rows), (0.25, 120));
         assert!((share.standard_error - (0.25f64 * 0.75 / 120.0).sqrt()).abs() < 1e-15);
     }

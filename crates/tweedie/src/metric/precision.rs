@@ -12,7 +12,7 @@
 
 use super::check_pair;
 use super::distance::fold_rows;
-use super::neighbours::Share;
+use super::neighbours::Proportion;
 use crate::data::Rows;
 use crate::{Error, Result};
 
@@ -20,9 +20,9 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct PrecisionRecall {
     /// The share of generated rows within the support of the real ones.
-    pub precision: Share,
+    pub precision: Proportion,
     /// The share of real rows within the support of the generated ones.
-    pub recall: Share,
+    pub recall: Proportion,
 }
 
 /// Precision and recall with balls that reach to the `k`-th nearest neighbour. At most 16 rows of distances per thread
@@ -49,10 +49,10 @@ pub fn improved(real: &Rows, fake: &Rows, k: usize) -> Result<PrecisionRecall> {
 }
 
 /// The share of `rows` within the support of `reference`.
-fn covered(rows: &Rows, reference: &Rows, k: usize) -> Share {
+fn covered(rows: &Rows, reference: &Rows, k: usize) -> Proportion {
     let radii = fold_rows(reference, reference, |i, row| kth_least(row, i, k));
     let within = fold_rows(rows, reference, |_, row| row.iter().zip(&radii).any(|(d, r)| d <= r));
-    Share::new(within.iter().filter(|within| **within).count() as f64, rows.len())
+    Proportion::new(within.iter().filter(|within| **within).count() as f64, rows.len())
 }
 
 /// The `k`-th least distance, leaving out the one at `own`.

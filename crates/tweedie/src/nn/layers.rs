@@ -8,7 +8,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use tweedie_ops::{
-    Added, ConvSizes, LinearLayer, Modulation, Norm, Shares, activate, conv2d, linear,
+    Addend, ConvSizes, LinearLayer, Modulation, Norm, Shares, activate, conv2d, linear,
 };
 
 /// An activation function.
@@ -277,13 +277,13 @@ impl Conv2d {
         if !tangents {
             let features = features.map(|f| f.value);
             let residual = residual.map(|r| r.value);
-            let added = Added { bias, features, residual };
+            let added = Addend { bias, features, residual };
             return conv2d(x.value, weight, added, sizes).into();
         }
         let copy = weight.clone();
         let mut y = x.affine(
-            |x| conv2d(x, weight, Added { bias, ..Added::default() }, sizes),
-            |dx| conv2d(dx, copy.clone(), Added::default(), sizes),
+            |x| conv2d(x, weight, Addend { bias, ..Addend::default() }, sizes),
+            |dx| conv2d(dx, copy.clone(), Addend::default(), sizes),
         );
         if let Some(features) = features {
             let [n, out] = features.dims();

@@ -1,4 +1,4 @@
-//! Every objective that a recipe can name: one line for each, with its options.
+//! The objectives that a recipe can name: one line each, with its options.
 
 use super::bound::Bound;
 use super::denoising::Denoising;
@@ -12,17 +12,17 @@ use crate::registry::registry;
 use crate::{Error, Result};
 use std::sync::Arc;
 
-/// An objective of a network that predicts, and the same of an energy, which is the sum of a network's outputs, if
-/// there is one.
+/// An objective of a predicting network, and the same objective of an energy, the sum of a network's outputs, if it
+/// exists.
 pub struct Objectives {
-    /// Of a network.
+    /// The objective of a network.
     pub of_network: Arc<dyn Objective<NeuralDenoiser<AnyNetwork>>>,
-    /// Of an energy.
+    /// The objective of an energy; `None` if the objective does not accept energies.
     pub of_energy: Option<Arc<dyn Objective<EnergyDenoiser<AnyNetwork>>>>,
 }
 
 impl Objectives {
-    /// An objective of both.
+    /// Builds both from one objective of networks and energies.
     pub fn both<O>(objective: O) -> Self
     where
         O: Objective<NeuralDenoiser<AnyNetwork>> + Objective<EnergyDenoiser<AnyNetwork>> + 'static,
@@ -32,12 +32,12 @@ impl Objectives {
     }
 }
 
-/// Up to this width a divergence is computed exactly at every step of training.
+/// The largest width at which a divergence is exact in every step of training.
 pub(super) const MOST_EXACT: usize = 64;
 
-/// The options of an objective as recipes write them, and what it needs of their other keys.
+/// The options of an objective, as in recipes, and its requirements on other keys.
 pub trait ObjectiveConfig: std::fmt::Debug + Send + Sync {
-    /// Fails, naming the key, unless every option makes sense.
+    /// Fails, naming the key, unless every option is in its range.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -45,7 +45,7 @@ pub trait ObjectiveConfig: std::fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Fails, naming the key, unless the levels and the weighting of a recipe go with it.
+    /// Fails, naming the key, unless the objective accepts the levels and the weighting of a recipe.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -53,25 +53,25 @@ pub trait ObjectiveConfig: std::fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Whether its levels can be drawn where the loss is large.
+    /// Whether levels may be drawn where the loss is large.
     fn is_adaptive(&self) -> bool {
         true
     }
 
-    /// Whether a schedule can be learned by it.
+    /// Whether a schedule can be trained by this objective.
     fn learns_schedule(&self) -> bool {
         false
     }
 
-    /// The widest rows that it can be trained on, if there is such a width.
+    /// The largest width of rows in training; `None` without a limit.
     fn most_width(&self) -> Option<usize> {
         None
     }
 
-    /// How many values and tangents of the network a row's loss holds in memory, for rows of `width` values.
+    /// The number of network values and tangents in memory for a row's loss, for rows of `width` values.
     fn passes(&self, width: usize) -> usize;
 
-    /// The objective, for data noised so.
+    /// The objective under `noising`.
     fn build(&self, noising: Noising) -> Objectives;
 }
 
@@ -91,7 +91,7 @@ registry! {
 }
 
 impl AnyObjective {
-    /// Fails unless rows of `width` values can be trained on.
+    /// Fails unless the objective accepts rows of `width` values.
     ///
     /// # Errors
     /// [`Error::Config`].

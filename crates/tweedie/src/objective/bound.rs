@@ -1,13 +1,14 @@
 //! The variational bound as an objective, in discrete and in continuous time.
 //!
-//! A row's loss is what [`crate::density::Bound`] bounds −log p by, in nats for each column in model units, with one
-//! step drawn for each row: for a factor w on ‖x − x̂‖² that the step has (*Demystifying Variational Diffusion Models*,
-//! eqs. 3.10 and A.38; *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.56–6.60),
+//! A row's loss is the bound on −log p of [`crate::density::Bound`], in nats per column in model units, estimated with
+//! one step for each row. With the step's factor w on ‖x − x̂‖² (*Demystifying Variational Diffusion Models*, eqs. 3.10
+//! and A.38; *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.56–6.60), it is
 //!
 //! > KL(q(x_T | x) ‖ N(0, s² I)) + w ‖x − x̂‖² − E log p(x | x_0).
 //!
-//! The error is that of the network's own prediction with the factor that makes it the data's, so that no digits are
-//! lost where x̂ is nearly x. What is constant for the network is in the reported value alone.
+//! The error is the error of the network's own prediction, times the factor that converts it to the error of the data,
+//! so that no digits are lost where x̂ is nearly x. Terms that do not depend on the network enter the reported value
+//! only.
 
 use super::noising::noised;
 use super::{Loss, Noising, Objective, ObjectiveConfig, Objectives, ScoreModel, Weighting};
@@ -21,11 +22,11 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// [`VariationalBound`] as recipes name it.
+/// The options of [`VariationalBound`] in recipes.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bound {
-    /// Steps in discrete time; continuous if absent.
+    /// The number of steps in discrete time; continuous time if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
 }
@@ -44,7 +45,10 @@ impl ObjectiveConfig for Bound {
             return refuse("weighting", "no such key: the bound has its own weights");
         }
         if levels.instead_of.is_some() {
-            return refuse("levels.instead_of", "no such key: the bound is that of any levels");
+            return refuse(
+                "levels.instead_of",
+                "no such key: the bound is the same for any levels",
+            );
         }
         if self.steps.is_none() {
             return levels.distribution.check_density("objective.levels.distribution");
@@ -73,7 +77,7 @@ impl ObjectiveConfig for Bound {
     }
 }
 
-/// The negative of the variational bound of log p; see the module's head.
+/// The negative variational bound of log p; see the module documentation.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -90,25 +94,25 @@ pub struct VariationalBound {
 }
 
 impl VariationalBound {
-    /// In continuous time, at levels uniform in t with low discrepancy.
+    /// The bound in continuous time, at levels uniform in t with low discrepancy.
     pub fn new(schedule: Arc<dyn Schedule>) -> Self {
         Self { schedule, steps: None, levels: NoiseLevels::default() }
     }
 
-    /// In so many steps of equal time, each as likely.
+    /// Sets discrete time: `steps` steps of equal time, each with the same probability.
     pub fn with_steps(mut self, steps: usize) -> Self {
         self.steps = Some(steps);
         self
     }
 
-    /// Which levels are drawn in continuous time; the variance alone depends on it.
+    /// Sets the distribution of levels in continuous time; only the variance depends on it.
     pub fn with_levels(mut self, levels: NoiseLevels) -> Self {
         self.levels = levels;
         self
     }
 
-    /// What does not depend on the model, for each row of `x`: the divergence from the prior and the cleanest level's
-    /// edge.
+    /// The terms that do not depend on the model, for each row of `x`: the divergence from the prior and the edge term
+    /// of the cleanest level.
     ///
     /// # Errors
     /// [`Error::Device`] if the batch cannot be read.

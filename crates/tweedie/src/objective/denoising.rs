@@ -1,13 +1,13 @@
 //! Denoising score matching, noise-conditional, in every prediction.
 //!
-//! For x_t = α x₀ + σ ε at random levels, the model's prediction P̂ is drawn to its target P (Vincent 2011; *An
+//! For x_t = α x₀ + σ ε at random levels, the model's prediction P̂ is fitted to its target P (Vincent 2011; *An
 //! Introduction to Generative Modeling with Flows and Diffusion Models*, eq. 5.10; *Generative Modeling with Diffusion
 //! Models*, eqs. 54–56):
 //!
 //! > E_t E_{x₀, ε} w(t) · mean over dimensions of (P̂(x_t, t) − P)².
 //!
-//! Whatever the weight, the optimum is E[P | x_t]; that of an energy is the gradient field nearest to it, which for
-//! the score is the score itself.
+//! For any weight the optimum is E[P | x_t]. The optimum of an energy is the gradient field nearest to it; for the
+//! score it is the score itself.
 
 use super::{Loss, Noising, Objective, ObjectiveConfig, Objectives, ScoreModel, Weighting};
 use crate::data::Batch;
@@ -15,7 +15,7 @@ use crate::{Draws, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// Denoising score matching as recipes name it; it has no options.
+/// Denoising score matching in recipes; it has no options.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Denoising;
 
@@ -29,7 +29,7 @@ impl ObjectiveConfig for Denoising {
     }
 }
 
-/// Denoising score matching; see the module's head. Its own weight is 1 in the network's prediction.
+/// Denoising score matching; see the module documentation. Its default weight is 1 in the network's prediction.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -44,7 +44,7 @@ pub struct DenoisingScoreMatching {
 }
 
 impl DenoisingScoreMatching {
-    /// The objective of data noised so, or by a schedule's defaults.
+    /// The objective under `noising`, or under a schedule with default levels and weight.
     pub fn new(noising: impl Into<Noising>) -> Self {
         Self { noising: noising.into() }
     }

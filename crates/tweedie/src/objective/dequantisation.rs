@@ -1,4 +1,4 @@
-//! The gap of dequantisation as an objective: what a dequantiser loses of a fixed density.
+//! The gap of dequantisation as an objective: the loss in log p of a dequantiser under a fixed density.
 //!
 //! A row's loss is log q(u | v) − log p(v + u) with one u ~ q(· | v), whose expectation bounds −log P(v) (Ho et al.
 //! 2019, *Flow++*, eq. 9) and exceeds it by KL(q ‖ p(u | v)); gradients reach q through u.
@@ -9,14 +9,14 @@ use crate::density::Dequantiser;
 use crate::{Draws, Result};
 use burn::tensor::Tensor;
 
-/// A fixed density, or one random estimate of it or of a bound, that is differentiable: (x in model units, condition,
-/// draws) ↦ log p, `[n, 1]`.
+/// A differentiable fixed density, or one random estimate of it or of a bound: (x in model units, condition, draws) ↦
+/// log p, `[n, 1]`.
 pub type LogDensity<'a> =
     &'a (dyn Fn(Tensor<2>, &Condition, &Draws) -> Result<Tensor<2>> + Send + Sync);
 
-/// log q − log p in nats, in model units; a batch holds the centres of bins.
+/// The objective log q − log p, in nats and model units; a batch holds the centres of bins.
 pub struct Dequantisation<'a> {
-    /// The density.
+    /// The fixed density.
     pub log_p: LogDensity<'a>,
 }
 

@@ -1,20 +1,21 @@
-//! Functionals of a gradient that can be trained on: φ(∇ₓf), differentiated by the weights of f.
+//! Trainable functionals of a gradient: φ(∇ₓf), differentiable by the weights of f.
 //!
-//! Burn differentiates once. The vector u = ∂φ/∂(∇ₓf) is computed first, through a copy of f whose weights are outside
-//! the graph, and held; then u·∇ₓf, a directional derivative, has φ's gradient by the weights.
+//! Burn differentiates once. The vector u = ∂φ/∂(∇ₓf) is computed first, by a copy of f whose weights are outside the
+//! graph, and held fixed; then u·∇ₓf, a directional derivative, has the gradient of φ by the weights.
 
 use super::Loss;
 use crate::Result;
 use crate::tensor::{Dual, gradient, jvp, leaf, pull};
 use burn::tensor::Tensor;
 
-/// φ(∇ₓf) of each row for a function f with one output a row; the surrogate has φ's gradient by the weights of `live`.
+/// Computes φ(∇ₓf) for each row, `[n, 1]`, for a function f with one output per row. The surrogate has the gradient of
+/// φ by the weights of `live`.
 ///
 /// `frozen` is the same function with its weights outside the graph ([`burn::module::Module::valid`]); φ maps `[n, d]`
 /// to `[n, 1]`.
 ///
 /// # Errors
-/// The functions'.
+/// The errors of the functions.
 pub fn of_gradient(
     frozen: impl Fn(Dual<2>) -> Result<Dual<2>>,
     live: impl FnOnce(Dual<2>) -> Result<Dual<2>>,
@@ -27,7 +28,8 @@ pub fn of_gradient(
     Ok(Loss { value: value.inner(), surrogate: jvp(live, x, u)?.1 })
 }
 
-/// (‖∇ₓf‖ − `target`)² of each row (Gulrajani et al. 2017, eq. 3; there the target is 1), as [`of_gradient`].
+/// The gradient penalty (‖∇ₓf‖ − `target`)² of each row (Gulrajani et al. 2017, eq. 3, with target 1), by
+/// [`of_gradient`].
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
@@ -41,14 +43,14 @@ pub fn of_gradient(
 /// ```
 ///
 /// # Errors
-/// The functions'.
+/// The errors of the functions.
 pub fn grad_norm_penalty(
     frozen: impl Fn(Dual<2>) -> Result<Dual<2>>,
     live: impl FnOnce(Dual<2>) -> Result<Dual<2>>,
     x: Tensor<2>,
     target: f64,
 ) -> Result<Loss> {
-    // The root's derivative is finite at a gradient of zero.
+    // The derivative of this root is finite at a gradient of zero.
     let norm = |g: Tensor<2>| g.square().sum_dim(1).add_scalar(1e-12).sqrt();
     of_gradient(frozen, live, x, |g| norm(g).sub_scalar(target).square())
 }

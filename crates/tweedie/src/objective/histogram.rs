@@ -1,20 +1,20 @@
-//! Levels drawn where the loss is large, learnt from the losses seen.
+//! Adaptive levels, drawn where the loss is large, by a histogram of observed losses.
 //!
-//! For a loss ∫ E[ℓ | λ] dλ that is estimated by ℓ/p(λ) at λ drawn from p, the variance is least for
+//! For a loss ∫ E[ℓ | λ] dλ with the estimate ℓ/p(λ) at λ drawn from p, the variance is least for
 //!
 //! > p(λ) ∝ √E[ℓ² | λ]
 //!
 //! (Nichol & Dhariwal 2021, eq. 18, where p is over the steps of a chain). Here p is constant in each of equal bins of
-//! λ, as Kingma & Gao (2023, sec. 4.2 and app. F) have it, and follows exponential averages of ℓ². A share of it stays
-//! uniform, so that no bin is forgotten and no weight is unbounded. The estimate has the right mean for every state.
+//! λ, as in Kingma & Gao (2023, sec. 4.2 and app. F), and follows exponential averages of ℓ². A share of p stays
+//! uniform, so that no bin is forgotten and no weight is unbounded. The estimate is unbiased in every state.
 
 use crate::process::{Schedule, finite_log_snrs};
 use crate::{Error, Result};
 
-/// The share that stays uniform.
+/// The uniform share of the density.
 const UNIFORM: f64 = 0.02;
 
-/// A density of log-SNRs that follows the losses seen; see the module's head.
+/// A density of log-SNRs that follows the observed losses; see the module documentation.
 ///
 /// ```
 /// use tweedie::objective::Histogram;
@@ -30,17 +30,19 @@ pub struct Histogram {
     high: f64,
     low: f64,
     decay: f64,
-    /// The roots of the averages of ℓ² from the cleanest bin on, in single precision; negative for a bin not yet seen.
+    /// The roots of the averages of ℓ², cleanest bin first, in single precision; negative for a bin without
+    /// observations.
     roots: Vec<f32>,
     /// The probability of each bin.
     shares: Vec<f64>,
 }
 
 impl Histogram {
-    /// `bins` equal parts of a schedule's log-SNRs, uniform at first; averages keep `decay` of themselves at each loss.
+    /// A uniform histogram with `bins` equal bins of a schedule's log-SNRs; `decay` is the weight of old averages per
+    /// loss.
     ///
     /// # Errors
-    /// [`Error::Config`] unless there are 1 to 10,000 bins and the decay lies in [0, 1).
+    /// [`Error::Config`] unless `bins` is 1 to 10,000 and `decay` lies in [0, 1).
     pub fn new(schedule: &dyn Schedule, bins: usize, decay: f64) -> Result<Self> {
         if !(1..=10_000).contains(&bins) {
             return Err(Error::config("bins", bins.to_string(), "from 1 to 10000"));
@@ -55,15 +57,15 @@ impl Histogram {
         Ok(histogram)
     }
 
-    /// What is remembered, from the cleanest bin on: √E[ℓ²], or a negative number for a bin not yet seen.
+    /// The state: √E[ℓ²] of each bin, cleanest first, or a negative number for a bin without observations.
     pub fn roots(&self) -> &[f32] {
         &self.roots
     }
 
-    /// The histogram with what was remembered in another one of its kind.
+    /// Restores the state of [`Histogram::roots`].
     ///
     /// # Errors
-    /// [`Error::Shape`] if there are not as many bins.
+    /// [`Error::Shape`] if the number of bins differs.
     pub fn with_roots(mut self, roots: Vec<f32>) -> Result<Self> {
         if roots.len() != self.roots.len() {
             return Err(Error::shape("bins", roots.len(), self.roots.len()));
@@ -73,18 +75,18 @@ impl Histogram {
         Ok(self)
     }
 
-    /// The bin of a log-SNR, the nearest one outside of the range.
+    /// The bin of a log-SNR, or the nearest bin outside the range.
     fn bin(&self, lambda: f64) -> usize {
         let place = (self.high - lambda) / (self.high - self.low) * self.shares.len() as f64;
         (place.max(0.0) as usize).min(self.shares.len() - 1)
     }
 
-    /// p(λ), within the schedule's log-SNRs.
+    /// The density p(λ) within the schedule's log-SNRs.
     pub fn density(&self, lambda: f64) -> f64 {
         self.shares[self.bin(lambda)] * self.shares.len() as f64 / (self.high - self.low)
     }
 
-    /// The log-SNR at quantile `u` in [0, 1), from the cleanest.
+    /// The log-SNR at quantile `u` in [0, 1), from the cleanest level.
     pub fn quantile(&self, u: f64) -> f64 {
         let width = (self.high - self.low) / self.shares.len() as f64;
         let mut rest = u;
@@ -97,8 +99,8 @@ impl Histogram {
         self.low
     }
 
-    /// Takes in losses for each dλ: what an objective reports for a row times the density that its level was drawn
-    /// with.
+    /// Updates the averages with losses per dλ: the objective's value of a row times the density from which its level
+    /// was drawn.
     pub fn observe(&mut self, log_snrs: &[f64], losses: &[f64]) {
         for (lambda, loss) in log_snrs.iter().zip(losses) {
             let bin = self.bin(*lambda);
@@ -110,7 +112,7 @@ impl Histogram {
         self.share_out();
     }
 
-    /// Sets the probability of each bin: all equal until every bin was seen.
+    /// Sets the probability of each bin: equal until every bin has an observation.
     fn share_out(&mut self) {
         let bins = self.roots.len() as f64;
         let total: f64 = self.roots.iter().map(|r| f64::from(*r)).sum();

@@ -5,8 +5,9 @@
 //!
 //! > −log p(x₀) = −log N(x_T; 0, s² I) − ∫ ∇·u dt,
 //!
-//! with (x, ∫ ∇·u) carried by the classical Runge–Kutta method in equal steps of the log-SNR, through which gradients
-//! flow. Its error is of order 4 in the step; too few steps for a stiff flow reward the model for that error.
+//! with (x, ∫ ∇·u) integrated by the classical Runge–Kutta method in equal steps of the log-SNR, with gradients through
+//! all steps. The error is of order 4 in the step; with too few steps for a stiff flow the model is rewarded for that
+//! error.
 
 use super::any::MOST_EXACT;
 use super::{Loss, Noising, Objective, ObjectiveConfig, Objectives};
@@ -23,11 +24,11 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// [`OdeLikelihood`] as recipes name it.
+/// The options of [`OdeLikelihood`] in recipes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Likelihood {
-    /// Steps of the solver, each of four evaluations.
+    /// The number of steps of the solver, each with four evaluations.
     pub steps: usize,
 }
 
@@ -60,7 +61,7 @@ impl ObjectiveConfig for Likelihood {
     }
 }
 
-/// −log p by the probability-flow ODE in nats, in model units; see the module's head.
+/// −log p by the probability-flow ODE, in nats and model units; see the module documentation.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -88,12 +89,12 @@ pub struct OdeLikelihood {
 }
 
 impl OdeLikelihood {
-    /// The exact divergence, in `steps` steps of four evaluations each.
+    /// The likelihood with the exact divergence, in `steps` steps of four evaluations each.
     pub fn new(schedule: Arc<dyn Schedule>, steps: usize) -> Self {
         Self { schedule, steps, divergence: Divergence::Exact }
     }
 
-    /// How the divergence is computed.
+    /// Sets the estimator of the divergence.
     pub fn with_divergence(mut self, divergence: Divergence) -> Self {
         self.divergence = divergence;
         self

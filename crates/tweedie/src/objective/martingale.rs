@@ -1,23 +1,23 @@
-//! The martingale regulariser: what a model expects of x₀ does not change along its own reverse process.
+//! The martingale regulariser: a model's mean of x₀ should not change along its own reverse process.
 //!
-//! With the exact x̂, E[x̂(x_s) | x_t] = x̂(x_t) for s < t, x_s being reached by the reverse process: x̂ is a
-//! martingale. A network's is one only if trained to be (Daras et al. 2023, *Consistent diffusion models*, whose
-//! regulariser *An Introduction to Generative Modeling with Flows and Diffusion Models*, sec. 6.5.4, takes up). For a
-//! and a′, the means x̂ at the ends of two independent ancestral paths from one x_t, and b = x̂(x_t),
+//! With the exact x̂, E[x̂(x_s) | x_t] = x̂(x_t) for s < t, where x_s follows the reverse process: x̂ is a martingale.
+//! A network's x̂ is one only after training for it (Daras et al. 2023, *Consistent diffusion models*; *An Introduction
+//! to Generative Modeling with Flows and Diffusion Models*, sec. 6.5.4, discusses their regulariser). For a and a′, the
+//! means x̂ at the ends of two independent ancestral paths from one x_t, and b = x̂(x_t),
 //!
 //! > (a − b)·(a′ − b)/d
 //!
-//! is an unbiased estimate of the squared residual ‖E[a | x_t] − b‖²/d, so that a single row's may be negative; ‖a −
-//! b‖² would add the variance of x̂(x_s), which no training removes. Gradients reach the three means alone: the paths
-//! are held fixed.
+//! is an unbiased estimate of the squared residual ‖E[a | x_t] − b‖²/d, so that the value of a single row may be
+//! negative; ‖a − b‖² would add the variance of x̂(x_s), which training cannot remove. Gradients reach only the three
+//! means: the paths are held fixed.
 //!
-//! With the exact x̂ a path of K steps errs by O(1/K) in the mean of what it reaches, not at all if x̂ is linear in x.
+//! With the exact x̂ a path of K steps has an error of O(1/K) in the mean at its end, and none if x̂ is linear in x.
 
 use super::{Loss, Noising, Objective, ScoreModel, Weighting};
 use crate::data::{Batch, Condition};
 use crate::denoise::{Denoiser, NeuralDenoiser};
 use crate::nn::Network;
-use crate::process::{Level, Levels, Noised, Schedule, finite_log_snrs};
+use crate::process::{Level, Levels, NoisedBatch, Schedule, finite_log_snrs};
 use crate::solve::{Ancestral, Context, Solver};
 use crate::tensor::select_rows;
 use crate::{Draws, Error, Result};
@@ -25,7 +25,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// The martingale regulariser's numbers; see the module's head.
+/// The options of the martingale regulariser; see the module documentation.
 ///
 /// ```
 /// use tweedie::burn::tensor::{DType, Device, Tensor};
@@ -45,11 +45,11 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Martingale {
-    /// What the squared residual counts for beside the objective that is regularised, 0 or more.
+    /// The weight of the squared residual relative to the regularised objective, 0 or more.
     pub weight: f64,
-    /// λ_s − λ_t, above 0; less where the schedule's cleanest level is nearer.
+    /// The length λ_s − λ_t of a path, above 0; shorter where it would pass the schedule's cleanest level.
     pub span: f64,
-    /// The ancestral steps of a path, even in λ.
+    /// The number of ancestral steps of a path, evenly spaced in λ.
     pub steps: usize,
 }
 
@@ -59,7 +59,7 @@ impl Default for Martingale {
     }
 }
 
-/// Where the two paths of each row end, row i's in rows 2i and 2i + 1.
+/// The ends of the two paths of each row; the paths of row i end in rows 2i and 2i + 1.
 struct Ends {
     x: Tensor<2>,
     levels: Levels,
@@ -67,7 +67,7 @@ struct Ends {
 }
 
 impl Martingale {
-    /// Fails, naming the key, unless every number makes sense.
+    /// Fails, naming the key, unless every number is in its range.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -86,11 +86,11 @@ impl Martingale {
         Ok(())
     }
 
-    /// The unbiased estimate of the squared residual of each row of `x`, `[n, 1]`, mean over its columns; row i uses
+    /// The unbiased estimate of the squared residual of each row of `x`, `[n, 1]`, a mean over its columns; row i uses
     /// the draws of row i.
     ///
     /// # Errors
-    /// As [`Martingale::check`]; the denoiser's.
+    /// The errors of [`Martingale::check`] and of the denoiser.
     pub fn residual(
         &self,
         denoiser: &dyn Denoiser,
@@ -107,7 +107,7 @@ impl Martingale {
         Ok(product(here, there))
     }
 
-    /// The ends of two paths from each row.
+    /// The ends of the two paths of each row.
     fn ends(
         &self,
         denoiser: &dyn Denoiser,
@@ -153,7 +153,7 @@ impl Martingale {
     }
 }
 
-/// (a − b)·(a′ − b)/d of each row of `here`, b, where `there` holds a and a′ one below the other.
+/// Computes (a − b)·(a′ − b)/d for each row of `here`, b; `there` holds a and a′ one below the other.
 fn product(here: Tensor<2>, there: Tensor<2>) -> Tensor<2> {
     let [n, d] = here.dims();
     let gaps = there.reshape([n, 2, d]) - here.unsqueeze_dim::<3>(1);
@@ -161,39 +161,39 @@ fn product(here: Tensor<2>, there: Tensor<2>) -> Tensor<2> {
     (one * other).mean_dim(1)
 }
 
-/// An objective with the martingale regulariser beside it: at each level the squared residual counts `weight` times as
-/// much as an error of the data does in denoising score matching with the same [`Noising`].
+/// An objective with the martingale regulariser: at each level the squared residual counts `weight` times as much as an
+/// error of the data in denoising score matching with the same [`Noising`].
 ///
 /// ```
 /// use std::sync::Arc;
 /// use tweedie::denoise::NeuralDenoiser;
 /// use tweedie::nn::ResidualMlp;
-/// use tweedie::objective::{DenoisingScoreMatching, Martingale, Noising, Objective, Regularised};
+/// use tweedie::objective::{DenoisingScoreMatching, Martingale, Noising, Objective, RegularisedObjective};
 /// use tweedie::process::Cosine;
 /// let noising = Noising::from(Arc::new(Cosine::default()));
 /// let matching: Arc<dyn Objective<NeuralDenoiser<ResidualMlp>>> =
 ///     Arc::new(DenoisingScoreMatching::new(noising.clone()));
-/// let objective = Regularised::new(matching, noising, Martingale { weight: 0.5, ..Martingale::default() });
+/// let objective = RegularisedObjective::new(matching, noising, Martingale { weight: 0.5, ..Martingale::default() });
 /// ```
 #[derive(Clone)]
-pub struct Regularised<M> {
+pub struct RegularisedObjective<M> {
     objective: Arc<dyn Objective<M>>,
     noising: Noising,
     martingale: Martingale,
 }
 
-impl<M> Regularised<M> {
-    /// The objective with the regulariser at levels and with weights of `noising`.
+impl<M> RegularisedObjective<M> {
+    /// Adds the regulariser to `objective`, at the levels and with the weights of `noising`.
     pub fn new(objective: Arc<dyn Objective<M>>, noising: Noising, martingale: Martingale) -> Self {
         Self { objective, noising, martingale }
     }
 }
 
-impl<N: Network> Objective<NeuralDenoiser<N>> for Regularised<NeuralDenoiser<N>> {
+impl<N: Network> Objective<NeuralDenoiser<N>> for RegularisedObjective<NeuralDenoiser<N>> {
     fn loss(&self, model: &NeuralDenoiser<N>, batch: &Batch, draws: &Draws) -> Result<Loss> {
         let Loss { value, surrogate } = self.objective.loss(model, batch, draws)?;
         let schedule = &*self.noising.schedule;
-        let Noised { x, levels, condition, .. } = self.noising.draw(batch, draws)?;
+        let NoisedBatch { x, levels, condition, .. } = self.noising.draw(batch, draws)?;
         let tracked = x.is_autodiff();
         let plain = if tracked { x.inner() } else { x };
         let ends =

@@ -1,4 +1,4 @@
-//! What training minimises.
+//! Objectives: the functions that training minimises.
 
 mod any;
 mod bound;
@@ -22,13 +22,13 @@ pub use dequantisation::{Dequantisation, LogDensity};
 pub use gradient::{grad_norm_penalty, of_gradient};
 pub use histogram::Histogram;
 pub use likelihood::{Likelihood, OdeLikelihood};
-pub use martingale::{Martingale, Regularised};
+pub use martingale::{Martingale, RegularisedObjective};
 pub use noising::Noising;
 pub use scheduled::ScheduledLoss;
 pub use score_matching::{
     ExplicitScoreMatching, Implicit, ImplicitScoreMatching, SlicedScoreMatching, Slices,
 };
-pub use score_model::{AsEnergy, At, Functional, ScoreModel};
+pub use score_model::{AsEnergy, Functional, Inputs, ScoreModel};
 pub use variance::LearnedVariance;
 pub use weighting::Weighting;
 
@@ -37,12 +37,12 @@ use crate::tensor::{detached, host_column, mean_and_error};
 use crate::{Draws, Result};
 use burn::tensor::Tensor;
 
-/// An objective's value for each sample.
+/// The value of an objective for each sample.
 #[derive(Debug, Clone)]
 pub struct Loss {
-    /// What is reported, `[n, 1]`.
+    /// The reported value, `[n, 1]`.
     pub value: Tensor<2>,
-    /// What is differentiated, `[n, 1]`; the same tensor for most objectives.
+    /// The differentiated value, `[n, 1]`; for most objectives the same tensor.
     pub surrogate: Tensor<2>,
 }
 
@@ -53,7 +53,7 @@ impl From<Tensor<2>> for Loss {
 }
 
 impl Loss {
-    /// The mean of the reported values and its standard error.
+    /// The mean of the reported values and the standard error of the mean.
     ///
     /// # Errors
     /// [`crate::Error::Device`] if the values cannot be read.
@@ -62,11 +62,11 @@ impl Loss {
     }
 }
 
-/// (model, batch, draws) ↦ a loss for each sample.
+/// An objective: (model, batch, draws) ↦ a loss for each sample.
 pub trait Objective<M>: Send + Sync {
     /// The loss of each row; row i uses the draws of row i.
     ///
     /// # Errors
-    /// The model's.
+    /// The errors of the model.
     fn loss(&self, model: &M, batch: &Batch, draws: &Draws) -> Result<Loss>;
 }

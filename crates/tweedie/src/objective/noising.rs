@@ -1,17 +1,17 @@
-//! How data are noised for training: which levels are visited, and how much each counts.
+//! Noising of data for training: the levels, and the weight of each.
 
-use super::{At, Histogram, Weighting};
+use super::{Histogram, Inputs, Weighting};
 use crate::data::Batch;
 use crate::denoise::Prediction;
-use crate::process::{Corruption, Gaussian, Level, Levels, NoiseLevels, Noised, Schedule};
+use crate::process::{Corruption, Gaussian, Level, Levels, NoiseLevels, NoisedBatch, Schedule};
 use crate::tensor::column;
 use crate::{Draws, Result};
 use burn::tensor::Tensor;
 use std::sync::Arc;
 
-/// How data are noised: x_t = α x₀ + σ ε at levels of a schedule, each with its weight.
+/// Noising of data: x_t = α x₀ + σ ε at random levels of a schedule, each with its weight.
 ///
-/// Made from a schedule alone, weights are the objective's own, and t is uniform with low discrepancy.
+/// From a schedule alone, the weights are the objective's default, and t is uniform with low discrepancy.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -37,10 +37,10 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Noising {
     pub(super) schedule: Arc<dyn Schedule>,
-    /// The objective's own if absent.
+    /// The weighting; the objective's default if absent.
     pub(super) weighting: Option<Weighting>,
     pub(super) levels: NoiseLevels,
-    /// What levels are drawn from in place of their distribution.
+    /// The source of levels in place of their distribution.
     histogram: Option<Arc<Histogram>>,
 }
 
@@ -58,33 +58,34 @@ impl From<Arc<dyn Schedule>> for Noising {
 }
 
 impl Noising {
-    /// How much each level counts.
+    /// Sets the weight of each level.
     pub fn with_weighting(mut self, weighting: Weighting) -> Self {
         self.weighting = Some(weighting);
         self
     }
 
-    /// Which levels are visited.
+    /// Sets the distribution of levels.
     pub fn with_levels(mut self, levels: NoiseLevels) -> Self {
         self.levels = levels;
         self
     }
 
-    /// Draws levels from a histogram in place of their distribution, weighting each such that the expected loss stays.
+    /// Draws levels from a histogram in place of their distribution, with weights that keep the expected loss
+    /// unchanged.
     pub fn drawn_from(mut self, histogram: Arc<Histogram>) -> Self {
         self.histogram = Some(histogram);
         self
     }
 
-    /// The schedule that levels are of.
+    /// The schedule of the levels.
     pub fn schedule(&self) -> &dyn Schedule {
         &*self.schedule
     }
 
-    /// The levels of `n` rows, as objectives draw them.
+    /// Draws the levels of `n` rows.
     ///
     /// # Errors
-    /// As [`NoiseLevels::times`].
+    /// The errors of [`NoiseLevels::times`].
     pub fn levels(&self, n: usize, draws: &Draws) -> Result<Vec<Level>> {
         let times = match &self.histogram {
             None => self.levels.times(n, &*self.schedule, draws)?,
@@ -96,13 +97,13 @@ impl Noising {
         Ok(times.into_iter().map(|t| self.schedule.level(t)).collect())
     }
 
-    /// The density in λ of the levels that the loss is an expectation over, before any importance sampling.
+    /// The density in λ of the levels in the expected loss, before importance sampling.
     pub(super) fn drawn_as(&self, level: &Level) -> Result<f64> {
         let NoiseLevels { distribution, instead_of, .. } = self.levels;
         instead_of.unwrap_or(distribution).density(level, &*self.schedule)
     }
 
-    /// What a draw counts for: its share of dλ, or what it stands in for.
+    /// The weight of one draw: its share of dλ, or its ratio of importance sampling.
     fn share(&self, weighting: Weighting, level: &Level) -> Result<f64> {
         let drawn = || match &self.histogram {
             Some(histogram) => Ok(histogram.density(level.lambda)),
@@ -117,7 +118,7 @@ impl Noising {
         }
     }
 
-    /// The factor on the squared error of a draw, for a network that predicts `own` and an objective whose own
+    /// The factor on the squared error of a draw, for a network with prediction `own` and an objective whose default
     /// weighting is `default`.
     pub(super) fn weight(
         &self,
@@ -129,7 +130,7 @@ impl Noising {
         self.shared(default, level, |w| w.factor(own, level, &*self.schedule, sigma_data))
     }
 
-    /// The same on the squared error of the score.
+    /// The factor on the squared error of the score, as in [`Noising::weight`].
     pub(super) fn weight_on_score(
         &self,
         default: Weighting,
@@ -140,7 +141,7 @@ impl Noising {
         self.shared(default, level, |w| w.on_score(own, level, &*self.schedule, sigma_data))
     }
 
-    /// A factor of the weighting in use, or of the objective's own, times what a draw counts for.
+    /// The factor `factor` of the weighting in use, or of the objective's default, times the weight of a draw.
     fn shared(
         &self,
         default: Weighting,
@@ -151,28 +152,28 @@ impl Noising {
         Ok(factor(weighting)? * self.share(weighting, level)?)
     }
 
-    /// A batch with the noise and levels that `draws` give its rows.
-    pub(super) fn draw(&self, batch: &Batch, draws: &Draws) -> Result<Noised> {
+    /// Noises a batch with the levels and noise that `draws` address for its rows.
+    pub(super) fn draw(&self, batch: &Batch, draws: &Draws) -> Result<NoisedBatch> {
         let [n, _] = batch.x.dims();
         noised(&self.schedule, batch, self.levels(n, draws)?, draws)
     }
 }
 
-/// A batch at one level for each row, with the noise that `draws` give rows 0, 1, ….
+/// Noises a batch at one level per row, with the noise of rows 0, 1, … of `draws`.
 pub(super) fn noised(
     schedule: &Arc<dyn Schedule>,
     batch: &Batch,
     levels: Vec<Level>,
     draws: &Draws,
-) -> Result<Noised> {
-    // The prior is no part of it.
+) -> Result<NoisedBatch> {
+    // The standard deviation of the data matters to the prior only.
     let process = Gaussian { schedule: schedule.clone(), sigma_data: 1.0 };
     let rows: Vec<u64> = (0..levels.len() as u64).collect();
     process.corrupt(batch, Levels::Rows(levels), &rows, &draws.purpose("noise"))
 }
 
-impl Noised {
-    /// What a network that predicts `own` is drawn to.
+impl NoisedBatch {
+    /// The target of a network with prediction `own`, `[n, width]`.
     pub(super) fn target(
         &self,
         batch: &Batch,
@@ -186,17 +187,17 @@ impl Noised {
         Ok(batch.x.clone() * of_data + self.noise.clone() * of_noise)
     }
 
-    /// Where a model is evaluated.
-    pub(super) fn at(&self) -> At<'_> {
-        At { x: &self.x, levels: &self.levels, condition: &self.condition }
+    /// The arguments of a model: batch, levels and condition.
+    pub(super) fn at(&self) -> Inputs<'_> {
+        Inputs { x: &self.x, levels: &self.levels, condition: &self.condition }
     }
 
-    /// The row numbers 0, 1, …, by which rows have draws.
+    /// The row numbers 0, 1, … that address the draws.
     pub(super) fn rows(&self) -> Vec<u64> {
         (0..self.x.dims()[0] as u64).collect()
     }
 
-    /// A column `[n, 1]` with a value of each row's level.
+    /// The column of `f` at each row's level, `[n, 1]`.
     pub(super) fn column(&self, f: impl Fn(&Level) -> Result<f64>) -> Result<Tensor<2>> {
         let rows = 0..self.x.dims()[0];
         let values = rows.map(|i| f(&self.levels.host(i)?)).collect::<Result<Vec<f64>>>()?;

@@ -1,20 +1,20 @@
-//! What a learned schedule minimises: the variance of the bound's estimate.
+//! The objective of a learned schedule: the variance of the bound's estimate.
 //!
-//! At t uniform in [0, 1] and ε normal, a row's diffusion loss for each column is
+//! At t uniform in [0, 1] and ε normal, the diffusion loss of a row per column is
 //!
 //! > ℓ = −½ λ′(t) ‖ε − ε̂‖²/d,
 //!
 //! whose mean is ½ ∫ E‖ε − ε̂‖² dλ/d for every schedule with these ends (*An Introduction to Generative Modeling with
-//! Flows and Diffusion Models*, eq. 6.60). So its variance is least where E ℓ² is, and ℓ² is differentiated by the
-//! schedule's weights, through λ′ and through x_t and ε̂ (*Demystifying Variational Diffusion Models*, app. A.2; Kingma
-//! et al. 2021, app. I.2).
+//! Flows and Diffusion Models*, eq. 6.60). The variance is therefore least where E ℓ² is least. ℓ² is differentiated by
+//! the schedule's weights through λ′, x_t and ε̂ (*Demystifying Variational Diffusion Models*, app. A.2; Kingma et al.
+//! 2021, app. I.2).
 //!
-//! One pass through the network serves both: the backward pass of Σ ℓ that the network needs gives each row's ∂ℓ/∂λ as
-//! well, and with ∂ℓ/∂λ′ = ℓ/λ′ the schedule's gradient is that of
+//! One pass through the network serves both: the backward pass of Σ ℓ for the network also yields ∂ℓ/∂λ of each row,
+//! and with ∂ℓ/∂λ′ = ℓ/λ′ the gradient of the schedule is the gradient of
 //!
 //! > 2 ℓ (∂ℓ/∂λ · λ_η(t) + ℓ/λ′ · λ′_η(t)),
 //!
-//! the factors being constants.
+//! with constant factors.
 
 use crate::data::Batch;
 use crate::denoise::NeuralDenoiser;
@@ -24,7 +24,7 @@ use crate::tensor::{column, detached};
 use crate::{Draws, Result};
 use burn::tensor::{DType, Gradients, Tensor};
 
-/// The diffusion loss at levels of a learned schedule; see the module's head.
+/// The diffusion loss at levels of a learned schedule; see the module documentation.
 ///
 /// ```
 /// use tweedie::burn::{module::Module, tensor::{Device, Tensor}};
@@ -47,21 +47,21 @@ use burn::tensor::{DType, Gradients, Tensor};
 /// ```
 #[derive(Debug, Clone)]
 pub struct ScheduledLoss {
-    /// ℓ of each row, `[n, 1]`.
+    /// The loss ℓ of each row, `[n, 1]`.
     pub value: Tensor<2>,
-    /// The places in time, `[n, 1]`.
+    /// The times, `[n, 1]`.
     t: Tensor<2>,
-    /// The log-SNRs there, a leaf of the graph, `[n, 1]`.
+    /// The log-SNRs at these times, a leaf of the graph, `[n, 1]`.
     lambda: Tensor<2>,
-    /// dλ/dt there, outside the graph, `[n, 1]`.
+    /// dλ/dt at these times, outside the graph, `[n, 1]`.
     rate: Tensor<2>,
 }
 
 impl ScheduledLoss {
-    /// The loss of a batch, which lives in a graph. Times cover [0, 1] evenly if `low_discrepancy` says so.
+    /// The loss of a batch, inside a graph. With `low_discrepancy` the times cover [0, 1] evenly.
     ///
     /// # Errors
-    /// The model's.
+    /// The errors of the model.
     pub fn new<N: Network>(
         schedule: &LearnedSchedule,
         model: &NeuralDenoiser<N>,
@@ -88,12 +88,11 @@ impl ScheduledLoss {
         Ok(Self { value, t, lambda, rate })
     }
 
-    /// What the schedule's weights are differentiated by, `[1]`: its gradient is that of the mean of ℓ². `gradients`
-    /// are those of the mean of
-    /// [`ScheduledLoss::value`].
+    /// The surrogate of the schedule, `[1]`: its gradient by the schedule's weights is the gradient of the mean of ℓ².
+    /// `gradients` are the gradients of the mean of [`ScheduledLoss::value`].
     ///
     /// # Errors
-    /// As [`Levels::lambda`].
+    /// The errors of [`Levels::lambda`].
     pub fn surrogate(
         &self,
         schedule: &LearnedSchedule,
@@ -105,7 +104,7 @@ impl ScheduledLoss {
         let of_rate = Tensor::from_inner(loss.clone() * twice.clone() / self.rate.clone());
         let mut sum = of_rate * rate;
         if let Some(slope) = self.lambda.grad(gradients) {
-            // That of the mean, so that of a row is as many times as large.
+            // The gradient of the mean, so that the gradient of a row is n times as large.
             let slope = slope.mul_scalar(loss.dims()[0] as f64);
             sum = sum + Tensor::from_inner(slope * twice) * levels.lambda(&loss)?;
         }

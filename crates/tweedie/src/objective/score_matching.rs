@@ -1,6 +1,6 @@
 //! Score matching without denoising: explicit, implicit, sliced, and by finite differences.
 //!
-//! With s the model's score, s* that of the (noised) data, and every random v of E[v vᵀ] = I:
+//! With s the model's score, s* the score of the (noised) data, and every random v with E[v vᵀ] = I:
 //!
 //! | objective | a row's loss | |
 //! |---|---|---|
@@ -10,25 +10,25 @@
 //! | sliced, variance-reduced | ½ ‖s‖² + vᵀ ∇s v | Song et al. 2019, eq. 8; *An Introduction …*, eqs. 5.5–5.6 |
 //! | finite differences | the same with v·s and vᵀ ∇s v by central differences | Pang et al. 2020, sec. 4 |
 //!
-//! The mean of the explicit loss is twice that of the implicit one plus E‖s*‖², which is the equation that eq. 5.4 of
-//! *An Introduction …* stands for; the implicit loss is the mean of either sliced one over v. Each is times the level's
-//! weight on the score's squared error, by itself σ² (Song & Ermon 2019, eq. 6): a larger one at high noise multiplies
-//! the variance of all but the explicit loss without bound, because there nearly all of s is known and the rest is the
-//! difference of large numbers.
+//! The mean of the explicit loss is twice the mean of the implicit one plus E‖s*‖², which corrects eq. 5.4 of *An
+//! Introduction …*; the implicit loss is the mean of either sliced loss over v. Each is multiplied by the level's
+//! weight on the squared error of the score, σ² by default (Song & Ermon 2019, eq. 6). A larger weight at high noise
+//! multiplies the variance of all but the explicit loss without bound, because nearly all of s is known there and the
+//! rest is a difference of large numbers.
 
 use super::any::MOST_EXACT;
 use super::{Loss, Noising, Objective, ObjectiveConfig, Objectives, ScoreModel, Weighting};
 use crate::data::Batch;
 use crate::denoise::{Denoiser, Prediction};
 use crate::error::within;
-use crate::process::Noised;
+use crate::process::NoisedBatch;
 use crate::tensor::{Divergence, Probe, Probes};
 use crate::{Draws, Error, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Explicit score matching, the Fisher divergence from a known score; see the module's head.
+/// Explicit score matching, the Fisher divergence from a known score; see the module documentation.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -56,7 +56,7 @@ pub struct ExplicitScoreMatching {
 }
 
 impl ExplicitScoreMatching {
-    /// Draws the model to the score of `truth`: an exact denoiser's, or a teacher's.
+    /// The objective with `truth`, an exact denoiser or a teacher, as the source of the target score.
     pub fn new(noising: impl Into<Noising>, truth: Arc<dyn Denoiser>) -> Self {
         Self { noising: noising.into(), truth }
     }
@@ -66,7 +66,7 @@ impl<M: ScoreModel> Objective<M> for ExplicitScoreMatching {
     fn loss(&self, model: &M, batch: &Batch, draws: &Draws) -> Result<Loss> {
         let schedule = &*self.noising.schedule;
         let noised = self.noising.draw(batch, draws)?;
-        let Noised { x, levels, condition, .. } = &noised;
+        let NoisedBatch { x, levels, condition, .. } = &noised;
         let data = self.truth.denoise(x.clone().into(), levels, condition)?;
         let truth = Prediction::Data.convert_batch(
             Prediction::Score,
@@ -83,7 +83,7 @@ impl<M: ScoreModel> Objective<M> for ExplicitScoreMatching {
     }
 }
 
-/// Implicit score matching as recipes name it; it has no options.
+/// Implicit score matching in recipes; it has no options.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Implicit;
 
@@ -101,7 +101,7 @@ impl ObjectiveConfig for Implicit {
     }
 }
 
-/// Implicit score matching, with the exact divergence; see the module's head.
+/// Implicit score matching, with the exact divergence; see the module documentation.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -127,7 +127,7 @@ pub struct ImplicitScoreMatching {
 }
 
 impl ImplicitScoreMatching {
-    /// The objective of data noised so, or by a schedule's defaults.
+    /// The objective under `noising`, or under a schedule with default levels and weight.
     pub fn new(noising: impl Into<Noising>) -> Self {
         Self { noising: noising.into() }
     }
@@ -137,23 +137,23 @@ impl<M: ScoreModel> Objective<M> for ImplicitScoreMatching {
     fn loss(&self, model: &M, batch: &Batch, draws: &Draws) -> Result<Loss> {
         let noised = self.noising.draw(batch, draws)?;
         let basis = Divergence::Exact.probes(draws, &[], &noised.x)?;
-        // ½ ‖s‖² + ∇·s is the sum of the basis' slices.
+        // ½ ‖s‖² + ∇·s is the sum of the slices over the standard basis.
         let loss = sliced(model, &noised, &basis, None, false)?;
         weighted(loss, &self.noising, &noised, model)
     }
 }
 
-/// How slices are drawn and computed.
+/// The options of sliced score matching.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Slices {
-    /// How many random vectors for each row.
+    /// The number of random vectors per row.
     pub slices: usize,
-    /// Their law.
+    /// The law of the random vectors.
     pub law: Probe,
-    /// Whether ½ ‖s‖² stands for its estimate ½ (v·s)².
+    /// Whether ½ ‖s‖² replaces its estimate ½ (v·s)².
     pub variance_reduced: bool,
-    /// The step of central differences in units of the level's σ; derivatives are exact if absent.
+    /// The step of central differences in units of the level's σ; exact derivatives if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<f64>,
 }
@@ -185,7 +185,7 @@ impl ObjectiveConfig for Slices {
     }
 }
 
-/// Sliced score matching, also by finite differences; see the module's head.
+/// Sliced score matching, also by finite differences; see the module documentation.
 ///
 /// In single precision a step below 0.03 σ loses an energy's second difference to rounding.
 ///
@@ -214,7 +214,7 @@ pub struct SlicedScoreMatching {
 }
 
 impl SlicedScoreMatching {
-    /// The objective of data noised so, or by a schedule's defaults.
+    /// The objective under `noising`, or under a schedule with default levels and weight.
     pub fn new(noising: impl Into<Noising>, slices: Slices) -> Self {
         Self { noising: noising.into(), slices }
     }
@@ -231,10 +231,10 @@ impl<M: ScoreModel> Objective<M> for SlicedScoreMatching {
     }
 }
 
-/// The sliced loss over the given vectors.
+/// The sliced loss over the given vectors, `[n, 1]`.
 fn sliced<M: ScoreModel>(
     model: &M,
-    noised: &Noised,
+    noised: &NoisedBatch,
     probes: &Probes,
     step: Option<f64>,
     variance_reduced: bool,
@@ -257,11 +257,11 @@ fn sliced<M: ScoreModel>(
     Ok(Loss { value: value + terms.clone(), surrogate: surrogate + terms })
 }
 
-/// The loss times each level's weight.
+/// The loss of each row times the weight of its level.
 fn weighted<M: ScoreModel>(
     loss: Loss,
     noising: &Noising,
-    noised: &Noised,
+    noised: &NoisedBatch,
     model: &M,
 ) -> Result<Loss> {
     let (own, sigma_data) = (model.prediction(), model.sigma_data());

@@ -1,4 +1,4 @@
-//! What score-based objectives ask of a model, whether a network predicts or an energy's gradient does.
+//! The interface between score-based objectives and models, for predicting networks and for energies.
 
 use super::{Loss, Objective};
 use crate::data::{Batch, Condition};
@@ -14,51 +14,55 @@ use std::sync::Arc;
 /// A function of a batch of vectors, `[n, d]` to `[n, 1]`.
 pub type Functional<'a> = &'a dyn Fn(Tensor<2>) -> Tensor<2>;
 
-/// Where a model is evaluated.
+/// The arguments of a model: a batch with its levels and conditions.
 #[derive(Debug, Clone, Copy)]
-pub struct At<'a> {
-    /// `[n, d]`.
+pub struct Inputs<'a> {
+    /// The batch, `[n, d]`.
     pub x: &'a Tensor<2>,
-    /// One level for all rows or one for each.
+    /// One level for all rows or one per row.
     pub levels: &'a Levels,
     /// One condition per row.
     pub condition: &'a Condition,
 }
 
-/// A score s(x, t) that can be trained, with what objectives need of it; everything is `[n, 1]`, and differentiable by
+/// A trainable score s(x, t), with the functions that objectives need. Every result is `[n, 1]` and differentiable by
 /// the model's weights.
 pub trait ScoreModel: Send + Sync {
-    /// What the model predicts.
+    /// The prediction of the model.
     fn prediction(&self) -> Prediction;
 
     /// The standard deviation of the data in model units.
     fn sigma_data(&self) -> f64;
 
-    /// φ(P̂) of each row's prediction.
+    /// Computes φ(P̂) for the prediction of each row.
     ///
     /// # Errors
-    /// As [`crate::denoise::Denoiser::denoise`].
-    fn of_prediction(&self, at: At, phi: Functional) -> Result<Loss>;
+    /// The errors of [`crate::denoise::Denoiser::denoise`].
+    fn of_prediction(&self, at: Inputs, phi: Functional) -> Result<Loss>;
 
-    /// φ(s) of each row's score.
+    /// Computes φ(s) for the score of each row.
     ///
     /// # Errors
-    /// As [`crate::denoise::Denoiser::denoise`]; [`crate::Error::Undefined`] at σ = 0.
-    fn of_score(&self, at: At, phi: Functional) -> Result<Loss>;
+    /// The errors of [`crate::denoise::Denoiser::denoise`]; [`crate::Error::Undefined`] at σ = 0.
+    fn of_score(&self, at: Inputs, phi: Functional) -> Result<Loss>;
 
-    /// v·s and vᵀ ∇s v.
+    /// Computes v·s and vᵀ ∇s v.
     ///
     /// # Errors
     /// As [`ScoreModel::of_score`].
-    fn slice(&self, at: At, v: Tensor<2>) -> Result<[Tensor<2>; 2]>;
+    fn slice(&self, at: Inputs, v: Tensor<2>) -> Result<[Tensor<2>; 2]>;
 
-    /// The same by central differences with a `step` for each row, `[n, 1]`, which need no derivative: to second order
-    /// in the step.
+    /// Computes v·s and vᵀ ∇s v by central differences, without derivatives, with a `step` for each row, `[n, 1]`. The
+    /// error is of second order in the step.
     ///
     /// # Errors
     /// As [`ScoreModel::of_score`].
-    fn slice_by_differences(&self, at: At, v: Tensor<2>, step: Tensor<2>)
-    -> Result<[Tensor<2>; 2]>;
+    fn slice_by_differences(
+        &self,
+        at: Inputs,
+        v: Tensor<2>,
+        step: Tensor<2>,
+    ) -> Result<[Tensor<2>; 2]>;
 }
 
 impl<N: Network> ScoreModel for NeuralDenoiser<N> {
@@ -70,22 +74,30 @@ impl<N: Network> ScoreModel for NeuralDenoiser<N> {
         self.sigma_data
     }
 
-    fn of_prediction(&self, At { x, levels, condition }: At, phi: Functional) -> Result<Loss> {
+    fn of_prediction(
+        &self,
+        Inputs { x, levels, condition }: Inputs,
+        phi: Functional,
+    ) -> Result<Loss> {
         Ok(phi(self.predict(x.clone().into(), levels, condition)?.value).into())
     }
 
-    fn of_score(&self, At { x, levels, condition }: At, phi: Functional) -> Result<Loss> {
+    fn of_score(&self, Inputs { x, levels, condition }: Inputs, phi: Functional) -> Result<Loss> {
         Ok(phi(self.score(x.clone().into(), levels, condition)?.value).into())
     }
 
-    fn slice(&self, At { x, levels, condition }: At, v: Tensor<2>) -> Result<[Tensor<2>; 2]> {
+    fn slice(
+        &self,
+        Inputs { x, levels, condition }: Inputs,
+        v: Tensor<2>,
+    ) -> Result<[Tensor<2>; 2]> {
         let (s, along) = jvp(|x| self.score(x, levels, condition), x.clone(), v.clone())?;
         Ok([s, along].map(|part| (part * v.clone()).sum_dim(1)))
     }
 
     fn slice_by_differences(
         &self,
-        At { x, levels, condition }: At,
+        Inputs { x, levels, condition }: Inputs,
         v: Tensor<2>,
         step: Tensor<2>,
     ) -> Result<[Tensor<2>; 2]> {
@@ -107,7 +119,11 @@ impl<N: Network> ScoreModel for EnergyDenoiser<N> {
         self.model.sigma_data
     }
 
-    fn of_prediction(&self, At { x, levels, condition }: At, phi: Functional) -> Result<Loss> {
+    fn of_prediction(
+        &self,
+        Inputs { x, levels, condition }: Inputs,
+        phi: Functional,
+    ) -> Result<Loss> {
         let frozen = self.valid();
         of_gradient(
             |x| frozen.potential(x, levels, condition),
@@ -117,7 +133,7 @@ impl<N: Network> ScoreModel for EnergyDenoiser<N> {
         )
     }
 
-    fn of_score(&self, At { x, levels, condition }: At, phi: Functional) -> Result<Loss> {
+    fn of_score(&self, Inputs { x, levels, condition }: Inputs, phi: Functional) -> Result<Loss> {
         let frozen = self.valid();
         of_gradient(
             |x| frozen.energy(x, levels, condition),
@@ -127,7 +143,11 @@ impl<N: Network> ScoreModel for EnergyDenoiser<N> {
         )
     }
 
-    fn slice(&self, At { x, levels, condition }: At, v: Tensor<2>) -> Result<[Tensor<2>; 2]> {
+    fn slice(
+        &self,
+        Inputs { x, levels, condition }: Inputs,
+        v: Tensor<2>,
+    ) -> Result<[Tensor<2>; 2]> {
         let line = Dual::line(x.clone(), v);
         let Dual { value, tangent, second } = self.energy(line, levels, condition)?;
         let minus = |part: Option<Tensor<2>>| part.map_or_else(|| value.zeros_like(), Tensor::neg);
@@ -136,7 +156,7 @@ impl<N: Network> ScoreModel for EnergyDenoiser<N> {
 
     fn slice_by_differences(
         &self,
-        At { x, levels, condition }: At,
+        Inputs { x, levels, condition }: Inputs,
         v: Tensor<2>,
         step: Tensor<2>,
     ) -> Result<[Tensor<2>; 2]> {
@@ -150,9 +170,9 @@ impl<N: Network> ScoreModel for EnergyDenoiser<N> {
     }
 }
 
-/// An objective of an energy as one of its network, which is what learners hold.
+/// Adapts an objective of an energy to an objective of its network, as learners need.
 pub struct AsEnergy<N>(
-    /// The energy's objective.
+    /// The objective of the energy.
     pub Arc<dyn Objective<EnergyDenoiser<N>>>,
 );
 

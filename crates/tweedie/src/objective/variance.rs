@@ -1,12 +1,12 @@
-//! The curve of errors behind a reverse step's variance, learned by the step's divergence with the mean held fixed.
+//! The trained error curve behind a reverse step's variance, fitted by the step's divergence with the mean held fixed.
 //!
-//! With ρ = c²/v of a step and e = ‖x₀ − x̂₀‖²/d of a row, the divergence for each column is (*An Introduction to
-//! Generative Modeling with Flows and Diffusion Models*, eq. 6.42, whose logarithm lacks a factor 2)
+//! With ρ = c²/v of a step and e = ‖x₀ − x̂₀‖²/d of a row, the divergence per column is (*An Introduction to Generative
+//! Modeling with Flows and Diffusion Models*, eq. 6.42, whose logarithm lacks a factor 2)
 //!
 //! > ½ [(1 + ρ e)/(1 + ρ m) − 1 + ln(1 + ρ m)],
 //!
-//! least in the mean at m = E e. Gradients reach m alone, as those of the variance do in Nichol & Dhariwal (2021), sec.
-//! 3.1. ln m is linear between knots even in λ, and starts at −ln(1 + SNR), the larger of the fixed variances.
+//! whose mean is least at m = E e. Gradients reach only m, as only the variance is trained in Nichol & Dhariwal (2021),
+//! sec. 3.1. ln m is linear between knots even in λ, and starts at −ln(1 + SNR), the larger of the fixed variances.
 
 use crate::data::Batch;
 use crate::denoise::Denoiser;
@@ -18,7 +18,7 @@ use crate::{Draws, Error, Result};
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-/// A reverse variance with weights; [`LearnedVariance::fixed`] is what solvers and bounds take.
+/// A trainable reverse variance; [`LearnedVariance::fixed`] is its form for solvers and bounds.
 ///
 /// ```
 /// use tweedie::burn::tensor::Device;
@@ -36,10 +36,10 @@ pub struct LearnedVariance {
 }
 
 impl LearnedVariance {
-    /// A curve with `knots` knots.
+    /// An initial curve with `knots` knots.
     ///
     /// # Errors
-    /// [`Error::Config`] unless −80 ≤ `lambda_min` < `lambda_max` ≤ 80 and there are 2 to 100,000 knots.
+    /// [`Error::Config`] unless −80 ≤ `lambda_min` < `lambda_max` ≤ 80 and `knots` is 2 to 100,000.
     pub fn new(lambda_min: f64, lambda_max: f64, knots: usize, device: &Device) -> Result<Self> {
         let inside = |l: f64| (-80.0..=80.0).contains(&l);
         if !(inside(lambda_min) && inside(lambda_max) && lambda_min < lambda_max) {
@@ -57,11 +57,11 @@ impl LearnedVariance {
         Ok(Self { log_error, lambda_min, lambda_max })
     }
 
-    /// The divergence for each column, `[n, 1]`, of a step for each row, of `steps` steps of equal time; steps are
-    /// covered evenly. The weights live in a graph, and gradients flow to them alone.
+    /// The divergence per column, `[n, 1]`, of one step for each row, out of `steps` steps of equal time, which are
+    /// covered evenly. The weights must be in a graph; gradients reach only them.
     ///
     /// # Errors
-    /// The denoiser's; [`Error::Config`] if there are no steps.
+    /// The errors of the denoiser; [`Error::Config`] if `steps` is 0.
     pub fn loss(
         &self,
         denoiser: &dyn Denoiser,
@@ -112,10 +112,10 @@ impl LearnedVariance {
         Tensor::from_data(data.convert_dtype(DType::F32), (device, DType::F32))
     }
 
-    /// The curve at its present weights.
+    /// The curve with its current weights.
     ///
     /// # Errors
-    /// [`Error::Device`] if the weights cannot be read; [`Error::Config`] if one is no longer finite.
+    /// [`Error::Device`] if the weights cannot be read; [`Error::Config`] if a weight is not finite.
     pub fn fixed(&self) -> Result<AnalyticVariance> {
         let logs = self.log_error.val();
         let logs = detached(logs);

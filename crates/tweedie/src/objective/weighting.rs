@@ -1,16 +1,16 @@
-//! How much each noise level counts, in one currency.
+//! Weightings of noise levels, in a common form.
 //!
-//! With p(λ) the density of the levels that are drawn and f the factor on the squared error of the noise, the expected
-//! loss is, up to 1/width (Kingma & Gao 2023, eq. 9),
+//! With p(λ) the density of the drawn levels and f the factor on the squared error of the noise, the expected loss is,
+//! up to 1/width (Kingma & Gao 2023, eq. 9),
 //!
 //! > ½ ∫ w(λ) E‖ε − ε̂‖² dλ, w(λ) = 2 p(λ) f(λ);
 //!
-//! [`Noising::implied_weight`] gives w. Weights are of two kinds. Those of a draw leave p in w, so that a change of the
-//! levels changes the objective; those of dλ are divided by p, so that levels change the variance alone:
+//! [`Noising::implied_weight`] computes w. Weights are of two kinds. Weights of a draw leave p in w, so that a change
+//! of the levels changes the objective. Weights of dλ are divided by p, so that levels change only the variance:
 //!
 //! | weighting | of | factor on the squared error of the noise | published as |
 //! |---|---|---|---|
-//! | own, noise, data, v, velocity, edm | a draw | that of the unit error | |
+//! | own, noise, data, v, velocity, edm | a draw | the factor of the unit error | |
 //! | min-snr | a draw | min(1, γ e^{−λ}) | Hang et al. 2023, sec. 3.4 |
 //! | p2 | a draw | (k + e^λ)^{−γ} | Choi et al. 2022, eq. 8 |
 //! | likelihood | dλ | w = 1: g² on the score, per dt | *Generative Modeling with Diffusion Models*, eqs. 46–50; *An Introduction to Generative Modeling with Flows and Diffusion Models*, cor. 6.3 with the factor ½; Song et al. 2021, *Maximum likelihood training* |
@@ -25,10 +25,10 @@ use crate::process::{Level, Schedule, finite_log_snrs};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// How much a level's loss counts.
+/// The weight of a level in the loss.
 ///
-/// At equal x_t the errors of two predictions differ by a factor that depends on the level alone, so a weight of 1 "in"
-/// some prediction can be applied in any other.
+/// At equal x_t the errors of two predictions differ by a factor that depends only on the level, so that a weight of 1
+/// in one prediction applies in any other.
 ///
 /// ```
 /// use tweedie::denoise::Prediction;
@@ -54,7 +54,7 @@ pub enum Weighting {
     Data,
     /// 1 in v prediction.
     V,
-    /// 1 in the velocity: conditional flow matching's.
+    /// 1 in the velocity: conditional flow matching.
     Velocity,
     /// 1 in EDM's F: EDM's weight (σ² + σ_d²)/(σ σ_d)² on the denoised data, for any α.
     Edm,
@@ -73,9 +73,9 @@ pub enum Weighting {
         #[serde(default = "one")]
         gamma: f64,
     },
-    /// That of the log-likelihood's bound: 1 for each ½ dλ, whatever levels are drawn.
+    /// The weight of the bound of the log-likelihood: 1 for each ½ dλ, for any levels.
     Likelihood,
-    /// sigmoid(b − λ) for each ½ dλ, whatever levels are drawn.
+    /// sigmoid(b − λ) for each ½ dλ, for any levels.
     Sigmoid {
         /// b, 2 in the paper.
         #[serde(default = "two")]
@@ -96,7 +96,7 @@ fn five() -> f64 {
 }
 
 impl Weighting {
-    /// Fails, naming the key, unless the numbers make sense.
+    /// Fails, naming the key, unless every number is in its range.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -122,15 +122,15 @@ impl Weighting {
         }
     }
 
-    /// Whether the weight is one of dλ, not of a draw.
+    /// Whether the weight applies to dλ, not to a draw.
     pub fn is_of_log_snr(self) -> bool {
         matches!(self, Weighting::Likelihood | Weighting::Sigmoid { .. })
     }
 
-    /// The factor on the squared error of `own` at a level: for each draw, or for each dλ.
+    /// The factor on the squared error of the prediction `own` at a level: per draw, or per dλ.
     ///
     /// # Errors
-    /// As [`Prediction::convert`].
+    /// The errors of [`Prediction::convert`].
     pub fn factor(
         self,
         own: Prediction,
@@ -160,10 +160,10 @@ impl Weighting {
         Ok(times * own.convert(unit, level, rate, sigma_data)?.of_prediction.powi(2))
     }
 
-    /// The factor on the squared error of the score at a level, for a network that predicts `own`.
+    /// The factor on the squared error of the score at a level, for a network with prediction `own`.
     ///
     /// # Errors
-    /// As [`Prediction::convert`].
+    /// The errors of [`Prediction::convert`].
     pub fn on_score(
         self,
         own: Prediction,
@@ -178,8 +178,8 @@ impl Weighting {
 }
 
 impl Noising {
-    /// w(λ), the weight on ½ dλ E‖ε − ε̂‖² that the expected loss of a network predicting `own` has; see the module's
-    /// head.
+    /// The weight w(λ) on ½ dλ E‖ε − ε̂‖² in the expected loss of a network with prediction `own`; see the module
+    /// documentation.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -195,7 +195,7 @@ impl Noising {
     /// ```
     ///
     /// # Errors
-    /// As [`crate::process::LevelDistribution::density`] and [`Prediction::convert`].
+    /// The errors of [`crate::process::LevelDistribution::density`] and [`Prediction::convert`].
     pub fn implied_weight(&self, own: Prediction, level: &Level, sigma_data: f64) -> Result<f64> {
         let schedule = &*self.schedule;
         let weighting = self.weighting.unwrap_or(Weighting::Own);
@@ -206,8 +206,8 @@ impl Noising {
         Ok(2.0 * density * factor * of_noise.of_prediction.powi(2))
     }
 
-    /// The first of 1,000 log-SNRs, from the noisiest, at which [`Noising::implied_weight`] rises with λ, if there is
-    /// one: the loss is then no evidence bound of augmented data.
+    /// The first of 1,000 log-SNRs, from the noisiest, at which [`Noising::implied_weight`] rises with λ; `None` if it
+    /// never does. Where it rises, the loss is not an evidence bound of augmented data.
     ///
     /// # Errors
     /// As [`Noising::implied_weight`].
@@ -218,7 +218,7 @@ impl Noising {
             let lambda = low + (f64::from(k) + 0.5) * (high - low) / 1000.0;
             let level = self.schedule.level(self.schedule.time(lambda));
             let weight = self.implied_weight(own, &level, sigma_data)?;
-            // A constant weight carries rounding.
+            // A constant weight has rounding errors.
             if weight > least * (1.0 + 1e-9) {
                 return Ok(Some(lambda));
             }

@@ -1,8 +1,8 @@
-//! Bridges: a linear process held at both ends.
+//! Bridges: linear processes conditioned on both ends.
 //!
 //! Given x_s = a and x_T = b, the process is Gaussian at every time between (*An Introduction to Generative Modeling
-//! with Flows and Diffusion Models*, sec. 6.6, names the Brownian one). Seen from s, with transitions x_t = α_{t|s}
-//! x_s + σ_{t|s} ε, it is the posterior of x_t given x_T and clean data a:
+//! with Flows and Diffusion Models*, sec. 6.6, names the Brownian one). With transitions x_t = α_{t|s} x_s + σ_{t|s} ε
+//! from s, it is the posterior of x_t given x_T and clean data a:
 //!
 //! > x_t | a, b ~ N(α_{t|s} (σ²_{T|t}/σ²_{T|s}) a + α_{T|t} (σ²_{t|s}/σ²_{T|s}) b, σ²_{t|s} σ²_{T|t}/σ²_{T|s}).
 //!
@@ -16,7 +16,7 @@ use crate::{Error, Result};
 use burn::tensor::Tensor;
 use std::sync::Arc;
 
-/// A linear process held at both ends; see the module's head.
+/// A linear process conditioned on both ends; see the module documentation.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -40,7 +40,7 @@ pub struct Bridge {
     end: Tensor<2>,
 }
 
-/// x_t given x_s and x_last, as factors on x_last (`from_x`) and on x_s (`from_data`).
+/// The law of x_t given x_s and x_last, as factors of x_last (`from_x`) and of x_s (`from_data`).
 fn between(s: &Level, t: &Level, last: &Level) -> Posterior {
     let seen = |level: &Level| {
         let kernel = level.given(s);
@@ -51,12 +51,11 @@ fn between(s: &Level, t: &Level, last: &Level) -> Posterior {
 
 impl Bridge {
     /// The bridge of the schedule's process over `times`, from `start` to `end`: batches `[n, width]`, or `[1, width]`
-    /// where all rows share it. The process is the schedule's, without an offset that a [`LinearSde`](super::LinearSde)
-    /// may have.
+    /// if all rows share an end. The offset of a [`LinearSde`](super::LinearSde) is not part of the process.
     ///
     /// # Errors
     /// [`Error::Config`] unless the log-SNR falls between the two times and the first level still has data;
-    /// [`Error::Shape`] if the two batches do not fit together.
+    /// [`Error::Shape`] if the shapes of the two batches are incompatible.
     pub fn new(
         schedule: Arc<dyn Schedule>,
         times: (f64, f64),
@@ -95,7 +94,7 @@ impl Bridge {
     }
 
     /// The bridge as a diffusion, by Doob's h-transform, for times before its end, where the drift is singular. Batches
-    /// have the rows of the ends, or any number where these have one.
+    /// have as many rows as the ends, or any number if each end has one row.
     pub fn sde(&self) -> Sde {
         let (schedule, last, end) = (self.schedule.clone(), self.last, self.end.clone());
         let copy = schedule.clone();
@@ -114,10 +113,11 @@ impl Bridge {
     }
 
     /// A path of each row through `times`, exact in law at any spacing: the batches `[rows.len(), width]` at each time,
-    /// each drawn given the one before and the end. `rows` names each row's noise.
+    /// each drawn given the batch before it and the end. `rows` are the global indices that address the noise.
     ///
     /// # Errors
-    /// [`Error::Config`] unless the times rise within the bridge; [`Error::Shape`] if `rows` does not fit the ends.
+    /// [`Error::Config`] unless the times rise within the bridge; [`Error::Shape`] if the number of `rows` differs from
+    /// the ends'.
     pub fn paths(&self, times: &[f64], rows: &[u64], noise: &dyn Noise) -> Result<Vec<Tensor<2>>> {
         check_times(times)?;
         let (n, width) = (rows.len(), self.end.dims()[1]);

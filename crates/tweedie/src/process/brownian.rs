@@ -1,4 +1,4 @@
-//! Wiener paths that are addressed by time: the same path for any number of steps.
+//! Wiener paths addressed by time: the same path for any number of steps.
 //!
 //! A path over [a, b] is known at its ends, W(a) = 0 and W(b) ~ N(0, b − a), and refined by halving (Lévy's
 //! construction): given its values at the ends of a cell of length ℓ, its value at the middle m is that of a Brownian
@@ -6,23 +6,22 @@
 //!
 //! > W(m) = ½ (W(l) + W(r)) + ½ √ℓ z, z ~ N(0, 1).
 //!
-//! z is a function of (seed, row, node), so a value costs one descent and nothing is stored. With increments taken from
-//! one path, a solver with 2N steps refines what it did with N (*An Introduction to Generative Modeling with Flows and
-//! Diffusion Models*, eq. 6.1 and the properties above it).
+//! z is a function of (seed, row, node), so that a value costs one descent and nothing is stored. With increments from
+//! one path, a solver with 2N steps refines its solution with N steps (*An Introduction to Generative Modeling with
+//! Flows and Diffusion Models*, eq. 6.1 and the properties above it).
 
 use super::Noise;
 use crate::data::Rows;
 use crate::{Draws, Error, Result};
 
-/// Nodes of the deepest tree are numbered by 62 bits.
+/// The deepest tree; 62 bits number its nodes.
 const DEEPEST: u32 = 62;
 
 /// Wiener paths over a range of times, one for each global row and column: the noise of [`Sde::simulate`](super::Sde)
 /// and of solvers in [`Sampler::generate_with`](crate::solve::Sampler::generate_with).
 ///
 /// Times are rounded to the nearest of the 2^depth + 1 nodes; the increments between nodes are exact. A span that
-/// leaves the range, or both of whose ends round to one node, is given the noise of its step instead, independent of
-/// the path.
+/// leaves the range, or whose two ends round to one node, takes the noise of its step instead, independent of the path.
 ///
 /// ```
 /// use tweedie::Draws;
@@ -41,10 +40,10 @@ pub struct BrownianTree {
     depth: u32,
 }
 
-/// A cell between two nodes, with the path's values there.
+/// A cell between two nodes, with the values of the paths at both.
 #[derive(Clone)]
 struct Cell {
-    /// How often the range was halved.
+    /// The number of halvings of the range.
     level: u32,
     left: u64,
     right: u64,
@@ -53,7 +52,7 @@ struct Cell {
 }
 
 impl BrownianTree {
-    /// The paths that `draws` addresses, over times in `range`, 40 halvings deep.
+    /// The paths addressed by `draws` over the times in `range`, with a depth of 40 halvings.
     ///
     /// # Errors
     /// [`Error::Config`] if the range is empty or not finite.
@@ -64,10 +63,10 @@ impl BrownianTree {
         Ok(Self { draws: draws.purpose("brownian"), range, depth: 40 })
     }
 
-    /// With another number of halvings, from 1 to 62; the path is the same.
+    /// Sets the number of halvings, from 1 to 62; the paths are the same.
     ///
     /// # Errors
-    /// [`Error::Config`] for another number.
+    /// [`Error::Config`] outside this range.
     pub fn with_depth(mut self, depth: u32) -> Result<Self> {
         if !(1..=DEEPEST).contains(&depth) {
             let expected = format!("from 1 to {DEEPEST}");
@@ -82,15 +81,15 @@ impl BrownianTree {
         self.range
     }
 
-    /// The node nearest to a time within the range.
+    /// The node nearest to time `t`; `None` outside the range.
     fn node(&self, t: f64) -> Option<u64> {
         let place = (t - self.range.0) / (self.range.1 - self.range.0);
-        // A schedule's ends come back from λ with a rounding.
+        // Ends of a schedule recovered from λ carry a rounding error.
         let inside = (-1e-9..=1.0 + 1e-9).contains(&place);
         inside.then(|| (place.clamp(0.0, 1.0) * (1u64 << self.depth) as f64).round() as u64)
     }
 
-    /// The time between two nodes so many apart.
+    /// The time between two nodes that are `nodes` apart.
     fn length(&self, nodes: u64) -> f64 {
         (self.range.1 - self.range.0) * nodes as f64 / (1u64 << self.depth) as f64
     }
@@ -100,7 +99,7 @@ impl BrownianTree {
         (0..normals.values().len()).map(move |i| f64::from(normals.values()[i]))
     }
 
-    /// The whole range.
+    /// The cell of the whole range.
     fn root(&self, rows: &[u64], width: usize) -> Cell {
         let right = 1u64 << self.depth;
         let sd = self.length(right).sqrt();
@@ -108,11 +107,11 @@ impl BrownianTree {
         Cell { level: 0, left: 0, right, at_left: vec![0.0; rows.len() * width], at_right }
     }
 
-    /// The half of a cell, more than one node long, that ends or begins at its middle.
+    /// The left or right half of a cell that is more than one node long.
     fn half(&self, cell: Cell, left: bool, rows: &[u64], width: usize) -> Cell {
         let Cell { level, left: from, right: to, at_left, at_right } = cell;
         let middle = from + (to - from) / 2;
-        // Numbered as a heap, so that the address does not depend on the depth.
+        // Heap numbering makes the address independent of the depth.
         let address = (1 << level) + (from >> (self.depth - level));
         let sd = 0.5 * self.length(to - from).sqrt();
         let noise = self.normals_at(address, rows, width);
@@ -126,7 +125,7 @@ impl BrownianTree {
         }
     }
 
-    /// The path's value at a node of a cell.
+    /// The paths' values at a node of a cell.
     fn value(&self, mut cell: Cell, node: u64, rows: &[u64], width: usize) -> Vec<f64> {
         loop {
             if node == cell.left {
@@ -140,15 +139,15 @@ impl BrownianTree {
         }
     }
 
-    /// The increment over one span for some rows, in units of its standard deviation; none if no node lies between its
-    /// ends.
+    /// The increment over one span for the given rows, in units of its standard deviation; `None` if both ends round to
+    /// one node or one is outside the range.
     fn increment(&self, span: (f64, f64), rows: &[u64], width: usize) -> Option<Vec<f32>> {
         let (from, to) = (self.node(span.0)?, self.node(span.1)?);
         if from == to {
             return None;
         }
         let (first, last) = (from.min(to), from.max(to));
-        // The way that both ends share is gone once.
+        // The common part of both descents is taken once.
         let mut cell = self.root(rows, width);
         loop {
             let middle = cell.left + (cell.right - cell.left) / 2;

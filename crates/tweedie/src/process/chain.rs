@@ -1,4 +1,4 @@
-//! The discrete chain of DDPM: N noising steps from a table of β, as a schedule.
+//! The discrete chain of DDPM: a schedule of N noising steps from a table of β.
 //!
 //! Step i takes x_{i−1} to x_i = √(1 − β_i) x_{i−1} + √β_i ε (Ho et al. 2020, eq. 2; *Generative Modeling with
 //! Diffusion Models*, eqs. 8–9; *An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.29 and
@@ -6,13 +6,13 @@
 //!
 //! > α_i² = ᾱ_i = ∏_{j ≤ i} (1 − β_j), σ_i² = 1 − ᾱ_i.
 //!
-//! Time is the index, as published networks have it: i = 0 … N − 1 is the level after i + 1 steps, −1 clean data.
-//! Between indices ᾱ and 1 − ᾱ are linear. Linear in what? The log-SNR is infinite at clean data and, for a chain of
-//! zero terminal SNR, at the end; ln ᾱ too is infinite there; ᾱ is finite everywhere, and the process stays variance
-//! preserving. Both ᾱ and 1 − ᾱ are tabulated, because either of them, if small, is lost in 1 minus the other. Times,
-//! drift and diffusion then have closed forms in each piece; at an index they are those of the piece before it, into
-//! which sampling goes. Where ᾱ = 0 drift and diffusion are infinite: solvers that know levels only (DDIM, ancestral,
-//! DPM-Solver++) start there, those of the SDE or ODE in t diverge.
+//! Time is the index, as in published networks: i = 0 … N − 1 is the level after i + 1 steps, and −1 is clean data.
+//! Between indices ᾱ and 1 − ᾱ are linear. The log-SNR would not do: it is infinite at clean data and, for a chain of
+//! zero terminal SNR, at the end, where ln ᾱ is infinite too. ᾱ is finite everywhere, and the process stays variance
+//! preserving. Both ᾱ and 1 − ᾱ are tabulated, because a small value of either is lost in 1 minus the other. Times,
+//! drift and diffusion then have closed forms in each piece; at an index they are the values of the piece before it,
+//! which sampling enters next. Where ᾱ = 0 drift and diffusion are infinite: solvers in levels alone (DDIM, ancestral,
+//! DPM-Solver++) start there, solvers of the SDE or ODE in t diverge.
 
 use super::level::MOST_LOG_SNR;
 use super::{Level, Rate, Schedule};
@@ -20,10 +20,10 @@ use crate::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use std::sync::Arc;
 
-/// A chain has at most so many steps.
+/// The largest number of steps of a chain.
 const MOST_STEPS: usize = 100_000;
 
-/// How β goes from step to step.
+/// The β of a chain as a function of the index.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Betas {
@@ -35,9 +35,9 @@ pub enum Betas {
     /// ᾱ = cos²(½π (u + 0.008)/1.008) at u = (i + 1)/N, β at most 0.999 (Nichol & Dhariwal 2021, eq. 17).
     #[serde(rename = "squaredcos_cap_v2")]
     SquaredCos,
-    /// β a logistic curve of x from −6 to 6 between its ends.
+    /// β along a logistic curve of x from −6 to 6, between its ends.
     Sigmoid,
-    /// Every β.
+    /// Explicit values, one per step.
     #[serde(untagged)]
     List(Vec<f64>),
 }
@@ -77,20 +77,20 @@ impl<'de> Deserialize<'de> for Betas {
     }
 }
 
-/// What a [`Chain`] is made from; the keys of its recipe.
+/// The configuration of a [`Chain`]: the keys of its recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ChainConfig {
-    /// How β goes, or every β.
+    /// The β: a named function of the index, or a list.
     pub betas: Betas,
-    /// The number of steps; 1000, or as many as the list has, if absent.
+    /// The number of steps; if absent, the length of the list, or 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
-    /// The first β of the linear and sigmoid ones.
+    /// The first β of `linear`, `scaled_linear` and `sigmoid`.
     pub beta_start: f64,
-    /// Their last β.
+    /// The last β of `linear`, `scaled_linear` and `sigmoid`.
     pub beta_end: f64,
-    /// Whether √ᾱ is shifted and scaled so that it ends at 0 and its first value stays (Lin et al. 2023, algorithm 1).
+    /// Whether √ᾱ is shifted and scaled to end at 0 with its first value kept (Lin et al. 2023, algorithm 1).
     pub zero_terminal_snr: bool,
 }
 
@@ -106,7 +106,7 @@ impl Default for ChainConfig {
     }
 }
 
-/// The discrete chain of DDPM; see the module's head.
+/// The discrete chain of DDPM; see the module documentation.
 ///
 /// ```
 /// use tweedie::process::{Chain, ChainConfig, Schedule};
@@ -122,7 +122,7 @@ pub struct Chain {
     table: Arc<Table>,
 }
 
-/// ᾱ and 1 − ᾱ before any step, and after each.
+/// ᾱ and 1 − ᾱ before the first step and after each step.
 #[derive(PartialEq)]
 struct Table {
     kept: Vec<f64>,
@@ -138,7 +138,7 @@ impl std::fmt::Debug for Chain {
 impl TryFrom<ChainConfig> for Chain {
     type Error = Error;
 
-    /// As [`Chain::new`], with keys as the chain's own table has them.
+    /// The errors of [`Chain::new`], with keys relative to the chain's own table.
     fn try_from(config: ChainConfig) -> Result<Self> {
         Self::new(config).map_err(|error| match error {
             Error::Config { key, problem, expected } => {
@@ -164,7 +164,7 @@ impl Default for Chain {
 }
 
 impl ChainConfig {
-    /// β of each of `n` steps.
+    /// The β of each of `n` steps.
     fn betas(&self, n: usize) -> Vec<f64> {
         let (first, last) = (self.beta_start, self.beta_end);
         let place = |i: usize| i as f64 / (n - 1) as f64;
@@ -215,7 +215,7 @@ impl Table {
         for i in 1..=n {
             let root = self.kept[i].sqrt();
             self.kept[i] = ((root - last) * first / span).powi(2);
-            // 1 − √ᾱ as a sum of positive terms; the differences of roots through those of 1 − ᾱ.
+            // 1 − √ᾱ as a sum of positive terms; differences of roots from differences of 1 − ᾱ.
             let fall = (self.lost[i] - first_lost) / (first + root);
             let rest = first_lost / (1.0 + first) + first * fall / span;
             self.lost[i] = rest * (2.0 - rest);
@@ -224,7 +224,7 @@ impl Table {
     }
 }
 
-/// 1/(1 + e^{−x}).
+/// The logistic function 1/(1 + e^{−x}).
 fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
@@ -233,8 +233,8 @@ impl Chain {
     /// The chain of a configuration.
     ///
     /// # Errors
-    /// [`Error::Config`], naming the key, unless there are 2 to 100,000 steps, every β lies in (0, 1) (the last of a list
-    /// may be 1), and the log-SNR falls within ±80, its end apart.
+    /// [`Error::Config`], naming the key, unless the chain has 2 to 100,000 steps, every β lies in (0, 1) (the last of
+    /// a list may be 1), and the log-SNR falls within ±80; it may be −∞ at the end.
     pub fn new(config: ChainConfig) -> Result<Self> {
         let bad = |key: &str, found: String, expected: &str| {
             Err(Error::config(format!("schedule.{key}"), found, expected))
@@ -242,7 +242,7 @@ impl Chain {
         let n = match (&config.betas, config.steps) {
             (Betas::List(list), None) => list.len(),
             (Betas::List(list), Some(n)) if n != list.len() => {
-                let expected = "as many as there are betas, or no such key";
+                let expected = "the number of betas, or no such key";
                 return bad("steps", format!("{n} for {} betas", list.len()), expected);
             }
             (_, steps) => steps.unwrap_or(1000),
@@ -279,7 +279,7 @@ impl Chain {
         }
     }
 
-    /// What the chain is made from.
+    /// The configuration of the chain.
     pub fn config(&self) -> &ChainConfig {
         &self.config
     }
@@ -289,31 +289,31 @@ impl Chain {
         self.table.kept.len() - 1
     }
 
-    /// The piece that `t` lies in, by the entry of the table at its end, and the place in it, in [0, 1].
+    /// The piece that contains `t`: the table's entry at its end, and the relative place of `t` in it, in [0, 1].
     fn piece(&self, t: f64) -> (usize, f64) {
         let place = (t + 1.0).clamp(0.0, self.steps() as f64);
         let end = (place.ceil() as usize).clamp(1, self.steps());
         (end, place - (end - 1) as f64)
     }
 
-    /// ᾱ and 1 − ᾱ.
+    /// ᾱ and 1 − ᾱ at time `t`.
     fn variances(&self, t: f64) -> (f64, f64) {
         let (end, w) = self.piece(t);
         let between = |v: &[f64]| (1.0 - w) * v[end - 1] + w * v[end];
         (between(&self.table.kept), between(&self.table.lost))
     }
 
-    /// dᾱ/dt.
+    /// dᾱ/dt at time `t`.
     fn slope(&self, t: f64) -> f64 {
         let (end, _) = self.piece(t);
         let Table { kept, lost } = &*self.table;
-        // The difference of the smaller numbers has more digits.
+        // The difference of the smaller numbers has more correct digits.
         if kept[end] < 0.5 { kept[end] - kept[end - 1] } else { lost[end - 1] - lost[end] }
     }
 }
 
 impl Schedule for Chain {
-    /// A chain cannot be made unless all is well, and its end may be pure noise.
+    /// Always succeeds: [`Chain::new`] has checked the chain, whose end may be pure noise.
     fn check(&self) -> Result<()> {
         Ok(())
     }
@@ -333,7 +333,7 @@ impl Schedule for Chain {
     }
     fn time(&self, lambda: f64) -> f64 {
         let Table { kept, lost } = &*self.table;
-        // By the one of ᾱ = sigmoid(λ), 1 − ᾱ = sigmoid(−λ) that is at most ½.
+        // Interpolates whichever of ᾱ = sigmoid(λ) and 1 − ᾱ = sigmoid(−λ) is at most ½.
         let (end, w) = if lambda > 0.0 {
             let value = sigmoid(-lambda);
             let end = lost.partition_point(|v| *v < value).clamp(1, self.steps());

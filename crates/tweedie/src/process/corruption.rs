@@ -1,12 +1,12 @@
-//! How data become noise, batch by batch: what a [`Schedule`] is to scalars, a corruption is to rows.
+//! Corruption of batches by noise: the counterpart for rows of a [`Schedule`], which acts on scalars.
 //!
-//! Training needs x_t given x₀, and sampling the distribution of x_T. For a linear Gaussian process they are (*An
+//! Training needs x_t given x₀; sampling needs the distribution of x_T. For a linear Gaussian process they are (*An
 //! Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.12–6.16)
 //!
 //! > x_t = α x₀ + σ ε, x_T ≈ N(m(T), (α_T² σ_data² + σ_T²) I),
 //!
-//! the second with the moments that data of mean 0 and standard deviation σ_data have at the last time T. x_t is
-//! centred: the offset m(t) of a linear SDE ([`Schedule::offset`]) is no part of it, and denoisers never see one.
+//! the second with the moments at the last time T of data with mean 0 and standard deviation σ_data. x_t is centred:
+//! the offset m(t) of a linear SDE ([`Schedule::offset`]) is not part of it, and denoisers never see one.
 
 use super::{Levels, Schedule};
 use crate::data::{Batch, Condition};
@@ -14,7 +14,7 @@ use crate::{Draws, Result};
 use burn::tensor::{Device, Tensor};
 use std::sync::Arc;
 
-/// How rows become noise.
+/// A process that turns rows into noise.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -31,21 +31,26 @@ use std::sync::Arc;
 /// # Ok::<(), tweedie::Error>(())
 /// ```
 pub trait Corruption: std::fmt::Debug + Send + Sync {
-    /// The batch at its noise levels; the row that `rows` numbers i has the noise of row i of `draws`.
+    /// The batch at its noise levels. Row k of the batch has the noise of row `rows[k]` of `draws`.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] if there are not as many levels as rows.
-    fn corrupt(&self, batch: &Batch, levels: Levels, rows: &[u64], draws: &Draws)
-    -> Result<Noised>;
+    /// [`crate::Error::Shape`] if the number of levels differs from the number of rows.
+    fn corrupt(
+        &self,
+        batch: &Batch,
+        levels: Levels,
+        rows: &[u64],
+        draws: &Draws,
+    ) -> Result<NoisedBatch>;
 
-    /// Where sampling starts, `[rows, width]` in single precision at the last time, its offset included; the row that
-    /// `rows` numbers i has the noise of row i of `draws`.
+    /// The start of sampling, `[rows, width]` in single precision at the last time, with its offset. Row k has the
+    /// noise of row `rows[k]` of `draws`.
     fn prior(&self, rows: &[u64], width: usize, draws: &Draws, device: &Device) -> Tensor<2>;
 }
 
-/// A batch with noise.
+/// A noised batch.
 #[derive(Debug, Clone)]
-pub struct Noised {
+pub struct NoisedBatch {
     /// x_t, `[n, width]`.
     pub x: Tensor<2>,
     /// ε, `[n, width]`.
@@ -59,9 +64,9 @@ pub struct Noised {
 /// The linear Gaussian process of a schedule: x_t = α x₀ + σ ε.
 #[derive(Debug, Clone)]
 pub struct Gaussian {
-    /// α and σ of each time.
+    /// The schedule: α and σ as functions of time.
     pub schedule: Arc<dyn Schedule>,
-    /// The standard deviation of the data in model units, part of the prior's.
+    /// The standard deviation of the data in model units; enters the prior's.
     pub sigma_data: f64,
 }
 
@@ -72,11 +77,11 @@ impl Corruption for Gaussian {
         levels: Levels,
         rows: &[u64],
         draws: &Draws,
-    ) -> Result<Noised> {
+    ) -> Result<NoisedBatch> {
         let noise = draws.normals_for(rows, batch.x.dims()[1]);
         let noise = noise.to_tensor(&batch.x.device()).cast(batch.x.dtype());
         let x = levels.noised(&batch.x, &noise)?;
-        Ok(Noised { x, noise, levels, condition: batch.condition.clone() })
+        Ok(NoisedBatch { x, noise, levels, condition: batch.condition.clone() })
     }
 
     fn prior(&self, rows: &[u64], width: usize, draws: &Draws, device: &Device) -> Tensor<2> {

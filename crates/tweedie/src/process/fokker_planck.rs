@@ -1,36 +1,37 @@
-//! The Fokker–Planck equation on a mesh in one or two dimensions: how a density moves under any SDE.
+//! The Fokker–Planck equation on a mesh in one or two dimensions: the evolution of a density under any SDE.
 //!
 //! For dx = f dt + g dW with G = g² on the diagonal (*An Introduction to Generative Modeling with Flows and Diffusion
 //! Models*, eq. 6.17; *Generative Modeling with Diffusion Models*, Theorem 1)
 //!
 //! > ∂p/∂t = −Σ_j ∂_j J_j, J_j = f_j p − ½ ∂_j(G_j p) = a_j p − D_j ∂_j p, D = ½ G, a = f − ∂D.
 //!
-//! Finite volumes: p is a mean over each cell, and what leaves a cell enters its neighbour, so mass is conserved; no
-//! flux passes the boundary. Across a face between cells h apart the flux is that of the exact solution of J = a p − D
-//! p′ between their values (Scharfetter & Gummel 1969; Chang & Cooper 1970 weight the two cells alike)
+//! Finite volumes: p is a mean over each cell, and mass that leaves a cell enters its neighbour, so that mass is
+//! conserved; no flux passes the boundary. Across a face between cells h apart the flux is the flux of the exact
+//! solution of J = a p − D p′ between their values (Scharfetter & Gummel 1969; Chang & Cooper 1970 weight the two cells
+//! alike)
 //!
 //! > J = (D/h) [B(−z) p_left − B(z) p_right], z = a h/D, B(z) = z/(eᶻ − 1),
 //!
-//! upwind where D = 0. Both weights are positive, so an implicit Euler step, one tridiagonal system for each line of
-//! cells, keeps p positive at any step. In two dimensions a step sweeps one axis after the other, each first in turn.
-//! Order 2 in h where diffusion dominates a cell, order 1 in time.
+//! upwind where D = 0. Both weights are positive, so that an implicit Euler step, one tridiagonal system for each line
+//! of cells, keeps p positive at any step. In two dimensions a step sweeps both axes, each first in turn. Order 2 in h
+//! where diffusion dominates a cell, order 1 in time.
 
 use super::Sde;
 use super::sde::check_times;
 use crate::{Error, Result};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-/// A mesh has at most so many cells.
+/// The largest number of cells of a mesh.
 const MOST_CELLS: usize = 1 << 24;
 
 /// One axis of a [`Mesh`]: `cells` equal cells between `low` and `high`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Axis {
-    /// Where the first cell begins.
+    /// The lower end of the first cell.
     pub low: f64,
-    /// Where the last cell ends.
+    /// The upper end of the last cell.
     pub high: f64,
-    /// How many cells there are, at least 2.
+    /// The number of cells, at least 2.
     pub cells: usize,
 }
 
@@ -51,9 +52,10 @@ impl Axis {
     }
 }
 
-/// A box of equal cells on the line or in the plane, with the Fokker–Planck equation on it; see the module's head.
+/// A box of equal cells on the line or in the plane, with the Fokker–Planck equation on it; see the module
+/// documentation.
 ///
-/// A density is one value for each cell, the second coordinate the faster.
+/// A density is one value per cell, with the second coordinate varying fastest.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -73,8 +75,8 @@ pub struct Mesh {
     axes: Vec<Axis>,
 }
 
-/// How strongly cells on both sides of each face of one axis exchange their contents: the rates left to right and right
-/// to left, times h, each line of faces after the other.
+/// The rates of exchange across each face of one axis: left to right and right to left, times h, each line of faces
+/// after the other.
 struct Exchange {
     forth: Vec<f64>,
     back: Vec<f64>,
@@ -92,7 +94,7 @@ impl Mesh {
     /// A mesh in the plane.
     ///
     /// # Errors
-    /// As [`Mesh::line`], for both axes; their cells multiply.
+    /// The errors of [`Mesh::line`] for either axis; the limit holds for the product of the cells.
     pub fn plane(x: Axis, y: Axis) -> Result<Self> {
         Self::new(vec![x, y])
     }
@@ -118,22 +120,22 @@ impl Mesh {
         &self.axes
     }
 
-    /// How many cells there are.
+    /// The number of cells.
     pub fn cells(&self) -> usize {
         self.axes.iter().map(|axis| axis.cells).product()
     }
 
-    /// The size of a cell.
+    /// The volume of a cell: a length on the line, an area in the plane.
     pub fn volume(&self) -> f64 {
         self.axes.iter().map(Axis::spacing).product()
     }
 
-    /// The middles of all cells, `[cells, dim]` in double precision.
+    /// The centres of all cells, `[cells, dim]` in double precision.
     pub fn centres(&self) -> Tensor<2> {
         self.points(self.axes.iter().map(|axis| (0..axis.cells).map(|i| axis.centre(i)).collect()))
     }
 
-    /// All combinations of each axis's values, the last axis the fastest.
+    /// All combinations of the axes' values, `[points, dim]`; the last axis varies fastest.
     fn points(&self, values: impl Iterator<Item = Vec<f64>>) -> Tensor<2> {
         let values: Vec<Vec<f64>> = values.collect();
         let flat: Vec<f64> = match &values[..] {
@@ -145,7 +147,7 @@ impl Mesh {
         Tensor::from_data(TensorData::new(flat, shape), (&Device::flex(), DType::F64))
     }
 
-    /// f at the middle of each cell.
+    /// f at the centre of each cell.
     fn at_centres<'a>(&'a self, f: impl Fn(&[f64]) -> f64 + 'a) -> impl Iterator<Item = f64> + 'a {
         let last = self.axes[self.axes.len() - 1];
         (0..self.cells()).map(move |i| match self.axes.len() {
@@ -154,30 +156,31 @@ impl Mesh {
         })
     }
 
-    /// The density proportional to a non-negative function, by its values at the cells' middles, with mass 1.
+    /// The density proportional to a non-negative function `f` at the cells' centres, normalised to mass 1.
     pub fn density(&self, f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
         let values: Vec<f64> = self.at_centres(f).collect();
         let mass = self.mass(&values);
         values.into_iter().map(|v| v / mass).collect()
     }
 
-    /// The mass of a density.
+    /// The total mass of `density`.
     pub fn mass(&self, density: &[f64]) -> f64 {
         density.iter().sum::<f64>() * self.volume()
     }
 
-    /// ∫ f p, f taken at the cells' middles.
+    /// ∫ f p, with f at the cells' centres.
     pub fn expectation(&self, density: &[f64], f: impl Fn(&[f64]) -> f64) -> f64 {
         self.at_centres(f).zip(density).map(|(f, p)| f * p).sum::<f64>() * self.volume()
     }
 
-    /// The density at the last of `times` from that at the first, by one implicit step for each two neighbours with the
-    /// coefficients of its middle; `observe` is called with the time and the density at the start and after every step.
+    /// The density at the last of `times`, given `density` at the first. Takes one implicit step between two
+    /// neighbouring times, with the coefficients at their middle. Calls `observe` with the time and the density at the
+    /// start and after every step.
     ///
     /// # Errors
-    /// [`Error::Shape`] unless there is one value for each cell and the SDE's functions fit the mesh; [`Error::Config`]
-    /// unless the times rise and the density is finite and not negative; [`Error::Diverged`] if drift or diffusion is not
-    /// finite.
+    /// [`Error::Shape`] unless `density` has one value per cell and the SDE's functions fit the mesh; [`Error::Config`]
+    /// unless the times rise and the density is finite and not negative; [`Error::Diverged`] if drift or diffusion is
+    /// not finite.
     pub fn evolve(
         &self,
         sde: &Sde,
@@ -209,7 +212,7 @@ impl Mesh {
         Ok(density)
     }
 
-    /// The exchange along one axis at time t.
+    /// The exchange rates along `axis` at time `t`.
     fn exchange(&self, sde: &Sde, axis: usize, t: f64) -> Result<Exchange> {
         let along = self.axes[axis];
         let own = |v: Tensor<2>| {
@@ -232,7 +235,7 @@ impl Mesh {
         for k in 0..self.cells() / along.cells {
             for i in 0..along.cells - 1 {
                 let cell = k * line + i * next;
-                // Faces lie as cells do, one fewer along the axis.
+                // Faces are ordered as cells are, one fewer along the axis.
                 let face = if next == 1 { k * (along.cells - 1) + i } else { cell };
                 let (left, right) = (0.5 * g[cell].powi(2), 0.5 * g[cell + next].powi(2));
                 let (forth, back) =
@@ -244,13 +247,13 @@ impl Mesh {
         Ok(exchange)
     }
 
-    /// From line to line across an axis, and from cell to cell along it.
+    /// The strides from line to line across an axis, and from cell to cell along it.
     fn strides(&self, axis: usize) -> (usize, usize) {
         let last = self.axes[self.axes.len() - 1].cells;
         if axis + 1 == self.axes.len() { (last, 1) } else { (1, last) }
     }
 
-    /// One implicit Euler step along an axis: (1 + Δt · outflow) p − Δt · inflow = p before, solved by elimination.
+    /// Takes one implicit Euler step along an axis: solves (1 + Δt · outflow) p − Δt · inflow = p_old by elimination.
     fn sweep(&self, density: &mut [f64], exchange: &Exchange, axis: usize, dt: f64) {
         let n = self.axes[axis].cells;
         let r = dt / self.axes[axis].spacing();
@@ -260,8 +263,8 @@ impl Mesh {
             let forth = &exchange.forth[k * (n - 1)..(k + 1) * (n - 1)];
             let back = &exchange.back[k * (n - 1)..(k + 1) * (n - 1)];
             let at = |i: usize| k * line + i * next;
-            // Rows are diagonally dominant by columns: no pivot is ever small. With positive numbers and `diagonal`
-            // kept as 1 plus what is left of the outflow, nothing cancels.
+            // Rows are diagonally dominant by columns: no pivot is small. With positive numbers and `diagonal` kept as
+            // 1 plus the rest of the outflow, nothing cancels.
             let mut rest = 0.0;
             for i in 0..n {
                 let out = if i + 1 < n { r * forth[i] } else { 0.0 };
@@ -281,7 +284,7 @@ impl Mesh {
     }
 }
 
-/// The weights of the flux across a face: D/h B(−z) and D/h B(z), z = a h/D.
+/// The weights of the flux across a face: (D/h) B(−z) and (D/h) B(z), z = a h/D.
 fn rates(a: f64, d: f64, h: f64) -> (f64, f64) {
     let z = a * h / d;
     if z.abs() < 1e-10 {

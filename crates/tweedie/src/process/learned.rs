@@ -17,7 +17,7 @@ use burn::tensor::activation::{log_sigmoid, sigmoid};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-/// A schedule with weights; [`LearnedSchedule::fixed`] is what solvers and networks take.
+/// A schedule with trainable weights; [`LearnedSchedule::fixed`] is its form for solvers and networks.
 ///
 /// ```
 /// use tweedie::burn::tensor::Device;
@@ -38,39 +38,40 @@ pub struct LearnedSchedule {
     lambda_max: f64,
 }
 
-/// A learned schedule as recipes write it, `{ name = "learned", lambda_min = -5, lambda_max = 13.3 }`, and λ linear in
-/// t between its ends, from which training departs. What depends on the ends alone is that of the trained schedule.
+/// The configuration of a learned schedule, `{ name = "learned", lambda_min = -5, lambda_max = 13.3 }`. As a
+/// [`Schedule`] its λ is linear in t between its ends, the start of training; results that depend on the ends alone
+/// hold for the trained schedule too.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Learned {
+pub struct LearnedScheduleConfig {
     /// λ at t = 1.
     pub lambda_min: f64,
     /// λ at t = 0.
     pub lambda_max: f64,
-    /// Hidden units.
+    /// The number of hidden units.
     pub units: usize,
-    /// The learning rate of its weights, which warms up and decays as the network's.
+    /// The learning rate of the schedule's weights, with the warm-up and decay of the network's.
     pub learning_rate: f64,
 }
 
-impl Default for Learned {
+impl Default for LearnedScheduleConfig {
     /// The ends of Kingma et al. (2021), app. B.
     fn default() -> Self {
         Self { lambda_min: -5.0, lambda_max: 13.3, units: 64, learning_rate: 0.01 }
     }
 }
 
-impl Learned {
+impl LearnedScheduleConfig {
     /// The schedule with initial weights.
     ///
     /// # Errors
-    /// As [`LearnedSchedule::new`].
+    /// The errors of [`LearnedSchedule::new`].
     pub fn init(&self, draws: &Draws, device: &Device) -> Result<LearnedSchedule> {
         LearnedSchedule::new(self.lambda_min, self.lambda_max, self.units, draws, device)
     }
 }
 
-impl Schedule for Learned {
+impl Schedule for LearnedScheduleConfig {
     fn check(&self) -> Result<()> {
         if !(1e-30..=10.0).contains(&self.learning_rate) {
             let found = format!("{:?}", self.learning_rate);
@@ -104,7 +105,7 @@ impl Schedule for Learned {
     }
 }
 
-/// How steep hidden units are at first.
+/// The initial slope of the hidden units.
 const STEEPNESS: f64 = 12.0;
 
 /// The inverse of softplus.
@@ -113,10 +114,10 @@ fn inverse_softplus(y: f64) -> f64 {
 }
 
 impl LearnedSchedule {
-    /// A schedule with `hidden` units that begins near λ linear in t; `draws` tell their places.
+    /// A schedule with `hidden` units, initially near λ linear in t; `draws` set the units' places.
     ///
     /// # Errors
-    /// [`Error::Config`] unless −80 ≤ `lambda_min` < `lambda_max` ≤ 80 and there are 1 to 100,000 units.
+    /// [`Error::Config`] unless −80 ≤ `lambda_min` < `lambda_max` ≤ 80 and `hidden` is 1 to 100,000.
     pub fn new(
         lambda_min: f64,
         lambda_max: f64,
@@ -149,7 +150,7 @@ impl LearnedSchedule {
         })
     }
 
-    /// The levels at times `[n, 1]` in [0, 1], and dλ/dt `[n, 1]`, both in the graph of the weights.
+    /// The levels at times `t`, `[n, 1]` in [0, 1], and dλ/dt, `[n, 1]`, both in the graph of the weights.
     pub fn tracked(&self, t: Tensor<2>) -> (Levels, Tensor<2>) {
         let row = |p: &Param<Tensor<1>>| p.val().unsqueeze::<2>();
         let positive = |p: &Param<Tensor<1>>| log_sigmoid(row(p).neg()).neg();
@@ -192,7 +193,7 @@ impl LearnedSchedule {
     }
 }
 
-/// c sigmoid(w t + b).
+/// A hidden unit, c sigmoid(w t + b).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Unit {
     height: f64,
@@ -201,7 +202,7 @@ struct Unit {
 }
 
 impl Unit {
-    /// Its rise since t = 0.
+    /// The rise of the unit from 0 to `t`.
     fn rise(&self, t: f64) -> f64 {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         self.height * (sigmoid(self.weight * t + self.bias) - sigmoid(self.bias))
@@ -213,7 +214,7 @@ impl Unit {
     }
 }
 
-/// A [`LearnedSchedule`] at given weights.
+/// A [`LearnedSchedule`] with fixed weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Monotone {
     slope: f64,
@@ -223,7 +224,7 @@ pub struct Monotone {
 }
 
 impl Monotone {
-    /// γ̃(t) − γ̃(0).
+    /// The rise γ̃(t) − γ̃(0).
     fn rise(&self, t: f64) -> f64 {
         self.slope * t + self.units.iter().map(|unit| unit.rise(t)).sum::<f64>()
     }

@@ -1,10 +1,10 @@
-//! Noise levels: the one currency between schedules, networks, solvers and losses.
+//! Noise levels: the common currency of schedules, networks, solvers and losses.
 
 use crate::tensor::column;
 use crate::{Error, Result};
 use burn::tensor::{Tensor, activation::log_sigmoid};
 
-/// Up to this |λ| single precision holds σ² and 1/σ² with room to spare.
+/// The largest |λ| for which single precision holds σ² and 1/σ² with room to spare.
 pub(crate) const MOST_LOG_SNR: f64 = 80.0;
 
 /// One noise level of x_t = α x₀ + σ ε, in double precision on the host.
@@ -21,7 +21,7 @@ pub(crate) const MOST_LOG_SNR: f64 = 80.0;
 pub struct Level {
     /// Time in the schedule's own units.
     pub t: f64,
-    /// The factor on the data, α ≥ 0.
+    /// The factor α ≥ 0 of the data.
     pub alpha: f64,
     /// The standard deviation of the noise, σ ≥ 0.
     pub sigma: f64,
@@ -30,7 +30,7 @@ pub struct Level {
 }
 
 impl Level {
-    /// The level of a given (α, σ); λ follows.
+    /// The level of a given (α, σ), with its λ.
     pub fn new(t: f64, alpha: f64, sigma: f64) -> Self {
         Self { t, alpha, sigma, lambda: 2.0 * (alpha.ln() - sigma.ln()) }
     }
@@ -57,10 +57,10 @@ impl Level {
         (self.alpha * sigma_data).hypot(self.sigma)
     }
 
-    /// q(x_t | x_s) from the cleaner level `s` to this one (*An Introduction to Generative Modeling with Flows and
-    /// Diffusion Models*, eq. 6.52), by the `expm1` of *Demystifying Variational Diffusion Models*, eq. A.21.
+    /// The transition q(x_t | x_s) from the cleaner level `s` to this one (*An Introduction to Generative Modeling with
+    /// Flows and Diffusion Models*, eq. 6.52), by the `expm1` of *Demystifying Variational Diffusion Models*, eq. A.21.
     pub fn given(&self, s: &Level) -> Kernel {
-        // σ²_{t|s} = σ_t² − α²_{t|s} σ_s² = −σ_t² expm1(λ_t − λ_s): no cancellation for near levels.
+        // σ²_{t|s} = σ_t² − α²_{t|s} σ_s² = −σ_t² expm1(λ_t − λ_s): no cancellation for close levels.
         let variance = if s.sigma == 0.0 {
             self.sigma * self.sigma
         } else {
@@ -69,7 +69,8 @@ impl Level {
         Kernel { alpha: self.alpha / s.alpha, variance: variance.max(0.0) }
     }
 
-    /// q(x_s | x_t, x₀) towards the cleaner level `s` (*An Introduction …*, eq. 6.55; *Demystifying …*, eq. A.15).
+    /// The posterior q(x_s | x_t, x₀) at the cleaner level `s` (*An Introduction …*, eq. 6.55; *Demystifying …*, eq.
+    /// A.15).
     pub fn posterior(&self, s: &Level) -> Posterior {
         let kernel = self.given(s);
         let var_t = self.sigma * self.sigma;
@@ -109,8 +110,8 @@ pub struct Posterior {
 
 /// The noise levels of a batch: one for all rows, one per row, or a tracked column of log-SNRs.
 ///
-/// Host levels are exact `f64`; the tracked form lives in the graph, so that a learned schedule receives
-/// gradients, and is variance preserving: α² = sigmoid(λ), σ² = sigmoid(−λ).
+/// Host levels are exact `f64`. The tracked form is part of the graph, so that a learned schedule receives gradients,
+/// and is variance preserving: α² = sigmoid(λ), σ² = sigmoid(−λ).
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
@@ -126,11 +127,11 @@ pub struct Posterior {
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "tensors are handles, and levels are seldom moved")]
 pub enum Levels {
-    /// Every row has the same level.
+    /// One level for all rows.
     All(Level),
-    /// Row i has level i.
+    /// One level per row.
     Rows(Vec<Level>),
-    /// A `[rows, 1]` column of log-SNRs in the graph, beside the `[rows, 1]` column of times that it came from.
+    /// A `[rows, 1]` column of log-SNRs in the graph, with the `[rows, 1]` column of their times.
     Tracked {
         /// Times, `[rows, 1]`.
         t: Tensor<2>,
@@ -146,7 +147,7 @@ impl From<Level> for Levels {
 }
 
 impl Levels {
-    /// A column with a value of each row's level: `[1, 1]` or `[rows, 1]`, on the device and in the type of `like`.
+    /// The column of `f` at each row's level: `[1, 1]` or `[rows, 1]`, on the device and in the type of `like`.
     ///
     /// # Errors
     /// [`Error::Undefined`] for tracked levels, which are not on the host.
@@ -161,7 +162,7 @@ impl Levels {
         }
     }
 
-    /// The column of α.
+    /// The column of α, `[1, 1]` or `[rows, 1]`.
     pub fn alpha(&self, like: &Tensor<2>) -> Result<Tensor<2>> {
         match self {
             Levels::Tracked { lambda, .. } => {
@@ -171,7 +172,7 @@ impl Levels {
         }
     }
 
-    /// The column of σ.
+    /// The column of σ, `[1, 1]` or `[rows, 1]`.
     pub fn sigma(&self, like: &Tensor<2>) -> Result<Tensor<2>> {
         match self {
             Levels::Tracked { lambda, .. } => {
@@ -181,16 +182,16 @@ impl Levels {
         }
     }
 
-    /// x_t = α x₀ + σ ε of a batch and its noise, both `[n, width]`.
+    /// Computes x_t = α x₀ + σ ε for a batch `x` and its `noise`, both `[n, width]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] if there are not as many levels as rows.
+    /// [`Error::Shape`] if the number of levels differs from the number of rows.
     pub fn noised(&self, x: &Tensor<2>, noise: &Tensor<2>) -> Result<Tensor<2>> {
         self.check(x.dims()[0])?;
         Ok(x.clone() * self.alpha(x)? + noise.clone() * self.sigma(x)?)
     }
 
-    /// The column of λ, the log-SNR.
+    /// The column of λ, the log-SNR, `[1, 1]` or `[rows, 1]`.
     pub fn lambda(&self, like: &Tensor<2>) -> Result<Tensor<2>> {
         match self {
             Levels::Tracked { lambda, .. } => Ok(lambda.clone().cast(like.dtype())),
@@ -198,7 +199,7 @@ impl Levels {
         }
     }
 
-    /// The column of t.
+    /// The column of t, `[1, 1]` or `[rows, 1]`.
     pub fn t(&self, like: &Tensor<2>) -> Result<Tensor<2>> {
         match self {
             Levels::Tracked { t, .. } => Ok(t.clone().cast(like.dtype())),
@@ -206,7 +207,7 @@ impl Levels {
         }
     }
 
-    /// Row `i`'s level.
+    /// The level of row `i`.
     ///
     /// # Errors
     /// [`Error::Undefined`] for tracked levels; [`Error::Shape`] past the last row.
@@ -244,7 +245,7 @@ impl Levels {
         }
     }
 
-    /// A column with a value of each row's pair of levels, for transitions: `[1, 1]` or `[rows, 1]`.
+    /// The column of `f` at each row's pair of levels, for transitions: `[1, 1]` or `[rows, 1]`.
     ///
     /// # Errors
     /// [`Error::Undefined`] for tracked levels; [`Error::Shape`] if the two have different lengths.

@@ -1,4 +1,4 @@
-//! Which noise levels training visits.
+//! The distribution of noise levels in training.
 
 use crate::process::{Level, MOST_LOG_SNR, Schedule, finite_log_snrs};
 use crate::registry::registry;
@@ -7,37 +7,37 @@ use serde::{Deserialize, Serialize};
 use statrs::distribution::{Continuous, ContinuousCDF, Normal};
 
 registry! {
-    /// The distribution of training's noise levels: `log-snr`, or `{ name = "log-normal", mean = -1.2, sd = 1.2 }`.
+    /// The distribution of noise levels in training: `log-snr`, or `{ name = "log-normal", mean = -1.2, sd = 1.2 }`.
     #[derive(Copy)]
     pub enum LevelDistribution = Uniform {
         "uniform" Uniform "t uniform over the schedule's range; the default",
-        /// p(t) ∝ g²/σ², the importance sampling that goes with likelihood weighting (Song et al. 2021, *Maximum
-        /// likelihood training*, sec. 5.1).
+        /// p(t) ∝ g²/σ², the importance sampling for likelihood weighting (Song et al. 2021, *Maximum likelihood
+        /// training*, sec. 5.1).
         "log-snr" LogSnr "λ uniform over the schedule's range",
         "fixed" Fixed {
-            /// λ.
+            /// The log-SNR λ.
             log_snr: f64,
-        } "one level only, that of log_snr",
-        /// DDPM's (Ho et al. 2020, algorithm 1).
-        "indices" Indices "a discrete chain's indices, each as likely",
-        /// (Karras et al. 2022, Table 1).
+        } "one level only, at log_snr",
+        /// The indices of DDPM (Ho et al. 2020, algorithm 1).
+        "indices" Indices "a discrete chain's indices with equal probabilities",
+        /// A normal ln(σ/α) (Karras et al. 2022, Table 1).
         "log-normal" LogNormal {
             /// The mean of ln(σ/α), −1.2 in the paper.
             mean: f64,
-            /// Its standard deviation, 1.2 in the paper.
+            /// The standard deviation of ln(σ/α), 1.2 in the paper.
             sd: f64,
         } "ln(σ/α) normal with mean and sd, cut to the schedule's range",
-        /// (Esser et al. 2024, eq. 19).
+        /// A logit-normal t (Esser et al. 2024, eq. 19).
         "logit-normal" LogitNormal {
             /// The mean of the logit.
             mean: f64,
-            /// Its standard deviation.
+            /// The standard deviation of the logit.
             sd: f64,
         } "the logit of t's place in the range normal with mean and sd",
     }
 }
 
-/// How training draws noise levels: a distribution, and whether a batch covers it evenly.
+/// A sampler of noise levels for training: a distribution, and whether a batch covers it evenly.
 ///
 /// Low-discrepancy draws use u_i = (u₀ + i/n) mod 1 with one u₀ for the batch (Kingma et al. 2021, App. I.1): each
 /// u_i is still uniform, so the loss stays unbiased, and its variance falls.
@@ -53,12 +53,12 @@ registry! {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NoiseLevels {
-    /// The distribution.
+    /// The distribution of the levels.
     pub distribution: LevelDistribution,
-    /// Whether a batch covers it evenly.
+    /// Whether a batch covers the distribution evenly.
     pub low_discrepancy: bool,
-    /// The distribution that levels are drawn in place of: each counts by the ratio of the densities, so that the
-    /// expected loss is that of this one.
+    /// The target distribution of importance sampling: each level counts by the ratio of the two densities, so that the
+    /// expected loss is the loss under this distribution.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<LevelDistribution>,
 }
@@ -70,7 +70,7 @@ impl Default for NoiseLevels {
 }
 
 impl NoiseLevels {
-    /// Fails, naming the key, unless the distribution's numbers make sense and the schedule has what it asks for.
+    /// Fails, naming the key, unless every number is in its range and the schedule supports the distribution.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -82,7 +82,7 @@ impl NoiseLevels {
         other.check_density("levels.instead_of")
     }
 
-    /// `n` places in [0, 1), each uniform.
+    /// `n` uniform numbers in [0, 1).
     pub(crate) fn places(&self, n: usize, draws: &Draws) -> Vec<f64> {
         let draws = draws.purpose("level");
         let first = draws.uniform_f64(0, 0);
@@ -91,10 +91,10 @@ impl NoiseLevels {
         (0..n).map(|i| if self.low_discrepancy { even(i) } else { free(i) }).collect()
     }
 
-    /// `n` times of `schedule`.
+    /// `n` times of `schedule`, drawn from the distribution.
     ///
     /// # Errors
-    /// [`Error::Config`] for a standard deviation that is not positive, or for indices of a schedule that has none.
+    /// [`Error::Config`] for a standard deviation that is not positive, or for indices of a schedule without indices.
     pub fn times(&self, n: usize, schedule: &dyn Schedule, draws: &Draws) -> Result<Vec<f64>> {
         let places = self.places(n, draws).into_iter();
         places.map(|u| self.distribution.quantile(u, schedule)).collect()
@@ -119,7 +119,7 @@ impl LevelDistribution {
         }
     }
 
-    /// Fails, naming `key`, for the distributions of single levels, which have no density.
+    /// Fails, naming `key`, for a distribution of discrete levels, which has no density.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -132,14 +132,14 @@ impl LevelDistribution {
         Err(Error::config(key, name, "uniform, log-snr, log-normal or logit-normal levels"))
     }
 
-    /// p(λ), the density of this distribution in the log-SNR.
+    /// The density p(λ) of this distribution in the log-SNR.
     ///
     /// # Errors
-    /// [`Error::Config`] where there is none: for indices, one level, or a standard deviation that is not positive.
+    /// [`Error::Config`] without a density: for indices, one level, or a standard deviation that is not positive.
     pub fn density(&self, level: &Level, schedule: &dyn Schedule) -> Result<f64> {
         self.check_density("levels.distribution")?;
         let (first, last) = schedule.range();
-        // |dt/dλ|; 0 where the log-SNR falls without bound.
+        // |dt/dλ|; 0 where dλ/dt is infinite.
         let slope = || schedule.lambda_rate(level.t).abs().recip();
         Ok(match *self {
             Self::LogSnr => {
@@ -163,7 +163,7 @@ impl LevelDistribution {
     /// The time at quantile `u` in [0, 1).
     ///
     /// # Errors
-    /// [`Error::Config`] for a standard deviation that is not positive, or for indices of a schedule that has none.
+    /// [`Error::Config`] for a standard deviation that is not positive, or for indices of a schedule without indices.
     pub fn quantile(&self, u: f64, schedule: &dyn Schedule) -> Result<f64> {
         let (first, last) = schedule.range();
         let t = match *self {
@@ -194,7 +194,7 @@ fn normal(mean: f64, sd: f64) -> Result<Normal> {
         .map_err(|e| Error::config("levels.sd", format!("{sd}: {e}"), "a positive number"))
 }
 
-/// The normal distribution of ln(σ/α), and the quantiles at which the schedule's range cuts it.
+/// The normal distribution of ln(σ/α), and its quantiles at the ends of the schedule's range.
 fn cut_normal(mean: f64, sd: f64, schedule: &dyn Schedule) -> Result<(Normal, f64, f64)> {
     let (first, last) = schedule.range();
     let normal = normal(mean, sd)?;
@@ -207,7 +207,7 @@ fn cut_normal(mean: f64, sd: f64, schedule: &dyn Schedule) -> Result<(Normal, f6
     Err(Error::config("levels.distribution", format!("mean {mean}, sd {sd}"), expected))
 }
 
-/// The number of a chain's indices.
+/// The number of indices of the schedule's chain; fails for other schedules.
 fn chain_len(schedule: &dyn Schedule) -> Result<usize> {
     let missing =
         || Error::config("levels.distribution", "indices", "a schedule with indices: a chain");

@@ -1,4 +1,4 @@
-//! Any linear SDE, given by its drift, offset and diffusion, or by its marginals.
+//! General linear SDEs, given by drift, offset and diffusion, or by marginals.
 //!
 //! dx = (f(t) x + h(t)) dt + g(t) dW from t = 0 has x_t = α x₀ + m + σ ε with (*An Introduction to Generative
 //! Modeling with Flows and Diffusion Models*, eqs. 6.12–6.16; in eq. 6.12 the printed a is h)
@@ -6,8 +6,8 @@
 //! > ln α = ∫₀ᵗ f, m = α ∫₀ᵗ h/α, σ² = α² ∫₀ᵗ g²/α².
 //!
 //! The three integrals are tabulated once by Gauss–Legendre quadrature on a mesh graded towards t = 0 and refined where
-//! needed, so that a level costs one partial panel. The other way round, from (α, σ) or from a log-SNR, the rates come
-//! from the given functions by extrapolated differences.
+//! needed, so that a level costs one partial panel. An SDE given by (α, σ) or by a log-SNR has its rates by
+//! extrapolated differences of the given functions.
 
 use super::{Level, Schedule};
 use crate::{Error, Result};
@@ -29,9 +29,10 @@ fn integrate(a: f64, b: f64, f: impl Fn(f64) -> f64) -> f64 {
     half * GAUSS.iter().map(|&(x, w)| w * (f(mid - half * x) + f(mid + half * x))).sum::<f64>()
 }
 
-/// A linear SDE given by functions of time; see the module's head.
+/// A linear SDE given by functions of time; see the module documentation.
 ///
-/// As a [`Schedule`] its levels are those of the centred process x_t − m(t), and [`Schedule::offset`] is m: a sampler
+/// As a [`Schedule`] its levels belong to the centred process x_t − m(t), and [`Schedule::offset`] is m. A sampler of
+/// this schedule samples x_t itself.
 /// of it samples x_t itself.
 ///
 /// ```
@@ -55,7 +56,7 @@ enum Form {
     Marginals { ln_alpha: Function, lambda: Function },
 }
 
-/// The integrals up to a mesh point.
+/// The integrals up to one point of the mesh.
 #[derive(Debug, Clone, Copy)]
 struct Node {
     t: f64,
@@ -69,7 +70,7 @@ impl Node {
         [self.ln_alpha, self.offset_over_alpha, self.variance_over_alpha2]
     }
 
-    /// Whether two results of one integration agree to ten digits.
+    /// Whether two results of the same integration agree to ten digits.
     fn agrees(&self, other: &Node) -> bool {
         let near = |(a, b): (f64, f64)| (a - b).abs() <= 1e-10 * b.abs();
         self.values().into_iter().zip(other.values()).all(near)
@@ -120,7 +121,7 @@ impl LinearSde {
         Ok(Self { range, form })
     }
 
-    /// The process with marginals x_t = α(t) x₀ + σ(t) ε, given by ln α and ln σ.
+    /// The process with marginals x_t = α(t) x₀ + σ(t) ε, given by ln α and ln σ, for times in `range`.
     pub fn from_marginals(
         ln_alpha: impl Fn(f64) -> f64 + Send + Sync + 'static,
         ln_sigma: impl Fn(f64) -> f64 + Send + Sync + 'static,
@@ -132,7 +133,7 @@ impl LinearSde {
         Self { range, form: Form::Marginals { ln_alpha, lambda } }
     }
 
-    /// The variance-preserving process with log-SNR λ(t).
+    /// The variance-preserving process with log-SNR λ(t), for times in `range`.
     pub fn from_log_snr(
         lambda: impl Fn(f64) -> f64 + Send + Sync + 'static,
         range: (f64, f64),
@@ -160,8 +161,8 @@ impl LinearSde {
     }
 }
 
-/// Extends the mesh to `t`, halving panels (at most `depth` times) until the halves agree with the whole: a rate may
-/// be all but singular at the end of the range, as the straight path's is. Gives the last node.
+/// Extends the mesh to `t`, halving panels (at most `depth` times) until the halves agree with the whole. A rate may be
+/// nearly singular at the end of the range, as for the straight path. Returns the last node.
 fn extend(mesh: &mut Vec<Node>, t: f64, depth: u32, advance: &impl Fn(Node, f64) -> Node) -> Node {
     let from = mesh[mesh.len() - 1];
     let middle = 0.5 * (from.t + t);
@@ -175,7 +176,7 @@ fn extend(mesh: &mut Vec<Node>, t: f64, depth: u32, advance: &impl Fn(Node, f64)
     extend(mesh, t, depth - 1, advance)
 }
 
-/// The integrals at `t` from those at an earlier mesh point.
+/// The integrals at `t`, given the integrals at an earlier point of the mesh.
 fn advance(
     f: &(impl Fn(f64) -> f64 + ?Sized),
     h: &(impl Fn(f64) -> f64 + ?Sized),
@@ -195,8 +196,8 @@ fn advance(
 }
 
 /// f′(t) by Ridders' method (Press et al., *Numerical Recipes*, 3rd ed., sec. 5.7): central differences at steps that
-/// halve from a tenth of `span`, extrapolated to step 0. The value of smallest estimated error, rounding included, is
-/// taken; steps that leave the function's domain are passed over, so that t may be close to its end.
+/// halve from a tenth of `span`, extrapolated to step 0. Takes the value of smallest estimated error, rounding
+/// included. Skips steps that leave the function's domain, so that t may be close to its end.
 fn derivative(f: &dyn Fn(f64) -> f64, t: f64, span: f64) -> f64 {
     let (mut best, mut least) = (f64::NAN, f64::INFINITY);
     let mut earlier: Vec<f64> = Vec::new();
@@ -267,7 +268,7 @@ impl Schedule for LinearSde {
 
     fn diffusion_squared(&self, t: f64) -> f64 {
         match &self.form {
-            // At t = 0 too, where σ = 0 and dλ/dt is infinite.
+            // Valid at t = 0 too, where σ = 0 and dλ/dt is infinite.
             Form::Drift { g, .. } => g(t).powi(2),
             Form::Marginals { .. } => -self.level(t).sigma.powi(2) * self.lambda_rate(t),
         }

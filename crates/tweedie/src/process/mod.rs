@@ -1,4 +1,4 @@
-//! How data becomes noise: levels, schedules and the transitions between them.
+//! Processes from data to noise: levels, schedules and the transitions between them.
 //!
 //! Every process here is a linear Gaussian corruption of data,
 //!
@@ -25,9 +25,9 @@ mod sde;
 pub use bridge::Bridge;
 pub use brownian::BrownianTree;
 pub use chain::{Betas, Chain, ChainConfig};
-pub use corruption::{Corruption, Gaussian, Noised};
+pub use corruption::{Corruption, Gaussian, NoisedBatch};
 pub use fokker_planck::{Axis, Mesh};
-pub use learned::{Learned, LearnedSchedule, Monotone};
+pub use learned::{LearnedSchedule, LearnedScheduleConfig, Monotone};
 pub(crate) use level::MOST_LOG_SNR;
 pub use level::{Kernel, Level, Levels, Posterior};
 pub use levels::{LevelDistribution, NoiseLevels};

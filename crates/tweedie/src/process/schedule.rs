@@ -1,14 +1,14 @@
-//! A schedule: time to noise level and back, with the SDE that it implies.
+//! Schedules: the map from time to noise level and its inverse, with the SDE that it implies.
 
 use super::{
-    Chain, Cosine, Edm, Learned, Level, Levels, MOST_LOG_SNR, OrnsteinUhlenbeck, Straight, SubVp,
-    Ve, VpLinear,
+    Chain, Cosine, Edm, LearnedScheduleConfig, Level, Levels, MOST_LOG_SNR, OrnsteinUhlenbeck,
+    Straight, SubVp, Ve, VpLinear,
 };
 use crate::registry::registry;
 use crate::{Error, Result};
 use std::ops::Deref;
 
-/// dα/dt and dσ/dt of a schedule at one time.
+/// The rates dα/dt and dσ/dt of a schedule at one time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
     /// dα/dt.
@@ -17,10 +17,10 @@ pub struct Rate {
     pub sigma: f64,
 }
 
-/// Time ↦ noise level, monotone: λ falls as t grows.
+/// A schedule: a monotone map from time to noise level; λ falls as t grows.
 ///
-/// A schedule gives its level and the two logarithmic rates; drift, diffusion and everything else follow
-/// (*An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.14–6.15).
+/// A schedule implements its level and the two logarithmic rates; drift, diffusion and everything else follow (*An
+/// Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.14–6.15).
 ///
 /// ```
 /// use tweedie::process::{Schedule, VpLinear};
@@ -30,7 +30,8 @@ pub struct Rate {
 /// assert!((schedule.diffusion_squared(0.5) - 10.05).abs() < 1e-10); // g² = β(t)
 /// ```
 pub trait Schedule: std::fmt::Debug + Send + Sync {
-    /// Fails, naming the key, unless every parameter makes sense: by itself, unless the log-SNR falls within ±80.
+    /// Fails, naming the key, unless every parameter is in its range. By default, fails unless the log-SNR falls within
+    /// ±80.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -38,21 +39,21 @@ pub trait Schedule: std::fmt::Debug + Send + Sync {
         check_fall(self)
     }
 
-    /// The level at time `t`, which should lie in [`Schedule::range`].
+    /// The level at time `t`, which must lie in [`Schedule::range`].
     fn level(&self, t: f64) -> Level;
 
-    /// d ln α/dt, which is the drift's factor f(t).
+    /// d ln α/dt, the factor f(t) of the drift.
     fn drift(&self, t: f64) -> f64;
 
-    /// dλ/dt, negative.
+    /// dλ/dt, the rate of the log-SNR; negative.
     fn lambda_rate(&self, t: f64) -> f64;
 
-    /// The first (cleanest) and last (noisiest) time used for training and sampling.
+    /// The first (cleanest) and last (noisiest) time of training and sampling.
     fn range(&self) -> (f64, f64);
 
-    /// The time at which the log-SNR is `lambda`.
+    /// The time with log-SNR `lambda`.
     ///
-    /// The default solves for it by bisection to the last bit over [`Schedule::range`], clamping to its ends.
+    /// The default bisects [`Schedule::range`] to the last bit and clamps to its ends.
     fn time(&self, lambda: f64) -> f64 {
         let (mut lo, mut hi) = self.range();
         if lambda >= self.level(lo).lambda {
@@ -70,42 +71,42 @@ pub trait Schedule: std::fmt::Debug + Send + Sync {
         }
     }
 
-    /// g(t)² = dσ²/dt − 2 f σ² = −σ² dλ/dt.
+    /// The squared diffusion coefficient, g(t)² = dσ²/dt − 2 f σ² = −σ² dλ/dt.
     fn diffusion_squared(&self, t: f64) -> f64 {
         let sigma = self.level(t).sigma;
         -sigma * sigma * self.lambda_rate(t)
     }
 
-    /// dα/dt = f α and dσ/dt = σ (f − ½ dλ/dt).
+    /// The rates dα/dt = f α and dσ/dt = σ (f − ½ dλ/dt).
     fn rate(&self, t: f64) -> Rate {
         let level = self.level(t);
         let f = self.drift(t);
         Rate { alpha: f * level.alpha, sigma: level.sigma * (f - 0.5 * self.lambda_rate(t)) }
     }
 
-    /// The number of steps of a discrete chain, whose whole times 0, 1, … below it are its levels; none for a schedule
-    /// that is continuous by nature.
+    /// The number of steps of a discrete chain, whose levels are at the whole times 0, 1, … below it; `None` for a
+    /// continuous schedule.
     fn chain_len(&self) -> Option<usize> {
         None
     }
 
-    /// The standard deviation of the prior that sampling starts from, for data of standard deviation `sigma_data`:
+    /// The standard deviation of the prior, the start of sampling, for data of standard deviation `sigma_data`:
     /// [`Level::sd`] at the last time.
     fn prior_sd(&self, sigma_data: f64) -> f64 {
         self.level(self.range().1).sd(sigma_data)
     }
 
-    /// m(t), where the process is x_t = α x₀ + m + σ ε in every coordinate; zero but for a
+    /// The offset m(t) of the process x_t = α x₀ + m + σ ε, equal in every coordinate; zero except for a
     /// [`LinearSde`](super::LinearSde) with an offset.
     ///
-    /// Levels, denoisers and solvers are of the centred x_t − m(t); samplers and densities move their rows there and
-    /// back.
+    /// Levels, denoisers and solvers refer to the centred x_t − m(t); samplers and densities subtract and add the
+    /// offset.
     fn offset(&self, t: f64) -> f64 {
         let _ = t;
         0.0
     }
 
-    /// The levels at the given times, one per row.
+    /// The levels at `times`, one per row.
     ///
     /// # Errors
     /// [`Error::Config`] for a time outside [`Schedule::range`].
@@ -125,8 +126,8 @@ pub trait Schedule: std::fmt::Debug + Send + Sync {
     }
 }
 
-/// The log-SNRs of a schedule's first and last time, between which levels are spaced; where the last is −∞, ln 2⁻²⁴, at
-/// which α² is lost beside σ² in single precision.
+/// The log-SNRs at a schedule's first and last time, between which levels are spaced. A last one of −∞ is replaced by
+/// ln 2⁻²⁴, where α² is lost beside σ² in single precision.
 pub(crate) fn finite_log_snrs(schedule: &dyn Schedule) -> (f64, f64) {
     let (first, last) = schedule.range();
     let low = schedule.level(last).lambda;
@@ -148,12 +149,12 @@ registry! {
             "α = 1 − t, σ = t (rectified flow); t in [0.001, 0.999]",
         "chain" Chain(Chain)
             "DDPM's discrete chain, from a table of β; t the index, 0 to steps − 1",
-        "learned" Learned(Learned)
+        "learned" Learned(LearnedScheduleConfig)
             "monotone λ with weights that lower the bound's variance, for `bound`; t in [0, 1]",
     }
 }
 
-/// A pointer to a schedule, and any choice of one, is that schedule.
+/// A pointer to a schedule, or a registered choice of one, is itself a schedule.
 impl<P> Schedule for P
 where
     P: Deref<Target = dyn Schedule> + std::fmt::Debug + Send + Sync,

@@ -1,12 +1,12 @@
 //! The named schedules.
 //!
-//! Each gives ln α and λ in closed form, so that no coefficient cancels over λ ∈ [−30, 30].
+//! Each computes ln α and λ in closed form, so that no coefficient cancels over λ ∈ [−30, 30].
 
 use super::{Level, Rate, Schedule, check_fall};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Fails unless a parameter is positive and finite.
+/// Fails unless the parameter `key` is positive and finite.
 fn positive(key: &str, value: f64) -> Result<()> {
     if value > 0.0 && value.is_finite() {
         return Ok(());
@@ -14,7 +14,7 @@ fn positive(key: &str, value: f64) -> Result<()> {
     Err(Error::config(format!("schedule.{key}"), format!("{value}"), "a positive number"))
 }
 
-/// Fails unless one parameter lies above another.
+/// Fails unless the parameter `high` lies above the parameter `low`.
 fn rising(low: &str, a: f64, high: &str, b: f64) -> Result<()> {
     if a < b && a.is_finite() && b.is_finite() {
         return Ok(());
@@ -29,7 +29,7 @@ fn ln_one_minus_exp_neg(x: f64) -> f64 {
     if x < std::f64::consts::LN_2 { (-(-x).exp_m1()).ln() } else { (-(-x).exp()).ln_1p() }
 }
 
-/// The level of a variance-preserving process whose ln α² is `−b`: σ² = 1 − e^{−b}.
+/// The level of a variance-preserving process with ln α² = `−b`: σ² = 1 − e^{−b}.
 fn decayed(t: f64, b: f64) -> Level {
     let ln_var = ln_one_minus_exp_neg(b);
     Level { t, alpha: (-0.5 * b).exp(), sigma: (0.5 * ln_var).exp(), lambda: -b - ln_var }
@@ -48,9 +48,9 @@ fn decayed(t: f64, b: f64) -> Level {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VpLinear {
-    /// β(0).
+    /// β(0), positive.
     pub beta_min: f64,
-    /// β(1).
+    /// β(1), above `beta_min`.
     pub beta_max: f64,
 }
 
@@ -69,7 +69,7 @@ impl VpLinear {
         t * (self.beta_min + 0.5 * (self.beta_max - self.beta_min) * t)
     }
 
-    /// The t at which ∫₀ᵗ β = `b`.
+    /// The time t with ∫₀ᵗ β = `b`.
     fn inverse_integral(&self, b: f64) -> f64 {
         // The stable root of ½ Δ t² + β₀ t − b = 0.
         let delta = self.beta_max - self.beta_min;
@@ -114,9 +114,9 @@ impl Schedule for VpLinear {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ve {
-    /// σ(0).
+    /// σ(0), positive.
     pub sigma_min: f64,
-    /// σ(1).
+    /// σ(1), above `sigma_min`.
     pub sigma_max: f64,
 }
 
@@ -162,7 +162,7 @@ impl Schedule for Ve {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SubVp {
-    /// The β(t) shared with the variance-preserving SDE.
+    /// The function β(t), as for the variance-preserving SDE.
     pub beta: VpLinear,
 }
 
@@ -263,7 +263,7 @@ pub struct Cosine {
     pub lambda_min: f64,
     /// λ at t = 0, before the shift.
     pub lambda_max: f64,
-    /// The image side d of the shift 2 ln(64/d); 64 is no shift.
+    /// The image side d of the shift 2 ln(64/d); 64 gives no shift.
     pub side: f64,
 }
 
@@ -323,9 +323,9 @@ impl Schedule for Cosine {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Edm {
-    /// The smallest noise level.
+    /// The smallest noise level, positive.
     pub sigma_min: f64,
-    /// The largest noise level.
+    /// The largest noise level, above `sigma_min`.
     pub sigma_max: f64,
 }
 
@@ -376,7 +376,7 @@ impl Schedule for Edm {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Straight {
-    /// δ, the distance kept from both ends.
+    /// δ, the distance from both ends.
     pub delta: f64,
 }
 

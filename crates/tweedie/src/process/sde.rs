@@ -1,7 +1,7 @@
-//! Any stochastic differential equation, simulated forward.
+//! General stochastic differential equations, simulated forward.
 //!
 //! dx = f(x, t) dt + g(x, t) dW in the sense of Itô (*An Introduction to Generative Modeling with Flows and Diffusion
-//! Models*, eqs. 6.2–6.3, where the printed names under drift and diffusion are exchanged), with noise of its own in
+//! Models*, eqs. 6.2–6.3, where the printed names under drift and diffusion are exchanged), with independent noise in
 //! each coordinate: g is the diagonal of the diffusion matrix. The Euler–Maruyama step (eqs. 6.6–6.11; *Generative
 //! Modeling with Diffusion Models*, eqs. 16–26)
 //!
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 type Field = Arc<dyn Fn(&Tensor<2>, f64) -> Tensor<2> + Send + Sync>;
 
-/// dx = f(x, t) dt + g(x, t) dW; see the module's head.
+/// The SDE dx = f(x, t) dt + g(x, t) dW; see the module documentation.
 ///
 /// ```
 /// use tweedie::Draws;
@@ -44,8 +44,8 @@ impl std::fmt::Debug for Sde {
 }
 
 impl Sde {
-    /// The SDE of two functions of a batch `[n, width]` and the time. Each gives a batch of this size, or fewer rows or
-    /// columns (one) where all are alike.
+    /// The SDE with drift f and diffusion g, functions of a batch `[n, width]` and the time. Each returns a batch of
+    /// this shape, or one row or one column if all rows or columns are equal.
     pub fn new(
         drift: impl Fn(&Tensor<2>, f64) -> Tensor<2> + Send + Sync + 'static,
         diffusion: impl Fn(&Tensor<2>, f64) -> Tensor<2> + Send + Sync + 'static,
@@ -66,7 +66,7 @@ impl Sde {
         )
     }
 
-    /// f(x, t) for a batch `[n, width]`, in the same shape.
+    /// The drift f(x, t) at a batch `[n, width]`, in the same shape.
     ///
     /// # Errors
     /// [`Error::Shape`] if the function's result does not fit the batch.
@@ -74,17 +74,17 @@ impl Sde {
         fitted("drift", (self.drift)(x, t), x)
     }
 
-    /// The diagonal of g(x, t) for a batch `[n, width]`, in the same shape.
+    /// The diagonal of g(x, t) at a batch `[n, width]`, in the same shape.
     ///
     /// # Errors
-    /// As [`Sde::drift`].
+    /// The errors of [`Sde::drift`].
     pub fn diffusion(&self, x: &Tensor<2>, t: f64) -> Result<Tensor<2>> {
         fitted("diffusion", (self.diffusion)(x, t), x)
     }
 
-    /// The batch `[n, width]` at the last of `times` from that at the first, by one Euler–Maruyama step for each two
-    /// neighbours; `rows` names each row's noise, and `observe` is called with the time and the batch at the start and
-    /// after every step.
+    /// The batch `[n, width]` at the last of `times`, given the batch at the first. Takes one Euler–Maruyama step
+    /// between two neighbouring times. `rows` are the global indices that address the noise. Calls `observe` with the
+    /// time and the batch at the start and after every step.
     ///
     /// # Errors
     /// [`Error::Config`] unless the times rise; [`Error::Shape`] if drift, diffusion or rows do not fit the batch;
@@ -122,7 +122,7 @@ impl Sde {
     }
 }
 
-/// Fails unless there is a time and times are finite and rise.
+/// Fails unless `times` is not empty, finite and rising.
 pub(super) fn check_times(times: &[f64]) -> Result<()> {
     let unfit = times.iter().find(|t| !t.is_finite()).map(|t| t.to_string());
     let falling = times.windows(2).find(|pair| pair[1] <= pair[0]);
@@ -136,7 +136,7 @@ pub(super) fn check_times(times: &[f64]) -> Result<()> {
     }
 }
 
-/// `value` in the shape and type of `x`.
+/// `value` expanded to the shape and converted to the type of `x`; `what` names it in errors.
 fn fitted(what: &str, value: Tensor<2>, x: &Tensor<2>) -> Result<Tensor<2>> {
     let (found, shape) = (value.dims(), x.dims());
     if (0..2).any(|d| found[d] != shape[d] && found[d] != 1) {

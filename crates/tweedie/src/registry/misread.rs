@@ -6,7 +6,7 @@ use serde::de::{self, Expected, Unexpected};
 use std::fmt::Display;
 
 /// What was read, or why not.
-pub(super) type Found<T> = Result<T, Misread>;
+pub(super) type ReadResult<T> = Result<T, Misread>;
 
 /// Why a value could not be read: the key inside of it, what is there (the value itself if not said) and what it takes.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 //! that was read whole, and each key that is entered stands in the error that comes out.
 
 use super::CHOICE;
-use super::misread::{Found, Misread};
+use super::misread::{Misread, ReadResult};
 use super::node::Node;
 use crate::{Error, Result};
 use serde::de::value::StrDeserializer;
@@ -44,7 +44,7 @@ pub fn read<'de, T: DeserializeOwned>(value: impl Deserializer<'de>, at: &str) -
 /// A value read from another's deserializer.
 pub(super) fn read_foreign<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     from: D,
-) -> std::result::Result<Found<T>, D::Error> {
+) -> std::result::Result<ReadResult<T>, D::Error> {
     let node = Node::deserialize(from)?;
     Ok(T::deserialize(Reader(&node)))
 }
@@ -65,12 +65,12 @@ pub(crate) fn spelled_out(text: &str) -> Option<toml::Table> {
 struct Reader<'a>(&'a Node);
 
 impl Reader<'_> {
-    fn wrong<T>(self, expected: impl Into<String>) -> Found<T> {
+    fn wrong<T>(self, expected: impl Into<String>) -> ReadResult<T> {
         Err(Misread::new("", Some(self.0.to_string()), expected))
     }
 
     /// A choice: its name, and the rest of its table or word, its options.
-    fn choice<'de, V: Visitor<'de>>(self, visitor: V) -> Found<V::Value> {
+    fn choice<'de, V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         let table = match self.0 {
             Node::Text(text) => {
                 let Some(table) = spelled_out(text) else {
@@ -104,7 +104,7 @@ impl Reader<'_> {
 macro_rules! kinds {
     ($($method:ident($($ignored:ty),*) $kind:pat => $words:literal,)+) => {
         $(
-            fn $method<V: Visitor<'de>>(self, $(_: $ignored,)* visitor: V) -> Found<V::Value> {
+            fn $method<V: Visitor<'de>>(self, $(_: $ignored,)* visitor: V) -> ReadResult<V::Value> {
                 match self.0 {
                     $kind => self.deserialize_any(visitor),
                     _ => self.wrong($words),
@@ -117,7 +117,7 @@ macro_rules! kinds {
 impl<'de> Deserializer<'de> for Reader<'_> {
     type Error = Misread;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Found<V::Value> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         let found = match self.0 {
             Node::Null => visitor.visit_unit(),
             Node::Bool(value) => visitor.visit_bool(*value),
@@ -148,7 +148,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         deserialize_struct(&'static str, &'static [&'static str]) Node::Table(_) => "a table of keys",
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Found<V::Value> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         match self.0 {
             Node::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
@@ -160,7 +160,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Found<V::Value> {
+    ) -> ReadResult<V::Value> {
         match self.0 {
             Node::Null => visitor.visit_unit(),
             Node::Table(entries) => match entries.first() {
@@ -175,14 +175,14 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         self,
         name: &'static str,
         visitor: V,
-    ) -> Found<V::Value> {
+    ) -> ReadResult<V::Value> {
         match name {
             CHOICE => self.choice(visitor).map_err(|error| error.of(self.0)),
             _ => visitor.visit_newtype_struct(self),
         }
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, length: usize, visitor: V) -> Found<V::Value> {
+    fn deserialize_tuple<V: Visitor<'de>>(self, length: usize, visitor: V) -> ReadResult<V::Value> {
         match self.0 {
             Node::List(values) if values.len() == length => self.deserialize_any(visitor),
             _ => self.wrong(format!("an array of length {length}")),
@@ -195,7 +195,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         _: &'static str,
         names: &'static [&'static str],
         visitor: V,
-    ) -> Found<V::Value> {
+    ) -> ReadResult<V::Value> {
         let variant = match self.0 {
             Node::Text(name) => Variant { name, content: None, key: name },
             Node::Table(entries) if entries.len() == 1 => {
@@ -206,7 +206,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         visitor.visit_enum(variant).map_err(|error| error.of(self.0))
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Found<V::Value> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         visitor.visit_unit()
     }
 
@@ -221,7 +221,10 @@ struct Values<'a>(std::iter::Enumerate<std::slice::Iter<'a, Node>>);
 impl<'de> SeqAccess<'de> for Values<'_> {
     type Error = Misread;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Found<Option<T::Value>> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> ReadResult<Option<T::Value>> {
         let Some((i, node)) = self.0.next() else { return Ok(None) };
         seed.deserialize(Reader(node)).map(Some).map_err(|error| error.under(&format!("[{i}]")))
     }
@@ -233,14 +236,14 @@ struct Entries<'a>(&'a [(String, Node)], Option<&'a (String, Node)>);
 impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = Misread;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Found<Option<K::Value>> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> ReadResult<Option<K::Value>> {
         let Some((entry, rest)) = self.0.split_first() else { return Ok(None) };
         (self.0, self.1) = (rest, Some(entry));
         let key: StrDeserializer<Misread> = entry.0.as_str().into_deserializer();
         seed.deserialize(key).map(Some)
     }
 
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Found<T::Value> {
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> ReadResult<T::Value> {
         let (key, node) = self.1.take().ok_or_else(|| Misread::new("", None, "a key"))?;
         seed.deserialize(Reader(node)).map_err(|error| error.under(key))
     }
@@ -257,7 +260,7 @@ impl<'de> EnumAccess<'de> for Variant<'_> {
     type Error = Misread;
     type Variant = Self;
 
-    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Found<(T::Value, Self)> {
+    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> ReadResult<(T::Value, Self)> {
         let name: StrDeserializer<Misread> = self.name.into_deserializer();
         Ok((seed.deserialize(name)?, self))
     }
@@ -266,19 +269,19 @@ impl<'de> EnumAccess<'de> for Variant<'_> {
 impl<'de> VariantAccess<'de> for Variant<'_> {
     type Error = Misread;
 
-    fn unit_variant(self) -> Found<()> {
+    fn unit_variant(self) -> ReadResult<()> {
         match self.content {
             None => Ok(()),
             Some(node) => Err(Misread::new(self.key, Some(node.to_string()), "the name alone")),
         }
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Found<T::Value> {
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> ReadResult<T::Value> {
         let content = self.content.unwrap_or(&Node::Null);
         seed.deserialize(Reader(content)).map_err(|error| error.under(self.key))
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Found<V::Value> {
+    fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> ReadResult<V::Value> {
         let content = Reader(self.content.unwrap_or(&Node::Null));
         content.deserialize_tuple(length, visitor).map_err(|error| error.under(self.key))
     }
@@ -288,7 +291,7 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
         self,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Found<V::Value> {
+    ) -> ReadResult<V::Value> {
         let none = Node::Table(Vec::new());
         let content = Reader(self.content.unwrap_or(&none));
         content.deserialize_map(visitor).map_err(|error| error.under(self.key))

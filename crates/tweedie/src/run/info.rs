@@ -60,7 +60,7 @@ pub struct RunInfo {
 /// The same as JSON has it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Stored {
+struct StoredInfo {
     version: u32,
     program: String,
     recipe: Recipe,
@@ -83,7 +83,7 @@ impl RunInfo {
     /// [`Error::Config`] if a value cannot be written as JSON.
     pub(super) fn to_json(&self) -> Result<String> {
         let all = self.clone();
-        let stored = Stored {
+        let stored = StoredInfo {
             version: VERSION,
             program: all.program,
             recipe: all.recipe,
@@ -105,7 +105,7 @@ impl RunInfo {
     /// # Errors
     /// [`Error::Config`] naming the key that cannot be used, `version` for one that is not known.
     pub(super) fn from_json(value: Value) -> Result<Self> {
-        let stored: Stored = read(migrated(value)?, "")?;
+        let stored: StoredInfo = read(migrated(value)?, "")?;
         stored.recipe.check().map_err(|e| inside("recipe", e))?;
         let resolved = (family(stored.recipe.plan.family())?.read)(stored.resolved);
         let resolved = resolved.map_err(|e| inside("resolved", e))?;

@@ -3,7 +3,8 @@
 use super::Run;
 use crate::data::{Dataset, Layout, Split, npy};
 use crate::draw::{
-    Kept, label_of, panels, picture, progress, rows_kept, sample_size, save_png, training_curves,
+    Snapshot, label_of, panels, picture, progress, rows_kept, sample_size, save_png,
+    training_curves,
 };
 use crate::family::{Drawing, Model, Picture, Setting, Showing, sample};
 use crate::files::AtomicFile;
@@ -149,7 +150,7 @@ pub fn keep(
 ///
 /// # Errors
 /// [`Error::File`] if a file holds something else; [`Error::Io`] if one cannot be read.
-pub fn kept(run: &Run) -> Result<Vec<Kept>> {
+pub fn kept(run: &Run) -> Result<Vec<Snapshot>> {
     let (folder, space) = (run.file("samples"), &run.info.space);
     let mut files: Vec<(u64, PathBuf)> = Vec::new();
     if folder.is_dir() {

@@ -1,4 +1,4 @@
-//! Annealed Langevin dynamics: the sampler of score-based models before there were SDEs.
+//! Annealed Langevin dynamics: the sampler of score-based models before SDEs.
 
 use super::corrector::{check_steps, langevin};
 use super::{Context, NoiseUse, Solver, State};
@@ -7,16 +7,17 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Annealed Langevin dynamics (Song & Ermon 2019, algorithm 1; *An Introduction to Generative Modeling with Flows and
-/// Diffusion Models*, sec. 6.3.3.2, where levels rise with l and sampling starts with ∇log q_L): at each level from the
-/// noisiest to the cleanest, T steps
+/// Diffusion Models*, sec. 6.3.3.2, where levels rise with l and sampling starts with ∇log q_L). At each level, from
+/// the noisiest to the cleanest, it takes T steps
 ///
-/// > x ← x + ½ γ² ∇log p_t(x) + γ z, γ² = u σ²,
+/// > x ← x + ½ γ² ∇log p_t(x) + γ z, γ² = u σ².
 ///
-/// in NCSN with u = 0.2 (its ε/σ_L² of 2e-5/0.01²) and T = 100. Between levels x is multiplied by the ratio of α, 1
-/// where variance explodes. On a grid of one level, repeated, it is the single-level sampler that loses modes.
+/// NCSN has u = 0.2 (its ε/σ_L² of 2e-5/0.01²) and T = 100. Between levels x is multiplied by the ratio of their α,
+/// which is 1 for variance-exploding schedules. A grid of one level, repeated, is the single-level sampler that loses
+/// modes.
 ///
-/// Without `step`, u is NCSNv2's for each pair of neighbours (Song & Ermon 2020, technique 4): the one at which T steps
-/// bring noise of the former level nearest to that of the latter, see [`AnnealedLangevin::step_for`].
+/// Without `step`, each pair of neighbouring levels has the u of NCSNv2 (Song & Ermon 2020, technique 4): with it T
+/// steps bring noise of the first level nearest to noise of the second, see [`AnnealedLangevin::step_for`].
 ///
 /// ```
 /// use tweedie::solve::AnnealedLangevin;
@@ -27,7 +28,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnnealedLangevin {
-    /// u = γ²/σ², in (0, 2). Needed on a grid of one level, where NCSNv2's is 0.
+    /// u = γ²/σ², in (0, 2). Required on a grid of one level, where the default would be 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<f64>,
     /// T, the number of steps at each level.
@@ -41,19 +42,19 @@ impl Default for AnnealedLangevin {
 }
 
 impl AnnealedLangevin {
-    /// NCSNv2's u for T = `steps` after a level whose σ/α is `ratio` times as large. For data at a point T steps take
-    /// the variance from `ratio`² σ² to σ² times
+    /// The u of NCSNv2 for T = `steps` steps, where σ/α of the level before is `ratio` (at least 1) times this level's.
+    /// For data at a point T steps take the variance from `ratio`² σ² to σ² times
     ///
     /// > (1 − ½u)^{2T} (ratio² − v) + v, v = u/(1 − (1 − ½u)²) = 1/(1 − ¼u),
     ///
-    /// and u minimises its distance from 1. (NCSNv2's ε/σ² is ½u.)
+    /// and u minimises the distance of this factor from 1. (ε/σ² in NCSNv2 is ½u.)
     pub fn step_for(ratio: f64, steps: usize) -> f64 {
         let off = |u: f64| {
             let still = 1.0 / (1.0 - 0.25 * u);
             let left = (1.0 - 0.5 * u).powf(2.0 * steps as f64) * (ratio * ratio - still);
             (left + still - 1.0).abs()
         };
-        // A coarse search, then golden sections around its best.
+        // A coarse search, then golden-section search around its best point.
         const POINTS: usize = 400;
         let at = |k: usize| 2.0 * k as f64 / POINTS as f64;
         let best = (1..POINTS).min_by(|a, b| off(at(*a)).total_cmp(&off(at(*b)))).unwrap_or(1);
@@ -83,13 +84,13 @@ impl Solver for AnnealedLangevin {
 
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         let State { mut x, step, .. } = state;
-        // e^{½ (λ_to − λ_from)} is the ratio of the two σ/α; a first level of pure noise counts as finite.
+        // e^{½ (λ_to − λ_from)} is the ratio of the two σ/α. Pure noise at the first level counts as a finite ratio.
         let relative = Levels::pair(from, to, &x, |a, b| {
             let ratio = (0.5 * (b.lambda - a.lambda)).exp().min(MOST_RATIO);
             self.step.unwrap_or_else(|| Self::step_for(ratio, self.steps))
         })?;
         if step == 0 {
-            // The noisiest level has its own steps; their noise is that of a step that no grid has.
+            // The noisiest level has steps too; their noise has a step number that no grid reaches.
             x = langevin(x, from, relative.clone(), self.steps, FIRST, context)?;
         }
         let moved =
@@ -99,8 +100,8 @@ impl Solver for AnnealedLangevin {
     }
 }
 
-/// The step whose noise the noisiest level takes.
+/// The step number that addresses the noise of the noisiest level.
 const FIRST: u64 = u32::MAX as u64;
 
-/// The largest ratio of σ/α between two levels that a step is chosen for.
+/// The largest ratio of σ/α between two levels for which u is chosen.
 const MOST_RATIO: f64 = 1e6;

@@ -1,10 +1,10 @@
-//! Holding denoised batches in the range of the data.
+//! Clipping of denoised batches to the range of the data.
 
 use crate::{Error, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// How x̂₀ = E[x₀ | x] is held in the range of the data, in model units: `{ range = 1.0 }` or
+/// Clipping of x̂₀ = E[x₀ | x] to the range of the data, in model units: `{ range = 1.0 }` or
 /// `{ dynamic = { ratio = 0.995, max = 1.5 } }`.
 ///
 /// ```
@@ -19,20 +19,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Clip {
-    /// Cut to [−r, r].
+    /// Cuts values to [−r, r], r in [1e-6, 1e6].
     Range(f64),
-    /// Dynamic thresholding (Saharia et al. 2022, sec. 2.3): each row is cut to [−s, s] and divided by s, the quantile
-    /// of its absolute values (linear between order statistics) held in [1, max].
+    /// Dynamic thresholding (Saharia et al. 2022, sec. 2.3): cuts each row to [−s, s] and divides it by s, where s is
+    /// the quantile of the row's absolute values (linear between order statistics), held in [1, max].
     Dynamic {
-        /// Which quantile, 0.995 in common use.
+        /// The quantile as a share in [0, 1]; 0.995 in common use.
         ratio: f64,
-        /// The largest s; 1 leaves a cut to [−1, 1].
+        /// The largest s, in [1, 1e6]; with 1, values are only cut to [−1, 1].
         max: f64,
     },
 }
 
 impl Clip {
-    /// Fails, naming the key, unless its numbers make sense.
+    /// Fails, naming the key, unless every number is in its range.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -53,7 +53,7 @@ impl Clip {
         }
     }
 
-    /// The batch held in range, `[n, width]`; NaN stays NaN.
+    /// The clipped batch, of the same shape `[n, width]`. NaN stays NaN.
     pub fn apply(&self, x: Tensor<2>) -> Tensor<2> {
         match *self {
             Clip::Range(range) => x.clamp(-range, range),

@@ -1,4 +1,4 @@
-//! Correctors: steps at one noise level that leave its density as it is, and solvers corrected by them.
+//! Correctors: steps at one noise level that preserve its density, and solvers followed by them.
 
 use super::{Ancestral, Context, Ddim, Euler, EulerMaruyama, NoiseUse, Solver, State, noise_of};
 use crate::data::{Condition, LogDensity};
@@ -9,16 +9,17 @@ use crate::{Error, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// Most noise batches of one solver step: their number shares 64 bits with that of the step.
+/// The most noise batches of one solver step: the index of a batch shares 64 bits with the number of the step.
 pub(super) const MOST_STEPS_AT_A_LEVEL: usize = 10_000;
 
-/// The address of the noise of Langevin step `k`, from 0, within solver step `step`; the solver's own is `step`.
+/// The address of the noise of Langevin step `k`, from 0, within solver step `step`. The solver's own noise is at
+/// `step`.
 fn address(step: u64, k: usize) -> u64 {
     step | (k as u64 + 1) << 32
 }
 
-/// `steps` unadjusted Langevin steps x ← x + ½ γ² ∇log p_t(x) + γ z (*An Introduction to Generative Modeling with Flows
-/// and Diffusion Models*, eq. 6.62) at each row's level with γ² = u σ², so that ½ γ² ∇log p_t = ½ u (α x̂₀ − x);
+/// Takes `steps` unadjusted Langevin steps x ← x + ½ γ² ∇log p_t(x) + γ z (*An Introduction to Generative Modeling with
+/// Flows and Diffusion Models*, eq. 6.62) at each row's level. γ² = u σ², so that ½ γ² ∇log p_t = ½ u (α x̂₀ − x);
 /// `relative` is the column of u.
 pub(super) fn langevin(
     mut x: Tensor<2>,
@@ -39,9 +40,9 @@ pub(super) fn langevin(
     Ok(x)
 }
 
-/// Steps at one noise level that (nearly) leave its density invariant.
+/// Steps at one noise level that leave its density invariant, exactly or nearly.
 pub trait Corrector: std::fmt::Debug + Send + Sync {
-    /// Fails, naming the key, unless every option makes sense.
+    /// Fails, naming the key, unless every option is in its range.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -49,10 +50,11 @@ pub trait Corrector: std::fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// The batch after its steps at `levels`; `step` is the number of the solver's step and addresses the noise.
+    /// The batch `x`, `[n, width]`, after the corrector's steps at `levels`. `step` is the number of the solver's step
+    /// and addresses the noise.
     ///
     /// # Errors
-    /// As the denoiser's.
+    /// The errors of the denoiser.
     fn correct(
         &self,
         x: Tensor<2>,
@@ -62,18 +64,18 @@ pub trait Corrector: std::fmt::Debug + Send + Sync {
     ) -> Result<Tensor<2>>;
 }
 
-/// Langevin steps whose length a signal-to-noise ratio r gives (Song et al. 2021, algorithms 4 and 5):
+/// Langevin steps with a length set by a signal-to-noise ratio r (Song et al. 2021, algorithms 4 and 5):
 ///
-/// > x ← x + ε ∇log p_t(x) + √(2ε) z, ε = 2 (r ‖z‖/‖∇log p_t‖)² with both norms at their root mean square given x₀, √d and
-/// > √d/σ, so ε = 2 r² σ².
+/// > x ← x + ε ∇log p_t(x) + √(2ε) z, ε = 2 (r ‖z‖/‖∇log p_t‖)².
 ///
-/// A step at a fixed ε leaves p_t invariant up to ε², and many of them a density that is off by O(ε).
+/// Both norms are taken at their root mean square given x₀, √d and √d/σ, so that ε = 2 r² σ². One step at a fixed ε
+/// changes p_t by O(ε²); many steps converge to a density that is off by O(ε).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Langevin {
     /// r, in (0, 1]; 0.16 in the paper.
     pub snr: f64,
-    /// How many steps at each level; 1 in the paper.
+    /// The number of steps at each level; 1 in the paper.
     pub steps: usize,
 }
 
@@ -83,7 +85,7 @@ impl Default for Langevin {
     }
 }
 
-/// Fails unless there can be so many steps at a level.
+/// Fails unless `steps` lies between 1 and the most steps at a level.
 pub(super) fn check_steps(key: &str, steps: usize) -> Result<()> {
     if (1..=MOST_STEPS_AT_A_LEVEL).contains(&steps) {
         return Ok(());
@@ -112,14 +114,14 @@ impl Corrector for Langevin {
     }
 }
 
-/// Steps of a kernel of [`mcmc`](crate::mcmc) on the denoiser's density at a level: [`Mala`] and
-/// [`RandomWalk`](crate::mcmc::RandomWalk) leave p_t exactly as it is at any step size, for denoisers that know log p_t
-/// ([`Denoiser::log_noised`](crate::denoise::Denoiser::log_noised): energies and mixtures); [`Ula`](crate::mcmc::Ula)
-/// takes any denoiser.
+/// Steps of a Markov kernel of [`mcmc`](crate::mcmc) on the denoiser's density at a level. [`Mala`] and
+/// [`RandomWalk`](crate::mcmc::RandomWalk) leave p_t exactly invariant at any step size, for denoisers with a known log
+/// p_t ([`Denoiser::log_noised`](crate::denoise::Denoiser::log_noised): energies and mixtures).
+/// [`Ula`](crate::mcmc::Ula) takes any denoiser.
 ///
 /// Chains run on x/σ, so that one step size fits all levels: ε = 2 r² is a step of [`Langevin`] at the signal-to-noise
-/// ratio r. They run on the host in double precision; the noise of a step needs draws, not a path of noise. Clipping is
-/// ignored: a clipped mean is the score of no density.
+/// ratio r. They run on the host in double precision. Their noise must be random draws, not a Brownian path. Clipping
+/// is ignored: a clipped mean is not the score of any density.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -149,9 +151,9 @@ impl Corrector for Langevin {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mcmc<T = Mala> {
-    /// The kernel, its step size in units of the noise level.
+    /// The kernel, with its step size in units of the noise level.
     pub kernel: T,
-    /// How many steps at each level.
+    /// The number of steps at each level.
     pub steps: usize,
 }
 
@@ -188,7 +190,7 @@ impl<T: Transition> Corrector for Mcmc<T> {
     }
 }
 
-/// The density of x_t/σ that a context's denoiser has at given levels, each row under its own condition.
+/// The density of x_t/σ by a context's denoiser at the given levels, each row under its own condition.
 struct InUnits<'a> {
     levels: &'a Levels,
     context: &'a Context<'a>,
@@ -216,8 +218,8 @@ impl LogDensity for InUnits<'_> {
     }
 }
 
-/// Any solver followed at each level by a corrector (Song et al. 2021, algorithm 1; *An Introduction …*, sec. 6.3.3.3).
-/// Multistep solvers lose their order: what they remember was evaluated before the correction.
+/// Any solver followed by a corrector at each level (Song et al. 2021, algorithm 1; *An Introduction …*, sec. 6.3.3.3).
+/// Multistep solvers lose their order, because their history was evaluated before the correction.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -239,9 +241,9 @@ impl LogDensity for InUnits<'_> {
 #[serde(deny_unknown_fields, default)]
 #[serde(bound(deserialize = "S: Deserialize<'de> + Default, C: Deserialize<'de> + Default"))]
 pub struct PredictorCorrector<S = Predictor, C = Langevin> {
-    /// The solver.
+    /// The solver that steps between levels.
     pub predictor: S,
-    /// The corrector.
+    /// The corrector at the level reached.
     pub corrector: C,
 }
 
@@ -266,7 +268,7 @@ impl<S: Solver, C: Corrector> Solver for PredictorCorrector<S, C> {
     }
 }
 
-/// The one-step solvers that a recipe may correct, with their default options.
+/// One-step solvers that a recipe may correct, each with its default options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Predictor {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// > x_s = α_s x̂₀ + √(σ_s² − η² v) ε̂ + η √v z, v = σ²_{t|s} σ_s²/σ_t².
 ///
 /// η = 0 is the exponential Euler step of the probability-flow ODE (order 1); η = 1 is ancestral sampling. Where x̂₀ is
-/// clipped, ε̂ is still that of the unclipped x̂₀, as published models are sampled.
+/// clipped, ε̂ is still computed from the unclipped x̂₀, as in the samplers of published models.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ddim {
-    /// The share of noise, in [0, 1].
+    /// η, the share of noise, in [0, 1].
     pub eta: f64,
 }
 

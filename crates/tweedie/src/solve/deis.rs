@@ -7,13 +7,13 @@ use crate::Result;
 use crate::process::Levels;
 use serde::{Deserialize, Serialize};
 
-/// DEIS (Zhang & Chen 2023; *An Introduction …*, sec. 6.5.4), with polynomials in ln ρ, ρ = σ/α: with y = x/α
-/// the probability flow is dy = ε̂ dρ, and
+/// DEIS (Zhang & Chen 2023; *An Introduction …*, sec. 6.5.4), with polynomials in ln ρ, ρ = σ/α. With y = x/α the
+/// probability flow is dy = ε̂ dρ, and
 ///
 /// > y_s = y_t + Σ_j ε̂_j ∫ L_j(ln ρ) dρ
 ///
-/// with Lagrange's polynomials L_j through the last evaluations, integrated exactly. Order 1 to 3 at one evaluation a
-/// step; order 1 is DDIM's step, and so is one from pure noise or to clean data.
+/// with the Lagrange polynomials L_j through the last evaluations, integrated exactly. The order is 1 to 3 at one
+/// evaluation per step. Order 1 is the step of DDIM, and so is any step from pure noise or to clean data.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Deis {
-    /// The order, 1 to 3: how many evaluations the polynomial goes through.
+    /// The order, 1 to 3: the number of evaluations that the polynomial interpolates.
     pub order: usize,
 }
 

@@ -34,7 +34,7 @@ const A: [&[f64]; 7] = [
     &[9017.0 / 3168.0, -355.0 / 33.0, 46732.0 / 5247.0, 49.0 / 176.0, -5103.0 / 18656.0],
     &[35.0 / 384.0, 0.0, 500.0 / 1113.0, 125.0 / 192.0, -2187.0 / 6784.0, 11.0 / 84.0],
 ];
-/// The fifth-order weights less the fourth-order ones.
+/// The fifth-order weights minus the fourth-order weights.
 const E: [f64; 7] = [
     71.0 / 57600.0,
     0.0,
@@ -44,17 +44,18 @@ const E: [f64; 7] = [
     22.0 / 525.0,
     -1.0 / 40.0,
 ];
-/// Steps after which a row counts as stuck.
+/// The number of steps after which a row counts as diverged.
 const MAX_STEPS: u64 = 10_000;
 
-/// Integrates dy/dt = f from `t0[i]` to `t1[i]` for each row i of `y`, `[n, width]`, with Dormand & Prince's
-/// 5(4) pair (1980), local extrapolation and a step size per row (Hairer, Nørsett & Wanner, II.4).
+/// Integrates dy/dt = f from `t0[i]` to `t1[i]` for each row i of `y`, `[n, width]`, by the 5(4) pair of Dormand &
+/// Prince (1980), with local extrapolation and a step size per row (Hairer, Nørsett & Wanner, II.4). Returns y at `t1`,
+/// `[n, width]`.
 ///
-/// `f(active, t, y)` receives the indices of the rows still under way, their times and values, and returns dy/dt.
-/// Rows leave the batch as they arrive.
+/// `f(active, t, y)` receives the indices of the unfinished rows, their times and values, and returns dy/dt. Rows leave
+/// the batch when they reach their end.
 ///
 /// # Errors
-/// The right-hand side's, and [`Error::Diverged`] if a row's values or step become useless.
+/// The errors of `f`, and [`Error::Diverged`] if a row's values are not finite or its step vanishes.
 pub fn integrate_adaptive(
     mut f: impl FnMut(&[usize], &[f64], Tensor<2>) -> Result<Tensor<2>>,
     y: Tensor<2>,
@@ -82,7 +83,7 @@ pub fn integrate_adaptive(
         taken += 1;
         let span: Vec<f64> = active.iter().zip(&t).map(|(&i, t)| t1[i] - t).collect();
         for (h, s) in h.iter_mut().zip(&span) {
-            // Land on the end exactly; avoid a sliver after it.
+            // Land on the end exactly; avoid a tiny step after it.
             if h.abs() > 0.9 * s.abs() {
                 *h = if h.abs() >= s.abs() { *s } else { 0.5 * s };
             }
@@ -118,7 +119,7 @@ pub fn integrate_adaptive(
                 return Err(Error::Diverged { what, step: taken });
             }
         }
-        // Rejected rows stay where they were; the last stage is the next step's first.
+        // Rejected rows stay at their old values; the last stage is the first stage of the next step.
         y = choose(&accepted, end, y);
         k1 = choose(&accepted, k.swap_remove(6), k1);
         let arrived: Vec<usize> = (0..active.len()).filter(|&i| t[i] == t1[active[i]]).collect();
@@ -153,7 +154,7 @@ fn choose(accepted: &[bool], new: Tensor<2>, old: Tensor<2>) -> Tensor<2> {
     select_rows(&both, &pick)
 }
 
-/// The root mean square over a row of error/(atol + rtol max(|y|, |end|)).
+/// The root mean square over each row of error/(atol + rtol max(|y|, |end|)).
 fn row_norms(
     error: &Tensor<2>,
     y: &Tensor<2>,
@@ -166,8 +167,8 @@ fn row_norms(
     host_column(&mean)
 }
 
-/// A starting step: a hundredth of the time in which the solution would move by its own scale, at most a tenth of
-/// the span.
+/// A starting step for each row: a hundredth of the time in which the solution moves by its own scale, at most a tenth
+/// of the span.
 fn first_steps(
     y: &Tensor<2>,
     k1: &Tensor<2>,
@@ -188,8 +189,8 @@ fn first_steps(
         .collect())
 }
 
-/// The variable in which the probability-flow ODE is integrated to a tolerance: t, or −λ for a chain, whose rates in t
-/// jump at every index while its path over λ is that of any variance-preserving process, and smooth.
+/// The integration variable of the probability-flow ODE with error control: t, or −λ for a chain. A chain's rates in t
+/// jump at every index, while its path over λ is smooth, as for any variance-preserving process.
 #[derive(Clone, Copy)]
 pub(crate) struct Clock<'a> {
     schedule: &'a dyn Schedule,
@@ -201,7 +202,7 @@ impl<'a> Clock<'a> {
         Self { schedule, by_log_snr: schedule.chain_len().is_some() }
     }
 
-    /// The variable −λ, whatever the schedule.
+    /// The variable −λ, for any schedule.
     pub(crate) fn of_log_snr(schedule: &'a dyn Schedule) -> Self {
         Self { schedule, by_log_snr: true }
     }
@@ -211,13 +212,13 @@ impl<'a> Clock<'a> {
         if self.by_log_snr { -level.lambda } else { level.t }
     }
 
-    /// The levels at which the variable has the given values.
+    /// The levels at the given values of the variable.
     pub(crate) fn levels(self, values: &[f64]) -> Vec<Level> {
         let time = |u: f64| if self.by_log_snr { self.schedule.time(-u) } else { u };
         values.iter().map(|&u| self.schedule.level(time(u))).collect()
     }
 
-    /// Rates in t, one row a level, as rates in the variable.
+    /// Converts rates in t, one row per level, to rates in this variable.
     pub(crate) fn rates(self, in_t: Tensor<2>, levels: &[Level]) -> Tensor<2> {
         if !self.by_log_snr {
             return in_t;
@@ -228,8 +229,8 @@ impl<'a> Clock<'a> {
     }
 }
 
-/// The probability-flow ODE by Dormand–Prince: each grid interval is integrated to tolerance, so that one interval
-/// is enough. Order 5, about 7 evaluations an accepted step.
+/// The probability-flow ODE by Dormand–Prince. Each interval of the grid is integrated to tolerance, so that one
+/// interval is enough. Order 5, about 7 evaluations per accepted step.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -250,7 +251,7 @@ impl<'a> Clock<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DormandPrince {
-    /// The tolerance of each step.
+    /// The tolerance of the error of each step.
     pub tolerance: Tolerance,
 }
 

@@ -1,4 +1,4 @@
-//! The DPM-Solver family: exponential integrators with one or more evaluations of their own, or of earlier steps.
+//! The DPM-Solver family: exponential integrators with several evaluations per step, or with a history of evaluations.
 
 use super::exponential::{Integrand, Node, Slope, between};
 use super::{Context, NoiseUse, Solver, State, check_order, check_share};
@@ -6,9 +6,9 @@ use crate::Result;
 use crate::process::Levels;
 use serde::{Deserialize, Serialize};
 
-/// DPM-Solver-1, -2 and -3 (Lu et al. 2022a, algorithms 1 and 2; *An Introduction …*, eqs. 6.69–6.71 corrected): the
-/// noise is integrated, with as many evaluations a step as the order, inside the step at r₁ = ½, or at r₁ = ⅓ and r₂ =
-/// ⅔ of its log-SNR.
+/// DPM-Solver-1, -2 and -3 (Lu et al. 2022a, algorithms 1 and 2; *An Introduction …*, eqs. 6.69–6.71 corrected). They
+/// integrate the noise ε̂. The order is the number of evaluations per step; inner evaluations are at r₁ = ½ of the step
+/// in log-SNR for order 2, at r₁ = ⅓ and r₂ = ⅔ for order 3.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DpmSolver {
-    /// The order, 1 to 3; 1 is DDIM's step.
+    /// The order, 1 to 3; 1 is the step of DDIM.
     pub order: usize,
 }
 
@@ -49,12 +49,12 @@ impl Solver for DpmSolver {
     }
 }
 
-/// DPM-Solver++(2S) (Lu et al. 2022b, algorithm 1): DPM-Solver-2 for the data in place of the noise. Order 2, two
-/// evaluations a step.
+/// DPM-Solver++(2S) (Lu et al. 2022b, algorithm 1): DPM-Solver-2 for the data x̂₀ in place of the noise. Order 2, two
+/// evaluations per step.
 ///
-/// With η > 0 both halves of a step add noise, and the end has that of both: η = 1 is the SDE form that k-diffusion
-/// calls DPM-Solver++ (stochastic), of weak order 2. A step to noise-free data or from pure noise is DDIM's, with η = 1
-/// ancestral.
+/// With η > 0 both halves of a step add noise, and both noises reach the end. η = 1 is the SDE form that k-diffusion
+/// calls DPM-Solver++ (stochastic), of weak order 2. A step to noise-free data or from pure noise is the step of DDIM,
+/// with η = 1 the ancestral step.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -75,7 +75,7 @@ impl Solver for DpmSolver {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DpmSolverPp2S {
-    /// The share of noise, in [0, 1]: the rate at which noise is added over that of the reverse SDE.
+    /// The share of noise, in [0, 1]: the rate of added noise relative to the reverse SDE.
     pub eta: f64,
 }
 
@@ -94,13 +94,13 @@ impl Solver for DpmSolverPp2S {
     }
 }
 
-/// DPM-Solver++(2M) (Lu et al. 2022b, algorithm 2): the data, linear in ℓ = λ/2 = ln(α/σ), extrapolated from the last
-/// two evaluations. Order 2 at one evaluation a step:
+/// DPM-Solver++(2M) (Lu et al. 2022b, algorithm 2): the data x̂₀, linear in ℓ = λ/2 = ln(α/σ), extrapolated from the
+/// last two evaluations. Order 2 at one evaluation per step:
 ///
 /// > x_s = (σ_s/σ_t) x_t − α_s (e^{−h} − 1) [(1 + 1/(2r)) x̂₀ − 1/(2r) x̂₀⁻], h = ℓ_s − ℓ_t, r = h⁻/h.
 ///
-/// η = 1 is SDE-DPM-Solver++(2M), of weak order 2. The first step is DDIM's (with η = 1 ancestral), and so is one to
-/// noise-free data, where h is infinite.
+/// η = 1 is SDE-DPM-Solver++(2M), of weak order 2. The first step is the step of DDIM (with η = 1 the ancestral step),
+/// and so is a step to noise-free data, where h is infinite.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -121,7 +121,7 @@ impl Solver for DpmSolverPp2S {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DpmSolverPp2M {
-    /// The share of noise, in [0, 1]: the rate at which noise is added over that of the reverse SDE.
+    /// The share of noise, in [0, 1]: the rate of added noise relative to the reverse SDE.
     pub eta: f64,
 }
 
@@ -139,11 +139,11 @@ impl Solver for DpmSolverPp2M {
     }
 }
 
-/// DPM-Solver++(3M) (Lu et al. 2022b): the data, quadratic in ℓ through the last three evaluations. Order 3 at one
-/// evaluation a step; η as in [`DpmSolverPp2M`]. The first two steps are 2M's.
+/// DPM-Solver++(3M) (Lu et al. 2022b): the data x̂₀, quadratic in ℓ through the last three evaluations. Order 3 at one
+/// evaluation per step; η as in [`DpmSolverPp2M`]. The first two steps are steps of 2M.
 ///
-/// The factor of the second difference is the exact integral's. diffusers has half of it, with which the order measured
-/// is 2 (`docs/methods.md`).
+/// The factor of the second difference is that of the exact integral. diffusers has half of it, which has a measured
+/// order of 2 (`docs/methods.md`).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -164,7 +164,7 @@ impl Solver for DpmSolverPp2M {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DpmSolverPp3M {
-    /// The share of noise, in [0, 1]: the rate at which noise is added over that of the reverse SDE.
+    /// The share of noise, in [0, 1]: the rate of added noise relative to the reverse SDE.
     pub eta: f64,
 }
 
@@ -182,11 +182,10 @@ impl Solver for DpmSolverPp3M {
     }
 }
 
-/// A step with `order` evaluations of its own, at most two with noise. Where its length is infinite, all but the first
-/// are of no use.
+/// Takes a step with `order` new evaluations, at most two where noise is added. Steps of infinite length use only the
+/// first evaluation.
 ///
-/// Noise comes in two parts, up to the inner level and on from there: those numbered twice the step's number and one
-/// more.
+/// Noise comes in two parts, before and after the inner level. Their step numbers are 2 `step` and 2 `step` + 1.
 fn singlestep(
     integrand: Integrand,
     order: usize,
@@ -228,7 +227,7 @@ fn singlestep(
     Ok(State { x, history: Vec::new(), step: step + 1 })
 }
 
-/// A step with one evaluation and those of up to `order` − 1 steps before.
+/// Takes a step with one new evaluation and up to `order` − 1 evaluations from earlier steps.
 pub(super) fn multistep(
     integrand: Integrand,
     order: usize,
@@ -246,7 +245,7 @@ pub(super) fn multistep(
     if let Some(spread) = integrand.spread(&x, from, to)? {
         next = next + context.noise_between(step, from, to, &x)? * spread;
     }
-    // The next step adds one of its own.
+    // The next step adds its own evaluation.
     history.drain(..(history.len() + 1).saturating_sub(order));
     Ok(State { x: next, history, step: step + 1 })
 }

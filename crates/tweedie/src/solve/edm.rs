@@ -1,4 +1,4 @@
-//! EDM's stochastic sampler.
+//! The stochastic sampler of EDM.
 
 use super::exponential::{Integrand, Slope};
 use super::{Context, NoiseUse, Solver, State, noise_of};
@@ -6,15 +6,15 @@ use crate::process::{Level, Levels, finite_log_snrs};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// γ may be at most √2 − 1, with which a step first adds as much noise as there is.
+/// The largest γ, √2 − 1: with it a step first adds as much noise as x already has.
 const MOST_CHURN: f64 = std::f64::consts::SQRT_2 - 1.0;
 
-/// Heun's method in σ/α with churn (Karras et al. 2022, algorithm 2), for any α: in y = x/α and ρ = σ/α
+/// Heun's method in σ/α with churn (Karras et al. 2022, algorithm 2), for any α. In y = x/α and ρ = σ/α,
 ///
-/// > ρ̂ = (1 + γ) ρ, ŷ = y + S √(ρ̂² − ρ²) z, then Heun's step of dy/dρ = ε̂ from ρ̂ to the next ρ.
+/// > ρ̂ = (1 + γ) ρ, ŷ = y + S √(ρ̂² − ρ²) z, then a Heun step of dy/dρ = ε̂ from ρ̂ to the next ρ.
 ///
-/// Two evaluations a step, order 2; a step to clean data and one from pure noise are Euler's, with one evaluation. γ =
-/// 0 is their algorithm 1. Noise is never added beyond the schedule's noisiest level.
+/// Order 2, two evaluations per step. A step to clean data or from pure noise is an Euler step with one evaluation. γ =
+/// 0 is algorithm 1 of the paper. Noise is never added beyond the schedule's noisiest level.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -35,11 +35,11 @@ const MOST_CHURN: f64 = std::f64::consts::SQRT_2 - 1.0;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StochasticHeun {
-    /// γ, the share by which a step first raises σ/α, in [0, √2 − 1]: the paper's min(S_churn/N, √2 − 1).
+    /// γ, the relative increase of σ/α at the start of a step, in [0, √2 − 1]: the paper's min(S_churn/N, √2 − 1).
     pub churn: f64,
-    /// S_noise, which scales the noise added, in (0, 2].
+    /// S_noise, the factor of the added noise, in (0, 2].
     pub noise: f64,
-    /// S_tmin and S_tmax: the range of σ/α in which noise is added; everywhere if none.
+    /// [S_tmin, S_tmax], the range of σ/α in which noise is added; every level if `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<[f64; 2]>,
 }
@@ -51,7 +51,7 @@ impl Default for StochasticHeun {
 }
 
 impl StochasticHeun {
-    /// The level at which a step from `level` begins once noise is added.
+    /// The level to which noise is added at the start of a step from `level`.
     fn raised(&self, level: &Level, context: &Context) -> Level {
         let ratio = (-0.5 * level.lambda).exp();
         let inside = self.range.is_none_or(|[low, high]| (low..=high).contains(&ratio));
@@ -100,7 +100,7 @@ impl Solver for StochasticHeun {
                     Levels::Rows(rows.collect::<Result<_>>()?)
                 }
             };
-            // Where nothing is added the two levels are the same one, pure noise included.
+            // Without added noise the two levels are equal, pure noise included.
             let of_x = Levels::pair(from, &start, &x, |a, b| {
                 if a.lambda == b.lambda { 1.0 } else { b.alpha / a.alpha }
             })?;
@@ -114,7 +114,7 @@ impl Solver for StochasticHeun {
         let (data, eps) = Integrand::Noise.evaluate(&x, &start, context)?;
         let first = (start.clone(), eps);
         let euler = Integrand::Noise.step(&x, &data, &start, to, &[&first], Slope::Exact)?;
-        // Half of α_s (ρ_s − ρ_t), where there is a second slope.
+        // Half of α_s (ρ_s − ρ_t), where the step has a second slope.
         let half = |t: &Level, s: &Level| {
             if t.alpha > 0.0 && s.sigma > 0.0 {
                 0.5 * (s.sigma - s.alpha * t.sigma / t.alpha)

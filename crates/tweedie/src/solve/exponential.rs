@@ -1,15 +1,15 @@
 //! Exponential integrators: the core of DPM-Solver, DEIS and UniPC.
 //!
 //! In ℓ = λ/2 = ln(α/σ), half of our log-SNR, the reverse process from level t to level s, h = ℓ_s − ℓ_t, is solved by
-//! variation of constants in the noise ε̂ or in the data x̂₀ (Lu et al. 2022a, eq. 3.4; 2022b, eq. 8; of 2022b
-//! also the SDE form, here with its noise scaled by η as in k-diffusion):
+//! variation of constants in the noise ε̂ or in the data x̂₀ (Lu et al. 2022a, eq. 3.4; 2022b, eq. 8, also in its SDE
+//! form, here with the noise scaled by η as in k-diffusion):
 //!
 //! > x_s = (α_s/α_t) x_t − σ_s ∫₀ʰ e^{h−u} ε̂(ℓ_t + u) du,
 //! >
 //! > x_s = (σ_s/σ_t) e^{−ηh} x_t + (1 + η) α_s ∫₀ʰ e^{−(1+η)(h−u)} x̂₀(ℓ_t + u) du + σ_s √(1 − e^{−2ηh}) z.
 //!
-//! What remains is the integral of e^{κ(h−u)} times an unknown function. Each method puts the polynomial through some
-//! of its values there.
+//! The integral of e^{κ(h−u)} times an unknown function remains. Each method replaces the function by a polynomial
+//! through some of its values.
 
 use super::{Context, noise_of};
 use crate::Result;
@@ -17,10 +17,10 @@ use crate::process::{Level, Levels};
 use crate::tensor::column;
 use burn::tensor::Tensor;
 
-/// A level and the integrand's value there, `[n, width]`.
+/// A level and the value of the integrand at it, `[n, width]`.
 pub(super) type Node = (Levels, Tensor<2>);
 
-/// What stands under the integral.
+/// The function under the integral.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Integrand {
     /// ε̂.
@@ -29,32 +29,32 @@ pub(super) enum Integrand {
     Data { eta: f64 },
 }
 
-/// What stands for ∫₀ʰ e^{κ(h−u)} u du where the polynomial is a line. All three agree to the order of the line.
+/// The replacement of ∫₀ʰ e^{κ(h−u)} u du for linear polynomials. All three agree to second order in h.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Slope {
     /// The integral itself.
     Exact,
-    /// ½ h ∫₀ʰ e^{κ(h−u)} du: DPM-Solver's choice, and UniPC's with B₂(h).
+    /// ½ h ∫₀ʰ e^{κ(h−u)} du: the choice of DPM-Solver, and of UniPC with B₂(h).
     Half,
-    /// ½ h²: UniPC's with B₁(h).
+    /// ½ h²: the choice of UniPC with B₁(h).
     Plain,
 }
 
-/// The factors of one row's step.
+/// The factors of x, x̂₀ and the nodes' values in the step of one row.
 struct Factors {
     x: f64,
-    /// On x̂₀, where a step in ε̂ leaves pure noise.
+    /// The factor of x̂₀, nonzero only where a step in ε̂ leaves pure noise.
     data: f64,
     nodes: Vec<f64>,
 }
 
-/// ℓ_b − ℓ_a, in half log-SNRs.
+/// ℓ_b − ℓ_a, half the difference of the log-SNRs.
 fn half_step(a: &Level, b: &Level) -> f64 {
     if a.lambda == b.lambda { 0.0 } else { 0.5 * (b.lambda - a.lambda) }
 }
 
 impl Integrand {
-    /// x̂₀ and the integrand's value at `levels`.
+    /// Evaluates the denoiser: x̂₀ and the value of the integrand at `levels`, both `[n, width]`.
     pub(super) fn evaluate(
         self,
         x: &Tensor<2>,
@@ -69,11 +69,11 @@ impl Integrand {
         Ok((data, value))
     }
 
-    /// The mean at `to`, from `x` and `data` = x̂₀ at `from`, by the polynomial through `nodes`, the first of them at
-    /// `from`, the nearest next.
+    /// The mean at `to`, `[n, width]`, given `x` and `data` = x̂₀ at `from`, by the polynomial through `nodes`. The
+    /// first node is at `from`, the others follow by distance.
     ///
-    /// Nodes at an infinite distance or at a place already taken are left out, row by row. A step of infinite length,
-    /// from pure noise or to clean data, is that of a constant: DDIM's.
+    /// Nodes at an infinite distance, or at the same place as an earlier node, are left out, row by row. A step of
+    /// infinite length, from pure noise or to clean data, has a constant polynomial: it is the step of DDIM.
     pub(super) fn step(
         self,
         x: &Tensor<2>,
@@ -96,9 +96,8 @@ impl Integrand {
         Ok(next)
     }
 
-    /// What the value at `to`, were it known, adds to the step from `from` to `to` by `nodes`: `x` is that step's end
-    /// and `value` the integrand there. The polynomial through the nodes is replaced by the one through `value` as
-    /// well.
+    /// Corrects `x`, the end at `to` of the step from `from` by `nodes`, with `value`, the integrand at `to`: replaces
+    /// the polynomial through the nodes by the polynomial through the nodes and `value`.
     pub(super) fn correct(
         self,
         x: &Tensor<2>,
@@ -129,7 +128,7 @@ impl Integrand {
         }))
     }
 
-    /// The standard deviation of a step's noise, `[1, 1]` or `[n, 1]`; none without noise.
+    /// The standard deviation of a step's noise, `[1, 1]` or `[n, 1]`; `None` for steps without noise.
     pub(super) fn spread(
         self,
         x: &Tensor<2>,
@@ -145,7 +144,8 @@ impl Integrand {
         }
     }
 
-    /// What is left at `to` of a change of x at `from`, but for what x̂₀ makes of it: `[1, 1]` or `[n, 1]`.
+    /// The derivative of the step's end at `to` with respect to x at `from`, with the integrand held fixed: `[1, 1]` or
+    /// `[n, 1]`.
     pub(super) fn kept(self, x: &Tensor<2>, from: &Levels, to: &Levels) -> Result<Tensor<2>> {
         Levels::pair(from, to, x, |t, s| self.factors(t, s, &[*t], Slope::Exact).x)
     }
@@ -160,7 +160,7 @@ impl Integrand {
         };
         let times = |factor: f64, weights: Vec<f64>| weights.iter().map(|w| factor * w).collect();
         let (x, data, nodes) = match self {
-            // ε̂ is x/σ there, and x/α does not exist.
+            // Here ε̂ is x/σ, and x/α does not exist.
             Self::Noise if t.alpha == 0.0 => (s.sigma / t.sigma, s.alpha, constant(0.0)),
             Self::Noise if !h.is_finite() => {
                 let ratio = s.alpha / t.alpha;
@@ -184,7 +184,7 @@ impl Integrand {
     }
 }
 
-/// `f` of each row's levels, of one row where all rows agree.
+/// Maps `f` over the levels of each row; computes one row only if all rows have the same levels.
 fn each_row<T>(
     x: &Tensor<2>,
     from: &Levels,
@@ -205,8 +205,8 @@ fn each_row<T>(
     (0..if alike { 1 } else { rows }).map(one).collect()
 }
 
-/// The level at the share `r` of the way from `from` to `to` in the log-SNR, `from` itself where that way is endless;
-/// none if it is so in every row.
+/// The levels at the fraction `r` of the way from `from` to `to` in the log-SNR. Rows whose way is infinitely long keep
+/// `from`; `None` if all rows do.
 pub(super) fn between(
     x: &Tensor<2>,
     from: &Levels,
@@ -230,7 +230,8 @@ pub(super) fn between(
 }
 
 /// The weights w_j with Σ w_j p(u_j) = ∫₀ʰ e^{κ(h−u)} p(u) du for every polynomial p of a degree below the number of
-/// places u_j, of which there are at most four and the first is 0; two of them with the slope's integral as given.
+/// places u_j. `places` has at most four entries, the first of them 0. For two places `slope` replaces the integral of
+/// u.
 fn weights(kappa: f64, h: f64, places: &[f64], slope: Slope) -> Vec<f64> {
     let mut kept: Vec<(usize, f64)> = Vec::with_capacity(places.len());
     for (j, &u) in places.iter().enumerate() {
@@ -258,7 +259,7 @@ fn weights(kappa: f64, h: f64, places: &[f64], slope: Slope) -> Vec<f64> {
     }
     let mut all = vec![0.0; places.len()];
     for &(j, u) in &kept {
-        // The coefficients of Lagrange's polynomial of u.
+        // The coefficients of the Lagrange polynomial in u.
         let mut lagrange = vec![1.0];
         for &(_, v) in kept.iter().filter(|(i, _)| *i != j) {
             lagrange.push(0.0);
@@ -272,8 +273,8 @@ fn weights(kappa: f64, h: f64, places: &[f64], slope: Slope) -> Vec<f64> {
     all
 }
 
-/// φ₁ to φ₄, φ_k(z) = ∫₀¹ e^{(1−v)z} v^{k−1}/(k−1)! dv (Hochbruck & Ostermann 2010): by their series near 0, else
-/// by φ_{k+1} = (φ_k − 1/k!)/z from φ₁ = expm1(z)/z.
+/// φ₁ to φ₄ at `z`, φ_k(z) = ∫₀¹ e^{(1−v)z} v^{k−1}/(k−1)! dv (Hochbruck & Ostermann 2010): by their series near 0,
+/// else by the recurrence φ_{k+1} = (φ_k − 1/k!)/z from φ₁ = expm1(z)/z.
 fn phi(z: f64) -> [f64; 4] {
     let mut all = [0.0; 4];
     if z.abs() < 1.0 {

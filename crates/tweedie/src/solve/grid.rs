@@ -1,11 +1,11 @@
-//! Time grids: which levels a solver visits.
+//! Time grids: the levels that a solver visits.
 
 mod chain;
 mod optimised;
 mod spaced;
 
 pub use chain::{Leading, Linspace, Trailing};
-pub use optimised::Optimised;
+pub use optimised::OptimisedGrid;
 pub use spaced::{Karras, LogSnr, Quadratic, Time};
 
 use super::MOST_STEPS;
@@ -13,8 +13,8 @@ use crate::process::{Level, Schedule};
 use crate::registry::registry;
 use crate::{Error, Result};
 
-/// A spacing of levels from a schedule's noisiest to its cleanest. Where the noisiest level is pure noise, the first
-/// level is that, and log-SNRs are spaced from ln 2⁻²⁴.
+/// A spacing of levels from a schedule's noisiest to its cleanest. If the noisiest level is pure noise, it is the first
+/// level, and log-SNRs are spaced from ln 2⁻²⁴.
 ///
 /// ```
 /// use tweedie::process::Cosine;
@@ -25,7 +25,7 @@ use crate::{Error, Result};
 /// # Ok::<(), tweedie::Error>(())
 /// ```
 pub trait Grid: std::fmt::Debug + Send + Sync {
-    /// Fails, naming the key, unless every option makes sense.
+    /// Fails, naming the key, unless every option is in its range.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -33,23 +33,25 @@ pub trait Grid: std::fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Whether it picks indices of a discrete chain.
+    /// Whether the grid consists of indices of a discrete chain.
     fn is_of_chain(&self) -> bool {
         false
     }
 
-    /// The times of `steps` steps, falling: `steps + 1` from the schedule's last time to its first, both exact; for a
-    /// chain's own grids the `steps` indices visited.
+    /// The times of `steps` steps, falling: `steps + 1` times from the schedule's last to its first, both exact. Grids
+    /// of a chain return the `steps` indices visited.
     ///
     /// # Errors
-    /// [`Error::Config`] for a chain's grid of another schedule, or for indices beyond the chain.
+    /// [`Error::Config`] for a chain's grid on another schedule, or for indices beyond the chain.
     fn times(&self, schedule: &dyn Schedule, steps: usize) -> Result<Vec<f64>>;
 
-    /// The levels of `steps` steps, λ strictly rising: `steps + 1` from the schedule's last time to its first, both
-    /// exact; for a chain's own grids the `steps` levels visited, then level 0, whether or not it was the last of them.
+    /// The levels of `steps` steps, λ strictly rising: `steps + 1` levels from the schedule's last time to its first,
+    /// both exact. Grids of a chain return the `steps` levels visited, then level 0, even if the last of them is
+    /// level 0.
     ///
     /// # Errors
-    /// [`Error::Config`] if `steps` is 0 or above 100,000, or two levels coincide; as [`Grid::check`] and [`Grid::times`].
+    /// [`Error::Config`] if `steps` is 0 or above 100,000, or two levels coincide; the errors of [`Grid::check`] and
+    /// [`Grid::times`].
     fn levels(&self, schedule: &dyn Schedule, steps: usize) -> Result<Vec<Level>> {
         if steps == 0 || steps > MOST_STEPS {
             let expected = format!("from 1 to {MOST_STEPS}");
@@ -77,7 +79,7 @@ registry! {
         "log-snr" LogSnr(LogSnr) "uniform in the log-SNR; the default",
         "quadratic" Quadratic(Quadratic) "quadratic in t, denser near the data",
         "karras" Karras(Karras) "uniform in (σ/α)^(1/ρ), ρ = 7",
-        "optimised" Optimised(Optimised)
+        "optimised" Optimised(OptimisedGrid)
             "least error of DDIM on data of many scales, finest = 0.1 to 1",
         "leading" Leading(Leading)
             "a chain's indices from 0 up (DDPM's and DDIM's); offset = 0, open = false",

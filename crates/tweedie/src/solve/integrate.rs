@@ -1,4 +1,4 @@
-//! The loop that runs any solver over any grid, and the sampler that is both.
+//! The loop over the levels of a grid, and the sampler that runs a solver on it.
 
 use super::{AnyGrid, AnySolver, Clip, Context, Noise, ReverseVariance, Solver};
 use crate::data::{Condition, Generate};
@@ -10,27 +10,27 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What happens at the cleanest level, which still carries a little noise.
+/// The last operation at the cleanest level, which still has a little noise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Last {
-    /// Replace x by E[x₀ | x]: one more evaluation, no noise left.
+    /// Replaces x by E[x₀ | x]: one more evaluation, no noise left.
     #[default]
     Denoise,
-    /// Stop at the grid's last level.
+    /// Stops at the grid's last level.
     Stop,
 }
 
-/// Where an integration stands: after how many of how many steps, at which level, with which batch.
+/// Progress of an integration: the number of steps, the level and the batch there.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress<'a> {
     /// Steps taken, the last denoising included.
     pub step: usize,
-    /// Steps in all.
+    /// The total number of steps.
     pub steps: usize,
     /// The level reached.
     pub level: Level,
-    /// The batch there, `[n, width]`.
+    /// The batch at this level, `[n, width]`.
     pub x: &'a Tensor<2>,
 }
 
@@ -39,18 +39,18 @@ pub struct Progress<'a> {
 pub struct Moment {
     /// The level.
     pub level: Level,
-    /// x_t there, `[n, width]`.
+    /// x_t at this level, `[n, width]`.
     pub x: Tensor<2>,
-    /// E[x₀ | x_t], `[n, width]`; x itself where no noise is left.
+    /// E[x₀ | x_t], `[n, width]`; x itself at a level without noise.
     pub mean: Tensor<2>,
 }
 
-/// Runs `solver` over the levels of a grid, from the first to the last.
+/// Runs `solver` over `levels`, from the first to the last, and returns the batch at the end, `[n, width]`.
 ///
-/// `observe` is called with the start and after every step.
+/// Calls `observe` at the start and after every step.
 ///
 /// # Errors
-/// The solver's, and [`Error::Diverged`] if the result is not finite.
+/// The errors of the solver, and [`Error::Diverged`] if the result is not finite.
 pub fn integrate(
     solver: &dyn Solver,
     x: Tensor<2>,
@@ -83,7 +83,7 @@ pub fn integrate(
     Ok(state.x)
 }
 
-/// Samples a denoiser: prior noise, a solver, a grid and an explicit last step.
+/// A sampler of a denoiser: prior noise, a solver, a grid and an explicit last operation.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -107,12 +107,12 @@ pub struct Sampler {
     last: Last,
     clip: Option<Clip>,
     path_noise: bool,
-    /// Of ancestral steps, in place of the solver's own.
+    /// The variance of ancestral steps; overrides the solver's own.
     variance: Option<Arc<dyn ReverseVariance>>,
 }
 
 impl From<Diffusing> for Sampler {
-    /// DPM-Solver++(2M), 32 evaluations, uniform in the log-SNR.
+    /// DPM-Solver++(2M) with 32 evaluations on a grid uniform in the log-SNR.
     fn from(model: Diffusing) -> Self {
         Self {
             model,
@@ -128,62 +128,62 @@ impl From<Diffusing> for Sampler {
 }
 
 impl Sampler {
-    /// As from a [`Diffusing`] whose data are of unit variance.
+    /// A sampler for data of unit variance; [`Diffusing`] sets another standard deviation.
     pub fn new(denoiser: Arc<dyn Denoiser>, schedule: Arc<dyn Schedule>) -> Self {
         Diffusing::new(denoiser, schedule).into()
     }
 
-    /// The solver.
+    /// Sets the solver.
     pub fn with_solver(mut self, solver: impl Into<AnySolver>) -> Self {
         self.solver = solver.into();
         self
     }
 
-    /// The spacing of the levels.
+    /// Sets the spacing of the levels.
     pub fn with_grid(mut self, grid: impl Into<AnyGrid>) -> Self {
         self.grid = grid.into();
         self
     }
 
-    /// How many steps, the last denoising included; at least 2 with it, at least 1 without or on a chain's own grid.
-    /// Adaptive solvers choose their own.
+    /// Sets the number of steps, including the last denoising: at least 2 with it, at least 1 without it or on a
+    /// chain's own grid. Adaptive solvers choose their own steps.
     pub fn with_steps(mut self, steps: usize) -> Self {
         self.steps = steps;
         self
     }
 
-    /// What happens at the cleanest level.
+    /// Sets the last operation at the cleanest level.
     pub fn with_last(mut self, last: Last) -> Self {
         self.last = last;
         self
     }
 
-    /// How denoised batches are held in range; not at all by default.
+    /// Sets the clipping of denoised batches; none by default.
     pub fn with_clip(mut self, clip: impl Into<Option<Clip>>) -> Self {
         self.clip = clip.into();
         self
     }
 
-    /// The schedule, in place of that given first.
+    /// Replaces the schedule.
     pub fn with_schedule(mut self, schedule: Arc<dyn Schedule>) -> Self {
         self.model.schedule = schedule;
         self
     }
 
-    /// Takes a row's noise from one [`BrownianTree`], so that more steps refine the same path, for the solvers that
-    /// [`AnySolver::check_path_noise`] lets pass.
+    /// Takes the noise of each row from one [`BrownianTree`], so that more steps refine the same path. Valid for
+    /// solvers that pass [`AnySolver::check_path_noise`].
     pub fn with_path_noise(mut self) -> Self {
         self.path_noise = true;
         self
     }
 
-    /// The variance of ancestral steps, in place of the solver's own; of no effect on other solvers.
+    /// Sets the variance of ancestral steps, overriding the solver's own. Other solvers ignore it.
     pub fn with_reverse_variance(mut self, variance: Arc<dyn ReverseVariance>) -> Self {
         self.variance = Some(variance);
         self
     }
 
-    /// The noise of the solver's steps.
+    /// The source of the noise of the solver's steps.
     fn noise(&self, draws: &Draws) -> Result<Box<dyn Noise>> {
         let draws = draws.purpose("solver");
         if !self.path_noise {
@@ -193,23 +193,23 @@ impl Sampler {
         Ok(Box::new(BrownianTree::new(draws, self.model.schedule.range())?))
     }
 
-    /// The levels that the solver will visit.
+    /// The levels that the solver visits.
     ///
     /// # Errors
-    /// As [`AnySolver::levels`].
+    /// The errors of [`AnySolver::levels`].
     pub fn levels(&self) -> Result<Vec<Level>> {
         self.solver.levels(&*self.grid, &*self.model.schedule, self.steps, self.last)
     }
 
-    /// Network evaluations so far, in rows.
+    /// The number of network evaluations so far, in rows.
     pub fn evaluations(&self) -> u64 {
         self.model.denoiser.evaluations()
     }
 
-    /// As [`Generate::generate`], calling `observe` after every step.
+    /// Generates rows as [`Generate::generate`] does, and calls `observe` after every step.
     ///
     /// # Errors
-    /// As [`Generate::generate`].
+    /// The errors of [`Generate::generate`].
     pub fn generate_observed(
         &self,
         rows: Range<u64>,
@@ -223,10 +223,11 @@ impl Sampler {
         self.generate_from(x, &rows, condition, draws, observe)
     }
 
-    /// Samples from a given start at the noisiest level, `[n, width]`; `rows` names each row's noise.
+    /// Samples from a given start at the noisiest level, `[n, width]`; `rows` are the global indices that address the
+    /// noise.
     ///
     /// # Errors
-    /// As [`Generate::generate`].
+    /// The errors of [`Generate::generate`].
     pub fn generate_from(
         &self,
         x: Tensor<2>,
@@ -238,10 +239,10 @@ impl Sampler {
         self.generate_with(x, rows, condition, &*self.noise(draws)?, observe)
     }
 
-    /// As [`Sampler::generate_from`], with the solver's noise from any source.
+    /// Samples as [`Sampler::generate_from`] does, with the solver's noise from any source.
     ///
     /// # Errors
-    /// As [`Generate::generate`].
+    /// The errors of [`Generate::generate`].
     pub fn generate_with(
         &self,
         x: Tensor<2>,
@@ -262,7 +263,7 @@ impl Sampler {
         })
     }
 
-    /// A batch at a level moved by the process's offset there, or by as much the other way; clean data have none.
+    /// The batch plus `sign` times the process's offset at the level. Clean data have no offset.
     fn moved(&self, x: &Tensor<2>, level: &Level, sign: f64) -> Tensor<2> {
         match self.model.schedule.offset(level.t) {
             offset if offset != 0.0 && level.sigma > 0.0 => x.clone().add_scalar(sign * offset),
@@ -270,7 +271,7 @@ impl Sampler {
         }
     }
 
-    /// Samples the centred process over the given levels.
+    /// Samples the centred process over `levels`.
     fn over(
         &self,
         levels: &[Level],
@@ -298,21 +299,22 @@ impl Sampler {
         integrate(solver, x, levels, self.last, &context, observe)
     }
 
-    /// The start, at the last time of the schedule.
+    /// The start of each row at the last time of the schedule.
     fn prior(&self, rows: &[u64], draws: &Draws, device: &Device) -> Tensor<2> {
         let width = self.model.denoiser.width();
         self.model.corruption().prior(rows, width, &draws.purpose("prior"), device)
     }
 
-    /// The batch that [`Generate::generate`] makes, at `count` (at least 2) of the levels on its way, or at all if they
-    /// are fewer, the start and the sample included: spread half evenly over the steps and half over the angle
-    /// arctan(σ/(α σ_d)), so that there are more of them where the noise gives way to the data.
+    /// The batch of [`Generate::generate`] at `count` (at least 2) of the levels on its way, or at all levels if they
+    /// are fewer. The start and the sample are included. Levels are spaced half evenly over the steps and half evenly
+    /// over the angle arctan(σ/(α σ_d)), so that they are denser where data emerge from noise.
     ///
-    /// An adaptive solver stops at each level of the grid, so that its samples are those of `generate` only up to its
+    /// An adaptive solver stops at each level of the grid, so that its samples equal the samples of `generate` only up
+    /// to its tolerance.
     /// tolerance.
     ///
     /// # Errors
-    /// As [`Generate::generate`].
+    /// The errors of [`Generate::generate`].
     pub fn path(
         &self,
         rows: Range<u64>,
@@ -346,7 +348,7 @@ impl Sampler {
         passed.into_iter().map(moment).collect()
     }
 
-    /// `count` of the steps over these levels, the first and the last among them, as [`Sampler::path`] says.
+    /// The `count` steps over these levels that [`Sampler::path`] returns, the first and the last included.
     fn spread(&self, levels: &[Level], count: usize) -> Vec<usize> {
         let angle = |level: &Level| level.sigma.atan2(level.alpha * self.model.sigma_data);
         let mut angles: Vec<f64> = levels.iter().map(angle).collect();
@@ -362,7 +364,7 @@ impl Sampler {
         let mut chosen: Vec<usize> = Vec::with_capacity(gaps + 1);
         for i in 0..=gaps {
             let off = |k: &usize| (place(*k) - i as f64 / gaps as f64).abs();
-            // Each step once, and enough of them left for the rest.
+            // Each step at most once, with enough steps left for the rest.
             let (least, most) = (chosen.last().map_or(0, |k| k + 1), steps - (gaps - i));
             chosen.extend((least..=most).min_by(|a, b| off(a).total_cmp(&off(b))));
         }

@@ -1,4 +1,4 @@
-//! How noise becomes data: solvers, time grids and the one loop that runs them.
+//! Sampling, from noise to data: solvers, time grids and the loop that runs them.
 
 mod annealed;
 mod clip;
@@ -42,7 +42,7 @@ use crate::{Error, Result};
 use burn::tensor::Tensor;
 use std::sync::Arc;
 
-/// What a step may ask: the model, its process, the condition and the noise of each row.
+/// The inputs of a step: the model, its process, the condition and the noise of each row.
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
@@ -70,38 +70,38 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    /// E[x₀ | x_t].
+    /// The denoiser, E[x₀ | x_t].
     pub denoiser: &'a dyn Denoiser,
-    /// The process that is reversed.
+    /// The process to reverse.
     pub schedule: &'a dyn Schedule,
-    /// One condition per row.
+    /// The condition of each row.
     pub condition: &'a Condition,
-    /// Noise, addressed by step and global row, or by time and global row.
+    /// The source of noise, addressed by step and global row, or by time and global row.
     pub noise: &'a dyn Noise,
     /// The global index of each row.
     pub rows: &'a [u64],
-    /// How denoised batches are held in range, if at all.
+    /// The clipping of denoised batches.
     pub clip: Option<Clip>,
 }
 
 impl Context<'_> {
-    /// E[x₀ | x] without a tangent, held in range.
+    /// E[x₀ | x] without a tangent, clipped, `[n, width]`.
     ///
     /// # Errors
-    /// As the denoiser's.
+    /// The errors of the denoiser.
     pub fn denoise(&self, x: Tensor<2>, levels: &Levels) -> Result<Tensor<2>> {
         Ok(self.clipped(self.denoise_unclipped(x, levels)?))
     }
 
-    /// E[x₀ | x] without a tangent, as the denoiser gives it.
+    /// E[x₀ | x] without a tangent and without clipping, `[n, width]`.
     ///
     /// # Errors
-    /// As the denoiser's.
+    /// The errors of the denoiser.
     pub fn denoise_unclipped(&self, x: Tensor<2>, levels: &Levels) -> Result<Tensor<2>> {
         Ok(self.denoiser.denoise(x.into(), levels, self.condition)?.value)
     }
 
-    /// A denoised batch held in range.
+    /// The clipped batch of denoised data.
     pub fn clipped(&self, data: Tensor<2>) -> Tensor<2> {
         match self.clip {
             Some(clip) => clip.apply(data),
@@ -115,11 +115,11 @@ impl Context<'_> {
         rows.to_tensor(&like.device()).cast(like.dtype())
     }
 
-    /// Standard normal noise for step `step`, which goes from one level to another: where the noise is that of a path
-    /// in time, its increment between the two times over its standard deviation.
+    /// Standard normal noise for step `step` between two levels. For noise from a path in time it is the path's
+    /// increment between the two times, divided by its standard deviation.
     ///
     /// # Errors
-    /// As [`Levels::host`].
+    /// The errors of [`Levels::host`].
     pub fn noise_between(
         &self,
         step: u64,
@@ -137,14 +137,14 @@ impl Context<'_> {
     }
 }
 
-/// A batch on its way from noise to data, with what a multistep solver remembers.
+/// A batch on its way from noise to data, with the history of a multistep solver.
 #[derive(Debug, Clone)]
 pub struct State {
     /// x at the current level, `[n, width]`.
     pub x: Tensor<2>,
-    /// Earlier levels and what the solver keeps of their evaluations, data or noise, the latest last.
+    /// Earlier levels and the solver's evaluations there, data or noise, the latest last.
     pub history: Vec<(Levels, Tensor<2>)>,
-    /// How many steps were taken; addresses the noise.
+    /// The number of steps so far; addresses the noise.
     pub step: u64,
 }
 
@@ -152,7 +152,7 @@ impl State {
     /// The state of the rows with the given indices, each below the number of rows.
     ///
     /// # Errors
-    /// As [`Levels::select`].
+    /// The errors of [`Levels::select`].
     pub fn select(&self, rows: &[usize]) -> Result<Self> {
         let history = self.history.iter();
         Ok(Self {
@@ -165,24 +165,24 @@ impl State {
     }
 }
 
-/// More steps than this are a mistake.
+/// The largest number of steps; more are taken for a mistake.
 const MOST_STEPS: usize = 100_000;
 
-/// The noise that a solver's steps add.
+/// The kind of noise that the steps of a solver add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoiseUse {
-    /// None: the solver is deterministic.
+    /// No noise: the solver is deterministic.
     None,
-    /// That of steps between two times, as a path in time has it.
+    /// Noise of steps between two times, as the increments of a path in time.
     Steps,
-    /// Some at one level, where no time passes.
+    /// Noise at one level, at one time.
     Level,
-    /// Some before the step, against time.
+    /// Noise before the step, against the direction of time.
     Before,
 }
 
 impl NoiseUse {
-    /// Noise of steps unless its share is 0.
+    /// Noise of steps, or none if its share is 0.
     fn in_steps(share: f64) -> Self {
         if share > 0.0 { Self::Steps } else { Self::None }
     }
@@ -190,7 +190,7 @@ impl NoiseUse {
 
 /// One step from a noisier to a cleaner level.
 pub trait Solver: std::fmt::Debug + Send + Sync {
-    /// Fails, naming the key, unless every option makes sense.
+    /// Fails, naming the key, unless every option is in its range.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -198,30 +198,30 @@ pub trait Solver: std::fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// The noise that its steps add.
+    /// The kind of noise that the solver's steps add.
     fn noise_use(&self) -> NoiseUse {
         NoiseUse::None
     }
 
-    /// Whether the solver chooses its own steps, so that the grid's inner levels do not matter.
+    /// Whether the solver chooses its own steps and ignores the grid's inner levels.
     fn is_adaptive(&self) -> bool {
         false
     }
 
-    /// The same solver with another variance of its steps' noise; none unless its steps have one to choose.
+    /// The same solver with another variance of its steps' noise; `None` if the solver has no such option.
     fn with_variance(&self, _variance: Arc<dyn ReverseVariance>) -> Option<Box<dyn Solver>> {
         None
     }
 
-    /// The state that starts at `x`.
+    /// The initial state at the batch `x`, `[n, width]`.
     fn init(&self, x: Tensor<2>) -> State {
         State { x, history: Vec::new(), step: 0 }
     }
 
-    /// The state at `to`, from the state at `from`; levels may differ between rows.
+    /// The state at `to`, given the state at `from`; levels may differ between rows.
     ///
     /// # Errors
-    /// The denoiser's, and [`Error::Diverged`] from adaptive solvers.
+    /// The errors of the denoiser, and [`Error::Diverged`] from adaptive solvers.
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State>;
 }
 
@@ -247,7 +247,7 @@ registry! {
             "UniPC: order = 1 to 3, b = \"bh1\" or \"bh2\", of = \"data\" or \"noise\", 1 evaluation a step",
         "ddim" Ddim(Ddim) "DDIM; eta = 0 is deterministic, order 1",
         "ancestral" Ancestral(Ancestral)
-            "ancestral sampling from the posterior for any (t, s), as VDM's and DDPM's",
+            "ancestral sampling from the posterior for any (t, s), as in VDM and DDPM",
         "euler-maruyama" EulerMaruyama(EulerMaruyama)
             "reverse SDE, weak order 1; churn from 1 down to 0, the probability-flow ODE",
         "predictor-corrector" PredictorCorrector(PredictorCorrector)
@@ -264,10 +264,10 @@ registry! {
 }
 
 impl AnySolver {
-    /// Fails unless all of its noise is that of steps between two times, as a path in time has it.
+    /// Fails unless all of the solver's noise is noise of steps between two times, which a path in time can provide.
     ///
     /// # Errors
-    /// [`Error::Config`] for a solver without noise, and for those that add noise at one level.
+    /// [`Error::Config`] for a solver without noise, or with noise at one level or before the step.
     pub fn check_path_noise(&self) -> Result<()> {
         let found = match self.noise_use() {
             NoiseUse::Steps => return Ok(()),
@@ -280,7 +280,7 @@ impl AnySolver {
         Err(Error::config("noise", found, expected))
     }
 
-    /// Fails unless its steps' noise has a variance to choose.
+    /// Fails unless the variance of the solver's noise is an option.
     ///
     /// # Errors
     /// [`Error::Config`] for any other solver.
@@ -294,20 +294,20 @@ impl AnySolver {
         Err(Error::config("variance", format!("given for the solver {}", self.name()), expected))
     }
 
-    /// The names of solvers that, with their default options, are so.
+    /// The names of the solvers that, with their default options, satisfy `so`.
     fn named_with(so: impl Fn(&Self) -> bool) -> String {
         let all = Self::NAMES.iter().map(|(name, _)| *name);
         let named: Vec<&str> = all.filter(|name| Self::parse(name).is_ok_and(|s| so(&s))).collect();
         named.join(", ")
     }
 
-    /// The levels of a grid that it visits in `steps` steps, the last denoising, if there is one, included.
+    /// The levels that the solver visits on `grid` in `steps` steps, including the last denoising if `last` has it.
     ///
-    /// On a chain's own grid each step starts at a level that the grid visits, and the last one leads to clean data
-    /// ([`Last::Denoise`]) or to level 0 ([`Last::Stop`], the same level twice where the grid ends there).
+    /// On a chain's own grid each step starts at a level of the grid, and the last one leads to clean data
+    /// ([`Last::Denoise`]) or to level 0 ([`Last::Stop`], which repeats the level if the grid ends there).
     ///
     /// # Errors
-    /// [`Error::Config`] if there are too few or too many steps; as [`Grid::levels`].
+    /// [`Error::Config`] if `steps` is too small or too large; the errors of [`Grid::levels`].
     pub fn levels(
         &self,
         grid: &dyn Grid,
@@ -333,7 +333,7 @@ impl AnySolver {
     }
 }
 
-/// Fails unless a share of noise lies in [0, 1].
+/// Fails unless `share` lies in [0, 1].
 fn check_share(key: &str, share: f64) -> Result<()> {
     if (0.0..=1.0).contains(&share) {
         return Ok(());
@@ -341,7 +341,7 @@ fn check_share(key: &str, share: f64) -> Result<()> {
     Err(Error::config(format!("solver.{key}"), share.to_string(), "a number from 0 to 1"))
 }
 
-/// Fails unless an order is 1, 2 or 3.
+/// Fails unless `order` is 1, 2 or 3.
 fn check_order(order: usize) -> Result<()> {
     if (1..=3).contains(&order) {
         return Ok(());
@@ -349,7 +349,7 @@ fn check_order(order: usize) -> Result<()> {
     Err(Error::config("solver.order", order.to_string(), "1, 2 or 3"))
 }
 
-/// ε̂ = (x − α x̂₀)/σ.
+/// ε̂ = (x − α x̂₀)/σ, `[n, width]`.
 pub(crate) fn noise_of(x: &Tensor<2>, data: &Tensor<2>, levels: &Levels) -> Result<Tensor<2>> {
     let of_x = levels.column(x, |l| 1.0 / l.sigma)?;
     let of_data = levels.column(x, |l| -l.alpha / l.sigma)?;

@@ -7,11 +7,11 @@ use crate::process::Levels;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// dx/dt = f x − ½ g² ∇log p_t(x) (Song et al. 2021, eq. 13; *An Introduction …*, eq. 6.27), as the velocity
-/// (dα/dt) x̂₀ + (dσ/dt) ε̂.
+/// The velocity dx/dt = f x − ½ g² ∇log p_t(x) of the probability-flow ODE (Song et al. 2021, eq. 13; *An Introduction
+/// …*, eq. 6.27), computed as (dα/dt) x̂₀ + (dσ/dt) ε̂, `[n, width]`.
 ///
 /// # Errors
-/// As the denoiser's.
+/// The errors of the denoiser.
 pub fn velocity(x: &Tensor<2>, levels: &Levels, context: &Context) -> Result<Tensor<2>> {
     let data = context.denoise(x.clone(), levels)?;
     let velocity = Prediction::Data.convert_batch(
@@ -25,7 +25,7 @@ pub fn velocity(x: &Tensor<2>, levels: &Levels, context: &Context) -> Result<Ten
     Ok(velocity.value)
 }
 
-/// Euler's method on the probability-flow ODE: order 1, one evaluation a step.
+/// Euler's method on the probability-flow ODE: order 1, one evaluation per step.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -56,7 +56,7 @@ impl Solver for Euler {
     }
 }
 
-/// Heun's method on the probability-flow ODE (Karras et al. 2022, algorithm 1): order 2, two evaluations a step.
+/// Heun's method on the probability-flow ODE (Karras et al. 2022, algorithm 1): order 2, two evaluations per step.
 ///
 /// ```
 /// use std::sync::Arc;

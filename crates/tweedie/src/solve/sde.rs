@@ -10,8 +10,8 @@ use std::sync::Arc;
 /// Diffusion Models*, eq. 60; *An Introduction …*, eq. 6.26, evaluated at T − i). Weak order 1; strong order 1 on one
 /// path of noise ([`BrownianTree`](crate::process::BrownianTree)).
 ///
-/// With churn η it is one of the family of reverse processes with the same marginals (*An Introduction …*,
-/// sec. 6.3.1.6, whose λ is 1 − η; Huang et al. 2021):
+/// The churn η selects from the family of reverse processes with the same marginals (*An Introduction …*, sec. 6.3.1.6,
+/// whose λ is 1 − η; Huang et al. 2021):
 ///
 /// > dx = (f x − ½ (1 + η) g² ∇log p_t) dt + √η g dW̄,
 ///

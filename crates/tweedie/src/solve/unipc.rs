@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 
 /// UniPC-p (Zhao et al. 2023, algorithms 1 and 2), in its multistep form with varying coefficients.
 ///
-/// The evaluation at a step's end x̃ first corrects x̃ by the polynomial through it and p earlier evaluations, UniC-p,
-/// and then stands in the next step's prediction from the last p, UniP-p: one evaluation a step, order p + 1 but for
-/// the last step, which nothing corrects. The difference of the two integrals is all that the correction needs:
+/// The evaluation at a step's end x̃ first corrects x̃ by the polynomial through it and p earlier evaluations (UniC-p).
+/// It then serves the next step's prediction from the last p evaluations (UniP-p). The method has one evaluation per
+/// step and order p + 1, except in the last step, which is not corrected. The correction needs only the difference of
+/// the two integrals:
 ///
 /// > x = x̃ + c Σ_j (w_j − w̃_j) f_j, f the noise or the data, c as in their exponential integrals.
 ///
-/// Where a polynomial is a line, B(h) stands for its slope's integral, as in diffusers. The paper's λ is half of ours.
+/// For linear polynomials B(h) replaces the integral of the slope, as in diffusers. The paper's λ is half of ours.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -36,11 +37,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UniPc {
-    /// p, 1 to 3.
+    /// The order p of the predictor, 1 to 3.
     pub order: usize,
-    /// B(h).
+    /// The function B(h).
     pub b: Bh,
-    /// Which of the network's equivalent outputs is a polynomial.
+    /// The output of the network that the polynomial interpolates.
     pub of: Integrates,
 }
 
@@ -50,7 +51,8 @@ impl Default for UniPc {
     }
 }
 
-/// UniPC's B(h), for h the step in ℓ = ln(α/σ) with the sign of the integral's exponent (Zhao et al. 2023).
+/// The function B(h) of UniPC, for h the step in ℓ = ln(α/σ) with the sign of the integral's exponent (Zhao et al.
+/// 2023).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bh {
@@ -61,7 +63,7 @@ pub enum Bh {
     Bh2,
 }
 
-/// What UniPC integrates.
+/// The integrand of UniPC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Integrates {

@@ -1,8 +1,8 @@
-//! The variance r of a reverse step p(x_s | x_t), whose mean is that of q(x_s | x_t, x̂₀(x_t)).
+//! The variance r of a reverse step p(x_s | x_t) whose mean is the mean of q(x_s | x_t, x̂₀(x_t)).
 //!
-//! With v the variance of q(x_s | x_t, x₀), c its mean's factor on x₀ and d columns, the step's divergence is (*An
-//! Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.31 and 6.42, whose logarithm lacks a
-//! factor 2)
+//! With v the variance of q(x_s | x_t, x₀), c the factor of x₀ in its mean and d columns, the divergence of the step is
+//! (*An Introduction to Generative Modeling with Flows and Diffusion Models*, eqs. 6.31 and 6.42, whose logarithm lacks
+//! a factor 2)
 //!
 //! > KL = ½ [(d v + c² ‖x₀ − x̂₀‖²)/r − d + d ln(r/v)].
 //!
@@ -11,8 +11,8 @@
 //! > r* = v + c² m(λ_t),  m = E‖x₀ − x̂₀‖²/d,
 //!
 //! for any denoiser, exact or not, and any step: one curve m(λ) serves all pairs (t, s). For the exact denoiser m is
-//! the mean variance of x₀ given x_t. The fixed variances are r* of data at a point, m = 0, and of data N(0, I) (Ho et
-//! al. 2020, sec. 3.2).
+//! the mean variance of x₀ given x_t. The fixed variances are r* for data at a point, m = 0, and for data N(0, I) (Ho
+//! et al. 2020, sec. 3.2).
 
 use crate::denoise::LevelError;
 use crate::process::Level;
@@ -20,9 +20,9 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// A step's pair of levels ↦ the variance of its noise.
+/// The variance of a step's noise as a function of the step's two levels.
 pub trait ReverseVariance: std::fmt::Debug + Send + Sync {
-    /// That of a step between `from` and the cleaner level `to`, for each column; positive unless `to` is clean.
+    /// The variance, per column, of a step from `from` to the cleaner level `to`; positive unless `to` is clean.
     fn between(&self, from: &Level, to: &Level) -> f64;
 }
 
@@ -37,15 +37,15 @@ impl<V: ReverseVariance + ?Sized> ReverseVariance for Arc<V> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Variance {
-    /// That of q(x_s | x_t, x₀).
+    /// The variance of q(x_s | x_t, x₀).
     #[default]
     Small,
-    /// σ²_{t|s}, that of q(x_t | x_s): β in one step of a chain.
+    /// σ²_{t|s}, the variance of q(x_t | x_s): β in one step of a chain.
     Large,
 }
 
 impl Variance {
-    /// That of a step from `t` to the cleaner level `s`.
+    /// The variance of a step from `t` to the cleaner level `s`.
     pub fn of(self, t: &Level, s: &Level) -> f64 {
         match self {
             Variance::Large if s.sigma > 0.0 => t.given(s).variance,
@@ -60,10 +60,11 @@ impl ReverseVariance for Variance {
     }
 }
 
-/// The best variance of each step, v + c² m(λ), from a denoiser's errors m at some levels; see the module's head.
+/// The optimal variance of each step, v + c² m(λ), from a denoiser's errors m at some levels; see the module
+/// documentation.
 ///
-/// Between two levels ln m is linear in λ. Beyond the noisiest m stays, as it does where all is noise; beyond the
-/// cleanest it falls as 1/SNR, as it does where data has a density. Steps to noise-free data add no noise.
+/// Between two levels ln m is linear in λ. Beyond the noisiest level m is constant, as for pure noise; beyond the
+/// cleanest it falls as 1/SNR, as for data with a density. Steps to noise-free data add no noise.
 ///
 /// ```
 /// use tweedie::process::Level;
@@ -78,15 +79,15 @@ impl ReverseVariance for Variance {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnalyticVariance {
-    /// λ, rising, and ln m.
+    /// Pairs of λ, rising, and ln m.
     points: Vec<(f64, f64)>,
 }
 
 impl AnalyticVariance {
-    /// From pairs (λ, m) in any order.
+    /// The variance for pairs (λ, m) in any order.
     ///
     /// # Errors
-    /// [`Error::Config`] if there are none, if one is not finite, an m is not positive or a λ comes twice.
+    /// [`Error::Config`] if `points` is empty, a number is not finite, an m is not positive or a λ occurs twice.
     pub fn new(mut points: Vec<(f64, f64)>) -> Result<Self> {
         let wrong = |(lambda, m): &&(f64, f64)| !(lambda.is_finite() && m.is_finite() && *m > 0.0);
         if let Some((lambda, m)) = points.iter().find(wrong) {
@@ -106,15 +107,15 @@ impl AnalyticVariance {
         Ok(Self { points })
     }
 
-    /// From errors as [`level_errors`](crate::denoise::level_errors) measures them.
+    /// The variance for errors measured by [`level_errors`](crate::denoise::level_errors).
     ///
     /// # Errors
-    /// As [`AnalyticVariance::new`].
+    /// The errors of [`AnalyticVariance::new`].
     pub fn measured(errors: &[LevelError]) -> Result<Self> {
         Self::new(errors.iter().map(|error| (error.level.lambda, error.mean)).collect())
     }
 
-    /// m(λ).
+    /// m at the log-SNR `lambda`.
     pub fn error(&self, lambda: f64) -> f64 {
         let next = self.points.partition_point(|(at, _)| *at < lambda);
         let before = next.checked_sub(1).and_then(|i| self.points.get(i));

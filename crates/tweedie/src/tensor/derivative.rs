@@ -1,17 +1,14 @@
-//! Derivatives of functions over [`Dual`]: products with Jacobians and Hessians, divergences, and functionals of a
-//! gradient that can be trained on.
+//! Derivatives of functions over [`Dual`]: products with Jacobians and Hessians, gradients and divergences.
 //!
 //! Burn differentiates once. A derivative of a derivative is therefore one reverse pass over directional derivatives:
-//! ∇(v·∇f) = ∇²f v. A functional φ(∇ₓf) needs a gradient by the weights of a gradient by x; there the vector
-//! u = ∂φ/∂(∇ₓf) is computed first, through a copy of f whose weights are outside the graph, and held, so that
-//! u·∇ₓf, which is a directional derivative, has φ's gradient by the weights.
+//! ∇(v·∇f) = ∇²f v.
 
 use crate::tensor::{Dual, select_rows};
 use crate::{Draws, Error, Result};
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-/// f(x) and J v, by one pass forward.
+/// Computes f(x) and J v in one forward pass.
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
@@ -23,7 +20,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 ///
 /// # Errors
-/// The function's.
+/// The errors of the function.
 pub fn jvp<const D: usize, const E: usize>(
     f: impl FnOnce(Dual<D>) -> Result<Dual<E>>,
     x: Tensor<D>,
@@ -33,7 +30,7 @@ pub fn jvp<const D: usize, const E: usize>(
     Ok((value.clone(), tangent.unwrap_or_else(|| value.zeros_like())))
 }
 
-/// f(x) and Jᵀ u, by one pass forward and one back; both outside any graph.
+/// Computes f(x) and Jᵀ u in one forward and one backward pass, both outside any graph.
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
@@ -47,7 +44,7 @@ pub fn jvp<const D: usize, const E: usize>(
 /// ```
 ///
 /// # Errors
-/// The function's.
+/// The errors of the function.
 pub fn vjp<const D: usize, const E: usize>(
     f: impl FnOnce(Dual<D>) -> Result<Dual<E>>,
     x: Tensor<D>,
@@ -59,11 +56,11 @@ pub fn vjp<const D: usize, const E: usize>(
     Ok((y.inner(), gradient))
 }
 
-/// ∇f of a function with one output a row (or of the sum of its outputs), with the derivatives that `x` carries, by one
-/// pass forward and back for each; outside any graph.
+/// The gradient ∇f of a function with one output per row (or of the sum of its outputs), with the derivatives that `x`
+/// carries, outside any graph. Takes one forward and one backward pass for each.
 ///
-/// Along a path the k-th derivative of ∇f is the gradient of f's k-th, the path's own derivatives being held: ∇²f ẋ is
-/// that of ẋ·∇f.
+/// Along a path the k-th derivative of ∇f is the gradient of the k-th derivative of f, with the path's own derivatives
+/// held fixed: ∇²f ẋ is the gradient of ẋ·∇f.
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
@@ -76,7 +73,7 @@ pub fn vjp<const D: usize, const E: usize>(
 /// ```
 ///
 /// # Errors
-/// The function's.
+/// The errors of the function.
 pub fn gradient<const D: usize, const E: usize>(
     f: impl Fn(Dual<D>) -> Result<Dual<E>>,
     x: Dual<D>,
@@ -94,7 +91,7 @@ pub fn gradient<const D: usize, const E: usize>(
     })
 }
 
-/// ∇²f v for a function with one output a row: one reverse pass over a directional derivative.
+/// The product ∇²f v for a function with one output per row: one reverse pass over a directional derivative.
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
@@ -106,7 +103,7 @@ pub fn gradient<const D: usize, const E: usize>(
 /// ```
 ///
 /// # Errors
-/// The function's.
+/// The errors of the function.
 pub fn hessian_vector<const D: usize, const E: usize>(
     f: impl FnOnce(Dual<D>) -> Result<Dual<E>>,
     x: Tensor<D>,
@@ -117,7 +114,7 @@ pub fn hessian_vector<const D: usize, const E: usize>(
     Ok(pull(&x, slope))
 }
 
-/// x at the root of a graph of its own.
+/// A copy of `x` as a leaf of a new graph.
 pub(crate) fn leaf<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     x.inner().autodiff().require_grad()
 }
@@ -140,7 +137,7 @@ pub enum Probe {
 }
 
 impl Probe {
-    /// One vector for each of `rows`, in the shape and type of `like`.
+    /// Draws one vector for each of `rows`, in the shape and type of `like`.
     pub fn draw(self, draws: &Draws, rows: &[u64], like: &Tensor<2>) -> Tensor<2> {
         let [_, d] = like.dims();
         let values = match self {
@@ -151,7 +148,7 @@ impl Probe {
     }
 }
 
-/// How a trace is computed.
+/// The method of computing a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Divergence {
@@ -159,24 +156,24 @@ pub enum Divergence {
     Exact,
     /// The mean of `probes` products with random vectors (Hutchinson 1990; Grathwohl et al. 2019).
     Hutchinson {
-        /// How many vectors.
+        /// The number of random vectors.
         probes: usize,
-        /// Their law.
+        /// The law of the random vectors.
         #[serde(default)]
         law: Probe,
     },
 }
 
 impl Divergence {
-    /// By so many vectors of random signs.
+    /// The estimate by `probes` vectors of random signs.
     pub fn hutchinson(probes: usize) -> Self {
         Divergence::Hutchinson { probes, law: Probe::Rademacher }
     }
 
-    /// The vectors for a batch like `like`; random ones are those that `draws` gives `rows`.
+    /// The vectors for a batch like `like`; random vectors are the ones that `draws` addresses for `rows`.
     ///
     /// # Errors
-    /// [`Error::Config`] if there are to be none.
+    /// [`Error::Config`] for 0 probes.
     pub fn probes(self, draws: &Draws, rows: &[u64], like: &Tensor<2>) -> Result<Probes> {
         let [_, d] = like.dims();
         match self {
@@ -204,7 +201,7 @@ fn unit(j: usize, like: &Tensor<2>) -> Tensor<2> {
     Tensor::<2>::from_data(row, (&like.device(), like.dtype())).expand([n, d])
 }
 
-/// Vectors v over which vᵀ A v is summed, if they are the basis, or averaged, if they are random.
+/// Vectors v for vᵀ A v: the basis, to be summed over, or random vectors, to be averaged over.
 #[derive(Debug, Clone)]
 pub struct Probes {
     vectors: Vec<Tensor<2>>,
@@ -212,31 +209,31 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// The vectors, `[n, d]` each.
+    /// The vectors, each `[n, d]`.
     pub fn vectors(&self) -> &[Tensor<2>] {
         &self.vectors
     }
 
-    /// Those of the rows with the given indices.
+    /// The vectors of the rows with the given indices.
     pub fn select(&self, rows: &[usize]) -> Self {
         let vectors = self.vectors.iter().map(|v| select_rows(v, rows)).collect();
         Self { vectors, basis: self.basis }
     }
 
-    /// How many columns [`Probes::gather`] gives.
+    /// The number of columns that [`Probes::gather`] returns.
     pub fn estimates(&self) -> usize {
         if self.basis { 1 } else { self.vectors.len() }
     }
 
-    /// One term for each vector, `[n, 1]`, as independent estimates of the trace, one a column: the sum over the basis,
-    /// or each random vector's own.
+    /// Combines one term per vector, each `[n, 1]`, into independent estimates of the trace, one per column: the sum
+    /// over the basis, or one term per random vector.
     pub fn gather(&self, terms: Vec<Tensor<2>>) -> Tensor<2> {
         let terms = Tensor::cat(terms, 1);
         if self.basis { terms.sum_dim(1) } else { terms }
     }
 }
 
-/// f(x) and estimates of ∇·f, one a column of `[n, estimates]`: the exact one, or vᵀ J v of each random v.
+/// Computes f(x) and estimates of ∇·f, `[n, estimates]`: one exact column, or vᵀ J v of each random v.
 ///
 /// ```
 /// use tweedie::Draws;
@@ -250,7 +247,7 @@ impl Probes {
 /// ```
 ///
 /// # Errors
-/// The function's.
+/// The errors of the function.
 pub fn divergence(
     f: impl Fn(Dual<2>) -> Result<Dual<2>>,
     x: &Tensor<2>,

@@ -5,17 +5,17 @@
 //! > ẏ = J ẋ,  ÿ = D²f[ẋ, ẋ] + J ẍ.
 //!
 //! Every operation here maps (x, ẋ, ẍ) to (y, ẏ, ÿ). Reverse mode may then run over all of them, so that gradients of
-//! directional derivatives need no second backward pass. What is not carried is not computed: without a tangent
-//! networks run their fused operations, and without a second one no second derivative is formed.
+//! directional derivatives need no second backward pass. Absent derivatives cost nothing: without a tangent networks
+//! run their fused operations, and without a second tangent no second derivative is computed.
 
 mod functions;
 
 use burn::tensor::{Tensor, activation};
 use std::ops::{Add, Mul, Neg, Sub};
 
-/// A value and, where derivatives along a path are wanted, its first one or its first two, of the same shape.
+/// A value with its first one or two derivatives along a path, of the same shape, where they are needed.
 ///
-/// What has no tangent is constant along the path. Parts of different order make a result of the lesser order.
+/// A value without a tangent is constant along the path. Results of parts of different order have the lower order.
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
@@ -30,9 +30,9 @@ use std::ops::{Add, Mul, Neg, Sub};
 pub struct Dual<const D: usize> {
     /// The value.
     pub value: Tensor<D>,
-    /// Its derivative along the path, if one is carried.
+    /// The first derivative along the path, if carried.
     pub tangent: Option<Tensor<D>>,
-    /// Its second derivative along the path, if one is carried; then there is a first one.
+    /// The second derivative along the path, if carried; requires the first.
     pub second: Option<Tensor<D>>,
 }
 
@@ -48,22 +48,22 @@ impl<const D: usize> Dual<D> {
         Self { value, tangent: Some(tangent), second: None }
     }
 
-    /// A point of the straight line x + s v, at s = 0, with its first two derivatives v and 0.
+    /// The point of the straight line x + s v at s = 0, with its first two derivatives v and 0.
     pub fn line(x: Tensor<D>, v: Tensor<D>) -> Self {
         Self { second: Some(v.zeros_like()), tangent: Some(v), value: x }
     }
 
-    /// The value's shape.
+    /// The shape of the value.
     pub fn dims(&self) -> [usize; D] {
         self.value.dims()
     }
 
-    /// A linear map, applied to value and tangents alike.
+    /// Applies a linear map to value and tangents alike.
     pub fn linear<const E: usize>(self, f: impl Fn(Tensor<D>) -> Tensor<E>) -> Dual<E> {
         Dual { tangent: self.tangent.map(&f), second: self.second.map(&f), value: f(self.value) }
     }
 
-    /// An affine map: `f` on the value, its linear part `df` on the tangents.
+    /// Applies an affine map: `f` to the value, its linear part `df` to the tangents.
     pub fn affine<const E: usize>(
         self,
         f: impl FnOnce(Tensor<D>) -> Tensor<E>,
@@ -72,8 +72,8 @@ impl<const D: usize> Dual<D> {
         Dual { tangent: self.tangent.map(&df), second: self.second.map(&df), value: f(self.value) }
     }
 
-    /// An elementwise map f and its derivative f′, a function of (x, f(x)) over [`Dual`], so that its own derivative
-    /// along the path is known too: ẏ = f′ ẋ, ÿ = f′ ẍ + (f′)˙ ẋ.
+    /// Applies an elementwise map f with derivative f′, a function of (x, f(x)) over [`Dual`], so that the derivative
+    /// of f′ along the path is known too: ẏ = f′ ẋ, ÿ = f′ ẍ + (f′)˙ ẋ.
     pub fn map(
         self,
         f: impl FnOnce(Tensor<D>) -> Tensor<D>,
@@ -91,12 +91,12 @@ impl<const D: usize> Dual<D> {
         Self { value: y, tangent: Some(dy), second }
     }
 
-    /// Product with a constant.
+    /// The product with a constant.
     pub fn mul_scalar(self, c: f64) -> Self {
         self.linear(|x| x.mul_scalar(c))
     }
 
-    /// Sum with a constant.
+    /// The sum with a constant.
     pub fn add_scalar(self, c: f64) -> Self {
         self.affine(|x| x.add_scalar(c), |dx| dx)
     }
@@ -130,7 +130,7 @@ impl<const D: usize> Dual<D> {
         self.product(other, Tensor::matmul)
     }
 
-    /// A map that is linear in both factors.
+    /// Applies a map that is linear in both factors.
     fn product(self, other: Self, f: impl Fn(Tensor<D>, Tensor<D>) -> Tensor<D>) -> Self {
         let (a, b) = (self, other);
         let left = |d: &Tensor<D>| f(d.clone(), b.value.clone());
@@ -145,12 +145,12 @@ impl<const D: usize> Dual<D> {
         Self { tangent, second: second.flatten(), value: f(a.value, b.value) }
     }
 
-    /// Whether a result of the two has a second derivative: no part lacks one unless it is constant.
+    /// Whether a result of both has a second derivative: each operand has one or is constant.
     fn carry_second(&self, other: &Self) -> bool {
         [self, other].iter().all(|part| part.tangent.is_none() || part.second.is_some())
     }
 
-    /// Two dimensions exchanged.
+    /// Swaps two dimensions.
     pub fn swap_dims(self, a: usize, b: usize) -> Self {
         self.linear(|x| x.swap_dims(a, b))
     }
@@ -160,7 +160,7 @@ impl<const D: usize> Dual<D> {
         self.linear(|x| x.reshape(shape))
     }
 
-    /// Concatenation of two along the last dimension.
+    /// Concatenates two values along the last dimension.
     pub fn join(self, other: Self) -> Self {
         let carry = self.carry_second(&other);
         let join = |a: Option<Tensor<D>>, b: Option<Tensor<D>>| match (a, b) {
@@ -175,7 +175,7 @@ impl<const D: usize> Dual<D> {
         Self { tangent, second, value: tweedie_ops::join(self.value, other.value) }
     }
 
-    /// Concatenation along `dim`; a part without a tangent counts as constant. `parts` must not be empty.
+    /// Concatenates along `dim`; a part without a tangent counts as constant. `parts` must not be empty.
     pub fn cat(parts: Vec<Dual<D>>, dim: usize) -> Self {
         let carry = parts.iter().all(|part| part.tangent.is_none() || part.second.is_some());
         let cat = |of: fn(&Dual<D>) -> &Option<Tensor<D>>| {
@@ -192,7 +192,7 @@ impl<const D: usize> Dual<D> {
     }
 }
 
-/// a + b, what is absent being zero.
+/// The sum a + b, with absent terms as zero.
 fn sum<const D: usize>(a: Option<Tensor<D>>, b: Option<Tensor<D>>) -> Option<Tensor<D>> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a + b),

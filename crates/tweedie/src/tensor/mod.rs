@@ -1,4 +1,4 @@
-//! Tensors of a batch: duals with their derivatives, columns, and what is read back to the host.
+//! Tensors of a batch: duals with their derivatives, columns, and reading values back to the host.
 
 mod derivative;
 mod dual;
@@ -19,13 +19,13 @@ pub(crate) fn column(like: &Tensor<2>, values: impl Iterator<Item = f64>) -> Ten
     Tensor::from_data(data, (&like.device(), like.dtype()))
 }
 
-/// A tensor's numbers on the host, in its own type.
+/// The numbers of a tensor on the host, in its own type.
 pub(crate) fn host_data<const D: usize>(tensor: Tensor<D>) -> Result<TensorData> {
     let fault = |e| Error::Device { device: "tensor".into(), why: format!("{e:?}") };
     tensor.try_into_data().map_err(fault)
 }
 
-/// A `[n, 1]` column on the host.
+/// The values of a `[n, 1]` column on the host.
 pub(crate) fn host_column(column: &Tensor<2>) -> Result<Vec<f64>> {
     let data = host_data(column.clone())?.convert_dtype(DType::F64);
     let fault = |e| Error::Device { device: "tensor".into(), why: format!("{e:?}") };
@@ -39,12 +39,12 @@ pub(crate) fn select_rows(x: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
     x.clone().select(0, Tensor::<1, Int>::from_data(data, (&x.device(), DType::I64)))
 }
 
-/// The tensor without its graph.
+/// The tensor detached from its graph.
 pub(crate) fn detached<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     if x.is_autodiff() { x.inner() } else { x }
 }
 
-/// A sample's mean and the standard error of that mean (0 for fewer than two values).
+/// The mean of a sample and its standard error (0 for fewer than two values).
 pub fn mean_and_error(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
     if values.is_empty() {

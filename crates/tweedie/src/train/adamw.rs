@@ -114,8 +114,8 @@ impl AdamW {
         }
     }
 
-    /// Takes a step with gradients multiplied by `scale`, at learning rate `rate`. Gives the module and the global norm
-    /// of the gradient before clipping. The same pass updates `ema`, if there is one.
+    /// Takes a step with gradients multiplied by `scale`, at learning rate `rate`. Returns the module and the global
+    /// norm of the gradient before clipping. The same pass updates `ema`, if given.
     ///
     /// # Errors
     /// [`Error::Diverged`] if the norm is not finite; the state then stays unchanged, but the caller has lost the
@@ -173,7 +173,7 @@ impl AdamW {
         self.steps = take_count(from, &format!("{prefix}adam.steps"), origin)?;
         self.mean = take_flat(from, &format!("{prefix}adam.m."), module, origin)?;
         self.square = take_flat(from, &format!("{prefix}adam.v."), module, origin)?;
-        // A parameter without a gradient so far has neither.
+        // A parameter without any gradient so far has neither.
         let without_square = self.mean.keys().find(|path| !self.square.contains_key(*path));
         let without_mean = || self.square.keys().find(|path| !self.mean.contains_key(*path));
         match without_square.or_else(without_mean) {

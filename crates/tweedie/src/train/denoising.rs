@@ -16,7 +16,7 @@ pub struct DenoiserLearner<N: Network> {
     network: Trainee<N>,
     criterion: Box<dyn Criterion<N>>,
     train: Feed,
-    /// Rows for the held-out loss, if there are some.
+    /// Rows for the held-out loss, if any.
     held_out: Option<Feed>,
     config: Fit,
     steps: u64,

@@ -10,9 +10,9 @@ use crate::{Draws, Error, Result};
 /// Options of the fit of a dequantiser, by AdamW with cosine decay.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DequantiserFit {
-    /// Steps in all.
+    /// The total number of steps.
     pub steps: u64,
-    /// Rows of a step; all rows if there are fewer.
+    /// The number of rows of a step; all rows if the split has fewer.
     pub batch: usize,
     /// The peak learning rate.
     pub learning_rate: f64,
@@ -26,16 +26,16 @@ impl Default for DequantiserFit {
     }
 }
 
-/// Steps of the warm-up of the learning rate.
+/// The number of steps of the warm-up of the learning rate.
 const WARMUP: u64 = 20;
 
 /// The decay of the averaged weights.
 const EMA: f64 = 0.99;
 
-/// Fits a dequantiser to the log density `log_p` on the rows of a split; gives the dequantiser with averaged weights.
+/// Fits a dequantiser to the log density `log_p` on the rows of a split; returns the dequantiser with averaged weights.
 ///
-/// `observe` takes the number of steps done and the last loss: the bound of −log P in nats a row, but for the volume of
-/// model units.
+/// Calls `observe` with the number of steps done and the last loss: the bound of −log P in nats per row, up to the
+/// volume of model units.
 ///
 /// # Errors
 /// Errors of the density; [`Error::Config`] if steps or batch are 0, or there are no rows; [`Error::Diverged`] if a

@@ -68,8 +68,8 @@ impl Ema {
         self.decay.min((1.0 + step as f64) / (10.0 + step as f64))
     }
 
-    /// Removes the average of a parameter, for [`AdamW`](super::AdamW) to update and put back; also gives the decay of
-    /// step `step` (from 0).
+    /// Removes the average of a parameter, for [`AdamW`](super::AdamW) to update and put back; returns it with the
+    /// decay of step `step` (from 0).
     pub(crate) fn take(&mut self, path: &str, step: u64) -> Option<(Tensor<1>, f64)> {
         let decay = self.decay(step);
         Some((self.average.remove(path)?, decay))

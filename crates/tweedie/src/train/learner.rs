@@ -51,7 +51,7 @@ impl Deref for Values {
 /// A step depends on the state of the learner and on the number of the step alone, so that a resumed run equals an
 /// uninterrupted one.
 pub trait Learner: Send {
-    /// Takes step number `step` (from 0) and reports named values, the loss among them if there is one.
+    /// Takes step number `step` (from 0) and reports named values, including the loss if it has one.
     ///
     /// # Errors
     /// [`Error::Diverged`] if a value or gradient is not finite.
@@ -85,17 +85,18 @@ pub trait Learner: Send {
 /// Options of the training loop.
 #[derive(Debug, Clone)]
 pub struct Loop {
-    /// Steps in all.
+    /// The total number of steps.
     pub steps: u64,
-    /// Steps between points of the curves; checkpoints fall on these steps.
+    /// The number of steps between points of the curves; checkpoints fall on these steps.
     pub log_every: u64,
-    /// Steps between held-out values; 0 for never.
+    /// The number of steps between held-out values; 0 for never.
     pub held_out_every: u64,
-    /// Steps between [`Event::Sample`]s, which also come after the first 10, 30, 100, 300, … steps; 0 for never.
+    /// The number of steps between [`Event::Sample`]s, which also come after the first 10, 30, 100, 300, … steps; 0 for
+    /// never.
     pub sample_every: u64,
-    /// Steps between [`Event::Keep`]s; 0 for never.
+    /// The number of steps between [`Event::Keep`]s; 0 for never.
     pub keep_every: u64,
-    /// Least time between checkpoints.
+    /// The least time between checkpoints.
     pub checkpoint_after: Duration,
 }
 
@@ -103,7 +104,7 @@ pub struct Loop {
 pub enum Event<'a> {
     /// A resumed run, with its first step.
     Resumed(u64),
-    /// The number of steps done, and the last loss if there is one.
+    /// The number of steps done, and the last loss if known.
     Step(u64, Option<f64>),
     /// The number of steps done, and the held-out values.
     HeldOut(u64, &'a Values),

@@ -6,7 +6,7 @@ use crate::data::Batch;
 use crate::denoise::NeuralDenoiser;
 use crate::nn::{Network, State, collect_params};
 use crate::objective::{Loss, ScheduledLoss, VariationalBound};
-use crate::process::{Learned, LearnedSchedule};
+use crate::process::{LearnedSchedule, LearnedScheduleConfig};
 use crate::tensor::column;
 use crate::{Draws, Result};
 use burn::tensor::{Device, Gradients, TensorData};
@@ -18,7 +18,7 @@ pub(crate) const PREFIX: &str = "schedule.";
 
 /// A learned schedule in training, with the loss of the step under way.
 pub(crate) struct ScheduleLearner {
-    config: Learned,
+    config: LearnedScheduleConfig,
     schedule: Trainee<LearnedSchedule>,
     low_discrepancy: bool,
     pending: Option<ScheduledLoss>,
@@ -27,7 +27,7 @@ pub(crate) struct ScheduleLearner {
 impl ScheduleLearner {
     /// A learned schedule with initial values from `draws`.
     pub fn new(
-        config: Learned,
+        config: LearnedScheduleConfig,
         low_discrepancy: bool,
         draws: &Draws,
         device: &Device,
@@ -41,7 +41,7 @@ impl ScheduleLearner {
 }
 
 impl<N: Network> Criterion<N> for ScheduleLearner {
-    /// The gradient is that of the diffusion loss; the value reported is the whole bound.
+    /// The gradient belongs to the diffusion loss; the reported value is the whole bound.
     fn training_loss(
         &mut self,
         model: &NeuralDenoiser<N>,

@@ -21,7 +21,7 @@ use crate::{Error, Result};
 
 const VERSION: &[u8] = b"brain.Event:2";
 
-/// Bytes of a record besides its data: length, its CRC, the data's CRC.
+/// The number of bytes of a record besides its data: length, its CRC, the CRC of the data.
 const FRAME: usize = 16;
 
 /// A file cut off within its first record is shorter than this many bytes; a longer one without a valid record is no
@@ -77,7 +77,7 @@ impl EventFile {
     }
 }
 
-/// The bytes of a file; none if there is no such file.
+/// The bytes of a file; empty if the file does not exist.
 pub(super) fn read_if_there(path: &Path) -> Result<Vec<u8>> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(bytes),
@@ -121,7 +121,7 @@ fn first_record(bytes: &[u8]) -> Option<&[u8]> {
     (bytes.get(12 + count..)?.get(..4)? == masked_crc(data)).then_some(data)
 }
 
-/// An event's step (0 if it has none, as in the first record), if the data are an event.
+/// The step of an event, 0 if absent, as in the first record; `None` if the data are not an event.
 fn step_of(mut data: &[u8]) -> Option<u64> {
     let mut step = 0;
     while !data.is_empty() {

@@ -79,7 +79,7 @@ impl<M: Module> Trainee<M> {
         self.passes += 1;
     }
 
-    /// Takes a step at `factor` times the peak learning rate; gives the global norm of the gradient before clipping.
+    /// Takes a step at `factor` times the peak learning rate; returns the global norm of the gradient before clipping.
     ///
     /// # Errors
     /// [`Error::Diverged`] if the norm is not finite; module and optimiser then stay as they were.

@@ -18,22 +18,22 @@ pub(crate) const MOST_ACTIVATIONS: usize = 1 << 28;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Training {
-    /// Steps in all.
+    /// The total number of steps.
     pub steps: u64,
-    /// Steps between points of the curves.
+    /// The number of steps between points of the curves.
     pub log_every: u64,
-    /// Steps between held-out values; 0 for never.
+    /// The number of steps between held-out values; 0 for never.
     pub held_out_every: u64,
-    /// Most held-out rows for each held-out value.
+    /// The largest number of held-out rows for each held-out value.
     pub held_out_rows: usize,
-    /// Steps between pictures of samples; 0 for never. Before the first, a few samples are kept after 10, 30, 100, …
-    /// steps.
+    /// The number of steps between pictures of samples; 0 for never. Before the first, a few samples are kept after 10,
+    /// 30, 100, … steps.
     pub sample_every: u64,
-    /// Steps between copies of the averaged weights in `weights`, which stay; 0 for none. Each can be sampled, or guide
-    /// the finished model.
+    /// The number of steps between copies of the averaged weights in `weights`; 0 for no copies. Each copy can be
+    /// sampled, or guide the finished model.
     #[serde(skip_serializing_if = "is_zero")]
     pub keep_every: u64,
-    /// Seconds between checkpoints, from 0 (one at each point of the curves) to 10.
+    /// The number of seconds between checkpoints, from 0 (one at each point of the curves) to 10.
     pub checkpoint_seconds: f64,
 }
 
@@ -57,7 +57,7 @@ impl Default for Training {
 }
 
 impl Training {
-    /// The keys of the table that are the loop's.
+    /// The keys of the table that the loop reads.
     pub const KEYS: [&str; 7] = [
         "steps",
         "log_every",
@@ -68,7 +68,7 @@ impl Training {
         "checkpoint_seconds",
     ];
 
-    /// Fails, naming the key inside of `training`, unless every value makes sense.
+    /// Fails, naming the key inside of `training`, unless every value is in its range.
     ///
     /// # Errors
     /// [`crate::Error::Config`].
@@ -96,18 +96,18 @@ impl Training {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fit {
-    /// Whether pictures are mirrored left to right, each with probability ½ at each showing.
+    /// Whether pictures are mirrored left to right, with probability ½ at each use.
     pub flip: bool,
     /// Whether uniform noise spreads integers over their bins (dequantisation), so that they have a density. If false,
     /// the model learns the integers themselves.
     pub dequantise: bool,
-    /// Rows of a micro-batch.
+    /// The number of rows of a micro-batch.
     pub batch: usize,
-    /// Micro-batches of a step.
+    /// The number of micro-batches of a step.
     pub accumulate: usize,
     /// The peak learning rate.
     pub learning_rate: f64,
-    /// Steps of the linear warm-up of the learning rate.
+    /// The number of steps of the linear warm-up of the learning rate.
     pub warmup: u64,
     /// The decay of the learning rate after its warm-up.
     pub decay: LearningRate,
@@ -134,7 +134,7 @@ impl Default for Fit {
 }
 
 impl Fit {
-    /// Fails, naming the key inside of `training`, unless every value makes sense.
+    /// Fails, naming the key inside of `training`, unless every value is in its range.
     ///
     /// # Errors
     /// [`crate::Error::Config`].

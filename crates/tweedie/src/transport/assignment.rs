@@ -1,6 +1,6 @@
-//! The exact linear assignment problem: n rows, m ≥ n columns, a cost for every pair; give each row a column of
-//! its own so that the total cost is least. With uniform weights and n = m this is optimal transport between two
-//! samples, since the extreme points of the doubly stochastic matrices are the permutations.
+//! The exact linear assignment problem: n rows, m ≥ n columns, a cost for every pair; assign each row its own column at
+//! the least total cost. With uniform weights and n = m this is optimal transport between two samples, since the
+//! extreme points of the doubly stochastic matrices are the permutations.
 //!
 //! The linear programme and its dual:
 //!
@@ -29,23 +29,23 @@ use crate::{Error, Result};
 /// No row, or no column, in the tables of owners.
 const FREE: usize = usize::MAX;
 
-/// Displacements that one row reduction may make per row. It bounds the work whatever the ties and the rounding; rows
-/// still free go to the next step.
+/// The number of displacements per row that one row reduction may make. It bounds the work for any ties and rounding;
+/// rows still free go to the next step.
 const DISPLACEMENTS: usize = 20;
 
-/// Cooling begins if more than one row in this many is free after the first row reduction.
+/// Cooling begins if more than one row in `FEW` is free after the first row reduction.
 const FEW: usize = 8;
 
-/// The allowance of the first cooling stage is the spread of the costs over this.
+/// The ratio of the spread of the costs to the allowance of the first cooling stage.
 const WARMEST: f64 = 8.0;
 
-/// The last cooling stage has an allowance of at least the spread of the costs over this, per row.
+/// The ratio per row of the spread of the costs to the smallest allowance of the last cooling stage.
 const COLDEST: f64 = 32.0;
 
-/// The allowance falls by this factor from stage to stage.
+/// The factor by which the allowance falls from stage to stage.
 const COOLING: f64 = 5.0;
 
-/// Costs beyond this could overflow when summed along a path.
+/// The largest magnitude of a cost; larger ones could overflow when summed along a path.
 const LARGEST: f64 = 1e290;
 
 /// An assignment of least cost, with the dual prices that prove it.
@@ -180,8 +180,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Row reduction. With a positive `allowance` each bid lowers a price by that much more than needed, so that rows
-    /// may end that far from their cheapest column.
+    /// Row reduction. With a positive `allowance` each bid lowers a price by `allowance` more than needed, so that rows
+    /// may end up to `allowance` above their cheapest column.
     fn reduce_rows(&mut self, allowance: f64) {
         let mut budget = DISPLACEMENTS * self.column_of.len();
         let mut waiting = self.free_rows();
@@ -268,17 +268,17 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Columns compared side by side, in vector registers.
+/// The number of columns compared side by side, in vector registers.
 const LANES: usize = 8;
 
-/// Columns that share one entry of [`Paths::least`], so that the search for a minimum visits few places.
+/// The number of columns that share one entry of [`Paths::least`], so that the search for a minimum visits few places.
 const BLOCK: usize = 64;
 
 /// The state of a search for a shortest path, allocated once for all searches.
 struct Paths {
     /// The length of the cheapest path found to each column; infinite once the column is closed.
     distance: Vec<f64>,
-    /// The last row on that path.
+    /// The last row on the cheapest path.
     from: Vec<usize>,
     /// The closed columns: column, length of the path to it, price before the search.
     closed: Vec<(usize, f64, f64)>,
@@ -312,7 +312,7 @@ impl Paths {
         smallest(&self.least)
     }
 
-    /// The first column at the distance `least`; one without an owner, if there is one.
+    /// The first column at the distance `least`, preferably one without an owner.
     fn nearest(&self, least: f64, row_of: &[usize]) -> usize {
         let mut ties = (0..self.least.len())
             .filter(|&b| self.least[b] == least)
@@ -328,7 +328,7 @@ impl Paths {
 struct Cheapest {
     first: [f64; LANES],
     second: [f64; LANES],
-    /// The chunk of columns in which the cheapest is.
+    /// The chunk of columns that contains the cheapest.
     at: [usize; LANES],
 }
 
@@ -368,7 +368,7 @@ fn two_cheapest(cost: &[f64], price: &[f64]) -> (usize, f64, f64) {
     (at[best] * LANES + best, first[best], runner_up)
 }
 
-/// The least of numbers none of which is NaN; infinite for none.
+/// The minimum of `values`, none of which may be NaN; infinite for an empty slice.
 fn smallest(values: &[f64]) -> f64 {
     let (chunks, rest) = values.as_chunks::<LANES>();
     let mut lanes = [f64::INFINITY; LANES];
@@ -380,7 +380,7 @@ fn smallest(values: &[f64]) -> f64 {
     lanes.iter().chain(rest).copied().fold(f64::INFINITY, smaller)
 }
 
-/// `min` of two numbers neither of which is NaN: one instruction.
+/// The minimum of two numbers, neither of which may be NaN: one instruction.
 fn smaller(a: f64, b: f64) -> f64 {
     if a < b { a } else { b }
 }

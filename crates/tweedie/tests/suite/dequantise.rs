@@ -8,8 +8,8 @@ use std::sync::Arc;
 use tweedie::data::{Condition, Coordinate, Kind, Layout, Rows, Space, Split};
 use tweedie::denoise::{Component, GaussianMixture};
 use tweedie::density::{
-    Bound, Density, Dequantise, Dequantiser, InSpace, Judged, Kind as LogKind, LogProb, Measure,
-    Uniform,
+    Bound, Density, Dequantise, Dequantiser, InSpace, Kind as LogKind, LogProb, Measure,
+    RawDensity, Uniform,
 };
 use tweedie::nn::{Params, collect_params, map_params};
 use tweedie::objective::LogDensity;

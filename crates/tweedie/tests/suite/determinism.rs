@@ -7,7 +7,7 @@ use std::time::Duration;
 use tweedie::burn::module::Module;
 use tweedie::burn::tensor::{DType, Device, Tensor, TensorData};
 use tweedie::data::{Batch, Condition, Dataset, Generate, Space, Toy};
-use tweedie::denoise::{Guided, NeuralDenoiser, Prediction};
+use tweedie::denoise::{Guidance, NeuralDenoiser, Prediction};
 use tweedie::density::{Density, PfOde};
 use tweedie::nn::{
     DownBlock, LinearConfig, Network, ResidualMlp, ResidualMlpConfig, UNet, UNetConfig, UpBlock,
@@ -108,7 +108,7 @@ fn a_sample_has_the_same_bytes_alone_as_in_any_batch() {
 #[test]
 fn a_picture_has_the_same_bytes_alone_as_in_any_batch_and_on_any_number_of_threads() {
     let denoiser = NeuralDenoiser::new(unet(), Prediction::V, Cosine::default());
-    let denoiser = Arc::new(Guided::new(denoiser, 2.0).unwrap());
+    let denoiser = Arc::new(Guidance::new(denoiser, 2.0).unwrap());
     let sample = |threads, rows: std::ops::Range<u64>| -> Vec<u32> {
         let sampler = Sampler::new(denoiser.clone(), Arc::new(Cosine::default())).with_steps(3);
         let condition = labels(rows.clone());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tweedie::Draws;
 use tweedie::burn::tensor::{Device, Tensor};
 use tweedie::data::{Condition, Generate};
-use tweedie::denoise::{Component, Denoiser, GaussianMixture, Guided};
+use tweedie::denoise::{Component, Denoiser, GaussianMixture, Guidance};
 use tweedie::process::{AnySchedule, Level, Levels, Schedule};
 use tweedie::solve::grid::{Grid, LogSnr};
 use tweedie::solve::{DormandPrince, Sampler, Tolerance};
@@ -76,7 +76,7 @@ fn guidance_extrapolates_scores_at_every_level_and_weight() {
             let weak = all.score(x.clone(), &level.into()).unwrap();
             for w in WEIGHTS {
                 let right = extrapolated(&x, &level, &strong, &weak, w);
-                let found = denoised(&Guided::new(&all, w).unwrap(), &x, &level, &condition);
+                let found = denoised(&Guidance::new(&all, w).unwrap(), &x, &level, &condition);
                 // The closed form cancels where σ ≫ α.
                 let tolerance =
                     1e-12 * size(&right) * (1.0 + w.abs()) * (1.0 + level.sigma / level.alpha);
@@ -103,7 +103,7 @@ fn autoguidance_extrapolates_from_the_weak_model_under_the_same_condition() {
         let bad = weak_1.score(x.clone(), &level.into()).unwrap();
         for w in WEIGHTS {
             let right = extrapolated(&x, &level, &good, &bad, w);
-            let guided = Guided::new(&strong, w).unwrap().with_weak(weak.clone());
+            let guided = Guidance::new(&strong, w).unwrap().with_weak(weak.clone());
             let found = denoised(&guided, &x, &level, &condition);
             let tolerance =
                 1e-12 * size(&right) * (1.0 + w.abs()) * (1.0 + level.sigma / level.alpha);
@@ -118,13 +118,13 @@ fn a_weight_of_1_costs_one_evaluation_and_others_two() {
     let condition = Condition::Class(vec![Some(0), Some(1), None, Some(1)]);
     let (inside, outside) = (COSINE.level(0.5), COSINE.level(0.05));
     let x = normals(4, 2, 1.0, 43);
-    let cost = |guided: &Guided<&GaussianMixture>, levels: Levels| {
+    let cost = |guided: &Guidance<&GaussianMixture>, levels: Levels| {
         let before = guided.evaluations();
         guided.denoise(x.clone().into(), &levels, &condition).unwrap();
         guided.evaluations() - before
     };
     for w in WEIGHTS {
-        let guided = Guided::new(&all, w).unwrap();
+        let guided = Guidance::new(&all, w).unwrap();
         let both = if w == 1.0 { 4 } else { 8 };
         assert_eq!(cost(&guided, inside.into()), both);
         let guided = guided.with_interval(-2.0, 2.0);
@@ -135,7 +135,7 @@ fn a_weight_of_1_costs_one_evaluation_and_others_two() {
     }
     // A weak model's evaluations count too.
     let weak = Arc::new(mixture(&components()));
-    let guided = Guided::new(&all, 2.0).unwrap().with_weak(weak.clone());
+    let guided = Guidance::new(&all, 2.0).unwrap().with_weak(weak.clone());
     let (before, own) = (all.evaluations(), guided.evaluations());
     guided.denoise(x.clone().into(), &inside.into(), &condition).unwrap();
     assert_eq!((all.evaluations() - before, weak.evaluations()), (4, 4));
@@ -145,8 +145,8 @@ fn a_weight_of_1_costs_one_evaluation_and_others_two() {
 #[test]
 fn outside_the_interval_the_plain_model_answers() {
     let all = mixture(&components());
-    let guided = Guided::new(&all, 4.0).unwrap().with_interval(-3.0, 5.0);
-    let everywhere = Guided::new(&all, 4.0).unwrap();
+    let guided = Guidance::new(&all, 4.0).unwrap().with_interval(-3.0, 5.0);
+    let everywhere = Guidance::new(&all, 4.0).unwrap();
     let condition = Condition::class(0, 6);
     let x = normals(6, 2, 1.0, 44);
     let at = |lambda: f64| Level::variance_preserving(0.0, lambda);
@@ -172,7 +172,7 @@ fn outside_the_interval_the_plain_model_answers() {
 #[test]
 fn rows_without_a_label_are_not_pushed() {
     let all = mixture(&components());
-    let guided = Guided::new(&all, 5.0).unwrap();
+    let guided = Guidance::new(&all, 5.0).unwrap();
     let level = COSINE.level(0.4);
     let x = normals(4, 2, 1.0, 45);
     let labels = Condition::Class(vec![None, Some(0), None, Some(1)]);
@@ -189,13 +189,13 @@ fn rows_without_a_label_are_not_pushed() {
     let mean = |c| guided.denoise(x.clone().into(), &level.into(), &c);
     assert!(mean(Condition::class(7, 4)).is_err());
     assert!(mean(Condition::class(0, 3)).is_err());
-    assert!(Guided::new(&all, f64::NAN).is_err() && Guided::new(&all, f64::INFINITY).is_err());
+    assert!(Guidance::new(&all, f64::NAN).is_err() && Guidance::new(&all, f64::INFINITY).is_err());
 }
 
 #[test]
 fn the_tangent_is_guided_too() {
     let all = mixture(&components());
-    let guided = Guided::new(&all, 3.0).unwrap();
+    let guided = Guidance::new(&all, 3.0).unwrap();
     let (level, condition) = (COSINE.level(0.5), Condition::class(1, 5));
     let (x, v) = (normals(5, 2, 1.0, 46), normals(5, 2, 1.0, 47));
     let dual = Dual::new(x.clone(), v.clone());
@@ -222,13 +222,15 @@ fn guided_flows_of_gaussians_end_where_they_should() {
         let (from, to) = (schedule.level(last), schedule.level(first));
         let noised = |l: &Level, c: f64| l.alpha.powi(2) * c + l.sigma.powi(2);
         for w in [0.5, 1.0, 1.5, 2.0] {
-            let guided = Guided::new(one(0.0, 0.4), w).unwrap().with_weak(Arc::new(one(0.0, 0.9)));
+            let guided =
+                Guidance::new(one(0.0, 0.4), w).unwrap().with_weak(Arc::new(one(0.0, 0.9)));
             let end = host(&run(&solver, &guided, &schedule, doubles(&starts, 1), &[from, to]));
             let strong = (noised(&to, 0.4) / noised(&from, 0.4)).powf(0.5 * w);
             let factor = strong * (noised(&to, 0.9) / noised(&from, 0.9)).powf(0.5 * (1.0 - w));
             let right = starts.map(|x| x * factor);
             assert!(gap(&end, &right) < 1e-9, "variances, w = {w}: {end:?}, {right:?}");
-            let guided = Guided::new(one(0.8, 0.5), w).unwrap().with_weak(Arc::new(one(-0.2, 0.5)));
+            let guided =
+                Guidance::new(one(0.8, 0.5), w).unwrap().with_weak(Arc::new(one(-0.2, 0.5)));
             let end = host(&run(&solver, &guided, &schedule, doubles(&starts, 1), &[from, to]));
             let mean = -0.2 + w;
             let factor = (noised(&to, 0.5) / noised(&from, 0.5)).sqrt();
@@ -247,7 +249,7 @@ fn guided_samples_obey_their_labels() {
         host(&mixture(&own).log_density(x.clone(), &Level::clean(0.0).into()).unwrap())
     };
     let rightly = |w: f64| {
-        let guided = Arc::new(Guided::new(all.clone(), w).unwrap());
+        let guided = Arc::new(Guidance::new(all.clone(), w).unwrap());
         let sampler = Sampler::new(guided, Arc::new(COSINE));
         let x = sampler.generate(0..400, &labels, &Draws::new(48), &Device::flex()).unwrap();
         let (zero, one) = (class(0, &x), class(1, &x));

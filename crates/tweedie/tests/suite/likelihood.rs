@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tweedie::burn::tensor::{Device, Tensor};
 use tweedie::data::{self, Condition, Rows, Space, Toy};
 use tweedie::denoise::{Component, Denoiser, Diffusing, GaussianMixture};
-use tweedie::density::{Density, InSpace, Judged, Kind, LogProb, Measure, PfOde, Uniform};
+use tweedie::density::{Density, InSpace, Kind, LogProb, Measure, PfOde, RawDensity, Uniform};
 use tweedie::process::{AnySchedule, Chain, ChainConfig, Level, Schedule};
 use tweedie::solve::Tolerance;
 use tweedie::tensor::{Divergence, mean_and_error};

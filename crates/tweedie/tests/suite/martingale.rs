@@ -11,7 +11,7 @@ use tweedie::data::{Batch, Condition};
 use tweedie::denoise::{Component, Denoiser, GaussianMixture, NeuralDenoiser, Prediction};
 use tweedie::nn::{ResidualMlp, ResidualMlpConfig};
 use tweedie::objective::{
-    DenoisingScoreMatching, Martingale, Noising, Objective, Regularised, Weighting,
+    DenoisingScoreMatching, Martingale, Noising, Objective, RegularisedObjective, Weighting,
 };
 use tweedie::process::{Cosine, Level, LevelDistribution, Levels, NoiseLevels, Schedule};
 use tweedie::tensor::Dual;
@@ -150,7 +150,7 @@ type Matching = Arc<dyn Objective<NeuralDenoiser<ResidualMlp>>>;
 
 fn regularised(noising: Noising, martingale: Martingale) -> (Matching, Matching) {
     let matching: Matching = Arc::new(DenoisingScoreMatching::new(noising.clone()));
-    (matching.clone(), Arc::new(Regularised::new(matching, noising, martingale)))
+    (matching.clone(), Arc::new(RegularisedObjective::new(matching, noising, martingale)))
 }
 
 /// With the paths of one network and the means of another, the loss is the one that is differentiated: what a gradient
@@ -242,7 +242,7 @@ fn training_with_it_lowers_the_residual_by_a_measured_factor() {
     let matching: Matching =
         Arc::new(DenoisingScoreMatching::new(noising.clone().with_levels(clean)));
     let both: Matching =
-        Arc::new(Regularised::new(matching.clone(), noising.with_levels(all), martingale));
+        Arc::new(RegularisedObjective::new(matching.clone(), noising.with_levels(all), martingale));
     let (steps, rows) = (600, 256);
     let data = three_components().sample(steps * rows, &Draws::new(9), &cpu());
     let data = data.cast(DType::F32).autodiff();

@@ -4,7 +4,7 @@ use crate::support::cpu;
 use std::path::Path;
 use tweedie::data::{Condition, Source, Split, Toy};
 use tweedie::density::{
-    Bound, Density, InSpace, Judged, Kind, LogProb, Measure, ReverseSde, Uniform,
+    Bound, Density, InSpace, Kind, LogProb, Measure, RawDensity, ReverseSde, Uniform,
 };
 use tweedie::family::diffusion::DiffusionModel;
 use tweedie::family::{Setting, sample};

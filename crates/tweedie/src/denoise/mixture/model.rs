@@ -1,4 +1,4 @@
-//! A mixture as a model: rows of any number, log p of batches, and its noised form as a mixture.
+//! A mixture as a model: generated rows, log p of batches, and its noised form as a mixture.
 
 use super::{Component, GaussianMixture};
 use crate::data::{Condition, Generate, LogDensity};
@@ -10,7 +10,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::ops::Range;
 
 impl GaussianMixture {
-    /// The density of α x₀ + σ z at a level, again a mixture: of N(α μ_k, α² C_k + σ² I).
+    /// The density of α x₀ + σ z at a level, a mixture of N(α μ_k, α² C_k + σ² I).
     ///
     /// ```
     /// use tweedie::denoise::{Component, GaussianMixture};
@@ -47,7 +47,7 @@ impl GaussianMixture {
         }
     }
 
-    /// ln of the share of each row's class, `[n, 1]`; 0 where it has none.
+    /// The logarithm of the total weight of each row's class, `[n, 1]`; 0 for rows without a label.
     fn log_shares(&self, labels: &[Option<u32>], device: &Device) -> Tensor<2> {
         let share = |label: &Option<u32>| {
             let own = self.components.iter().filter(|c| c.class == *label);
@@ -57,7 +57,7 @@ impl GaussianMixture {
         Tensor::from_data(data, (device, DType::F64))
     }
 
-    /// log p(x | condition) of `parts`.
+    /// log p(x | condition) from `parts`.
     pub(super) fn log_p(&self, parts: super::Parts, condition: &Condition) -> Dual<2> {
         let joint = parts.shifted.exp().sum_dim(1).log() + parts.max;
         match condition {
@@ -70,7 +70,7 @@ impl GaussianMixture {
     }
 }
 
-/// log p₀, of the data themselves, in double precision; of a row with a label log p₀(x | class).
+/// log p₀, the density of the data, in double precision; log p₀(x | class) for a row with a label.
 impl LogDensity for GaussianMixture {
     fn width(&self) -> usize {
         Denoiser::width(self)
@@ -91,7 +91,7 @@ impl LogDensity for GaussianMixture {
 }
 
 impl Generate for GaussianMixture {
-    /// Rows of [`GaussianMixture::sample`], in single precision; a row with a label is of that class.
+    /// Rows of [`GaussianMixture::sample`] in single precision; a row with a label belongs to that class.
     fn generate(
         &self,
         rows: Range<u64>,

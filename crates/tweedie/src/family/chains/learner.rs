@@ -1,8 +1,8 @@
 //! Chains as a learner: a step of training is one transition of every chain.
 
 use super::ChainsRecipe;
-use super::kept::{DRAWS, Kept};
 use super::mixing::{ACCEPTANCE, Acceptance, extremes};
+use super::thinning::{DRAWS, Thinning};
 use crate::data::LogDensity;
 use crate::family::Start;
 use crate::family::arrays::none_left;
@@ -21,7 +21,7 @@ pub(super) struct ChainsLearner {
     kernel: AnyKernel,
     target: Arc<dyn LogDensity>,
     chains: Chains,
-    kept: Kept,
+    kept: Thinning,
     /// The acceptance of the steps since the first draw that is kept.
     acceptance: Acceptance,
     /// Steps before the first draw that is kept.
@@ -44,7 +44,7 @@ impl ChainsLearner {
             kernel: options.kernel,
             chains: options.kernel.init(x.cast(dtype), &*target)?,
             target,
-            kept: Kept::new(options.rows, size[1], options.keep),
+            kept: Thinning::new(options.rows, size[1], options.keep),
             acceptance: Acceptance::default(),
             discard: options.discarded(at.training.steps),
             draws,

@@ -1,6 +1,6 @@
 //! How well chains have mixed: rank-normalised split R̂ and bulk effective size of their columns, and acceptance.
 
-use super::kept::Draws3;
+use super::thinning::ChainDraws;
 use crate::Result;
 use crate::draw::spread;
 use crate::family::arrays::{put_doubles, take_shaped};
@@ -23,7 +23,7 @@ pub(super) struct Extremes {
 }
 
 /// The extremes over some columns; infinite where neither is defined.
-pub(super) fn extremes(draws: &Draws3) -> Result<Extremes> {
+pub(super) fn extremes(draws: &ChainDraws) -> Result<Extremes> {
     let mut found = Extremes { r_hat: f64::NEG_INFINITY, ess: f64::INFINITY };
     for j in spread(draws.width, JUDGED) {
         let column = draws.column(j);
@@ -36,7 +36,7 @@ pub(super) fn extremes(draws: &Draws3) -> Result<Extremes> {
 /// R̂ and bulk effective size of each column, or the extremes of many, where they are defined. Vehtari et al. (2021,
 /// sec.
 /// 4) recommend R̂ below 1.01 and an effective size above 400.
-pub(super) fn scores(draws: &Draws3, name: impl Fn(usize) -> String) -> Result<Vec<Score>> {
+pub(super) fn scores(draws: &ChainDraws, name: impl Fn(usize) -> String) -> Result<Vec<Score>> {
     let (r_hat_of, ess_of) = ("R-hat of", "bulk ESS of");
     let mut all = Vec::new();
     if draws.width > MOST_NAMED {

@@ -4,12 +4,12 @@
 //! A step of training is one transition of every chain. Of the places where chains have been some are kept, thinned so
 //! that they stay within a bound however long the chains run; they are the samples of the model.
 
-mod kept;
 mod learner;
 mod mixing;
 mod model;
 mod place;
 mod target;
+mod thinning;
 mod toys;
 
 pub use model::ChainsModel;

@@ -1,8 +1,8 @@
 //! The draws of chains as a model.
 
 use super::ChainsRecipe;
-use super::kept::{Draws3, Kept};
 use super::mixing::{Acceptance, scores};
+use super::thinning::{ChainDraws, Thinning};
 use crate::data::{Condition, Dataset, Generate, LogDensity, Rows, Space, Split, doubles};
 use crate::density::Normalised;
 use crate::draw::{Plot, panels};
@@ -35,7 +35,7 @@ pub struct ChainsModel {
     recipe: ChainsRecipe,
     open: Opener,
     target: Arc<dyn LogDensity>,
-    draws: Draws3,
+    draws: ChainDraws,
     acceptance: Acceptance,
 }
 
@@ -49,7 +49,7 @@ impl ChainsModel {
     ) -> Result<Self> {
         let mut weights = weights.clone();
         Ok(Self {
-            draws: Kept::take_draws(at.space.model_width(), &mut weights, origin)?,
+            draws: Thinning::take_draws(at.space.model_width(), &mut weights, origin)?,
             acceptance: Acceptance::take(&mut weights, origin)?,
             target: recipe.target.density(&at.open)?,
             recipe: recipe.clone(),
@@ -97,16 +97,16 @@ impl ChainsModel {
 /// Row i of the sample that `draws` addresses is the i-th of all draws in an order that `draws` shuffles: no draw comes
 /// twice.
 #[derive(Clone, Copy)]
-struct Shuffled<'a>(&'a Draws3);
+struct ShuffledDraws<'a>(&'a ChainDraws);
 
-impl Shuffled<'_> {
+impl ShuffledDraws<'_> {
     /// The draws of all chains.
     fn all(&self) -> usize {
         self.0.len() * self.0.chains
     }
 }
 
-impl Generate for Shuffled<'_> {
+impl Generate for ShuffledDraws<'_> {
     fn generate(
         &self,
         rows: Range<u64>,
@@ -114,7 +114,7 @@ impl Generate for Shuffled<'_> {
         draws: &Draws,
         device: &Device,
     ) -> Result<Tensor<2>> {
-        let Draws3 { values, width, .. } = self.0;
+        let ChainDraws { values, width, .. } = self.0;
         let n = rows.end.saturating_sub(rows.start) as usize;
         condition.check(n)?;
         if !matches!(condition, Condition::None) {
@@ -153,7 +153,7 @@ impl Model for ChainsModel {
 
     fn generator(&self, sampling: &Table, _: &Setting) -> Result<Box<dyn Generate + '_>> {
         no_keys(sampling, "no key: samples are the draws that chains have left")?;
-        Ok(Box::new(Shuffled(&self.draws)))
+        Ok(Box::new(ShuffledDraws(&self.draws)))
     }
 
     fn densities(&self) -> Vec<DensityEntry> {

@@ -3,7 +3,9 @@
 
 use super::DiffusionModel;
 use crate::data::{Condition, Kind, Rows, Space};
-use crate::density::{Bound, Decoder, Dequantise, Judged, LogProb, ReverseSde, Uniform, in_parts};
+use crate::density::{
+    Bound, Decoder, Dequantise, LogProb, RawDensity, ReverseSde, Uniform, in_parts,
+};
 use crate::family::density::{Spread, chunk, fitted_dequantiser};
 use crate::family::{DensityEntry, Integers, Judge, Setting};
 use crate::registry::read;
@@ -116,11 +118,11 @@ pub(super) fn judge<'a>(
                 Integers::NetworkDecoder => Some(Decoder::Network),
                 _ => None,
             };
-            let judged: Box<dyn Judged + 'a> = match decoder {
+            let judged: Box<dyn RawDensity + 'a> = match decoder {
                 None => spread(Box::new(bound)),
                 Some(decoder) => {
                     let (bound, device) = (bound.with_decoder(decoder), at.device.clone());
-                    Box::new(Decoded { bound, space, device, chunk: chunk(space) })
+                    Box::new(DecoderBound { bound, space, device, chunk: chunk(space) })
                 }
             };
             Judge { judged, how, evaluations: probes as f64 }
@@ -202,14 +204,14 @@ fn dequantiser(
 }
 
 /// The bound of integers as they are.
-struct Decoded<'a> {
+struct DecoderBound<'a> {
     bound: Bound,
     space: &'a Space,
     device: Device,
     chunk: usize,
 }
 
-impl Judged for Decoded<'_> {
+impl RawDensity for DecoderBound<'_> {
     fn log_prob(
         &self,
         raw: &Rows,

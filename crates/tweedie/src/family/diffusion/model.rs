@@ -5,7 +5,7 @@ use super::{Diffusion, density, pictures};
 use crate::data::{Generate, LogDensity, Space};
 use crate::denoise::{Denoiser, Diffusing};
 use crate::density::PfOde;
-use crate::family::density::Fitted;
+use crate::family::density::Dequantisers;
 use crate::family::{
     DensityEntry, Integers, Judge, Loader, Model, Opener, Opening, Picture, Setting, Showing,
 };
@@ -42,7 +42,7 @@ pub struct DiffusionModel {
     /// Opens other runs.
     pub(super) open: Opener,
     /// Dequantisers fitted to the model, by their steps and seed.
-    pub(super) fitted: Fitted,
+    pub(super) fitted: Dequantisers,
 }
 
 impl DiffusionModel {
@@ -61,7 +61,7 @@ impl DiffusionModel {
             classes: at.classes.clone(),
             data: at.data.clone(),
             open: at.open.clone(),
-            fitted: Fitted::default(),
+            fitted: Dequantisers::default(),
         })
     }
 

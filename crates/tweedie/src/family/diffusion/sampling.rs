@@ -2,7 +2,7 @@
 
 use super::{DiffusionModel, NoiseSource, SamplingRecipe};
 use crate::data::{Condition, Generate, Rows, npy};
-use crate::denoise::{Denoiser, Diffusing, Guided, Moved, level_errors};
+use crate::denoise::{Denoiser, Diffusing, Guidance, Transfer, level_errors};
 use crate::error::inside;
 use crate::family::{Setting, Task};
 use crate::process::{AnySchedule, Schedule};
@@ -40,11 +40,11 @@ impl Sampling {
         let (mut denoiser, mut schedule) = (model.denoiser.clone(), model.schedule.clone());
         if let Some(other) = &recipe.schedule {
             within(other, &*trained)?;
-            denoiser = Arc::new(Moved::new(denoiser, trained));
+            denoiser = Arc::new(Transfer::new(denoiser, trained));
             schedule = Arc::new(other.clone());
         }
         if recipe.guidance != 1.0 {
-            let mut guided = Guided::new(denoiser, recipe.guidance)?;
+            let mut guided = Guidance::new(denoiser, recipe.guidance)?;
             if let Some(path) = &recipe.weak {
                 guided = guided.with_weak(weak(model, path)?);
             }
@@ -151,7 +151,7 @@ fn weak(model: &DiffusionModel, path: &Path) -> Result<Arc<dyn Denoiser>> {
             "a run on rows of the same columns and classes",
         ));
     }
-    Ok(Arc::new(Moved::new(weak.denoiser, Arc::new(weak.recipe.schedule.clone()))))
+    Ok(Arc::new(Transfer::new(weak.denoiser, Arc::new(weak.recipe.schedule.clone()))))
 }
 
 /// Fails unless a schedule's log-SNRs are among those that the model was trained on.

@@ -4,7 +4,7 @@ use super::{Flow, FlowSampling};
 use crate::data::{Condition, Generate, LogDensity, Space};
 use crate::density::{Dequantise, Normalised, Uniform};
 use crate::error::one_of;
-use crate::family::density::{Fitted, Spread, fitted_dequantiser, no_keys, spread_integers};
+use crate::family::density::{Dequantisers, Spread, fitted_dequantiser, no_keys, spread_integers};
 use crate::family::plane::Plane;
 use crate::family::{
     DensityEntry, Drawing, Integers, Judge, Loader, Model, Opening, Picture, Setting, Showing,
@@ -36,7 +36,7 @@ pub struct FlowModel {
     space: Space,
     classes: Vec<usize>,
     data: Loader,
-    fitted: Fitted,
+    fitted: Dequantisers,
 }
 
 /// Options of a density.
@@ -60,14 +60,14 @@ impl FlowModel {
             space: at.space.clone(),
             classes: at.classes.clone(),
             data: at.data.clone(),
-            fitted: Fitted::default(),
+            fitted: Dequantisers::default(),
         })
     }
 
     /// Rows from noise of a standard deviation, the temperature.
     fn at_temperature(&self, temperature: f64) -> Box<dyn Generate + '_> {
         let rows_at_once = (MOST_AT_ONCE / self.recipe.flow.activations()).clamp(1, 4096) as u64;
-        Box::new(Tempered { flow: &self.flow, temperature, rows_at_once, rows: 0.into() })
+        Box::new(TemperedFlow { flow: &self.flow, temperature, rows_at_once, rows: 0.into() })
     }
 
     /// Fails for a flow that has a density only of rows with their condition.
@@ -166,7 +166,7 @@ impl Model for FlowModel {
 }
 
 /// Rows of a flow from noise of another standard deviation.
-struct Tempered<'a> {
+struct TemperedFlow<'a> {
     flow: &'a nn::flow::Flow,
     temperature: f64,
     rows_at_once: u64,
@@ -174,7 +174,7 @@ struct Tempered<'a> {
     rows: AtomicU64,
 }
 
-impl Generate for Tempered<'_> {
+impl Generate for TemperedFlow<'_> {
     fn generate(
         &self,
         rows: Range<u64>,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// A fit that is done in one step.
 pub trait AtOnce: Debug + Clone + Send + Sync + 'static {
     /// What is fitted.
-    type Found: AsArrays + 'static;
+    type Output: AsArrays + 'static;
 
     /// As [`Fit::check`]; without errors by default.
     ///
@@ -32,10 +32,10 @@ pub trait AtOnce: Debug + Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Undefined`] if no distribution of the kind fits them.
-    fn fit(&self, points: &Points) -> Result<Self::Found>;
+    fn fit(&self, points: &Points) -> Result<Self::Output>;
 
     /// The mean log-likelihood of the rows that it was fitted to, in nats a row.
-    fn log_p(&self, found: &Self::Found, points: &Points) -> f64 {
+    fn log_p(&self, found: &Self::Output, points: &Points) -> f64 {
         found.log_densities(points.values()).iter().sum::<f64>() / points.len() as f64
     }
 
@@ -49,7 +49,7 @@ pub trait AtOnce: Debug + Clone + Send + Sync + 'static {
         prefix: &str,
         from: &mut State,
         origin: &Path,
-    ) -> Result<Self::Found>;
+    ) -> Result<Self::Output>;
 }
 
 impl<F: AtOnce> Fit for F {
@@ -77,7 +77,7 @@ struct OneStep<F: AtOnce> {
     of: F,
     points: Arc<Points>,
     /// The distribution and the rows' mean log-likelihood.
-    found: Option<(F::Found, f64)>,
+    found: Option<(F::Output, f64)>,
 }
 
 /// Whether the step is done, and the likelihood that it found.
@@ -140,7 +140,7 @@ pub struct KdeFit {
 }
 
 impl AtOnce for KdeFit {
-    type Found = Kde;
+    type Output = Kde;
 
     fn check(&self) -> Result<()> {
         match self.bandwidth {
@@ -196,7 +196,7 @@ pub struct GaussianFit {
 }
 
 impl AtOnce for GaussianFit {
-    type Found = Mixture;
+    type Output = Mixture;
 
     fn fit(&self, points: &Points) -> Result<Mixture> {
         Mixture::gaussian(points, self.covariance)
@@ -213,7 +213,7 @@ impl AtOnce for GaussianFit {
 pub struct LaplaceFit {}
 
 impl AtOnce for LaplaceFit {
-    type Found = Laplace;
+    type Output = Laplace;
 
     fn fit(&self, points: &Points) -> Result<Laplace> {
         Laplace::fit(points)
@@ -240,7 +240,7 @@ impl AsArrays for Laplace {
 pub struct StudentFit {}
 
 impl AtOnce for StudentFit {
-    type Found = StudentT;
+    type Output = StudentT;
 
     fn fit(&self, points: &Points) -> Result<StudentT> {
         StudentT::fit(points)

@@ -1,12 +1,12 @@
-//! Grids of a discrete chain's own indices (Lin et al. 2023, Table 2), as diffusers' `timestep_spacing` picks them, to
-//! the rounding of halves to even. From each index visited a step leads to the next one visited.
+//! Grids of a discrete chain's own indices (Lin et al. 2023, Table 2), as in the `timestep_spacing` of diffusers, with
+//! halves rounded to even. A step leads from each visited index to the next one.
 
 use super::Grid;
 use crate::process::Schedule;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The length of a chain of which `all` indices are wanted, `left_out` of them not visited.
+/// The length of the schedule's chain. Fails if `all` indices exceed it; `left_out` of them are not visited.
 fn length_for(schedule: &dyn Schedule, all: usize, left_out: usize) -> Result<usize> {
     let Some(length) = schedule.chain_len() else {
         let expected = "a grid of continuous schedules: only a chain has indices";
@@ -19,18 +19,18 @@ fn length_for(schedule: &dyn Schedule, all: usize, left_out: usize) -> Result<us
     Ok(length)
 }
 
-/// Indices as times, from the noisiest.
+/// Converts rising indices to falling times.
 fn falling(rising: impl DoubleEndedIterator<Item = usize>) -> Vec<f64> {
     rising.rev().map(|index| index as f64).collect()
 }
 
-/// A chain's indices k ⌊N/n⌋ + offset, k < n.
+/// The indices k ⌊N/n⌋ + offset of a chain, k < n.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Leading {
     /// The cleanest index visited.
     pub offset: usize,
-    /// Whether the cleanest of n + 1 such indices is left out: that is where the last of n steps ends.
+    /// Whether the cleanest of n + 1 such indices is left out: the last of the n steps then ends there.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub open: bool,
 }
@@ -53,7 +53,7 @@ impl Grid for Leading {
     }
 }
 
-/// A chain's indices N − k N/n − 1, rounded, k < n, from the noisiest.
+/// The indices N − k N/n − 1 of a chain, rounded, k < n, from the noisiest.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Trailing;
 
@@ -64,18 +64,18 @@ impl Grid for Trailing {
 
     fn times(&self, schedule: &dyn Schedule, steps: usize) -> Result<Vec<f64>> {
         let whole = length_for(schedule, steps, 0)? as f64;
-        // In NumPy's own roundings, which decide ties.
+        // With the roundings of NumPy, which decide ties.
         let step = (whole - whole / steps as f64) - whole;
         let at = |k: usize| (whole + k as f64 * step).round_ties_even() as usize;
         Ok(falling((0..steps).rev().map(|k| at(k).saturating_sub(1))))
     }
 }
 
-/// n of a chain's indices from 0 to N − 1, evenly spaced and rounded.
+/// n indices of a chain from 0 to N − 1, evenly spaced and rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Linspace {
-    /// Whether index 0, the cleanest of n + 1, is left out: that is where the last of n steps ends.
+    /// Whether index 0, the cleanest of n + 1 indices, is left out: the last of the n steps then ends there.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub open: bool,
 }

@@ -1,9 +1,9 @@
-//! A grid for data of many scales.
+//! A grid for data with a range of scales.
 //!
-//! In a direction in which data are normal with standard deviation c, with θ = arctan(σ/(α c)) a step of DDIM is right
-//! but for the factor cos Δθ. On data of variance c² in all directions the best grid is therefore uniform in θ: −ln cos
-//! is convex. (Derived here, as are the scales; Sabour et al. 2024 minimise another bound, of a network.) On data of
-//! many scales the sum over scales of −ln ∏ cos Δθ ≈ ½ Σ Δθ² is least where the steps are of equal length in ds² =
+//! In a direction in which data are normal with standard deviation c, with θ = arctan(σ/(α c)), a step of DDIM is right
+//! but for the factor cos Δθ. If the variance is c² in all directions, the best grid is therefore uniform in θ: −ln cos
+//! is convex. (Derived here, as are the scales; Sabour et al. 2024 minimise another bound, which depends on a network.)
+//! For a range of scales the sum over scales of −ln ∏ cos Δθ ≈ ½ Σ Δθ² is least for steps of equal length in ds² =
 //! E_c[dθ_c²], and for ln c uniform from ln c₀ to 0
 //!
 //! > (ds/dℓ)² = ¼ E_c[sech²(ℓ + ln c)] = ¼ (tanh ℓ − tanh(ℓ + ln c₀))/(−ln c₀), ℓ = ln(α/σ).
@@ -14,22 +14,22 @@ use crate::process::{Schedule, finite_log_snrs};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Optimised for data whose standard deviations in different directions are spread log-uniformly from `finest` to 1:
-/// uniform in ∫ √(tanh ℓ − tanh(ℓ + ln finest)) dℓ, ℓ = ln(α/σ).
+/// The grid optimised for data whose standard deviations in different directions are log-uniform between `finest` and
+/// 1: uniform in ∫ √(tanh ℓ − tanh(ℓ + ln finest)) dℓ, ℓ = ln(α/σ).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Optimised {
+pub struct OptimisedGrid {
     /// The smallest standard deviation in model units, in (0, 1]; 1 makes the grid uniform in arctan(σ/α).
     pub finest: f64,
 }
 
-impl Default for Optimised {
+impl Default for OptimisedGrid {
     fn default() -> Self {
         Self { finest: 0.1 }
     }
 }
 
-impl Grid for Optimised {
+impl Grid for OptimisedGrid {
     fn check(&self) -> Result<()> {
         if (1e-6..=1.0).contains(&self.finest) {
             return Ok(());
@@ -44,14 +44,14 @@ impl Grid for Optimised {
     }
 }
 
-/// Places of log-SNR by the share of the length s before them.
+/// The log-SNR as a function of the share of the length s before it.
 struct Arc {
-    /// λ and the length up to it, both rising.
+    /// Pairs of λ and the length s up to it, both rising.
     table: Vec<(f64, f64)>,
 }
 
 impl Arc {
-    /// How many pieces the length is summed over: the error of a place is some 1e-8 of the whole.
+    /// The number of pieces of the sum for the length; the error in s is about 1e-8 of the whole.
     const PIECES: usize = 8192;
 
     fn new(finest: f64, lo: f64, hi: f64) -> Self {
@@ -77,7 +77,7 @@ impl Arc {
         Self { table }
     }
 
-    /// The log-SNR at the share `u` of the whole length.
+    /// The log-SNR at the share `u` of the whole length, in [0, 1].
     fn log_snr(&self, u: f64) -> f64 {
         let whole = self.table.last().map_or(0.0, |last| last.1);
         let place = u * whole;

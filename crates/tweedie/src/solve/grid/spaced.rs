@@ -5,7 +5,7 @@ use crate::process::{Schedule, finite_log_snrs};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// `steps + 1` times from the schedule's last to its first, both exact; `at` is the time at a share of the steps.
+/// The `steps + 1` times from the schedule's last to its first, both exact; `at` maps a share of the steps to a time.
 pub(super) fn between(schedule: &dyn Schedule, steps: usize, at: impl Fn(f64) -> f64) -> Vec<f64> {
     let (first, last) = schedule.range();
     let time = |k: usize| match k {
@@ -16,7 +16,7 @@ pub(super) fn between(schedule: &dyn Schedule, steps: usize, at: impl Fn(f64) ->
     (0..=steps).map(time).collect()
 }
 
-/// Uniform in t.
+/// The grid uniform in t.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Time;
 
@@ -27,7 +27,7 @@ impl Grid for Time {
     }
 }
 
-/// Uniform in the log-SNR (Lu et al. 2022).
+/// The grid uniform in the log-SNR (Lu et al. 2022).
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct LogSnr;
 
@@ -38,7 +38,7 @@ impl Grid for LogSnr {
     }
 }
 
-/// t quadratic in the index, denser near the data (Song et al. 2021, App. D.2).
+/// The grid with t quadratic in the index, denser near the data (Song et al. 2021, App. D.2).
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Quadratic;
 
@@ -50,7 +50,7 @@ impl Grid for Quadratic {
     }
 }
 
-/// (σ/α)^{1/ρ} uniform (Karras et al. 2022, eq. 5).
+/// The grid uniform in (σ/α)^{1/ρ} (Karras et al. 2022, eq. 5).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Karras {

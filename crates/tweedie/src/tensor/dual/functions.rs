@@ -5,59 +5,59 @@ use burn::tensor::{Tensor, activation};
 use std::f64::consts::{FRAC_1_SQRT_2, TAU};
 
 impl<const D: usize> Dual<D> {
-    /// x².
+    /// The square x².
     pub fn square(self) -> Self {
         self.map(|x| x.square(), |x, _| x.mul_scalar(2.0))
     }
 
-    /// 1/x.
+    /// The reciprocal 1/x.
     pub fn recip(self) -> Self {
         self.map(Tensor::recip, |_, y| -y.square())
     }
 
-    /// √x.
+    /// The square root √x.
     pub fn sqrt(self) -> Self {
         self.map(Tensor::sqrt, |_, y| y.recip().mul_scalar(0.5))
     }
 
-    /// eˣ.
+    /// The exponential eˣ.
     pub fn exp(self) -> Self {
         self.map(Tensor::exp, |_, y| y)
     }
 
-    /// ln x.
+    /// The natural logarithm ln x.
     pub fn log(self) -> Self {
         self.map(Tensor::log, |x, _| x.recip())
     }
 
-    /// sin x.
+    /// The sine of x.
     pub fn sin(self) -> Self {
         self.map(Tensor::sin, |x, _| x.cos())
     }
 
-    /// cos x.
+    /// The cosine of x.
     pub fn cos(self) -> Self {
         self.map(Tensor::cos, |x, _| -x.sin())
     }
 
-    /// tanh x.
+    /// The hyperbolic tangent of x.
     pub fn tanh(self) -> Self {
         self.map(Tensor::tanh, |_, y| y.square().one_minus())
     }
 
-    /// The logistic function.
+    /// The logistic function 1/(1 + e^{−x}).
     pub fn sigmoid(self) -> Self {
         self.map(activation::sigmoid, |_, y| y.clone() * y.one_minus())
     }
 
-    /// max(x, 0).
+    /// The rectifier max(x, 0).
     pub fn relu(self) -> Self {
         self.map(activation::relu, |x, _| {
             x.value.clone().zeros_like().mask_fill(x.value.greater_scalar(0.0), 1.0).into()
         })
     }
 
-    /// x · sigmoid(x).
+    /// The sigmoid-weighted unit x · sigmoid(x).
     pub fn silu(self) -> Self {
         self.map(activation::silu, |x, y| {
             // s + x s (1 − s) = s + y (1 − s)
@@ -66,28 +66,28 @@ impl<const D: usize> Dual<D> {
         })
     }
 
-    /// x · Φ(x), the exact form.
+    /// The Gaussian error unit x · Φ(x), in its exact form.
     pub fn gelu(self) -> Self {
         self.map(activation::gelu, |x, _| x.clone().normal_cdf() + x.clone() * x.normal_pdf())
     }
 
-    /// ln(1 + eˣ).
+    /// The softplus ln(1 + eˣ).
     pub fn softplus(self) -> Self {
         self.map(|x| activation::softplus(x, 1.0), |x, _| x.sigmoid())
     }
 
-    /// Φ(x), the standard normal distribution function.
+    /// The standard normal distribution function Φ(x).
     fn normal_cdf(self) -> Self {
         let cdf = |x: Tensor<D>| x.mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0).mul_scalar(0.5);
         self.map(cdf, |x, _| x.normal_pdf())
     }
 
-    /// Its density.
+    /// The standard normal density φ(x).
     fn normal_pdf(self) -> Self {
         self.square().mul_scalar(-0.5).exp().mul_scalar(1.0 / TAU.sqrt())
     }
 
-    /// 1 − x.
+    /// The complement 1 − x.
     fn one_minus(self) -> Self {
         self.affine(|x| x.neg().add_scalar(1.0), Tensor::neg)
     }

@@ -7,7 +7,7 @@ const PEER: &str = "\
     00000000129bd82d0900000000004a8f4010072a0d0a0b0a046c6f7373150000003ffebd12b3260000000000\
     0000734fe300090000000000508f4010ac022a180a0b0a046c6f7373150000803e0a090a02cebb156f1283ba\
     d7b27874";
-/// Where the peer's records end.
+/// The ends of the peer's records.
 const ENDS: [usize; 3] = [40, 82, 136];
 
 fn peer() -> Vec<u8> {
@@ -29,8 +29,7 @@ fn naive_crc(data: &[u8]) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// Step and values of each event after the first, by a parser of its own that knows only the layout
-/// written here.
+/// The step and the values of each event after the first, by an independent parser of this layout only.
 fn decoded(mut bytes: &[u8]) -> Vec<(u64, Vec<(String, f32)>)> {
     fn number(data: &mut &[u8]) -> u64 {
         let end = data.iter().position(|b| b & 0x80 == 0).unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::support::{host, within};
 use tweedie::data::{LogDensity, Toy};
-use tweedie::denoise::{Component, Denoiser, GaussianMixture, Guided};
+use tweedie::denoise::{Component, Denoiser, GaussianMixture, Guidance};
 use tweedie::family::chains::{AnyTarget, ChainsModel, ChainsRecipe};
 use tweedie::family::diffusion::DiffusionModel;
 use tweedie::family::mixture::{MixtureModel, MixtureRecipe};
@@ -161,7 +161,7 @@ impl Model for ByScore {
         let level = options.get("level").and_then(Value::as_float).expect("a level");
         let unit = GaussianMixture::new(vec![Component::isotropic(1.0, vec![0.0], 1.0)])?;
         let level = Level::variance_preserving(0.0, level);
-        Ok(Arc::new(AtLevel::new(Arc::new(Guided::new(unit, 1.0)?), level)?))
+        Ok(Arc::new(AtLevel::new(Arc::new(Guidance::new(unit, 1.0)?), level)?))
     }
 
     fn any(&self) -> &dyn std::any::Any {

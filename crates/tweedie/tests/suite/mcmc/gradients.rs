@@ -3,7 +3,7 @@
 use super::*;
 use burn::tensor::DType;
 use tweedie::Error;
-use tweedie::data::{Given, Toy};
+use tweedie::data::{ConditionalDensity, Toy};
 use tweedie::mcmc::{Banana, Funnel};
 use tweedie::tensor::{Dual, gradient, hessian_vector, jvp};
 
@@ -49,7 +49,7 @@ fn scores_are_the_gradients_of_log_densities() {
     assert_score("funnel", &Funnel { width: 4, scale: 3.0 }, &rows(4, 8, 1.0), 1e-3);
     assert_score("banana", &Banana::default(), &rows(2, 8, 3.0), 1e-3);
     assert_score("mixture", &mixture(), &rows(2, 8, 1.0), 1e-3);
-    let given = Given { density: &mixture(), condition: &Condition::class(0, 1) };
+    let given = ConditionalDensity { density: &mixture(), condition: &Condition::class(0, 1) };
     for row in rows(2, 8, 1.0).chunks(2) {
         assert_score("one class", &given, row, 1e-3);
     }

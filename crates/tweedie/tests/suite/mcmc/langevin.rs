@@ -3,7 +3,7 @@
 use super::*;
 use std::sync::Arc;
 use tweedie::data::{RowDensity, row_by_row};
-use tweedie::denoise::Guided;
+use tweedie::denoise::Guidance;
 use tweedie::mcmc::{AtLevel, Mala, RandomWalk, Ula};
 use tweedie::process::Level;
 use tweedie::tensor::Dual;
@@ -92,7 +92,7 @@ fn ula_follows_langevin_dynamics() {
 
 /// Guidance of weight 1 changes nothing but that log p is not known.
 fn score_alone() -> AtLevel {
-    let guided = Guided::new(gaussian(), 1.0).unwrap();
+    let guided = Guidance::new(gaussian(), 1.0).unwrap();
     AtLevel::new(Arc::new(guided), Level::new(0.3, 1.0, 0.5)).unwrap()
 }
 

@@ -10,7 +10,7 @@ use tweedie::denoise::{Denoiser, Diffusing};
 use tweedie::process::{
     AnySchedule, Level, LinearSde, OrnsteinUhlenbeck, Schedule, Straight, SubVp, VpLinear,
 };
-use tweedie::solve::grid::{AnyGrid, Grid, Karras, LogSnr, Optimised, Quadratic, Time};
+use tweedie::solve::grid::{AnyGrid, Grid, Karras, LogSnr, OptimisedGrid, Quadratic, Time};
 use tweedie::solve::{AnySolver, Last, Progress, Sampler};
 use tweedie::{Draws, Error};
 
@@ -20,7 +20,7 @@ const GRID: [AnyGrid; 6] = [
     AnyGrid::Quadratic(Quadratic),
     AnyGrid::Karras(Karras { rho: 7.0 }),
     AnyGrid::Karras(Karras { rho: 1.0 }),
-    AnyGrid::Optimised(Optimised { finest: 1.0 }),
+    AnyGrid::Optimised(OptimisedGrid { finest: 1.0 }),
 ];
 
 fn schedules() -> [AnySchedule; 7] {
@@ -85,7 +85,7 @@ fn grids_that_cannot_be_are_errors() {
         config(Karras { rho }.levels(&VP, 10), "grid.rho");
     }
     for finest in [0.0, -1.0, f64::NAN, 1.5] {
-        config(Optimised { finest }.levels(&VP, 10), "grid.finest");
+        config(OptimisedGrid { finest }.levels(&VP, 10), "grid.finest");
     }
     // A square root of negative times.
     let around_zero = LinearSde::from_log_snr(|t| -10.0 * t, (-1.0, 1.0));
@@ -110,7 +110,7 @@ fn the_optimised_grid_has_ddim_s_least_error() {
     // For one scale against the closed form, and against every small change of a level; for many scales against the
     // other grids and against changes that are not small beside the error of the bound.
     let one = [1.0];
-    let levels = Optimised { finest: 1.0 }.levels(&VP, 12).unwrap();
+    let levels = OptimisedGrid { finest: 1.0 }.levels(&VP, 12).unwrap();
     let angle = |l: &Level| l.sigma.atan2(l.alpha);
     let right: f64 = levels.windows(2).map(|p| -(angle(&p[0]) - angle(&p[1])).cos().ln()).sum();
     let least = logarithm_of_ddim_s_error(&one, &levels);
@@ -127,7 +127,7 @@ fn the_optimised_grid_has_ddim_s_least_error() {
         }
     }
     let scales: Vec<f64> = (0..41).map(|k| 0.05f64.powf((f64::from(k)) / 40.0)).collect();
-    let levels = Optimised { finest: 0.05 }.levels(&VP, 40).unwrap();
+    let levels = OptimisedGrid { finest: 0.05 }.levels(&VP, 40).unwrap();
     let least = logarithm_of_ddim_s_error(&scales, &levels);
     for grid in &GRID {
         let other = logarithm_of_ddim_s_error(&scales, &grid.levels(&VP, 40).unwrap());

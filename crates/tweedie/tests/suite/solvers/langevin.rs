@@ -8,7 +8,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 use tweedie::burn::tensor::Tensor;
 use tweedie::data::{Condition, Rows};
 use tweedie::denoise::{
-    Component, EnergyDenoiser, GaussianMixture, Guided, NeuralDenoiser, Prediction,
+    Component, EnergyDenoiser, GaussianMixture, Guidance, NeuralDenoiser, Prediction,
 };
 use tweedie::mcmc::{Mala, RandomWalk, Transition, Ula};
 use tweedie::nn::ResidualMlpConfig;
@@ -200,7 +200,7 @@ fn kernels_that_cannot_correct_say_why() {
     let (data, x, rows) = (three_components(), normals(2, 2, 1.0, 5), [0, 1]);
     let (draws, level) = (Draws::new(1), Levels::from(VP.level(0.5)));
     let corrector = Mcmc { kernel: mala(0.5), steps: 2 };
-    let guided = Guided::new(&data, 2.0).unwrap();
+    let guided = Guidance::new(&data, 2.0).unwrap();
     let by_score = Context { denoiser: &guided, ..context(&data, &VP, &draws, &rows) };
     let error = corrector.correct(x.clone(), &level, 0, &by_score).unwrap_err();
     assert!(error.to_string().contains("of mala does not exist"), "{error}");

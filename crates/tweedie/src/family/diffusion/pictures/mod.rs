@@ -28,8 +28,8 @@ const LEVELS: usize = 20;
 const DENOISED: usize = 256;
 const REFERENCE: usize = 4096;
 
-/// A method of [`Shown`] that draws a still picture.
-type Draw = fn(&Shown) -> Result<RgbImage>;
+/// A method of [`Scene`] that draws a still picture.
+type Draw = fn(&Scene) -> Result<RgbImage>;
 
 /// The still pictures by name, with what each of them shows.
 const PICTURES: [(&str, &str, Draw); 6] = [
@@ -49,7 +49,7 @@ const PICTURES: [(&str, &str, Draw); 6] = [
 
 /// Every picture of a model.
 pub(super) fn all<'a>(model: &'a DiffusionModel, at: &'a Showing<'a>) -> Vec<Picture<'a>> {
-    let shown = move || Ok(Shown { model, sampler: model.sampler_with(at.sampling)?, at });
+    let shown = move || Ok(Scene { model, sampler: model.sampler_with(at.sampling)?, at });
     let still = PICTURES.into_iter().map(|(name, about, draw)| Picture {
         name,
         about,
@@ -64,14 +64,14 @@ pub(super) fn all<'a>(model: &'a DiffusionModel, at: &'a Showing<'a>) -> Vec<Pic
 }
 
 /// A model about to be drawn.
-struct Shown<'a> {
+struct Scene<'a> {
     model: &'a DiffusionModel,
     /// How samples are drawn.
     sampler: Sampler,
     at: &'a Showing<'a>,
 }
 
-impl Shown<'_> {
+impl Scene<'_> {
     /// The way of rows `rows` of the sample from noise to data, at `count` levels.
     fn path(&self, sampler: &Sampler, rows: u64, count: usize) -> Result<Vec<Moment>> {
         let space = &self.model.space;

@@ -1,6 +1,6 @@
 //! Pictures of models of points in the plane: paths, densities and points that move.
 
-use super::Shown;
+use super::Scene;
 use crate::data::{Rows, Split};
 use crate::draw::{Animation, Frame, Paths, flow, in_the_plane, movement, spread};
 use crate::family::plane::Plane;
@@ -20,7 +20,7 @@ const FRAMES: usize = 40;
 const EACH: u16 = 6;
 const LAST: u16 = 200;
 
-impl Shown<'_> {
+impl Scene<'_> {
     /// Fails unless rows are points in the plane.
     fn plane(&self, what: &str) -> Result<()> {
         match in_the_plane(&self.model.space) {

@@ -1,6 +1,6 @@
 //! What deterministic solvers of a run are off by, against network evaluations.
 
-use super::Shown;
+use super::Scene;
 use crate::data::{Layout, Rows};
 use crate::draw::{Work, error_by_work, label_of};
 use crate::solve::{AnyGrid, AnySolver, DormandPrince, Sampler, Tolerance};
@@ -18,7 +18,7 @@ const ROWS: u64 = 128;
 /// The tolerance of the exact path.
 const EXACT: f64 = 1e-6;
 
-impl Shown<'_> {
+impl Scene<'_> {
     pub(super) fn solvers(&self) -> Result<RgbImage> {
         let image = matches!(self.model.space.layout(), Layout::Image { .. });
         let rows = if image { IMAGES } else { ROWS };

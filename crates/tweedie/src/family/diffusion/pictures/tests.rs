@@ -81,7 +81,7 @@ fn a_trajectory_begins_with_noise_and_ends_with_the_samples() {
     let (model, sampling) = (model_of(&run, &weights), steps(""));
     let model = model.any().downcast_ref::<DiffusionModel>().unwrap();
     let at = Showing { sampling: &sampling, data: Ok(&data), seed: 7, device: &device };
-    let shown = Shown { model, sampler: model.sampler_with(&sampling).unwrap(), at: &at };
+    let shown = Scene { model, sampler: model.sampler_with(&sampling).unwrap(), at: &at };
     let samples = still(&run, &data, &weights, "samples");
     // Ten lines of ten pictures; names of columns take 36 pixels.
     let tiles = |image, zoom| Tiles { image, zoom, columns: 10, lines: 10 };

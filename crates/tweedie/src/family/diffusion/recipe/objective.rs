@@ -5,7 +5,8 @@ use crate::denoise::NeuralDenoiser;
 use crate::error::{inside, within};
 use crate::nn::AnyNetwork;
 use crate::objective::{
-    AnyObjective, AsEnergy, Histogram, Martingale, Noising, Objective, Regularised, Weighting,
+    AnyObjective, AsEnergy, Histogram, Martingale, Noising, Objective, RegularisedObjective,
+    Weighting,
 };
 use crate::process::{NoiseLevels, Schedule};
 use crate::{Error, Result};
@@ -141,7 +142,7 @@ impl Diffusion {
             None => objectives.of_network,
         };
         match self.objective.martingale {
-            Some(martingale) => Arc::new(Regularised::new(objective, noising, martingale)),
+            Some(martingale) => Arc::new(RegularisedObjective::new(objective, noising, martingale)),
             None => objective,
         }
     }

@@ -14,14 +14,14 @@ const THIN: &str = "thin";
 
 /// Places of all chains at several steps.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Draws3 {
+pub(super) struct ChainDraws {
     /// `[draws, chains, width]`.
     pub values: Vec<f64>,
     pub chains: usize,
     pub width: usize,
 }
 
-impl Draws3 {
+impl ChainDraws {
     /// Draws of each chain.
     pub fn len(&self) -> usize {
         self.values.len() / (self.chains * self.width)
@@ -47,18 +47,18 @@ impl Draws3 {
 
 /// The draws that are kept, and how.
 #[derive(Debug, Clone)]
-pub(super) struct Kept {
-    pub draws: Draws3,
+pub(super) struct Thinning {
+    pub draws: ChainDraws,
     /// Most draws of a chain.
     most: usize,
     /// T.
     thin: u64,
 }
 
-impl Kept {
+impl Thinning {
     /// None so far.
     pub fn new(chains: usize, width: usize, most: usize) -> Self {
-        Self { draws: Draws3 { values: Vec::new(), chains, width }, most, thin: 1 }
+        Self { draws: ChainDraws { values: Vec::new(), chains, width }, most, thin: 1 }
     }
 
     /// Draw number `number` of each chain, from 0 and in order: it is kept or not.
@@ -83,10 +83,10 @@ impl Kept {
         self.draws.clone().put(into);
     }
 
-    /// Goes back to what [`Kept::save`] wrote.
+    /// Goes back to what [`Thinning::save`] wrote.
     pub fn load(&mut self, from: &mut State, origin: &Path) -> Result<()> {
         self.thin = take_count(from, THIN, origin)?.max(1);
-        let Draws3 { chains, width, .. } = self.draws;
+        let ChainDraws { chains, width, .. } = self.draws;
         self.draws.values.clear();
         if from.contains_key(DRAWS) {
             let draws = Self::take_draws(width, from, origin)?;
@@ -100,12 +100,12 @@ impl Kept {
         Ok(())
     }
 
-    /// The draws that [`Draws3::put`] wrote.
-    pub fn take_draws(width: usize, from: &mut State, origin: &Path) -> Result<Draws3> {
+    /// The draws that [`ChainDraws::put`] wrote.
+    pub fn take_draws(width: usize, from: &mut State, origin: &Path) -> Result<ChainDraws> {
         let (shape, values) = take_doubles(from, DRAWS, origin)?;
         match shape[..] {
             [_, chains, own] if own == width && !values.is_empty() => {
-                Ok(Draws3 { values, chains, width })
+                Ok(ChainDraws { values, chains, width })
             }
             _ => {
                 let expected = format!("draws × chains × {width}");
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_every_so_manyth_draw_and_at_least_half_of_the_room() {
         for count in 1..200u64 {
-            let mut kept = Kept::new(1, 1, 7);
+            let mut kept = Thinning::new(1, 1, 7);
             (0..count).for_each(|k| kept.offer(k, &[k as f64]));
             let expected: Vec<f64> =
                 (0..count).step_by(kept.thin as usize).map(|k| k as f64).collect();

@@ -5,7 +5,7 @@ use crate::oracle::{COSINE, EDM, OU, VP, gap, host, normals, run, three_componen
 use crate::support::{cpu, schedule};
 use std::sync::Arc;
 use tweedie::data::{Condition, Generate};
-use tweedie::denoise::{Denoiser, GaussianMixture, Moved, NeuralDenoiser, Prediction};
+use tweedie::denoise::{Denoiser, GaussianMixture, NeuralDenoiser, Prediction, Transfer};
 use tweedie::nn::ResidualMlpConfig;
 use tweedie::process::{AnySchedule, Cosine, Edm, Level, Levels, Schedule};
 use tweedie::solve::{AnySolver, Sampler};
@@ -60,7 +60,7 @@ fn solvers_take_one_path_under_all_schedules() {
         assert!(gap(&end, &host(&plain)) < 1e-12);
         for other in [COSINE, EDM, OU, schedule("ve"), schedule("sub-vp"), schedule("straight")] {
             let away = at(&other, &log_snrs);
-            let moved = Moved::new(trained(), Arc::new(VP));
+            let moved = Transfer::new(trained(), Arc::new(VP));
             let scaled = start.clone().mul_scalar(away[0].alpha / home[0].alpha);
             let x = run(&*solver, &moved, &other, scaled.clone(), &away);
             let back = home[20].alpha / away[20].alpha;
@@ -86,14 +86,14 @@ fn samplers_give_the_same_samples_under_both_schedules() {
         host(&sampler.generate(0..50, &Condition::None, &Draws::new(4), &cpu()).unwrap())
     };
     let home = sampler(Arc::new(trained()), Arc::new(VP));
-    let away = sampler(Arc::new(Moved::new(trained(), Arc::new(VP))), Arc::new(edm));
+    let away = sampler(Arc::new(Transfer::new(trained(), Arc::new(VP))), Arc::new(edm));
     let far = gap(&home, &away);
     assert!(far < 1e-4, "{far:e}"); // in single precision, after noise of σ = 150
 }
 
 #[test]
 fn each_row_is_moved_by_its_own_level() {
-    let moved = Moved::new(Trained { data: three_components(), schedule: VP }, Arc::new(VP));
+    let moved = Transfer::new(Trained { data: three_components(), schedule: VP }, Arc::new(VP));
     let levels = at(&EDM, &[-6.0, 0.3, 5.0]);
     let x = normals(3, 2, 2.0, 8);
     let all = moved.denoise(x.clone().into(), &Levels::Rows(levels.clone()), &Condition::None);
@@ -129,7 +129,7 @@ fn networks_move_as_their_predictions_say() {
         let network = randomised(config.init(&Draws::new(2), &cpu()), 0.4);
         let model = NeuralDenoiser::new(network, prediction, vp);
         let direct = model.denoise(x.clone().into(), &level.into(), &Condition::None).unwrap();
-        let moved = Moved::new(model, Arc::new(vp));
+        let moved = Transfer::new(model, Arc::new(vp));
         let moved = moved.denoise(x.clone().into(), &level.into(), &Condition::None).unwrap();
         let far = gap(&host(&direct.value), &host(&moved.value));
         assert_eq!(far < 1e-5, same, "{prediction:?}: {far}");

@@ -1,4 +1,4 @@
-//! Guidance: a denoiser that wraps denoisers, so that it works with every solver.
+//! Guidance: a denoiser that combines two denoisers, so that it works with every solver.
 
 use super::Denoiser;
 use crate::data::Condition;
@@ -11,19 +11,19 @@ use std::sync::Arc;
 ///
 /// > D_w(x; c) = D_weak + w (D(x; c) − D_weak),
 ///
-/// where the weak model is the same model without a condition, or a worse model with it. w = 1 is the plain
-/// conditional model; w > 1 pushes samples towards the condition. Since denoisers are affine in the score at a
-/// level, this is score extrapolation s_weak + w (s − s_weak). Outside the interval of λ the plain model is used
-/// (Kynkäänniemi et al. 2024), which also saves its second evaluation.
-pub struct Guided<D> {
+/// where the weak model is the same model without its condition, or a worse model with it. w = 1 is the plain
+/// conditional model; w > 1 pushes samples towards the condition. Since the score is affine in the denoiser at a level,
+/// this is the extrapolation s_weak + w (s − s_weak) of scores. Outside an interval of λ the plain model is used
+/// (Kynkäänniemi et al. 2024), which also saves the second evaluation.
+pub struct Guidance<D> {
     model: D,
     weak: Option<Arc<dyn Denoiser>>,
     weight: f64,
     interval: (f64, f64),
 }
 
-impl<D: Denoiser> Guided<D> {
-    /// Guides `model` by itself without its condition, with weight `w`.
+impl<D: Denoiser> Guidance<D> {
+    /// Guidance of `model` by itself without its condition, with the given weight w.
     ///
     /// # Errors
     /// [`Error::Config`] if the weight is not finite.
@@ -34,13 +34,13 @@ impl<D: Denoiser> Guided<D> {
         Ok(Self { model, weak: None, weight, interval: (f64::NEG_INFINITY, f64::INFINITY) })
     }
 
-    /// Guides by a worse model under the same condition instead.
+    /// Replaces the unconditional model by a worse model under the same condition.
     pub fn with_weak(mut self, weak: Arc<dyn Denoiser>) -> Self {
         self.weak = Some(weak);
         self
     }
 
-    /// Guides only where the log-SNR lies in `[low, high]`.
+    /// Limits guidance to log-SNRs in `[low, high]`.
     pub fn with_interval(mut self, low: f64, high: f64) -> Self {
         self.interval = (low, high);
         self
@@ -51,7 +51,7 @@ impl<D: Denoiser> Guided<D> {
     }
 }
 
-impl<D: Denoiser> Denoiser for Guided<D> {
+impl<D: Denoiser> Denoiser for Guidance<D> {
     fn denoise(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
         let weight_of = |l: &Level| if self.inside(l) { self.weight } else { 1.0 };
         let idle = match levels {

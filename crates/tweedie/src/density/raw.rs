@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use std::ops::Range;
 
 /// log p of raw rows.
-pub trait Judged {
+pub trait RawDensity {
     /// log p of each row, with one condition a row; `observe` hears how many rows are done.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ pub(crate) fn in_parts(
 /// use tweedie::burn::tensor::Device;
 /// use tweedie::data::{Condition, Coordinate, Layout, Rows, Space};
 /// use tweedie::denoise::{Component, GaussianMixture};
-/// use tweedie::density::{InSpace, Judged, PfOde, Uniform};
+/// use tweedie::density::{InSpace, PfOde, RawDensity, Uniform};
 /// use tweedie::Draws;
 /// use tweedie::process::Cosine;
 /// use std::sync::Arc;
@@ -84,7 +84,7 @@ pub struct InSpace<'a> {
     pub chunk: usize,
 }
 
-impl Judged for InSpace<'_> {
+impl RawDensity for InSpace<'_> {
     fn log_prob(
         &self,
         raw: &Rows,
