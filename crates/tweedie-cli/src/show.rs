@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use tweedie::data::Part;
 use tweedie::draw::{save_animation, save_png};
-use tweedie::family::{Drawing, Showing};
+use tweedie::family::{Drawing, PictureSetting};
 use tweedie::run::Run;
 use tweedie::run::pictures::pictures;
 use tweedie::{Error, Result};
@@ -62,7 +62,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         .with(seed, |at| model.generator(&sampling, at).map(drop))
         .map_err(Sampling::as_option)?;
     let data = run.data().map(|data| data.judged_on(Part::Test));
-    let showing = Showing {
+    let showing = PictureSetting {
         sampling: &sampling,
         data: data.as_ref().map_err(ToString::to_string),
         seed,

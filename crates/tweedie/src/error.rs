@@ -57,7 +57,7 @@ pub enum Error {
         /// The reason why it does not exist.
         why: String,
     },
-    /// A value became NaN or infinite, or a solver could not go on.
+    /// A value became NaN or infinite, or a solver could not continue.
     #[error("{what} at step {step}")]
     Diverged {
         /// The quantity that diverged.
@@ -65,7 +65,7 @@ pub enum Error {
         /// The step of training, or of a solver, at which it diverged.
         step: u64,
     },
-    /// A device that is not compiled in or not there.
+    /// A device that is not compiled in or not present.
     #[error("device {device}: {why}")]
     Device {
         /// The name of the device, as given.

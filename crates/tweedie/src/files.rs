@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// The beginning of names of temporary files.
+/// The beginning of the names of temporary files.
 const PREFIX: &str = ".tweedie-";
 
 /// A file that appears under its name only when it is complete: a temporary file beside it, renamed at the end.

@@ -30,7 +30,7 @@ pub use burn;
 pub use draws::Draws;
 pub use error::{Error, Result};
 
-/// The README's example, run as a test.
+/// The README's example, which runs as a test.
 #[doc = include_str!("../../../README.md")]
 #[cfg(doctest)]
 pub struct Readme;

@@ -4,9 +4,9 @@
 //! `{ name = "ddim", eta = 0.5 }`, and stored as the table. Its options are the fields of its own type, read by
 //! [`read()`], whose errors name the key.
 
-mod misread;
 mod node;
 mod overrides;
+mod read_error;
 mod reader;
 
 pub use overrides::{override_all, read_over};
@@ -17,8 +17,8 @@ use crate::Result;
 use serde::de::{DeserializeOwned, Deserializer, EnumAccess, Error as _, VariantAccess, Visitor};
 use std::marker::PhantomData;
 
-/// A choice as a user writes it by itself: `ddim`, `ddim, eta = 0.5` or `{ name = "ddim", eta = 0.5 }`. It is read, not
-/// checked.
+/// Reads a choice as a user writes it by itself, without checks: `ddim`, `ddim, eta = 0.5` or `{ name = "ddim", eta =
+/// 0.5 }`.
 ///
 /// ```
 /// use tweedie::solve::{AnySolver, Ddim};
@@ -28,26 +28,26 @@ use std::marker::PhantomData;
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`](crate::Error::Config) naming `key`, or the key inside of it.
+/// [`Error::Config`](crate::Error::Config) naming `key`, or the key inside it.
 pub fn named_option<T: DeserializeOwned>(key: &str, text: &str) -> Result<T> {
     let text = text.trim();
     read(text.parse().unwrap_or_else(|_| toml::Value::String(text.into())), key)
 }
 
-/// The name by which a deserializer knows that a choice is wanted.
+/// The name that marks a choice for a deserializer.
 const CHOICE: &str = "$tweedie::choice";
 
-/// What [`registry!`] makes of an enum, for [`choose`].
+/// The interface of enums by [`registry!`], for [`choose`].
 pub(crate) trait Registry: DeserializeOwned {
-    /// The choice of this name, with its options.
+    /// The choice with the name `name` and the options of `access`.
     fn choice<'de, V: VariantAccess<'de>>(
         name: &str,
         options: V,
     ) -> std::result::Result<Self, V::Error>;
 }
 
-/// Reads a choice from any format: by name where the deserializer is [`reader`]'s, which keeps the path of keys,
-/// through it where it is another's.
+/// Reads a choice from any format: by name if the deserializer is [`reader`]'s, which keeps the path of keys, and
+/// through it otherwise.
 pub(crate) fn choose<'de, R: Registry, D: Deserializer<'de>>(
     from: D,
 ) -> std::result::Result<R, D::Error> {
@@ -76,12 +76,12 @@ pub(crate) fn choose<'de, R: Registry, D: Deserializer<'de>>(
     from.deserialize_newtype_struct(CHOICE, Choice(PhantomData))
 }
 
-/// An enum of named choices, one line for each: its name, its variant, and one line on what it is.
+/// Defines an enum of named choices, one line for each: its name, its variant, and its description.
 ///
-/// * `enum Any: Trait = Default, "key" { "name" Variant(Type) "about", … }`: each a type of its own with the trait, to which
-///   the enum dereferences; `key` is what errors of `Any::parse` name.
-/// * `enum Any = Default { "name" Variant { field: Type } "about", … }`: each with fields of its own, or none.
-/// * `word Any = Default { "name" Variant "about", … }`: each a word alone, which is how it is stored.
+/// * `enum Any: Trait = Default, "key" { "name" Variant(Type) "about", … }`: each choice is a type of its own with the
+///   trait, to which the enum dereferences; errors of `Any::parse` name `key`.
+/// * `enum Any = Default { "name" Variant { field: Type } "about", … }`: each choice has fields of its own, or none.
+/// * `word Any = Default { "name" Variant "about", … }`: each choice is a word without options, and stored as such.
 macro_rules! registry {
     (
         $(#[$meta:meta])*
@@ -103,15 +103,16 @@ macro_rules! registry {
         crate::registry::registry!(@names $any $($name $about,)+);
 
         impl $any {
-            /// The choice that a word stands for, with options or with its default ones: `ddim`, or `ddim, eta = 0.5`.
+            /// Reads a choice from a word, with options or with its default options: `ddim`, or `ddim, eta = 0.5`.
             ///
             /// # Errors
-            /// [`Error::Config`](crate::Error::Config) for an unknown name, with the nearest one, or an option that is none.
+            /// [`Error::Config`](crate::Error::Config) for an unknown name, with the nearest known one, or an unknown
+            /// option.
             pub fn parse(text: &str) -> crate::Result<Self> {
                 crate::registry::named_option($key, text)
             }
 
-            /// Its name, as recipes write it.
+            /// The name in recipes.
             pub fn name(&self) -> &'static str {
                 match self {
                     $(Self::$variant(_) => $name,)+
@@ -210,7 +211,7 @@ macro_rules! registry {
     };
     (@names $any:ident $($name:literal $about:literal,)+) => {
         impl $any {
-            /// Every name, with one line on what it is.
+            /// Every name, with a description in one line.
             pub const NAMES: &'static [(&'static str, &'static str)] = &[$(($name, $about)),+];
         }
     };

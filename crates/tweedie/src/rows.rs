@@ -1,9 +1,9 @@
-//! A batch on the host: one sample a row.
+//! Batches on the host: one sample per row.
 
 use crate::{Error, Result};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-/// A batch on the host: `len × width` values in row-major order, one sample a row.
+/// A batch on the host: `len × width` values in row-major order, one sample per row.
 ///
 /// Data sets, files and metrics hold `Rows`; networks, solvers and objectives take the same batch as a
 /// `Tensor<2>` ([`Rows::to_tensor`], [`Rows::from_tensor`]). Integers travel as exact `f32` values; those of a table whose
@@ -80,7 +80,7 @@ impl Rows {
         self.values.len() / self.width
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
@@ -105,7 +105,7 @@ impl Rows {
         &self.values
     }
 
-    /// All values, row after row, to change in place.
+    /// All values, row after row, for changes in place.
     pub fn values_mut(&mut self) -> &mut [f32] {
         &mut self.values
     }
@@ -154,7 +154,7 @@ impl Rows {
         Tensor::from_data(data, (device, DType::F32))
     }
 
-    /// A `[len, width]` tensor of any float type, copied to the host.
+    /// The rows of a `[len, width]` tensor of any float type, copied to the host.
     ///
     /// # Errors
     /// [`Error::Shape`] if the tensor has no columns; [`Error::Device`] if it cannot be read back.

@@ -12,7 +12,7 @@ use tweedie::density::{Bound, Decoder};
 use tweedie::family::diffusion::DiffusionModel;
 use tweedie::judge::LogP;
 use tweedie::judge::densities;
-use tweedie::metric::judged_rows;
+use tweedie::metric::evaluation_rows;
 use tweedie::process::{LevelDistribution, Schedule};
 use tweedie::run::Run;
 use tweedie::tensor::mean_and_error;
@@ -122,7 +122,7 @@ impl Judge<'_> {
         each: impl FnMut(&Split, &Condition) -> Result<()>,
     ) -> Result<usize> {
         let held_out = &self.data.held_out;
-        let rows = judged_rows(held_out.len(), rows);
+        let rows = evaluation_rows(held_out.len(), rows);
         let bar = progress::bar(rows.len() as u64, "rows", self.settings.json);
         bar.set_prefix(format!("{}: {what}", self.name));
         let observe = |done| bar.set_position(done as u64);

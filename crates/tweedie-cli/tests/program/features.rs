@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::path::Path;
 use tweedie::burn::tensor::TensorData;
 use tweedie::data::{Part, Rows, Validation, shipped};
-use tweedie::metric::{copies, frechet, judged_rows};
+use tweedie::metric::{copies, evaluation_rows, frechet};
 use tweedie::nn::{Params, safetensors_bytes};
 
 /// A classifier of digits whose features are the pixels and who takes every picture for a zero.
@@ -57,7 +57,7 @@ fn pictures_are_judged_by_a_classifier() {
         Rows::new(rows.values().iter().map(|v| v / 16.0).collect(), 64).expect("whole rows")
     };
     let (train, held_out) = (data.train.rows(), data.held_out.rows());
-    let sixty = seen(&train.select(&judged_rows(train.len(), 60)));
+    let sixty = seen(&train.select(&evaluation_rows(train.len(), 60)));
     let floor = frechet::distance(&sixty, &seen(held_out)).expect("a distance");
     let given = score("Fréchet distance")["floor"].as_f64().expect("a floor");
     assert!((given - floor).abs() < 1e-6 * floor, "{given} {floor}");
@@ -67,7 +67,7 @@ fn pictures_are_judged_by_a_classifier() {
     }
     // Samples bear the labels of random held-out rows.
     let labels = data.held_out.labels().expect("labels");
-    let zeros = judged_rows(labels.len(), 60).into_iter().map(|row| labels[row] as usize);
+    let zeros = evaluation_rows(labels.len(), 60).into_iter().map(|row| labels[row] as usize);
     let zeros = zeros.filter(|label| data.space.classes()[*label] == "0");
     let accuracy = score("label accuracy")["value"].as_f64().expect("a share");
     assert!((accuracy - zeros.count() as f64 / 60.0).abs() < 1e-12, "{accuracy}");

@@ -1,4 +1,4 @@
-//! Data sets with a name that do not come with the program.
+//! Named data sets that are not shipped with the program.
 
 use super::parts::Parts;
 use super::{Space, idx};
@@ -21,7 +21,7 @@ const FASHION_CLASSES: [&str; 10] = [
     "Ankle boot",
 ];
 
-/// Names, descriptions, and the folder to give.
+/// The names, descriptions and expected folders of the data sets.
 const KNOWN: [(&str, &str, &str); 3] = [
     (
         "mnist",
@@ -41,15 +41,15 @@ const KNOWN: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// Names and descriptions.
+/// The names and descriptions.
 pub(super) fn names() -> [(&'static str, &'static str); 3] {
     KNOWN.map(|(name, description, _)| (name, description))
 }
 
-/// Reads the data set of this name, if its files are here.
+/// Reads the data set of this name, if its files are present.
 ///
 /// # Errors
-/// [`Error::Config`] naming the folder to give, if there are no files; errors of reading.
+/// [`Error::Config`] naming the expected folder, if the files are absent; errors of reading.
 pub(super) fn read(name: &str) -> Result<Parts> {
     if name == "fashion"
         && let Some(path) = idx::in_folder(Path::new(FASHION))

@@ -1,10 +1,10 @@
-//! Rows of one data set in the space of another: columns, categories and classes matched by name.
+//! Conversion of rows to the space of another data set: columns, categories and classes matched by name.
 
 use super::{Dataset, Kind, Pattern, Rows, Space, Split};
 use crate::error::one_of;
 use crate::{Error, Result};
 
-/// Most columns named in an error.
+/// The most columns named in an error.
 const SHOWN: usize = 8;
 
 impl Space {

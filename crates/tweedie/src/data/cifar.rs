@@ -10,7 +10,7 @@ use super::{Rows, Space, Split};
 use crate::{Error, Result};
 use std::path::Path;
 
-/// Values of a picture.
+/// The number of values of a picture.
 const WIDTH: usize = 3 * 32 * 32;
 
 /// The files of one of the two data sets.
@@ -37,7 +37,7 @@ const FORMATS: [Format; 2] = [
     Format { train: &["train.bin"], test: "test.bin", names: "fine_label_names.txt", labels: 2 },
 ];
 
-/// The data set in a folder, if there is one.
+/// The format of the data set in a folder, if there is one.
 pub(super) fn in_folder(folder: &Path) -> Option<&'static Format> {
     FORMATS.iter().find(|format| folder.join(format.train[0]).is_file())
 }

@@ -22,13 +22,13 @@ pub enum Condition {
     Vector {
         /// The vectors; the values of absent rows do not matter.
         values: Tensor<2>,
-        /// Whether each row has one.
+        /// Whether each row has a condition.
         present: Vec<bool>,
     },
 }
 
 impl From<Option<&[u32]>> for Condition {
-    /// A label for every row, or none where data have none.
+    /// The labels as conditions of every row; no conditions where data have no labels.
     fn from(labels: Option<&[u32]>) -> Self {
         match labels {
             Some(labels) => Condition::Class(labels.iter().map(|label| Some(*label)).collect()),
@@ -52,12 +52,12 @@ impl PartialEq for Condition {
 }
 
 impl Condition {
-    /// The same class for `rows` rows.
+    /// The condition of `rows` rows of one class.
     pub fn class(label: u32, rows: usize) -> Self {
         Condition::Class(vec![Some(label); rows])
     }
 
-    /// A vector for every row, `[rows, length]`.
+    /// The condition of rows with a vector each, `[rows, length]`.
     pub fn vector(values: Tensor<2>) -> Self {
         let present = vec![true; values.dims()[0]];
         Condition::Vector { values, present }

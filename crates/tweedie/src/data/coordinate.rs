@@ -14,11 +14,11 @@ use super::form::Form;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Quantised values lie this close to `shift`, so that single precision in model units distinguishes them.
+/// The greatest distance of quantised values from `shift`, so that single precision in model units distinguishes them.
 const QUANTISED_REACH: f64 = 4_194_304.0;
 /// The greatest integer up to which single precision is exact.
 const EXACT: f64 = 16_777_216.0;
-/// Scales of quantised coordinates, such that model units stay far from overflow.
+/// The range of the scales of quantised coordinates, so that model units stay far from overflow.
 const QUANTISED_SCALES: std::ops::RangeInclusive<f64> = 1e-30..=1e30;
 
 /// One column of a data set.
@@ -62,9 +62,9 @@ pub enum Kind {
     Real,
     /// Integers between two limits, both included.
     Quantised {
-        /// The least value, if there is one.
+        /// The least value, if bounded below.
         low: Option<i64>,
-        /// The greatest value, if there is one.
+        /// The greatest value, if bounded above.
         high: Option<i64>,
     },
     /// One of several names; the raw value is the name's index.
@@ -142,7 +142,7 @@ impl Coordinate {
         matches!(self.kind, Kind::Quantised { .. })
     }
 
-    /// The greatest raw value, if there is one.
+    /// The greatest raw value, if bounded above.
     pub fn highest(&self) -> Option<f64> {
         match &self.kind {
             Kind::Quantised { high, .. } => high.map(|h| h as f64),
@@ -228,7 +228,7 @@ impl Coordinate {
         }
     }
 
-    /// Whether all values are whole numbers between limits exact in single precision: a fast test before
+    /// Whether all values are whole numbers between the limits and exact in single precision: a fast test before
     /// [`fault`](Self::fault).
     pub(super) fn surely_holds(&self, values: &[f32]) -> bool {
         let Kind::Quantised { low: Some(low), high: Some(high) } = self.kind else { return false };
@@ -241,7 +241,7 @@ impl Coordinate {
         near(low) && near(high) && values.iter().all(holds)
     }
 
-    /// The fault of a raw value and the expectation; none for a valid value.
+    /// The fault of a raw value and what was expected; none for a valid value.
     pub(super) fn fault(&self, raw: f32) -> Option<(String, String)> {
         if raw.is_nan() && self.missing.is_some() {
             return None;
@@ -263,7 +263,7 @@ impl Coordinate {
         (!inside).then(|| (format!("the value is {raw}"), self.expectation()))
     }
 
-    /// The kind of raw values, in words.
+    /// A description of valid raw values.
     fn expectation(&self) -> String {
         match &self.kind {
             Kind::Real | Kind::Periodic { .. } | Kind::Bounded { .. } => "a finite number".into(),
@@ -355,7 +355,7 @@ impl Coordinate {
         self
     }
 
-    /// A quantised coordinate whose limits, where it has any, include `values`.
+    /// A quantised coordinate with its limits, if any, widened to include `values`.
     pub(super) fn covering(mut self, values: impl Iterator<Item = f32> + Clone) -> Self {
         if let Kind::Quantised { low, high } = &mut self.kind {
             for value in values.filter(|v| is_integer(*v)) {

@@ -1,8 +1,8 @@
 //! Data sets: rows with labels, split into training and held-out rows, and cut into batches.
 //!
-//! Both are functions of a seed alone, by [`Draws`]: the split is stratified (each class is held out in the
-//! same proportion, by the method of largest remainders), and batch k holds positions kB, …, kB + B − 1 of
-//! the endless sequence of epochs, each a fresh permutation of the rows.
+//! Both are functions of a seed alone, by [`Draws`]: the split is stratified (each class is held out in the same
+//! proportion, by the method of largest remainders), and batch k holds positions kB, …, kB + B − 1 of the endless
+//! sequence of epochs, each a fresh permutation of the rows.
 
 use super::{Rows, Space, Validation};
 use crate::draws::Draws;
@@ -30,7 +30,7 @@ impl Split {
     /// Rows with or without labels.
     ///
     /// # Errors
-    /// [`Error::Shape`] if there are not as many labels as rows.
+    /// [`Error::Shape`] if there is not one label for each row.
     pub fn new(rows: Rows, labels: Option<Vec<u32>>) -> Result<Self> {
         match &labels {
             Some(labels) if labels.len() != rows.len() => {
@@ -55,7 +55,7 @@ impl Split {
         self.rows.len()
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -67,7 +67,7 @@ impl Split {
         Self { rows: Arc::new(self.rows.select(indices)), labels, given }
     }
 
-    /// `most` random rows with their labels, in order; all if there are no more.
+    /// `most` random rows with their labels, in order; all rows if there are no more.
     pub fn sample(&self, most: usize, draws: &Draws) -> Self {
         if self.len() <= most {
             return self.clone();
@@ -129,7 +129,7 @@ impl Split {
     }
 }
 
-/// The hash of bytes, as [`Split::hash`] has it.
+/// The hash of bytes, in the form of [`Split::hash`].
 pub fn content_hash(bytes: &[u8]) -> String {
     let mut hash = Fnv::new();
     hash.add(bytes);
@@ -169,17 +169,17 @@ pub struct Dataset {
     pub space: Space,
     /// The training rows.
     pub train: Split,
-    /// The held-out rows, for judgement alone; they may be empty.
+    /// The held-out rows, for evaluation only; may be empty.
     pub held_out: Split,
     pub(super) view: Option<Validation>,
     pub(super) published: bool,
-    /// The training rows before binarisation, if each showing draws them anew.
+    /// The training rows before binarisation, if each batch draws them anew.
     pub(super) grey: Option<Grey>,
     /// Remarks for the user on how the data were read.
     pub notes: Vec<String>,
 }
 
-/// Training rows of integers, for binarisation anew at each showing.
+/// Training rows of integers, to be binarised anew for each batch.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Grey {
     pub space: Space,
@@ -187,11 +187,11 @@ pub(super) struct Grey {
 }
 
 impl Dataset {
-    /// A data set of two given parts.
+    /// A data set of given training and held-out rows.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is nothing to train on, if a value is not in the space, or if a label has
-    /// no class or is missing; [`Error::Shape`] if a width is not the space's.
+    /// [`Error::Config`] if there are no training rows, if a value is not in the space, or if a label has no class or
+    /// is missing; [`Error::Shape`] if a width is not the space's.
     pub fn new(
         name: impl Into<String>,
         space: Space,
@@ -210,7 +210,7 @@ impl Dataset {
         Ok(Self { name: name.into(), space, train, held_out, view, published, grey, notes })
     }
 
-    /// The same data, whose held-out rows are a published test set.
+    /// The same data, with the held-out rows marked as a published test set.
     pub fn published(self) -> Self {
         Self { published: true, ..self }
     }
@@ -221,7 +221,7 @@ impl Dataset {
     }
 
     /// A data set with a share of rows held out by [`split`](Self::split). The real coordinates of the space are
-    /// standardised on the training rows, and its limits include all rows.
+    /// standardised on the training rows, and the limits of its integers include all rows.
     ///
     /// # Errors
     /// As [`split`](Self::split) and [`new`](Self::new).
@@ -239,10 +239,10 @@ impl Dataset {
     }
 
     /// Splits rows into training and held-out rows, each in the given order. Of `n` rows, `fraction · n`, rounded, are
-    /// held out, of each label in proportion.
+    /// held out, in proportion for each label.
     ///
     /// # Errors
-    /// [`Error::Config`] if `fraction` is not in [0, 1) or leaves nothing to train on.
+    /// [`Error::Config`] if `fraction` is not in [0, 1) or leaves no training rows.
     pub fn split(all: &Split, fraction: f64, seed: u64) -> Result<(Split, Split)> {
         let len = all.len();
         let inside = (0.0..1.0).contains(&fraction);
@@ -257,7 +257,7 @@ impl Dataset {
         Ok((all.select(&kept), all.select(&held)))
     }
 
-    /// The rows to judge by: the held-out rows, or the training rows if none are held out.
+    /// The rows to compare samples with: the held-out rows, or the training rows if none are held out.
     pub fn judged(&self) -> &Split {
         if self.held_out.is_empty() { &self.train } else { &self.held_out }
     }
@@ -296,7 +296,7 @@ fn check_labels(space: &Space, part: &Split) -> Result<()> {
     }
 }
 
-/// The row numbers of each label that occurs, in the order of labels; without labels all rows as one class.
+/// The row numbers of each label that occurs, in ascending order of labels; without labels all rows as one class.
 fn by_label(len: usize, labels: Option<&[u32]>) -> Vec<Vec<usize>> {
     let mut classes = std::collections::BTreeMap::<u32, Vec<usize>>::new();
     for i in 0..len {
@@ -305,7 +305,7 @@ fn by_label(len: usize, labels: Option<&[u32]>) -> Vec<Vec<usize>> {
     classes.into_values().collect()
 }
 
-/// Whether each of `len` rows is among `count` random ones, of each label in proportion.
+/// Whether each of `len` rows is among `count` random rows, in proportion for each label.
 pub(super) fn stratified(
     len: usize,
     labels: Option<&[u32]>,
@@ -322,8 +322,8 @@ pub(super) fn stratified(
     chosen
 }
 
-/// The number of each class among `held < total`: exact shares rounded down, and one more for the classes that lost
-/// most, the first among equals.
+/// The number of rows held out of each class, in sum `held < total`: exact shares rounded down, and one more for the
+/// classes with the greatest remainders, the first among equals.
 fn largest_remainders(classes: &[Vec<usize>], held: usize, total: usize) -> Vec<usize> {
     let share = |class: &Vec<usize>| class.len() as u128 * held as u128;
     let mut quotas: Vec<usize> =
@@ -351,12 +351,12 @@ pub struct Batches {
     rows: usize,
     size: usize,
     draws: Draws,
-    /// The order of the epoch last used, which the next batch most likely needs.
+    /// The epoch last used and its order, which the next batch most likely needs.
     order: Option<(u64, Vec<usize>)>,
 }
 
 impl Batches {
-    /// Batches of `size` out of `rows` rows; a batch may be larger than an epoch.
+    /// Batches of `size` out of `rows` rows; `size` may exceed `rows`.
     ///
     /// # Errors
     /// [`Error::Config`] if `rows` or `size` is 0.

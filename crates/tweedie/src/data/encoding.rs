@@ -1,12 +1,13 @@
 //! Encodings of rows for models: centres of bins, dequantisation, binarisation.
 //!
-//! Integers v of a column with limits low and high lie at the centre of their bin, or are spread uniformly over their
-//! bin. Data may be binarised before,
+//! Integers v of a column with limits low and high are encoded at the centres of their bins, or uniformly spread over
+//! them. Data may be binarised before,
 //!
 //! > b ~ Bernoulli((v − low)/(high − low)),
 //!
 //! as in Salakhutdinov and Murray ("On the quantitative analysis of deep belief networks", 2008, sec. 6.2) for the
-//! pixels of MNIST. Figures of static and of dynamic binarisation are not comparable, so that a run records its kind.
+//! pixels of MNIST. Figures for static and for dynamic binarisation are not comparable, so that a run records its
+//! kind.
 
 use super::dataset::Grey;
 use super::{Coordinate, Dataset, Kind, Rows, Space, Split};
@@ -14,7 +15,7 @@ use crate::draws::Draws;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The seed of binarisations that are drawn once.
+/// The seed of binarisations drawn once.
 const PINNED: u64 = 0;
 
 /// The encoding of rows for a model.
@@ -48,20 +49,20 @@ pub enum Encoding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Binarisation {
-    /// Training rows are drawn anew at each showing; held-out rows are drawn once.
+    /// Training rows are drawn anew each time they enter a batch; held-out rows are drawn once.
     Dynamic,
     /// All rows are drawn once.
     Static,
-    /// Ones are the values in the upper half of their range, its middle included.
+    /// Values in the upper half of their range, its middle included, become 1.
     Threshold,
 }
 
 impl Binarisation {
-    /// Rows of zeros and ones: number j of row `ids[i]` of `draws` decides column j of row i; a threshold draws
-    /// nothing.
+    /// Rows of zeros and ones. Random number j of row `ids[i]` of `draws` decides column j of row i; a threshold needs
+    /// no random numbers.
     ///
     /// # Errors
-    /// As [`Space::binarised`]; [`Error::Shape`] if widths differ or `ids` are not as many as the rows.
+    /// As [`Space::binarised`]; [`Error::Shape`] if widths differ or there is not one id for each row.
     pub fn bits(self, space: &Space, raw: &Rows, draws: &Draws, ids: &[u64]) -> Result<Rows> {
         space.validate(raw)?;
         if ids.len() != raw.len() {
@@ -96,8 +97,8 @@ impl Binarisation {
 }
 
 impl Encoding {
-    /// Rows in model units, with number j of row `ids[i]` of `draws` for column j of row i for integers that are spread
-    /// over their bins.
+    /// Rows in model units. Integers to be spread over their bins use random number j of row `ids[i]` of `draws` for
+    /// column j of row i.
     ///
     /// # Errors
     /// As [`Space::encode_dequantised`].
@@ -110,8 +111,8 @@ impl Encoding {
 }
 
 impl Dataset {
-    /// The data as zeros and ones. All rows are drawn once, by a pinned seed; with [`Binarisation::Dynamic`] a
-    /// [`Feed`](super::Feed) draws the training rows anew at each showing.
+    /// The data as zeros and ones. All rows are drawn once, by a fixed seed; with [`Binarisation::Dynamic`] a
+    /// [`Feed`](super::Feed) draws the training rows anew each time they enter a batch.
     ///
     /// # Errors
     /// As [`Space::binarised`].
@@ -126,7 +127,7 @@ impl Dataset {
 }
 
 impl Space {
-    /// The space of rows of zeros and ones, with this one's columns and classes.
+    /// The space of rows of zeros and ones, with the columns and classes of this space.
     ///
     /// # Errors
     /// [`Error::Config`] naming a column that is not of integers between two limits.

@@ -1,8 +1,8 @@
 //! Batches of encoded rows for training.
 //!
-//! A batch is a function of seed, step and part alone, so that training resumes at any step. Of a part's [`Draws`]
-//! (purpose `train`, step, part) row i of the part has number i of the purposes `flip`, `binarise`, `dequantise` and
-//! `label dropout`.
+//! A batch is a function of seed, step and part alone, so that training resumes at any step. The [`Draws`] of a part
+//! are addressed by (purpose `train`, step, part); row i of the part has number i of the purposes `flip`, `binarise`,
+//! `dequantise` and `label dropout`.
 
 use super::dataset::Grey;
 use super::{
@@ -12,7 +12,7 @@ use crate::Result;
 use crate::draws::Draws;
 use burn::tensor::Device;
 
-/// The batches of a split: drawn, mirrored, encoded, with labels dropped.
+/// The batches of a split: random rows, mirrored, encoded, with labels dropped.
 ///
 /// ```
 /// use tweedie::burn::tensor::Device;
@@ -28,7 +28,7 @@ pub struct Feed {
     split: Split,
     /// The space of the model's rows.
     space: Space,
-    /// The space of the split's rows, if each showing binarises them anew.
+    /// The space of the split's rows, if each batch binarises them anew.
     grey: Option<Space>,
     encoding: Encoding,
     rows: usize,
@@ -40,10 +40,10 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A feed of `rows` rows a batch from a split of the model's `space`, with one part a step.
+    /// A feed of batches of `rows` rows from a split of the model's `space`, with one part per step.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is no row or `rows` is 0.
+    /// [`Error::Config`] if the split is empty or `rows` is 0.
     pub fn new(
         split: Split,
         space: Space,
@@ -101,19 +101,19 @@ impl Feed {
         self
     }
 
-    /// Mirrors each picture left to right with probability ½ at each showing.
+    /// Mirrors each picture left to right with probability ½ each time it enters a batch.
     pub fn with_mirroring(mut self, mirror: bool) -> Self {
         self.mirror = mirror;
         self
     }
 
-    /// Drops the condition of a row with this probability at each showing.
+    /// Drops the condition of a row with this probability each time it enters a batch.
     pub fn with_label_dropout(mut self, label_dropout: f64) -> Self {
         self.label_dropout = label_dropout;
         self
     }
 
-    /// The random numbers of a part of a step; objectives use them as well, by purposes of their own.
+    /// The random numbers of a part of a step; objectives use them too, under purposes of their own.
     pub fn draws(&self, step: u64, part: u64) -> Draws {
         self.draws.purpose("train").at(step).at(part)
     }
@@ -139,8 +139,8 @@ impl Feed {
         Ok(batch)
     }
 
-    /// All rows in order, not mirrored and with their labels, in batches of the feed's size; batch k takes its random
-    /// numbers from child k of `draws`.
+    /// All rows in order, not mirrored and with their labels, in batches of the feed's size; batch k uses the random
+    /// numbers of child k of `draws`.
     pub fn all<'a>(
         &'a self,
         draws: &'a Draws,

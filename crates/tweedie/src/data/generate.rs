@@ -8,13 +8,13 @@ use std::ops::Range;
 /// A training batch in model units.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// `[n, width]`.
+    /// The rows, `[n, width]`.
     pub x: Tensor<2>,
     /// One condition per row.
     pub condition: Condition,
 }
 
-/// A generator of rows: (row numbers, condition, draws) ↦ batch.
+/// A generator of rows in model units, addressed by number.
 pub trait Generate {
     /// Rows `rows` of the endless sample that `draws` addresses, `[len, width]` in model units: row i depends on
     /// `draws` and i, not on the range.
@@ -29,22 +29,22 @@ pub trait Generate {
         device: &Device,
     ) -> Result<Tensor<2>>;
 
-    /// The method in a word, such as the name of a solver.
+    /// The name of the method, such as a solver's.
     fn name(&self) -> String {
         "exact".into()
     }
 
-    /// Network evaluations so far, in rows; 0 without a network.
+    /// The number of network evaluations so far, counted in rows; 0 without a network.
     fn network_evaluations(&self) -> u64 {
         0
     }
 
-    /// The number of rows that there are, for a finite sample; none for an endless one.
+    /// The number of rows of a finite sample; none for an endless one.
     fn most_rows(&self) -> Option<u64> {
         None
     }
 
-    /// Rows to generate at once, so that memory stays bounded.
+    /// The number of rows to generate at once, so that memory stays bounded.
     fn rows_at_once(&self) -> u64 {
         256
     }

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-/// Whether the name of a file is that of pictures in this format.
+/// Whether a file's name marks pictures in this format.
 pub(super) fn is_pictures(path: &Path) -> bool {
     labels_name(path).is_some()
 }
@@ -26,8 +26,8 @@ pub(super) fn in_folder(folder: &Path) -> Option<PathBuf> {
 /// Reads a file of pictures with the labels beside it, and with the held-out part if it is a training part.
 ///
 /// # Errors
-/// [`Error::Io`] if a file cannot be read; [`Error::File`] if it is not such a file, is shorter or longer than
-/// its header says or too large, or if the parts or labels do not belong together.
+/// [`Error::Io`] if a file cannot be read; [`Error::File`] if it is not in this format, is shorter or longer than its
+/// header says or too large, or if the parts or labels do not belong together.
 pub(super) fn read(path: &Path, with_held_out: bool) -> Result<Parts> {
     let (train, axes) = part(path)?;
     let test = path.parent().filter(|_| with_held_out).and_then(|f| pictures_of(f, "t10k"));
@@ -65,7 +65,7 @@ fn labels_name(path: &Path) -> Option<String> {
     Some(format!("{stem}labels{}idx1-ubyte", &name[stem.len() + 6..stem.len() + 7]))
 }
 
-/// Pictures, with their labels if there is a file of them, and channels, height and width.
+/// Pictures, with their labels if a file of labels exists, and their channels, height and width.
 fn part(path: &Path) -> Result<(Part, [usize; 3])> {
     let (axes, bytes) = values(path)?;
     let (count, inner, last) = match *axes {
@@ -100,7 +100,7 @@ fn part(path: &Path) -> Result<(Part, [usize; 3])> {
     Ok((Part { rows, labels }, inner))
 }
 
-/// The lengths of the axes, and the values, at least one.
+/// The lengths of the axes, and the values, of which there is at least one.
 fn values(path: &Path) -> Result<(Vec<usize>, Vec<u8>)> {
     let fault =
         |place: &str, problem: String, expected: &str| Error::file(path, place, problem, expected);

@@ -9,7 +9,8 @@ use crate::{Error, Result};
 use burn::tensor::{DType, Tensor, TensorData};
 use rayon::prelude::*;
 
-/// ln γ of a batch in model units, γ = Z p, differentiable in x: such as an oracle, an energy, a flow, or a posterior.
+/// ln γ of a batch in model units, γ = Z p, differentiable in x: for example of an oracle, an energy, a flow or a
+/// posterior.
 ///
 /// ```
 /// use tweedie::burn::tensor::{DType, Device, Tensor};
@@ -27,7 +28,7 @@ pub trait LogDensity: Send + Sync {
     /// The width of a row.
     fn width(&self) -> usize;
 
-    /// ln γ of each row of `x`, `[n, width]`, as `[n, 1]` in nats, with the derivatives along a path that `x` carries.
+    /// ln γ of each row of `x`, `[n, width]`, as `[n, 1]` in nats, with the directional derivatives that `x` carries.
     ///
     /// −∞ where p is zero.
     ///
@@ -38,13 +39,13 @@ pub trait LogDensity: Send + Sync {
     /// ∇ₓ ln γ of each row, `[n, width]`, without automatic differentiation.
     ///
     /// # Errors
-    /// As [`LogDensity::log_density`], but for a missing log density where the score is known.
+    /// As [`LogDensity::log_density`], except that a missing log density is no error where the score is known.
     fn score(&self, x: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
         Ok(self.with_score(x, condition)?.1)
     }
 
-    /// ln γ and ∇ₓ ln γ by one pass forward and one back, or by [`LogDensity::by_row`]; both without automatic
-    /// differentiation.
+    /// ln γ, `[n, 1]`, and ∇ₓ ln γ, `[n, width]`, by one forward and one backward pass, or by [`LogDensity::by_row`];
+    /// without automatic differentiation of the results.
     ///
     /// A density with weights keeps them out of automatic differentiation ([`burn::module::Module::valid`]), so that
     /// the backward pass is over `x` alone.
@@ -63,12 +64,12 @@ pub trait LogDensity: Send + Sync {
         Ok((log.inner(), score.unwrap_or_else(|| x.inner().zeros_like())))
     }
 
-    /// ln Z in nats: 0 for a density that integrates to one; none if it is unknown.
+    /// ln Z in nats: 0 for a density that integrates to one; none if unknown.
     fn log_z(&self) -> Option<f64> {
         Some(0.0)
     }
 
-    /// The same function of a single row in double precision, if there is one; chains then run without tensors.
+    /// The same function of a single row in double precision, if available; chains then run without tensors.
     fn by_row(&self) -> Option<&dyn RowDensity> {
         None
     }
@@ -108,13 +109,13 @@ pub trait LogDensity: Send + Sync {
 /// # Ok::<(), tweedie::Error>(())
 /// ```
 pub trait RowDensity: Send + Sync {
-    /// ln γ of the row `x`; its gradient is written to `score`, as long as `x`. −∞ where p is zero, NaN where ln γ
-    /// cannot be computed; chains never move to either.
+    /// ln γ of the row `x`; writes its gradient to `score`, as long as `x`. −∞ where p is zero, NaN where ln γ cannot
+    /// be computed; chains never move to either.
     fn log_p(&self, x: &[f64], score: &mut [f64]) -> f64;
 }
 
-/// ln γ of a batch by a [`RowDensity`] on the host, `[n, 1]` in double precision; its first derivatives, by `x` and
-/// along the path of `x`, come from the density's score. `width` is the density's, and no row may have a condition.
+/// ln γ of a batch by a [`RowDensity`] on the host, `[n, 1]` in double precision. Its first derivatives, by `x` and
+/// along the tangent of `x`, come from the density's score. `width` is the density's, and no row may have a condition.
 ///
 /// # Errors
 /// [`Error::Shape`] if batch or condition do not fit; [`Error::Undefined`] for a second derivative: `x` has a second
@@ -129,10 +130,10 @@ pub fn row_by_row(
     of_rows(&|_, x, score| density.log_p(x, score), width, x)
 }
 
-/// ln γ of row `i` of a batch and, written to the last argument, its score.
+/// A function that returns ln γ of row `i` of a batch and writes its score to the last argument.
 pub(crate) type OfRow<'a> = &'a (dyn Fn(usize, &[f64], &mut [f64]) -> f64 + Sync);
 
-/// [`row_by_row`] where rows of a batch differ in their density.
+/// ln γ of a batch as by [`row_by_row`], where the density depends on the row's number.
 pub(crate) fn of_rows(of_row: OfRow, width: usize, x: Dual<2>) -> Result<Dual<2>> {
     let tracked = x.value.is_tracked();
     if x.second.is_some() || (tracked && x.tangent.is_some()) {
@@ -165,7 +166,7 @@ pub(crate) fn with_score_of_rows(
     Ok((on_device(log, [n, 1]), on_device(score, [n, d])))
 }
 
-/// Most rows that are computed in one thread.
+/// The most rows computed in one thread.
 const ROWS_OF_A_THREAD: usize = 16;
 
 /// ln γ of each row of `width` values, and their scores.
@@ -201,7 +202,7 @@ fn unconditional(condition: &Condition, rows: usize) -> Result<()> {
     }
 }
 
-/// p(x | c) with a condition c for each row, as a target of chains.
+/// p(x | c) with a fixed condition c for each row, as a target of chains.
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
@@ -219,7 +220,7 @@ fn unconditional(condition: &Condition, rows: usize) -> Result<()> {
 pub struct ConditionalDensity<'a> {
     /// The conditional density.
     pub density: &'a dyn LogDensity,
-    /// One condition for each row.
+    /// The condition of each row.
     pub condition: &'a Condition,
 }
 

@@ -31,7 +31,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<(Space, Rows)> {
     parse(&mut BufReader::new(file), length, path)
 }
 
-/// [`read`] from `length` bytes, with the name `path` in errors.
+/// Reads an array as [`read`] from `length` bytes, with the name `path` in errors.
 pub(super) fn parse(bytes: &mut impl Read, length: u64, path: &Path) -> Result<(Space, Rows)> {
     let header = Header::read(bytes, length, path)?;
     let shape = header.confirmed_shape(length, path)?;
@@ -54,7 +54,7 @@ struct Header {
 #[derive(Clone, Copy)]
 struct Element {
     big_endian: bool,
-    /// `f`, `i`, `u` or `b`.
+    /// The kind letter of NumPy: `f`, `i`, `u` or `b`.
     kind: u8,
     size: usize,
 }
@@ -105,7 +105,7 @@ impl Header {
         })
     }
 
-    /// The shape, if the rest of the file has its length, and at least one value.
+    /// The shape, if it has at least one value and the rest of the file its length.
     fn confirmed_shape(&self, length: u64, path: &Path) -> Result<Vec<usize>> {
         let fault =
             |problem: String, expected: String| Error::file(path, "shape", problem, expected);
@@ -210,7 +210,7 @@ impl Element {
         self.kind == b'u' && self.size == 1
     }
 
-    /// A stored value in single precision, or its fault and the expectation.
+    /// A stored value in single precision, or its fault and what was expected.
     fn value(&self, stored: &mut [u8]) -> std::result::Result<f32, (String, &'static str)> {
         if self.big_endian {
             stored.reverse();
@@ -260,11 +260,11 @@ fn shape_of(tuple: Option<&str>) -> Option<Vec<u64>> {
     inside.split(',').map(|n| n.trim().trim_end_matches('L').parse().ok()).collect()
 }
 
-/// The place of the next stored value among values in C order.
+/// The position of the next stored value among the values in C order.
 struct Place {
     offset: usize,
     index: Vec<usize>,
-    /// Length of each axis and distance of its neighbours in C order, the axis that runs fastest first.
+    /// The length of each axis and the distance of its neighbours in C order, the fastest axis first.
     axes: Vec<(usize, usize)>,
 }
 
@@ -336,8 +336,7 @@ impl<W: Write> NpyWriter<W> {
     /// Writes the next rows.
     ///
     /// # Errors
-    /// [`Error::Shape`] if they have another width or are more than announced; [`Error::Io`] if writing
-    /// fails.
+    /// [`Error::Shape`] if they have another width or exceed the announced number; [`Error::Io`] if writing fails.
     pub fn write(&mut self, rows: &Rows) -> Result<()> {
         if rows.width() != self.width || rows.len() > self.left {
             let found = format!("{} rows of {}", rows.len(), rows.width());
@@ -350,7 +349,7 @@ impl<W: Write> NpyWriter<W> {
         Ok(())
     }
 
-    /// Flushes and gives back the writer.
+    /// Flushes and returns the writer.
     ///
     /// # Errors
     /// [`Error::Shape`] if fewer rows were written than announced; [`Error::Io`] if writing fails.

@@ -11,8 +11,9 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use zip::ZipArchive;
 
-/// Names of rows and of labels in an archive of one part.
+/// The names of rows in an archive of one part.
 const ROWS: [&str; 3] = ["images", "x", "arr_0"];
+/// The names of labels in an archive of one part.
 const LABELS: [&str; 3] = ["labels", "label", "y"];
 
 /// An archive, open for reading.
@@ -88,7 +89,7 @@ pub(super) fn read(path: &Path) -> Result<Parts> {
     Parts::numbered(space, part, None, path)
 }
 
-/// An array, with the first array of labels that is there.
+/// An array of rows, with the first array of labels present.
 fn part(archive: &mut Archive, name: &str, labels: &[&str]) -> Result<(Space, Part)> {
     let (space, rows) = array(archive, name)?;
     let labels = match labels.iter().find(|name| archive.has(&format!("{name}.npy"))) {
@@ -98,7 +99,7 @@ fn part(archive: &mut Archive, name: &str, labels: &[&str]) -> Result<(Space, Pa
     Ok((space, Part { rows, labels }))
 }
 
-/// An array of one whole number for each of `count` rows.
+/// An array with a whole number for each of `count` rows.
 fn numbers(archive: &mut Archive, name: &str, count: usize) -> Result<Vec<u32>> {
     let (_, labels) = array(archive, name)?;
     if (labels.len(), labels.width()) != (count, 1) {

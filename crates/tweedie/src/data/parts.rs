@@ -1,4 +1,4 @@
-//! Results of readers: pictures of bytes as rows, labels by class, training and held-out parts.
+//! Results of readers: bytes of pictures as rows, labels by class, training and held-out parts.
 
 use super::{Dataset, Rows, Space, Split};
 use crate::{Error, Result};
@@ -7,10 +7,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-/// Most bytes unpacked from a file, so that a small compressed file cannot fill the memory.
+/// The most bytes unpacked from a file, so that a small compressed file cannot fill the memory.
 pub(super) const MOST_BYTES: u64 = 1 << 32;
 
-/// The rows of a file or folder: to be divided, or divided already.
+/// The rows of a file or folder, already divided into training and held-out rows or still to be divided.
 #[derive(Debug)]
 pub(super) struct Parts {
     pub space: Space,
@@ -19,11 +19,11 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Parts whose labels are any whole numbers: these become classes, named by number, in their order.
+    /// The parts with labels that are any whole numbers: these become classes, named by number, in ascending order.
     ///
     /// # Errors
-    /// [`Error::Shape`] if there are not as many labels as rows; [`Error::File`] if the held-out part has a
-    /// label that the training part has not, or only one of them is labelled.
+    /// [`Error::Shape`] if there is not one label for each row; [`Error::File`] if the held-out part has a label that
+    /// the training part lacks, or only one of the parts is labelled.
     pub fn numbered(
         space: Space,
         train: Part,
@@ -55,7 +55,7 @@ impl Parts {
         })
     }
 
-    /// The data set of these parts; without a held-out part, a share is held out.
+    /// The data set of these parts; without a held-out part, the share `share` is held out.
     ///
     /// # Errors
     /// As [`Dataset::divided`] and [`Dataset::new`].
@@ -81,8 +81,8 @@ pub(super) fn byte_rows(bytes: &[u8], width: usize) -> Result<Rows> {
     Rows::new(bytes.iter().map(|&byte| f32::from(byte)).collect(), width)
 }
 
-/// Channels, height and width of pictures of bytes whose axes have these lengths, and whether the channels come last:
-/// they do if that axis has a length of at most 4, and the first has not.
+/// Channels, height and width of pictures of bytes whose axes have these lengths, and whether the channels come last.
+/// They do if the last axis has a length of at most 4 and the first has more.
 pub(super) fn picture_axes(axes: [usize; 3]) -> ([usize; 3], bool) {
     match axes {
         [height, width, channels] if channels <= 4 && height > 4 => {
@@ -105,7 +105,7 @@ pub(super) fn channels_first(rows: &mut Rows, channels: usize) {
     }
 }
 
-/// The content of a file, unpacked if it begins as a gzip file.
+/// Opens a file, unpacked if it begins as a gzip file.
 pub(super) fn open(path: &Path) -> Result<Box<dyn Read>> {
     let mut file = BufReader::new(File::open(path).map_err(|e| Error::io(path, e))?);
     let begin = file.fill_buf().map_err(|e| Error::io(path, e))?;

@@ -5,8 +5,8 @@
 //!
 //! Values are the sRGB bytes of the files, rotated by their EXIF orientation. Transparent pixels are composited on
 //! white. For one channel colours become grey by their Rec. 709 luma. `size` crops the greatest square in the centre
-//! and resizes it by Lanczos's filter with three lobes (from eight times the size on after averaging squares of pixels,
-//! which leaves four to eight times the size).
+//! and resizes it by Lanczos's filter with three lobes. A square of eight times the size or more is first reduced to
+//! four to eight times the size, by averaging squares of pixels.
 
 mod decode;
 
@@ -18,13 +18,13 @@ use image::DynamicImage;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
-/// The endings of pictures' names.
+/// The endings of the names of picture files.
 const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
-/// The expectation of an error without pictures.
+/// The expectation named in an error where there are no pictures.
 const EXPECTED: &str = "pictures that end in .png, .jpg, .jpeg or .webp";
-/// Folders of parts: for training, and held out (the first that is there).
+/// The folders of parts: for training, and for held-out pictures (the first that exists).
 const PARTS: [&str; 3] = ["train", "test", "val"];
-/// Most values of a folder: 8 GiB.
+/// The most values of a folder: 8 GiB.
 const MOST_VALUES: usize = 1 << 31;
 /// The greatest `size`.
 const MOST_SIZE: usize = 1 << 12;
@@ -32,9 +32,9 @@ const MOST_SIZE: usize = 1 << 12;
 /// Options of a folder of pictures.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PictureOptions {
-    /// Height and width of all pictures after cropping and resizing; without it all must have one size.
+    /// The side of the square that all pictures are cropped and resized to; without it all must have one size.
     pub size: Option<usize>,
-    /// 1 or 3; 3 if not given, unless all pictures are grey.
+    /// The channels, 1 or 3; 3 if not given, unless all pictures are grey.
     pub channels: Option<usize>,
 }
 

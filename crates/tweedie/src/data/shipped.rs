@@ -1,7 +1,7 @@
-//! Data that come with the program, each with a recorded split and, in its directory, its licence.
+//! Data sets shipped with the program, each with a recorded split and, in its directory, its licence.
 //!
 //! Wine is the example of a table: its columns have plain names, some are integers, its three classes are well
-//! separated, and a reader can judge whether a generated wine is plausible.
+//! separated, and a reader can tell whether a generated wine is plausible.
 
 use super::parts::channels_first;
 use super::table::{self, Table, TableOptions};
@@ -97,7 +97,7 @@ fn read(bytes: &[u8], name: &str, options: &TableOptions) -> Result<Table> {
     table::parse(plain, Path::new(name), options)
 }
 
-/// All rows in two parts; the second has the rows whose numbers are listed, one a line, in order.
+/// All rows in two parts; the second has the rows whose numbers are listed in `held_out`, one per line, in order.
 fn recorded(all: &Split, held_out: &str, name: &str) -> Result<(Split, Split)> {
     let mut held = vec![false; all.len()];
     for line in held_out.lines() {

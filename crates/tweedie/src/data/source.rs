@@ -61,7 +61,7 @@ pub struct Source {
     /// the labels of labelled data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// The columns of a table to condition its rows on, which are not learnt: numbers or categories, in this order.
+    /// The columns of a table to condition its rows on, in this order: numbers or categories, which are not learnt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<Vec<String>>,
     /// The columns of a table to keep, in this order.
@@ -96,20 +96,20 @@ pub struct Source {
     /// The binarisation of integers between two limits, such as pixels; none if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binarise: Option<Binarisation>,
-    /// The seed of a file's split or of a toy's points; runs that differ in the seed of training alone share their
+    /// The seed of a file's split or of a toy's points; it is not the seed of training, so that runs may share their
     /// data.
     #[serde(default)]
     pub seed: u64,
 }
 
-/// The names of a [`Source`], each with a description of one line.
+/// The names of all named sources, each with a description of one line.
 pub fn list() -> Vec<(&'static str, &'static str)> {
     let toys = Toy::ALL.map(|toy| (toy.name(), toy.description()));
     shipped::NAMES.into_iter().chain(absent::names()).chain(toys).collect()
 }
 
 impl Source {
-    /// A source by its name or path, without options.
+    /// A source by its name or path, with default options.
     pub fn named(source: impl Into<String>) -> Self {
         Self {
             source: source.into(),
@@ -191,7 +191,7 @@ impl Source {
         self.parts(&["size", "channels"], || pictures::read(path, options))
     }
 
-    /// The data of a file or folder that may have a held-out part; `own` are the options of its reader.
+    /// The data of a file or folder that may have a held-out part; `own` are the names of its reader's options.
     fn parts(&self, own: &[&str], read: impl FnOnce() -> Result<Parts>) -> Result<Dataset> {
         self.only(&[&["label", "held_out", "seed"], own].concat())?;
         let (keep, share) = (self.keeps_labels()?, self.share()?);
@@ -204,7 +204,7 @@ impl Source {
         Ok(if keep { data } else { data.without_labels() })
     }
 
-    /// Whether labels of labelled data stay: they do unless `label` is `none`.
+    /// Whether labelled data keep their labels: unless `label` is `none`.
     fn keeps_labels(&self) -> Result<bool> {
         match self.label.as_deref() {
             None => Ok(true),
@@ -297,7 +297,7 @@ impl Source {
         Err(Error::config("held_out", share.to_string(), "a share of at least 0 and below 1"))
     }
 
-    /// Fails for options that this source does not have.
+    /// Fails if an option is set that is not among `known`.
     fn only(&self, known: &[&str]) -> Result<()> {
         let given = [
             ("label", self.label.is_some()),

@@ -28,11 +28,11 @@ pub enum Layout {
     },
     /// A picture: channel by channel, row by row, as in PyTorch.
     Image {
-        /// Colours or other channels.
+        /// The number of channels, such as colours.
         channels: usize,
-        /// Pixels from top to bottom.
+        /// The pixels from top to bottom.
         height: usize,
-        /// Pixels from left to right.
+        /// The pixels from left to right.
         width: usize,
     },
 }
@@ -71,7 +71,7 @@ pub struct Space {
     pub(super) given: Option<Box<Space>>,
 }
 
-/// A stored [`Space`], unchecked.
+/// The stored form of a [`Space`], before its checks.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parts {
@@ -81,12 +81,12 @@ struct Parts {
     classes: Vec<String>,
     #[serde(default)]
     given: Option<Box<Space>>,
-    /// As earlier programs wrote it.
+    /// The key of earlier versions.
     #[serde(default, rename = "manifold")]
     _manifold: Option<Flat>,
 }
 
-/// The one manifold that spaces ever were on.
+/// The only manifold of spaces in earlier versions.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Flat {
@@ -102,7 +102,7 @@ impl TryFrom<Parts> for Space {
     }
 }
 
-/// A value outside of a space.
+/// A value outside the space.
 pub(super) struct Fault {
     pub row: usize,
     pub column: usize,
@@ -114,8 +114,8 @@ impl Space {
     /// A space without classes; `coordinates` are one per column, or one that all share.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the layout has no columns or the coordinates are neither one nor as many as the
-    /// columns; [`Error::Config`] if a coordinate's numbers make no sense.
+    /// [`Error::Shape`] if the layout has no columns or there is neither one coordinate nor one for each column;
+    /// [`Error::Config`] if a coordinate's numbers are invalid.
     pub fn new(layout: Layout, coordinates: Vec<Coordinate>) -> Result<Self> {
         let width = layout.width();
         if width == 0 || width == usize::MAX {
@@ -136,7 +136,7 @@ impl Space {
     /// A vector of real coordinates whose model units are its raw units.
     ///
     /// # Errors
-    /// [`Error::Shape`] if there is no name.
+    /// [`Error::Shape`] if there are no names.
     pub fn vector(names: &[impl AsRef<str>]) -> Result<Self> {
         let coordinates = names.iter().map(|name| Coordinate::real(name.as_ref())).collect();
         Self::new(Layout::Vector { width: names.len() }, coordinates)
@@ -146,7 +146,7 @@ impl Space {
     /// shift = scale = levels/2.
     ///
     /// # Errors
-    /// [`Error::Shape`] if there is no pixel; [`Error::Config`] if `levels` is 0 or above 2²².
+    /// [`Error::Shape`] if there are no pixels; [`Error::Config`] if `levels` is 0 or above 2²².
     pub fn image(channels: usize, height: usize, width: usize, levels: u32) -> Result<Self> {
         if levels == 0 || levels > 1 << 22 {
             return Err(Error::config("levels", levels.to_string(), "from 1 to 4194304 levels"));
@@ -163,8 +163,8 @@ impl Space {
     /// column keeps scale 1.
     ///
     /// # Errors
-    /// [`Error::Shape`] if there are not as many names as columns; [`Error::Config`] if there are no rows or
-    /// a value is not finite.
+    /// [`Error::Shape`] if there is not one name for each column; [`Error::Config`] if there are no rows or a value is
+    /// not finite.
     pub fn standardised(names: &[impl AsRef<str>], raw: &Rows) -> Result<Self> {
         Self::vector(names)?.fitted(raw)
     }
@@ -216,7 +216,7 @@ impl Space {
         self
     }
 
-    /// The arrangement of a row.
+    /// The layout of a row.
     pub fn layout(&self) -> Layout {
         self.layout
     }
@@ -288,7 +288,7 @@ impl Space {
     /// `rows[i]` of `draws` goes to column j of row i.
     ///
     /// # Errors
-    /// As [`encode`](Self::encode); [`Error::Shape`] if `rows` are not as many as the rows of `raw`.
+    /// As [`encode`](Self::encode); [`Error::Shape`] if `rows` has not one number for each row of `raw`.
     pub fn encode_dequantised(&self, raw: &Rows, draws: &Draws, rows: &[u64]) -> Result<Rows> {
         if rows.len() != raw.len() {
             return Err(Error::shape("row numbers to dequantise with", rows.len(), raw.len()));
@@ -300,11 +300,11 @@ impl Space {
         self.encode_with(raw, |i| f64::from(noise.values()[i]))
     }
 
-    /// Converts raw rows to model units, with quantised values at given places in their bins, from 0 to below 1.
+    /// Converts raw rows to model units, with quantised values at the given places in their bins, each in [0, 1).
     ///
     /// # Errors
-    /// As [`encode`](Self::encode); [`Error::Shape`] if `places` are not as many as the values; [`Error::Config`] for a
-    /// place outside of [0, 1).
+    /// As [`encode`](Self::encode); [`Error::Shape`] if there is not one place for each value; [`Error::Config`] for a
+    /// place outside [0, 1).
     pub fn encode_at(&self, raw: &Rows, places: &Rows) -> Result<Rows> {
         if (places.len(), places.width()) != (raw.len(), raw.width()) {
             let [found, expected] = [places, raw].map(|r| format!("{} × {}", r.len(), r.width()));
@@ -350,7 +350,7 @@ impl Space {
     /// Converts model rows to raw units: the inverse of [`encode`](Self::encode), exact for integers and categories.
     ///
     /// Quantised values are rounded down and kept within their limits, bounded values are kept within their limits, and
-    /// periodic values are represented in `low..low + period`. A category is that of its greatest value.
+    /// periodic values are represented in `low..low + period`. A category is the one of greatest value.
     ///
     /// # Errors
     /// [`Error::Shape`] if the width is not [`model_width`](Self::model_width); [`Error::Config`] naming row
@@ -379,8 +379,8 @@ impl Space {
         Rows::with_rest(&raw, self.width(), |j| self.coordinate(j).is_wide())
     }
 
-    /// Σ ln scale in nats: log p_raw = log p_model − `log_volume()`. Categories do not count, since a
-    /// probability has no unit.
+    /// Σ ln scale in nats: log p_raw = log p_model − `log_volume()`. Categories are not counted, since a probability
+    /// has no unit.
     pub fn log_volume(&self) -> f64 {
         (0..self.width()).map(|j| self.coordinate(j).scale.ln()).sum()
     }
@@ -406,7 +406,7 @@ impl Space {
         }
     }
 
-    /// The first value outside of the space, of rows of the right width.
+    /// The first value outside the space, for rows of the right width.
     pub(super) fn fault(&self, raw: &Rows) -> Option<Fault> {
         if let [shared] = &self.coordinates[..]
             && shared.surely_holds(raw.values())

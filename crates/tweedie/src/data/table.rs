@@ -26,13 +26,13 @@ use std::path::Path;
 
 pub use writer::TableWriter;
 
-/// Most bytes of a table, so that a small compressed file cannot fill the memory.
+/// The most bytes of a table, so that a small compressed file cannot fill the memory.
 const MOST_BYTES: u64 = 1 << 31;
 
-/// The columns of a table to read, and the label column.
+/// Options of reading a table: its columns of labels, conditions and values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableOptions {
-    /// The label's column by its name, or `last`; no labels if not given.
+    /// The label column by its name, or `last`; no labels if not given.
     pub label: Option<String>,
     /// The columns that rows are conditioned on, in this order; none if not given.
     pub condition: Option<Vec<String>>,

@@ -124,16 +124,16 @@ impl Toy {
         self.points(0..n as u64, &Draws::new(seed), |_| None).0
     }
 
-    /// Points of the sequence of `seed` by number, with their classes, if there are some, as labels.
+    /// Points of the sequence of `seed` by number, labelled by their classes if the toy has classes.
     ///
     /// # Errors
-    /// None in practice: the number of labels is that of the rows.
+    /// None in practice: there are as many labels as rows.
     pub fn split(self, points: Range<u64>, seed: u64) -> Result<Split> {
         let (rows, labels) = self.points(points, &Draws::new(seed), |_| None);
         Split::new(rows, (self.class_count() > 0).then_some(labels))
     }
 
-    /// The points with the numbers `points`, with their classes: the i-th of class `given(i)`, or of a random class.
+    /// The points with the numbers `points` and their classes: the i-th of class `given(i)`, or of a random class.
     fn points(
         self,
         points: Range<u64>,
@@ -168,8 +168,7 @@ impl Toy {
         }
     }
 
-    /// The place on the curve of a class at parameter `u ∈ [0, 1]`, for toys of a curve with Gaussian noise; u is
-    /// uniform.
+    /// The point of a class's curve at parameter `u ∈ [0, 1]`, for toys of a curve with Gaussian noise; u is uniform.
     fn spine(self, class: u64, u: f64) -> [f64; 2] {
         match self {
             Toy::Moons => moon(class, u).map(|x| 3.0 * x - 1.0),

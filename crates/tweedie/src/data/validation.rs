@@ -1,8 +1,9 @@
 //! Validation rows, for choices of settings: a view into the splits of a data set, which stay unchanged.
 //!
-//! Figures on rows that served to choose settings are too good, so that a part of the rows is set aside for the choice.
-//! It comes from the held-out rows; training rows, and weights learnt from them, stay. A published test set stays
-//! whole, for comparison with published figures; the part then comes from the training rows, as is usual.
+//! Figures on rows that served to choose settings are too good; therefore a part of the rows is set aside for the
+//! choice. It comes from the held-out rows, so that training rows and the weights learnt from them do not change. A
+//! published test set stays whole, for comparison with published figures; the part then comes from the training rows,
+//! as is usual.
 
 use super::dataset::stratified;
 use super::{Dataset, Split};
@@ -10,8 +11,8 @@ use crate::draws::Draws;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The default of most validation rows: they give a share to 0.7 %, a mean to 1.4 % of the spread between rows. Choices
-/// among settings that differ by less hardly matter.
+/// The default of the most validation rows: they give a share to 0.7 %, a mean to 1.4 % of the standard deviation
+/// between rows. Choices among settings that differ by less hardly matter.
 const MOST: usize = 5_000;
 
 /// The choice of validation rows, as runs record it: a function of these numbers and the splits.
@@ -35,7 +36,7 @@ pub struct Validation {
     pub seed: u64,
 }
 
-/// The split of validation rows.
+/// The split that validation rows are taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
@@ -45,7 +46,7 @@ pub enum Origin {
     Train,
 }
 
-/// A part of the rows that judge a model.
+/// The part of the rows that a model is evaluated on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
@@ -69,7 +70,7 @@ impl Part {
 
 impl Validation {
     /// The default view of a data set: a third of the held-out rows, or, with a published test set, a tenth of the
-    /// training rows; at most 5,000, and none if there are too few.
+    /// training rows; at most 5,000 rows, and no view if there are too few.
     pub fn of(data: &Dataset) -> Option<Self> {
         let (from, rows) = match data.is_published() {
             true => (Origin::Train, data.train.len() / 10),
@@ -78,7 +79,7 @@ impl Validation {
         (rows > 0).then_some(Self { from, rows: rows.min(MOST), seed: 0 })
     }
 
-    /// Divides the rows of its split into those of the view and the others, each in order.
+    /// Divides the rows of its split into the view's rows and the others, each in order.
     fn parts(&self, split: &Split) -> (Split, Split) {
         let draws = Draws::new(self.seed).purpose("validation");
         let chosen = stratified(split.len(), split.labels(), self.rows, &draws);
@@ -88,10 +89,10 @@ impl Validation {
 }
 
 impl Dataset {
-    /// The same splits with a view into them, or with none.
+    /// The same splits with another view, or with none.
     ///
     /// # Errors
-    /// [`Error::Config`] if the view has no row, or leaves none in its split.
+    /// [`Error::Config`] if the view is empty, or leaves no row in its split.
     pub fn with_validation(mut self, view: Option<Validation>) -> Result<Self> {
         if let Some(Validation { from, rows, .. }) = view {
             let all = match from {
@@ -112,7 +113,7 @@ impl Dataset {
         self.view
     }
 
-    /// The validation rows: those of the view, or all held-out rows without a view.
+    /// The validation rows: the rows of the view, or all held-out rows without a view.
     pub fn validation(&self) -> Split {
         match self.view {
             None => self.held_out.clone(),
@@ -120,7 +121,7 @@ impl Dataset {
         }
     }
 
-    /// The test rows: the held-out rows without those of the view.
+    /// The test rows: the held-out rows without the rows of the view.
     pub fn test(&self) -> Split {
         match self.view {
             Some(view) if view.from == Origin::HeldOut => view.parts(&self.held_out).1,
@@ -128,12 +129,12 @@ impl Dataset {
         }
     }
 
-    /// The rows for training: the training rows without those of the view.
+    /// The rows for training: the training rows without the rows of the view.
     pub fn fit_rows(&self) -> Split {
         self.fit_rows_of(&self.train)
     }
 
-    /// The rows for training, out of all training rows in another form.
+    /// The rows for training, taken from `train`: all training rows in another form, such as binarised.
     pub(super) fn fit_rows_of(&self, train: &Split) -> Split {
         match self.view {
             Some(view) if view.from == Origin::Train => view.parts(train).1,
@@ -141,7 +142,7 @@ impl Dataset {
         }
     }
 
-    /// The data that judge a model: the rows for training, and the rows of `part` as held-out rows.
+    /// The data to evaluate a model on: the rows for training, with the rows of `part` as held-out rows.
     pub fn judged_on(&self, part: Part) -> Dataset {
         let held_out = match part {
             Part::Test => self.test(),

@@ -7,23 +7,24 @@
 //! > log p(x) ≥ E log p(x | x_0) − KL(q(x_T | x) ‖ N(0, s² I)) − Σ_i ½ expm1(λ_{i−1} − λ_i) E‖ε − ε̂‖²,
 //!
 //! the last sum being that of the exact KL(q(x_{i−1} | x_i, x) ‖ p(x_{i−1} | x_i)) for reverse steps with the
-//! posterior's variance; [`Bound::with_variance`] takes others. As T grows it tends to ½ ∫ E‖ε − ε̂‖² dλ (*An
-//! Introduction …*, eqs. 6.57–6.60 with the signs put right, theorem 6.2), whatever the schedule between its ends. It
-//! bounds the reverse SDE's log p, not the probability-flow ODE's.
+//! posterior's variance; [`Bound::with_variance`] sets other variances. As T grows the sum tends to ½ ∫ E‖ε − ε̂‖² dλ
+//! (*An Introduction …*, eqs. 6.57–6.60 with the signs put right, theorem 6.2), whatever the schedule between its ends.
+//! It bounds log p of the reverse SDE, not of the probability-flow ODE.
 //!
 //! At the cleanest level two decoders treat the edge (*Demystifying …*, app. A.3.2):
 //!
-//! - densities: p(x | x_0) = q(x_0 | x)/∫ q(x_0 | x) dx = N(x; x_0/α_0, (σ_0/α_0)² I), which is eq. A.39 with both densities
-//!   flat over a distance of σ_0/α_0;
-//! - integers: p(x | x_0) ∝ q(x_0 | x) over the values that each column can take (Kingma et al. 2021, eq. 12), or by the denoiser
-//!   ([`Decoder`]), so that the bound is of their probabilities, and needs no dequantisation.
+//! - densities: p(x | x_0) = q(x_0 | x)/∫ q(x_0 | x) dx = N(x; x_0/α_0, (σ_0/α_0)² I), which is eq. A.39 with both
+//!   densities flat over a distance of σ_0/α_0;
+//! - integers: p(x | x_0) ∝ q(x_0 | x) over the values that each column can take (Kingma et al. 2021, eq. 12), or a
+//!   decoder by the denoiser's mean ([`Decoder`]); the bound is then of their probabilities and needs no
+//!   dequantisation.
 //!
-//! Steps are drawn, not summed: `probes` for each row, one in each of as many equal parts of the steps, so that with T
-//! probes all T steps are visited once. The reported standard error is that of independent probes, which is at least as
-//! large.
+//! The sum over steps is estimated: each row has `probes` probes, one in each of as many equal parts of the steps, so
+//! that T probes visit each of the T steps once. The reported standard error is that of independent probes, which is at
+//! least as large.
 //!
-//! Each divergence is a conditional expectation: [`Bound::by_paths`] leaves it out (*An Introduction …*, eq. 6.32
-//! against 6.41).
+//! Each divergence is a conditional expectation, taken in closed form; [`Bound::by_paths`] averages over whole paths
+//! instead (*An Introduction …*, eq. 6.32 against 6.41).
 
 use crate::data::{Batch, Condition};
 use crate::denoise::{Denoiser, Diffusing};
@@ -57,13 +58,13 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Bound {
     pub(super) model: Diffusing,
-    /// None in continuous time.
+    /// The number of steps; none in continuous time.
     pub(super) steps: Option<usize>,
-    /// The posterior's if there is none.
+    /// The variance of reverse steps; the posterior's if absent.
     variance: Option<Arc<dyn ReverseVariance>>,
     levels: LevelDistribution,
     probes: usize,
-    /// Of integers.
+    /// The decoder of integers.
     pub(super) decoder: Decoder,
     pub(super) draws: Draws,
 }
@@ -73,18 +74,18 @@ pub struct Bound {
 pub struct Terms {
     /// KL(q(x_T | x) ‖ prior).
     pub prior: Vec<f64>,
-    /// The steps between, estimated.
+    /// The estimated sum over the steps between.
     pub diffusion: Vec<f64>,
     /// E log p(x | x_0).
     pub reconstruction: Vec<f64>,
     /// The standard error of the sum.
     pub standard_error: Vec<f64>,
-    /// What the bounded probability is taken against.
+    /// The measure that the bounded probability is taken against.
     pub measure: Measure,
 }
 
 impl Terms {
-    /// The bound of each row's log p.
+    /// The lower bound of each row's log p, in nats: reconstruction − prior − diffusion.
     pub fn bound(&self) -> Vec<f64> {
         let parts = self.prior.iter().zip(&self.diffusion).zip(&self.reconstruction);
         parts
@@ -92,7 +93,7 @@ impl Terms {
             .collect()
     }
 
-    /// The bound as a log-probability.
+    /// The bound as a [`LogProb`] of kind [`Kind::LowerBound`].
     pub fn log_prob(self) -> LogProb {
         LogProb {
             value: self.bound(),
@@ -103,11 +104,11 @@ impl Terms {
     }
 }
 
-/// The default number of draws of a row's noise.
+/// The default number of probes of a row.
 const PROBES: usize = 64;
 
 impl From<Diffusing> for Bound {
-    /// The limit of infinitely many steps, with 64 probes at levels uniform in λ.
+    /// The bound in continuous time, with 64 probes at levels uniform in λ.
     fn from(model: Diffusing) -> Self {
         Self {
             model,
@@ -122,7 +123,7 @@ impl From<Diffusing> for Bound {
 }
 
 impl Bound {
-    /// As from a [`Diffusing`] whose data are of unit variance.
+    /// The bound in continuous time, with 64 probes and data of unit variance.
     pub fn continuous(denoiser: Arc<dyn Denoiser>, schedule: Arc<dyn Schedule>) -> Self {
         Diffusing::new(denoiser, schedule).into()
     }
@@ -136,15 +137,15 @@ impl Bound {
         Self::continuous(denoiser, schedule).with_steps(steps)
     }
 
-    /// How many steps of equal time the chain has; none for the limit of infinitely many.
+    /// Sets the number of steps of equal time; `None` for the limit of infinitely many.
     pub fn with_steps(mut self, steps: impl Into<Option<usize>>) -> Self {
         self.steps = steps.into();
         self
     }
 
-    /// The variance r of each step's p(x_{i−1} | x_i) in discrete time, in place of the posterior's v: a divergence is
-    /// then, with c the posterior mean's factor on the data (*An Introduction …*, eq. 6.42, whose logarithm lacks a
-    /// factor 2),
+    /// Sets the variance r of each step's p(x_{i−1} | x_i) in discrete time, instead of the posterior's v. With c the
+    /// posterior mean's factor on the data, a divergence is then (*An Introduction …*, eq. 6.42, whose logarithm lacks
+    /// a factor 2)
     ///
     /// > ½ Σ_columns [(v + c² (x − x̂)²)/r − 1 + ln(r/v)].
     pub fn with_variance(mut self, variance: Arc<dyn ReverseVariance>) -> Self {
@@ -152,25 +153,25 @@ impl Bound {
         self
     }
 
-    /// How many steps are drawn for each row, each with its own noise.
+    /// Sets the number of probes of each row, each with its own noise; at least 1.
     pub fn with_probes(mut self, probes: usize) -> Self {
         self.probes = probes;
         self
     }
 
-    /// Which levels are drawn in continuous time; the variance alone depends on it.
+    /// Sets the distribution of the probes' levels in continuous time; only the estimate's variance depends on it.
     pub fn with_levels(mut self, levels: LevelDistribution) -> Self {
         self.levels = levels;
         self
     }
 
-    /// The decoder that recovers integers at the cleanest level.
+    /// Sets the decoder that recovers integers at the cleanest level.
     pub fn with_decoder(mut self, decoder: Decoder) -> Self {
         self.decoder = decoder;
         self
     }
 
-    /// Where levels and noise come from.
+    /// Sets the random numbers of levels and noise.
     pub fn with_draws(mut self, draws: Draws) -> Self {
         self.draws = draws.purpose("bound");
         self
@@ -191,8 +192,8 @@ impl Bound {
         Ok(())
     }
 
-    /// The level at place `u` in [0, 1), and the step's part of the bound of `d` columns there: a factor on ‖x − x̂‖²
-    /// and a constant.
+    /// The level at place `u` in [0, 1), and the step's contribution to the bound of `d` columns there: a factor on ‖x
+    /// − x̂‖² and a constant.
     fn part(&self, u: f64, d: usize) -> Result<(Level, (f64, f64))> {
         let (Some(variance), Some(steps)) = (&self.variance, self.steps) else {
             let (level, factor) = probe(&*self.model.schedule, self.steps, self.levels, u)?;
@@ -223,7 +224,7 @@ impl Bound {
         Ok((mean - batch.x.clone()).square().sum_dim(1))
     }
 
-    /// Prior and diffusion terms of rows in model units; the reconstruction is that of densities.
+    /// The terms of the bound of rows in model units, `[n, width]`, with the reconstruction of a density.
     ///
     /// # Errors
     /// As [`Density::log_prob`].
@@ -234,14 +235,14 @@ impl Bound {
         self.terms_with(x, condition, Measure::Standardised, |_| Ok(each.clone()))
     }
 
-    /// The discrete bound of densities by whole paths x_0, …, x_T of the chain (*An Introduction …*, eq. 6.32), as many
-    /// as there are probes:
+    /// The discrete bound of a density by whole paths x_0, …, x_T of the chain (*An Introduction …*, eq. 6.32), one for
+    /// each probe:
     ///
     /// > ln p(x | x_0) − ln q(x_0 | x) + ln p(x_T) + Σ_i ln p(x_{i−1} | x_i) − ln q(x_i | x_{i−1}).
     ///
-    /// [`Bound::terms`] takes the expectation over x_{i−1} given x_i and x in closed form (eq. 6.41, a Rao–Blackwell estimator):
-    /// the same mean, with less variance where the model is off: with the exact score of any data a path's weight tends to a constant. A path
-    /// costs one evaluation a step. This one is there to be compared with.
+    /// [`Bound::terms`] takes the expectation over x_{i−1} given x_i and x in closed form (eq. 6.41, a Rao–Blackwell
+    /// estimator): the same mean, with less variance where the model is inexact. With the exact score of any data a
+    /// path's weight tends to a constant. A path costs one evaluation per step. This estimator serves comparisons.
     ///
     /// # Errors
     /// As [`Density::log_prob`]; [`Error::Config`] in continuous time.
@@ -280,7 +281,7 @@ impl Bound {
         })
     }
 
-    /// The terms, with the reconstruction that rows have in each probe.
+    /// The terms, where `reconstruction(k)` gives each row's reconstruction in probe k, in nats.
     pub(super) fn terms_with(
         &self,
         x: Tensor<2>,
@@ -327,9 +328,8 @@ impl Bound {
 }
 
 impl Bound {
-    /// One estimate of each row's bound, `[n, 1]` in nats and model units, through which gradients flow to `x` where
-    /// the denoiser is differentiable; the levels of a batch cover the steps evenly, and come from `draws`, as the
-    /// noise does.
+    /// A single-probe estimate of each row's bound, `[n, 1]` in nats and model units. Gradients flow to `x` where the
+    /// denoiser is differentiable. The levels of a batch cover the steps evenly; levels and noise come from `draws`.
     ///
     /// # Errors
     /// As [`Density::log_prob`].
@@ -365,7 +365,7 @@ impl Density for Bound {
     }
 }
 
-/// The first level and the last, which may be pure noise in discrete time only.
+/// The first level and the last, which only in discrete time may be pure noise.
 pub(crate) fn ends(schedule: &dyn Schedule, steps: Option<usize>) -> (Level, Level) {
     let (first, last) = schedule.range();
     let end = schedule.level(last);
@@ -384,14 +384,14 @@ pub(crate) fn prior_terms(x: &Tensor<2>, last: &Level, sigma_data: f64) -> Resul
     Ok(squares.into_iter().map(|square| constant + of_square * square).collect())
 }
 
-/// The prior term as a constant and the factor on ‖x‖², of `d` columns.
+/// The prior term on rows of `d` columns, as a constant and a factor on ‖x‖².
 fn prior_parts(d: usize, last: &Level, sigma_data: f64) -> (f64, f64) {
     let sd = last.sd(sigma_data);
     let ratio = (last.sigma / sd).powi(2);
     (0.5 * d as f64 * (ratio - 1.0 - ratio.ln()), 0.5 * (last.alpha / sd).powi(2))
 }
 
-/// E log p(x | x_0) of densities, for each column.
+/// E log p(x | x_0) of a density, per column.
 pub(crate) fn edge(first: &Level) -> f64 {
     -(first.sigma / first.alpha).ln() - 0.5 * (std::f64::consts::TAU.ln() + 1.0)
 }
@@ -411,20 +411,20 @@ pub(crate) fn probe(
     Ok((t, 0.5 * steps as f64 * fall(&s, &t)))
 }
 
-/// The levels that the step at place `u` in [0, 1) leads to and comes from.
+/// The cleaner and the noisier level of the step at place `u` in [0, 1).
 pub(crate) fn step(schedule: &dyn Schedule, steps: usize, u: f64) -> (Level, Level) {
     let i = ((u * steps as f64) as usize).min(steps - 1);
     (step_level(schedule, steps, i), step_level(schedule, steps, i + 1))
 }
 
-/// Level `i` of those of `steps` equal steps.
+/// Level `i` of the `steps` + 1 levels that bound steps of equal time.
 fn step_level(schedule: &dyn Schedule, steps: usize, i: usize) -> Level {
     let (first, last) = schedule.range();
     schedule.level(first + (last - first) * (i as f64 / steps as f64))
 }
 
-/// SNR(s) − SNR(t) of a cleaner level s and a noisier one t, by the expm1 of *Demystifying Variational Diffusion
-/// Models*, eq. A.36: near levels lose no digits, and pure noise is a level like any other.
+/// SNR(s) − SNR(t) of a cleaner level s and a noisier level t, by the expm1 of *Demystifying Variational Diffusion
+/// Models*, eq. A.36: exact for close levels too, and finite for pure noise.
 fn fall(s: &Level, t: &Level) -> f64 {
     -s.lambda.exp() * (t.lambda - s.lambda).exp_m1()
 }

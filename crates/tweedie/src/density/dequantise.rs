@@ -6,13 +6,13 @@
 //! > log P(v) = log ∫ p(v + u) du ≥ E_q[log p(v + u) − log q(u | v)],
 //!
 //! with equality where q is the density's own posterior p(v + u)/P(v). The uniform q (Theis et al. 2016, eq. 5) has log
-//! q = 0. The learnt one is of each column j by itself,
+//! q = 0. The learnt q treats each column j separately,
 //!
 //! > u_j = sigmoid(m_j(v) + s_j(v) ℓ_j),  ℓ_j logistic,  log q = Σ_j ln f(ℓ_j) − ln s_j − ln u_j(1 − u_j),
 //!
-//! f being the logistic density. At m = 0, s = 1, where the network starts, u is uniform exactly; so training starts
-//! from uniform dequantisation, and a density that is flat within bins is left there. A normal in place of the logistic
-//! has no uniform member.
+//! f being the logistic density. The network starts at m = 0, s = 1, where u is exactly uniform: training starts from
+//! uniform dequantisation, and stays there if the density is flat within bins. A normal in place of the logistic could
+//! not be uniform.
 
 use crate::data::{Layout, Rows, Space};
 use crate::nn::{Activation, Conv2d, Conv2dConfig, Linear, LinearConfig, device_of, dtype_of, mlp};
@@ -21,10 +21,11 @@ use crate::{Draws, Error, Result};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// How integer columns become real ones; others stay as they are.
+/// A distribution q(u | row) of places in bins, which turns integer columns into real ones; other columns are
+/// unchanged.
 pub trait Dequantise {
-    /// Raw rows in model units with u ~ q(· | row) added to their integers, and ln q(u | row) of each row, in nats for
-    /// u in raw units. Row i has the draws of row `rows[i]`.
+    /// Encodes raw rows in model units with u ~ q(· | row) added to their integers. Returns the batch and ln q(u | row)
+    /// of each row, in nats for u in raw units. Row i uses the random numbers of row `rows[i]`.
     ///
     /// # Errors
     /// As [`Space::encode_dequantised`].
@@ -37,7 +38,7 @@ pub trait Dequantise {
     ) -> Result<(Rows, Vec<f64>)>;
 }
 
-/// u uniform on [0, 1)^d.
+/// Uniform dequantisation: u uniform on [0, 1)^d.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Uniform;
 
@@ -53,14 +54,14 @@ impl Dequantise for Uniform {
     }
 }
 
-/// The greatest |m| and |ln s|, approached as tanh does.
+/// The bound on |m| and |ln s|, approached as by tanh.
 const REACH: f64 = 8.0;
 
-/// Half the distance between two uniform numbers, and how near to 0 or 1 a place in a bin may come.
+/// The least distance of a place from the ends 0 and 1 of its bin: half the distance between two uniform numbers.
 const EDGE: f64 = 1.0 / 33_554_432.0;
 
-/// A learnt q(u | v); see the module's head. Pictures are seen through three convolutions, other rows through three
-/// linear layers.
+/// A learnt q(u | v); see the module's head. Three convolutions compute m and s for pictures, three linear layers for
+/// other rows.
 ///
 /// ```
 /// use tweedie::burn::tensor::Device;
@@ -89,7 +90,7 @@ enum Layers {
     Row(Vec<Linear>),
 }
 
-/// 3 × 3 convolutions of pictures of this many channels and size.
+/// 3 × 3 convolutions over pictures of `shape`: channels, height, width.
 #[derive(Module, Debug)]
 struct Convolutions {
     layers: Vec<Conv2d>,
@@ -97,7 +98,7 @@ struct Convolutions {
     shape: [usize; 3],
 }
 
-/// What a dequantiser drew for a batch, all of it in the graph.
+/// Places drawn by a dequantiser for a batch; gradients flow through every tensor.
 #[derive(Debug, Clone)]
 pub struct DequantisedBatch {
     /// Places in bins, strictly between 0 and 1, `[n, width]`.
@@ -109,7 +110,7 @@ pub struct DequantisedBatch {
 }
 
 impl Dequantiser {
-    /// A dequantiser of a space's integers that is still uniform, with `hidden` channels or units.
+    /// A dequantiser of the integers of `space`, uniform until trained, with `hidden` channels or units.
     ///
     /// # Errors
     /// [`Error::Config`] if no column holds integers, if one is a category, or if `hidden` is 0.
@@ -146,11 +147,11 @@ impl Dequantiser {
         Ok(Self { layers, bins })
     }
 
-    /// Draws u for rows of which `centres` are the bins' centres in model units, `[n, width]`, on the network's own
-    /// device; row i has the draws of row `rows[i]`.
+    /// Draws u for the rows whose bins have their centres at `centres`, `[n, width]` in model units, on the network's
+    /// own device. Row i uses the random numbers of row `rows[i]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the batch is of another width, or `rows` of another length.
+    /// [`Error::Shape`] if the batch has another width, or `rows` another length.
     pub fn draw(
         &self,
         centres: &Tensor<2>,
@@ -166,7 +167,7 @@ impl Dequantiser {
         let row = |values: Vec<f32>, rows: usize| {
             Tensor::<2>::from_data(TensorData::new(values, [rows, d]), (&device, dtype_of(self)))
         };
-        // ℓ and ln f(ℓ) = ln v(1 − v) of uniform v, both from double precision.
+        // ℓ and ln f(ℓ) = ln v(1 − v) for uniform v, both from double precision.
         let uniform = draws.uniforms_for(rows, d);
         let pairs = uniform.values().iter().map(|v| {
             let v = f64::from(*v) + EDGE;
@@ -187,7 +188,7 @@ impl Dequantiser {
         Ok(DequantisedBatch { u, x, log_q })
     }
 
-    /// m and ln s, `[n, width]` each.
+    /// m and ln s at the bins' centres `x`, `[n, width]` each.
     fn shift_and_log_scale(&self, x: Tensor<2>) -> [Tensor<2>; 2] {
         let [n, d] = x.dims();
         let both = match &self.layers {

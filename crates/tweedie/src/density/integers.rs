@@ -1,4 +1,4 @@
-//! The bound of the probabilities of integers, by a distribution over the values that each column can take.
+//! The variational bound of the probabilities of integers, by a distribution over the values that each column can take.
 
 use crate::data::{self, Condition, Rows, Space};
 use crate::density::bound::ends;
@@ -9,14 +9,15 @@ use burn::tensor::Device;
 use statrs::function::erf::erfc;
 use std::f64::consts::{FRAC_1_SQRT_2, TAU};
 
-/// p(x | x_0) of integers: the decoder that recovers them at the cleanest level.
+/// The decoder p(x | x_0) of integers: how they are recovered at the cleanest level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Decoder {
-    /// The noise of x_0 alone, in every column: p(x | x_0) ∝ q(x_0 | x) (Kingma et al. 2021, eq. 12).
+    /// The noise of x_0 alone, column by column: p(x | x_0) ∝ q(x_0 | x) (Kingma et al. 2021, eq. 12).
     #[default]
     Noise,
-    /// The denoiser: a normal distribution around x̂(x_0) with standard deviation σ_0/α_0, cut into the integers, the
-    /// outermost of which have its tails (Ho et al. 2020, eq. 13). One more evaluation a probe.
+    /// The denoiser: a normal distribution around x̂(x_0) with standard deviation σ_0/α_0, integrated over each
+    /// integer's bin; the outermost bins include the tails (Ho et al. 2020, eq. 13). Costs one more evaluation per
+    /// probe.
     Network,
 }
 
@@ -24,7 +25,8 @@ impl Bound {
     /// The bound of the probabilities of integers, `[n, width]` raw; [`Space::bits_per_dimension`] gives bits.
     ///
     /// # Errors
-    /// As [`Density::log_prob`] and [`Space::encode`]; [`Error::Config`] unless every column is an integer between two limits.
+    /// As [`Density::log_prob`] and [`Space::encode`]; [`Error::Config`] unless every column is an integer between two
+    /// limits.
     pub fn integers(
         &self,
         raw: &Rows,
@@ -63,7 +65,7 @@ impl Bound {
 struct Integers {
     low: i64,
     high: i64,
-    /// The distance between two.
+    /// The distance between two neighbouring integers.
     gap: f64,
 }
 
@@ -82,7 +84,7 @@ impl Integers {
         }
     }
 
-    /// log p(value | x_0), by the noise of x_0 or by how far the network's mean is above the value.
+    /// log p(value | x_0), where `by` is the noise of x_0 or the network's mean less the value.
     fn log_p(&self, decoder: Decoder, level: &Level, value: f32, by: f64) -> f64 {
         match decoder {
             Decoder::Noise => self.by_noise(level, value, by),
@@ -92,12 +94,12 @@ impl Integers {
 
     /// log p(value | α x + σ ε), a softmax over the integers of −(z − α x_v)²/(2σ²).
     fn by_noise(&self, level: &Level, value: f32, noise: f64) -> f64 {
-        // In units of the noise's spread: the value sits at 0, the observation at ε, another integer k places off at k
-        // h.
+        // In units of the noise's standard deviation: the value is at 0, the observation at ε, the integer k steps away
+        // at k h.
         let h = level.alpha / level.sigma * self.gap;
         let own = f64::from(value) as i64;
         let (below, above) = (own - self.low, self.high - own);
-        // Beyond 40 spreads from the observation nothing is left.
+        // Beyond 40 standard deviations from the observation the terms vanish.
         let reach = ((noise.abs() + 40.0) / h).ceil().min(i64::MAX as f64) as i64;
         let log = |k: i64| -0.5 * (noise - k as f64 * h).powi(2);
         let sum: f64 =
@@ -117,9 +119,9 @@ impl Integers {
     }
 }
 
-/// ln (Φ(b) − Φ(a)) for a < b, which may be infinite; without cancellation in the tails.
+/// ln (Φ(b) − Φ(a)) for a < b, either of which may be infinite; without cancellation in the tails.
 fn ln_normal_between(a: f64, b: f64) -> f64 {
-    // By symmetry the nearer end to 0 is a.
+    // By symmetry, `a` is made the end nearer to 0.
     let (a, b) = if a + b < 0.0 { (-b, -a) } else { (a, b) };
     let (of_a, of_b) = (ln_above(a), ln_above(b));
     if of_b == f64::NEG_INFINITY {
@@ -143,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_s_integers_have_probabilities_that_add_up_to_one() {
+    fn probabilities_of_integers_by_a_network_s_mean_add_up_to_one() {
         let column = Integers { low: -3, high: 8, gap: 0.2 };
         let at = |v: i64| 0.2 * v as f64;
         for sigma in [1e-3, 0.05, 0.4, 9.0] {
@@ -165,7 +167,7 @@ mod tests {
             let found = -ln_above(x) / std::f64::consts::LN_10;
             assert!((found - digits).abs() < 1e-5, "{x}: {found}");
         }
-        // The two ways meet, and a narrow interval has its density times its width.
+        // Both formulas agree where they meet; the mass of a narrow interval is its density times its width.
         assert!((ln_above(20.0 - 1e-12) - ln_above(20.0)).abs() < 1e-9);
         for x in [-30.0, -3.0, 0.0, 1.0, 12.0, 45.0] {
             let found = ln_normal_between(x - 5e-7, x + 5e-7);

@@ -1,4 +1,4 @@
-//! log p: what models assign to data, always tagged with what kind of number it is and against which measure.
+//! Log-probabilities that models assign to data, always with their kind (exact, bound, estimate) and their measure.
 
 mod bound;
 mod dequantise;
@@ -13,7 +13,7 @@ pub use bound::{Bound, Terms};
 pub(crate) use bound::{edge, ends, prior_terms, probe, step};
 pub use dequantise::{Dequantise, DequantisedBatch, Dequantiser, Uniform};
 pub use integers::Decoder;
-pub use normalised::Normalised;
+pub use normalised::NormalisedDensity;
 pub use pf_ode::PfOde;
 use pf_ode::centred;
 pub(crate) use pf_ode::{log_prior, velocity_and_divergence};
@@ -27,29 +27,29 @@ use crate::{Error, Result};
 use burn::tensor::Tensor;
 use serde::Serialize;
 
-/// What kind of number a log-probability is.
+/// The kind of a log-probability: how it relates to log p.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Equal to log p up to rounding and solver tolerance.
     Exact,
-    /// Its expectation is at most log p.
+    /// A lower bound: its expectation is at most log p.
     LowerBound,
-    /// Its expectation is at least log p.
+    /// An upper bound: its expectation is at least log p.
     UpperBound,
-    /// Neither.
+    /// An estimate without a known direction of bias.
     Estimate,
 }
 
-/// What a density is taken against.
+/// The measure that a density is taken against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measure {
-    /// Probabilities of discrete values.
+    /// The counting measure: probabilities of discrete values.
     Counting,
-    /// Densities in the data's own units.
+    /// Lebesgue measure in the data's own units.
     Raw,
-    /// Densities in model units.
+    /// Lebesgue measure in model units.
     Standardised,
 }
 
@@ -67,11 +67,11 @@ pub enum Measure {
 pub struct LogProb {
     /// One value per row, nats.
     pub value: Vec<f64>,
-    /// What kind of number each is.
+    /// The kind of all the values.
     pub kind: Kind,
-    /// The standard error of each value's own Monte Carlo estimate; none if it has none.
+    /// The standard error of each value's own Monte Carlo estimate; none if the values are not estimates.
     pub standard_error: Option<Vec<f64>>,
-    /// What the density is taken against.
+    /// The measure that the density is taken against.
     pub measure: Measure,
 }
 
@@ -100,7 +100,8 @@ impl LogProb {
         Ok(mean_and_error(&pairs.map(|(a, b)| a - b).collect::<Vec<_>>()))
     }
 
-    /// These rows and then those of `other`; without standard errors if either part has none.
+    /// The log-probabilities of these rows followed by those of `other`; without standard errors if either part has
+    /// none.
     ///
     /// # Errors
     /// [`Error::Config`] if the two are of different kinds or taken against different measures.
@@ -120,7 +121,7 @@ impl LogProb {
         Ok(self)
     }
 
-    /// The same densities against another volume: adds `shift` nats to every row.
+    /// The same densities relative to another measure: adds `shift` nats to every row.
     pub fn shifted(mut self, shift: f64, measure: Measure) -> Self {
         self.value.iter_mut().for_each(|v| *v += shift);
         self.measure = measure;
@@ -128,7 +129,7 @@ impl LogProb {
     }
 }
 
-/// batch ↦ log p.
+/// A log-density of batches in model units.
 pub trait Density {
     /// log p of each row of a batch in model units, `[n, width]`.
     ///
@@ -137,7 +138,7 @@ pub trait Density {
     fn log_prob(&self, x: Tensor<2>, condition: &Condition) -> Result<LogProb>;
 }
 
-/// Fails unless a batch has rows of `width` values, at least one, and the condition is as many.
+/// Fails unless `x` is `[n, width]` with n ≥ 1 and `condition` has n entries.
 fn check_batch(width: usize, x: &Tensor<2>, condition: &Condition) -> Result<()> {
     let [n, d] = x.dims();
     if n == 0 || d != width {
@@ -147,8 +148,7 @@ fn check_batch(width: usize, x: &Tensor<2>, condition: &Condition) -> Result<()>
     condition.check(n)
 }
 
-/// A number for each row, a function of its values alone, so that a row has the same signs in every batch and different
-/// rows have different ones.
+/// A hash of each row's values, which addresses its random numbers: equal rows have equal numbers in every batch.
 fn addresses(x: &Tensor<2>) -> Result<Vec<u64>> {
     let [_, d] = x.dims();
     let values = host_column(&x.clone().reshape([-1, 1]))?;
@@ -156,5 +156,5 @@ fn addresses(x: &Tensor<2>) -> Result<Vec<u64>> {
     Ok(values.chunks(d).map(|row| row.iter().fold(0, mix)).collect())
 }
 
-/// The multiplier of the 64-bit hash of Fowler, Noll and Vo.
+/// The multiplier of the 64-bit Fowler–Noll–Vo hash.
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;

@@ -1,4 +1,4 @@
-//! Log densities whose integral is known, as densities: log p = ln γ − ln Z.
+//! Exact densities from log densities whose integral is known: log p = ln γ − ln Z.
 
 use super::{Density, Kind, LogProb, Measure, check_batch};
 use crate::data::{Condition, LogDensity};
@@ -13,22 +13,22 @@ use std::sync::Arc;
 /// use std::sync::Arc;
 /// use tweedie::burn::tensor::{Device, Tensor};
 /// use tweedie::data::Condition;
-/// use tweedie::density::{Density, Normalised};
+/// use tweedie::density::{Density, NormalisedDensity};
 /// use tweedie::mcmc::Banana;
-/// let density = Normalised::new(Arc::new(Banana::default()))?;
+/// let density = NormalisedDensity::new(Arc::new(Banana::default()))?;
 /// let x = Tensor::<2>::from_floats([[0.0, -3.0]], &Device::flex()); // the mode
 /// let log_p = density.log_prob(x, &Condition::None)?.value[0];
 /// assert!((log_p + (10.0 * std::f64::consts::TAU).ln()).abs() < 1e-6);
 /// # Ok::<(), tweedie::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Normalised {
+pub struct NormalisedDensity {
     density: Arc<dyn LogDensity>,
     log_z: f64,
 }
 
-impl Normalised {
-    /// γ/Z.
+impl NormalisedDensity {
+    /// The density γ/Z of a log density ln γ.
     ///
     /// # Errors
     /// [`Error::Undefined`] if ln Z is not known.
@@ -40,7 +40,7 @@ impl Normalised {
     }
 }
 
-impl Density for Normalised {
+impl Density for NormalisedDensity {
     fn log_prob(&self, x: Tensor<2>, condition: &Condition) -> Result<LogProb> {
         check_batch(self.density.width(), &x, condition)?;
         let log = self.density.log_density(x.into(), condition)?.value;

@@ -46,7 +46,7 @@ pub struct PfOde {
 }
 
 impl From<Diffusing> for PfOde {
-    /// Exact divergence, tolerance 10⁻⁵.
+    /// The density with exact divergence and tolerance 10⁻⁵.
     fn from(model: Diffusing) -> Self {
         let (divergence, tolerance) = (Divergence::Exact, Tolerance::default());
         Self { model, divergence, tolerance, draws: Draws::new(0) }
@@ -54,26 +54,26 @@ impl From<Diffusing> for PfOde {
 }
 
 impl PfOde {
-    /// As from a [`Diffusing`] whose data are of unit variance.
+    /// The density for data of unit variance, with exact divergence and tolerance 10⁻⁵.
     pub fn new(denoiser: Arc<dyn Denoiser>, schedule: Arc<dyn Schedule>) -> Self {
         Diffusing::new(denoiser, schedule).into()
     }
 
-    /// How the divergence is computed; `draws` gives Hutchinson's signs.
+    /// Sets the estimator of the divergence; `draws` gives Hutchinson's signs.
     pub fn with_divergence(mut self, divergence: Divergence, draws: Draws) -> Self {
         self.divergence = divergence;
         self.draws = draws.purpose("hutchinson");
         self
     }
 
-    /// The solver's tolerance, on x and on log p alike.
+    /// Sets the solver's tolerance, on x and on log p alike.
     pub fn with_tolerance(mut self, tolerance: Tolerance) -> Self {
         self.tolerance = tolerance;
         self
     }
 }
 
-/// (u, one estimate of ∇·u a column) of the probability-flow ODE at each row's own time, `[n, d + estimates]`.
+/// u of the probability-flow ODE at each row's own time, followed by estimates of ∇·u: `[n, d + estimates]`.
 ///
 /// # Errors
 /// The denoiser's.
@@ -100,7 +100,7 @@ pub(crate) fn velocity_and_divergence(
     Ok(Tensor::cat(vec![velocity, trace], 1))
 }
 
-/// Rows at the schedule's first level without the offset that its process has there.
+/// Rows at the schedule's first level, less the offset of its process there.
 pub(super) fn centred(x: Tensor<2>, schedule: &dyn Schedule) -> Tensor<2> {
     match schedule.offset(schedule.range().0) {
         0.0 => x,

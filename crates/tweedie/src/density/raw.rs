@@ -1,4 +1,4 @@
-//! log p of raw rows, whatever the model: the contract of the judge.
+//! log p of raw rows, whatever the model.
 
 use super::{Density, Dequantise, Kind, LogProb, Measure};
 use crate::data::{Condition, Rows, Space};
@@ -6,12 +6,13 @@ use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use std::ops::Range;
 
-/// log p of raw rows.
+/// A log-density of raw rows, in the data's own units.
 pub trait RawDensity {
-    /// log p of each row, with one condition a row; `observe` hears how many rows are done.
+    /// log p of each row in nats; `condition` has an entry for each row, and `observe` receives the number of rows
+    /// done.
     ///
     /// # Errors
-    /// As [`Density::log_prob`] and [`Space::encode`]; [`Error::Shape`] if there is no row.
+    /// As [`Density::log_prob`] and [`Space::encode`]; [`Error::Shape`] if there are no rows.
     fn log_prob(
         &self,
         raw: &Rows,
@@ -20,7 +21,7 @@ pub trait RawDensity {
     ) -> Result<LogProb>;
 }
 
-/// log p of rows in parts of `chunk` rows, each judged by `part` from its row numbers.
+/// log p of `len` rows in parts of at most `chunk` rows; `part` evaluates a range of row numbers.
 pub(crate) fn in_parts(
     len: usize,
     chunk: usize,
@@ -41,11 +42,11 @@ pub(crate) fn in_parts(
     all.ok_or_else(|| Error::shape("data", "0 rows", "at least one row"))
 }
 
-/// A density in model units as a density of raw rows.
+/// A density in model units as a density of raw rows, dequantised where they hold integers.
 ///
-/// Integer columns are dequantised, one draw per row: if every column is an integer the result is a lower bound of the
-/// log-probability of the integers themselves (see [`Dequantise`]), against the counting measure; otherwise it is a
-/// density in raw units.
+/// Integer columns are dequantised, with one draw per row. If every column is an integer the result is a lower bound of
+/// the integers' log-probability (see [`Dequantise`]), against the counting measure; otherwise it is a density in raw
+/// units.
 ///
 /// ```
 /// use tweedie::burn::tensor::Device;
@@ -72,15 +73,15 @@ pub(crate) fn in_parts(
 pub struct InSpace<'a> {
     /// The density in model units.
     pub density: &'a dyn Density,
-    /// What a row means.
+    /// The meaning of a row's columns.
     pub space: &'a Space,
-    /// How integers become real numbers.
+    /// The dequantisation of integers.
     pub dequantise: &'a dyn Dequantise,
-    /// The noise of dequantisation.
+    /// The random numbers of dequantisation.
     pub draws: Draws,
-    /// Where to compute.
+    /// The device of the computation.
     pub device: &'a Device,
-    /// How many rows are in memory at once.
+    /// The number of rows computed at once.
     pub chunk: usize,
 }
 

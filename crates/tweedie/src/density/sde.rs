@@ -6,15 +6,15 @@
 //!
 //! > w = p(x_T) ∏ p(x_s | x_t) / q(x_t | x_s),  p(x) = E[w],
 //!
-//! the discrete form of the change of measure in the proof of Theorem 6.2 of *An Introduction to Generative Modeling
-//! with Flows and Diffusion Models* (Feynman–Kac and Girsanov). The mean of ln w is that theorem's bound, and E ln(1/K
-//! Σ w_k) rises with K to ln p (Burda et al. 2016, Theorem 1). As in the ODE's log p, a row is data at the schedule's
-//! first level.
+//! which is the discrete form of the change of measure in the proof of theorem 6.2 of *An Introduction to Generative
+//! Modeling with Flows and Diffusion Models* (Feynman–Kac and Girsanov). The mean of ln w is that theorem's bound, and
+//! E ln(1/K Σ w_k) rises with K to ln p (Burda et al. 2016, Theorem 1). As for the ODE, the data are taken to be rows
+//! at the schedule's first level.
 
 use crate::data::Condition;
 use crate::denoise::{Denoiser, Diffusing};
 use crate::density::{Density, Kind, LogProb, Measure, addresses, centred, check_batch, log_prior};
-use crate::path::{Gaussian, Pair, Way, weighted_path};
+use crate::path::{Direction, Gaussian, Pair, weighted_path};
 use crate::process::{Level, Schedule};
 use crate::solve::{AnyGrid, ReverseVariance, Variance};
 use crate::tensor::host_column;
@@ -49,7 +49,7 @@ pub struct ReverseSde {
 }
 
 impl From<Diffusing> for ReverseSde {
-    /// 200 steps, even in the log-SNR, one path a row, the larger variance.
+    /// The density over 200 steps even in the log-SNR, with one path per row and the larger variance.
     fn from(model: Diffusing) -> Self {
         Self {
             model,
@@ -63,30 +63,30 @@ impl From<Diffusing> for ReverseSde {
 }
 
 impl ReverseSde {
-    /// As from a [`Diffusing`] whose data are of unit variance.
+    /// The density for data of unit variance, over 200 steps even in the log-SNR, with one path per row.
     pub fn new(denoiser: Arc<dyn Denoiser>, schedule: Arc<dyn Schedule>) -> Self {
         Diffusing::new(denoiser, schedule).into()
     }
 
-    /// The spacing of the levels and the number of steps between the schedule's ends.
+    /// Sets the spacing of the levels and the number of steps between the schedule's ends.
     pub fn with_grid(mut self, grid: impl Into<AnyGrid>, steps: usize) -> Self {
         (self.grid, self.steps) = (grid.into(), steps);
         self
     }
 
-    /// Paths a row, at least 1: each costs as many evaluations as there are steps.
+    /// Sets the number of paths per row, at least 1: each costs one evaluation per step.
     pub fn with_paths(mut self, paths: usize) -> Self {
         self.paths = paths;
         self
     }
 
-    /// The variance of a reverse step.
+    /// Sets the variance of a reverse step.
     pub fn with_variance(mut self, variance: Variance) -> Self {
         self.variance = variance;
         self
     }
 
-    /// Where the paths' noise comes from.
+    /// Sets the random numbers of the paths' noise.
     pub fn with_draws(mut self, draws: Draws) -> Self {
         self.draws = draws.purpose("paths");
         self
@@ -133,7 +133,7 @@ impl Density for ReverseSde {
     }
 }
 
-/// A model's chain over levels that get cleaner, and the process that it reverses.
+/// A model's chain of reverse steps over levels in order of falling noise, paired with the forward process.
 pub(super) struct Reverse<'a> {
     pub denoiser: &'a dyn Denoiser,
     pub variance: &'a dyn ReverseVariance,
@@ -142,8 +142,8 @@ pub(super) struct Reverse<'a> {
 }
 
 impl Reverse<'_> {
-    /// ln w of one path from each row, `x` being at the last level; step k from there has the noise at k of `draws`,
-    /// and the prior the standard deviation `prior_sd`.
+    /// ln w of one path from each row of `x`, `[n, width]` at the last level. Step k has the noise at k of `draws`; the
+    /// prior has standard deviation `prior_sd`.
     pub fn log_weights(
         &self,
         x: Tensor<2>,
@@ -151,11 +151,11 @@ impl Reverse<'_> {
         draws: &Draws,
         prior_sd: f64,
     ) -> Result<Vec<f64>> {
-        let (end, weights) = weighted_path(self, Way::Forward, x, rows, draws)?;
+        let (end, weights) = weighted_path(self, Direction::Forward, x, rows, draws)?;
         host_column(&(weights + log_prior(end.cast(DType::F64), prior_sd)))
     }
 
-    /// The levels of x_{k+1} and x_k.
+    /// The noisier and the cleaner level of step k, of x_{k+1} and x_k.
     fn between(&self, k: usize) -> (Level, Level) {
         let last = self.levels.len() - 1;
         (self.levels[last - 1 - k], self.levels[last - k])
@@ -182,7 +182,7 @@ impl Pair for Reverse<'_> {
     }
 }
 
-/// ln of the mean of exp, and its standard error by the delta method.
+/// ln of the mean of exp of `logs`, and its standard error by the delta method.
 fn log_mean_exp(logs: &[f64]) -> (f64, f64) {
     let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let relative: Vec<f64> = logs.iter().map(|log| (log - most).exp()).collect();

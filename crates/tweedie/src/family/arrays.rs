@@ -1,11 +1,11 @@
-//! Arrays of doubles in a state.
+//! Named arrays of doubles in a state.
 
 use crate::train::State;
 use crate::{Error, Result};
 use burn::tensor::{DType, TensorData};
 use std::path::Path;
 
-/// Adds an array of doubles; one without values is left out.
+/// Adds an array of doubles, unless it is empty.
 pub(super) fn put_doubles(
     into: &mut State,
     name: impl Into<String>,
@@ -17,7 +17,7 @@ pub(super) fn put_doubles(
     }
 }
 
-/// Removes an array of finite floats, with its shape.
+/// Removes an array of finite floats; returns it with its shape.
 pub(super) fn take_doubles(
     from: &mut State,
     name: &str,
@@ -35,7 +35,7 @@ pub(super) fn take_doubles(
     }
 }
 
-/// Removes an array of doubles of this shape.
+/// Removes an array of doubles with the shape `shape`.
 pub(super) fn take_shaped(
     from: &mut State,
     name: &str,
@@ -49,7 +49,7 @@ pub(super) fn take_shaped(
     Err(Error::file(origin, name, format!("shape {shape:?}"), format!("{expected:?}")))
 }
 
-/// Fails, naming the first, if arrays are left.
+/// Fails, naming the first, if arrays are left in a state.
 pub(super) fn none_left(from: &State, origin: &Path) -> Result<()> {
     match from.keys().next() {
         None => Ok(()),

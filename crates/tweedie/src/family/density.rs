@@ -1,4 +1,4 @@
-//! What densities of rows share, whatever the family: noise added to integers, and dequantisers fitted to a density.
+//! Dequantisation shared by the densities of all families.
 
 use super::{DensityEntry, Integers, Judge, Loader, Setting, Task};
 use crate::data::{Condition, Rows, Space};
@@ -12,13 +12,13 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use toml::Table;
 
-/// Channels or hidden units of a dequantiser.
+/// The number of channels or hidden units of a dequantiser.
 const HIDDEN: usize = 32;
 
 /// Dequantisers fitted to a model, by their steps and seed.
 pub(super) type Dequantisers = Mutex<BTreeMap<(u64, u64), Dequantiser>>;
 
-/// How a density of real rows treats the integers of a space, the default first.
+/// The treatments of a space's integers by a density of real rows, the default first.
 pub(super) fn spread_integers(space: &Space) -> Vec<Integers> {
     match (0..space.width()).any(|j| space.coordinate(j).is_quantised()) {
         true => vec![Integers::Uniform, Integers::Variational],
@@ -26,8 +26,8 @@ pub(super) fn spread_integers(space: &Space) -> Vec<Integers> {
     }
 }
 
-/// A dequantiser fitted to a density on the training rows, once for the same steps and seed; none gives the usual
-/// steps.
+/// The dequantiser fitted to a density on the training rows, in `steps` steps or the usual number; fitted once for each
+/// number of steps and seed.
 pub(super) fn fitted_dequantiser(
     fitted: &Dequantisers,
     log_p: LogDensity,
@@ -61,13 +61,13 @@ pub(super) fn fitted_dequantiser(
     Ok(found)
 }
 
-/// How many rows are in memory at once.
+/// The number of rows computed at once.
 pub(super) fn chunk(space: &Space) -> usize {
     ((1 << 17) / space.model_width()).clamp(64, 4096)
 }
 
-/// A density of raw rows, with noise added to integers.
-pub(super) struct Spread<'a> {
+/// A density of raw rows, with integers dequantised.
+pub(super) struct DequantisedDensity<'a> {
     density: Box<dyn Density + 'a>,
     space: &'a Space,
     dequantise: Box<dyn Dequantise>,
@@ -75,7 +75,7 @@ pub(super) struct Spread<'a> {
     device: Device,
 }
 
-impl<'a> Spread<'a> {
+impl<'a> DequantisedDensity<'a> {
     pub fn new(
         density: Box<dyn Density + 'a>,
         space: &'a Space,
@@ -87,14 +87,14 @@ impl<'a> Spread<'a> {
     }
 }
 
-impl RawDensity for Spread<'_> {
+impl RawDensity for DequantisedDensity<'_> {
     fn log_prob(
         &self,
         raw: &Rows,
         condition: &Condition,
         observe: &mut dyn FnMut(usize),
     ) -> Result<LogProb> {
-        let judged = InSpace {
+        let density = InSpace {
             density: &*self.density,
             space: self.space,
             dequantise: &*self.dequantise,
@@ -102,11 +102,11 @@ impl RawDensity for Spread<'_> {
             device: &self.device,
             chunk: chunk(self.space),
         };
-        judged.log_prob(raw, condition, observe)
+        density.log_prob(raw, condition, observe)
     }
 }
 
-/// The only density of a model that knows its own exactly; none where a column is a category, which has no density.
+/// The list of a model's only and exact density; empty where a column is a category, which has no density.
 pub(super) fn exact(space: &Space, name: &'static str, about: &'static str) -> Vec<DensityEntry> {
     if space.without_density().is_some() {
         return Vec::new();
@@ -116,7 +116,7 @@ pub(super) fn exact(space: &Space, name: &'static str, about: &'static str) -> V
     vec![DensityEntry { name, about, integers }]
 }
 
-/// The judge of that density, if `name` and `options` are its own: it has no option.
+/// The judge of an exact density, if `name` is one of `entries` and there are no options.
 pub(super) fn judge_exact<'a>(
     entries: &[DensityEntry],
     (name, options): (&str, &Table),
@@ -130,8 +130,9 @@ pub(super) fn judge_exact<'a>(
     }
     no_keys(options, "no option: this density is exact")?;
     let draws = Draws::new(at.seed).purpose("log p");
-    let judged = Box::new(Spread::new(density, space, Box::new(Uniform), draws, at.device));
-    Ok(Judge { judged, how: "in closed form".into(), evaluations: 1.0 })
+    let density =
+        Box::new(DequantisedDensity::new(density, space, Box::new(Uniform), draws, at.device));
+    Ok(Judge { density, how: "in closed form".into(), evaluations: 1.0 })
 }
 
 /// Fails, naming the first key, unless a table is empty.

@@ -1,7 +1,7 @@
-//! Families of generative models: what a trained run can do, whatever it was trained as.
+//! Families of generative models, and what every trained model can do.
 //!
-//! A family turns a recipe and data into a learner, and saved weights into a [`Model`]. Commands and the judge use the
-//! model alone: it generates rows, gives densities of rows, and draws pictures, or says why it does not.
+//! A family turns a recipe and data into a learner, and saved weights into a [`Model`]. Commands and evaluation use the
+//! model alone: it generates rows, gives densities of rows, and draws pictures, or returns the reason why it cannot.
 
 mod arrays;
 pub mod chains;
@@ -39,28 +39,28 @@ pub const FAMILIES: &[Entry] = &[
     Entry::of::<chains::ChainsRecipe>(),
 ];
 
-/// How far a computation is: `done` of `total` units of `what`, with a `note` such as a loss.
+/// The progress of a computation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
-    /// The computation, in a word or two.
+    /// The name of the computation, in a word or two.
     pub what: String,
-    /// The unit counted.
+    /// The unit of progress.
     pub unit: &'static str,
-    /// Units done.
+    /// The number of units done.
     pub done: u64,
-    /// Units in all.
+    /// The total number of units.
     pub total: u64,
-    /// A value of interest, or nothing.
+    /// A value of interest, such as a loss; may be empty.
     pub note: String,
 }
 
-/// A callback that hears how far a computation is.
+/// A callback that receives the progress of a computation.
 pub type Observe<'a> = dyn Fn(Task) + 'a;
 
-/// Data that a model reads only if it must, such as training rows to measure errors on.
+/// A function that loads data, for models that need them only in some methods.
 pub type Loader = Arc<dyn Fn() -> Result<Dataset> + Send + Sync>;
 
-/// What a computation of a density or a picture needs beside the model.
+/// The device, the seed and the callback of a computation.
 pub struct Setting<'a> {
     /// The device.
     pub device: &'a Device,
@@ -70,19 +70,19 @@ pub struct Setting<'a> {
     pub observe: &'a Observe<'a>,
 }
 
-/// A treatment of integer columns by a density.
+/// The treatment of integer columns by a density.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Integers {
-    /// There are no integer columns.
+    /// No columns are integers.
     None,
-    /// Integers stay integers, recovered from the cleanest level by its noise.
+    /// Integers stay integers; a decoder recovers them from the cleanest level by its noise.
     Decoder,
-    /// Integers stay integers, recovered from the cleanest level by the network's mean.
+    /// Integers stay integers; a decoder recovers them from the cleanest level by the network's mean.
     NetworkDecoder,
     /// Uniform noise is added to integers.
     Uniform,
-    /// Noise of a small network, fitted to the model first, is added to integers.
+    /// Noise from a small network, which is first fitted to the model, is added to integers.
     Variational,
 }
 
@@ -101,28 +101,28 @@ impl Integers {
     }
 }
 
-/// A density that a model has.
+/// The description of a density that a model offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DensityEntry {
     /// The name as an option.
     pub name: &'static str,
-    /// One line on what it is.
+    /// A description in one line.
     pub about: &'static str,
-    /// Its treatments of integer columns, the default first.
+    /// The possible treatments of integer columns, the default first.
     pub integers: Vec<Integers>,
 }
 
-/// A density ready to judge rows, and how it is computed.
+/// A density of raw rows, ready to evaluate, and how it is computed.
 pub struct Judge<'a> {
     /// The density.
-    pub judged: Box<dyn RawDensity + 'a>,
-    /// How it is computed, in words.
+    pub density: Box<dyn RawDensity + 'a>,
+    /// The method of computation, in words.
     pub how: String,
-    /// Network evaluations a row, about.
+    /// The number of network evaluations per row, approximately.
     pub evaluations: f64,
 }
 
-/// A picture: one that stands still, or one that moves.
+/// A still picture or an animation.
 pub enum Drawing {
     /// A still picture.
     Still(RgbImage),
@@ -134,17 +134,17 @@ pub enum Drawing {
 pub struct Picture<'a> {
     /// The name of its file.
     pub name: &'static str,
-    /// One line on what it shows.
+    /// A description in one line.
     pub about: &'static str,
-    /// Draws it.
+    /// Draws the picture.
     pub draw: Box<dyn Fn() -> Result<Drawing> + 'a>,
 }
 
-/// What pictures of a model are drawn from.
-pub struct Showing<'a> {
+/// The data, options and device with which pictures of a model are drawn.
+pub struct PictureSetting<'a> {
     /// Overrides of the recipe's `sampling` table.
     pub sampling: &'a Table,
-    /// The run's data, or why they cannot be read.
+    /// The run's data, or the reason why they cannot be read.
     pub data: std::result::Result<&'a Dataset, String>,
     /// The seed of samples and noise.
     pub seed: u64,
@@ -152,30 +152,30 @@ pub struct Showing<'a> {
     pub device: &'a Device,
 }
 
-impl Showing<'_> {
+impl PictureSetting<'_> {
     /// Held-out rows, or training rows where none are held out, to draw beside generated ones.
     pub fn real(&self) -> Option<&Split> {
         self.data.as_ref().ok().map(|data| data.judged())
     }
 }
 
-/// Opens the trained model of another run by its folder, or by a file of weights that it kept: a teacher, a frozen
-/// encoder, a weaker model, a target.
+/// A function that opens the trained model of another run, by its folder or by a file of weights that it kept: a
+/// teacher, a frozen encoder, a weaker model, a target.
 pub type Opener = Arc<dyn Fn(&Path) -> Result<Box<dyn Model>> + Send + Sync>;
 
-/// What a family's part of a recipe is resolved and trained on.
+/// The data and settings that a family's part of a recipe is resolved and trained with.
 pub struct Start<'a> {
-    /// What a row means.
+    /// The meaning of a row's columns.
     pub space: &'a Space,
-    /// The data; none for a family that learns without.
+    /// The data; none for a family that learns without data.
     pub data: Option<&'a Dataset>,
-    /// The loop.
+    /// The settings of the training loop.
     pub training: &'a Training,
     /// The seed of everything random in training.
     pub seed: u64,
     /// The device.
     pub device: &'a Device,
-    /// Opens other runs.
+    /// A function that opens other runs.
     pub open: &'a Opener,
 }
 
@@ -189,48 +189,48 @@ impl Start<'_> {
     }
 }
 
-/// What a model is opened with, beside its weights. No data are needed.
+/// The record of a run that a model is opened with, beside its weights. Data are not required.
 #[derive(Clone)]
 pub struct Opening {
-    /// What a row means.
+    /// The meaning of a row's columns.
     pub space: Space,
-    /// How many training rows each class has; empty without classes.
+    /// The number of training rows of each class; empty without classes.
     pub classes: Vec<usize>,
-    /// The data that the run was trained on, read only if a method needs them.
+    /// The training data of the run, loaded only if a method needs them.
     pub data: Loader,
     /// The device.
     pub device: Device,
-    /// Opens other runs.
+    /// A function that opens other runs.
     pub open: Opener,
 }
 
-/// A family's own part of a recipe, `family = "NAME"`: every table but the common ones (`data`, `training`'s keys of
-/// the loop, `evaluation`) is read into it. Keys of `training` that are not the loop's are its field `training`.
+/// A family's own part of a recipe with `family = "NAME"`: all tables except the common ones (`data`, `evaluation`, and
+/// the keys of `training` for the loop). The other keys of `training` are read into a field `training`.
 pub trait Family:
     Serialize + DeserializeOwned + Clone + PartialEq + Default + Debug + Send + Sync + 'static
 {
     /// The name in recipes.
     const NAME: &'static str;
-    /// One line on what it is.
+    /// A description in one line.
     const ABOUT: &'static str;
 
-    /// Fails, naming the key, unless every value makes sense, whatever the data.
+    /// Fails, naming the key, unless every value is valid, whatever the data.
     ///
     /// # Errors
     /// [`Error::Config`].
     fn check(&self) -> Result<()>;
 
-    /// What a row means where there are no data; families that need data have none. `open` opens other runs.
+    /// The meaning of a row's columns, for families that learn without data. `open` opens other runs.
     ///
     /// # Errors
-    /// [`Error::Config`] for the key `data`, which is then needed.
+    /// [`Error::Config`] for the key `data` by default: the family needs data.
     fn space(&self, open: &Opener) -> Result<Space> {
         let _ = open;
         let expected = format!("data to learn from: family `{}` needs them", Self::NAME);
         Err(Error::config("data", "absent", expected))
     }
 
-    /// Fails, naming the key, unless a resolved recipe fits rows of a space; anything fits by default.
+    /// Fails, naming the key, unless a resolved recipe fits rows of `space`; by default it fits any.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -239,7 +239,7 @@ pub trait Family:
         Ok(())
     }
 
-    /// The same with every width and unit taken from what it is trained on.
+    /// Resolves the recipe: sets every width and unit that it leaves to the data.
     ///
     /// # Errors
     /// [`Error::Config`] naming a key that does not fit.
@@ -251,13 +251,13 @@ pub trait Family:
         Vec::new()
     }
 
-    /// The learner of a resolved recipe, at its first step.
+    /// The learner of a resolved recipe, before its first step.
     ///
     /// # Errors
     /// [`Error::Config`] naming a key that does not fit.
     fn learner(&self, at: &Start) -> Result<Box<dyn Learner>>;
 
-    /// The weights to sample with, out of a checkpoint of the learner; all of it by default.
+    /// The weights to sample with, from a checkpoint of the learner; by default all of its arrays.
     ///
     /// # Errors
     /// [`Error::File`] if something is missing.
@@ -265,23 +265,23 @@ pub trait Family:
         Ok(checkpoint)
     }
 
-    /// The model of a resolved recipe with its weights; `origin` names them, for errors.
+    /// The model of a resolved recipe with its weights; `origin` is the name of their file in errors.
     ///
     /// # Errors
     /// [`Error::File`] if the weights do not fit.
     fn model(&self, at: &Opening, weights: &State, origin: &Path) -> Result<Box<dyn Model>>;
 }
 
-/// What a finished or half-finished run can do. All but the space is optional: what a model lacks is
-/// [`Error::Undefined`] with the reason.
+/// The trained model of a finished or unfinished run. All methods but the space's are optional: for a missing one the
+/// result is [`Error::Undefined`] with the reason, or empty.
 pub trait Model: Send + Sync {
-    /// What a row means.
+    /// The meaning of a row's columns.
     fn space(&self) -> &Space;
 
     /// A generator of rows in model units; `sampling` overrides keys of the recipe's `sampling` table.
     ///
     /// # Errors
-    /// [`Error::Config`] naming a key (as it stands in that table) that is unknown or whose value cannot be used;
+    /// [`Error::Config`] naming a key (as written in that table) that is unknown or whose value cannot be used;
     /// [`Error::Undefined`] for a model that cannot generate.
     fn generator(&self, sampling: &Table, at: &Setting) -> Result<Box<dyn Generate + '_>>;
 
@@ -290,10 +290,12 @@ pub trait Model: Send + Sync {
         Vec::new()
     }
 
-    /// The density of a name, with its options (`probes`, `paths`, …) and a treatment of integers, one of its entry's.
+    /// The density `name`, one of [`Model::densities`], with its options (`probes`, `paths`, …) and one of its
+    /// treatments of integers.
     ///
     /// # Errors
-    /// [`Error::Config`] naming an option that is unknown or cannot be used; [`Error::Undefined`] where there is none.
+    /// [`Error::Config`] naming an option that is unknown or cannot be used; [`Error::Undefined`] for a model without
+    /// densities.
     fn density(
         &self,
         name: &str,
@@ -305,12 +307,12 @@ pub trait Model: Send + Sync {
         Err(Error::undefined(format!("the density `{name}`"), "the model has no density"))
     }
 
-    /// ln γ of rows in model units, or their score alone, as what chains walk on; `options` choose among several, such
-    /// as `level = 2.0`, the log-SNR of noised data. None by default.
+    /// The log density ln γ of rows in model units, or its score alone, as a target of Markov chains. `options` choose
+    /// among several, such as `level = 2.0`, the log-SNR of noised data.
     ///
     /// # Errors
-    /// [`Error::Config`] naming an option that is missing, unknown or cannot be used; [`Error::Undefined`] where the model
-    /// has neither.
+    /// [`Error::Config`] naming an option that is missing, unknown or cannot be used; [`Error::Undefined`] if the
+    /// model has neither, as by default.
     fn target(&self, options: &Table) -> Result<Arc<dyn LogDensity>> {
         let _ = options;
         Err(Error::undefined("a target of chains", "the model has neither a density nor a score"))
@@ -319,49 +321,48 @@ pub trait Model: Send + Sync {
     /// Metrics of the model that need no other rows, such as the convergence of chains; none by default.
     ///
     /// # Errors
-    /// [`Error::Shape`] if what the model holds does not fit together.
+    /// [`Error::Shape`] if the model's arrays are inconsistent.
     fn diagnostics(&self) -> Result<Vec<Score>> {
         Ok(Vec::new())
     }
 
-    /// Exact draws of the distribution that the model is to sample, in raw units, for a model without data to judge by:
-    /// `n` of them as held-out rows, and as many others as training rows, which depend on the seed alone. None by
-    /// default.
+    /// Reference rows for a model that learns without data: exact draws of its target distribution in raw units, `n` as
+    /// held-out rows and `n` others as training rows. They depend on the seed alone. None by default.
     ///
     /// # Errors
-    /// Errors of drawing them.
+    /// Errors of sampling.
     fn reference(&self, n: u64, at: &Setting) -> Result<Option<Dataset>> {
         let _ = (n, at);
         Ok(None)
     }
 
-    /// A generator of exact draws of the density that [`Model::target`] gives without options, in model units.
+    /// A generator of exact draws, in model units, of the density of [`Model::target`] without options.
     ///
     /// # Errors
-    /// [`Error::Undefined`] where the model's samples are none.
+    /// [`Error::Undefined`] if the model has no exact draws, as by default.
     fn exact(&self) -> Result<Box<dyn Generate + '_>> {
         let why = "the model's samples are not exact draws of its density";
         Err(Error::undefined("exact draws of a run", why))
     }
 
-    /// The pictures that only this family has; none by default.
-    fn pictures<'a>(&'a self, at: &'a Showing<'a>) -> Vec<Picture<'a>> {
+    /// The pictures of this family; none by default.
+    fn pictures<'a>(&'a self, at: &'a PictureSetting<'a>) -> Vec<Picture<'a>> {
         let _ = at;
         Vec::new()
     }
 
-    /// The model's own type, for exchange formats.
+    /// The model as its own type, for exchange formats.
     fn any(&self) -> &dyn Any;
 
-    /// The same by value.
+    /// The model as its own type, by value.
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
-/// Rows `rows` of the endless sample of seed `seed`, in raw units; `condition` gives the condition of a range of them,
-/// and `observe` hears how many rows are done.
+/// Generates the rows `rows` of the endless sample with seed `seed`, in raw units. `condition` returns the condition of
+/// a range of rows, and `observe` receives the number of rows done.
 ///
 /// # Errors
-/// As [`Generate::generate`]; those of `condition`.
+/// As [`Generate::generate`]; errors of `condition`.
 pub fn sample(
     model: &dyn Model,
     generator: &dyn Generate,

@@ -1,4 +1,4 @@
-//! Families by name: a family's part of a recipe as a value of any family.
+//! Families by name: a family's part of a recipe behind one type.
 
 use super::{Family, Model, Opener, Opening, Start};
 use crate::data::Space;
@@ -11,57 +11,57 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
-/// A family's part of a recipe, whatever the family; every [`Family`] is one.
+/// A family's part of a recipe, whatever the family; implemented for every [`Family`].
 pub trait Plan: Debug + Send + Sync {
-    /// The family's name.
+    /// The name of the family.
     fn family(&self) -> &'static str;
-    /// The part as TOML.
+    /// The part of the recipe as TOML.
     ///
     /// # Errors
     /// [`Error::Config`] if it cannot be written as TOML.
     fn table(&self) -> Result<Table>;
-    /// As [`Family::check`].
+    /// Checks the values as by [`Family::check`].
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Family::check`].
     fn check_plan(&self) -> Result<()>;
-    /// As [`Family::check_space`].
+    /// Checks the fit to a space as by [`Family::check_space`].
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Family::check_space`].
     fn check_fit(&self, space: &Space) -> Result<()>;
-    /// As [`Family::space`].
+    /// The meaning of a row without data, as by [`Family::space`].
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Family::space`].
     fn own_space(&self, open: &Opener) -> Result<Space>;
-    /// As [`Family::resolve`].
+    /// The resolved part, as by [`Family::resolve`].
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Family::resolve`].
     fn resolved(&self, at: &Start) -> Result<Box<dyn Plan>>;
-    /// As [`Family::inputs`].
+    /// The folders of other runs, as by [`Family::inputs`].
     fn inputs_of(&self) -> Vec<PathBuf>;
-    /// As [`Family::learner`].
+    /// The learner, as by [`Family::learner`].
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Family::learner`].
     fn start(&self, at: &Start) -> Result<Box<dyn Learner>>;
-    /// As [`Family::weights`].
+    /// The weights to sample with, as by [`Family::weights`].
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Family::weights`].
     fn weights_of(&self, checkpoint: State) -> Result<State>;
-    /// As [`Family::model`].
+    /// The model, as by [`Family::model`].
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Family::model`].
     fn open(&self, at: &Opening, weights: &State, origin: &Path) -> Result<Box<dyn Model>>;
-    /// A copy.
+    /// A copy behind a box.
     fn boxed(&self) -> Box<dyn Plan>;
-    /// Whether another part is of the same family and equal.
+    /// Whether `other` is of the same family and equal.
     fn equals(&self, other: &dyn Plan) -> bool;
-    /// The family's own type.
+    /// The value as its family's own type.
     fn any(&self) -> &dyn Any;
 }
 
@@ -129,21 +129,21 @@ impl Clone for Box<dyn Plan> {
     }
 }
 
-/// A family by its name.
+/// A registered family.
 #[derive(Clone, Copy)]
 pub struct Entry {
     /// The name in recipes.
     pub name: &'static str,
-    /// One line on what it is.
+    /// A description in one line.
     pub about: &'static str,
-    /// Reads the family's part of a recipe, unchecked.
+    /// Reads the family's part of a recipe, without checks.
     pub read: fn(Table) -> Result<Box<dyn Plan>>,
-    /// That part with its defaults.
+    /// The family's part of a recipe with its defaults.
     pub defaults: fn() -> Table,
 }
 
 impl Entry {
-    /// The entry of a family.
+    /// The entry of the family `F`.
     pub(super) const fn of<F: Family>() -> Self {
         Self {
             name: F::NAME,
@@ -154,10 +154,10 @@ impl Entry {
     }
 }
 
-/// The family of a name.
+/// The registered family with the name `name`.
 ///
 /// # Errors
-/// [`Error::Config`] for an unknown name, with the nearest one.
+/// [`Error::Config`] for an unknown name, with the nearest known one.
 pub fn family(name: &str) -> Result<&'static Entry> {
     let names: Vec<&str> = super::FAMILIES.iter().map(|entry| entry.name).collect();
     let found = super::FAMILIES.iter().find(|entry| entry.name == name);

@@ -1,6 +1,6 @@
-//! Pictures of densities in the plane, whatever the model.
+//! Pictures of densities in the plane, for any model.
 
-use super::Showing;
+use super::PictureSetting;
 use crate::data::{Condition, Kind, Rows, Space, Toy};
 use crate::density::{Density, Measure};
 use crate::draw::{Plot, in_the_plane, panels};
@@ -8,22 +8,22 @@ use crate::{Error, Result};
 use burn::tensor::Device;
 use image::RgbImage;
 
-/// Cells of a picture in either direction, and how many rows' densities are computed at once.
+/// The number of cells of a picture in either direction, and of rows whose densities are computed at once.
 const CELLS: usize = 90;
 const AT_ONCE: usize = 4096;
 
-/// A rectangle of raw units in cells.
+/// A rectangle in raw units, divided into cells.
 pub(super) struct Window {
-    /// The sides.
+    /// The ends of the sides.
     pub x: (f64, f64),
     pub y: (f64, f64),
 }
 
 impl Window {
-    /// The rectangle around rows of two real columns, wider by `margin` of it on each side.
+    /// The rectangle around rows of two real columns, enlarged on each side by the share `margin` of its own size.
     ///
     /// # Errors
-    /// [`Error::Undefined`], naming `what`, unless rows are points of real columns in the plane.
+    /// [`Error::Undefined`], naming the picture `what`, unless rows are points of real columns in the plane.
     pub fn around(rows: &Rows, space: &Space, margin: f64, what: &str) -> Result<Self> {
         if !in_the_plane(space) {
             return Err(Error::undefined(what, "there are only those of points in the plane"));
@@ -45,7 +45,7 @@ impl Window {
         Ok(Self { x: side(0), y: side(1) })
     }
 
-    /// The cells' centres, row after row from below.
+    /// The cells' centres, row after row from the bottom.
     pub fn centres(&self) -> impl Iterator<Item = [f64; 2]> {
         let middle = |cell: usize, (low, high): (f64, f64)| {
             low + (high - low) * (cell as f64 + 0.5) / CELLS as f64
@@ -59,31 +59,31 @@ impl Window {
         Rows::new(self.centres().flatten().map(|v| v as f32).collect(), 2)
     }
 
-    /// A panel with the space's axes.
+    /// An empty panel with the space's axes.
     fn plot(&self, title: &str, space: &Space) -> Plot {
         let names = [0, 1].map(|k| space.column_name(k));
         Plot::new(title).size(820, 720).x_name(&names[0]).y_name(&names[1]).equal_units()
     }
 
-    /// Raw rows as a cloud, cut off at the sides.
+    /// A panel with raw rows as a point cloud, cut off at the sides.
     pub fn cloud(&self, title: &str, space: &Space, rows: &Rows) -> Result<Plot> {
         let plot = self.plot(title, space).x_range(self.x.0, self.x.1);
         plot.y_range(self.y.0, self.y.1).scatter("", rows)
     }
 
-    /// Values at the centres as colours.
+    /// A panel with values at the centres as colours.
     pub fn heat(&self, title: &str, space: &Space, values: &[f64]) -> Result<Plot> {
         self.plot(title, space).heat("p", values, CELLS, self.x, self.y)
     }
 }
 
-/// The data, or their density where it is known, beside a model's, which `density` gives at raw rows.
+/// The data, or their density where known, beside a model's density, which `density` computes at raw rows.
 ///
 /// # Errors
-/// [`Error::Undefined`] unless rows are points of real columns in the plane and there are data; the density's.
+/// [`Error::Undefined`] unless rows are points of real columns in the plane and data are present; errors of `density`.
 pub(super) fn beside_data(
     space: &Space,
-    at: &Showing,
+    at: &PictureSetting,
     title: &str,
     density: impl Fn(&Rows) -> Result<Vec<f64>>,
 ) -> Result<RgbImage> {
@@ -102,28 +102,28 @@ pub(super) fn beside_data(
     panels(&[truth, window.heat(title, space, &model)?], 2)
 }
 
-/// A model's density of points in the plane, given their class if there are classes.
+/// A picture of a model's density of points in the plane; with classes, of their mixture.
 pub(super) struct Plane<'a> {
-    /// What a row means.
+    /// The meaning of a row's columns.
     pub space: &'a Space,
-    /// How many training rows each class has; empty without classes.
+    /// The number of training rows of each class; empty without classes.
     pub classes: &'a [usize],
     /// The density in model units.
     pub density: &'a dyn Density,
-    /// The heading of its panel.
+    /// The heading of the density's panel.
     pub title: &'a str,
 }
 
 impl Plane<'_> {
-    /// The data, or their density where it is known, beside the model's density.
+    /// The data, or their density where known, beside the model's density.
     ///
     /// # Errors
     /// As [`beside_data`].
-    pub fn draw(&self, at: &Showing) -> Result<RgbImage> {
+    pub fn draw(&self, at: &PictureSetting) -> Result<RgbImage> {
         beside_data(self.space, at, self.title, |raw| self.densities(raw, at.device))
     }
 
-    /// p of raw rows under the model; with classes, of their mixture as frequent as in training.
+    /// The model's density p of raw rows; with classes, of their mixture with the frequencies of training.
     fn densities(&self, raw: &Rows, device: &Device) -> Result<Vec<f64>> {
         let counts = self.classes;
         let all: usize = counts.iter().sum();

@@ -1,4 +1,4 @@
-//! Comparison of runs on the same data: quality against network evaluations.
+//! Comparison of runs on the same data: quality of samples against network evaluations.
 
 use super::reference::{Floor, Reference};
 use super::samples::generate;
@@ -15,11 +15,11 @@ use std::path::PathBuf;
 use std::time::Instant;
 use toml::{Table, Value};
 
-/// The metrics in tables and plots, by name; the JSON has all.
+/// The metrics in tables and plots, by name; the JSON has all metrics.
 const SHOWN: [&str; 5] =
     ["Fréchet distance", "label accuracy", "sliced W2", "energy distance", "label agreement"];
 
-/// The key whose values are drawn as network evaluations.
+/// The swept key that is drawn as network evaluations.
 const STEPS: &str = "steps";
 
 /// A metric whose values differ by more than this factor is plotted on a logarithmic axis.
@@ -27,19 +27,19 @@ const WIDE: f64 = 10.0;
 
 /// Options of a comparison.
 pub struct Comparison<'a> {
-    /// A key of `sampling` and its values, such as numbers of `steps`; a run whose sampling has no such key is one
-    /// point.
+    /// A swept key of `sampling` and its values, such as numbers of `steps`; a run whose sampling lacks the key is a
+    /// single point.
     pub sweep: (&'a str, &'a [Value]),
     /// Overrides of each run's `sampling` table.
     pub sampling: &'a Table,
-    /// Samples of each run at each number of steps.
+    /// The number of samples of each run for each value.
     pub n: u64,
-    /// The rows that samples are compared with, of runs on data.
+    /// The part of the data that samples are compared with, for runs on data.
     pub part: Part,
-    /// A classifier whose features judge pictures as well.
+    /// A classifier whose features serve further metrics of pictures.
     pub classifier: Option<&'a Classifier>,
-    /// Rows that get a log p by each run's first density. If absent, all while that is quick, else random ones, and
-    /// none of pictures.
+    /// The number of rows that log p by each run's first density is computed for. If absent, all rows where that is
+    /// quick, else random ones, and none for pictures.
     pub log_p_rows: Option<usize>,
 }
 
@@ -48,28 +48,28 @@ pub struct Comparison<'a> {
 pub struct Contender {
     /// The run's folder.
     pub run: String,
-    /// Its family.
+    /// The run's family.
     pub family: &'static str,
-    /// How many numbers its weights hold.
+    /// The number of parameters.
     pub parameters: usize,
     /// Seconds of training, where they were measured.
     pub training_seconds: Option<f64>,
-    /// log p of the rows, where the model has a density and pictures are not too many.
+    /// log p of the rows, if the model has a density and the rows are not skipped as pictures.
     pub log_p: Option<LogP>,
 }
 
-/// One run at one number of steps.
+/// A run with one value of the swept key.
 #[derive(Debug, Clone, Serialize)]
 pub struct Point {
     /// The run's folder.
     pub run: String,
     /// The solver, or another name of the generator.
     pub solver: String,
-    /// The value of the swept key, where the run's sampling has it.
+    /// The value of the swept key, if the run's sampling has the key.
     pub value: Option<Value>,
-    /// Network evaluations a sample.
+    /// The network evaluations per sample.
     pub evaluations: f64,
-    /// Samples a second on this machine.
+    /// The samples per second on this machine.
     pub samples_per_second: f64,
     /// Metrics of the samples.
     pub scores: Vec<Score>,
@@ -78,16 +78,16 @@ pub struct Point {
     pub samples: Split,
 }
 
-/// A comparison of runs.
+/// The result of a comparison of runs.
 #[derive(Debug, Clone, Serialize)]
 pub struct ComparisonResult {
-    /// The data that all runs were trained on, or the target of all.
+    /// The name of the training data, or of the target, of all runs.
     pub data: String,
     /// The part of the data that samples are compared with; none for exact draws of a target.
     pub part: Option<Part>,
-    /// The name of the rows whose metrics are the floors.
+    /// The name of the rows of the floors.
     pub floor: &'static str,
-    /// Samples of each point, or fewer where a run has fewer.
+    /// The number of samples of each point; a run with fewer gives all.
     pub samples: u64,
     /// The swept key of `sampling`.
     pub key: String,
@@ -100,10 +100,10 @@ pub struct ComparisonResult {
 }
 
 impl Comparison<'_> {
-    /// Compares the runs in these folders, and gives what all are judged by.
+    /// Compares the runs in the folders `paths`; returns the result and the reference rows.
     ///
     /// # Errors
-    /// [`Error::File`] if the runs were trained on different data, or have different targets; those of sampling and of
+    /// [`Error::File`] if the runs were trained on different data, or have different targets; errors of sampling and of
     /// the metrics.
     pub fn compare(
         &self,
@@ -145,7 +145,7 @@ impl Comparison<'_> {
         Ok((compared, reference))
     }
 
-    /// What all runs are judged by: the data of all, or exact draws of the target of all.
+    /// The reference rows of all runs: their data, or exact draws of their target.
     fn shared(&self, runs: &[Run], paths: &[PathBuf], at: &Setting) -> Result<Reference> {
         match runs.first() {
             Some(first) if first.learns_without_data() => self.same_target(runs, paths, at),
@@ -156,7 +156,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Exact draws of the target that all runs have.
+    /// Exact draws of the target of all runs.
     fn same_target(&self, runs: &[Run], paths: &[PathBuf], at: &Setting) -> Result<Reference> {
         let mut shared: Option<Reference> = None;
         for (run, path) in runs.iter().zip(paths) {
@@ -166,7 +166,7 @@ impl Comparison<'_> {
             })?;
             match &shared {
                 None => shared = Some(own),
-                // Equal targets have equal draws by the same seed.
+                // Equal targets have equal draws for the same seed.
                 Some(first) if first.data.held_out == own.data.held_out => {}
                 Some(_) => {
                     let expected = format!("the target of {}", paths[0].display());
@@ -177,7 +177,7 @@ impl Comparison<'_> {
         shared.ok_or_else(|| Error::config("runs", "none", "at least one run"))
     }
 
-    /// log p of the rows by a model's first density, if it has one.
+    /// log p of the rows by the model's first density, if it has one.
     fn log_p(&self, model: &dyn Model, data: &Dataset, at: &Setting) -> Result<Option<LogP>> {
         let picture = matches!(model.space().layout(), Layout::Image { .. });
         if self.log_p_rows == Some(0) || self.log_p_rows.is_none() && picture {
@@ -195,7 +195,7 @@ impl Comparison<'_> {
         table
     }
 
-    /// The values of a model's points: one point without, where its sampling has no such key.
+    /// The values of a model's points: none, once, if its sampling lacks the key.
     fn sweep(&self, model: &dyn Model, at: &Setting) -> Result<Vec<Option<&Value>>> {
         let Some(first) = self.sweep.1.first() else { return Ok(vec![None]) };
         match model.generator(&self.sampling(Some(first)), at) {
@@ -240,7 +240,7 @@ impl Comparison<'_> {
     }
 }
 
-/// The data that all runs were trained on.
+/// The training data of all runs, which must be the same.
 fn same_data(runs: &[Run], paths: &[PathBuf]) -> Result<Dataset> {
     let Some((first, rest)) = runs.split_first() else {
         return Err(Error::config("runs", "none", "at least one run"));
@@ -272,13 +272,13 @@ fn duration(seconds: f64) -> String {
 }
 
 impl ComparisonResult {
-    /// The metrics shown that some point has.
+    /// The metrics to show: those that some point has.
     fn shown(&self) -> Vec<&'static str> {
         let has = |name: &&str| self.points.iter().any(|p| score(p, name).is_some());
         SHOWN.into_iter().filter(has).collect()
     }
 
-    /// A line for each point, and one for the floors, under their headings.
+    /// The headings, and a line for each point and for the floors.
     pub fn table(&self) -> (Vec<String>, Vec<Vec<String>>) {
         let metrics = self.shown();
         let swept = self.key != STEPS && self.points.iter().any(|point| point.value.is_some());
@@ -335,8 +335,8 @@ impl ComparisonResult {
         self.points.chunk_by(|a, b| a.run == b.run).collect()
     }
 
-    /// Each metric against evaluations, a line for each run and one for the floors; none where samples need no
-    /// evaluations.
+    /// The plots of each metric against evaluations, with a line for each run and for the floors; empty if samples need
+    /// no evaluations.
     pub fn plots(&self) -> Vec<(&'static str, Plot)> {
         if self.points.iter().all(|point| point.evaluations == 0.0) {
             return Vec::new();
@@ -344,7 +344,8 @@ impl ComparisonResult {
         self.shown().into_iter().map(|name| (name, self.plot(name))).collect()
     }
 
-    /// Where a point stands along the horizontal axis: its evaluations, or its value of another key that is swept.
+    /// The position of a point on the horizontal axis: its evaluations, or its value of the swept key if that is not
+    /// `steps`.
     fn place(&self, point: &Point) -> Option<f64> {
         match &point.value {
             _ if self.key == STEPS => Some(point.evaluations),

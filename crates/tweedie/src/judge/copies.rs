@@ -1,21 +1,21 @@
-//! Samples beside their nearest training pictures, which they may copy.
+//! Samples beside their nearest training pictures, of which they may be copies.
 
 use crate::data::{Dataset, Rows, Space, Split};
 use crate::draw::png_bytes;
 use crate::metric::neighbours::Proportion;
-use crate::metric::{Classifier, copies, judged_rows};
+use crate::metric::{Classifier, copies, evaluation_rows};
 use crate::{Result, draw};
 use serde::Serialize;
 use std::borrow::Cow;
 
-/// Most samples, and most held-out pictures, that are compared with all training pictures.
+/// The most samples, and the most held-out pictures, to compare with all training pictures.
 const MOST: usize = 1000;
 
 /// The caption of the picture.
 pub const CAPTION: &str = "The samples most like copies, each with the training picture nearest to it, and the other \
     training picture nearest to that one; their distance, and the distance of the two training pictures in brackets.";
 
-/// Nearness of samples to training pictures.
+/// The nearness of samples to training pictures.
 #[derive(Serialize)]
 pub struct Nearest {
     /// The space of distances: pixels, or the features of a classifier.
@@ -28,7 +28,7 @@ pub struct Nearest {
 }
 
 impl Nearest {
-    /// The shares in words.
+    /// The shares as a sentence.
     pub fn sentence(&self) -> String {
         let percent = |share: Proportion| format!("{:.1} %", 100.0 * share.value);
         let usual = self.held_out.map_or(String::new(), |share| {
@@ -43,15 +43,15 @@ impl Nearest {
     }
 }
 
-/// The picture of samples beside their nearest training pictures, as PNG, with the shares; by pixels or by the features
-/// of a classifier.
+/// The picture, as PNG, of samples beside their nearest training pictures, with the shares; by pixels or by the
+/// features of a classifier.
 pub fn nearest(
     samples: &Split,
     data: &Dataset,
     classifier: Option<&Classifier>,
 ) -> Result<(Vec<u8>, Nearest)> {
     let compared = |rows| features(rows, &data.space, classifier);
-    let some = |split: &Split| split.rows().select(&judged_rows(split.len(), MOST));
+    let some = |split: &Split| split.rows().select(&evaluation_rows(split.len(), MOST));
     let (shown, held_out) = (some(samples), some(&data.held_out));
     let training = compared(data.train.rows())?;
     let (ours, real) = (compared(&shown)?, compared(&held_out)?);
@@ -67,7 +67,7 @@ pub fn nearest(
     Ok((png_bytes(&picture)?, found))
 }
 
-/// Features for distances between pictures: those of a classifier, or pixels.
+/// The features for distances between pictures: a classifier's, or pixels.
 fn features<'a>(
     rows: &'a Rows,
     space: &Space,

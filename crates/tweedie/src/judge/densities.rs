@@ -1,29 +1,30 @@
-//! log p of held-out rows: the same rows under each chosen density.
+//! log p of held-out rows: of the same rows under each chosen density.
 
 use crate::data::{Dataset, Split, Toy};
 use crate::density::{Kind, LogProb, Measure};
 use crate::error::one_of;
 use crate::family::{DensityEntry, Integers, Judge, Model, Setting, Task};
-use crate::metric::judged_rows;
+use crate::metric::evaluation_rows;
 use crate::{Error, Result};
 use serde::Serialize;
 use toml::Table;
 
-/// Most work for all held-out rows, as rows × columns × network evaluations a row; beyond it random rows are judged.
+/// The most work for all held-out rows, as rows × columns × network evaluations per row; beyond it random rows are
+/// taken.
 const MOST_WORK: f64 = 2e8;
-/// Least number of judged rows, whatever the work.
+/// The least number of rows, whatever the work.
 const LEAST_ROWS: usize = 64;
 
 /// A choice of densities, treatments of integers, and rows.
 #[derive(Debug, Clone, Default)]
 pub struct LogPOptions {
-    /// Densities by name, `all` for every one; the model's first if empty.
+    /// The names of densities, `all` for every one; the model's first if empty.
     pub densities: Vec<String>,
-    /// Treatments of integers by name, `all` for every one; each density's default if empty.
+    /// The names of treatments of integers, `all` for every one; each density's default if empty.
     pub integers: Vec<String>,
     /// Options of the densities, such as `probes = 16`.
     pub options: Table,
-    /// Held-out rows to judge, random ones if there are more; chosen by the work if absent.
+    /// The most held-out rows, chosen at random if there are more; by the work if absent.
     pub rows: Option<usize>,
 }
 
@@ -43,30 +44,30 @@ pub struct LogP {
     pub how: String,
     /// The treatment of integers.
     pub integers: Integers,
-    /// Rows judged.
+    /// The number of rows.
     pub rows: usize,
-    /// The mean, in nats a row.
+    /// The mean, in nats per row.
     pub mean: f64,
-    /// Its standard error, rows being a random sample of all.
+    /// The standard error of the mean, for rows as a random sample.
     pub standard_error: f64,
-    /// The unit of both.
+    /// The unit of the mean and its error.
     pub unit: &'static str,
-    /// The kind of the number.
+    /// The kind of the log-probability.
     pub kind: Kind,
     /// The measure of the density.
     pub measure: Measure,
-    /// The same in bits per dimension, for integers.
+    /// The mean in bits per dimension, for integers.
     pub bits_per_dimension: Option<f64>,
-    /// The standard error of the value above.
+    /// The standard error of `bits_per_dimension`.
     pub bits_per_dimension_error: Option<f64>,
     /// The mean of true log p − model log p over the same rows, where the true density is known.
     pub divergence: Option<f64>,
-    /// The standard error of the value above.
+    /// The standard error of `divergence`.
     pub divergence_error: Option<f64>,
 }
 
 impl LogP {
-    /// The name of its kind, as JSON has it.
+    /// The name of the kind, as in JSON.
     pub fn kind_name(&self) -> String {
         match serde_json::to_value(self.kind) {
             Ok(serde_json::Value::String(name)) => name,
@@ -75,7 +76,7 @@ impl LogP {
     }
 }
 
-/// The names of `given` in the order of `names`, each once; `all` stands for every name.
+/// The names of `given` in the order of `names`, without repetition; `all` means every name.
 fn named<'a>(key: &str, given: &[String], names: &[&'a str]) -> Result<Vec<&'a str>> {
     let unknown = |name: &&String| !names.contains(&name.as_str()) && *name != "all";
     if let Some(bad) = given.iter().find(unknown) {
@@ -89,8 +90,8 @@ impl LogPOptions {
     /// The lines of the table for a model; none for a model without a density, unless one is given by name.
     ///
     /// # Errors
-    /// [`Error::Config`] for a name that is unknown, or a treatment that no density has; [`Error::Undefined`] for a
-    /// density of a model without one.
+    /// [`Error::Config`] for an unknown name, or a treatment that no density has; [`Error::Undefined`] for a density of
+    /// a model without one.
     pub fn lines(&self, model: &dyn Model) -> Result<Vec<Line>> {
         let entries = model.densities();
         if entries.is_empty() {
@@ -135,7 +136,7 @@ impl LogPOptions {
         Ok(lines)
     }
 
-    /// The chosen treatments of integers of a density; its default if none is chosen.
+    /// The chosen treatments of integers by a density; its default if none is chosen.
     fn ways(&self, entry: &DensityEntry) -> Result<Vec<Integers>> {
         let names = Integers::NAMES.map(|(name, _)| name);
         let wanted = named("dequantise", &self.integers, &names)?;
@@ -148,7 +149,7 @@ impl LogPOptions {
         Ok(Integers::NAMES.into_iter().filter_map(there).collect())
     }
 
-    /// log p of held-out rows by each line, all by the same rows.
+    /// log p of held-out rows by each line, for the same rows.
     ///
     /// # Errors
     /// Errors of the densities.
@@ -167,13 +168,13 @@ impl LogPOptions {
             .map(|line| model.density(line.density, &self.options, line.integers, at))
             .collect::<Result<Vec<_>>>()?;
         let rows = self.rows(&judges, model, data);
-        let held_out = data.held_out.select(&judged_rows(data.held_out.len(), rows));
+        let held_out = data.held_out.select(&evaluation_rows(data.held_out.len(), rows));
         let truth = known(data, &held_out);
         let pairs = lines.iter().zip(&judges);
         pairs.map(|(line, judge)| measured(line, judge, model, &held_out, &truth, at)).collect()
     }
 
-    /// The number of rows to judge.
+    /// The number of rows to evaluate.
     fn rows(&self, judges: &[Judge], model: &dyn Model, data: &Dataset) -> usize {
         let all = data.held_out.len();
         if let Some(rows) = self.rows {
@@ -185,7 +186,7 @@ impl LogPOptions {
     }
 }
 
-/// The names in their order, each once, without the empty one.
+/// The names in their order, without repetition and without the empty name.
 fn distinct<'a>(names: &[&'a str]) -> Vec<&'a str> {
     let mut all: Vec<&str> = Vec::new();
     for name in names.iter().filter(|name| !name.is_empty()) {
@@ -196,7 +197,7 @@ fn distinct<'a>(names: &[&'a str]) -> Vec<&'a str> {
     all
 }
 
-/// log p of rows by one density.
+/// log p of rows by one density, as a line of the table.
 fn measured(
     line: &Line,
     judge: &Judge,
@@ -212,7 +213,7 @@ fn measured(
         (at.observe)(Task { what, unit: "rows", done, total, note: String::new() });
     };
     let log_p =
-        judge.judged.log_prob(rows.rows(), &rows.condition(space, at.device)?, &mut observe)?;
+        judge.density.log_prob(rows.rows(), &rows.condition(space, at.device)?, &mut observe)?;
     let divergence = truth.as_ref().map(|truth| truth.mean_difference(&log_p)).transpose()?;
     let (mean, standard_error) = log_p.mean();
     let per_bit = 1.0 / (space.width() as f64 * std::f64::consts::LN_2);
@@ -234,7 +235,7 @@ fn measured(
     })
 }
 
-/// The true log p of rows of a toy, without labels only: the density of a class is another one.
+/// The true log p of rows of a toy without labels; with labels the model's density is of another distribution.
 fn known(data: &Dataset, rows: &Split) -> Option<LogProb> {
     let toy: Toy =
         data.name.parse().ok().filter(|_| rows.labels().is_none() && rows.given().is_none())?;
@@ -243,7 +244,7 @@ fn known(data: &Dataset, rows: &Split) -> Option<LogProb> {
     Some(LogProb { value, kind: Kind::Exact, standard_error: None, measure: Measure::Raw })
 }
 
-/// The heading of a table of log p: number of rows, and measure.
+/// The heading of a table of log p: the number of rows, and the measure.
 pub fn heading(found: &LogP) -> String {
     let measure = match found.measure {
         Measure::Counting => "probabilities of integers",
@@ -253,7 +254,7 @@ pub fn heading(found: &LogP) -> String {
     format!("log p of {} held-out rows, {measure}", found.rows)
 }
 
-/// A line for each density under their headings, without columns that would be empty.
+/// A line for each density and the headings, without empty columns.
 pub fn table(found: &[LogP]) -> (Vec<&'static str>, Vec<Vec<String>>) {
     let pair = |value: Option<f64>, error: Option<f64>| {
         let both = value.zip(error);

@@ -1,6 +1,6 @@
-//! Judgement of trained models: by samples, by densities, by copies of training rows, and in comparison.
+//! Evaluation of trained models: by samples, by densities, by copies of training rows, and in comparison.
 //!
-//! The judge uses [`crate::family::Model`] alone, so that every family is judged alike.
+//! Evaluation uses [`crate::family::Model`] alone, so that all families are evaluated alike.
 
 pub mod compare;
 pub mod copies;

@@ -1,4 +1,4 @@
-//! What samples are judged by: rows of data, or exact draws of the distribution that a model is to sample.
+//! The rows that samples are compared with: data, or exact draws of the target distribution of a model.
 
 use super::samples::HEADINGS;
 use crate::Result;
@@ -6,15 +6,15 @@ use crate::data::{Dataset, Split};
 use crate::family::{Model, Setting};
 use crate::metric::judge::{Score, distances, judge};
 
-/// Most exact draws of either set, as many as metrics of all pairs take.
+/// The most exact draws of either set, as for metrics over all pairs.
 const MOST_EXACT: u64 = 10_000;
 
-/// The rows whose metrics are the floors of metrics of samples.
+/// The kind of the rows whose metrics are the floors of samples' metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Floor {
-    /// The rows that the model has learnt from.
+    /// The rows that the model was trained on.
     Training,
-    /// Rows that the model has not seen, from the same source as the rows to judge by.
+    /// Rows that the model has not seen, from the same source as the reference rows.
     Unseen,
     /// A second set of exact draws.
     Exact,
@@ -31,18 +31,18 @@ impl Floor {
     }
 }
 
-/// Rows to judge by, its held-out part, and rows for the floors, its training part.
+/// The reference rows of samples, as held-out part, and the rows of the floors, as training part.
 #[derive(Debug, Clone)]
 pub struct Reference {
     /// Both parts.
     pub data: Dataset,
-    /// What the rows for the floors are.
+    /// The kind of the rows of the floors.
     pub floor: Floor,
 }
 
 impl Reference {
-    /// Two sets of `n` exact draws each, 10,000 at most, of the distribution that a model is to sample; none if the
-    /// model knows no exact draws.
+    /// Two sets of `n` exact draws each, at most 10,000, of a model's target distribution; none if the model has no
+    /// exact draws.
     ///
     /// # Errors
     /// As [`Model::reference`].
@@ -51,7 +51,7 @@ impl Reference {
         Ok(data.map(|data| Self { data, floor: Floor::Exact }))
     }
 
-    /// Metrics of samples; memorisation only where the model has learnt from the training part.
+    /// Metrics of samples; memorisation only if the training part is what the model learnt from.
     ///
     /// # Errors
     /// As [`judge`].
@@ -63,7 +63,7 @@ impl Reference {
     }
 }
 
-/// The headings of a table of scores, with the floors by their name.
+/// The headings of a table of scores, with the name of the floors.
 pub fn headings(reference: Option<&Reference>) -> [&'static str; 7] {
     let floor = reference.map_or("floor", |reference| reference.floor.name());
     HEADINGS.map(|name| if name == "floor" { floor } else { name })

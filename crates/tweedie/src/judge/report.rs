@@ -1,11 +1,11 @@
-//! The report on a finished run.
+//! The report of a finished run.
 
 use super::copies::{self, nearest};
 use super::reference::{Floor, Reference, headings};
 use super::samples::{generate, score_rows};
 use crate::data::{Dataset, Layout, Part, Split};
 use crate::draw::{Report, picture, png_bytes, save_png, training_curves};
-use crate::family::{Drawing, Setting, Showing};
+use crate::family::{Drawing, PictureSetting, Setting};
 use crate::files::write_atomically;
 use crate::metric::judge::Score;
 use crate::run::{Run, pictures};
@@ -19,11 +19,11 @@ use toml::Table;
 pub struct Judgement {
     /// The run's folder.
     pub run: String,
-    /// The picture of samples.
+    /// The path of the picture of samples.
     pub samples: String,
-    /// The report.
+    /// The path of the report.
     pub report: String,
-    /// Metrics of the model, and of its samples.
+    /// The metrics of the model and of its samples.
     pub scores: Vec<Score>,
     /// The headings of a table of the metrics.
     #[serde(skip)]
@@ -45,7 +45,7 @@ const SHOWN: [(&str, &str, &str); 2] = [
     ),
 ];
 
-/// Samples a finished run, judges it on the test rows of `data`, or on exact draws where it learns without data, and
+/// Samples a finished run, evaluates it on the test rows of `data`, or on exact draws if it learns without data, and
 /// writes `samples.png`, `report.html` and, for pictures, `nearest.png`.
 ///
 /// # Errors
@@ -97,7 +97,7 @@ pub fn finish(run: &Run, data: Option<&Dataset>, at: &Setting) -> Result<Judgeme
     }
     let (device, seed) = (at.device, recipe.seed);
     let data_or = data.ok_or_else(|| "the run has no data".to_string());
-    let showing = Showing { sampling: &sampling, data: data_or, seed, device };
+    let showing = PictureSetting { sampling: &sampling, data: data_or, seed, device };
     let all = pictures::pictures(run, &*model, &showing);
     for (name, heading, caption) in SHOWN {
         let Some(shown) = all.iter().find(|picture| picture.name == name) else { continue };

@@ -1,13 +1,14 @@
-//! Samples for judgement.
+//! Samples for evaluation, and tables of their scores.
 
 use crate::Result;
 use crate::data::{Generate, Split};
 use crate::family::{Model, Setting, Task, sample};
-use crate::metric::JudgedConditions;
+use crate::metric::SampleConditions;
 use crate::metric::judge::Score;
 use std::ops::Range;
 
-/// Generates `n` samples, or as many as there are, with labels or conditions as frequent as in the rows of `real`.
+/// Generates `n` samples, or all of a model with fewer, with labels or conditions as frequent as among the rows of
+/// `real`.
 ///
 /// # Errors
 /// Errors of sampling.
@@ -19,7 +20,7 @@ pub fn generate(
     at: &Setting,
 ) -> Result<Split> {
     let n = generator.most_rows().map_or(n, |all| n.min(all));
-    let conditions = real.map(|real| JudgedConditions::of(real, n as usize));
+    let conditions = real.map(|real| SampleConditions::of(real, n as usize));
     let condition = |rows: Range<u64>| match &conditions {
         Some(conditions) => conditions.condition(rows, model.space(), at.device),
         None => model.space().condition(rows.map(|_| None).collect()),

@@ -2,7 +2,7 @@
 //!
 //! > ∇log p_t(x) = (α E[x₀ | x] − x)/σ²,
 //!
-//! and its log density is known where the denoiser is an energy's or a mixture's.
+//! and its log density is known where the denoiser belongs to an energy or a mixture.
 
 use crate::data::{Condition, LogDensity};
 use crate::denoise::Denoiser;
@@ -12,8 +12,8 @@ use crate::{Error, Result};
 use burn::tensor::Tensor;
 use std::sync::Arc;
 
-/// The noised density p_t that a denoiser has at one level, by its score: [`super::Ula`] runs on it, while kernels
-/// that compare densities want a denoiser that knows them, as energies and mixtures do.
+/// The noised density p_t of a denoiser at one level, by its score. [`super::Ula`] runs on any of them; kernels that
+/// compare densities need a denoiser whose log density is known, such as an energy's or a mixture's.
 ///
 /// ```
 /// use std::sync::Arc;

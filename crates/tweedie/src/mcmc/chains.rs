@@ -1,6 +1,6 @@
 //! The state of many chains, on the host in double precision, and its form on disk.
 
-use super::known::{Needs, TargetValues};
+use super::target_values::{Needs, TargetValues};
 use crate::data::{LogDensity, doubles};
 use crate::{Draws, Error, Result};
 use burn::tensor::{DType, Device, Element, Tensor, TensorData};
@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Chains as rows: where each is, what its kernel keeps of the target there, and how many steps it took.
+/// Chains as rows: their positions, the target's values there that the kernel keeps, and the number of steps taken.
 ///
-/// Rows are of single or double precision, as the tensor that they began as; everything else is double.
+/// Rows have the precision of the tensor that they began as, single or double; everything else is in double precision.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ pub struct Chains {
 }
 
 impl Chains {
-    /// Chains at the rows of `x` with one step size, and what `needs` says of the target.
+    /// Chains at the rows of `x` with one step size, with the target's values that `needs` names.
     pub(super) fn start(
         x: Tensor<2>,
         step_size: f64,
@@ -69,7 +69,7 @@ impl Chains {
         Ok(chains)
     }
 
-    /// Fails unless every row and what is known of it is finite.
+    /// Fails unless every row and the target's values there are finite.
     fn check_start(&self) -> Result<()> {
         let expected = "finite numbers inside the target's support";
         for (i, x) in self.x.chunks(self.width).enumerate() {
@@ -83,12 +83,12 @@ impl Chains {
         Ok(())
     }
 
-    /// How many chains there are.
+    /// The number of chains.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is no chain, which happens only by [`Chains::select`] of none.
+    /// Whether there are no chains, which happens only after [`Chains::select`] with no index.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -98,12 +98,12 @@ impl Chains {
         self.width
     }
 
-    /// Steps taken.
+    /// The number of steps taken.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// The rows, `[n, width]`, in the type and on the device of those they began as.
+    /// The rows, `[n, width]`, in the type and on the device of the tensor that they began as.
     pub fn x(&self) -> Tensor<2> {
         self.tensor(&self.x)
     }
@@ -128,7 +128,7 @@ impl Chains {
         self.known.has_score().then_some(&self.known.score)
     }
 
-    /// Each row's step size: the one that the kernel began with, as warm-up has adapted it since.
+    /// Each row's step size: the kernel's own, as adapted by warm-up since.
     pub fn step_size(&self) -> &[f64] {
         &self.step_size
     }
@@ -168,10 +168,10 @@ impl Chains {
         }
     }
 
-    /// The same chains after the target has changed: what they keep of it is computed anew.
+    /// The same chains on another target, whose values are computed anew.
     ///
     /// # Errors
-    /// The target's.
+    /// Errors of the target.
     pub fn with_target(mut self, target: &dyn LogDensity) -> Result<Self> {
         if let Some(needs) = self.known.needs() {
             self.known = self.at(&self.x, target, needs)?;
@@ -179,7 +179,7 @@ impl Chains {
         Ok(self)
     }
 
-    /// The same chains, knowing at least what is needed.
+    /// The same chains with at least the target's values that `needs` names.
     pub(super) fn knowing(mut self, target: &dyn LogDensity, needs: Needs) -> Result<Self> {
         if self.width != target.width() {
             return Err(Error::shape("chains", self.width, target.width()));
@@ -190,7 +190,7 @@ impl Chains {
         Ok(self)
     }
 
-    /// What is needed of the target at other rows `x`, as many as there are chains.
+    /// The target's values that `needs` names, at other rows `x`, one for each chain.
     pub(super) fn at(
         &self,
         x: &[f64],
@@ -200,7 +200,7 @@ impl Chains {
         TargetValues::of(target, x, self.width, needs, |x| self.tensor(x))
     }
 
-    /// Values as the rows' type has them.
+    /// Rounds values to the precision of the rows.
     pub(super) fn round(&self, values: &mut [f64]) {
         if self.dtype == DType::F32 {
             values.iter_mut().for_each(|v| *v = f64::from(*v as f32));
@@ -212,7 +212,7 @@ impl Chains {
         Tensor::from_data(data.convert_dtype(self.dtype), (&self.device, self.dtype))
     }
 
-    /// Standard normal numbers for the next step, as many as there are values, of the precision of the rows.
+    /// Standard normal numbers for the next step, one for each value of the rows and in their precision.
     pub(super) fn noise(&self, draws: &Draws) -> Vec<f64> {
         let draws = draws.at(self.steps).purpose("noise");
         if self.dtype == DType::F32 {
@@ -230,7 +230,8 @@ impl Chains {
         noise
     }
 
-    /// Writes the chains as arrays under names that begin with `prefix`; they continue from these to the byte.
+    /// Writes the chains as arrays under names that begin with `prefix`; chains loaded from them continue with the same
+    /// bits.
     pub fn save(&self, prefix: &str, into: &mut BTreeMap<String, TensorData>) {
         let (n, w) = (self.len(), self.width);
         let mut put = |name: &str, data| into.insert(format!("{prefix}{name}"), data);
@@ -246,7 +247,8 @@ impl Chains {
         }
     }
 
-    /// Takes what [`Chains::save`] wrote out of `from`; `origin` names the file, for errors.
+    /// Reads and removes the arrays that [`Chains::save`] wrote into `from`; `origin` is the name of the file in
+    /// errors.
     ///
     /// # Errors
     /// [`Error::File`] naming the array that is missing or does not fit.
@@ -279,7 +281,7 @@ impl Chains {
     }
 }
 
-/// Most numbers that are drawn in one thread.
+/// The most numbers drawn in one thread.
 const ONE_THREAD: usize = 4096;
 
 const X: &str = "x";
@@ -289,7 +291,7 @@ const STEP_SIZE: &str = "step_size";
 const LOG_DENSITY: &str = "log_density";
 const SCORE: &str = "score";
 
-/// Arrays by name, taken out one by one.
+/// Named arrays, removed one by one as they are read.
 struct Arrays<'a> {
     prefix: &'a str,
     from: &'a mut BTreeMap<String, TensorData>,
@@ -306,7 +308,7 @@ impl Arrays<'_> {
         found.ok_or_else(|| self.fault(name, "missing".into(), "an array of the chains"))
     }
 
-    /// The array's values; none if there is no such array.
+    /// The array's values; empty if there is no such array.
     fn optional(&mut self, name: &str, len: usize) -> Result<Vec<f64>> {
         match self.from.remove(&format!("{}{name}", self.prefix)) {
             Some(data) => self.values(name, data, len),
@@ -314,7 +316,7 @@ impl Arrays<'_> {
         }
     }
 
-    /// The array's `len` values, if it has this many of this type.
+    /// The array's values, if it has `len` of them, of type `E`.
     fn values<E: Element>(&self, name: &str, data: TensorData, len: usize) -> Result<Vec<E>> {
         let (dtype, shape) = (data.dtype(), data.shape().to_vec());
         let values = data.try_into_vec::<E>().ok().filter(|values| values.len() == len);

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 use statrs::distribution::{ContinuousCDF, Normal};
 use std::f64::consts::TAU;
 
-/// Fewest draws of a chain that can be judged.
+/// The fewest draws per chain for which the diagnostics are defined.
 const FEWEST: usize = 4;
 
 /// The rank-normalised split R̂ of one quantity in several chains; near 1 where they agree, below 1.01 is good.
@@ -45,8 +45,8 @@ pub fn r_hat(chains: &[impl AsRef<[f64]>]) -> Result<f64> {
     Ok(if tail > bulk { tail } else { bulk })
 }
 
-/// The bulk effective sample size of one quantity in one or more chains: how many independent draws would give its mean
-/// as well.
+/// The bulk effective sample size of one quantity in one or more chains: the number of independent draws whose mean has
+/// the same error.
 ///
 /// NaN if a value is not finite, if all are equal, or for fewer than four draws of each chain.
 ///
@@ -71,7 +71,7 @@ pub fn bulk_ess(chains: &[impl AsRef<[f64]>]) -> Result<f64> {
     Ok(effective_size(&normalised(&halves)))
 }
 
-/// The halves of the chains; nothing if there are too few, or values that say nothing.
+/// The halves of the chains; none if there are too few chains or draws, or if values are not finite or all equal.
 fn split(chains: &[impl AsRef<[f64]>], fewest: usize) -> Result<Option<Vec<Vec<f64>>>> {
     let n = chains.first().map_or(0, |chain| chain.as_ref().len());
     if let Some((i, other)) = chains.iter().enumerate().find(|(_, c)| c.as_ref().len() != n) {
@@ -120,7 +120,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     0.5 * (values[(n - 1) / 2] + values[n / 2])
 }
 
-/// √(V/W).
+/// √(V/W) of the chains.
 fn potential_reduction(chains: &[Vec<f64>]) -> f64 {
     let n = chains[0].len() as f64;
     let means: Vec<f64> = chains.iter().map(|chain| mean(chain)).collect();
@@ -128,7 +128,7 @@ fn potential_reduction(chains: &[Vec<f64>]) -> f64 {
     ((n * variance(&means) / within + n - 1.0) / n).sqrt()
 }
 
-/// M N/τ.
+/// The effective sample size M N/τ of the chains.
 fn effective_size(chains: &[Vec<f64>]) -> f64 {
     let n = chains[0].len();
     let size = (chains.len() * n) as f64;
@@ -141,8 +141,8 @@ fn effective_size(chains: &[Vec<f64>]) -> f64 {
     size / correlation_time(n, rho).max(size.log10().recip())
 }
 
-/// τ of autocorrelations ρ_0 … ρ_{n−1}: the sums of pairs as long as they are positive, each at most the one before. Of
-/// the pair at which that ends only the even ρ counts, and only if it or the pair's sum is positive.
+/// τ of autocorrelations ρ_0 … ρ_{n−1}: sums of pairs are taken as long as they are positive, each at most the one
+/// before. Of the first pair that is not, only the even ρ counts, and only if it or the pair's sum is positive.
 fn correlation_time(n: usize, rho: impl Fn(usize) -> f64) -> f64 {
     let mut pairs = vec![[rho(0), rho(1)]];
     let mut last = pairs[0];
@@ -161,7 +161,7 @@ fn correlation_time(n: usize, rho: impl Fn(usize) -> f64) -> f64 {
     2.0 * sum - 1.0 + if counts { last[0] } else { 0.0 }
 }
 
-/// Σ_i (x_i − x̄)(x_{i+t} − x̄)/N for every lag t, by the transform of the sequence and as many zeros.
+/// Σ_i (x_i − x̄)(x_{i+t} − x̄)/N for every lag t, by the Fourier transform of the sequence padded with as many zeros.
 fn autocovariance(chain: &[f64]) -> Vec<f64> {
     let n = chain.len();
     let (mean, length) = (mean(chain), (2 * n).next_power_of_two());
@@ -173,7 +173,7 @@ fn autocovariance(chain: &[f64]) -> Vec<f64> {
     values[..n].iter().map(|v| v[0] / (length * n) as f64).collect()
 }
 
-/// The discrete Fourier transform of a power of two of complex numbers (Cooley & Tukey 1965), in place.
+/// The discrete Fourier transform of complex numbers, in place (Cooley & Tukey 1965); their number is a power of two.
 fn transform(values: &mut [[f64; 2]]) {
     let n = values.len();
     for i in 0..n {

@@ -4,8 +4,8 @@
 //!
 //! (Roberts & Tweedie, "Exponential convergence of Langevin distributions and their discrete approximations", 1996).
 
-use super::known::Needs;
 use super::metropolis::{Proposal, metropolis, refusal};
+use super::target_values::Needs;
 use super::ula::langevin;
 use super::warm_up::{WarmUp, check_step_size};
 use super::{Chains, Info, Transition};
@@ -14,7 +14,7 @@ use crate::{Draws, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// The Metropolis-adjusted Langevin algorithm: leaves its target as it is at any step size.
+/// The Metropolis-adjusted Langevin algorithm: leaves its target invariant at any step size.
 ///
 /// For many independent coordinates an acceptance of 0.574 mixes fastest (Roberts & Rosenthal 1998).
 ///
@@ -33,9 +33,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mala {
-    /// ε, the time of a step of dx = ∇log p dt + √2 dw; where warm-up begins, if there is one.
+    /// ε, the time of a step of dx = ∇log p dt + √2 dw; the initial value if there is a warm-up.
     pub step_size: f64,
-    /// Steps during which each chain adapts its ε; 0 for none.
+    /// The number of steps during which each chain adapts its ε; 0 for no warm-up.
     pub warm_up: u64,
     /// The acceptance probability that warm-up aims at, in (0, 1).
     pub acceptance: f64,

@@ -1,11 +1,11 @@
-//! The test of Metropolis and Hastings.
+//! The acceptance test of Metropolis and Hastings.
 
 use super::chains::Chains;
-use super::known::TargetValues;
+use super::target_values::TargetValues;
 use super::{Info, warm_up::WarmUp};
 use crate::{Draws, Error};
 
-/// A place for each chain to go to.
+/// A proposed state for each chain.
 pub(super) struct Proposal {
     pub(super) x: Vec<f64>,
     pub(super) known: TargetValues,
@@ -13,9 +13,10 @@ pub(super) struct Proposal {
     pub(super) log_ratio: Vec<f64>,
 }
 
-/// Each chain at its proposal where ln u is below the ratio, else where it was, one step on.
+/// Moves each chain to its proposal where ln u is below the log-ratio, and counts the step.
 ///
-/// A proposal whose ratio is NaN, or whose log density or score is not finite, cannot be: no step leads back from it.
+/// A proposal whose ratio is NaN, or whose log density or score is not finite, is rejected: no step could lead back
+/// from it.
 pub(super) fn metropolis(
     mut chains: Chains,
     mut to: Proposal,
@@ -39,7 +40,7 @@ pub(super) fn metropolis(
     (chains, Info { accepted, log_ratio: to.log_ratio })
 }
 
-/// A refusal of a target without a log density, by the kernel's name.
+/// The error of the kernel `kernel` for a target without a log density.
 pub(super) fn refusal(kernel: &str) -> impl Fn(Error) -> Error {
     move |error| match error {
         Error::Undefined { what, why } => {

@@ -1,7 +1,7 @@
 //! Markov chains that leave a density invariant: targets, kernels and diagnostics.
 //!
-//! A kernel K(y | x) leaves p invariant if ∫ p(x) K(y | x) dx = p(y). Metropolis and Hastings make one of any proposal
-//! q(y | x): go to y with probability
+//! A kernel K(y | x) leaves p invariant if ∫ p(x) K(y | x) dx = p(y). The Metropolis–Hastings test turns any proposal
+//! q(y | x) into such a kernel: move to y with probability
 //!
 //! > min(1, p(y) q(x | y) / (p(x) q(y | x))),
 //!
@@ -9,17 +9,17 @@
 //! which [`Ula`] takes without the test (*An Introduction to Generative Modeling with Flows and Diffusion Models*, sec.
 //! 3.3.3 and eq. 6.62; Roberts & Tweedie 1996), leaving a density that is off by O(ε).
 //!
-//! Rows are chains and do not depend on each other: the noise of row i at step k is addressed by (draws, k, i), and
-//! each row adapts its own step size. Log densities, scores, noise's scales and acceptance are in double precision.
+//! Rows are independent chains: the noise of row i at step k is addressed by (draws, k, i), and each row adapts its own
+//! step size. Log densities, scores, noise scales and acceptance are in double precision.
 
 mod any;
 mod at_level;
 mod chains;
 mod diagnostics;
-mod known;
 mod mala;
 mod metropolis;
 mod random_walk;
+mod target_values;
 mod targets;
 mod ula;
 mod warm_up;
@@ -58,16 +58,17 @@ pub trait Transition: std::fmt::Debug + Send + Sync {
     /// Chains at the rows of `x`, `[n, width]`, numbered from 0, before their first step.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] for an option of the kernel that makes no sense, or a row whose log density or score,
-    /// where the kernel needs it, is not finite; [`crate::Error::Shape`] if `x` does not fit the target;
+    /// [`crate::Error::Config`] for an invalid option of the kernel, or a row whose log density or score, where the
+    /// kernel needs it, is not finite; [`crate::Error::Shape`] if `x` does not fit the target;
     /// [`crate::Error::Undefined`] if the kernel needs a log density and the target has none.
     fn init(&self, x: Tensor<2>, target: &dyn LogDensity) -> Result<Chains>;
 
-    /// The chains after one more step; what the kernel needs and the chains do not keep is computed first.
+    /// The chains after one more step. Values of the target that the kernel needs and the chains lack are computed
+    /// first.
     ///
     /// # Errors
-    /// The target's; [`crate::Error::Undefined`] as for [`Transition::init`]; [`crate::Error::Diverged`] if a row
-    /// leaves the finite numbers, which only kernels without a test of Metropolis can.
+    /// Errors of the target; [`crate::Error::Undefined`] as for [`Transition::init`]; [`crate::Error::Diverged`] if a
+    /// row is no longer finite, which can happen only to kernels without an acceptance test.
     fn step(
         &self,
         chains: Chains,
@@ -75,7 +76,7 @@ pub trait Transition: std::fmt::Debug + Send + Sync {
         draws: &Draws,
     ) -> Result<(Chains, Info)>;
 
-    /// Fails, naming the key, unless every option makes sense.
+    /// Fails, naming the key, unless every option is valid.
     ///
     /// # Errors
     /// [`crate::Error::Config`].
@@ -83,23 +84,24 @@ pub trait Transition: std::fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Steps during which step sizes adapt, so that chains do not keep their target exactly; 0 for none.
+    /// The number of steps during which step sizes adapt, so that chains do not leave their target invariant; 0 for
+    /// none.
     fn warm_up(&self) -> u64 {
         0
     }
 
-    /// The mean probability of acceptance to aim at; none for a kernel without a test of Metropolis.
+    /// The mean probability of acceptance to aim at; none for a kernel without an acceptance test.
     fn good_acceptance(&self) -> Option<f64> {
         None
     }
 }
 
-/// What happened in a step, row by row.
+/// The outcome of a step, row by row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Info {
-    /// Whether the row went to its proposal.
+    /// Whether each row moved to its proposal.
     pub accepted: Vec<bool>,
-    /// ln of the ratio that is compared with a uniform number, −∞ for a proposal that cannot be; 0 without a test.
+    /// The logarithm of each row's acceptance ratio; −∞ for an impossible proposal, 0 for a kernel without a test.
     pub log_ratio: Vec<f64>,
 }
 

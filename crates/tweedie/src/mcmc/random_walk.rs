@@ -1,7 +1,7 @@
 //! Random-walk Metropolis: the proposal y = x + σ z, symmetric, so that the ratio is p(y)/p(x).
 
-use super::known::Needs;
 use super::metropolis::{Proposal, metropolis, refusal};
+use super::target_values::Needs;
 use super::warm_up::{WarmUp, check_step_size};
 use super::{Chains, Info, Transition};
 use crate::data::LogDensity;
@@ -9,7 +9,7 @@ use crate::{Draws, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// Random-walk Metropolis (Metropolis et al. 1953) with Gaussian steps; leaves its target as it is at any step size.
+/// Random-walk Metropolis (Metropolis et al. 1953) with Gaussian steps; leaves its target invariant at any step size.
 ///
 /// For many independent coordinates of unit variance σ = 2.38/√d mixes fastest, at an acceptance of 0.234 (Roberts,
 /// Gelman & Gilks 1997).
@@ -30,9 +30,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RandomWalk {
-    /// σ, the standard deviation of a step in each coordinate; where warm-up begins, if there is one.
+    /// σ, the standard deviation of a step in each coordinate; the initial value if there is a warm-up.
     pub step_size: f64,
-    /// Steps during which each chain adapts its σ; 0 for none.
+    /// The number of steps during which each chain adapts its σ; 0 for no warm-up.
     pub warm_up: u64,
     /// The acceptance probability that warm-up aims at, in (0, 1).
     pub acceptance: f64,

@@ -1,10 +1,10 @@
 //! The unadjusted Langevin algorithm: x ← x + ε ∇log p(x) + √(2ε) z (*An Introduction to Generative Modeling with Flows
 //! and Diffusion Models*, eq. 6.62, with γ² = 2 ε).
 //!
-//! It is the Euler scheme of Langevin dynamics, and what it leaves invariant is off by O(ε): of N(0, s²) it makes
-//! N(0, s²/(1 − ε/(2 s²))), and it diverges from ε = 2 s² on.
+//! It is the Euler scheme of Langevin dynamics, and its invariant density is off by O(ε): for the target N(0, s²) it is
+//! N(0, s²/(1 − ε/(2 s²))), and the chain diverges from ε = 2 s² on.
 
-use super::known::Needs;
+use super::target_values::Needs;
 use super::warm_up::check_step_size;
 use super::{Chains, Info, Transition};
 use crate::data::LogDensity;
@@ -12,7 +12,7 @@ use crate::{Draws, Error, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// The unadjusted Langevin algorithm: needs the score alone; its density is off by O(ε).
+/// The unadjusted Langevin algorithm: needs the score alone; its invariant density is off by O(ε).
 ///
 /// ```
 /// use tweedie::Draws;
@@ -43,7 +43,7 @@ impl Ula {
     pub const NAME: &'static str = "ula";
 }
 
-/// Langevin steps from each chain, with its noise.
+/// The rows after a Langevin step of each chain, with its noise.
 pub(super) fn langevin(chains: &Chains, draws: &Draws) -> Vec<f64> {
     let w = chains.width;
     let mut x = chains.noise(draws);

@@ -1,17 +1,17 @@
-//! Step sizes that find an acceptance probability before the chain proper begins.
+//! Adaptation of step sizes to an acceptance probability, before the chain proper begins.
 //!
 //! Robbins & Monro's recursion for a root of E[a(ε)] = a* (Andrieu & Thoms, "A tutorial on adaptive MCMC", 2008, eq.
 //! 19):
 //!
 //! > ln ε ← ln ε + (k + 1)^(−0.6) (a_k − a*),  k = 0, 1, …
 //!
-//! with the acceptance probability a_k of step k. A chain whose step size depends on its past does not keep its target
-//! exactly; after the last step of warm-up ε stays as it is, and the chain does.
+//! with the acceptance probability a_k of step k. A chain whose step size depends on its past does not leave its target
+//! exactly invariant; after the last step of warm-up ε is constant, and the chain does.
 
 use super::probability;
 use crate::{Error, Result};
 
-/// How long step sizes are adapted, and to what.
+/// The length of the adaptation and the acceptance probability that it aims at.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WarmUp {
     pub(super) steps: u64,
@@ -22,7 +22,7 @@ pub(super) struct WarmUp {
 const DECAY: f64 = 0.6;
 
 impl WarmUp {
-    /// Each row's step size after step `step`.
+    /// Updates each row's step size after step `step`, by the log-ratios of its proposals.
     pub(super) fn adapt(self, step_size: &mut [f64], step: u64, log_ratio: &[f64]) {
         if step >= self.steps {
             return;
@@ -33,7 +33,7 @@ impl WarmUp {
         }
     }
 
-    /// Fails unless the acceptance is a probability that some step size has.
+    /// Fails unless the acceptance is a probability that can be reached: in (0, 1).
     pub(super) fn check(self) -> Result<()> {
         if self.acceptance > 0.0 && self.acceptance < 1.0 {
             return Ok(());

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// Most numbers of a layer's output in memory (32 MiB), unless a single picture has more.
+/// The most numbers of a layer's output in memory (32 MiB), unless a single picture has more.
 const NUMBERS: usize = 1 << 23;
 
 /// The description of a classifier, as in its file.
@@ -34,7 +34,7 @@ struct Input {
     sd: Vec<f64>,
 }
 
-/// A classifier of pictures, as a TOML file beside a safetensors file of weights describes it:
+/// A classifier of pictures, as described by a TOML file beside a safetensors file of weights:
 ///
 /// ```toml
 /// weights = "mnist_cnn.safetensors"       # relative to this file; names and layouts as PyTorch's
@@ -78,7 +78,7 @@ pub struct Classifier {
     path: PathBuf,
     network: Sequential,
     max: f64,
-    /// Factor and summand of each channel, from raw pixels to the input of the network.
+    /// The factor and the summand of each channel, from raw pixels to the input of the network.
     units: Vec<(f32, f32)>,
     classes: Vec<String>,
     device: Device,
@@ -90,12 +90,13 @@ pub struct Outputs {
     /// The features, `[n, features]`.
     pub features: Rows,
     /// The last layer's output, `[n, classes]`: logarithms of probabilities up to a constant in each row. None if the
-    /// features are the last layer's output.
+    /// features are themselves the last layer's output.
     pub logits: Option<Rows>,
 }
 
 impl Classifier {
-    /// Opens the classifier that a file describes, with the weights of the description or of `weights`.
+    /// Opens the classifier described by the file `path`. Its weights come from the file `weights`, by default the file
+    /// that the description names.
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be read; [`Error::File`] naming the line of the description that is wrong, the
@@ -124,17 +125,17 @@ impl Classifier {
         Ok(Self { path, network, max: input.max, units, classes, device })
     }
 
-    /// Its name: that of its file, without the ending.
+    /// The classifier's name: the name of its file without the ending.
     pub fn name(&self) -> String {
         self.path.file_stem().map_or(String::new(), |stem| stem.to_string_lossy().into_owned())
     }
 
-    /// The names of its classes, if its file has them.
+    /// The names of the classes; empty if the file has none.
     pub fn classes(&self) -> &[String] {
         &self.classes
     }
 
-    /// The number of its classes; none if the features are the output of its last layer.
+    /// The number of classes; none if the features are the output of the last layer.
     pub fn outputs(&self) -> Option<usize> {
         self.network.output()
     }
@@ -144,12 +145,12 @@ impl Classifier {
         self.network.features()
     }
 
-    /// Features and logits of raw pictures of a space, computed in batches of some hundred.
+    /// The features and logits of raw pictures of a space, computed in batches of some hundred.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the space is not of pictures of the classifier's size, or the rows are not as wide;
+    /// [`Error::Shape`] if the space is not of pictures of the classifier's size, or the rows have another width;
     /// [`Error::File`] if the space's pixels have another greatest value than the classifier's.
-    pub fn see(&self, pictures: &Rows, space: &Space) -> Result<Outputs> {
+    pub fn forward(&self, pictures: &Rows, space: &Space) -> Result<Outputs> {
         self.check(pictures, space)?;
         let chunk = (NUMBERS / self.network.widest()).clamp(1, 1024);
         let [_, height, width] = self.network.input();
@@ -173,9 +174,9 @@ impl Classifier {
     /// The features of raw pictures of a space.
     ///
     /// # Errors
-    /// As [`see`](Self::see).
+    /// As [`forward`](Self::forward).
     pub fn features(&self, pictures: &Rows, space: &Space) -> Result<Rows> {
-        Ok(self.see(pictures, space)?.features)
+        Ok(self.forward(pictures, space)?.features)
     }
 
     fn check(&self, pictures: &Rows, space: &Space) -> Result<()> {
@@ -207,7 +208,7 @@ impl Classifier {
     }
 }
 
-/// Factor and summand of each channel, from the greatest value, the mean and the standard deviation.
+/// The factor and the summand of each channel, from the greatest value, the mean and the standard deviation.
 fn units(path: &Path, input: &Input) -> Result<Vec<(f32, f32)>> {
     let channels = input.shape[0];
     let per_channel = |name: &str, values: &[f64], default: f64| {

@@ -1,7 +1,7 @@
 //! Samples beside their nearest training rows, which they may copy.
 //!
 //! A distance to the nearest training row says little by itself: where data are dense it is small for every honest
-//! sample. The scale is that of the training set: the distance from that training row to the nearest other training row
+//! sample. The scale is set by the training set: the distance from that training row to the nearest other training row
 //! (as in the adaptive threshold of N. Carlini et al., "Extracting training data from diffusion models", USENIX
 //! Security 2023, Sec. 4.2, with one neighbour). A sample much nearer than that is a copy. The share of held-out rows
 //! that are nearer gives the usual value.
@@ -19,21 +19,21 @@ pub struct Match {
     pub sample: usize,
     /// The training row nearest to it.
     pub nearest: Neighbour,
-    /// The other training row that is nearest to that one.
+    /// The nearest other training row to `nearest`.
     pub other: Neighbour,
 }
 
 impl Match {
-    /// The distance of the sample over that between the two training rows: well below 1 for a copy, 0 for an exact
-    /// copy.
+    /// The distance from the sample to `nearest`, over the distance from there to `other`: well below 1 for a copy, 0
+    /// for an exact copy.
     pub fn ratio(&self) -> f64 {
         let (own, usual) = (self.nearest.distance, self.other.distance);
         if own == 0.0 { 0.0 } else { own / usual }
     }
 }
 
-/// The nearest training row of each sample, by exact search, in the order of [`Match::ratio`]: those most like copies
-/// first.
+/// The nearest training row of each sample, by exact search, in ascending order of [`Match::ratio`]: the most copy-like
+/// samples first.
 ///
 /// ```
 /// use tweedie::{data::Rows, metric::copies};
@@ -64,10 +64,10 @@ pub fn matches(samples: &Rows, training: &Rows) -> Result<Vec<Match>> {
     Ok(matches)
 }
 
-/// The share of samples that are nearer to a training row than any other training row is.
+/// The share of samples that are nearer to their nearest training row than any other training row is.
 ///
 /// # Errors
-/// [`Error::Shape`] if there is no match.
+/// [`Error::Shape`] if there are no matches.
 pub fn nearer(matches: &[Match]) -> Result<Proportion> {
     if matches.is_empty() {
         return Err(Error::shape("matches", 0, "at least one"));

@@ -18,7 +18,7 @@ use crate::Result;
 use crate::data::Rows;
 use std::array;
 
-/// A kernel two-sample statistic, by both of its usual estimators.
+/// A kernel two-sample statistic, with its two usual estimators and a standard error.
 ///
 /// ```
 /// use tweedie::{data::Rows, metric::energy};
@@ -31,10 +31,10 @@ use std::array;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Discrepancy {
-    /// The V-statistic: all pairs, with those of an observation with itself. Not negative, up to rounding, and zero
-    /// between a sample and itself; its expectation is above the truth by a term of order 1/n.
+    /// The V-statistic: over all pairs, including each observation with itself. Not negative, up to rounding, and zero
+    /// between a sample and itself; its expectation exceeds the truth by a term of order 1/n.
     pub biased: f64,
-    /// The U-statistic: pairs of different observations. Its expectation is the true value, so that it is as often
+    /// The U-statistic: over pairs of different observations. Its expectation is the true value, so that it is as often
     /// negative as positive when the true value is zero.
     pub unbiased: f64,
     /// The standard error of `unbiased`, to first order in the projections. Between equal distributions the first order
@@ -55,7 +55,7 @@ pub(super) fn discrepancy(
     Ok(found)
 }
 
-/// A reference sample in K kernels at once: pairs within it, and distances between two rows, are computed once.
+/// A reference sample under K kernels: pairs within it, and distances between two rows, are computed once.
 pub(super) struct Against<'a, const K: usize, F> {
     pairs: Pairs,
     y: &'a Rows,
@@ -126,7 +126,7 @@ fn sum<const K: usize>(kernel: &impl Fn(f64) -> [f64; K], pairs: &[f64]) -> [f64
     sums
 }
 
-/// The sample variance of the projections h in kernel `k`, the other sample having `others` observations.
+/// The sample variance of the projections h in kernel `k`, where the other sample has `others` observations.
 fn projected_variance<const K: usize>(
     k: usize,
     within: &[[f64; K]],

@@ -2,8 +2,8 @@
 //!
 //! Each is the sum over coordinates, in their order, of squared differences or of products in double precision: nothing
 //! cancels, as it would in ‖x‖² + ‖y‖² − 2⟨x, y⟩, and a distance depends neither on the rest of the batch nor on the
-//! processor. Speed comes from working on [`ROWS`] × [`LANES`] distances at once, with y packed so that [`LANES`] of
-//! its rows lie side by side, in the widest vector registers that the processor has.
+//! processor. [`ROWS`] × [`LANES`] distances are computed at once, with y packed so that [`LANES`] of its rows lie side
+//! by side, in the widest vector registers of the processor.
 
 use crate::data::Rows;
 use rayon::prelude::*;
@@ -38,7 +38,7 @@ pub(super) fn fold_rows<R: Send>(
     fold_pairs(Pairs::SquaredDistances, x, y, fold)
 }
 
-/// As [`fold_rows`], for distances or products.
+/// The results as by [`fold_rows`], for distances or products.
 pub(super) fn fold_pairs<R: Send>(
     pairs: Pairs,
     x: &Rows,
@@ -84,7 +84,7 @@ impl Panels {
     }
 }
 
-/// One parallel task: the distances or products from some rows of x to all of y.
+/// A parallel task: the distances or products from some rows of x to all of y.
 struct Tile<'a> {
     pairs: Pairs,
     x: &'a Rows,
@@ -93,7 +93,7 @@ struct Tile<'a> {
 }
 
 impl pulp::NullaryFnOnce for Tile<'_> {
-    /// A row of distances after the other, each [`Panels::stride`] long.
+    /// The rows of distances one after the other, each [`Packed::stride`] long.
     type Output = Vec<f64>;
 
     // Inlined down to the innermost loop, so that the compiler uses wide registers.
@@ -119,7 +119,7 @@ impl pulp::NullaryFnOnce for Tile<'_> {
     }
 }
 
-/// Rows `first..first + ROWS` of `x` side by side; its last row stands in for those past its end.
+/// Rows `first..first + ROWS` of `x` side by side; past the end, the last row is repeated.
 fn interleave(x: &Rows, first: usize) -> Vec<[f64; ROWS]> {
     let row = |r: usize| x.row((first + r).min(x.len() - 1));
     (0..x.width()).map(|k| std::array::from_fn(|r| f64::from(row(r)[k]))).collect()

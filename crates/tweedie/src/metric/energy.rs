@@ -10,7 +10,7 @@ use super::distance::Pairs;
 use crate::Result;
 use crate::data::Rows;
 
-/// The energy distance between two samples of any sizes from 2 on. The time is that of (n + m)² distances.
+/// The energy distance between two samples of 2 rows or more. The time is that of (n + m)² distances.
 ///
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) if the widths differ or a sample has fewer than 2 rows;

@@ -1,16 +1,16 @@
-//! All metrics of a classifier's features, each beside its floor: the same metric between real pictures.
+//! All metrics of a classifier's features, each with its floor: the same metric between real pictures.
 //!
-//! Values by two classifiers cannot be compared.
+//! Values by different classifiers are not comparable.
 
 use super::judge::{MOST_PAIRED, Score};
 use super::neighbours::Proportion;
-use super::{Classifier, Outputs, frechet, judged_rows, kernel, labels, precision};
+use super::{Classifier, Outputs, evaluation_rows, frechet, kernel, labels, precision};
 use crate::Result;
 use crate::data::{Dataset, Rows, Space, Split};
 use serde::Serialize;
 use std::borrow::Cow;
 
-/// Rank of the neighbour that sets the radius of balls in precision and recall.
+/// The rank of the neighbour that sets the radius of balls in precision and recall.
 const NEIGHBOURS: usize = 3;
 
 /// Metrics of generated pictures by the features of a classifier.
@@ -20,14 +20,14 @@ pub struct FeatureScores {
     pub classifier: String,
     /// The number of features of a picture.
     pub width: usize,
-    /// The share of held-out pictures whose label the classifier finds, if they are labelled.
+    /// The share of held-out pictures whose label the classifier predicts, if they are labelled.
     pub held_out_accuracy: Option<Proportion>,
     /// The metrics.
     pub scores: Vec<Score>,
 }
 
-/// Judges generated pictures against held-out ones by a classifier's features. Every [`Score`] has its numbers of
-/// pictures; where a metric does not take all, it takes the [`judged_rows`].
+/// Compares generated pictures with held-out ones by a classifier's features. Every [`Score`] has its numbers of
+/// pictures; a metric that does not take all takes the [`evaluation_rows`](super::evaluation_rows).
 ///
 /// - Fréchet distance, which is biased by the number of rows: as many generated as training pictures, 10,000 at most,
 ///   against all held-out ones, 10,000 at most. Compare distances of equal numbers only.
@@ -36,23 +36,23 @@ pub struct FeatureScores {
 /// - Label accuracy: all generated pictures. It is left out where they have no labels, or the classifier does not know
 ///   all of the data's classes (by name, or by number if its file gives no names).
 ///
-/// None if there are fewer than 4 of a kind, too few for precision and recall.
+/// None if there are fewer than 4 pictures of a kind, too few for precision and recall.
 ///
 /// # Errors
-/// As [`Classifier::see`]; [`crate::Error::Config`] for features that are not finite.
+/// As [`Classifier::forward`]; [`crate::Error::Config`] for features that are not finite.
 pub fn judge(
     generated: &Split,
     data: &Dataset,
     classifier: &Classifier,
 ) -> Result<Option<FeatureScores>> {
     let space = &data.space;
-    let some = |split: &Split, n: usize| split.select(&judged_rows(split.len(), n));
+    let some = |split: &Split, n: usize| split.select(&evaluation_rows(split.len(), n));
     let train = some(&data.train, generated.len().min(MOST_PAIRED));
     let held_out = some(&data.held_out, MOST_PAIRED);
     if generated.len().min(train.len()).min(held_out.len()) <= NEIGHBOURS {
         return Ok(None);
     }
-    let see = |split: &Split| classifier.see(split.rows(), space);
+    let see = |split: &Split| classifier.forward(split.rows(), space);
     let (seen, seen_train, seen_real) = (see(generated)?, see(&train)?, see(&held_out)?);
     let mut scores = compared(&seen.features, &seen_train.features, &seen_real.features)?;
     let places = places(classifier, space);
@@ -86,9 +86,9 @@ pub fn judge(
     }))
 }
 
-/// The metrics between two sets of features; the training rows are at most as many as the others.
+/// The metrics between two sets of features, with floors by training rows, at most as many as the others.
 fn compared(fake: &Rows, train: &Rows, real: &Rows) -> Result<Vec<Score>> {
-    let some = |rows: &Rows, n: usize| rows.select(&judged_rows(rows.len(), n));
+    let some = |rows: &Rows, n: usize| rows.select(&evaluation_rows(rows.len(), n));
     let mut scores = Vec::new();
     let mut add = |name, value, standard_error, [rows, reference_rows]: [usize; 2], floor, good| {
         let (name, floor, good) = (Cow::Borrowed(name), Some(floor), Cow::Borrowed(good));
@@ -114,7 +114,7 @@ fn compared(fake: &Rows, train: &Rows, real: &Rows) -> Result<Vec<Score>> {
     Ok(scores)
 }
 
-/// The output of the classifier for each class of the space, if it has all of them.
+/// The classifier's output for each class of the space, if it has all of them.
 fn places(classifier: &Classifier, space: &Space) -> Option<Vec<u32>> {
     let (known, classes) = (classifier.classes(), space.classes());
     if known.is_empty() {

@@ -12,8 +12,8 @@
 //!
 //! Tr (Σ₁ Σ₂)^½ = Σᵢ sᵢ(R₁ R₂ᵀ).
 //!
-//! The covariances are never formed: a product Σ₁ Σ₂ that is singular, as features that are always 0 make it, loses no
-//! digits, where the root of a rounding error would lose half of them.
+//! The covariances are never formed. A singular product Σ₁ Σ₂, as from features that are always 0, loses no digits,
+//! while a square root of its rounding errors would lose half of them.
 //!
 //! The fit has d (d + 3)/2 numbers, and the distance of two finite samples is biased upwards by a term of order 1/n
 //! that depends on the model (M. J. Chong and D. Forsyth, "Effectively unbiased FID and Inception Score", CVPR 2020):
@@ -24,11 +24,11 @@ use crate::data::Rows;
 use crate::{Error, Result};
 use faer::Mat;
 
-/// Rows that are factorised at once, so that memory does not grow with their number.
+/// The number of rows factorised at once, so that memory does not grow with their number.
 const CHUNK: usize = 1024;
 
-/// The squared Fréchet distance between Gaussian fits of two samples of any sizes from 2 on, in squared units of the
-/// data; 0 between a sample and itself, up to rounding, and never negative.
+/// The squared Fréchet distance between Gaussian fits of two samples of 2 rows or more, in squared units of the data; 0
+/// between a sample and itself, up to rounding, and never negative.
 ///
 /// ```
 /// use tweedie::{data::Rows, metric::frechet};
@@ -69,7 +69,7 @@ impl Fit {
         let chunk = CHUNK.max(width);
         let mut factor = Mat::<f64>::zeros(0, width);
         for start in (0..rows.len()).step_by(chunk) {
-            // The factor of the rows so far replaces these rows.
+            // The factor of the rows so far stands for these rows.
             let (above, more) = (factor.nrows(), chunk.min(rows.len() - start));
             let stacked = Mat::from_fn(above + more, width, |i, j| match i.checked_sub(above) {
                 None => factor[(i, j)],
@@ -106,7 +106,7 @@ mod tests {
         Ok(())
     }
 
-    /// Chunks do not show, and neither does a rotation: for independent columns of known spread the distance is a sum.
+    /// Chunks do not matter, nor does a rotation: for independent columns of known spread the distance is a sum.
     #[test]
     fn many_rows_have_the_distance_of_their_moments() -> Result<()> {
         let n = 3 * CHUNK as u64 + 5;

@@ -1,52 +1,53 @@
-//! All sample metrics, each beside its floor: the same metric between real rows.
+//! All metrics of samples, each with its floor: the same metric between real rows.
 
 use super::discrepancy::Against;
 use super::distance::Pairs;
 use super::memorisation::nearest_distance;
-use super::{Columns, Forest, judged_rows, memorisation, mmd, neighbours, wasserstein};
+use super::{Columns, Forest, evaluation_rows, memorisation, mmd, neighbours, wasserstein};
 use crate::data::{Dataset, Layout, Rows, Space, Split};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::borrow::Cow;
 
-/// Most generated, and most held-out rows, for metrics of all pairs.
+/// The most generated, and the most held-out rows, of metrics over all pairs.
 pub(super) const MOST_PAIRED: usize = 10_000;
-/// Most rows of exact assignment, which costs up to the cube of their number.
+/// The most rows of exact assignment, whose time grows with up to the cube of their number.
 const MOST_ASSIGNED: usize = 1500;
-/// Directions of the sliced distance.
+/// The number of directions of the sliced distance.
 const DIRECTIONS: usize = 512;
 
-/// One metric of generated rows.
+/// The value of a metric of generated rows, with its floor.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Score {
-    /// Its name.
+    /// The metric's name.
     pub name: Cow<'static, str>,
-    /// Its value on the generated rows.
+    /// The value on the generated rows.
     pub value: f64,
-    /// Its standard error, if one is known.
+    /// The standard error, if one is known.
     pub standard_error: Option<f64>,
     /// The number of generated rows.
     pub rows: usize,
-    /// The number of real rows in the comparison: held-out rows, in memorisation training rows as well. 0 for metrics
-    /// of samples alone.
+    /// The number of real rows in the comparison; for memorisation it includes training rows. 0 for metrics of samples
+    /// alone.
     pub reference_rows: usize,
-    /// The floor: the same metric with as many training rows, if there are, in place of the generated rows. A perfect
-    /// model has this value, up to noise.
+    /// The floor: the same metric with as many training rows, or all if fewer, in place of the generated rows. A
+    /// perfect model has this value, up to noise.
     pub floor: Option<f64>,
     /// The ideal value, in words.
     pub good: Cow<'static, str>,
 }
 
-/// Judges generated rows against held-out rows, in model units, so that no column dominates by its unit.
+/// Compares generated rows with held-out rows, in model units, so that no column dominates by its unit.
 ///
-/// Most metrics compare all generated rows with all held-out rows; limits of cost or of fairness follow. Every
-/// [`Score`] has its numbers of rows. Where a metric does not take all, it takes the [`judged_rows`].
+/// Most metrics compare all generated rows with all held-out rows, within limits of cost or of fairness. Every
+/// [`Score`] has its numbers of rows. A metric that does not take all takes the
+/// [`evaluation_rows`](super::evaluation_rows).
 ///
 /// - Energy distance and MMD², both unbiased at any sizes, and memorisation: 10,000 generated rows at most; the first
 ///   two with 10,000 held-out rows at most, memorisation with all training and all held-out rows.
 /// - Sliced W₂, whose floor depends on the number of rows: no more generated than training rows.
 /// - 1-NN accuracies and W₂: equally many of each kind, 10,000 and 1,500 at most.
-/// - Label agreement: all rows. Samples should bear the [`judged_labels`](super::judged_labels).
+/// - Label agreement: all rows. Samples should bear the [`sample_labels`](super::sample_labels).
 /// - Shapes and trends of columns, for tables of two columns or more: all rows, in raw units; see [`Columns`].
 /// - Labels learnt from samples, for labelled tables: equally many generated and training rows, 10,000 at most, tested on
 ///   all held-out rows; see [`Forest`].
@@ -68,7 +69,7 @@ pub fn judge(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>>
     Ok(scores)
 }
 
-/// [`judge`] without memorisation, for training rows that the model has not seen.
+/// The scores of [`judge`] without memorisation, for training rows that the model has not seen.
 ///
 /// # Errors
 /// As [`judge`].
@@ -117,12 +118,12 @@ struct ModelRows {
     real: Rows,
 }
 
-/// `n` random rows, or all.
+/// `n` random rows, or all if there are no more.
 fn some(rows: &Rows, n: usize) -> Cow<'_, Rows> {
     if n >= rows.len() {
         Cow::Borrowed(rows)
     } else {
-        Cow::Owned(rows.select(&judged_rows(rows.len(), n)))
+        Cow::Owned(rows.select(&evaluation_rows(rows.len(), n)))
     }
 }
 
@@ -159,7 +160,7 @@ impl ModelRows {
         })
     }
 
-    /// An equal number of rows of each kind, at most `most`.
+    /// The number of rows of each kind for a comparison of equally many: at most `most`.
     fn of_each(&self, most: usize) -> usize {
         self.fake.len().min(self.train.len()).min(self.real.len()).min(most)
     }
@@ -267,7 +268,7 @@ impl ModelRows {
         };
         let n = self.fake.len().min(self.train.len()).min(MOST_PAIRED);
         let learnt = |rows: &Rows, labels: &[u32]| {
-            let chosen = judged_rows(rows.len(), n);
+            let chosen = evaluation_rows(rows.len(), n);
             let labels: Vec<u32> = chosen.iter().map(|&row| labels[row]).collect();
             Forest::fit(&rows.select(&chosen), &labels, 0)?.accuracy(&self.real, real)
         };
@@ -288,7 +289,7 @@ impl ModelRows {
             return Ok(None);
         };
         let found = neighbours::label_agreement(&self.fake, wanted, &self.real, labels)?;
-        let own = judged_rows(self.train.len(), self.fake.len());
+        let own = evaluation_rows(self.train.len(), self.fake.len());
         let floor = data.train.labels().map(|all| {
             let wanted: Vec<u32> = own.iter().map(|&row| all[row]).collect();
             neighbours::label_agreement(&self.train.select(&own), &wanted, &self.real, labels)
@@ -305,7 +306,7 @@ impl ModelRows {
     }
 }
 
-/// None where the quantity does not exist.
+/// The value; none where the quantity is undefined.
 fn defined(value: Result<f64>) -> Result<Option<f64>> {
     match value {
         Err(Error::Undefined { .. }) => Ok(None),
@@ -318,7 +319,7 @@ mod tests {
     use super::*;
     use crate::Draws;
     use crate::data::Space;
-    use crate::metric::{energy, judged_labels};
+    use crate::metric::{energy, sample_labels};
 
     fn normals(len: usize, purpose: &str) -> Rows {
         Draws::new(1).purpose(purpose).normals(0..len as u64, 1)
@@ -373,7 +374,7 @@ mod tests {
     fn an_oracle_is_near_the_floor_on_data_sorted_by_class() {
         let data = five_classes(3000, 1000);
         for n in [200, 1000, 1700] {
-            let labels = judged_labels(&data.held_out, n).unwrap();
+            let labels = sample_labels(&data.held_out, n).unwrap();
             let scores = judge(&oracle(labels, "generated"), &data, 0).unwrap();
             let sliced = named(&scores, "sliced W2");
             assert_eq!((sliced.rows, sliced.reference_rows), (n, 1000));
@@ -390,9 +391,9 @@ mod tests {
     }
 
     #[test]
-    fn every_score_says_of_how_many_rows_it_is() {
+    fn every_score_has_its_numbers_of_rows() {
         let data = five_classes(500, 80);
-        let generated = oracle(judged_labels(&data.held_out, 600).unwrap(), "generated");
+        let generated = oracle(sample_labels(&data.held_out, 600).unwrap(), "generated");
         let scores = judge(&generated, &data, 0).unwrap();
         let numbers: Vec<_> = scores
             .iter()
@@ -433,9 +434,9 @@ mod tests {
     }
 
     #[test]
-    fn copies_of_training_rows_are_memorised_and_nothing_is_said_of_one_row() {
+    fn copies_of_training_rows_are_memorised_and_one_row_has_no_scores() {
         let data = five_classes(900, 300);
-        let copies = data.train.select(&judged_rows(900, 250));
+        let copies = data.train.select(&evaluation_rows(900, 250));
         let scores = judge(&copies, &data, 0).unwrap();
         assert_eq!(named(&scores, "memorisation").value, 1.0);
         assert_eq!(judge(&copies.select(&[0]), &data, 0).unwrap(), []);

@@ -14,7 +14,7 @@ use super::{Discrepancy, check_pair};
 use crate::data::Rows;
 use crate::{Draws, Error, Result};
 
-/// The kernel distance between two samples of any sizes from 2 on, over all pairs. The time is that of (n + m)² inner
+/// The kernel distance between two samples of 2 rows or more, over all pairs. The time is that of (n + m)² inner
 /// products.
 ///
 /// ```
@@ -37,25 +37,25 @@ pub fn distance(x: &Rows, y: &Rows) -> Result<Discrepancy> {
 
 /// The mean kernel distance over random subsets, for comparison with published values.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct OverSubsets {
+pub struct SubsetMean {
     /// The mean of the unbiased estimates.
     pub mean: f64,
-    /// The standard deviation between the subsets, with the divisor of their number: not an error of `mean`.
+    /// The standard deviation between the subsets, with their number as divisor; it is not an error of `mean`.
     pub spread: f64,
 }
 
-/// The kernel distance as it is published: the mean over `subsets` (100, as a rule) of the unbiased estimate between
+/// The kernel distance as usually published: the mean over `subsets` (100, as a rule) of the unbiased estimate between
 /// `size` (1,000, as a rule) rows of each sample, drawn without replacement.
 ///
 /// # Errors
-/// As [`distance`]; [`Error::Config`] if there is no subset, or if `size` is below 2 or above the rows of a sample.
+/// As [`distance`]; [`Error::Config`] if `subsets` is 0, or if `size` is below 2 or above the rows of a sample.
 pub fn over_subsets(
     x: &Rows,
     y: &Rows,
     subsets: usize,
     size: usize,
     seed: u64,
-) -> Result<OverSubsets> {
+) -> Result<SubsetMean> {
     check_pair([("first sample", x), ("second sample", y)], 2)?;
     let most = x.len().min(y.len());
     if subsets == 0 || !(2..=most).contains(&size) {
@@ -72,13 +72,13 @@ pub fn over_subsets(
 }
 
 /// Mean and spread of the unbiased estimates of pairs of samples.
-fn mean_over(pairs: impl Iterator<Item = (Rows, Rows)>) -> Result<OverSubsets> {
+fn mean_over(pairs: impl Iterator<Item = (Rows, Rows)>) -> Result<SubsetMean> {
     let values: Vec<f64> =
         pairs.map(|(x, y)| Ok(distance(&x, &y)?.unbiased)).collect::<Result<_>>()?;
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
     let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count;
-    Ok(OverSubsets { mean, spread: variance.sqrt() })
+    Ok(SubsetMean { mean, spread: variance.sqrt() })
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Label accuracy: the share of samples whose requested label a classifier finds.
+//! Label accuracy: the share of samples that a classifier assigns to their requested label.
 //!
-//! The share of samples whose greatest logit is that of the requested label; the classification accuracy of S. Ravuri
-//! and O. Vinyals, "Classification accuracy score for conditional generative models", NeurIPS 2019, with a classifier
-//! trained on real pictures. Its accuracy on held-out pictures is the value for comparison; samples may exceed it, if a
-//! generator shows typical pictures of each class alone.
+//! A sample agrees if its greatest logit is that of the requested label. This is the classification accuracy of S.
+//! Ravuri and O. Vinyals, "Classification accuracy score for conditional generative models", NeurIPS 2019, with a
+//! classifier trained on real pictures. Its accuracy on held-out pictures is the value for comparison; samples may
+//! exceed it, if a generator shows only typical pictures of each class.
 
 use super::check;
 use super::neighbours::Proportion;
@@ -20,7 +20,7 @@ use crate::{Error, Result};
 /// ```
 ///
 /// # Errors
-/// [`Error::Shape`] if there is not one label a row, or no row; [`Error::Config`] if a label has no logit, or naming
+/// [`Error::Shape`] if a row lacks a label, or there are no rows; [`Error::Config`] if a label has no logit, or naming
 /// the row of a value that is not finite.
 pub fn accuracy(logits: &Rows, labels: &[u32]) -> Result<Proportion> {
     check("logits", logits, 1)?;

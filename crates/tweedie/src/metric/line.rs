@@ -8,16 +8,16 @@
 //! Var W₂² ≈ Var φ(X)/n + Var ψ(Y)/m.
 //!
 //! On the line φ′(x) = 2 (x − T(x)), T being the map of quantiles. It is integrated by the trapezoid rule between
-//! neighbouring observations, T of an observation being the mean of its partners.
+//! neighbouring observations, where T of an observation is the mean of its partners.
 
 /// A sample in increasing order.
-pub(super) struct Sorted {
+pub(super) struct SortedSample {
     values: Vec<f64>,
     /// The index of each value in the sample.
     places: Vec<usize>,
 }
 
-impl Sorted {
+impl SortedSample {
     pub fn new(sample: impl Iterator<Item = f64>) -> Self {
         let mut pairs: Vec<(f64, usize)> = sample.zip(0..).collect();
         pairs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -45,12 +45,12 @@ pub(super) struct Transport {
     pub squared: f64,
     /// φ at each observation of the first sample, in its order, up to a constant.
     pub first: Vec<f64>,
-    /// ψ at each observation of the second.
+    /// ψ at each observation of the second sample, in its order, up to the opposite constant.
     pub second: Vec<f64>,
 }
 
 /// The optimal transport between two non-empty samples.
-pub(super) fn transport(x: &Sorted, y: &Sorted) -> Transport {
+pub(super) fn transport(x: &SortedSample, y: &SortedSample) -> Transport {
     let (mut of_x, mut of_y) = (vec![0.0; x.values.len()], vec![0.0; y.values.len()]);
     let (n, m) = (of_x.len() as f64, of_y.len() as f64);
     let squared = couple(&x.values, &y.values, |i, j, mass| {
@@ -61,12 +61,12 @@ pub(super) fn transport(x: &Sorted, y: &Sorted) -> Transport {
 }
 
 /// W₂² between two non-empty samples.
-pub(super) fn squared(x: &Sorted, y: &Sorted) -> f64 {
+pub(super) fn squared(x: &SortedSample, y: &SortedSample) -> f64 {
     couple(&x.values, &y.values, |_, _, _| ())
 }
 
-/// W₂² between two sorted samples; `pair` takes each coupled pair of observations with its mass. Positions are counted
-/// in units of 1 / nm, so that they are exact.
+/// W₂² between two sorted samples; calls `pair` with each coupled pair of observations and its mass. Positions are
+/// counted in units of 1 / nm, so that they are exact.
 fn couple(x: &[f64], y: &[f64], mut pair: impl FnMut(usize, usize, f64)) -> f64 {
     let (mut i, mut j, mut at, mut total) = (0, 0, 0, 0.0);
     while i < x.len() && j < y.len() {
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn potentials_solve_the_dual_problem() {
         let (x, y) = (sample("x", 40), sample("y", 40));
-        let (a, b) = (Sorted::new(x.iter().copied()), Sorted::new(y.iter().copied()));
+        let (a, b) = (SortedSample::new(x.iter().copied()), SortedSample::new(y.iter().copied()));
         let found = transport(&a, &b);
         let cost = |i: usize, j: usize| (x[i] - y[j]).powi(2);
         let shift = {
@@ -120,12 +120,12 @@ mod tests {
     fn potentials_are_what_a_further_observation_changes() {
         let (x, y) = (sample("x", 3000), sample("y", 2000));
         let x: Vec<f64> = x.into_iter().map(|v| 1.5 * v + 1.0).collect();
-        let other = Sorted::new(y.iter().copied());
-        let found = transport(&Sorted::new(x.iter().copied()), &other);
+        let other = SortedSample::new(y.iter().copied());
+        let found = transport(&SortedSample::new(x.iter().copied()), &other);
         let mean = found.first.iter().sum::<f64>() / 3000.0;
         let scale = found.first.iter().map(|v| (v - mean).abs()).sum::<f64>() / 3000.0;
         for at in [0, 7, 50, 1234] {
-            let more = Sorted::new(x.iter().copied().chain([x[at]]));
+            let more = SortedSample::new(x.iter().copied().chain([x[at]]));
             let changed = 3001.0 * (squared(&more, &other) - found.squared);
             let expected = found.first[at] - mean;
             assert!((changed - expected).abs() < 0.02 * scale, "{changed} {expected} {scale}");

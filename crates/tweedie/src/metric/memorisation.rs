@@ -1,10 +1,10 @@
 //! Memorisation: the share of samples that are nearer to training rows than to held-out rows.
 //!
-//! Each sample is claimed by the nearest of all N training and M held-out rows, in equal parts by those equally near,
-//! so that twins share. For a model that learnt the distribution alone, the training rows are a random choice of N
-//! among N + M, and they claim N/(N + M) of the samples in expectation, whatever the dimension and the sizes. The test
-//! by the share of nearest neighbours of one kind is M. F. Schilling's, "Multivariate two-sample tests based on nearest
-//! neighbors", J. Am. Stat. Assoc. 81 (1986).
+//! Each sample is claimed by the nearest of all N training and M held-out rows; equally near rows share the claim. For
+//! a model that learnt the distribution alone, the training rows are a random choice of N among N + M, and they claim
+//! N/(N + M) of the samples in expectation, whatever the dimension and the sizes. The test by the share of nearest
+//! neighbours of one kind is M. F. Schilling's, "Multivariate two-sample tests based on nearest neighbors", J. Am.
+//! Stat. Assoc. 81 (1986).
 //!
 //! Error: with the claims cⱼ of the rows, A = Σ cⱼ over training rows, B over held-out ones and n = A + B, the share is
 //! S = A/(A + B). Resampling each of the two sets, a row together with the samples that it claims, gives to first order
@@ -12,9 +12,9 @@
 //! Var S = (S² M s²_H + (1 − S)² N s²_T)/n²,
 //!
 //! s² being the sample variances of the claims within a set. It is the bootstrap of B. Efron, "Bootstrap methods:
-//! another look at the jackknife", Ann. Stat. 7 (1979), of infinitely many replicates. Under chance s² is one for all
-//! rows and this is the variance of a random choice, s² N M/(N + M)/n². To resample rows without their samples is not
-//! consistent for nearest neighbours, as a repeated row claims nothing more (A. Abadie and G. W. Imbens, "On the
+//! another look at the jackknife", Ann. Stat. 7 (1979), with infinitely many replicates. Under chance s² is the same
+//! for all rows and this is the variance of a random choice, s² N M/(N + M)/n². Resampling rows without their samples
+//! is not consistent for nearest neighbours, as a repeated row claims nothing more (A. Abadie and G. W. Imbens, "On the
 //! failure of the bootstrap for matching estimators", Econometrica 76 (2008)); and binomial errors are too small, as a
 //! row claims several samples.
 
@@ -28,22 +28,22 @@ use std::cmp::Ordering;
 const SAMPLES: usize = 512;
 const REFERENCES: usize = 4096;
 
-/// The nearness of samples to training rows, in comparison with held-out rows.
+/// The share of samples nearer to training rows than to held-out rows.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Memorisation {
-    /// The share of samples whose nearest row is a training row, equally near rows having equal parts.
+    /// The share of samples whose nearest row is a training row; equally near rows share a sample equally.
     pub share: f64,
     /// N/(N + M): the expected share for a model that learnt the distribution alone.
     pub chance: f64,
     /// (share − chance)/(1 − chance): 0 at chance, 1 for copies of training rows.
     pub rescaled: f64,
-    /// The standard error of `rescaled` over samples, training rows and held-out rows; that of `share` is 1 − chance
-    /// times this. It is 0 at a share of 0 or 1, where the truth may be off by some 3/n.
+    /// The standard error of `rescaled` over samples, training rows and held-out rows; times 1 − chance it is the
+    /// standard error of `share`. It is 0 at a share of 0 or 1, where the truth may be off by some 3/n.
     pub standard_error: f64,
 }
 
-/// The memorisation of any number of `samples`, by all of a training set and of a held-out set, of any sizes from 2 on.
-/// The time is that of n (N + M) distances.
+/// The memorisation of all rows of a training set by `samples`, in comparison with a held-out set; each set has 2 rows
+/// or more. The time is that of n (N + M) distances.
 ///
 /// With 200 to 4,000 training, 30 to 800 held-out and 200 to 5,000 sampled rows in 1 to 32 dimensions, the standard
 /// error was 0.96 to 1.00 times the spread of `rescaled` over 600 repetitions at chance, and 0.94 to 1.17 times it
@@ -62,8 +62,8 @@ pub struct Memorisation {
 /// ```
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape) if the widths differ, one of the sets has fewer than 2 rows, or there is no
-/// sample; [`Error::Config`](crate::Error::Config) naming the row of a value that is not finite.
+/// [`Error::Shape`](crate::Error::Shape) if the widths differ, one of the sets has fewer than 2 rows, or there are no
+/// samples; [`Error::Config`](crate::Error::Config) naming the row of a value that is not finite.
 pub fn memorisation(samples: &Rows, training: &Rows, held_out: &Rows) -> Result<Memorisation> {
     check_pair([("training set", training), ("held-out set", held_out)], 2)?;
     check_pair([("training set", training), ("samples", samples)], 1)?;
@@ -100,7 +100,7 @@ impl Memorisation {
     }
 }
 
-/// The numbers of samples that the rows of a set claim.
+/// The numbers of samples claimed by the rows of a set.
 struct Claims {
     sum: f64,
     /// The variance of `sum` over sets of this number of rows.

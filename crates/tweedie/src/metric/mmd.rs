@@ -9,11 +9,11 @@
 
 use super::discrepancy::discrepancy;
 use super::distance::{Pairs, fold_rows};
-use super::{Discrepancy, check_pair, judged_rows};
+use super::{Discrepancy, check_pair, evaluation_rows};
 use crate::data::Rows;
 use crate::{Error, Result};
 
-/// Most rows of the median heuristic, of both samples together.
+/// The most rows of the median heuristic, of both samples together.
 const MEDIAN_ROWS: usize = 2000;
 
 /// MMD² between two samples, in the sum of Gaussian kernels of the given `bandwidths` σ > 0, in the units of the data.
@@ -32,7 +32,7 @@ const MEDIAN_ROWS: usize = 2000;
 ///
 /// # Errors
 /// [`Error::Shape`] if the widths differ or a sample has fewer than 2 rows; [`Error::Config`] naming the row of a
-/// value that is not finite, or if there is no bandwidth, or one that is not a positive finite number.
+/// value that is not finite, or if `bandwidths` is empty or has one that is not a positive finite number.
 pub fn gaussian(x: &Rows, y: &Rows, bandwidths: &[f64]) -> Result<Discrepancy> {
     let usable = |s: f64| s > 0.0 && rate(s).is_finite();
     if bandwidths.is_empty() || !bandwidths.iter().all(|&s| usable(s)) {
@@ -51,14 +51,14 @@ pub(super) fn rate(bandwidth: f64) -> f64 {
 }
 
 /// The median of the distances between all pairs of different rows of the two samples taken together, the usual
-/// bandwidth for [`gaussian`]. Of more than 2,000 rows it takes 2,000 random ones, the same each time.
+/// bandwidth for [`gaussian`]. Beyond 2,000 rows it takes 2,000 random ones, the same each time.
 ///
 /// # Errors
 /// [`Error::Shape`] if the widths differ or a sample is empty; [`Error::Config`] naming the row of a value that is
 /// not finite; [`Error::Undefined`] if the median is zero, as most rows are equal.
 pub fn median_bandwidth(x: &Rows, y: &Rows) -> Result<f64> {
     check_pair([("first sample", x), ("second sample", y)], 1)?;
-    let mut of_x = judged_rows(x.len() + y.len(), MEDIAN_ROWS);
+    let mut of_x = evaluation_rows(x.len() + y.len(), MEDIAN_ROWS);
     let of_y = of_x.split_off(of_x.partition_point(|row| *row < x.len()));
     let of_y: Vec<usize> = of_y.into_iter().map(|row| row - x.len()).collect();
     let mut pooled = x.select(&of_x);

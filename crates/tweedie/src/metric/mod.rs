@@ -1,12 +1,13 @@
 //! Metrics of generated samples: distances from a reference sample, collapse, copies.
 //!
-//! Every metric takes host batches ([`Rows`]), computes in double precision whatever they hold, and adds in an order
-//! that does not depend on the number of threads, so that its result is the same to the last bit on any of them.
+//! Every metric takes host batches ([`Rows`]), computes in double precision, and adds in an order that does not depend
+//! on the number of threads, so that its result has the same bits for any number.
 //!
 //! - [`wasserstein`]: the 2-Wasserstein distance, exact and sliced;
 //! - [`mmd`] and [`energy`]: kernel two-sample statistics, both a [`Discrepancy`];
-//! - [`judge`]: all of them at once, each beside its floor;
-//! - [`judged_rows`], [`JudgedConditions`]: the real rows that samples are judged by, and the conditions of the samples;
+//! - [`judge`]: all of these at once, each with its floor;
+//! - [`evaluation_rows`], [`SampleConditions`]: the real rows that samples are compared with, and the conditions of the
+//!   samples;
 //! - [`neighbours`]: nearest neighbours: the 1-NN two-sample test, label agreement;
 //! - [`memorisation`]: the share of samples nearer to training rows than to held-out rows;
 //! - [`copies`]: samples beside their nearest training rows;
@@ -14,7 +15,7 @@
 //! - [`Forest`]: a classifier that learns from samples and is tested on real rows;
 //! - [`Classifier`]: a network trained elsewhere, whose features take the place of pixels;
 //! - [`frechet`], [`kernel`], [`precision`], [`labels`]: metrics of features;
-//! - [`features`]: all of these, each beside its floor.
+//! - [`features`]: all metrics of features, each with its floor.
 
 pub mod copies;
 pub mod energy;
@@ -33,11 +34,11 @@ mod columns;
 mod discrepancy;
 mod distance;
 mod forest;
-mod judged;
 mod line;
 mod memorisation;
 #[cfg(test)]
 pub(crate) mod peer;
+mod selection;
 #[cfg(test)]
 mod tests;
 
@@ -45,8 +46,8 @@ pub use classifier::{Classifier, Outputs};
 pub use columns::Columns;
 pub use discrepancy::Discrepancy;
 pub use forest::Forest;
-pub use judged::{JudgedConditions, condition_rows, judged_labels, judged_rows};
 pub use memorisation::{Memorisation, memorisation};
+pub use selection::{SampleConditions, condition_rows, evaluation_rows, sample_labels};
 
 use crate::data::Rows;
 use crate::{Error, Result};

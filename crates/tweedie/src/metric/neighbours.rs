@@ -2,7 +2,7 @@
 //!
 //! - The 1-NN two-sample test: the share of rows whose nearest neighbour among all other rows, real and generated, is
 //!   of their own kind. D. Lopez-Paz and M. Oquab, "Revisiting classifier two-sample tests", ICLR 2017, with the
-//!   leave-one-out 1-NN classifier and the accuracies on real and generated rows kept apart as in Q. Xu et al., "An
+//!   leave-one-out 1-NN classifier; accuracies on real and on generated rows are separate as in Q. Xu et al., "An
 //!   empirical study on evaluation metrics of generative adversarial networks", 2018. A generator that repeats training
 //!   rows has accuracies near 0; one that drops modes has a high accuracy on the generated rows.
 //! - Label agreement: the share of generated rows whose nearest labelled reference bears the requested label.
@@ -11,15 +11,15 @@ use super::{check, check_pair, distance::fold_rows};
 use crate::data::Rows;
 use crate::{Error, Result};
 
-/// References of one block, so that memory does not grow with their number.
+/// The number of references in a block, so that memory does not grow with their number.
 const CHUNK: usize = 4096;
 
-/// The nearest row of a reference batch.
+/// The nearest row of a reference sample.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Neighbour {
-    /// Its index; the lowest among equally near rows.
+    /// The row's index; the lowest among equally near rows.
     pub index: usize,
-    /// Its Euclidean distance.
+    /// The Euclidean distance to it.
     pub distance: f64,
 }
 
@@ -44,7 +44,7 @@ pub fn nearest(queries: &Rows, references: &Rows) -> Result<Vec<Neighbour>> {
     Ok(nearest_but(queries, references, |_| None))
 }
 
-/// As [`nearest`], unchecked, leaving out reference `but(i)` for query i.
+/// The nearest neighbours as by [`nearest`], without checks and without reference `but(i)` for query i.
 pub(super) fn nearest_but(
     queries: &Rows,
     references: &Rows,
@@ -69,13 +69,13 @@ pub(super) fn nearest_but(
     best.into_iter().map(neighbour).collect()
 }
 
-/// A share of rows, with its error.
+/// A share of rows, with its standard error.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Proportion {
     /// The share, from 0 to 1.
     pub value: f64,
-    /// √(value (1 − value) / rows), the binomial standard error: right for independent outcomes, above the truth
-    /// where ties count half. It is 0 at a share of 0 or 1, where the truth may be off by some 3 / rows.
+    /// √(value (1 − value) / rows), the binomial standard error: exact for independent outcomes, too large where ties
+    /// count half. It is 0 at a share of 0 or 1, where the truth may be off by some 3 / rows.
     pub standard_error: f64,
     /// The number of rows.
     pub rows: usize,
@@ -129,7 +129,7 @@ pub fn two_sample(real: &Rows, fake: &Rows) -> Result<TwoSample> {
 }
 
 /// The share of `samples` whose nearest neighbour in `references` has the label that was `requested`. Among equally
-/// near references the first one counts.
+/// near references the first counts.
 ///
 /// ```
 /// use tweedie::{data::Rows, metric::neighbours};
@@ -142,8 +142,8 @@ pub fn two_sample(real: &Rows, fake: &Rows) -> Result<TwoSample> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Shape`] if the widths differ, there is not one label a row, or a batch is empty; [`Error::Config`] naming
-/// the row of a value that is not finite.
+/// [`Error::Shape`] if the widths differ, a row lacks a label, or a batch is empty; [`Error::Config`] naming the row of
+/// a value that is not finite.
 pub fn label_agreement<L: PartialEq>(
     samples: &Rows,
     requested: &[L],
@@ -182,7 +182,7 @@ fn wins(first: &[f64], second: &[f64]) -> f64 {
     first.iter().zip(second).map(score).sum()
 }
 
-/// The index and the value of the first least distance; (0, ∞) for none.
+/// The index and the value of the first least distance; (0, ∞) without distances.
 fn least(distances: &[f64]) -> (usize, f64) {
     let mut best = (0, f64::INFINITY);
     for (j, &distance) in distances.iter().enumerate() {

@@ -4,7 +4,7 @@
 use crate::data::Rows;
 use serde_json::Value;
 
-/// The inputs and the numbers.
+/// Inputs and reference values of peers' metrics.
 pub(crate) struct Peer(Value);
 
 impl Peer {

@@ -16,7 +16,7 @@ use super::neighbours::Proportion;
 use crate::data::Rows;
 use crate::{Error, Result};
 
-/// Precision and recall. Their standard errors are over the rows judged, the support being given.
+/// Precision and recall. Their standard errors are over the rows tested, for a fixed support.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct PrecisionRecall {
     /// The share of generated rows within the support of the real ones.

@@ -11,7 +11,7 @@
 //! in d > 4 dimensions: compare it with W₂ between two real samples of the same size.
 
 use super::distance::fold_rows;
-use super::line::{self, Sorted};
+use super::line::{self, SortedSample};
 use super::{check, check_pair, check_sizes};
 use crate::data::Rows;
 use crate::draws::Draws;
@@ -19,14 +19,14 @@ use crate::transport::assignment::assign;
 use crate::{Error, Result};
 use rayon::prelude::*;
 
-/// Tolerance of the squared length of a direction.
+/// The tolerance of the squared length of a direction.
 const UNIT: f64 = 1e-4;
 
-/// Directions whose potentials are in memory at once.
+/// The number of directions whose potentials are in memory at once.
 const SLICES: usize = 32;
 
-/// The exact W₂ between two samples of the same size n. Needs 8n² bytes twice over, and time between n² and n³.
-/// On the line (`width` 1) it is [`line()`], which takes samples of any sizes.
+/// The exact W₂ between two samples of the same size n. Takes 16n² bytes, and time between n² and n³. On the line
+/// (`width` 1) it is [`line()`], for samples of any sizes.
 ///
 /// ```
 /// use tweedie::{data::Rows, metric::wasserstein};
@@ -63,9 +63,9 @@ pub fn line(x: &Rows, y: &Rows) -> Result<f64> {
     Ok(line::squared(&projected(x, &[1.0]), &projected(y, &[1.0])).sqrt())
 }
 
-/// The sliced W₂ over some directions.
+/// The sliced W₂ over some directions, with its standard errors.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Sliced {
+pub struct SlicedDistance {
     /// The root of the mean of W₂² over the directions. W₂² of two samples exceeds that of their distributions by a
     /// term of order 1/n + 1/m, the whole value between equal distributions.
     pub distance: f64,
@@ -81,14 +81,14 @@ pub struct Sliced {
     pub directions: usize,
 }
 
-impl Sliced {
+impl SlicedDistance {
     /// The standard error of `distance` by rows and directions together. It does not include the bias of `distance`.
     pub fn standard_error(&self) -> f64 {
         self.row_error.hypot(self.direction_error.unwrap_or(0.0))
     }
 }
 
-/// The sliced W₂ between two samples of any sizes, along the given directions, a unit vector a row.
+/// The sliced W₂ between two samples of any sizes, along `directions`: a unit vector in each row.
 ///
 /// ```
 /// use tweedie::{data::Rows, metric::wasserstein};
@@ -103,7 +103,7 @@ impl Sliced {
 /// # Errors
 /// [`Error::Shape`] if the widths differ, or a sample or the directions are empty; [`Error::Config`] naming the row
 /// of a value that is not finite or of a direction that is not of length 1.
-pub fn sliced(x: &Rows, y: &Rows, directions: &Rows) -> Result<Sliced> {
+pub fn sliced(x: &Rows, y: &Rows, directions: &Rows) -> Result<SlicedDistance> {
     check_pair([("first sample", x), ("second sample", y)], 1)?;
     check_pair([("samples", x), ("directions", directions)], 1)?;
     let length = |v: &[f32]| v.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
@@ -127,10 +127,10 @@ pub fn sliced(x: &Rows, y: &Rows, directions: &Rows) -> Result<Sliced> {
             }
         }
     }
-    Ok(Sliced::new(&squared, [&first, &second]))
+    Ok(SlicedDistance::new(&squared, [&first, &second]))
 }
 
-/// The sliced W₂ along `directions` random directions, which `seed` determines.
+/// The sliced W₂ along `directions` random directions, determined by `seed`.
 ///
 /// ```
 /// use tweedie::{data::Rows, metric::wasserstein};
@@ -144,13 +144,13 @@ pub fn sliced(x: &Rows, y: &Rows, directions: &Rows) -> Result<Sliced> {
 ///
 /// # Errors
 /// Errors of [`sliced`]; [`Error::Shape`] for 0 directions.
-pub fn sliced_random(x: &Rows, y: &Rows, seed: u64, directions: usize) -> Result<Sliced> {
+pub fn sliced_random(x: &Rows, y: &Rows, seed: u64, directions: usize) -> Result<SlicedDistance> {
     check("first sample", x, 1)?;
     let normals = Draws::new(seed).purpose("slices").normals(0..directions as u64, x.width());
     sliced(x, y, &on_sphere(normals))
 }
 
-impl Sliced {
+impl SlicedDistance {
     /// The distance with its errors, from W₂² along each direction, and from the sums over the directions of the
     /// potentials at the rows of each sample.
     fn new(squared: &[f64], potentials: [&[f64]; 2]) -> Self {
@@ -178,7 +178,7 @@ fn variance_of_mean(values: &[f64]) -> f64 {
     deviations / (n - 1.0).max(1.0) / n
 }
 
-/// Standard normal rows scaled to length 1: uniform on the sphere. A row of zeros becomes the first axis.
+/// Standard normal rows scaled to length 1: uniform on the sphere. A row of zeros becomes the first unit vector.
 fn on_sphere(mut normals: Rows) -> Rows {
     let width = normals.width();
     for row in normals.values_mut().chunks_exact_mut(width) {
@@ -192,10 +192,10 @@ fn on_sphere(mut normals: Rows) -> Rows {
     normals
 }
 
-/// ⟨direction, xᵢ⟩ of every row.
-fn projected(x: &Rows, direction: &[f32]) -> Sorted {
+/// The products ⟨direction, xᵢ⟩ of all rows, sorted.
+fn projected(x: &Rows, direction: &[f32]) -> SortedSample {
     let product = |(a, b): (&f32, &f32)| f64::from(*a) * f64::from(*b);
-    Sorted::new(x.iter().map(|row| row.iter().zip(direction).map(product).sum::<f64>()))
+    SortedSample::new(x.iter().map(|row| row.iter().zip(direction).map(product).sum::<f64>()))
 }
 
 #[cfg(test)]

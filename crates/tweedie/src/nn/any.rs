@@ -1,4 +1,4 @@
-//! Every network that a recipe can name: one line for each, with its configuration.
+//! The registry of the networks that recipes can name.
 
 use super::{Network, ResidualMlp, ResidualMlpConfig, UNet, UNetConfig};
 use crate::data::{Condition, Space};
@@ -9,8 +9,8 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 registry! {
-    /// The noise level as a network sees it. Every clock depends on the level's log-SNR alone, so that a trained
-    /// network works with any schedule.
+    /// The form in which a network takes the noise level. Every clock is a function of the level's log-SNR alone, so
+    /// that a trained network works with any schedule.
     pub word Clock = LogSnr {
         /// (Karras et al. 2022, table 1).
         "log-snr" LogSnr "¼ ln(σ/α), EDM's c_noise",
@@ -31,7 +31,7 @@ pub trait NetworkConfig: std::fmt::Debug + Send + Sync {
     /// The network of a resolved configuration, with initial values from `draws`.
     ///
     /// # Errors
-    /// [`Error::Config`] if the numbers make no sense together.
+    /// [`Error::Config`] if the numbers are inconsistent.
     fn init(&self, draws: &Draws, device: &Device) -> Result<AnyNetwork>;
 
     /// The default clock of the network.
@@ -50,17 +50,17 @@ pub trait NetworkConfig: std::fmt::Debug + Send + Sync {
     /// The width of a row, once resolved.
     fn width(&self) -> usize;
 
-    /// The number of its parameters.
+    /// The number of values in the parameters.
     fn parameters(&self) -> u128;
 
-    /// The key that sets its size, with the value.
+    /// The key that sets the network's size, with its value.
     fn size(&self) -> (&'static str, String);
 
     /// The approximate number of activations for each row.
     fn activations(&self) -> usize;
 }
 
-/// Sets a width to that of the data; fails if a recipe has another one.
+/// Sets a width to the data's; fails if the recipe has another value.
 pub(super) fn own(key: &str, value: &mut usize, own: usize) -> Result<()> {
     if *value != 0 && *value != own {
         let expected = format!("no such key: it is {own} for these data");

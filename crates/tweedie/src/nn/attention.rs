@@ -2,7 +2,7 @@
 
 use crate::tensor::Dual;
 
-/// [`attention`] with queries, keys and values of the same tokens side by side, `[n, tokens, 3 · heads · d]`.
+/// Self-attention by [`attention`], for queries, keys and values side by side, `[n, tokens, 3 · heads · d]`.
 ///
 /// # Panics
 /// If there are no heads, or three times their number does not divide the last dimension.
@@ -16,7 +16,7 @@ pub fn self_attention(qkv: Dual<3>, heads: usize) -> Dual<3> {
 }
 
 /// Attention softmax(q kᵀ/√d) v of each head: queries `[n, tokens, heads · d]`, keys and values `[n, others, heads ·
-/// d]`, to the queries' shape (Vaswani et al. 2017, equation 1).
+/// d]`; returns the queries' shape (Vaswani et al. 2017, equation 1).
 ///
 /// # Panics
 /// If there are no heads, their number does not divide the last dimension, or shapes do not fit.

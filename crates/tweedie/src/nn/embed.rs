@@ -38,16 +38,16 @@ impl TimeEmbeddingConfig {
 /// Frequencies run from ½ to 32 per unit of c = ¼ ln(σ/α), which spans about −2 to 2.
 #[derive(Module, Debug)]
 pub struct TimeEmbedding {
-    /// `[2·frequencies]` to `[width]`.
+    /// The first layer, from 2·frequencies to `width` features.
     pub linear_1: Linear,
-    /// `[width]` to `[width]`.
+    /// The second layer, from `width` to `width` features.
     pub linear_2: Linear,
     #[module(skip)]
     frequencies: usize,
 }
 
 impl TimeEmbedding {
-    /// `[n, 1]` ↦ `[n, width]`.
+    /// Maps noise levels `[n, 1]` to features `[n, width]`.
     pub fn forward(&self, noise: Dual<2>) -> Dual<2> {
         let (device, kind) = (noise.value.device(), noise.value.dtype());
         let last = self.frequencies.max(2) - 1;
@@ -94,7 +94,7 @@ impl ConditionEmbeddingConfig {
     }
 }
 
-/// Class or vector conditions as features, "none" being one more class or a flag.
+/// The embedding of class or vector conditions as features; "none" is one more class, or a flag.
 #[derive(Module, Debug)]
 pub struct ConditionEmbedding {
     classes: Option<Embedding>,
@@ -106,10 +106,10 @@ pub struct ConditionEmbedding {
 }
 
 impl ConditionEmbedding {
-    /// `[rows, width]` features, or none if the network takes no condition and none is given.
+    /// The features of a condition, `[rows, width]`; none if the network takes no condition and `condition` is none.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the condition is not of the kind or size that the network takes.
+    /// [`Error::Shape`] if the condition does not have the kind or size that the network takes.
     pub fn forward(
         &self,
         condition: &Condition,

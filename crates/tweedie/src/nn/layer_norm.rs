@@ -28,7 +28,7 @@ impl LayerNormConfig {
         self
     }
 
-    /// The layer, scale 1 and shift 0.
+    /// The layer with scale 1 and shift 0.
     pub fn init(&self, device: &Device) -> LayerNorm {
         LayerNorm {
             weight: constant(1.0, [self.channels], device),
@@ -50,9 +50,9 @@ impl LayerNormConfig {
 /// ```
 #[derive(Module, Debug)]
 pub struct LayerNorm {
-    /// `[channels]`.
+    /// The scale of each channel, `[channels]`.
     pub weight: Param<Tensor<1>>,
-    /// `[channels]`.
+    /// The shift of each channel, `[channels]`.
     pub bias: Param<Tensor<1>>,
     /// ε, added to the variance.
     #[module(skip)]
@@ -60,7 +60,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// `[…, channels]` ↦ the same shape.
+    /// Normalises `[…, channels]`; the shape stays the same.
     pub fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         if x.tangent.is_none() {

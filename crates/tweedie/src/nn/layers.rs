@@ -1,6 +1,7 @@
 //! Layers over [`Dual`], with PyTorch's parameter names and layouts.
 //!
-//! Initial values come from [`Draws`] derived by parameter path, so that they depend on the seed and the name alone.
+//! Initial values come from [`Draws`] derived from the parameter's path, so that they depend on the seed and the path
+//! alone.
 
 use crate::Draws;
 use crate::tensor::Dual;
@@ -43,7 +44,7 @@ impl Activation {
         }
     }
 
-    /// Its name among the fused operations.
+    /// The activation among the fused operations.
     fn fused(self) -> tweedie_ops::Activation {
         match self {
             Activation::Silu => tweedie_ops::Activation::Silu,
@@ -87,7 +88,7 @@ pub struct LinearConfig {
 }
 
 impl LinearConfig {
-    /// `input` to `output` features, with a bias, PyTorch's initial values: uniform in ±1/√input.
+    /// A layer from `input` to `output` features, with a bias and PyTorch's initial values: uniform in ±1/√input.
     pub fn new(input: usize, output: usize) -> Self {
         Self { input, output, bias: true, gain: 1.0 }
     }
@@ -98,7 +99,7 @@ impl LinearConfig {
         self
     }
 
-    /// Multiplies the initial values; 0 starts the layer at zero.
+    /// Sets a factor on the initial values; 0 starts the layer at zero.
     pub fn with_gain(mut self, gain: f64) -> Self {
         self.gain = gain;
         self
@@ -117,14 +118,14 @@ impl LinearConfig {
 /// y = x Wᵀ + b with W `[out, in]`.
 #[derive(Module, Debug)]
 pub struct Linear {
-    /// `[out, in]`.
+    /// The weights W, `[out, in]`.
     pub weight: Param<Tensor<2>>,
-    /// `[out]`.
+    /// The bias b, `[out]`.
     pub bias: Option<Param<Tensor<1>>>,
 }
 
 impl Linear {
-    /// `[n, in]` ↦ `[n, out]`.
+    /// Maps `[n, in]` to `[n, out]`.
     pub fn forward(&self, x: Dual<2>) -> Dual<2> {
         project(x, self.weight.val(), self.bias())
     }
@@ -198,7 +199,8 @@ pub struct Conv2dConfig {
 }
 
 impl Conv2dConfig {
-    /// `input` to `output` channels by a square kernel of odd side, padded to keep the size, with a bias.
+    /// A convolution from `input` to `output` channels by a square kernel of odd side, padded to keep the size, with a
+    /// bias.
     pub fn new(input: usize, output: usize, kernel: usize) -> Self {
         Self { input, output, kernel, stride: 1, padding: (kernel / 2, kernel / 2), gain: 1.0 }
     }
@@ -209,13 +211,13 @@ impl Conv2dConfig {
         self
     }
 
-    /// The stride in both directions.
+    /// Sets the stride in both directions.
     pub fn with_stride(mut self, stride: usize) -> Self {
         self.stride = stride;
         self
     }
 
-    /// Multiplies the initial values; 0 starts the layer at zero.
+    /// Sets a factor on the initial values; 0 starts the layer at zero.
     pub fn with_gain(mut self, gain: f64) -> Self {
         self.gain = gain;
         self
@@ -237,9 +239,9 @@ impl Conv2dConfig {
 /// A 2-D convolution of channels-last pictures with W `[out, in, k, k]`.
 #[derive(Module, Debug)]
 pub struct Conv2d {
-    /// `[out, in, k, k]`.
+    /// The weights W, `[out, in, k, k]`.
     pub weight: Param<Tensor<4>>,
-    /// `[out]`.
+    /// The bias, `[out]`.
     pub bias: Option<Param<Tensor<1>>>,
     /// The stride in both directions.
     #[module(skip)]
@@ -250,13 +252,13 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// `[n, h, w, in]` ↦ `[n, h′, w′, out]` with h′ = ⌊(h + padding − k)/stride⌋ + 1.
+    /// Maps `[n, h, w, in]` to `[n, h′, w′, out]` with h′ = ⌊(h + padding − k)/stride⌋ + 1.
     pub fn forward(&self, x: Dual<4>) -> Dual<4> {
         self.forward_plus(x, None, None)
     }
 
-    /// Applies the convolution, adds features `[n, out]` of each picture, or `[1, out]` of all, and a residual of the
-    /// output's shape.
+    /// Applies the convolution, then adds features, `[n, out]` for each picture or `[1, out]` for all, and a residual
+    /// of the output's shape.
     pub fn forward_plus(
         &self,
         x: Dual<4>,
@@ -305,7 +307,7 @@ pub struct GroupNormConfig {
 }
 
 impl GroupNormConfig {
-    /// `channels` in `groups` groups; `groups` divides `channels`. ε = 10⁻⁵.
+    /// A normalisation of `channels` channels in `groups` groups; `groups` divides `channels`. ε = 10⁻⁵.
     pub fn new(groups: usize, channels: usize) -> Self {
         Self { groups, channels, epsilon: 1e-5 }
     }
@@ -316,7 +318,7 @@ impl GroupNormConfig {
         self
     }
 
-    /// The layer, scale 1 and shift 0.
+    /// The layer with scale 1 and shift 0.
     pub fn init(&self, device: &Device) -> GroupNorm {
         GroupNorm {
             weight: constant(1.0, [self.channels], device),
@@ -331,9 +333,9 @@ impl GroupNormConfig {
 /// and a shift per channel.
 #[derive(Module, Debug)]
 pub struct GroupNorm {
-    /// `[channels]`.
+    /// The scale of each channel, `[channels]`.
     pub weight: Param<Tensor<1>>,
-    /// `[channels]`.
+    /// The shift of each channel, `[channels]`.
     pub bias: Param<Tensor<1>>,
     /// The number of groups.
     #[module(skip)]
@@ -344,7 +346,7 @@ pub struct GroupNorm {
 }
 
 impl GroupNorm {
-    /// `[n, …, channels]` ↦ the same shape.
+    /// Normalises `[n, …, channels]`; the shape stays the same.
     pub fn forward<const D: usize>(&self, x: Dual<D>) -> Dual<D> {
         self.forward_then(x, None, None)
     }
@@ -405,7 +407,7 @@ pub struct EmbeddingConfig {
 }
 
 impl EmbeddingConfig {
-    /// `count` vectors of `width` values.
+    /// A table of `count` vectors of `width` values.
     pub fn new(count: usize, width: usize) -> Self {
         Self { count, width }
     }
@@ -420,7 +422,7 @@ impl EmbeddingConfig {
 /// A table of vectors.
 #[derive(Module, Debug)]
 pub struct Embedding {
-    /// `[count, width]`.
+    /// The vectors, `[count, width]`.
     pub weight: Param<Tensor<2>>,
 }
 

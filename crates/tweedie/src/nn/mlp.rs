@@ -16,7 +16,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-/// Frequencies of the time embedding.
+/// The number of frequencies of the time embedding.
 const FREQUENCIES: usize = 16;
 
 /// Configuration of [`ResidualMlp`].
@@ -30,17 +30,17 @@ const FREQUENCIES: usize = 16;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResidualMlpConfig {
-    /// The width of a row; 0 takes it from the data.
+    /// The width of a row; 0 means the width of the data.
     pub width: usize,
-    /// Classes that the network takes as a condition; 0 for none.
+    /// The number of classes that the network takes as a condition; 0 for none.
     pub classes: usize,
-    /// The length of vectors that it takes as a condition; 0 for none.
+    /// The length of vectors that the network takes as a condition; 0 for none.
     pub vector: usize,
     /// The width of the hidden layers.
     pub hidden: usize,
     /// The number of residual blocks.
     pub blocks: usize,
-    /// The activation.
+    /// The activation of the blocks.
     pub activation: Activation,
 }
 
@@ -63,25 +63,25 @@ impl ResidualMlpConfig {
         Self { width, ..Self::default() }
     }
 
-    /// Classes to condition on.
+    /// Sets the number of classes to condition on.
     pub fn with_classes(mut self, classes: usize) -> Self {
         self.classes = classes;
         self
     }
 
-    /// The length of vectors to condition on.
+    /// Sets the length of vectors to condition on.
     pub fn with_vector(mut self, vector: usize) -> Self {
         self.vector = vector;
         self
     }
 
-    /// The width of the hidden layers.
+    /// Sets the width of the hidden layers.
     pub fn with_hidden(mut self, hidden: usize) -> Self {
         self.hidden = hidden;
         self
     }
 
-    /// The number of residual blocks.
+    /// Sets the number of residual blocks.
     pub fn with_blocks(mut self, blocks: usize) -> Self {
         self.blocks = blocks;
         self
@@ -186,7 +186,7 @@ impl Block {
     }
 }
 
-/// The network; see the module's head.
+/// The residual MLP; see the module's head.
 #[derive(Module, Debug)]
 pub struct ResidualMlp {
     time: TimeEmbedding,

@@ -41,12 +41,12 @@ use crate::tensor::Dual;
 use burn::module::Module;
 use burn::tensor::Device;
 
-/// A network of a denoiser: (x, level, condition) ↦ an output as wide as x.
+/// The network of a denoiser: (x, level, condition) ↦ an output of the width of x.
 pub trait Network: Module + Send + Sync + 'static {
     /// The network's output for a batch.
     ///
     /// * `x` — `[n, width]`, scaled to unit variance;
-    /// * `noise` — `[n, 1]` or `[1, 1]`, the noise level by the denoiser's [`Clock`];
+    /// * `noise` — `[n, 1]` or `[1, 1]`, the noise level in the form of the denoiser's [`Clock`];
     /// * `condition` — one condition per row, each possibly "none".
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Parameters of a module by path: read and replaced.
+//! Parameters of a module by path: reading and replacing.
 //!
 //! Paths join field names and indices with dots (`blocks.0.linear_1.weight`), as PyTorch does.
 
@@ -11,7 +11,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Whether the content of a container has a name in paths: variants of an enum have none.
+/// Whether a container's fields have names in paths: the variants of an enum have none.
 fn has_name(container: &str) -> bool {
     !container.starts_with("Enum:")
 }
@@ -22,7 +22,7 @@ struct Visitor<F> {
     f: F,
 }
 
-/// A callback on path, shape and flattened value of each parameter.
+/// A callback that receives the path and the tensor of each parameter.
 pub(crate) trait EachParam {
     fn each<const D: usize>(&mut self, path: &str, tensor: Tensor<D>);
 }
@@ -50,7 +50,7 @@ pub(crate) fn each_param<M: Module, F: EachParam>(module: &M, f: F) -> F {
     visitor.f
 }
 
-/// A map of parameters by path, from the untracked value to the new one.
+/// A map of parameters by path, from the detached value to the new one.
 pub(crate) trait MapParam {
     fn map<const D: usize>(&mut self, path: &str, tensor: Tensor<D>) -> Tensor<D>;
 }
@@ -81,7 +81,7 @@ impl<F: MapParam> ModuleMapper for Mapper<F> {
     }
 }
 
-/// Replaces every parameter in order.
+/// Replaces every parameter, in order.
 pub(crate) fn map_each<M: Module, F: MapParam>(module: M, f: F) -> (M, F) {
     let mut mapper = Mapper { path: Vec::new(), f };
     let module = module.map(&mut mapper);
@@ -118,7 +118,7 @@ pub fn collect_params<M: Module>(module: &M) -> Result<State> {
     each_param(module, Collect(Ok(State::new()))).0
 }
 
-/// The type of a module's parameters; single precision if it has none.
+/// The type of a module's parameters; single precision without parameters.
 pub fn dtype_of<M: Module>(module: &M) -> DType {
     struct First(Option<DType>);
     impl EachParam for First {
@@ -129,12 +129,12 @@ pub fn dtype_of<M: Module>(module: &M) -> DType {
     each_param(module, First(None)).0.unwrap_or(DType::F32)
 }
 
-/// The number of parameters of a module.
+/// The number of values in a module's parameters.
 pub fn param_count<M: Module>(module: &M) -> usize {
     module.num_params()
 }
 
-/// An array as a tensor of these sizes, type and device; the error describes the fault of the array.
+/// An array as a tensor of the given sizes, type and device; the error describes the array's fault.
 pub(crate) fn fitted<const D: usize>(
     data: &TensorData,
     sizes: [usize; D],
@@ -175,10 +175,10 @@ impl MapParam for Replace<'_> {
     }
 }
 
-/// Replaces the parameters of a module by `params`, which must have exactly its paths and shapes. Values take the types
-/// of the module's parameters.
+/// Replaces the parameters of a module by `params`, which must have exactly the module's paths and shapes. Values are
+/// converted to the types of the module's parameters.
 ///
-/// `origin` names their file, for errors.
+/// `origin` is the name of their file in errors.
 ///
 /// # Errors
 /// [`Error::File`] naming the parameter that is missing, superfluous or of another shape.

@@ -12,7 +12,7 @@ use std::path::Path;
 #[cfg(target_endian = "big")]
 compile_error!("arrays go to files as they lie in memory, which must be little-endian");
 
-/// Named arrays of any type: the parameters of a module by path, or the whole state of a learner.
+/// Named arrays of any type: a module's parameters by path, or the whole state of a learner.
 pub type State = BTreeMap<String, TensorData>;
 
 /// A module's parameters by path.
@@ -34,10 +34,10 @@ const TYPES: [(Dtype, DType); 12] = [
     (Dtype::U8, DType::U8),
 ];
 
-/// Arrays as the bytes of a safetensors file.
+/// The bytes of a safetensors file with these arrays.
 ///
 /// # Errors
-/// [`Error::Config`] naming an array of a type that files do not have.
+/// [`Error::Config`] naming an array of a type that the format lacks.
 pub fn safetensors_bytes(state: &State) -> Result<Vec<u8>> {
     let fault = |name: &str, problem: String| Error::config(name, problem, "numbers");
     let view = |(name, data)| -> Result<(String, TensorView)> {
@@ -87,7 +87,7 @@ pub fn load_safetensors(path: &Path) -> Result<State> {
     load_safetensors_of(path, |_| true)
 }
 
-/// Reads the arrays of a safetensors file whose names `wanted` accepts; others may be of any type.
+/// Reads the arrays of a safetensors file whose names `wanted` accepts; the others may have any type.
 pub(crate) fn load_safetensors_of(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<State> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     let damaged = |e: SafeTensorError| {
@@ -106,7 +106,7 @@ pub(crate) fn load_safetensors_of(path: &Path, wanted: impl Fn(&str) -> bool) ->
     Ok(state)
 }
 
-/// Reads an array from its bytes, with finite numbers alone; file and name are for errors.
+/// Reads an array from its bytes, which must be finite numbers; file and name are for errors.
 pub(crate) fn array(
     bytes: Vec<u8>,
     shape: Vec<usize>,

@@ -1,7 +1,8 @@
 //! Networks trained elsewhere: a list of layers whose weights have PyTorch's names and layouts.
 //!
-//! Their weights are fixed; derivatives by the input exist. A batch is `[n, channels, height, width]` throughout, a
-//! vector being a picture of one pixel. Construction checks every shape, so that evaluation cannot fail for a shape.
+//! Their weights are fixed; derivatives by the input are available. A batch is `[n, channels, height, width]`
+//! throughout; a vector is a picture of one pixel. Construction checks every shape, so that evaluation cannot fail for
+//! a shape.
 
 mod build;
 
@@ -14,11 +15,11 @@ use burn::tensor::{Device, Tensor, module};
 use serde::Deserialize;
 use std::path::Path;
 
-/// A layer as a description has it: `{ type = "conv", name = "features.0", padding = 1 }`.
+/// The description of a layer: `{ type = "conv", name = "features.0", padding = 1 }`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Layer {
-    /// A convolution; its kernel's size is that of `name.weight`, and `name.bias` may be absent.
+    /// A convolution; `name.weight` determines the kernel's size, and `name.bias` may be absent.
     Conv {
         /// The layer's name in the file of weights.
         name: String,
@@ -38,7 +39,7 @@ pub enum Layer {
     BatchNorm {
         /// The layer's name in the file of weights.
         name: String,
-        /// Added to the variance; 10⁻⁵ if not given.
+        /// ε, added to the variance; 10⁻⁵ if not given.
         #[serde(default = "epsilon")]
         epsilon: f64,
     },
@@ -60,11 +61,11 @@ pub enum Layer {
     Flatten,
     /// Dropout: the identity at inference.
     Dropout,
-    /// The identity; its input is the features of the network.
+    /// The identity; its input is taken as the features of the network.
     Features,
 }
 
-/// Windows of a pooling layer.
+/// The windows of a pooling layer.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pool {
@@ -86,7 +87,7 @@ fn epsilon() -> f64 {
 }
 
 impl Layer {
-    /// The layer's type, and its name if it has weights.
+    /// The layer's type, with its name if it has weights.
     fn title(&self) -> String {
         match self {
             Layer::Conv { name, .. } => format!("conv {name}"),
@@ -141,12 +142,12 @@ pub struct Sequential {
 }
 
 impl Sequential {
-    /// Builds the network of these layers for pictures of `input` = `[channels, height, width]`, with weights from
-    /// `params`; `origin` names their file, for errors. Other arrays in `params` are ignored.
+    /// Builds the network of `layers` for pictures of shape `input` = `[channels, height, width]`, with weights from
+    /// `params`; `origin` is the name of their file in errors. Other arrays in `params` are ignored.
     ///
     /// # Errors
     /// [`Error::Config`] naming the layer that does not fit the one before it, or unless exactly one layer marks the
-    /// features; [`Error::File`] naming the weights that are missing or of the wrong shape, and their layer.
+    /// features; [`Error::File`] naming the weights that are missing or have the wrong shape, and their layer.
     pub fn new(
         layers: &[Layer],
         input: [usize; 3],
@@ -186,22 +187,23 @@ impl Sequential {
         self.input
     }
 
-    /// The number of features of a picture.
+    /// The number of features per picture.
     pub fn features(&self) -> usize {
         self.features
     }
 
-    /// The number of outputs of the last layer; none if the features are its output.
+    /// The number of outputs of the last layer; none if its output are the features.
     pub fn output(&self) -> Option<usize> {
         (self.to_features < self.ops.len()).then_some(self.output)
     }
 
-    /// The most numbers of a picture between two layers.
+    /// The most numbers per picture between two layers.
     pub(crate) fn widest(&self) -> usize {
         self.widest
     }
 
-    /// `[n, channels · height · width]` ↦ features `[n, features]`, and `[n, output]` if there is a layer after them.
+    /// Maps `[n, channels · height · width]` to features `[n, features]`, and to outputs `[n, output]` if layers follow
+    /// the features.
     ///
     /// # Errors
     /// [`Error::Shape`] if the width differs.

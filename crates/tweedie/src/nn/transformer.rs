@@ -1,5 +1,5 @@
 //! The transformer's encoder (Vaswani et al. 2017, sec. 3.1) with the normalisation before each part (Xiong et al.
-//! 2020, "On layer normalization in the transformer architecture"), parameter for parameter PyTorch's
+//! 2020, "On layer normalization in the transformer architecture"), with the parameters of PyTorch's
 //! `nn.TransformerEncoder` of layers with `norm_first=True` and without dropout:
 //!
 //! > x ← x + attention(norm₁(x)), x ← x + W₂ f(W₁ norm₂(x)).
@@ -34,7 +34,7 @@ impl TransformerConfig {
         self
     }
 
-    /// The network with initial values from `draws`, distributed as PyTorch's.
+    /// The network with initial values from `draws`, distributed as in PyTorch.
     ///
     /// # Errors
     /// [`Error::Config`] if a size is 0, or the heads do not divide the width.
@@ -72,14 +72,14 @@ impl TransformerConfig {
 /// ```
 #[derive(Module, Debug)]
 pub struct Transformer {
-    /// The blocks, in their order.
+    /// The blocks, in order.
     pub layers: Vec<TransformerBlock>,
-    /// After the last block.
+    /// The normalisation after the last block.
     pub norm: LayerNorm,
 }
 
 impl Transformer {
-    /// `[n, tokens, width]` ↦ the same shape. Without positions among the features, tokens are a set.
+    /// Maps `[n, tokens, width]` to the same shape. Without positions among the features, tokens are a set.
     pub fn forward(&self, x: Dual<3>) -> Dual<3> {
         self.norm.forward(self.layers.iter().fold(x, |x, layer| layer.forward(x)))
     }
@@ -110,7 +110,7 @@ impl TransformerBlock {
         }
     }
 
-    /// `[n, tokens, width]` ↦ the same shape.
+    /// Maps `[n, tokens, width]` to the same shape.
     pub fn forward(&self, x: Dual<3>) -> Dual<3> {
         let [n, tokens, width] = x.dims();
         let x = self.self_attn.forward_plus(self.norm1.forward(x.clone()), x);
@@ -124,9 +124,9 @@ impl TransformerBlock {
 /// Self-attention whose queries, keys and values are three linear layers in one weight.
 #[derive(Module, Debug)]
 struct SelfAttention {
-    /// `[3 · width, width]`.
+    /// The weights of queries, keys and values, `[3 · width, width]`.
     in_proj_weight: Param<Tensor<2>>,
-    /// `[3 · width]`.
+    /// The biases of queries, keys and values, `[3 · width]`.
     in_proj_bias: Param<Tensor<1>>,
     out_proj: Linear,
     #[module(skip)]
@@ -136,7 +136,7 @@ struct SelfAttention {
 impl SelfAttention {
     fn new(config: &TransformerConfig, draws: &Draws, device: &Device) -> Self {
         let width = config.width;
-        // Glorot & Bengio (2010), equation 16, for the three layers as one.
+        // Bound by Glorot & Bengio (2010), equation 16, for the three layers as one.
         let bound = (6.0 / (4 * width) as f64).sqrt();
         let out_proj = LinearConfig::new(width, width).init(&draws.purpose("out_proj"), device);
         let bias = out_proj.bias.map(|_| constant(0.0, [width], device));

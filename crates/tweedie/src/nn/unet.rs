@@ -1,7 +1,7 @@
 //! The time-conditional UNet (Ronneberger et al. 2015; Ho et al. 2020; *An Introduction to Generative Modeling with
-//! Flows and Diffusion Models*, sec. 6.5.1), parameter for parameter diffusers' `UNet2DModel`.
+//! Flows and Diffusion Models*, sec. 6.5.1), with the parameters of diffusers' `UNet2DModel`.
 //!
-//! The way down halves the picture level by level. The way up doubles it again, with skip connections from the way down
+//! The encoder halves the picture level by level. The decoder doubles it again, with skip connections from the encoder
 //! at the same resolution. An embedding turns noise level and class into features, which every residual block adds.
 
 mod blocks;
@@ -27,7 +27,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 /// The scale of random frequencies (Song et al. 2021).
 const FOURIER_SCALE: f32 = 16.0;
 
-/// The network; see the module's head. It sees the noise level by the clock of its denoiser.
+/// The UNet; see the module's head. It takes the noise level in the form of its denoiser's clock.
 #[derive(Module, Debug)]
 pub struct UNet {
     conv_in: Conv2d,
@@ -155,14 +155,14 @@ impl UNet {
                 self.waves(time * frequencies, self.config.flip_sin_to_cos)
             }
             Some(TimeTable::Fourier(table)) => {
-                // Frequencies are not trained.
+                // The frequencies are not trained.
                 let weight = table.weight.val().detach();
                 let [count] = weight.dims();
                 let frequencies = weight.reshape([1, count]).mul_scalar(std::f64::consts::TAU);
                 self.waves(time.log() * frequencies, false)
             }
             Some(TimeTable::Learned(table)) => {
-                // A hat around each index: at an index its row, between two the mean of both by distance.
+                // Linear interpolation in the index: at an index its row, between two the weighted mean of both.
                 let weight = table.weight.val();
                 let [count, _] = weight.dims();
                 let indices = row((0..count).map(|k| k as f32).collect(), &weight);
@@ -199,7 +199,7 @@ impl UNet {
         Dual::cat(if flip { vec![cos, sin] } else { vec![sin, cos] }, 1)
     }
 
-    /// Features `[rows, time]` of the conditions, if the network takes conditions.
+    /// The features `[rows, time]` of the conditions, if the network takes conditions.
     fn classes(
         &self,
         condition: &Condition,
@@ -235,7 +235,7 @@ impl UNet {
         }
     }
 
-    /// Features `[labels, time]` of labels; "none" is the row of the table after the classes, if it has one.
+    /// The features `[labels, time]` of labels; "none" is the row of the table after the classes, if it has one.
     fn labels(
         &self,
         embedding: &ClassEmbedding,

@@ -1,4 +1,4 @@
-//! A value of any format, read whole.
+//! A value of any format, read as a whole.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt::Display;
@@ -16,7 +16,7 @@ pub(super) enum Node {
 }
 
 impl Display for Node {
-    /// The value as TOML writes it.
+    /// Writes the value as TOML.
     fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {
             Self::Null => out.write_str("nothing"),

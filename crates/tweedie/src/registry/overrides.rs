@@ -1,4 +1,4 @@
-//! Values put over others: `--set key.path=value`, and the options of a command over those of a recipe.
+//! Overrides of values: `--set key.path=value`, and a command's options over those of a recipe.
 
 use super::{read, spelled_out};
 use crate::{Error, Result};
@@ -6,10 +6,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-/// The value `base` with the keys of `changes` in place of its own; a key of `changes` may be dotted.
+/// The value `base` with its keys replaced by those of `changes`; a key of `changes` may be dotted.
 ///
 /// # Errors
-/// [`Error::Config`] naming the key that is unknown or whose value is wrong.
+/// [`Error::Config`] naming the key that is unknown or whose value is invalid.
 pub fn read_over<T: DeserializeOwned + Serialize>(base: &T, changes: &Table) -> Result<T> {
     let base = Value::try_from(base)
         .map_err(|e| Error::config("options", e.to_string(), "values TOML can hold"))?;
@@ -20,10 +20,10 @@ pub fn read_over<T: DeserializeOwned + Serialize>(base: &T, changes: &Table) -> 
     read(Value::Table(table), "")
 }
 
-/// Applies overrides of the form `key.path=value` to a table, values being TOML or bare words.
+/// Applies overrides of the form `key.path=value` to a table, with values in TOML or as bare words.
 ///
 /// # Errors
-/// [`Error::Config`] for an override of another form, or one that enters a key that is a value.
+/// [`Error::Config`] for an override of another form, or one that enters a key that is not a table.
 pub fn override_all(table: &mut Table, overrides: &[String]) -> Result<()> {
     for item in overrides {
         match item.split_once('=') {
@@ -38,7 +38,8 @@ pub fn override_all(table: &mut Table, overrides: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Sets a dotted key, making tables on the way: of nothing, and of the word that stands for one.
+/// Sets a dotted key; absent tables on its path are created, and words on it replaced by the tables that they are short
+/// for.
 fn set(table: &mut Table, path: &str, value: Value) -> Result<()> {
     let parts: Vec<&str> = path.split('.').map(str::trim).collect();
     let (key, heads) = parts.split_last().unwrap_or((&path, &[]));

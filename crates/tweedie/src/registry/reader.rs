@@ -1,11 +1,11 @@
-//! From values of any format to types, with errors that name the key, what it holds and what it takes.
+//! Deserialisation from any format, with errors that name the key, its value and the expectation.
 //!
-//! Serde's own errors know neither the path of a key nor the value there. This deserializer keeps both: it walks a tree
-//! that was read whole, and each key that is entered stands in the error that comes out.
+//! Serde's own errors have neither the path of a key nor its value. This deserializer keeps both: it walks a tree that
+//! was read as a whole, and adds to an error each key on its path.
 
 use super::CHOICE;
-use super::misread::{Misread, ReadResult};
 use super::node::Node;
+use super::read_error::{ReadError, ReadResult};
 use crate::{Error, Result};
 use serde::de::value::StrDeserializer;
 use serde::de::{
@@ -13,8 +13,8 @@ use serde::de::{
     IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-/// A value of any type that can be read, from a table of TOML or an object of JSON; `at` is the key that it stands at,
-/// and empty for a whole file.
+/// Reads a value of the type `T`, from a table of TOML or an object of JSON; `at` is the key of the value, empty for a
+/// whole file.
 ///
 /// ```
 /// #[derive(serde::Deserialize)]
@@ -32,16 +32,16 @@ use serde::de::{
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`] naming the key that is unknown (with the nearest known one) or missing, or whose value is wrong.
+/// [`Error::Config`] naming the key that is unknown (with the nearest known one) or missing, or whose value is invalid.
 pub fn read<'de, T: DeserializeOwned>(value: impl Deserializer<'de>, at: &str) -> Result<T> {
     let node = Node::deserialize(value).map_err(|e| Error::config(at, e.to_string(), "a value"))?;
     T::deserialize(Reader(&node)).map_err(|error| {
-        let Misread { key, problem, expected, .. } = error.under(at);
+        let ReadError { key, problem, expected, .. } = error.under(at);
         Error::config(key, problem.unwrap_or_default(), expected)
     })
 }
 
-/// A value read from another's deserializer.
+/// Reads a value from another deserializer.
 pub(super) fn read_foreign<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     from: D,
 ) -> std::result::Result<ReadResult<T>, D::Error> {
@@ -49,7 +49,7 @@ pub(super) fn read_foreign<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     Ok(T::deserialize(Reader(&node)))
 }
 
-/// The table that `name` or `name, key = value, …` stands for.
+/// The table that the word `name`, or `name, key = value, …`, is short for.
 pub(crate) fn spelled_out(text: &str) -> Option<toml::Table> {
     let (name, options) = text.split_once(',').unwrap_or((text, ""));
     let mut table = match format!("{{ {options} }}").parse() {
@@ -60,25 +60,25 @@ pub(crate) fn spelled_out(text: &str) -> Option<toml::Table> {
     Some(table)
 }
 
-/// Reads one value.
+/// A deserializer of one value.
 #[derive(Clone, Copy)]
 struct Reader<'a>(&'a Node);
 
 impl Reader<'_> {
     fn wrong<T>(self, expected: impl Into<String>) -> ReadResult<T> {
-        Err(Misread::new("", Some(self.0.to_string()), expected))
+        Err(ReadError::new("", Some(self.0.to_string()), expected))
     }
 
-    /// A choice: its name, and the rest of its table or word, its options.
+    /// Reads a choice: its name, and as its options the rest of its table or word.
     fn choice<'de, V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         let table = match self.0 {
             Node::Text(text) => {
                 let Some(table) = spelled_out(text) else {
                     let expected = "a name, or a name and its options, such as ddim, eta = 0.5";
-                    return Err(Misread::new("", Some(text.clone()), expected));
+                    return Err(ReadError::new("", Some(text.clone()), expected));
                 };
                 let table = Node::deserialize(toml::Value::Table(table));
-                table.map_err(|error| Misread::new("", None, error.to_string()))?
+                table.map_err(|error| ReadError::new("", None, error.to_string()))?
             }
             table => table.clone(),
         };
@@ -89,7 +89,7 @@ impl Reader<'_> {
             return Err(de::Error::missing_field("name"));
         };
         let Node::Text(name) = options.remove(at).1 else {
-            return Err(Misread::new("name", None, "a name"));
+            return Err(ReadError::new("name", None, "a name"));
         };
         let content = Node::Table(options);
         let chosen = Variant { name: &name, content: Some(&content), key: "" };
@@ -100,7 +100,7 @@ impl Reader<'_> {
     }
 }
 
-/// Methods that read one kind of value, each with the arguments that it ignores, the kind, and its words.
+/// Defines methods that read one kind of value, from the arguments to ignore, the kind, and its name in errors.
 macro_rules! kinds {
     ($($method:ident($($ignored:ty),*) $kind:pat => $words:literal,)+) => {
         $(
@@ -115,7 +115,7 @@ macro_rules! kinds {
 }
 
 impl<'de> Deserializer<'de> for Reader<'_> {
-    type Error = Misread;
+    type Error = ReadError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         let found = match self.0 {
@@ -155,7 +155,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
-    /// A type without options: nothing, or a table without keys.
+    /// Reads a type without options: nothing, or a table without keys.
     fn deserialize_unit_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -189,7 +189,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
-    /// A word, or a table whose only key is one.
+    /// Reads an enum: a word, or a table whose only key is one.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -219,7 +219,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 struct Values<'a>(std::iter::Enumerate<std::slice::Iter<'a, Node>>);
 
 impl<'de> SeqAccess<'de> for Values<'_> {
-    type Error = Misread;
+    type Error = ReadError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
@@ -230,26 +230,26 @@ impl<'de> SeqAccess<'de> for Values<'_> {
     }
 }
 
-/// The keys of a table that are still to come, and the one whose value is next.
+/// The remaining keys of a table, and the key whose value is next.
 struct Entries<'a>(&'a [(String, Node)], Option<&'a (String, Node)>);
 
 impl<'de> MapAccess<'de> for Entries<'_> {
-    type Error = Misread;
+    type Error = ReadError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> ReadResult<Option<K::Value>> {
         let Some((entry, rest)) = self.0.split_first() else { return Ok(None) };
         (self.0, self.1) = (rest, Some(entry));
-        let key: StrDeserializer<Misread> = entry.0.as_str().into_deserializer();
+        let key: StrDeserializer<ReadError> = entry.0.as_str().into_deserializer();
         seed.deserialize(key).map(Some)
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> ReadResult<T::Value> {
-        let (key, node) = self.1.take().ok_or_else(|| Misread::new("", None, "a key"))?;
+        let (key, node) = self.1.take().ok_or_else(|| ReadError::new("", None, "a key"))?;
         seed.deserialize(Reader(node)).map_err(|error| error.under(key))
     }
 }
 
-/// A name and what it holds, if anything; `key` is what the content stands at.
+/// A name and its content, if any; `key` is the key of the content.
 struct Variant<'a> {
     name: &'a str,
     content: Option<&'a Node>,
@@ -257,22 +257,22 @@ struct Variant<'a> {
 }
 
 impl<'de> EnumAccess<'de> for Variant<'_> {
-    type Error = Misread;
+    type Error = ReadError;
     type Variant = Self;
 
     fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> ReadResult<(T::Value, Self)> {
-        let name: StrDeserializer<Misread> = self.name.into_deserializer();
+        let name: StrDeserializer<ReadError> = self.name.into_deserializer();
         Ok((seed.deserialize(name)?, self))
     }
 }
 
 impl<'de> VariantAccess<'de> for Variant<'_> {
-    type Error = Misread;
+    type Error = ReadError;
 
     fn unit_variant(self) -> ReadResult<()> {
         match self.content {
             None => Ok(()),
-            Some(node) => Err(Misread::new(self.key, Some(node.to_string()), "the name alone")),
+            Some(node) => Err(ReadError::new(self.key, Some(node.to_string()), "the name alone")),
         }
     }
 
@@ -286,7 +286,7 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
         content.deserialize_tuple(length, visitor).map_err(|error| error.under(self.key))
     }
 
-    /// A name alone has all of its keys by default.
+    /// Reads a variant with fields; for a name alone all of them have their defaults.
     fn struct_variant<V: Visitor<'de>>(
         self,
         _: &'static [&'static str],

@@ -1,4 +1,4 @@
-//! What `run.json` holds.
+//! The content of `run.json`.
 
 use super::migrate::{VERSION, migrated};
 use super::{Input, Recipe};
@@ -10,54 +10,54 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// One part of a data set as a run remembers it.
+/// The record of one part of a data set.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SplitInfo {
-    /// How many rows it has.
+    /// The number of rows.
     pub rows: usize,
-    /// Its content's hash.
+    /// The hash of the content.
     pub hash: String,
-    /// How many rows each class has; empty without labels.
+    /// The number of rows of each class; empty without labels.
     #[serde(default)]
     pub classes: Vec<usize>,
 }
 
-/// What a run was trained on.
+/// The kind of a run's training data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subject {
-    /// Data, whose splits are remembered by their hashes.
+    /// A data set, recorded by the hashes of its parts.
     Data,
-    /// Nothing that can be loaded: the family needs no data, or the run was imported.
+    /// No data to load: the family needs none, or the run was imported.
     None,
 }
 
-/// What `run.json` holds.
+/// The content of `run.json`.
 #[derive(Debug, Clone)]
 pub struct RunInfo {
-    /// The program that wrote it.
+    /// The name and version of the program that wrote the file.
     pub program: String,
-    /// The recipe as it was given.
+    /// The recipe as given.
     pub recipe: Recipe,
-    /// The family's part of it with every width and unit known.
+    /// The family's part of the recipe with every width and unit resolved.
     pub resolved: Box<dyn Plan>,
-    /// What a row means.
+    /// The meaning of a row's columns.
     pub space: Space,
-    /// What the run was trained on.
+    /// The kind of the training data.
     pub subject: Subject,
     /// The name of the data set.
     pub data: String,
-    /// The rows trained on.
+    /// The training rows.
     pub train: SplitInfo,
-    /// The rows held out.
+    /// The held-out rows.
     pub held_out: SplitInfo,
-    /// Which of them settings are chosen by; none in runs from before there were such rows.
+    /// The choice of validation rows; none in runs of earlier versions, which had no such rows.
     pub validation: Option<Validation>,
-    /// The other runs that it needs.
+    /// The other runs that the run needs.
     pub inputs: Vec<Input>,
 }
 
-/// The same as JSON has it.
+/// The content of `run.json` in its JSON form.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StoredInfo {
@@ -103,7 +103,7 @@ impl RunInfo {
     /// Reads `run.json`, of this version or an older one.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key that cannot be used, `version` for one that is not known.
+    /// [`Error::Config`] naming the key that cannot be used; the key `version` for an unknown version.
     pub(super) fn from_json(value: Value) -> Result<Self> {
         let stored: StoredInfo = read(migrated(value)?, "")?;
         stored.recipe.check().map_err(|e| inside("recipe", e))?;
@@ -135,13 +135,13 @@ impl RunInfo {
         self.resolved.any().downcast_ref::<F>().ok_or_else(|| self.of_another_family())
     }
 
-    /// The error of a run whose family is not the one that is wanted.
+    /// The error of a run whose family is not the expected one.
     pub(super) fn of_another_family(&self) -> Error {
         let expected = "a run of the family that is wanted here";
         Error::config("family", self.recipe.plan.family(), expected)
     }
 
-    /// Fails, naming the key, unless the classes' rows are all rows.
+    /// Fails, naming the key, unless the rows of the classes add up to all rows.
     fn check_counts(&self) -> Result<()> {
         let classes = self.space.classes().len();
         for (key, split) in [("train", &self.train), ("held_out", &self.held_out)] {

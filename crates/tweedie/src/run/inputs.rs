@@ -1,4 +1,4 @@
-//! Other runs that a run needs: named by path and hash, so that a run means the same models for ever.
+//! Other runs that a run needs, with the hashes of their weights, so that a run always means the same models.
 
 use super::{KEPT, Run, WEIGHTS};
 use crate::data::content_hash;
@@ -10,28 +10,28 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A run that another needs.
+/// Another run that a run needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// Its folder, or a file of weights that it kept, as the recipe has it.
+    /// The folder of the other run, or a file of weights that it kept, as written in the recipe.
     pub run: PathBuf,
-    /// The hash of its weights.
+    /// The hash of the other run's weights.
     pub weights: String,
 }
 
 impl Input {
-    /// A run as it is now.
+    /// The input for the present weights of the run at the path `run`.
     ///
     /// # Errors
-    /// [`Error::Io`] if it has no weights.
+    /// [`Error::Io`] if the run has no weights.
     pub(super) fn of(run: PathBuf) -> Result<Self> {
         let weights = hash(&run)?;
         Ok(Self { run, weights })
     }
 }
 
-/// The file of the weights that a path names, and the folder of their run.
+/// The file of weights that a path means, and the folder of its run.
 fn places(path: &Path) -> (PathBuf, PathBuf) {
     let kept = path.parent().filter(|folder| folder.ends_with(KEPT)).and_then(Path::parent);
     match kept.filter(|_| !path.is_dir()) {
@@ -40,13 +40,14 @@ fn places(path: &Path) -> (PathBuf, PathBuf) {
     }
 }
 
-/// The hash of the weights that a path names.
+/// The hash of the weights that a path means.
 fn hash(path: &Path) -> Result<String> {
     let (file, _) = places(path);
     Ok(content_hash(&std::fs::read(&file).map_err(|e| Error::io(&file, e))?))
 }
 
-/// Opens the models of other runs on a device; those among `inputs` must have the weights that they had.
+/// A function that opens the models of other runs on a device; it fails if the weights of one among `inputs` have
+/// changed.
 pub(super) fn opener(device: Device, inputs: Vec<Input>) -> Opener {
     Arc::new(move |path| {
         let (file, folder) = places(path);

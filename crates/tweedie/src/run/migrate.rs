@@ -1,4 +1,4 @@
-//! Versions of `run.json`: each was written by a program of its time, and becomes the next by a pure function.
+//! Versions of `run.json`, and pure functions from each version to the next.
 
 use crate::train::Training;
 use crate::{Error, Result};
@@ -7,13 +7,13 @@ use serde_json::{Map, Value, json};
 /// The version that this program writes.
 pub(super) const VERSION: u32 = 2;
 
-/// The content of a version's file from that of the version before.
+/// A function from the content of a version's file to the content of the next version's.
 type Migration = fn(Map<String, Value>) -> Map<String, Value>;
 
-/// From each version, beginning with the first, to the next.
+/// The migrations from each version to the next, beginning with the first.
 const MIGRATIONS: [Migration; 1] = [families];
 
-/// The content of `run.json` as this program's version has it.
+/// The content of `run.json` in the present version.
 ///
 /// # Errors
 /// [`Error::Config`] for a version that is missing or newer than the program.
@@ -36,8 +36,8 @@ pub(super) fn migrated(value: Value) -> Result<Value> {
     Ok(Value::Object(object))
 }
 
-/// From version 1, which knew diffusion models alone: the network and the data's standard deviation move into the
-/// family's resolved part, and a run without training rows has no data.
+/// The migration from version 1, which had diffusion models only: the network and the data's standard deviation move
+/// into the family's resolved part, and a run without training rows has no data.
 fn families(run: Map<String, Value>) -> Map<String, Value> {
     let mut run = without_nulls(run);
     let own = ["schedule", "network", "model", "objective", "training", "sampling"];
@@ -60,7 +60,7 @@ fn families(run: Map<String, Value>) -> Map<String, Value> {
     run
 }
 
-/// The same without keys that have no value, which TOML cannot hold.
+/// The table without keys of value null, which TOML cannot hold.
 fn without_nulls(table: Map<String, Value>) -> Map<String, Value> {
     let valued = table.into_iter().filter(|(_, value)| !value.is_null());
     let inner = |(key, value)| match value {
@@ -70,7 +70,7 @@ fn without_nulls(table: Map<String, Value>) -> Map<String, Value> {
     valued.map(inner).collect()
 }
 
-/// A pair of owned values.
+/// An owned copy of a pair.
 fn pair((key, value): (&String, &Value)) -> (String, Value) {
     (key.clone(), value.clone())
 }

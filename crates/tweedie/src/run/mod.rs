@@ -1,12 +1,12 @@
-//! A run on disk: everything that is needed to resume, sample or judge it.
+//! A run on disk: everything needed to resume, sample or evaluate it.
 //!
 //! | file | what |
 //! |---|---|
-//! | `run.json` | version, recipe, space, widths, and the data split by hash |
+//! | `run.json` | version, recipe, space, widths, and hashes of the parts of the data |
 //! | `checkpoint.safetensors` | the learner's whole state |
 //! | `model.safetensors` | the averaged weights, for sampling |
-//! | `time.json` | how long it was trained, on the machines that it was trained on |
-//! | `weights/step-….safetensors` | the same of earlier steps, with `training.keep_every` |
+//! | `time.json` | the seconds of training |
+//! | `weights/step-….safetensors` | the averaged weights of earlier steps, with `training.keep_every` |
 //! | `curves.jsonl`, `events.out.tfevents…` | the curves |
 
 mod info;
@@ -43,24 +43,24 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 /// The folder of the weights of earlier steps.
 const KEPT: &str = "weights";
 
-/// The program's name and version.
+/// The name and version of the program.
 const PROGRAM: &str = concat!("tweedie ", env!("CARGO_PKG_VERSION"));
 
-/// A run directory.
+/// A run's folder.
 #[derive(Debug, Clone)]
 pub struct Run {
     folder: PathBuf,
-    /// What `run.json` holds.
+    /// The content of `run.json`.
     pub info: RunInfo,
 }
 
 impl Run {
-    /// Starts a run in a folder, which is made if need be and must not hold another run; `data` are those to learn
-    /// from, if the family learns from data.
+    /// Starts a run in a folder, which is created if necessary and must not hold another run; `data` are the training
+    /// data, if the family learns from data.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is a run already, or naming a key that does not fit; [`Error::Io`] if the folder cannot be
-    /// written.
+    /// [`Error::Config`] if the folder holds a run already, or naming a key that does not fit; [`Error::Io`] if the
+    /// folder cannot be written.
     pub fn create<'a>(
         folder: &Path,
         recipe: Recipe,
@@ -106,10 +106,10 @@ impl Run {
         Self::write(folder, info)
     }
 
-    /// A run of weights that were trained elsewhere, which cannot be resumed; `origin` names them, for errors.
+    /// A run with weights trained elsewhere, which cannot be resumed; `origin` is the name of their file in errors.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is a run in the folder already, or as [`Recipe::network_for`]; [`Error::File`] if the
+    /// [`Error::Config`] if the folder holds a run already, or as [`Recipe::network_for`]; [`Error::File`] if the
     /// weights do not fit the network; [`Error::Io`] if the folder cannot be written.
     pub fn import(
         folder: &Path,
@@ -156,17 +156,17 @@ impl Run {
         Ok(Self { folder: folder.to_path_buf(), info })
     }
 
-    /// Whether its weights were trained elsewhere.
+    /// Whether the weights were trained elsewhere.
     pub fn is_imported(&self) -> bool {
         self.is_without_data() && !self.file(CHECKPOINT).exists()
     }
 
-    /// Whether there are no data that it was trained on.
+    /// Whether the run has no training data on record.
     pub fn is_without_data(&self) -> bool {
         self.info.subject == Subject::None
     }
 
-    /// Whether its family learns without data.
+    /// Whether the run's family learns without data.
     pub fn learns_without_data(&self) -> bool {
         self.info.recipe.data.is_none()
     }
@@ -191,15 +191,15 @@ impl Run {
         &self.folder
     }
 
-    /// A file of the run.
+    /// The path of the file `name` in the run's folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Loads the data that the run was trained on.
+    /// Loads the training data of the run, and their held-out rows.
     ///
     /// # Errors
-    /// What loading gives; [`Error::File`] if the data are not those that the run remembers.
+    /// Errors of loading; [`Error::File`] if the data's hash is not the one on record.
     pub fn data(&self) -> Result<Dataset> {
         if self.is_without_data() {
             let expected = "data given with the command";
@@ -238,12 +238,12 @@ impl Run {
         data.with_validation(self.info.validation).map_err(named)
     }
 
-    /// The run's data with its held-out rows replaced by the rows of another source: what is held out of a data set
-    /// that is known by name or whose parts are recorded, or all rows of a file; for a run that learns without data,
-    /// one half of the file's rows, the other half being in place of training rows.
+    /// The run's data with the held-out rows of another source: the held-out part of a named or divided data set, or
+    /// all rows of a file. For a run that learns without data, one half of the file's rows becomes held-out and the
+    /// other half training rows.
     ///
     /// # Errors
-    /// What loading gives; [`Error::File`] if the rows are not of the run's columns, categories and classes.
+    /// Errors of loading; [`Error::File`] if the rows do not have the run's columns, categories and classes.
     pub fn data_of(&self, other: &str) -> Result<Dataset> {
         let (loaded, rows) = if crate::data::list().iter().any(|(name, _)| *name == other) {
             let mut source = Source::named(other);
@@ -260,7 +260,7 @@ impl Run {
             (source.source, source.held_out, source.n) = (other.to_string(), Some(share), None);
             source.seed = 0;
             match source.load() {
-                // Its parts are as recorded.
+                // The file is divided already.
                 Err(Error::Config { key, .. }) if key == "held_out" => {
                     let loaded = Source { held_out: None, ..source }.load()?;
                     let rows = loaded.held_out.clone();
@@ -275,7 +275,7 @@ impl Run {
         };
         let space = self.info.space.clone();
         let train = match self.is_without_data() {
-            // What it was trained on is not known: the data's own training rows stand in.
+            // The training data are unknown: the other source's own training rows stand in.
             true => space.adopt(&loaded.space, &loaded.train, other)?,
             false => self.data()?.fit_rows(),
         };
@@ -287,12 +287,12 @@ impl Run {
         })
     }
 
-    /// The recipe's source of data, or `other` without options where the recipe has none.
+    /// The recipe's source of data, or the source `other` without options if the recipe has no data.
     fn source(&self, other: &str) -> Source {
         self.info.recipe.data.clone().unwrap_or_else(|| Source::named(other))
     }
 
-    /// The learner at its first step, or where its checkpoint stands once [`crate::train::train`] loads it.
+    /// The learner before its first step; [`crate::train::train`] restores its checkpoint.
     ///
     /// # Errors
     /// [`Error::Config`] naming a key that does not fit.
@@ -320,7 +320,8 @@ impl Run {
         self.model_with(&self.weights()?, &self.file(WEIGHTS), device)
     }
 
-    /// The trained model as a family's own type, such as [`DiffusionModel`](crate::family::diffusion::DiffusionModel).
+    /// The trained model as its family's own type, such as
+    /// [`DiffusionModel`](crate::family::diffusion::DiffusionModel).
     ///
     /// # Errors
     /// As [`Run::model`]; [`Error::Config`] if the run is of another family.
@@ -329,8 +330,8 @@ impl Run {
         model.downcast().map_err(|_| self.info.of_another_family())
     }
 
-    /// The model as far as it is trained, and, if training has not finished, the step of the checkpoint that its
-    /// weights come from.
+    /// The model in its present state of training, and, if training has not finished, the step of the checkpoint with
+    /// its weights.
     ///
     /// # Errors
     /// [`Error::File`] if there is no checkpoint either, or the weights do not fit.
@@ -344,10 +345,10 @@ impl Run {
         Ok((self.model_with(&weights, &path, device)?, Some(step)))
     }
 
-    /// The model with the weights given; `origin` names them, for errors.
+    /// The model with the weights `weights`; `origin` is the name of their file in errors.
     ///
     /// # Errors
-    /// [`Error::File`] if they do not fit.
+    /// [`Error::File`] if the weights do not fit.
     pub fn model_with(
         &self,
         weights: &State,
@@ -366,7 +367,7 @@ impl Run {
         self.info.resolved.open(&opening, weights, origin)
     }
 
-    /// How the training loop runs.
+    /// The settings of the training loop.
     pub fn training_loop(&self) -> Loop {
         self.info.recipe.training.config()
     }
@@ -379,7 +380,7 @@ impl Run {
         save_safetensors(weights, &self.file(WEIGHTS))
     }
 
-    /// Keeps the weights to sample with of an earlier step.
+    /// Writes the weights to sample with of an earlier step.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.
@@ -407,7 +408,7 @@ impl Run {
     }
 }
 
-/// Fails if a folder holds a run already.
+/// Fails if the folder holds a run already.
 fn refuse_a_second(folder: &Path) -> Result<()> {
     if ["run.json", CHECKPOINT].iter().any(|name| folder.join(name).exists()) {
         let problem = format!("{} holds a run already", folder.display());
@@ -416,7 +417,7 @@ fn refuse_a_second(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A key's error as one of the file that holds the key.
+/// The error of a key, located in the file `path`.
 fn in_file(path: &Path, error: Error) -> Error {
     match error {
         Error::Config { key, problem, expected } => Error::file(path, key, problem, expected),

@@ -1,4 +1,4 @@
-//! The pictures of a run: what training keeps, and what can be drawn of the run.
+//! The pictures of a run: those kept during training, and those drawn from its model.
 
 use super::Run;
 use crate::data::{Dataset, Layout, Split, npy};
@@ -6,9 +6,9 @@ use crate::draw::{
     Snapshot, label_of, panels, picture, progress, rows_kept, sample_size, save_png,
     training_curves,
 };
-use crate::family::{Drawing, Model, Picture, Setting, Showing, sample};
+use crate::family::{Drawing, Model, Picture, PictureSetting, Setting, sample};
 use crate::files::AtomicFile;
-use crate::metric::JudgedConditions;
+use crate::metric::SampleConditions;
 use crate::train::curves;
 use crate::{Error, Result};
 use burn::tensor::Device;
@@ -17,8 +17,12 @@ use std::ops::Range;
 use std::path::PathBuf;
 use toml::Table;
 
-/// Every picture of a run by its model: those that all models have, and the family's own.
-pub fn pictures<'a>(run: &'a Run, model: &'a dyn Model, at: &'a Showing<'a>) -> Vec<Picture<'a>> {
+/// Every picture of a run: the pictures of all models, and those of the run's family.
+pub fn pictures<'a>(
+    run: &'a Run,
+    model: &'a dyn Model,
+    at: &'a PictureSetting<'a>,
+) -> Vec<Picture<'a>> {
     type Draw<'a> = Box<dyn Fn() -> Result<RgbImage> + 'a>;
     let still = |name, about, draw: Draw<'a>| Picture {
         name,
@@ -58,11 +62,11 @@ pub fn pictures<'a>(run: &'a Run, model: &'a dyn Model, at: &'a Showing<'a>) -> 
     all
 }
 
-/// Samples over training, as [`keep`] kept them.
-fn over_training(run: &Run, at: &Showing) -> Result<RgbImage> {
+/// The picture of samples over training, as kept by [`keep`].
+fn over_training(run: &Run, at: &PictureSetting) -> Result<RgbImage> {
     let mut kept = kept(run)?;
     if let (Layout::Image { .. }, Some(last)) = (run.info.space.layout(), kept.last()) {
-        // A line of pictures is as long as the last.
+        // Only steps with as many samples as the last one are shown.
         let n = last.1.len();
         kept.retain(|(_, split)| split.len() == n);
     }
@@ -78,8 +82,8 @@ fn over_training(run: &Run, at: &Showing) -> Result<RgbImage> {
     progress(&run.info.space, &kept, at.real().map(Split::rows))
 }
 
-/// The first `n` rows of the samples that pictures show, all rows where there are fewer: with labels in turn, or, where
-/// rows are conditioned on columns, with the conditions of `real` rows.
+/// The first `n` samples for pictures, or all where there are fewer: with labels in turn, or, where rows are
+/// conditioned on columns, with the conditions of `real` rows.
 fn samples(
     model: &dyn Model,
     sampling: &Table,
@@ -92,7 +96,7 @@ fn samples(
     let generator = model.generator(sampling, &setting)?;
     let n = generator.most_rows().map_or(n, |most| most.min(n));
     if let Some(real) = real.filter(|_| space.given().is_some()) {
-        let conditions = JudgedConditions::of(real, n as usize);
+        let conditions = SampleConditions::of(real, n as usize);
         let condition = |rows| conditions.condition(rows, space, device);
         let rows = sample(model, &*generator, 0..n, condition, seed, device, |_| {})?;
         return conditions.clone().with(rows);
@@ -103,11 +107,11 @@ fn samples(
     Split::new(rows, (0..n).map(|row| label_of(space, row)).collect())
 }
 
-/// Keeps samples of the same noise after `step` steps of training: a few rows in `samples/step-….npy`, and, where the
-/// recipe wants it, a picture in `samples/step-….png`. A model that has fewer rows gives all.
+/// Keeps samples from the same noise after `step` training steps: some rows in `samples/step-….npy` and, if the recipe
+/// asks for it, a picture in `samples/step-….png`. A model with fewer rows keeps all of them.
 ///
 /// # Errors
-/// Those of sampling; [`Error::Io`] if a file cannot be written.
+/// Errors of sampling; [`Error::Io`] if a file cannot be written.
 pub fn keep(
     run: &Run,
     data: Option<&Dataset>,
@@ -127,7 +131,7 @@ pub fn keep(
     let n = if whole { sample_size(space) } else { few };
     let at = (recipe.seed, device);
     let split = match samples(model, &Table::new(), n as u64, data.map(Dataset::judged), at) {
-        // A model hardly trained may do so, and there is nothing to see.
+        // An early model may diverge; it then has no samples to show.
         Err(Error::Diverged { .. }) if !whole => return Ok(()),
         split => split?,
     };
@@ -146,10 +150,10 @@ pub fn keep(
     Ok(())
 }
 
-/// What [`keep`] has kept, in the order of the steps.
+/// The samples kept by [`keep`], in the order of the steps.
 ///
 /// # Errors
-/// [`Error::File`] if a file holds something else; [`Error::Io`] if one cannot be read.
+/// [`Error::File`] if a file has other content; [`Error::Io`] if one cannot be read.
 pub fn kept(run: &Run) -> Result<Vec<Snapshot>> {
     let (folder, space) = (run.file("samples"), &run.info.space);
     let mut files: Vec<(u64, PathBuf)> = Vec::new();

@@ -1,4 +1,4 @@
-//! Recipes: everything that defines a run, as TOML.
+//! Recipes: the complete definition of a run, as TOML.
 
 use crate::data::{Dataset, Source, Validation};
 use crate::error::{count, inside, one_of};
@@ -11,14 +11,14 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::{Table, Value};
 
-/// The family of a recipe that names none.
+/// The family of a recipe that does not name one.
 const DEFAULT: &str = FAMILIES[0].name;
-/// Samples that are held in memory to be judged.
+/// The most samples held in memory for evaluation.
 const MOST_JUDGED: u64 = 1 << 20;
-/// The keys that every family's recipe has.
+/// The keys common to the recipes of all families.
 const COMMON: [&str; 6] = ["about", "seed", "family", "data", "training", "evaluation"];
 
-/// Everything that defines a run: what all families have in common, and the family's own part.
+/// The complete definition of a run: the keys common to all families, and the family's own part.
 ///
 /// ```
 /// use tweedie::family::diffusion::Diffusion;
@@ -30,28 +30,28 @@ const COMMON: [&str; 6] = ["about", "seed", "family", "data", "training", "evalu
 /// ```
 #[derive(Debug, Clone)]
 pub struct Recipe {
-    /// One line on what the recipe is for.
+    /// The purpose of the recipe in one line.
     pub about: String,
     /// The seed of everything random in training.
     pub seed: u64,
-    /// The data to learn from; none for a family that learns without.
+    /// The training data; none for a family that learns without data.
     pub data: Option<Source>,
-    /// The training loop.
+    /// The settings of the training loop.
     pub training: Training,
-    /// How a finished run is judged.
+    /// The evaluation of a finished run.
     pub evaluation: EvaluationRecipe,
-    /// The family's own part.
+    /// The family's own part of the recipe.
     pub plan: Box<dyn Plan>,
 }
 
-/// How a finished run is judged.
+/// The evaluation of a finished run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvaluationRecipe {
-    /// Samples that are compared with the data.
+    /// The number of samples that are compared with the data.
     pub samples: usize,
-    /// Held-out rows that get a log p, random ones if there are more; if absent, all while the work is bounded (see
-    /// [`crate::judge::densities`]).
+    /// The number of held-out rows that log p is computed for, chosen at random if there are more. If absent, all rows
+    /// as long as the work is bounded (see [`crate::judge::densities`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_p_rows: Option<usize>,
 }
@@ -62,7 +62,7 @@ impl Default for EvaluationRecipe {
     }
 }
 
-/// The common keys but `family` and `training`.
+/// The common keys except `family` and `training`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Common {
@@ -77,10 +77,10 @@ struct Common {
 }
 
 impl Recipe {
-    /// Reads a recipe with `overrides` of the form `key.path=value` applied, values being TOML or bare words.
+    /// Reads a recipe and applies `overrides` of the form `key.path=value`, with values in TOML or as bare words.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key that is unknown (with the nearest known one), or whose value is wrong.
+    /// [`Error::Config`] naming the key that is unknown (with the nearest known one), or whose value is invalid.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self> {
         let mut table: Table = toml::from_str(text)
             .map_err(|e| Error::config(place(text, &e), e.message(), "TOML"))?;
@@ -90,7 +90,7 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// A recipe out of a table, unchecked.
+    /// Reads a recipe from a table, without checks.
     ///
     /// # Errors
     /// As [`Recipe::parse`].
@@ -123,7 +123,7 @@ impl Recipe {
         }
         let training = read(training, "training")?;
         let plan = (entry.read)(table).map_err(|error| match error {
-            // It may be a misspelt key of those that all families have.
+            // The key may be a misspelt common key.
             Error::Config { key, problem, expected } if problem == "unknown key" => {
                 let own = (entry.defaults)();
                 let (common, own, wrong) = match key.strip_prefix("training.") {
@@ -177,7 +177,7 @@ impl Recipe {
             .map_err(|e| Error::config("recipe", e.to_string(), "values TOML can hold"))
     }
 
-    /// Fails, naming the key, unless every value makes sense.
+    /// Fails, naming the key, unless every value is valid.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -191,7 +191,7 @@ impl Recipe {
         }
     }
 
-    /// The family's own part as the type `F`.
+    /// The family's own part of the recipe as the type `F`.
     ///
     /// # Errors
     /// [`Error::Config`] if the recipe is of another family.
@@ -202,10 +202,10 @@ impl Recipe {
         })
     }
 
-    /// Draws or reads its data, with the validation rows of [`Validation::of`].
+    /// Draws or reads the recipe's data, with the validation rows of [`Validation::of`].
     ///
     /// # Errors
-    /// As [`Source::load`], with the recipe's keys; [`Error::Config`] if it has none.
+    /// As [`Source::load`], with the recipe's keys; [`Error::Config`] if the recipe has no data.
     pub fn load_data(&self) -> Result<Dataset> {
         const KEYS: [&str; 10] = [
             "source",
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_toml_is_told_with_its_line() {
+    fn invalid_toml_is_reported_with_its_line() {
         let error = parse("[data]\nsource = 'ä'\n[training\n", &[]).unwrap_err().to_string();
         assert!(error.starts_with("line 3: ") && error.ends_with("expected TOML"), "{error}");
     }

@@ -1,20 +1,20 @@
-//! Going on with a run: with the options that it was started with, and perhaps with more steps.
+//! Resumption of a run: with the options that it was started with, and possibly with more steps.
 
 use super::{Recipe, Run};
 use crate::registry::override_all;
 use crate::{Error, Result};
 use toml::{Table, Value};
 
-/// The key that may grow.
+/// The key whose value may grow.
 const STEPS: &str = "training.steps";
 
 impl Run {
-    /// The run with the overrides `key.path=value` that it was started with; of them `training.steps` may be larger
-    /// than it was, which `run.json` then remembers. A learning rate that decays to its last step decays to the new
-    /// one.
+    /// Checks that the overrides `key.path=value` are those that the run was started with. Only `training.steps` may be
+    /// larger; `run.json` then records the new number. A learning rate that decays to the last step decays to the new
+    /// last step.
     ///
     /// # Errors
-    /// [`Error::Config`] naming a key that the run has another value of, or fewer steps; [`Error::Io`] if `run.json`
+    /// [`Error::Config`] naming a key with another value in the run, or for fewer steps; [`Error::Io`] if `run.json`
     /// cannot be written.
     pub fn with_overrides(self, overrides: &[String]) -> Result<Self> {
         let own = self.info.recipe.table()?;
@@ -43,7 +43,7 @@ impl Run {
     }
 }
 
-/// The first key, with its path, at which two tables differ, but for [`STEPS`]; with both values.
+/// The first key, with its path, at which two tables differ, except [`STEPS`]; with both values.
 fn difference(own: &Table, other: &Table, at: &str) -> Option<(String, String, String)> {
     let text = |value: Option<&Value>| value.map_or("nothing".into(), Value::to_string);
     let keys = own.keys().chain(other.keys().filter(|key| !own.contains_key(*key)));

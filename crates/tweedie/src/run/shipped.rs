@@ -1,10 +1,10 @@
-//! The recipes that ship with the program.
+//! The recipes shipped with the program.
 
 use crate::run::Recipe;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// Every shipped recipe by name.
+/// Every shipped recipe: its name and text.
 pub const RECIPES: &[(&str, &str)] = &[
     ("digits", include_str!("../../../../recipes/digits.toml")),
     ("emoji", include_str!("../../../../recipes/emoji.toml")),
@@ -26,7 +26,7 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("mala", include_str!("../../../../recipes/mala.toml")),
 ];
 
-/// The text of a recipe, by name or by path, and the name that its runs bear.
+/// The text of the recipe with this name or path, and the name of its runs.
 pub fn find(recipe: &str) -> Result<(String, String)> {
     if let Some((name, text)) = RECIPES.iter().find(|(name, _)| *name == recipe) {
         return Ok((name.to_string(), text.to_string()));
@@ -42,7 +42,8 @@ pub fn find(recipe: &str) -> Result<(String, String)> {
     Err(Error::config("recipe", recipe, expected))
 }
 
-/// An error of a recipe's values, with the name of the file if that is where they stand, or where data are absent.
+/// An error of a recipe's values, located in the recipe's file if the file's own values, and not overrides, are wrong,
+/// or its data are absent.
 pub fn located(error: Error, recipe: &str, text: &str) -> Error {
     let alone = Recipe::parse(text, &[]).err().map(|e| e.to_string());
     match error {

@@ -1,24 +1,24 @@
-//! How long a run was trained: the one thing in its folder that is not a function of its recipe.
+//! The training time of a run: the one thing in its folder that is not a function of its recipe.
 
 use super::Run;
 use crate::files::write_atomically;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The file.
+/// The name of the file.
 const TIME: &str = "time.json";
 
-/// What the file holds.
+/// The content of the file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Time {
-    /// Seconds of training, over all sessions.
+    /// The seconds of training, over all sessions.
     seconds: f64,
 }
 
 impl Run {
-    /// Seconds of training so far, over all sessions; none for a run whose time was not measured. What a killed session
-    /// did after it last wrote them is not counted.
+    /// The seconds of training so far, over all sessions; none for a run whose time was not measured. The time of a
+    /// killed session after its last record is not counted.
     ///
     /// # Errors
     /// [`Error::File`] if the file is damaged; [`Error::Io`] if it cannot be read.
@@ -34,7 +34,7 @@ impl Run {
         }
     }
 
-    /// Records how many seconds it was trained, over all sessions.
+    /// Records the seconds of training, over all sessions.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.

@@ -1,4 +1,4 @@
-//! The variational bound: exact sums on a Gaussian, its limit, and that exact scores make it log p.
+//! The variational bound: exact sums on a Gaussian, its limit, and its equality to log p under exact scores.
 
 use crate::oracle::{OU, VP, gaussian, three_components};
 use crate::support::*;

@@ -190,7 +190,7 @@ fn posteriors_are_bayes_rule_in_beta() {
 }
 
 #[test]
-fn pure_noise_is_a_level_like_any_other() {
+fn the_level_of_pure_noise_has_finite_posteriors_and_conversions() {
     let schedule = chain(Betas::ScaledLinear, 50, true);
     let end = schedule.level(49.0);
     let before = schedule.level(48.0);
@@ -286,7 +286,7 @@ fn a_chain_s_grids_refuse_what_has_no_indices() {
 }
 
 #[test]
-fn recipes_name_the_key_of_a_chain_that_cannot_be() {
+fn recipes_name_the_key_of_an_impossible_chain() {
     let recipe = |items: &[&str]| {
         let items: Vec<String> = items.iter().map(|i| i.to_string()).collect();
         Recipe::parse("[data]\nsource = \"moons\"\n[schedule]\nname = \"chain\"", &items)

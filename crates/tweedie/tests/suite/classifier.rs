@@ -107,7 +107,7 @@ fn every_layer_is_pytorch_s() {
         // Enough pictures that they go through in several parts.
         let six = rows(&files.network["pictures"]);
         let many = six.select(&(0..1500).map(|i| i % 6).collect::<Vec<_>>());
-        let seen = classifier.see(&many, &space).unwrap();
+        let seen = classifier.forward(&many, &space).unwrap();
         assert_eq!(seen.logits.is_some(), name == "flat");
         for (found, theirs) in [(Some(seen.features), "features"), (seen.logits, "logits")] {
             let Some(found) = found else { continue };
@@ -233,7 +233,7 @@ fn the_mnist_classifier_is_as_good_as_in_pytorch() {
     let (Some(data), Some(weights)) = (shared("mnist"), shared("classifiers")) else { return };
     let test = mnist(&data, "t10k", 1);
     let space = Space::image(1, 28, 28, 256).unwrap();
-    let seen = mnist_classifier(&weights).see(test.rows(), &space).unwrap();
+    let seen = mnist_classifier(&weights).forward(test.rows(), &space).unwrap();
     let found = labels::accuracy(&seen.logits.unwrap(), test.labels().unwrap()).unwrap();
     assert_eq!((found.rows, seen.features.width()), (10_000, 128));
     assert!((found.value - 0.9905).abs() < 2.5e-4, "{found:?}");
@@ -241,7 +241,7 @@ fn the_mnist_classifier_is_as_good_as_in_pytorch() {
 
 /// Real pictures pass for real ones; the same pictures upside down, which have the same pixels, do not.
 #[test]
-fn features_tell_digits_from_digits_upside_down() {
+fn features_distinguish_digits_from_digits_upside_down() {
     let (Some(data), Some(weights)) = (shared("mnist"), shared("classifiers")) else { return };
     let classifier = mnist_classifier(&weights);
     let classes = (0..10).map(|k| k.to_string()).collect();

@@ -1,4 +1,4 @@
-//! Noising and priors, and processes with an offset: sampled and judged as their centred processes, moved.
+//! Noising and priors; samples and densities of processes with an offset against those of their centred processes.
 
 use crate::oracle::{COSINE, VP, doubles, gap, gaussian, host, three_components};
 use crate::process::beta;

@@ -1,4 +1,4 @@
-//! What must not change a result: the batch that a row is in, the number of threads, an interruption.
+//! Results do not depend on the batch around a row, on the number of threads, or on an interruption.
 
 use crate::support::host;
 use std::path::Path;

@@ -162,7 +162,7 @@ fn functions_have_two_derivatives() {
 }
 
 #[test]
-fn what_is_of_lesser_order_makes_the_result_so() {
+fn a_result_has_the_least_order_of_its_arguments() {
     let x: Tensor<2> = normal("x", [2, 3]);
     let (line, first) = (Dual::line(x.clone(), x.clone()), Dual::new(x.clone(), x.clone()));
     let constant = Dual::from(x.clone());

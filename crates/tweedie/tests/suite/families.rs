@@ -1,4 +1,4 @@
-//! Families other than diffusion, as runs bind them: a recipe's part becomes a learner, its weights a model.
+//! Families other than diffusion through the interface of runs: a recipe's part gives a learner, its weights a model.
 
 mod chains;
 mod contract;
@@ -109,7 +109,7 @@ fn log_p(model: &dyn Model, raw: &Rows, condition: &Condition) -> LogProb {
     let entry = &entries[0];
     let integers = entry.integers[0];
     let judge = model.density(entry.name, &Table::new(), integers, &setting(&device));
-    judge.expect("a density").judged.log_prob(raw, condition, &mut |_| {}).expect("log p")
+    judge.expect("a density").density.log_prob(raw, condition, &mut |_| {}).expect("log p")
 }
 
 /// Rows of a model's sample, in model units.

@@ -1,4 +1,5 @@
-//! Batches by a hand-written copy of their addresses; binarised pixels by their frequencies; views into splits.
+//! Batches against a hand-written copy of their addresses; binarised pixels against their frequencies; views into
+//! splits.
 
 use burn::tensor::{Device, TensorData};
 use tweedie::data::{

@@ -1,4 +1,4 @@
-//! Normalising flows: the contract of bijections, the density that they carry, and the family that is trained.
+//! Normalising flows: the contract of bijections, the density of a flow, and the family.
 
 mod contract;
 mod family;

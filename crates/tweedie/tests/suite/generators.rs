@@ -1,4 +1,4 @@
-//! What every generator of rows keeps: row i depends on the draws and on i, not on the range.
+//! The contract of every generator of rows: row i depends on the draws and on i, not on the range.
 
 use crate::oracle::{COSINE, eight_gaussians};
 use crate::support::{cpu, host};

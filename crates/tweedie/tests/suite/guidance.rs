@@ -143,7 +143,7 @@ fn a_weight_of_1_costs_one_evaluation_and_others_two() {
 }
 
 #[test]
-fn outside_the_interval_the_plain_model_answers() {
+fn outside_the_interval_guidance_is_off() {
     let all = mixture(&components());
     let guided = Guidance::new(&all, 4.0).unwrap().with_interval(-3.0, 5.0);
     let everywhere = Guidance::new(&all, 4.0).unwrap();
@@ -170,7 +170,7 @@ fn outside_the_interval_the_plain_model_answers() {
 }
 
 #[test]
-fn rows_without_a_label_are_not_pushed() {
+fn rows_without_a_label_are_not_guided() {
     let all = mixture(&components());
     let guided = Guidance::new(&all, 5.0).unwrap();
     let level = COSINE.level(0.4);

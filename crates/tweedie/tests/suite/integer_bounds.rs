@@ -51,7 +51,7 @@ fn integers_have_the_probabilities_of_an_exact_denoiser() {
 /// A pair that is certain: the exact denoiser knows it from any noise, and what is left is a normal distribution's mass
 /// on its integers.
 #[test]
-fn a_network_tells_integers_by_its_mean_and_its_bound_is_below_their_probability() {
+fn a_network_decodes_integers_by_its_mean_and_its_bound_is_below_their_probability() {
     let place = |v: f64| (v + 0.5 - 2.0) / 2.0;
     let schedule = Cosine { lambda_max: 3.0, ..Cosine::default() };
     let first = schedule.level(schedule.range().0);

@@ -211,7 +211,7 @@ fn directional_derivatives_of_the_unet() {
 }
 
 #[test]
-fn a_unet_takes_none_only_where_it_has_a_row_for_it() {
+fn a_unet_takes_rows_without_a_label_only_if_it_has_an_embedding_for_them() {
     let ask = |rows: Option<usize>, condition: Condition| {
         let config = UNetConfig {
             block_out_channels: vec![4, 8],

@@ -1,4 +1,4 @@
-//! Noise levels of a batch: one for all, one a row, or tracked; all three are the same numbers.
+//! Noise levels of a batch: one for all rows, one per row, or tracked; all three give the same numbers.
 
 use crate::support::*;
 use burn::tensor::Tensor;

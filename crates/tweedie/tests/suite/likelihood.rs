@@ -71,7 +71,7 @@ fn exact_denoisers_give_exact_densities() {
 /// One Gaussian N(m, c) ends at the exact N(α m, α² c + σ²) while the flow assumes the prior N(0, s²), s² = α² σ_data²
 /// + σ²; so what the flow gives is known whatever the mismatch.
 #[test]
-fn the_prior_is_what_it_says() {
+fn the_density_of_a_gaussian_has_the_documented_prior() {
     let (mean, variance) = (0.7, 0.3);
     let normal =
         |x: f64, m: f64, v: f64| -0.5 * ((x - m).powi(2) / v + (std::f64::consts::TAU * v).ln());
@@ -321,7 +321,7 @@ fn measures_are_never_mixed() {
 }
 
 #[test]
-fn a_row_is_judged_alone() {
+fn a_row_s_density_does_not_depend_on_its_batch() {
     // A row's value does not depend on the batch; the whole batch costs what its rows cost.
     let data = Arc::new(eight_gaussians());
     let x = sample(&data, 10, 62);

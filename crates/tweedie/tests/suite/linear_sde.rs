@@ -1,4 +1,4 @@
-//! Linear SDEs by their rates and by their marginals, both ways round; offsets; simulated paths against marginals.
+//! Linear SDEs from their coefficients and from their marginals; offsets; simulated paths against marginals.
 
 use crate::process::{beta, integral, papers, times};
 use crate::support::*;

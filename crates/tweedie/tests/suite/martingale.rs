@@ -1,5 +1,5 @@
-//! The martingale regulariser: nothing for the exact mean, closed forms for wrong ones, its gradient, and what training
-//! with it gains.
+//! The martingale regulariser: zero for the exact mean, closed forms for wrong means, its gradient, and its effect in
+//! training.
 
 use crate::double::{along_parameters, moved};
 use crate::oracle::{VP, gaussian, three_components};

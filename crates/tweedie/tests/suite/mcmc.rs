@@ -1,5 +1,5 @@
-//! Markov chains: targets against quadrature and differences, kernels against the moments they must keep, diagnostics
-//! against a peer.
+//! Markov chains: targets against quadrature and differences, kernels against the moments that they must preserve,
+//! diagnostics against a peer.
 
 mod diagnostics;
 mod gradients;

@@ -1,5 +1,5 @@
-//! A network with weights that is a Gaussian mixture's exact score, or its log-density as an energy, with all that
-//! score matching needs in closed form.
+//! A network whose weights make it a Gaussian mixture's exact score, or its log density as an energy, with closed forms
+//! for score matching.
 
 use crate::double::moved;
 use crate::support::{Still, cpu, doubles, host};

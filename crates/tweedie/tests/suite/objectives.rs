@@ -1,4 +1,4 @@
-//! Which noise levels training visits, how much each counts, and that denoising score matching finds the oracle.
+//! The distribution and the weights of noise levels in training; denoising score matching finds the oracle.
 
 use crate::support::*;
 use burn::module::{Module, Param};
@@ -297,7 +297,7 @@ fn denoising_score_matching_finds_the_oracle_at_every_level() {
 }
 
 #[test]
-fn the_loss_of_a_network_that_says_nothing_is_the_noise() {
+fn the_loss_of_an_output_of_zeros_is_the_noise() {
     // Initial networks output zero, so that the loss of a row is the mean of ε² over the row, in any weighting.
     let draws = Draws::new(31);
     let (n, width) = (50, 3);

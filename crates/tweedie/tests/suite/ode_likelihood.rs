@@ -1,4 +1,4 @@
-//! The likelihood as an objective: against the adaptive solver, against differences, and what training with it gains.
+//! The likelihood as an objective: against the adaptive solver and differences, and its effect in training.
 
 use crate::double::{along_parameters, moved};
 use crate::oracle::{VP, three_components};

@@ -1,4 +1,4 @@
-//! What the tests against exact denoisers share: mixtures, double-precision batches, one way to run a solver.
+//! Helpers of the tests against exact denoisers: mixtures, double-precision batches, a way to run a solver.
 
 pub use crate::support::{doubles, host};
 

@@ -1,4 +1,4 @@
-//! Wiener paths, the forward simulator and what shares them: refinement, orders, and moments.
+//! Wiener paths, the forward simulator and related methods: refinement, orders, and moments.
 
 mod bridge;
 mod fokker_planck;

@@ -1,4 +1,4 @@
-//! Every prediction into every other, against values made from known data and noise.
+//! Every prediction converted into every other, against values from known data and noise.
 //!
 //! With P = p x₀ + q ε and Δ = α q₁ − σ p₁, rounding reaches P₂ = [(p₂ q₁ − q₂ p₁) x_t + (α q₂ − σ p₂) P₁]/Δ with at
 //! most a few units in the last place of
@@ -123,7 +123,7 @@ fn every_pair_converts_and_comes_back() {
 }
 
 #[test]
-fn mixtures_are_the_definitions() {
+fn predictions_mix_data_and_noise_as_defined() {
     for (name, case) in cases() {
         for prediction in ALL {
             let found = prediction.mixture(&case.level, case.rate, case.sigma_data).unwrap();
@@ -135,7 +135,7 @@ fn mixtures_are_the_definitions() {
 }
 
 #[test]
-fn what_does_not_exist_is_an_error() {
+fn undefined_predictions_are_errors() {
     let noise = Level::new(1.0, 0.0, 1.0);
     let clean = Level::clean(0.0);
     let undefined = |from: Prediction, to: Prediction, level: &Level| {
@@ -156,7 +156,7 @@ fn what_does_not_exist_is_an_error() {
 }
 
 #[test]
-fn what_exists_at_the_ends_is_finite() {
+fn predictions_defined_at_the_ends_are_finite() {
     let (noise, clean) = (Level::new(1.0, 0.0, 1.0), Level::clean(0.0));
     let rate = Some(Rate { alpha: -1.0, sigma: 1.0 });
     for (level, data, epsilon) in [(noise, 0.4, -1.3), (clean, 0.4, -1.3)] {

@@ -1,4 +1,4 @@
-//! The contract of every registry: how its names are read, stored and refused.
+//! The contract of every registry: reading, storing and refusing names.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

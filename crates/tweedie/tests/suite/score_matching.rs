@@ -1,5 +1,5 @@
 //! Explicit, implicit, sliced and finite-difference score matching, of score networks and of energies: closed forms,
-//! the identities between them, gradients by the weights, variances, and what training with them finds.
+//! the identities between them, gradients by the weights, variances, and the results of training.
 
 use crate::double::along_parameters;
 use crate::mixture_net::{LOG_SNR, MixtureNet, by_hand, mlp, oracle, still};

@@ -1,4 +1,4 @@
-//! What the tests share: tensors to and from the host, comparisons, quadrature and differences.
+//! Helpers of the tests: tensors to and from the host, comparisons, quadrature and differences.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::fmt::Display;

@@ -1,4 +1,4 @@
-//! Trained models: the shipped recipes reach the quality that they are for.
+//! Trained models: the shipped recipes reach their intended quality.
 
 use crate::support::cpu;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Modules in training and their checkpoints, in every type of number; the loop with learners of other kinds.
+//! Modules in training and their checkpoints, in every number type; the training loop with learners of other kinds.
 
 use crate::double::moved;
 use crate::support::{cpu, doubles, within};

@@ -1,4 +1,4 @@
-//! The transformer against PyTorch's (`bench/transformer_peer.py` writes the file read here), and what it must be by
+//! The transformer against PyTorch's (`bench/transformer_peer.py` writes the file read here), and its properties by
 //! construction.
 
 use crate::layers::derivative;

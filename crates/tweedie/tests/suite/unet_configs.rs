@@ -1,4 +1,4 @@
-//! What a UNet's configuration may hold: whatever passes its check is a network that runs.
+//! Configurations of UNets: every one that passes its check is a network that runs.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -66,7 +66,7 @@ fn configs() -> impl Strategy<Value = UNetConfig> {
 }
 
 #[test]
-fn what_passes_the_check_runs() {
+fn every_configuration_that_passes_the_check_runs() {
     let config = ProptestConfig {
         cases: 1500,
         failure_persistence: None,

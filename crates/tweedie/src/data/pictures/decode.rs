@@ -1,4 +1,4 @@
-//! Decoding of files to pictures of bytes, grey or in colour, of one size: see [`super`].
+//! Decoding of picture files to bytes, grey or in colour, of one size: see [`super`].
 
 use crate::{Error, Result};
 use image::imageops::FilterType;
@@ -8,21 +8,22 @@ use rayon::prelude::*;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-/// Most pixels of a file, so that a few bytes cannot claim all memory.
+/// The most pixels of a file, so that a few bytes cannot claim all memory.
 const MOST_PIXELS: u64 = 1 << 27;
-/// Factor on the target size down to which squares of pixels are averaged first.
+/// The factor on the target size down to which squares of pixels are averaged first.
 const REDUCED: u32 = 4;
 
 /// A decoder of files to pictures of one size.
 pub(super) struct Decoder<'a> {
-    /// Height and width after cropping and resizing, if given.
+    /// The side of the square that files are cropped and resized to, if given.
     size: Option<u32>,
     /// Height and width of the first file, and that file.
     first: ((u32, u32), &'a Path),
 }
 
 impl<'a> Decoder<'a> {
-    /// A decoder that crops and resizes files to `size`, or without it refuses files of another size than the first.
+    /// A decoder that crops and resizes files to `size`; without `size` it refuses files of another size than the
+    /// first.
     ///
     /// # Errors
     /// As [`decode`](Self::decode) for the first file.
@@ -108,14 +109,14 @@ fn damaged(path: &Path, problem: String) -> Error {
     Error::file(path, "picture", problem, "a whole PNG, JPEG or WebP file")
 }
 
-/// Whether the end marker comes after the last scan, which the decoder does not check: neither marker occurs within a
-/// scan, and those of a thumbnail lie before those of the picture.
+/// Whether the end marker comes after the last scan, which the decoder does not check. Neither marker occurs within a
+/// scan, and the markers of a thumbnail precede those of the picture.
 fn is_whole_jpeg(bytes: &[u8]) -> bool {
     let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
     last(0xd9) > last(0xda)
 }
 
-/// The picture in bytes, grey or in colour, composited on white.
+/// The picture in bytes, grey or in colour, on white.
 fn on_white(picture: DynamicImage) -> DynamicImage {
     let colour = picture.color();
     let (width, height) = (picture.width(), picture.height());
@@ -145,8 +146,8 @@ fn on_white(picture: DynamicImage) -> DynamicImage {
     }
 }
 
-/// The greatest square in the centre, cropped to what averaging divides (less than a quarter of a target pixel), at
-/// `size`.
+/// The greatest square in the centre, resized to `size`; it is first cropped to a multiple of the averaged squares, by
+/// less than a quarter of a target pixel.
 fn resized(picture: DynamicImage, size: u32) -> DynamicImage {
     let (width, height) = (picture.width(), picture.height());
     let side = width.min(height);

@@ -141,7 +141,7 @@ impl<'a> Sheet<'a> {
         if wanted == "last" && !named_last { Ok(names.len() - 1) } else { self.find(names, wanted) }
     }
 
-    /// The numbers of columns that are named once each, at least one.
+    /// The numbers of the columns with the names `wanted`, which are one or more without repetition.
     pub fn find_all(&self, names: &[Coordinate], wanted: &[String]) -> Result<Vec<usize>> {
         let columns: Vec<usize> =
             wanted.iter().map(|name| self.find(names, name)).collect::<Result<_>>()?;
@@ -153,8 +153,8 @@ impl<'a> Sheet<'a> {
         }
     }
 
-    /// The columns of the rows themselves: those wanted, or all others than those `beside` them, the label's and those
-    /// of conditions.
+    /// The columns of the rows themselves: the wanted ones, or all except `beside`, the columns of labels and
+    /// conditions.
     pub fn value_columns(
         &self,
         names: &[Coordinate],
@@ -180,7 +180,7 @@ impl<'a> Sheet<'a> {
         }
     }
 
-    /// The error of columns that cannot be as they are wanted.
+    /// The error of columns that cannot be used as requested.
     fn fault<T>(&self, problem: String) -> Result<T> {
         Err(Error::file(self.path, "header", problem, "other columns"))
     }

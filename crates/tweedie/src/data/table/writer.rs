@@ -50,8 +50,8 @@ impl<W: Write> TableWriter<W> {
     /// Writes rows in raw units.
     ///
     /// # Errors
-    /// As [`Space::validate`]; [`Error::Shape`] if there are no labels where the header announces them, or
-    /// not as many as rows; [`Error::Config`] if a label has no class; [`Error::Io`] if writing fails.
+    /// As [`Space::validate`]; [`Error::Shape`] if labels are missing where the header announces them, or there is not
+    /// one for each row; [`Error::Config`] if a label has no class; [`Error::Io`] if writing fails.
     pub fn write(&mut self, rows: &Rows, labels: Option<&[u32]>) -> Result<()> {
         self.space.validate(rows)?;
         let found = labels.map_or(0, <[u32]>::len);
@@ -71,7 +71,7 @@ impl<W: Write> TableWriter<W> {
         Ok(())
     }
 
-    /// Flushes and gives back the writer.
+    /// Flushes and returns the writer.
     ///
     /// # Errors
     /// [`Error::Io`] if writing fails.

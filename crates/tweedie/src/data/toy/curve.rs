@@ -8,9 +8,9 @@ use super::Toy;
 use std::f64::consts::PI;
 use std::sync::OnceLock;
 
-/// Nodes on a panel.
+/// The number of nodes on a panel.
 const NODES: usize = 16;
-/// Terms below e⁻⁴⁰ of the greatest do not count.
+/// Terms below e⁻⁴⁰ of the greatest are neglected.
 const NEGLIGIBLE: f64 = 40.0;
 
 /// ln p(x) and its gradient Σ r_i (c_i − x)/σ² over the nodes c_i with their shares r_i of p(x), for toys of a curve

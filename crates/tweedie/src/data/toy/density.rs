@@ -1,4 +1,4 @@
-//! The toys' densities and scores in closed form; [`super::curve`] has those by quadrature.
+//! The toys' densities and scores in closed form; [`super::curve`] computes others by quadrature.
 //!
 //! * `8gaussians`: the mixture. `checkerboard`: 1/32 on its support.
 //! * `pinwheel`: the warp f ↦ R(−a(|f|)) f turns circles and so preserves area; with y = x/2,
@@ -79,7 +79,7 @@ fn diagonal_moons(y: [f64; 2]) -> (f64, [f64; 2]) {
     (0.5 * (p + other), [across, -across])
 }
 
-/// ln of the mean of the exponentials, and its gradient from those of the exponents.
+/// ln of the mean of the exponentials, and its gradient from the gradients `slopes` of the exponents.
 fn mean_exp<const K: usize>(exponents: &[f64; K], slopes: &[[f64; 2]; K]) -> (f64, [f64; 2]) {
     let most = exponents.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let terms = exponents.map(|e| (e - most).exp());

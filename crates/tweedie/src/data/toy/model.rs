@@ -1,4 +1,4 @@
-//! Toys as models: rows of any number, and log p of batches.
+//! Toys as generators of rows, and as log densities of batches.
 
 use super::Toy;
 use crate::data::{Condition, Generate, LogDensity, RowDensity, Rows, row_by_row};
@@ -30,8 +30,8 @@ impl LogDensity for Toy {
 }
 
 impl Generate for Toy {
-    /// Rows of [`Toy::sample`] of seed `s` for `Draws::new(s)`, in single precision. A row with a label is a point of
-    /// that class, other rows are of a random class.
+    /// Generates, for `Draws::new(s)`, the rows of [`Toy::sample`] with seed `s`, in single precision. A row with a
+    /// label is a point of that class, other rows are of a random class.
     fn generate(
         &self,
         rows: Range<u64>,

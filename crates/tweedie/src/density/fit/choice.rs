@@ -8,14 +8,14 @@ use std::sync::Arc;
 /// The mixture of least BIC, and the BIC of each number of components.
 #[derive(Debug, Clone)]
 pub struct Choice {
-    /// The mixture chosen.
+    /// The chosen mixture.
     pub mixture: Mixture,
-    /// Numbers of components with their BIC in nats, in the order of the numbers.
+    /// The BIC in nats of each number of components, in the order of the numbers.
     pub bic: Vec<(usize, f64)>,
 }
 
 /// Runs EM with each number of components, at most `most` steps each, and chooses the mixture of least
-/// [`Mixture::bic`], the smaller one among equals; `config.components` does not count.
+/// [`Mixture::bic`], the smallest among equals. `config.components` is ignored.
 ///
 /// ```
 /// use tweedie::density::fit::{EmConfig, Points, choose};

@@ -1,7 +1,7 @@
 //! Expectation–maximisation for Gaussian mixtures, one step at a time.
 //!
 //! A step computes the responsibilities under the current mixture (E) and the mixture of greatest expected
-//! log-likelihood under them (M); the equations stand in the module of the sums. Without regularisation the likelihood
+//! log-likelihood under them (M); `moments.rs` has the equations. Without regularisation the likelihood
 //! never falls (Dempster, Laird and Rubin 1977, Theorem 1). From the same start and with
 //! [`Regularisation::Absolute`] the steps are scikit-learn's.
 //!
@@ -33,13 +33,13 @@ pub enum Regularisation {
 pub struct EmConfig {
     /// The number of components, at least 1; at most the number of distinct rows, if EM finds its own start.
     pub components: usize,
-    /// The kind of their covariances.
+    /// The kind of the components' covariances.
     pub covariance: Covariance,
     /// The number added to the diagonal of the covariances.
     pub regularisation: Regularisation,
     /// The change of the mean log-likelihood, in nats per row, below which EM from a start has converged; 0 for never.
     pub tolerance: f64,
-    /// The number of starts; each step is of all starts, and the start of greatest likelihood counts.
+    /// The number of starts; each step advances all of them, and the start of greatest likelihood counts.
     pub restarts: usize,
 }
 
@@ -55,24 +55,24 @@ impl Default for EmConfig {
     }
 }
 
-/// The state of [`Em`] as arrays; R is the number of starts, k of components.
+/// The state of [`Em`] as arrays; R is the number of starts, k the number of components.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmState {
     /// The number of steps taken.
     pub steps: u64,
-    /// `[R, k]`.
+    /// The weights, `[R, k]`.
     pub weights: Vec<f64>,
-    /// `[R, k, width]`.
+    /// The means, `[R, k, width]`.
     pub means: Vec<f64>,
-    /// `[R]` and the shape [`Covariance::shape`].
+    /// The covariances, `[R]` followed by the shape [`Covariance::shape`].
     pub covariances: Vec<f64>,
     /// The mean log-likelihoods before the last step, `[R]`; `f64::MIN` before the first.
     pub likelihoods: Vec<f64>,
-    /// Their last changes, `[R]`; `f64::MAX` before the second step.
+    /// The last changes of the mean log-likelihoods, `[R]`; `f64::MAX` before the second step.
     pub changes: Vec<f64>,
 }
 
-/// EM on given rows, step by step.
+/// Expectation–maximisation on fixed rows, step by step.
 ///
 /// ```
 /// use tweedie::density::fit::{Distribution, Em, EmConfig, Points};
@@ -226,8 +226,8 @@ impl Em {
         Ok(self.best().likelihood)
     }
 
-    /// Takes steps until it has converged, but at most `most`; returns the mean log-likelihood of the mixture found, in
-    /// nats per row.
+    /// Takes steps until convergence, but at most `most`; returns the mean log-likelihood of the mixture found, in nats
+    /// per row.
     ///
     /// # Errors
     /// As [`Em::step`].
@@ -347,7 +347,7 @@ fn singular(component: usize, step: u64) -> Error {
     Error::Diverged { what, step }
 }
 
-/// Checks the options and gives the floor, one value for each column.
+/// Checks the options and returns the floor of the variances, one value per column.
 fn prepare(points: &Points, config: &EmConfig, components: usize) -> Result<Vec<f64>> {
     let (k, n) = (components, points.len());
     if k == 0 || k > n {

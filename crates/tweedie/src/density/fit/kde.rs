@@ -3,10 +3,10 @@
 //!
 //! > p(x) = Σᵢ wᵢ N(x; xᵢ, h² S),
 //!
-//! where S is the rows' covariance, or its diagonal, with the divisor n − 1 (of weighted rows 1 − Σ wᵢ², the weights
+//! where S is the rows' covariance or its diagonal, with the divisor n − 1 (1 − Σ wᵢ² for weighted rows, the weights
 //! summing to 1). With S, an estimate does not depend on the data's units. The factor h is Scott's n^(−1/(d + 4)),
-//! Silverman's (n (d + 2)/4)^(−1/(d + 4)), where n = 1/Σ wᵢ² of weighted rows, a given number, or the one of greatest
-//! leave-one-out likelihood. All but the last, and the whole covariance, are SciPy's `gaussian_kde`.
+//! Silverman's (n (d + 2)/4)^(−1/(d + 4)), with n = 1/Σ wᵢ² for weighted rows, a given number, or the factor of
+//! greatest leave-one-out likelihood. With the whole covariance, all but the last are SciPy's `gaussian_kde`.
 
 use super::covariance::{Covariance, Factor};
 use super::leave_one_out::{Panels, factor};
@@ -20,10 +20,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bandwidth {
-    /// n^(−1/(d + 4)).
+    /// Scott's rule, n^(−1/(d + 4)).
     #[default]
     Scott,
-    /// (n (d + 2)/4)^(−1/(d + 4)): best for a Gaussian.
+    /// Silverman's rule, (n (d + 2)/4)^(−1/(d + 4)): best for a Gaussian.
     Silverman,
     /// The factor of greatest leave-one-out likelihood; its cost grows with n².
     #[serde(rename = "loo")]
@@ -37,14 +37,14 @@ pub enum Bandwidth {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KernelShape {
-    /// The variances of the columns.
+    /// The variances of the columns, as a diagonal matrix.
     #[default]
     Columns,
     /// The rows' covariance matrix, as in SciPy.
     Covariance,
 }
 
-/// A kernel density estimate; an evaluation takes time proportional to the number of its rows.
+/// A kernel density estimate; an evaluation takes time proportional to the number of rows.
 ///
 /// ```
 /// use tweedie::density::fit::{Bandwidth, Distribution, Kde, KernelShape, Points};

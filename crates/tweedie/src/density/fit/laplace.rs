@@ -36,7 +36,8 @@ impl Laplace {
         Ok(Self { locations, scales })
     }
 
-    /// The columns of greatest likelihood. Of an even number of rows the location is the mean of the two middle values.
+    /// The columns of greatest likelihood. For an even number of rows the location is the mean of the two middle
+    /// values.
     ///
     /// # Errors
     /// [`Error::Undefined`] if a column is constant, so that the likelihood has no maximum.

@@ -27,13 +27,13 @@ const NEGLIGIBLE: f64 = 50.0;
 /// The first factors tried: Silverman's times 2, 1, ½, …, 2⁻⁶.
 const COARSE: i32 = 8;
 
-/// Most steps of Newton's method and bisections together.
+/// The most steps of Newton's method and bisections together.
 const STEPS: usize = 60;
 
 /// The precision of ln h.
 const PRECISION: f64 = 1e-9;
 
-/// Most further doublings or halvings of the coarse factors.
+/// The most further doublings or halvings of the coarse factors.
 const FURTHER: usize = 60;
 
 /// Rows in panels of [`LANES`]: panel, then coordinate, then row, so that distances to them use wide registers.
@@ -84,8 +84,8 @@ impl Panels {
         panel.iter().map(|lanes| lanes[j % LANES]).collect()
     }
 
-    /// The squared distances from each of `rows` to all rows: for each of them [`Panels::stride`] values, the last of
-    /// which may belong to no row.
+    /// The squared distances from each of `rows` to all rows: [`Panels::stride`] values for each, the last of which may
+    /// belong to no row.
     pub(super) fn squared_distances(&self, rows: &[&[f64]]) -> Vec<f64> {
         let stride = self.stride();
         let mut out = vec![0.0; rows.len() * stride];
@@ -147,7 +147,7 @@ impl Panels {
     }
 }
 
-/// ℓᵢ and its derivatives, of the squared distances from row i, infinite to itself; `left` is 1 − wᵢ.
+/// ℓᵢ and its derivatives from the squared distances to row i, infinite for row i itself; `left` is 1 − wᵢ.
 fn term(squares: &[f64], logs: &[f64], left: f64, h: f64, width: usize) -> Point {
     let scale = 1.0 / (h * h);
     let exponent = |square: &f64, log: &f64| log - 0.5 * scale * square;

@@ -54,7 +54,8 @@ impl Mixture {
         })
     }
 
-    /// [`Mixture::new`] of precisions, the inverses of the covariances, in arrays of the same shape.
+    /// The mixture with precisions, the inverses of the covariances, in arrays of the same shapes as for
+    /// [`Mixture::new`].
     ///
     /// # Errors
     /// As [`Mixture::new`].
@@ -284,7 +285,7 @@ fn inverse(kind: Covariance, precision: &[f64], width: usize) -> Option<Vec<f64>
     Some(inverse)
 }
 
-/// Fails unless arrays are those of a mixture; positive definiteness is not checked.
+/// Fails unless the arrays have the shapes and ranges of a mixture; positive definiteness is not checked.
 fn check(
     kind: Covariance,
     weights: &[f64],

@@ -1,7 +1,7 @@
 //! Densities fitted without gradients: Gaussian mixtures by EM, kernel estimates, parametric families.
 //!
-//! All of them are on the host and in double precision, have an exact log p, its gradient (the score) and exact
-//! samples, and are [`Distribution`]s.
+//! All of them run on the host in double precision, and have an exact log p, its gradient (the score) and exact
+//! samples: they are [`Distribution`]s.
 //!
 //! - [`Mixture`]: a mixture of Gaussians, fitted by [`Em`]; [`Mixture::gaussian`] is a single one in closed form;
 //! - [`Kde`]: a kernel density estimate;
@@ -75,9 +75,9 @@ pub trait Distribution: Send + Sync {
     }
 }
 
-/// log Σ exp(aᵢ), −∞ for nothing but −∞; `logs` become the shares exp(aᵢ − log Σ exp(aⱼ)), which sum to 1.
+/// log Σ exp(aᵢ), −∞ if all aᵢ are −∞. `logs` become the shares exp(aᵢ − log Σ exp(aⱼ)), which sum to 1.
 ///
-/// Where all exponentials are 0 the shares are equal; of a NaN they and the sum are NaN.
+/// Where all exponentials are 0 the shares are equal; where a term is NaN, the shares and the sum are NaN.
 fn log_sum_exp(logs: &mut [f64]) -> f64 {
     let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if largest == f64::NEG_INFINITY && logs.iter().all(|a| !a.is_nan()) {

@@ -1,6 +1,6 @@
-//! The two halves of an EM step (A. P. Dempster, N. M. Laird and D. B. Rubin, "Maximum likelihood from incomplete data
-//! via the EM algorithm", J. R. Stat. Soc. B 39 (1977); C. M. Bishop, "Pattern recognition and machine learning", 2006,
-//! Eqs. 9.23 to 9.27). With responsibilities r_ik of component k for row i and n_k = Σᵢ r_ik,
+//! The E-step and the M-step of EM (A. P. Dempster, N. M. Laird and D. B. Rubin, "Maximum likelihood from incomplete
+//! data via the EM algorithm", J. R. Stat. Soc. B 39 (1977); C. M. Bishop, "Pattern recognition and machine learning",
+//! 2006, Eqs. 9.23 to 9.27). With responsibilities r_ik of component k for row i and n_k = Σᵢ r_ik,
 //!
 //! > w_k = n_k/n, μ_k = Σᵢ r_ik xᵢ / n_k, S_k = Σᵢ r_ik (xᵢ − μ_k)(xᵢ − μ_k)ᵀ,
 //!
@@ -20,7 +20,7 @@ const EMPTY: f64 = 1e-8;
 /// Sums over rows are split into about this many parts, whatever the number of threads.
 const PARTS: usize = 16;
 
-/// The responsibilities of components for rows: blocks of rows, in each component after component.
+/// The responsibilities of components for rows, in blocks of rows; within a block, one component after another.
 pub(super) struct Responsibilities {
     blocks: Vec<Vec<f64>>,
     components: usize,

@@ -4,7 +4,7 @@ use crate::data::Rows;
 use crate::{Error, Result};
 use rayon::prelude::*;
 
-/// Rows of a block; sums are taken block by block.
+/// The number of rows in a block; sums are taken block by block.
 pub(super) const BLOCK: usize = 256;
 
 /// At least one row of finite values in double precision, row-major.
@@ -85,7 +85,7 @@ impl Points {
         &self.values[b * size..self.values.len().min((b + 1) * size)]
     }
 
-    /// Applies `f` to every block in parallel; gives the results in the order of the blocks.
+    /// Applies `f` to every block in parallel; returns the results in the order of the blocks.
     pub(super) fn map_blocks<R: Send>(&self, f: impl Fn(&[f64]) -> R + Sync) -> Vec<R> {
         (0..self.blocks()).into_par_iter().map(|b| f(self.block(b))).collect()
     }

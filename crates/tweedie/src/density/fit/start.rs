@@ -8,7 +8,7 @@
 use super::Points;
 use crate::{Draws, Error, Result};
 
-/// Most rounds of k-means.
+/// The most rounds of k-means.
 const ROUNDS: usize = 30;
 
 /// The cluster of each row, below `k`; none is empty.

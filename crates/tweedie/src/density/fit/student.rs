@@ -31,7 +31,7 @@ const MOST: f64 = 1e8;
 /// Degrees of freedom from which log Γ((ν + 1)/2) − log Γ(ν/2) is taken by its series.
 const SERIES: f64 = 100.0;
 
-/// Most steps of ECME.
+/// The most steps of ECME.
 const STEPS: usize = 2000;
 
 /// Relative changes below which ECME has converged.
@@ -74,7 +74,7 @@ impl StudentT {
     }
 
     /// The columns of greatest likelihood over all locations, scales and degrees of freedom from the greater of 0.2 and
-    /// 2 m/(n − m) up to 10⁸, where m of the column's n values are equal; for 10⁸ read "Gaussian".
+    /// 2 m/(n − m) up to 10⁸, where m of the column's n values are equal. 10⁸ means a Gaussian.
     ///
     /// # Errors
     /// [`Error::Undefined`] if a column is constant; [`Error::Diverged`] if squares of its values overflow.
@@ -140,8 +140,8 @@ impl Distribution for StudentT {
         }
     }
 
-    /// By R. W. Bailey, "Polar generation of random variates with the t-distribution", Math. Comput. 62 (1994), with an
-    /// angle in place of a rejection.
+    /// Draws by R. W. Bailey, "Polar generation of random variates with the t-distribution", Math. Comput. 62 (1994),
+    /// with an angle in place of a rejection.
     fn sample(&self, draws: &Draws, row: u64, out: &mut [f64]) {
         let (radius, angle) = (draws.purpose("radius"), draws.purpose("angle"));
         for ((j, out), (m, s, nu)) in (0..).zip(out).zip(self.columns()) {

@@ -1,4 +1,4 @@
-//! Chains as a learner: a step of training is one transition of every chain.
+//! Chains as a learner: a training step is one transition of every chain.
 
 use super::ChainsRecipe;
 use super::mixing::{ACCEPTANCE, Acceptance, extremes};
@@ -13,25 +13,25 @@ use burn::tensor::{DType, Device, TensorData};
 use std::path::Path;
 use std::sync::Arc;
 
-/// How the names of the chains' arrays begin.
+/// The prefix of the names of the chains' arrays.
 const PREFIX: &str = "chains.";
 
-/// Chains under way.
+/// Chains and their kept draws, advanced one step at a time.
 pub(super) struct ChainsLearner {
     kernel: AnyKernel,
     target: Arc<dyn LogDensity>,
     chains: Chains,
     kept: Thinning,
-    /// The acceptance of the steps since the first draw that is kept.
+    /// The acceptance over the steps since the first kept draw.
     acceptance: Acceptance,
-    /// Steps before the first draw that is kept.
+    /// The number of steps before the first kept draw.
     discard: u64,
     draws: Draws,
     device: Device,
 }
 
 impl ChainsLearner {
-    /// Chains before their first step.
+    /// The learner before the first step of its chains.
     pub fn new(recipe: &ChainsRecipe, at: &Start) -> Result<Self> {
         let (options, draws) = (&recipe.chains, Draws::new(at.seed).purpose("chains"));
         let target = recipe.target.density(at.open)?;
@@ -53,7 +53,7 @@ impl ChainsLearner {
     }
 }
 
-/// The mean of values; none if there are none.
+/// The mean of `values`; none if empty.
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
@@ -107,7 +107,7 @@ impl Learner for ChainsLearner {
     }
 }
 
-/// The draws that a learner's state holds, or where chains are as long as none are kept, and their acceptance.
+/// The draws in a learner's state, or the chains' present rows if none are kept yet, with their acceptance.
 pub(super) fn weights(mut state: State) -> State {
     let now = state.remove(&format!("{PREFIX}x")).and_then(|x| {
         let shape = [&[1], x.shape().as_slice()].concat();

@@ -1,4 +1,5 @@
-//! How well chains have mixed: rank-normalised split R̂ and bulk effective size of their columns, and acceptance.
+//! Diagnostics of the mixing of chains: rank-normalised split R̂ and bulk effective sample size of their columns, and
+//! acceptance.
 
 use super::thinning::ChainDraws;
 use crate::Result;
@@ -9,20 +10,20 @@ use crate::metric::judge::Score;
 use crate::train::State;
 use std::path::Path;
 
-/// Columns whose convergence is judged, evenly spread over all.
+/// The most columns whose convergence is measured, evenly spread over all.
 const JUDGED: usize = 64;
-/// Most columns with scores of their own.
+/// The most columns with scores of their own.
 const MOST_NAMED: usize = 16;
-/// The name in a state.
+/// The name of the acceptance in a state.
 pub(super) const ACCEPTANCE: &str = "acceptance";
 
-/// The greatest R̂ and the least bulk effective size over columns.
+/// The greatest R̂ and the least bulk effective sample size over columns.
 pub(super) struct Extremes {
     pub r_hat: f64,
     pub ess: f64,
 }
 
-/// The extremes over some columns; infinite where neither is defined.
+/// The extremes over at most [`JUDGED`] columns; infinite where neither is defined.
 pub(super) fn extremes(draws: &ChainDraws) -> Result<Extremes> {
     let mut found = Extremes { r_hat: f64::NEG_INFINITY, ess: f64::INFINITY };
     for j in spread(draws.width, JUDGED) {
@@ -33,9 +34,8 @@ pub(super) fn extremes(draws: &ChainDraws) -> Result<Extremes> {
     Ok(found)
 }
 
-/// R̂ and bulk effective size of each column, or the extremes of many, where they are defined. Vehtari et al. (2021,
-/// sec.
-/// 4) recommend R̂ below 1.01 and an effective size above 400.
+/// R̂ and bulk effective sample size of each column, or their extremes over many columns, where they are defined.
+/// Vehtari et al. (2021, sec. 4) recommend R̂ below 1.01 and an effective sample size above 400.
 pub(super) fn scores(draws: &ChainDraws, name: impl Fn(usize) -> String) -> Result<Vec<Score>> {
     let (r_hat_of, ess_of) = ("R-hat of", "bulk ESS of");
     let mut all = Vec::new();
@@ -61,7 +61,7 @@ fn of_chains(name: String, value: f64, rows: usize, good: String) -> Score {
     Score { name, value, standard_error: None, rows, reference_rows: 0, floor: None, good }
 }
 
-/// The mean probability of acceptance of steps.
+/// The mean probability of acceptance over steps.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Acceptance {
     sum: f64,
@@ -69,25 +69,25 @@ pub(super) struct Acceptance {
 }
 
 impl Acceptance {
-    /// Counts a step of all chains.
+    /// Adds a step with the mean acceptance `probability` of all chains.
     pub fn add(&mut self, probability: f64) {
         self.sum += probability;
         self.steps += 1.0;
     }
 
-    /// The mean as a score, where the kernel has a probability to aim at and there were steps.
+    /// The mean as a score, if the kernel has the acceptance `good` as its aim and there were steps.
     pub fn score(self, good: Option<f64>) -> Option<Score> {
         let good = good.filter(|_| self.steps > 0.0)?;
         let (value, good) = (self.sum / self.steps, format!("near {good}"));
         Some(of_chains("acceptance".into(), value, self.steps as usize, good))
     }
 
-    /// Adds both numbers.
+    /// Adds the sum and the number of steps to a state.
     pub fn save(self, into: &mut State) {
         put_doubles(into, ACCEPTANCE, vec![self.sum, self.steps], vec![2]);
     }
 
-    /// Removes what [`Acceptance::save`] wrote; none in states from before it was kept.
+    /// Removes what [`Acceptance::save`] wrote; zero for states of earlier versions, which lack it.
     pub fn take(from: &mut State, origin: &Path) -> Result<Self> {
         if !from.contains_key(ACCEPTANCE) {
             return Ok(Self::default());

@@ -1,8 +1,8 @@
-//! Markov chains on a target density, many side by side: no data, but a density known up to its integral, or its score
-//! alone.
+//! Markov chains on a target density, many side by side. They need no data, but a density known up to its integral, or
+//! its score alone.
 //!
-//! A step of training is one transition of every chain. Of the places where chains have been some are kept, thinned so
-//! that they stay within a bound however long the chains run; they are the samples of the model.
+//! A training step is one transition of every chain. Draws of the chains are kept, thinned so that their number stays
+//! bounded however long the chains run; they are the samples of the model.
 
 mod learner;
 mod mixing;
@@ -29,7 +29,7 @@ use learner::ChainsLearner;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Most values of the draws that are kept, 512 MiB of them.
+/// The most values of the kept draws, 512 MiB of them.
 const MOST_VALUES: usize = 1 << 26;
 
 /// The recipe of chains: `family = "chains"`.
@@ -52,7 +52,7 @@ pub struct ChainsRecipe {
     pub chains: ChainsOptions,
 }
 
-/// How chains run, and what is kept of them.
+/// The kernel of chains, their start, and the thinning of their draws.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ChainsOptions {
@@ -60,13 +60,13 @@ pub struct ChainsOptions {
     pub kernel: AnyKernel,
     /// The number of chains.
     pub rows: usize,
-    /// Where they start.
+    /// The distribution of their start.
     pub start: AnyPlace,
-    /// Draws that are kept of each chain, at most; when there are more, every other one is dropped, and from then on
-    /// half as many are kept.
+    /// The most kept draws of each chain; when there are more, every other one is dropped, and from then on half as
+    /// many draws are kept.
     pub keep: usize,
-    /// Steps before the first draw that is kept. If absent, the kernel's warm-up, and at least half of the steps unless
-    /// chains start from exact draws.
+    /// The number of steps before the first kept draw. If absent, the steps of the kernel's warm-up, and at least half
+    /// of all steps unless chains start from exact draws.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discard: Option<u64>,
 }
@@ -79,7 +79,7 @@ impl Default for ChainsOptions {
 }
 
 impl ChainsOptions {
-    /// Fails, naming the key, unless every value makes sense.
+    /// Fails, naming the key, unless every value is valid.
     fn check(&self) -> Result<()> {
         count("rows", self.rows as u64, 1 << 20)?;
         if self.keep < 4 {
@@ -89,7 +89,7 @@ impl ChainsOptions {
         self.start.check().map_err(|error| inside("start", error))
     }
 
-    /// Steps before the first draw that is kept, of a run of so many.
+    /// The number of steps before the first kept draw, in a run of `steps` steps.
     fn discarded(&self, steps: u64) -> u64 {
         let settling = if self.start.is_exact() { 0 } else { steps / 2 };
         self.discard.unwrap_or(settling.max(self.kernel.warm_up()))
@@ -110,7 +110,7 @@ impl Family for ChainsRecipe {
         self.target.space(open)
     }
 
-    /// The same with the steps that are discarded.
+    /// The recipe with its number of discarded steps resolved.
     fn resolve(mut self, at: &Start) -> Result<Self> {
         if at.data.is_some() {
             let expected = "none: chains have a target";

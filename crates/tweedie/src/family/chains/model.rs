@@ -1,15 +1,16 @@
-//! The draws of chains as a model.
+//! The draws of chains, as a model.
 
 use super::ChainsRecipe;
 use super::mixing::{Acceptance, scores};
 use super::thinning::{ChainDraws, Thinning};
 use crate::data::{Condition, Dataset, Generate, LogDensity, Rows, Space, Split, doubles};
-use crate::density::Normalised;
+use crate::density::NormalisedDensity;
 use crate::draw::{Plot, panels};
 use crate::family::density::{exact, judge_exact, no_keys};
 use crate::family::plane::Window;
 use crate::family::{
-    DensityEntry, Drawing, Integers, Judge, Model, Opener, Opening, Picture, Setting, Showing,
+    DensityEntry, Drawing, Integers, Judge, Model, Opener, Opening, Picture, PictureSetting,
+    Setting,
 };
 use crate::metric::judge::Score;
 use crate::train::State;
@@ -22,14 +23,14 @@ use std::path::Path;
 use std::sync::Arc;
 use toml::Table;
 
-/// The density's name as an option.
+/// The name of the density.
 const TARGET: &str = "target";
 
-/// Chains and columns in a picture of their way, at most.
+/// The most chains, and the most columns, in a picture of traces.
 const TRACES: usize = 4;
 const COLUMNS: usize = 3;
 
-/// Draws that chains have left, and the target that they were to draw from.
+/// The draws that chains have kept, with their target.
 pub struct ChainsModel {
     space: Space,
     recipe: ChainsRecipe,
@@ -40,7 +41,7 @@ pub struct ChainsModel {
 }
 
 impl ChainsModel {
-    /// The model of a resolved recipe with the draws that its learner has left; `origin` names them, for errors.
+    /// The model of a resolved recipe with the draws of its learner; `origin` is the name of their file in errors.
     pub(super) fn new(
         recipe: &ChainsRecipe,
         at: &Opening,
@@ -58,12 +59,12 @@ impl ChainsModel {
         })
     }
 
-    /// Column `column` of the draws kept of each chain, in model units and in order; `column` is below the width.
+    /// Column `column` of the draws of each chain, in model units and in order; `column` is below the width.
     pub fn chains(&self, column: usize) -> Vec<Vec<f64>> {
         self.draws.column(column)
     }
 
-    /// Where some chains were, draw by draw.
+    /// The picture of traces: columns of some chains, draw by draw.
     fn traces(&self) -> Result<RgbImage> {
         let shown = self.draws.chains.min(TRACES);
         let plot = |j: usize| {
@@ -79,7 +80,7 @@ impl ChainsModel {
         panels(&(0..width).map(plot).collect::<Vec<_>>(), 1)
     }
 
-    /// The target's density beside the draws.
+    /// The picture of the target's density beside the draws.
     fn plane(&self, device: &Device) -> Result<RgbImage> {
         let what = "a picture of the target";
         let values = self.draws.values.iter().map(|v| *v as f32).collect();
@@ -94,13 +95,12 @@ impl ChainsModel {
     }
 }
 
-/// Row i of the sample that `draws` addresses is the i-th of all draws in an order that `draws` shuffles: no draw comes
-/// twice.
+/// A generator whose row i is the i-th draw in an order that `draws` shuffles: no draw occurs twice.
 #[derive(Clone, Copy)]
 struct ShuffledDraws<'a>(&'a ChainDraws);
 
 impl ShuffledDraws<'_> {
-    /// The draws of all chains.
+    /// The number of draws of all chains.
     fn all(&self) -> usize {
         self.0.len() * self.0.chains
     }
@@ -166,7 +166,7 @@ impl Model for ChainsModel {
     }
 
     fn density(&self, name: &str, options: &Table, _: Integers, at: &Setting) -> Result<Judge<'_>> {
-        let density = Box::new(Normalised::new(self.target.clone())?);
+        let density = Box::new(NormalisedDensity::new(self.target.clone())?);
         judge_exact(&self.densities(), (name, options), density, &self.space, at)
     }
 
@@ -198,7 +198,7 @@ impl Model for ChainsModel {
         Dataset::new("the target", self.space.clone(), train, held_out).map(Some)
     }
 
-    fn pictures<'a>(&'a self, at: &'a Showing<'a>) -> Vec<Picture<'a>> {
+    fn pictures<'a>(&'a self, at: &'a PictureSetting<'a>) -> Vec<Picture<'a>> {
         vec![
             Picture {
                 name: "traces",

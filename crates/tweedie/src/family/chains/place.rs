@@ -1,4 +1,4 @@
-//! Where chains start.
+//! The starts of chains.
 
 use super::Target;
 use crate::family::Opener;
@@ -17,9 +17,9 @@ registry! {
     }
 }
 
-/// Where chains start.
+/// A distribution of the rows that chains start from.
 pub trait Place: std::fmt::Debug + Send + Sync {
-    /// Fails, naming the key, unless every option makes sense.
+    /// Fails, naming the key, unless every option is valid.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -27,12 +27,12 @@ pub trait Place: std::fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Whether chains are in their target from the first step on.
+    /// Whether the rows are exact draws of the target.
     fn is_exact(&self) -> bool {
         false
     }
 
-    /// Rows of that size, `[n, width]` in model units; row i depends on `draws` and i alone.
+    /// `n` rows of the target's width, `[n, width]` in model units; row i depends on `draws` and i alone.
     ///
     /// # Errors
     /// As [`Target::exact`].
@@ -46,11 +46,11 @@ pub trait Place: std::fmt::Debug + Send + Sync {
     ) -> Result<Tensor<2>>;
 }
 
-/// Normal numbers.
+/// A normal distribution around the origin.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Normal {
-    /// Their standard deviation in model units; 0 for all at the origin.
+    /// The standard deviation in model units; at 0 all chains start at the origin.
     pub scale: f64,
 }
 
@@ -82,7 +82,7 @@ impl Place for Normal {
     }
 }
 
-/// Exact draws.
+/// Exact draws of the target.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exact;
 

@@ -44,44 +44,44 @@ registry! {
     }
 }
 
-/// What chains walk on, as recipes name it.
+/// A target density of chains, as recipes name it.
 pub trait Target: std::fmt::Debug + Send + Sync {
-    /// Fails, naming the key, unless every option makes sense.
+    /// Fails, naming the key, unless every option is valid.
     ///
     /// # Errors
     /// [`Error::Config`].
     fn check(&self) -> Result<()>;
 
-    /// The folder of the run that it is; none for a density in closed form.
+    /// The folder of the run that the target comes from; none for a density in closed form.
     fn run(&self) -> Option<&Path> {
         None
     }
 
-    /// What a row means; `open` opens other runs.
+    /// The meaning of a row's columns; `open` opens other runs.
     ///
     /// # Errors
-    /// Those of opening a run.
+    /// Errors of opening a run.
     fn space(&self, open: &Opener) -> Result<Space>;
 
-    /// ln γ of rows in model units.
+    /// The target's log density ln γ of rows in model units.
     ///
     /// # Errors
-    /// Those of opening a run, and of [`Model::target`](crate::family::Model::target).
+    /// Errors of opening a run, and of [`Model::target`](crate::family::Model::target).
     fn density(&self, open: &Opener) -> Result<Arc<dyn LogDensity>>;
 
     /// `n` exact draws in model units, `[n, width]`; row i depends on `draws` and i alone.
     ///
     /// # Errors
-    /// [`Error::Undefined`] where there are none; those of opening a run, and of sampling.
+    /// [`Error::Undefined`] where exact draws are not possible; errors of opening a run, and of sampling.
     fn exact(&self, n: u64, draws: &Draws, open: &Opener, device: &Device) -> Result<Tensor<2>>;
 }
 
-/// The space of `width` real columns x1, x2, … whose model units are their raw units.
+/// The space of `width` real columns x1, x2, … with equal raw and model units.
 pub(super) fn plain(width: usize) -> Result<Space> {
     Space::vector(&(1..=width).map(|j| format!("x{j}")).collect::<Vec<_>>())
 }
 
-/// Targets in closed form that check themselves and have exact draws.
+/// Implements [`Target`] for densities in closed form that have checks and exact draws.
 macro_rules! in_closed_form {
     ($($type:ty)+) => {
         $(
@@ -108,20 +108,20 @@ macro_rules! in_closed_form {
 
 in_closed_form!(Funnel Banana);
 
-/// A trained run as a target, in its model units: the density over all classes of a run that has one in closed form, or
-/// the noised density of a diffusion run at one level, by its score.
+/// A trained run as a target, in its model units: the density over all classes of a run with a density in closed form,
+/// or the noised density of a diffusion run at one level, by its score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainedRun {
     /// The run's folder.
     pub path: PathBuf,
-    /// The log-SNR of the level, if it is the noised density.
+    /// The log-SNR of the level of a noised density.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<f64>,
 }
 
 impl TrainedRun {
-    /// The options of the run's target.
+    /// The options of [`Model::target`](crate::family::Model::target) for this run.
     fn options(&self) -> Table {
         self.level.iter().map(|level| ("level".to_string(), (*level).into())).collect()
     }
@@ -144,7 +144,7 @@ impl Target for TrainedRun {
         Some(&self.path)
     }
 
-    /// The run's space without its classes: chains walk on all of them together.
+    /// The space of the run without its classes: the target is the density over all of them.
     fn space(&self, open: &Opener) -> Result<Space> {
         Ok(open(&self.path)?.space().clone().with_classes(Vec::new()))
     }

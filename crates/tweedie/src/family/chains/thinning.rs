@@ -1,28 +1,28 @@
-//! Draws of chains, thinned so that they stay within a bound.
+//! Thinning of the draws of chains, so that their number stays bounded.
 //!
-//! Every T-th draw is kept, at first every one. When more are kept than there is room for, every other one is dropped
-//! and T is doubled. What is kept depends on the number of draws alone: those of numbers 0, T, 2T, …
+//! Every T-th draw is kept, at first with T = 1. When the room is full, every other draw is dropped and T is doubled.
+//! The kept draws depend on the number of draws alone: numbers 0, T, 2T, …
 
 use crate::family::arrays::{put_doubles, take_doubles};
 use crate::train::{State, count, take_count};
 use crate::{Error, Result};
 use std::path::Path;
 
-/// Names in a state.
+/// The names of arrays in a state.
 pub(super) const DRAWS: &str = "draws";
 const THIN: &str = "thin";
 
-/// Places of all chains at several steps.
+/// The rows of all chains at several steps.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ChainDraws {
-    /// `[draws, chains, width]`.
+    /// The values, `[draws, chains, width]`.
     pub values: Vec<f64>,
     pub chains: usize,
     pub width: usize,
 }
 
 impl ChainDraws {
-    /// Draws of each chain.
+    /// The number of draws of each chain.
     pub fn len(&self) -> usize {
         self.values.len() / (self.chains * self.width)
     }
@@ -32,36 +32,36 @@ impl ChainDraws {
         &self.values[(k * self.chains + c) * self.width..][..self.width]
     }
 
-    /// Column `j` of each chain.
+    /// Column `j` of each chain, draw by draw.
     pub fn column(&self, j: usize) -> Vec<Vec<f64>> {
         let chain = |c| (0..self.len()).map(|k| self.row(k, c)[j]).collect();
         (0..self.chains).map(chain).collect()
     }
 
-    /// Adds the draws of which there is at least one.
+    /// Adds the draws, at least one, to a state.
     pub fn put(self, into: &mut State) {
         let shape = vec![self.len(), self.chains, self.width];
         put_doubles(into, DRAWS, self.values, shape);
     }
 }
 
-/// The draws that are kept, and how.
+/// The kept draws with their thinning.
 #[derive(Debug, Clone)]
 pub(super) struct Thinning {
     pub draws: ChainDraws,
-    /// Most draws of a chain.
+    /// The most draws of a chain.
     most: usize,
-    /// T.
+    /// The distance T between kept draws.
     thin: u64,
 }
 
 impl Thinning {
-    /// None so far.
+    /// The thinning before the first draw, of at most `most` draws per chain.
     pub fn new(chains: usize, width: usize, most: usize) -> Self {
         Self { draws: ChainDraws { values: Vec::new(), chains, width }, most, thin: 1 }
     }
 
-    /// Draw number `number` of each chain, from 0 and in order: it is kept or not.
+    /// Offers draw number `number` of each chain, from 0 and in order, which is kept or not.
     pub fn offer(&mut self, number: u64, rows: &[f64]) {
         if !number.is_multiple_of(self.thin) {
             return;
@@ -77,13 +77,13 @@ impl Thinning {
         }
     }
 
-    /// Adds everything that changes.
+    /// Adds the draws and T to a state.
     pub fn save(&self, into: &mut State) {
         into.insert(THIN.into(), count(self.thin));
         self.draws.clone().put(into);
     }
 
-    /// Goes back to what [`Thinning::save`] wrote.
+    /// Restores and removes what [`Thinning::save`] wrote.
     pub fn load(&mut self, from: &mut State, origin: &Path) -> Result<()> {
         self.thin = take_count(from, THIN, origin)?.max(1);
         let ChainDraws { chains, width, .. } = self.draws;
@@ -100,7 +100,7 @@ impl Thinning {
         Ok(())
     }
 
-    /// The draws that [`ChainDraws::put`] wrote.
+    /// Reads and removes the draws that [`ChainDraws::put`] wrote.
     pub fn take_draws(width: usize, from: &mut State, origin: &Path) -> Result<ChainDraws> {
         let (shape, values) = take_doubles(from, DRAWS, origin)?;
         match shape[..] {
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_is_every_so_manyth_draw_and_at_least_half_of_the_room() {
+    fn kept_draws_are_every_t_th_and_fill_at_least_half_of_the_room() {
         for count in 1..200u64 {
             let mut kept = Thinning::new(1, 1, 7);
             (0..count).for_each(|k| kept.offer(k, &[k as f64]));

@@ -1,4 +1,4 @@
-//! The toys as targets, each a type of its own.
+//! The toys as targets of chains, each as a type of its own.
 
 use super::Target;
 use super::target::plain;
@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// A type without options for each toy.
+/// Defines a type without options for each toy.
 macro_rules! toys {
     ($($toy:ident)+) => {
         $(

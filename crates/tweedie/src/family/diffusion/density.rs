@@ -1,12 +1,12 @@
-//! Densities of a diffusion model: of its probability-flow ODE, and of its reverse SDE by weighted paths and by its
-//! bound.
+//! The densities of a diffusion model: of its probability-flow ODE, and of its reverse SDE by weighted paths and by its
+//! variational bound.
 
 use super::DiffusionModel;
 use crate::data::{Condition, Kind, Rows, Space};
 use crate::density::{
     Bound, Decoder, Dequantise, LogProb, RawDensity, ReverseSde, Uniform, in_parts,
 };
-use crate::family::density::{Spread, chunk, fitted_dequantiser};
+use crate::family::density::{DequantisedDensity, chunk, fitted_dequantiser};
 use crate::family::{DensityEntry, Integers, Judge, Setting};
 use crate::registry::read;
 use crate::tensor::Divergence;
@@ -15,24 +15,24 @@ use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-/// Up to this width the divergence is exact by default.
+/// The greatest width at which the divergence is exact by default.
 const MOST_EXACT: usize = 16;
-/// Evaluations of an adaptive solver's path, about.
+/// The number of evaluations of an adaptive solver's path, approximately.
 const OF_A_PATH: f64 = 100.0;
-/// Steps of the reverse SDE's paths.
+/// The number of steps of the reverse SDE's paths.
 const OF_WEIGHTS: f64 = 200.0;
 
-/// Options of a density, as the program passes them.
+/// Options of a density.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Options {
-    /// Paths a row of `sde`.
+    /// The number of paths per row of `sde`.
     paths: Option<usize>,
-    /// Probes of the divergence, or `exact`; noise levels a row of `elbo`.
+    /// The number of probes of the divergence, or `exact`; the number of noise levels per row of `elbo`.
     probes: Option<Value>,
-    /// Levels of `elbo`, or `continuous`.
+    /// The number of levels of `elbo`, or `continuous`.
     levels: Option<Value>,
-    /// Steps of fitting a dequantiser.
+    /// The number of steps of fitting a dequantiser.
     dequantise_steps: Option<u64>,
 }
 
@@ -47,7 +47,7 @@ pub(super) fn entries(of: &DiffusionModel) -> Vec<DensityEntry> {
         let mut integers = Vec::new();
         match (quantised, decodes) {
             (false, _) => integers.push(Integers::None),
-            // A model of spread integers knows nothing of their places.
+            // A model trained at the centres of bins has no density of places within them.
             (true, true) if !of.recipe.training.dequantise => {
                 integers.extend([Integers::Decoder, Integers::NetworkDecoder, Integers::Uniform]);
             }
@@ -56,7 +56,7 @@ pub(super) fn entries(of: &DiffusionModel) -> Vec<DensityEntry> {
             }
             (true, false) => integers.push(Integers::Uniform),
         }
-        // An energy's denoiser has no derivative to fit a dequantiser by.
+        // The denoiser of an energy has no derivative for the fit of a dequantiser.
         if quantised && !of.recipe.model.energy {
             integers.push(Integers::Variational);
         }
@@ -72,7 +72,7 @@ pub(super) fn entries(of: &DiffusionModel) -> Vec<DensityEntry> {
     ]
 }
 
-/// A density ready to judge rows.
+/// The density `name` of a model, with its options and a treatment of integers.
 pub(super) fn judge<'a>(
     model: &'a DiffusionModel,
     name: &str,
@@ -87,7 +87,8 @@ pub(super) fn judge<'a>(
         _ => Box::new(Uniform),
     };
     let space = &model.space;
-    let spread = |density| Box::new(Spread::new(density, space, dequantise, draws, at.device));
+    let spread =
+        |density| Box::new(DequantisedDensity::new(density, space, dequantise, draws, at.device));
     Ok(match name {
         "ode" => {
             let divergence = divergence(options.probes.as_ref(), space)?;
@@ -96,15 +97,15 @@ pub(super) fn judge<'a>(
                 Divergence::Hutchinson { probes, .. } => (plural(probes, "probe"), probes as f64),
             };
             let density = model.pf_ode().with_divergence(divergence, draws);
-            let judged = spread(Box::new(density));
-            Judge { judged, how, evaluations: OF_A_PATH * (1.0 + cost) }
+            let density = spread(Box::new(density));
+            Judge { density, how, evaluations: OF_A_PATH * (1.0 + cost) }
         }
         "sde" => {
             let paths = options.paths.unwrap_or(1);
             let density = ReverseSde::from(model.diffusing());
-            let judged = spread(Box::new(density.with_draws(draws).with_paths(paths)));
+            let density = spread(Box::new(density.with_draws(draws).with_paths(paths)));
             let evaluations = OF_WEIGHTS * paths as f64;
-            Judge { judged, how: plural(paths, "path"), evaluations }
+            Judge { density, how: plural(paths, "path"), evaluations }
         }
         "elbo" => {
             let (probes, steps) = (probes(options.probes.as_ref())?, steps(model, &options)?);
@@ -118,14 +119,14 @@ pub(super) fn judge<'a>(
                 Integers::NetworkDecoder => Some(Decoder::Network),
                 _ => None,
             };
-            let judged: Box<dyn RawDensity + 'a> = match decoder {
+            let density: Box<dyn RawDensity + 'a> = match decoder {
                 None => spread(Box::new(bound)),
                 Some(decoder) => {
                     let (bound, device) = (bound.with_decoder(decoder), at.device.clone());
                     Box::new(DecoderBound { bound, space, device, chunk: chunk(space) })
                 }
             };
-            Judge { judged, how, evaluations: probes as f64 }
+            Judge { density, how, evaluations: probes as f64 }
         }
         _ => {
             let names: Vec<&str> = entries(model).iter().map(|e| e.name).collect();
@@ -139,12 +140,12 @@ fn plural(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// The variational bound in a number of steps, or in continuous time.
+/// The variational bound in `steps` steps, or in continuous time.
 fn bound(model: &DiffusionModel, steps: Option<usize>, draws: Draws) -> Bound {
     Bound::from(model.diffusing()).with_steps(steps).with_draws(draws)
 }
 
-/// A number from 1 to `most`, or the word given for none.
+/// A number from 1 to `most`, or none for the word `word`.
 fn number(key: &str, value: &Value, most: usize, word: Option<&str>) -> Result<Option<usize>> {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
     if word == Some(text.as_str()) {
@@ -158,13 +159,13 @@ fn number(key: &str, value: &Value, most: usize, word: Option<&str>) -> Result<O
     found.map(Some).ok_or_else(|| Error::config(key, text, expected))
 }
 
-/// Noise levels that the bound draws for a row; `exact` is the ODE's where both densities are judged.
+/// The number of noise levels that the bound draws per row; `exact`, an option of the ODE, gives the default.
 fn probes(value: Option<&Value>) -> Result<usize> {
     let Some(value) = value else { return Ok(64) };
     Ok(number("probes", value, 1_000_000, Some("exact"))?.unwrap_or(64))
 }
 
-/// How the divergence is computed.
+/// The estimator of the divergence.
 fn divergence(value: Option<&Value>, space: &Space) -> Result<Divergence> {
     let given = value.map(|value| number("probes", value, 10_000, Some("exact"))).transpose()?;
     Ok(match given {
@@ -175,7 +176,7 @@ fn divergence(value: Option<&Value>, space: &Space) -> Result<Divergence> {
     })
 }
 
-/// The steps of the discrete bound; none in continuous time.
+/// The number of steps of the discrete bound; none in continuous time.
 fn steps(model: &DiffusionModel, options: &Options) -> Result<Option<usize>> {
     let Some(value) = &options.levels else {
         return Ok(model.schedule.chain_len().map(|levels| levels - 1));

@@ -1,4 +1,4 @@
-//! Diffusion models: a denoiser of a network, on a schedule of noise levels.
+//! Diffusion models: a network as denoiser, on a schedule of noise levels.
 
 mod density;
 mod model;
@@ -60,7 +60,7 @@ impl Family for Diffusion {
     }
 }
 
-/// √(mean x²) of rows in model units, encoded a part at a time.
+/// The root mean square √(mean x²) of rows in model units, encoded in parts.
 fn root_mean_square(space: &Space, raw: &Rows) -> Result<f64> {
     let (mut sum, mut count) = (0.0, 0.0);
     for start in (0..raw.len()).step_by(4096) {

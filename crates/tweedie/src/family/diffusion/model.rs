@@ -1,4 +1,4 @@
-//! A diffusion model with its weights.
+//! A diffusion model with its weights, as a model.
 
 use super::sampling::Sampling;
 use super::{Diffusion, density, pictures};
@@ -7,7 +7,7 @@ use crate::denoise::{Denoiser, Diffusing};
 use crate::density::PfOde;
 use crate::family::density::Dequantisers;
 use crate::family::{
-    DensityEntry, Integers, Judge, Loader, Model, Opener, Opening, Picture, Setting, Showing,
+    DensityEntry, Integers, Judge, Loader, Model, Opener, Opening, Picture, PictureSetting, Setting,
 };
 use crate::mcmc::AtLevel;
 use crate::process::Schedule;
@@ -21,32 +21,32 @@ use std::path::Path;
 use std::sync::Arc;
 use toml::Table;
 
-/// A denoiser with its schedule, and what samples and densities of it need.
+/// A trained diffusion model: a denoiser with its schedule; samples, densities and pictures of it.
 pub struct DiffusionModel {
     /// The resolved recipe.
     pub recipe: Diffusion,
-    /// What a row means.
+    /// The meaning of a row's columns.
     pub space: Space,
     /// The standard deviation of the data in model units.
     pub sigma_data: f64,
-    /// E[x₀ | x_t].
+    /// The denoiser E[x₀ | x_t].
     pub denoiser: Arc<dyn Denoiser>,
-    /// The schedule, with its trained weights if it is a learned one.
+    /// The schedule; a learned schedule has its trained weights.
     pub schedule: Arc<dyn Schedule>,
     /// The device of the network.
     pub device: Device,
-    /// How many training rows each class has; empty without classes.
+    /// The number of training rows of each class; empty without classes.
     pub(super) classes: Vec<usize>,
     /// The data that the run was trained on.
     pub(super) data: Loader,
-    /// Opens other runs.
+    /// A function that opens other runs.
     pub(super) open: Opener,
     /// Dequantisers fitted to the model, by their steps and seed.
     pub(super) fitted: Dequantisers,
 }
 
 impl DiffusionModel {
-    /// The model of a resolved recipe with the weights given; `origin` names them, for errors.
+    /// The model of a resolved recipe with its weights; `origin` is the name of their file in errors.
     ///
     /// # Errors
     /// [`crate::Error::File`] if the weights do not fit the network.
@@ -65,7 +65,7 @@ impl DiffusionModel {
         })
     }
 
-    /// The denoiser with its process.
+    /// The denoiser with its schedule and the scale of the data.
     pub fn diffusing(&self) -> Diffusing {
         Diffusing {
             denoiser: self.denoiser.clone(),
@@ -74,7 +74,7 @@ impl DiffusionModel {
         }
     }
 
-    /// A sampler as the recipe says.
+    /// The sampler of the recipe.
     ///
     /// # Errors
     /// As [`Model::generator`].
@@ -82,7 +82,7 @@ impl DiffusionModel {
         self.sampler_with(&Table::new())
     }
 
-    /// A sampler as the recipe says but for the keys of its `sampling` table in `sampling`.
+    /// The sampler of the recipe, with keys of its `sampling` table overridden by `sampling`.
     ///
     /// # Errors
     /// As [`Model::generator`].
@@ -91,26 +91,26 @@ impl DiffusionModel {
         Sampling::new(self, sampling)?.sampler(self, &setting)
     }
 
-    /// The density of the probability-flow ODE, which depends on a learned schedule's ends alone.
+    /// The density of the probability-flow ODE, which depends on a learned schedule only by its ends.
     pub fn pf_ode(&self) -> PfOde {
         let schedule = Arc::new(self.recipe.schedule.clone());
         Diffusing { schedule, ..self.diffusing() }.into()
     }
 
-    /// How many rows to sample at once, so that a large network's activations stay within some 512 MiB.
+    /// The number of rows to sample at once, so that a large network's activations stay within some 512 MiB.
     pub fn rows_at_once(&self) -> u64 {
         const MOST: usize = 1 << 27;
-        // An energy's gradient keeps them all.
+        // An energy's gradient keeps the activations of all layers.
         let kept = if self.recipe.model.energy { 4 } else { 1 };
         (MOST / kept / self.recipe.network.activations()).clamp(1, 256) as u64
     }
 }
 
-/// Which of its noised densities a target is.
+/// The choice among the model's noised densities.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Target {
-    /// The log-SNR.
+    /// The log-SNR of the noise level.
     level: Option<f64>,
 }
 
@@ -150,7 +150,7 @@ impl Model for DiffusionModel {
         Ok(Arc::new(AtLevel::new(self.denoiser.clone(), level)?))
     }
 
-    fn pictures<'a>(&'a self, at: &'a Showing<'a>) -> Vec<Picture<'a>> {
+    fn pictures<'a>(&'a self, at: &'a PictureSetting<'a>) -> Vec<Picture<'a>> {
         pictures::all(self, at)
     }
 

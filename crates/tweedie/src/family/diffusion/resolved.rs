@@ -1,4 +1,4 @@
-//! A resolved recipe of a diffusion model: its learner, and what it makes of weights.
+//! The learner of a resolved recipe of a diffusion model, and its schedule and denoiser with given weights.
 
 use super::Diffusion;
 use crate::denoise::{Denoiser, EnergyDenoiser, NeuralDenoiser};
@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 impl Diffusion {
-    /// The learner at its first step.
+    /// The learner before its first step.
     pub(super) fn learner_of(&self, at: &Start) -> Result<Box<dyn Learner>> {
         let (seed, device, training) = (at.seed, at.device, (at.training, &self.training));
         let network = self.network.init(&Draws::new(seed).purpose("initial"), device)?;
@@ -37,7 +37,7 @@ impl Diffusion {
         Ok(Box::new(learner.with_criterion(schedule)))
     }
 
-    /// The weights to sample with, out of a checkpoint of the learner: the averages, in the parameters' shapes.
+    /// The weights to sample with, from a checkpoint of the learner: the parameters' averages.
     pub(super) fn averages(&self, checkpoint: &State) -> Result<State> {
         let mut weights = averages(checkpoint)?;
         let own = |name: &String| name.starts_with(SCHEDULE) && !name.contains(".adam.");
@@ -46,7 +46,7 @@ impl Diffusion {
         Ok(weights)
     }
 
-    /// The schedule, with the weights given if it is a learned one; `origin` names them, for errors.
+    /// The schedule; a learned schedule takes its weights from the state. `origin` is the name of their file in errors.
     ///
     /// # Errors
     /// [`crate::Error::File`] if a learned schedule's weights are missing or do not fit.
@@ -62,7 +62,7 @@ impl Diffusion {
         Ok(Arc::new(map_params(schedule, &weights_among(weights), origin)?.fixed()?))
     }
 
-    /// The denoiser with the weights given; `origin` names them, for errors.
+    /// The denoiser with its weights; `origin` is the name of their file in errors.
     ///
     /// # Errors
     /// [`crate::Error::File`] if they do not fit the network.
@@ -85,7 +85,7 @@ impl Diffusion {
         Ok(Arc::new(denoiser))
     }
 
-    /// The standard deviation of the data in model units, once resolved.
+    /// The standard deviation of the data in model units; 1 where an unresolved recipe leaves it open.
     pub fn sigma_data(&self) -> f64 {
         self.model.sigma_data.unwrap_or(1.0)
     }

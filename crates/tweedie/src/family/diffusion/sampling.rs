@@ -1,4 +1,4 @@
-//! Samplers of a trained diffusion model, as its recipe says but for the keys given.
+//! Samplers of a trained diffusion model, by its recipe with keys overridden.
 
 use super::{DiffusionModel, NoiseSource, SamplingRecipe};
 use crate::data::{Condition, Generate, Rows, npy};
@@ -17,16 +17,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use toml::Table;
 
-/// Training rows and noise levels at which a model's errors are measured.
+/// The numbers of training rows and of noise levels at which a model's errors are measured.
 const MEASURED: (usize, usize) = (512, 41);
 
-/// A `sampling` table that was checked against a model.
+/// A `sampling` table checked against a model.
 pub(super) struct Sampling {
     recipe: SamplingRecipe,
 }
 
 impl Sampling {
-    /// The recipe's table with keys replaced.
+    /// The recipe's table with the keys of `changes` replaced.
     pub fn new(model: &DiffusionModel, changes: &Table) -> Result<Self> {
         let recipe: SamplingRecipe = read_over(&model.recipe.sampling, changes)?;
         recipe.check()?;
@@ -90,14 +90,14 @@ impl Sampling {
     }
 }
 
-/// A sampler, from its prior or from given rows at the noisiest level.
+/// A generator of rows by a sampler, from its prior or from given rows at the noisiest level.
 pub(super) struct Generator {
     sampler: Sampler,
     /// The solver's name.
     solver: String,
-    /// Evaluations of the network before this generator's first.
+    /// The number of network evaluations before this generator's first.
     before: u64,
-    /// The file of the rows to start from, and the rows.
+    /// The rows to start from, with their file.
     start: Option<(PathBuf, Rows)>,
     rows_at_once: u64,
 }
@@ -136,7 +136,7 @@ impl Generate for Generator {
     }
 }
 
-/// The denoiser of a weaker run, for latents of any schedule.
+/// The denoiser of the weaker run at `path`, which may have another schedule.
 fn weak(model: &DiffusionModel, path: &Path) -> Result<Arc<dyn Denoiser>> {
     let weak: Box<dyn Any> = (model.open)(path)?.into_any();
     let found = || path.display().to_string();
@@ -154,7 +154,7 @@ fn weak(model: &DiffusionModel, path: &Path) -> Result<Arc<dyn Denoiser>> {
     Ok(Arc::new(Transfer::new(weak.denoiser, Arc::new(weak.recipe.schedule.clone()))))
 }
 
-/// Fails unless a schedule's log-SNRs are among those that the model was trained on.
+/// Fails unless the log-SNRs of `schedule` are within the range of training.
 fn within(schedule: &AnySchedule, trained: &dyn Schedule) -> Result<()> {
     schedule.check()?;
     let ends = |schedule: &dyn Schedule| {
@@ -170,7 +170,7 @@ fn within(schedule: &AnySchedule, trained: &dyn Schedule) -> Result<()> {
     Err(Error::config("schedule", found, expected))
 }
 
-/// The best variance of ancestral steps, by the errors of the denoiser without guidance on training rows.
+/// The optimal variance of ancestral steps, from the errors of the denoiser without guidance on training rows.
 fn best_variance(model: &DiffusionModel, at: &Setting) -> Result<AnalyticVariance> {
     let (data, space) = ((model.data)()?, &model.space);
     let (most, levels) = MEASURED;

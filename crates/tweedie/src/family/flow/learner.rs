@@ -1,4 +1,4 @@
-//! Maximum likelihood by AdamW.
+//! Maximum likelihood training of flows by AdamW.
 
 use super::Flow;
 use crate::data::{Feed, LogDensity, Space};
@@ -10,14 +10,14 @@ use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use std::path::Path;
 
-/// Trains a flow on the rows of a data set.
+/// Maximum likelihood training of a flow on the rows of a data set.
 pub(super) struct FlowLearner {
     flow: Trainee<nn::flow::Flow>,
     train: Feed,
-    /// Rows that are not trained on; none if there are none.
+    /// The batches of held-out rows, if there are any.
     held_out: Option<Feed>,
     fit: Fit,
-    /// Steps in all.
+    /// The number of steps in all.
     steps: u64,
     space: Space,
     draws: Draws,
@@ -25,7 +25,7 @@ pub(super) struct FlowLearner {
 }
 
 impl FlowLearner {
-    /// The learner of a resolved recipe.
+    /// The learner of the resolved recipe `of`, before its first step.
     pub fn new(of: &Flow, at: &Start) -> Result<Self> {
         let (data, fit) = (at.data()?, &of.training);
         let flow = of.flow.init(&Draws::new(at.seed).purpose("initial"), at.device)?;
@@ -67,11 +67,12 @@ impl Learner for FlowLearner {
             .into())
     }
 
-    /// The loss, nats a column in model units, and log p of a row in the data's own units, in nats.
+    /// The held-out loss in nats per column and model units, and the mean log p of a row in nats and the data's own
+    /// units.
     fn held_out(&mut self) -> Result<Values> {
         let Some(feed) = &self.held_out else { return Ok(Values::default()) };
         let (flow, mut all) = (self.flow.averaged(), Vec::new());
-        // The same noise each time, so that the curve shows the model alone.
+        // The noise is the same each time, so that the curve depends on the model alone.
         for batch in feed.all(&self.draws.purpose("held out"), &self.device) {
             let batch = batch?;
             all.extend(host_column(&flow.log_density(batch.x.into(), &batch.condition)?.value)?);

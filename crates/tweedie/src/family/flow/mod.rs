@@ -1,8 +1,8 @@
 //! Normalising flows, trained by maximum likelihood.
 //!
-//! The loss is −log p of the rows in model units, in nats a column; log p of a row in the data's own units is less by
-//! the volume of that map ([`Space::log_volume`](crate::data::Space::log_volume)). A flow of data with classes is of
-//! rows given their class.
+//! The loss is −log p of the rows in model units, in nats per column. log p of a row in the data's own units is less by
+//! the log-volume of the map between the units ([`Space::log_volume`](crate::data::Space::log_volume)). For data with
+//! classes the flow is conditional on the class.
 
 mod learner;
 mod model;
@@ -18,24 +18,24 @@ use learner::FlowLearner;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// A flow's part of a recipe.
+/// The flow family's part of a recipe.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Flow {
-    /// The bijections.
+    /// The network of bijections.
     pub flow: FlowConfig,
-    /// How they are fitted.
+    /// The training of the bijections.
     pub training: Fit,
-    /// How rows are generated.
+    /// The generation of rows.
     pub sampling: FlowSampling,
 }
 
-/// How a flow generates rows unless the user says otherwise.
+/// The defaults of a flow's sampling.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FlowSampling {
-    /// The standard deviation of the noise that becomes rows. At 1 the rows have the model's density; below 1 they keep
-    /// to where it is high.
+    /// The standard deviation of the noise that is mapped to rows. At 1 the rows have the model's density; below 1 they
+    /// concentrate where it is high.
     pub temperature: f64,
 }
 
@@ -46,13 +46,13 @@ impl Default for FlowSampling {
 }
 
 impl FlowSampling {
-    /// Fails, naming the key inside of `sampling`, unless every value makes sense.
+    /// Fails, naming the key inside `sampling`, unless every value is valid.
     fn check(&self) -> Result<()> {
         within("temperature", self.temperature, 0.0, 100.0)
     }
 }
 
-/// Takes a width from the data, which a recipe need not and may not change.
+/// Sets the width of the data, which a recipe may leave out but not change.
 fn own(key: &str, value: &mut usize, own: usize) -> Result<()> {
     if *value != 0 && *value != own {
         let expected = format!("no such key: it is {own} for these data");

@@ -1,13 +1,16 @@
-//! A flow with its weights.
+//! A normalising flow with its weights, as a model.
 
 use super::{Flow, FlowSampling};
 use crate::data::{Condition, Generate, LogDensity, Space};
-use crate::density::{Dequantise, Normalised, Uniform};
+use crate::density::{Dequantise, NormalisedDensity, Uniform};
 use crate::error::one_of;
-use crate::family::density::{Dequantisers, Spread, fitted_dequantiser, no_keys, spread_integers};
+use crate::family::density::{
+    DequantisedDensity, Dequantisers, fitted_dequantiser, no_keys, spread_integers,
+};
 use crate::family::plane::Plane;
 use crate::family::{
-    DensityEntry, Drawing, Integers, Judge, Loader, Model, Opening, Picture, Setting, Showing,
+    DensityEntry, Drawing, Integers, Judge, Loader, Model, Opening, Picture, PictureSetting,
+    Setting,
 };
 use crate::nn::{self, map_params};
 use crate::registry::{read, read_over};
@@ -22,16 +25,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use toml::{Table, Value};
 
-/// The only density.
+/// The name of the only density.
 const EXACT: &str = "exact";
-/// Activations of the rows that are generated at once, at most.
+/// The most activations of the rows generated at once.
 const MOST_AT_ONCE: usize = 1 << 24;
 
-/// A flow, and what samples and densities of it need.
+/// A trained flow: samples, densities and pictures of it.
 pub struct FlowModel {
     /// The resolved recipe.
     pub recipe: Flow,
-    /// The flow: a density of rows in model units, given their class if there are classes.
+    /// The flow: a density of rows in model units, conditional on the class if there are classes.
     pub flow: nn::flow::Flow,
     space: Space,
     classes: Vec<usize>,
@@ -43,12 +46,12 @@ pub struct FlowModel {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Options {
-    /// Steps of fitting a dequantiser.
+    /// Steps of fitting a dequantiser; the usual number if absent.
     dequantise_steps: Option<u64>,
 }
 
 impl FlowModel {
-    /// The model of a resolved recipe with the weights given; `origin` names them, for errors.
+    /// The model of a resolved recipe with its weights; `origin` is the name of their file in errors.
     ///
     /// # Errors
     /// [`Error::File`] if the weights do not fit the flow.
@@ -64,13 +67,13 @@ impl FlowModel {
         })
     }
 
-    /// Rows from noise of a standard deviation, the temperature.
+    /// A generator of rows from noise with standard deviation `temperature`.
     fn at_temperature(&self, temperature: f64) -> Box<dyn Generate + '_> {
         let rows_at_once = (MOST_AT_ONCE / self.recipe.flow.activations()).clamp(1, 4096) as u64;
         Box::new(TemperedFlow { flow: &self.flow, temperature, rows_at_once, rows: 0.into() })
     }
 
-    /// Fails for a flow that has a density only of rows with their condition.
+    /// Fails for a flow whose density is conditional.
     fn check_unconditional(&self) -> Result<()> {
         let given = match (self.space.classes().is_empty(), self.space.given()) {
             (true, None) => return Ok(()),
@@ -82,11 +85,11 @@ impl FlowModel {
     }
 
     /// The exact density of rows in model units.
-    fn exact(&self) -> Result<Normalised> {
-        Normalised::new(Arc::new(self.flow.clone()))
+    fn exact(&self) -> Result<NormalisedDensity> {
+        NormalisedDensity::new(Arc::new(self.flow.clone()))
     }
 
-    /// The place of rows in the bins of integers, by a small network fitted to the flow.
+    /// A small network fitted to the flow that dequantises integers.
     fn dequantiser(&self, steps: Option<u64>, at: &Setting) -> Result<Box<dyn Dequantise>> {
         let log_p = |x: Tensor<2>, of: &Condition, _: &Draws| {
             self.flow.log_density(x.into(), of).map(|log_p| log_p.value)
@@ -128,12 +131,12 @@ impl Model for FlowModel {
             _ => Box::new(Uniform),
         };
         let (density, draws) = (Box::new(self.exact()?), Draws::new(at.seed).purpose("log p"));
-        let judged = Spread::new(density, &self.space, dequantise, draws, at.device);
+        let density = DequantisedDensity::new(density, &self.space, dequantise, draws, at.device);
         let how = "change of variables".into();
-        Ok(Judge { judged: Box::new(judged), how, evaluations: 1.0 })
+        Ok(Judge { density: Box::new(density), how, evaluations: 1.0 })
     }
 
-    /// The flow's density; of a flow of integers, with their noise.
+    /// The flow's density in model units; where integers were dequantised, their noise is included.
     fn target(&self, options: &Table) -> Result<Arc<dyn LogDensity>> {
         no_keys(options, "no key: the target is the flow's density")?;
         self.check_unconditional()?;
@@ -145,7 +148,7 @@ impl Model for FlowModel {
         Ok(self.at_temperature(1.0))
     }
 
-    fn pictures<'a>(&'a self, at: &'a Showing<'a>) -> Vec<Picture<'a>> {
+    fn pictures<'a>(&'a self, at: &'a PictureSetting<'a>) -> Vec<Picture<'a>> {
         let draw = move || {
             let (space, density) = (&self.space, &self.exact()?);
             let plane =
@@ -165,12 +168,12 @@ impl Model for FlowModel {
     }
 }
 
-/// Rows of a flow from noise of another standard deviation.
+/// A generator of a flow's rows from noise with standard deviation `temperature`.
 struct TemperedFlow<'a> {
     flow: &'a nn::flow::Flow,
     temperature: f64,
     rows_at_once: u64,
-    /// How many rows were generated.
+    /// The number of rows generated so far.
     rows: AtomicU64,
 }
 

@@ -17,23 +17,23 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The names under which weights keep the frequencies and the distribution of class `c`.
+/// The name of the class frequencies in a state, and the prefix of the names of class `class`.
 pub(super) const SHARES: &str = "shares";
 pub(super) fn prefix(class: usize) -> String {
     format!("{class}.")
 }
 
-/// p(x | c) for each class c, with p(x) = Σ_c π_c p(x | c) for rows without a label; of data without classes one
-/// distribution alone. Everything is in model units.
+/// A distribution p(x | c) for each class c, and p(x) = Σ_c π_c p(x | c) for rows without a label; a single
+/// distribution for data without classes. Everything is in model units.
 #[derive(Clone)]
 pub struct ByClass {
-    /// π_c with the distribution; none for a class without training rows.
+    /// The frequency π_c with the distribution of each class; none for a class without training rows.
     classes: Vec<(f64, Option<Arc<dyn AsArrays>>)>,
     width: usize,
 }
 
 impl ByClass {
-    /// What a learner's weights hold.
+    /// Reads and removes the distributions from a learner's weights.
     pub(super) fn take(
         fit: &dyn Fit,
         space: &Space,
@@ -68,7 +68,7 @@ impl ByClass {
         self.classes.get(class as usize)?.1.as_deref()
     }
 
-    /// The distribution of each of `rows` rows; none for one without a label.
+    /// The distribution for each of `rows` rows; none for a row without a label.
     fn of_rows(&self, condition: &Condition, rows: usize) -> Result<Vec<Option<&dyn AsArrays>>> {
         condition.check(rows)?;
         let labels = match condition {
@@ -85,7 +85,7 @@ impl ByClass {
         labels.iter().map(of).collect()
     }
 
-    /// log p of a row, of a class or of all.
+    /// log p of the row `x` under the distribution `of`, or under the mixture of all classes.
     fn log_p_of(&self, of: Option<&dyn AsArrays>, x: &[f64]) -> f64 {
         match of {
             Some(of) => of.log_density(x),
@@ -93,7 +93,7 @@ impl ByClass {
         }
     }
 
-    /// The same, with ∇log p written to `score`.
+    /// log p as by `log_p_of`; writes ∇log p to `score`.
     fn with_score_of(&self, of: Option<&dyn AsArrays>, x: &[f64], score: &mut [f64]) -> f64 {
         if let Some(of) = of {
             of.score(x, score);
@@ -109,7 +109,7 @@ impl ByClass {
         log
     }
 
-    /// log Σ_c π_c exp(log p_c), and the share of each class that is present in it.
+    /// log Σ_c π_c exp(log p_c), and the share in it of each class that has a distribution.
     fn mixed(&self, log_p: impl Fn(&dyn AsArrays) -> f64) -> (f64, Vec<f64>) {
         let logs: Vec<f64> = self.present().map(|(_, share, of)| share.ln() + log_p(of)).collect();
         let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -125,7 +125,7 @@ impl ByClass {
     /// exact.
     ///
     /// # Errors
-    /// [`Error::Undefined`] if a distribution is no mixture of Gaussians.
+    /// [`Error::Undefined`] if a distribution is not a mixture of Gaussians.
     pub fn gaussians(&self) -> Result<GaussianMixture> {
         let labelled = self.classes.len() > 1;
         let mut all = Vec::new();
@@ -143,7 +143,7 @@ impl ByClass {
     }
 }
 
-/// The components of a fitted mixture.
+/// The components of a fitted mixture, for [`GaussianMixture`].
 fn components(mixture: &Mixture) -> Result<Vec<Component>> {
     let each = mixture.weights().iter().enumerate();
     let component = |(k, weight): (usize, &f64)| {
@@ -166,7 +166,7 @@ impl RowDensity for ByClass {
     }
 }
 
-/// log p(x | class) of a row with a label, log p(x) of others, in double precision on the host.
+/// log p(x | class) of rows with a label, log p(x) of others, in double precision on the host.
 impl LogDensity for ByClass {
     fn width(&self) -> usize {
         self.width
@@ -203,7 +203,7 @@ impl Density for ByClass {
 }
 
 impl Generate for ByClass {
-    /// Exact samples in single precision; a row without a label is of a random class, as frequent as in training.
+    /// Exact samples in single precision; a row without a label has a random class, with the frequencies of training.
     fn generate(
         &self,
         rows: Range<u64>,

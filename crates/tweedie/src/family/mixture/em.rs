@@ -1,4 +1,4 @@
-//! Mixtures of Gaussians by expectation–maximisation, one step of every candidate at a time.
+//! Mixtures of Gaussians by expectation–maximisation, for one or several numbers of components.
 
 use super::fits::STATE;
 use super::{AsArrays, Fit, Fitter};
@@ -14,10 +14,10 @@ use std::fmt::Formatter;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Most components of a mixture.
+/// The most components of a mixture.
 const MOST: u64 = 1 << 20;
 
-/// The number of components, or several of which the Bayesian information criterion chooses: `8`, or `[1, 2, 4, 8]`.
+/// The number of components, or several among which the Bayesian information criterion chooses: `8`, or `[1, 2, 4, 8]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Components(pub Vec<usize>);
 
@@ -64,20 +64,20 @@ impl<'de> Deserialize<'de> for Components {
     }
 }
 
-/// How a mixture of Gaussians is fitted.
+/// Options of a mixture of Gaussians fitted by EM.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmFit {
-    /// The number of components; of several, the one whose mixture has the least BIC on the training rows, the first
+    /// The number of components. Among several, the mixture of least BIC on the training rows is chosen, the first
     /// among equals.
     pub components: Components,
-    /// Which covariances they may have.
+    /// The kind of covariance of the components.
     pub covariance: Covariance,
-    /// What is added to the diagonal of the covariances.
+    /// The number added to the diagonal of the covariances.
     pub regularisation: Regularisation,
-    /// The change of the mean log-likelihood, in nats a row, below which steps have converged; at 0 they never have.
+    /// The change of the mean log-likelihood, in nats per row, below which EM has converged; 0 for never.
     pub tolerance: f64,
-    /// The number of starts from k-means++, all stepped side by side; the one of greatest likelihood counts.
+    /// The number of starts by k-means++, which advance side by side; the start of greatest likelihood counts.
     pub restarts: usize,
 }
 
@@ -134,7 +134,7 @@ impl Fit for EmFit {
     }
 }
 
-/// The mixture that [`AsArrays::put`] wrote.
+/// Reads and removes the mixture that [`AsArrays::put`] wrote.
 pub(super) fn take_mixture(
     kind: Covariance,
     width: usize,
@@ -180,7 +180,7 @@ fn least(candidates: &[Em], value: impl Fn(&Em) -> f64) -> &Em {
 impl Fitter for Candidates {
     fn step(&mut self) -> Result<f64> {
         self.0.iter_mut().filter(|em| !em.converged()).try_for_each(|em| em.step().map(|_| ()))?;
-        // The criterion before the step, for which nothing is computed anew.
+        // The criterion uses the likelihood before the step, which is at hand.
         let likelihood = |em: &Em| em.likelihood().unwrap_or(f64::MIN);
         let bic = |em: &Em| {
             let n = em.points().len() as f64;
@@ -235,7 +235,7 @@ impl Fitter for Candidates {
                 Error::file(origin, place, error.to_string(), "the state of the same fit")
             })?;
         }
-        // What was found is computed anew.
+        // The parameters are computed anew from the state.
         ["weights", "means", "covariances"]
             .iter()
             .try_for_each(|name| take_doubles(from, &format!("{prefix}{name}"), origin).map(|_| ()))

@@ -1,4 +1,4 @@
-//! Fits by name, what a fit under way can do, and distributions as arrays.
+//! Fits by name, their steps, and distributions as arrays.
 
 use super::{EmFit, GaussianFit, KdeFit, LaplaceFit, StudentFit};
 use crate::density::fit::{Distribution, Mixture, Points};
@@ -25,26 +25,26 @@ registry! {
     }
 }
 
-/// How the names of what a fit needs to go on begin, beside the parameters that it has found.
+/// The prefix of the names of a fit's state, beside the parameters of its distribution.
 pub(super) const STATE: &str = "state.";
 
-/// The options of a fit.
+/// The options of a fit of a distribution.
 pub trait Fit: Debug + Send + Sync {
-    /// Fails, naming the key, unless every option makes sense.
+    /// Fails, naming the key, unless every option is valid.
     ///
     /// # Errors
     /// [`crate::Error::Config`].
     fn check(&self) -> Result<()>;
 
-    /// The fit before its first step; `draws` are those of random starts.
+    /// The fit to `points` before its first step; `draws` are the random numbers of its starts.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] for an option that does not fit the rows; [`crate::Error::Undefined`] if no distribution of
-    /// the kind fits them.
+    /// [`crate::Error::Config`] for an option that does not fit the rows; [`crate::Error::Undefined`] if no
+    /// distribution of the kind fits them.
     fn begin(&self, points: Arc<Points>, draws: &Draws) -> Result<Box<dyn Fitter>>;
 
-    /// The distribution that [`AsArrays::put`] wrote under names that begin with `prefix`, on rows of `width` values;
-    /// `origin` names the file, for errors.
+    /// Reads and removes the distribution that [`AsArrays::put`] wrote under names that begin with `prefix`, on rows of
+    /// `width` values; `origin` is the name of the file in errors.
     ///
     /// # Errors
     /// [`crate::Error::File`] naming the array that is missing or does not fit.
@@ -59,35 +59,35 @@ pub trait Fit: Debug + Send + Sync {
 
 /// A distribution that can be written as arrays.
 pub trait AsArrays: Distribution {
-    /// Writes its parameters under names that begin with `prefix`.
+    /// Adds the parameters to a state, under names that begin with `prefix`.
     fn put(&self, prefix: &str, into: &mut State);
 
-    /// The mixture of Gaussians that it is, if it is one.
+    /// The distribution as a mixture of Gaussians, if it is one.
     fn mixture(&self) -> Option<&Mixture> {
         None
     }
 }
 
-/// A fit under way on some rows.
+/// The state of a fit on some rows.
 pub trait Fitter: Send {
-    /// Takes a step unless the fit has converged; gives the mean log-likelihood in nats a row, of iterative fits that
-    /// before the step.
+    /// Takes a step unless the fit has converged; returns the mean log-likelihood in nats per row. For iterative fits
+    /// it is the likelihood before the step.
     ///
     /// # Errors
-    /// [`crate::Error::Undefined`] if the likelihood has no maximum; [`crate::Error::Diverged`] if a number is not finite.
+    /// [`crate::Error::Undefined`] if the likelihood has no maximum; [`crate::Error::Diverged`] if a number is not
+    /// finite.
     fn step(&mut self) -> Result<f64>;
 
-    /// Whether further steps change nothing.
+    /// Whether further steps would change nothing.
     fn converged(&self) -> bool;
 
-    /// The distribution found so far; none before the only step of a fit that is done at once.
+    /// The distribution so far; none before the step of a one-step fit.
     fn found(&self) -> Option<&dyn AsArrays>;
 
-    /// Writes what changes and is not among the parameters of [`Fitter::found`], under names that begin with `prefix`
-    /// and `state.`.
+    /// Adds the state beyond the parameters of [`Fitter::found`], under names that begin with `prefix` and `state.`.
     fn save(&self, prefix: &str, into: &mut State);
 
-    /// Goes back to what [`Fitter::save`] and [`AsArrays::put`] wrote, and removes both; `origin` names the file, for
+    /// Restores and removes what [`Fitter::save`] and [`AsArrays::put`] wrote; `origin` is the name of the file in
     /// errors.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Fits as learners: a step of training is a step of every class's fit.
+//! Fits of distributions as learners: a training step is a step of every class's fit.
 
 use super::by_class::{SHARES, prefix};
 use super::{AsArrays, Fit, Fitter, TABLE};
@@ -14,18 +14,18 @@ use rayon::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
 
-/// One fit for each class.
+/// A fit for each class.
 pub(super) struct MixtureLearner {
     /// The frequency of each class with its fit; none for a class without rows.
     classes: Vec<(f64, Option<Box<dyn Fitter>>)>,
-    /// Held-out rows and their labels.
+    /// The held-out rows and their labels.
     held_out: Option<(Points, Vec<u32>)>,
-    /// Σ ln scale, by which log p in raw units is less than in model units.
+    /// The sum Σ ln scale: log p in model units less log p in raw units.
     log_volume: f64,
 }
 
 impl MixtureLearner {
-    /// Fits before their first steps.
+    /// The learner before the first step of its fits.
     pub fn new(fit: &dyn Fit, at: &Start) -> Result<Self> {
         let (data, draws) = (at.data()?, Draws::new(at.seed));
         let (points, labels) = encoded(&data.fit_rows(), at.space, &draws.purpose("dequantise"))?;
@@ -44,7 +44,7 @@ impl MixtureLearner {
         };
         let classes: Vec<(f64, Option<Box<dyn Fitter>>)> =
             (0..names.len().max(1)).map(begin).collect::<Result<_>>()?;
-        // No probability is known of a class without training rows.
+        // A class without training rows has no density.
         let validation = data.validation();
         let known = |i: &usize| {
             validation.labels().is_none_or(|labels| {
@@ -62,14 +62,14 @@ impl MixtureLearner {
         Ok(Self { classes, held_out, log_volume: at.space.log_volume() })
     }
 
-    /// The fits of the classes that have one.
+    /// The classes that have a fit, with it.
     fn fits(&self) -> impl Iterator<Item = (usize, &dyn Fitter)> {
         let all = self.classes.iter().enumerate();
         all.filter_map(|(class, (_, fitter))| Some((class, fitter.as_deref()?)))
     }
 }
 
-/// Rows in double precision and model units, with their labels; 0 where there are none.
+/// Rows in double precision and model units, with their labels; 0 where data have no labels.
 fn encoded(split: &Split, space: &Space, draws: &Draws) -> Result<(Points, Vec<u32>)> {
     let ids: Vec<u64> = (0..split.len() as u64).collect();
     let points = Points::try_from(&space.encode_dequantised(split.rows(), draws, &ids)?)?;
@@ -77,7 +77,7 @@ fn encoded(split: &Split, space: &Space, draws: &Draws) -> Result<(Points, Vec<u
     Ok((points, labels.map_or_else(|| vec![0; split.len()], <[u32]>::to_vec)))
 }
 
-/// The error of a class's fit, with its key inside of the table and the class.
+/// The error of a class's fit, with the key inside the table and the class.
 fn of_class(error: Error, class: Option<&String>) -> Error {
     let of = class.map_or(String::new(), |class| format!(" in class '{class}'"));
     match inside(TABLE, error) {
@@ -115,7 +115,7 @@ impl Learner for MixtureLearner {
         Ok([("held_out/loss", -log_p), ("held_out/log_p", log_p)].into())
     }
 
-    /// The weights, and what fits need beside them.
+    /// The weights, and the state of the fits beside them.
     fn save(&self) -> Result<State> {
         let mut state = self.weights()?;
         self.fits().for_each(|(class, fitter)| fitter.save(&prefix(class), &mut state));

@@ -1,24 +1,24 @@
 //! Distributions in closed form, fitted without gradients: mixtures of Gaussians, kernel estimates, single densities.
 //!
-//! Of labelled data each class c has a distribution of its own, fitted with the same settings, and the whole is
+//! For labelled data each class c has a distribution of its own, fitted with the same settings, and the whole is
 //!
 //! > p(x) = Σ_c π_c p(x | c), where π_c is the frequency of the class among the training rows.
 //!
-//! All of it is in model units, so that no fit depends on the data's units; integers are spread over their steps, once,
-//! by noise that the seed addresses.
+//! Fits are in model units, so that they do not depend on the data's units. Integers are dequantised once, with noise
+//! addressed by the seed.
 
-mod at_once;
 mod by_class;
 mod em;
 mod fits;
 mod learner;
 mod model;
+mod one_step;
 
-pub use at_once::{AtOnce, GaussianFit, KdeFit, LaplaceFit, StudentFit};
 pub use by_class::ByClass;
 pub use em::{Components, EmFit};
 pub use fits::{AnyFit, AsArrays, Fit, Fitter};
 pub use model::MixtureModel;
+pub use one_step::{GaussianFit, KdeFit, LaplaceFit, OneStepFit, StudentFit};
 
 use super::{Family, Model, Opening, Start};
 use crate::data::Space;
@@ -44,7 +44,7 @@ use std::path::Path;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MixtureRecipe {
-    /// What is fitted, and how.
+    /// The distribution and the options of its fit.
     pub mixture: AnyFit,
 }
 

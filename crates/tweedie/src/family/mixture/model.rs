@@ -6,7 +6,9 @@ use crate::denoise::GaussianMixture;
 use crate::density::{Density, Measure};
 use crate::family::density::{exact, judge_exact, no_keys};
 use crate::family::plane::beside_data;
-use crate::family::{DensityEntry, Drawing, Integers, Judge, Model, Picture, Setting, Showing};
+use crate::family::{
+    DensityEntry, Drawing, Integers, Judge, Model, Picture, PictureSetting, Setting,
+};
 use crate::process::Level;
 use crate::{Error, Result, registry};
 use burn::tensor::Device;
@@ -15,17 +17,17 @@ use std::any::Any;
 use std::sync::Arc;
 use toml::{Table, Value};
 
-/// The density's name as an option.
+/// The name of the density.
 const EXACT: &str = "exact";
 
-/// A distribution in closed form, or one for each class.
+/// A distribution in closed form, or one for each class, as a model.
 pub struct MixtureModel {
     space: Space,
     of: Arc<ByClass>,
 }
 
 impl MixtureModel {
-    /// The model of a distribution on the model units of `space`.
+    /// The model with the distribution `of` on the model units of `space`.
     pub fn new(space: Space, of: ByClass) -> Self {
         Self { space, of: Arc::new(of) }
     }
@@ -35,15 +37,15 @@ impl MixtureModel {
         &self.of
     }
 
-    /// The mixture of Gaussians in model units: the exact denoiser of what the run has fitted.
+    /// The mixture of Gaussians in model units, whose denoisers are exact.
     ///
     /// # Errors
-    /// [`Error::Undefined`] for a run of another kind.
+    /// [`Error::Undefined`] if the run's distribution is not a mixture of Gaussians.
     pub fn oracle(&self) -> Result<GaussianMixture> {
         self.of.gaussians()
     }
 
-    /// p of raw rows.
+    /// The densities p of raw rows.
     fn at(&self, raw: &Rows, device: &Device) -> Result<Vec<f64>> {
         let x = self.space.encode(raw)?.to_tensor(device);
         let log_p = self.of.log_prob(x, &Condition::None)?;
@@ -52,11 +54,11 @@ impl MixtureModel {
     }
 }
 
-/// Which density a target is.
+/// The choice of a density as target.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Target {
-    /// The log-SNR of a variance-preserving level, at which the data are noised; none for the data themselves.
+    /// The log-SNR of the variance-preserving level at which the data are noised; none for the data themselves.
     level: Option<f64>,
 }
 
@@ -79,8 +81,8 @@ impl Model for MixtureModel {
         judge_exact(&self.densities(), (name, options), density, &self.space, at)
     }
 
-    /// The density of the data over all classes; with `level`, of the data noised to that log-SNR as a
-    /// variance-preserving process does, which of mixtures of Gaussians is one again.
+    /// The density of the data over all classes; with `level`, the density of the data noised to that log-SNR by a
+    /// variance-preserving process, which needs mixtures of Gaussians.
     fn target(&self, options: &Table) -> Result<Arc<dyn LogDensity>> {
         let Target { level } = registry::read(Value::Table(options.clone()), "")?;
         let Some(log_snr) = level else { return Ok(self.of.clone()) };
@@ -95,7 +97,7 @@ impl Model for MixtureModel {
         Ok(Box::new((*self.of).clone()))
     }
 
-    fn pictures<'a>(&'a self, at: &'a Showing<'a>) -> Vec<Picture<'a>> {
+    fn pictures<'a>(&'a self, at: &'a PictureSetting<'a>) -> Vec<Picture<'a>> {
         let draw = move || {
             let picture =
                 beside_data(&self.space, at, "Density of the model, in closed form", |raw| {

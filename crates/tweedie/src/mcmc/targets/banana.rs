@@ -31,7 +31,7 @@ use std::ops::Range;
 pub struct Banana {
     /// s, the standard deviation of x₁; 10 by default.
     pub scale: f64,
-    /// b, how much it bends; 0.03 by default.
+    /// b, the strength of the bend; 0.03 by default.
     pub curvature: f64,
 }
 
@@ -45,7 +45,7 @@ impl Banana {
     /// The name in recipes.
     pub const NAME: &'static str = "banana";
 
-    /// Fails, naming the key, unless every option makes sense.
+    /// Fails, naming the key, unless every option is valid.
     ///
     /// # Errors
     /// [`Error::Config`].

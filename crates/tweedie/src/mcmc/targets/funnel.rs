@@ -44,7 +44,7 @@ impl Funnel {
     /// The name in recipes.
     pub const NAME: &'static str = "funnel";
 
-    /// Fails, naming the key, unless every option makes sense.
+    /// Fails, naming the key, unless every option is valid.
     ///
     /// # Errors
     /// [`Error::Config`].

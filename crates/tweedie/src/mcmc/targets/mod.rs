@@ -1,4 +1,4 @@
-//! Targets in closed form, with their integrals and, where there are, exact samples.
+//! Targets in closed form, with their integrals and, where known, exact samples.
 
 mod banana;
 mod funnel;
@@ -11,7 +11,7 @@ use crate::{Error, Result};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::ops::Range;
 
-/// Rows of `width` values, which `row` appends for each number, in single precision.
+/// Rows of `width` values in single precision; `row` appends the values of one row.
 fn rows(
     rows: Range<u64>,
     width: usize,

@@ -1,4 +1,4 @@
-//! Every bijection that a recipe can name: one line for each, with its configuration.
+//! The registry of the bijections that recipes can name.
 
 use super::{Coupling, CouplingConfig, Permutation, PermutationConfig};
 use crate::data::Condition;
@@ -10,28 +10,28 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::ops::Deref;
 
-/// An invertible map between data x and noise z, both `[n, width]`. Each direction comes with the log-determinant of
-/// the map just run, so that the two of a round trip add up to zero.
+/// An invertible map between data x and noise z, both `[n, width]`. Each direction returns the log-determinant of its
+/// own Jacobian, so that the two of a round trip add up to zero.
 pub trait Bijection: Module {
-    /// z and log|det ∂z/∂x|, `[n, 1]`.
+    /// Maps data `x` to noise z; returns z and log|det ∂z/∂x|, `[n, 1]`.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if batch or condition do not fit.
     fn to_noise(&self, x: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)>;
 
-    /// x and log|det ∂x/∂z|, `[n, 1]`.
+    /// Maps noise `z` to data x; returns x and log|det ∂x/∂z|, `[n, 1]`.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] if batch or condition do not fit.
     fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)>;
 }
 
-/// Where in a flow a bijection stands, and what comes to it.
+/// The position of a bijection in a flow, and the shapes of its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// The width of a row.
     pub width: usize,
-    /// Classes that rows are conditioned on; 0 for none.
+    /// The number of classes that rows are conditioned on; 0 for none.
     pub classes: usize,
     /// The length of vectors that rows are conditioned on; 0 for none.
     pub vector: usize,
@@ -41,13 +41,13 @@ pub struct Place {
 
 /// The configuration of a bijection as recipes write it.
 pub trait BijectionConfig: Debug + Send + Sync {
-    /// Fails, naming the key, unless every value makes sense, whatever the data.
+    /// Fails, naming the key, unless every value is valid, whatever the data.
     ///
     /// # Errors
     /// [`crate::Error::Config`].
     fn check(&self) -> Result<()>;
 
-    /// Fails, naming the key, if the bijection cannot stand at a place.
+    /// Fails, naming the key, if the bijection does not fit the place.
     ///
     /// # Errors
     /// [`crate::Error::Config`].
@@ -56,20 +56,20 @@ pub trait BijectionConfig: Debug + Send + Sync {
         Ok(())
     }
 
-    /// The bijection at a place in a flow that it fits, with initial values from `draws`.
+    /// The bijection at a place that it fits, with initial values from `draws`.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] if its values make no sense.
+    /// [`crate::Error::Config`] if a value is invalid.
     fn init(&self, place: &Place, draws: &Draws, device: &Device) -> Result<AnyBijection>;
 
-    /// How many numbers its parameters hold.
+    /// The number of values in the parameters.
     fn parameters(&self, place: &Place) -> u128;
 
-    /// About how many activations a row makes.
+    /// The approximate number of activations per row.
     fn activations(&self, place: &Place) -> usize;
 }
 
-/// The registry of bijections: each with its name, its configuration, its module, and one line on what it is.
+/// The registry of bijections: for each a name, a configuration, a module, and a description in one line.
 macro_rules! bijections {
     ($($name:literal $variant:ident($config:ty => $bijection:ty) $about:literal,)+) => {
         /// The configuration of any named bijection: `{ name = "coupling", hidden = [64, 64] }`.
@@ -84,7 +84,7 @@ macro_rules! bijections {
         }
 
         impl AnyBijectionConfig {
-            /// Every name, with one line on what it is.
+            /// Every name, with a description in one line.
             pub const NAMES: &'static [(&'static str, &'static str)] = &[$(($name, $about)),+];
         }
 
@@ -98,7 +98,7 @@ macro_rules! bijections {
             }
         }
 
-        /// Any named bijection. Its parameters have the names that they have in the bijection itself.
+        /// Any named bijection. Its parameters have the same names as in the bijection itself.
         #[derive(Module, Debug)]
         #[allow(clippy::large_enum_variant, reason = "a flow has few, and they are moved rarely")]
         pub enum AnyBijection {

@@ -1,14 +1,14 @@
 //! Affine coupling layers.
 //!
-//! The first columns a of a row stay, and choose how the others b are shifted and scaled (Dinh, Sohl-Dickstein & Bengio
-//! 2017, *Density estimation using Real NVP*, eqs. 4–8):
+//! The first columns a of a row stay as they are, and determine the shift and scale of the others, b (Dinh,
+//! Sohl-Dickstein & Bengio 2017, *Density estimation using Real NVP*, eqs. 4–8):
 //!
 //! > x_a = z_a,  x_b = z_b ⊙ exp s(z_a) + t(z_a),  log|det ∂x/∂z| = Σ_j s_j.
 //!
-//! The inverse needs no inverse of s and t. They are two halves of an MLP's output, which starts at zero, so that the
-//! layer starts as the identity. |s| stays below [`MOST_LOG_SCALE`] and what the MLP sees below [`REACH`], both
-//! approached as tanh does: a layer stretches by a bounded factor, so round trips keep their digits, and far outside of
-//! the data the layer is affine, so log p stays finite.
+//! The inverse does not need to invert s and t. They are the halves of an MLP's output, which starts at zero, so that
+//! the layer starts as the identity. |s| is bounded by [`MOST_LOG_SCALE`] and the MLP's input by [`REACH`], both
+//! approached as by tanh. The layer then stretches by a bounded factor, so that round trips keep their digits, and is
+//! affine far from the data, so that log p stays finite.
 
 use super::{AnyBijection, Bijection, BijectionConfig, Place};
 use crate::data::Condition;
@@ -22,11 +22,11 @@ use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-/// The greatest |s|.
+/// The bound on |s|.
 const MOST_LOG_SCALE: f64 = 3.0;
-/// The greatest value that an MLP sees, in model units.
+/// The bound on an MLP's input, in model units.
 const REACH: f64 = 10.0;
-/// Hidden layers, and units of each, at most.
+/// The most hidden layers, and the most units of each.
 const MOST_LAYERS: u64 = 64;
 const MOST_UNITS: u64 = 1 << 14;
 
@@ -108,7 +108,7 @@ impl BijectionConfig for CouplingConfig {
 pub struct Coupling {
     /// The MLP's layers.
     linears: Vec<Linear>,
-    /// Added to the first hidden layer before its activation.
+    /// The embedding of the condition, added to the first hidden layer before its activation.
     condition: ConditionEmbedding,
     #[module(skip)]
     width: usize,
@@ -117,7 +117,7 @@ pub struct Coupling {
 }
 
 impl Coupling {
-    /// The columns that stay and those that move.
+    /// The columns that stay, and the columns that are transformed.
     fn split(&self, x: Dual<2>) -> Result<(Dual<2>, Dual<2>)> {
         let ([n, d], kept) = (x.dims(), self.width / 2);
         if d != self.width {
@@ -128,7 +128,7 @@ impl Coupling {
         Ok((part(0, kept), part(kept, d - kept)))
     }
 
-    /// t and s for the columns that move.
+    /// t and s of the transformed columns, from the columns that stay.
     fn shift_and_log_scale(
         &self,
         kept: Dual<2>,
@@ -151,7 +151,7 @@ impl Coupling {
     }
 }
 
-/// x for small x, and never beyond ±`most`.
+/// `most` · tanh(x/`most`): about x for small x, and bounded by ±`most`.
 fn bounded(x: Dual<2>, most: f64) -> Dual<2> {
     Activation::Tanh.forward(x.mul_scalar(1.0 / most)).mul_scalar(most)
 }

@@ -1,11 +1,11 @@
-//! Normalising flows: a base density carried through invertible maps.
+//! Normalising flows: a base density transformed by invertible maps.
 //!
 //! With z = f(x) for an invertible f, and z ~ N(0, I) (Dinh, Sohl-Dickstein & Bengio 2017, *Density estimation using
 //! Real NVP*, eqs. 2–3),
 //!
 //! > log p(x) = log N(f(x); 0, I) + log|det ∂f/∂x|,  and x = f⁻¹(z) has log p(x) = log N(z; 0, I) − log|det ∂f⁻¹/∂z|.
 //!
-//! The log-determinant of a chain of maps is the sum of theirs.
+//! The log-determinant of a chain of maps is the sum of the log-determinants of the maps.
 
 mod any;
 mod coupling;
@@ -37,13 +37,13 @@ use std::ops::Range;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FlowConfig {
-    /// The width of a row; 0 takes it from the data.
+    /// The width of a row; 0 means the width of the data.
     pub width: usize,
-    /// Classes that rows are conditioned on; 0 for none.
+    /// The number of classes that rows are conditioned on; 0 for none.
     pub classes: usize,
     /// The length of vectors that rows are conditioned on; 0 for none.
     pub vector: usize,
-    /// How often the layers are repeated, each time with weights of their own.
+    /// The number of repetitions of the layers, each with weights of its own.
     pub depth: usize,
     /// The bijections of one round, the nearest to the data first.
     pub layers: Vec<AnyBijectionConfig>,
@@ -65,36 +65,36 @@ impl Default for FlowConfig {
 }
 
 impl FlowConfig {
-    /// A flow of rows of `width` values: eight affine couplings with permutations between them.
+    /// A flow on rows of `width` values: eight affine couplings with permutations between them.
     pub fn new(width: usize) -> Self {
         Self { width, ..Self::default() }
     }
 
-    /// Classes to condition on.
+    /// Sets the number of classes to condition on.
     pub fn with_classes(mut self, classes: usize) -> Self {
         self.classes = classes;
         self
     }
 
-    /// The length of vectors to condition on.
+    /// Sets the length of vectors to condition on.
     pub fn with_vector(mut self, vector: usize) -> Self {
         self.vector = vector;
         self
     }
 
-    /// How often the layers are repeated.
+    /// Sets the number of repetitions of the layers.
     pub fn with_depth(mut self, depth: usize) -> Self {
         self.depth = depth;
         self
     }
 
-    /// The bijections of one round, the nearest to the data first.
+    /// Sets the bijections of one round, the nearest to the data first.
     pub fn with_layers(mut self, layers: Vec<AnyBijectionConfig>) -> Self {
         self.layers = layers;
         self
     }
 
-    /// Fails, naming the key, unless every value makes sense, whatever the data.
+    /// Fails, naming the key, unless every value is valid, whatever the data.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -117,18 +117,18 @@ impl FlowConfig {
         self.layers.iter().try_for_each(fits).map_err(|e| inside("layers", e))
     }
 
-    /// Where a bijection of round `round` stands.
+    /// The place of the bijections of round `round`.
     fn place(&self, round: usize) -> Place {
         Place { width: self.width, classes: self.classes, vector: self.vector, round }
     }
 
-    /// How many numbers the parameters hold.
+    /// The number of values in the parameters.
     pub fn parameters(&self) -> u128 {
         let round = |layer: &AnyBijectionConfig| layer.parameters(&self.place(0));
         self.depth as u128 * self.layers.iter().map(round).sum::<u128>()
     }
 
-    /// About how many activations a row makes.
+    /// The approximate number of activations per row.
     pub fn activations(&self) -> usize {
         let round = |layer: &AnyBijectionConfig| layer.activations(&self.place(0));
         self.depth * self.layers.iter().map(round).sum::<usize>()
@@ -137,7 +137,7 @@ impl FlowConfig {
     /// The flow with initial values from `draws`: the identity up to the order of columns.
     ///
     /// # Errors
-    /// [`Error::Config`] naming a key that makes no sense, or that does not fit the width.
+    /// [`Error::Config`] naming a key that is invalid, or does not fit the width.
     pub fn init(&self, draws: &Draws, device: &Device) -> Result<Flow> {
         self.fits()?;
         let mut layers = Vec::with_capacity(self.depth * self.layers.len());
@@ -152,7 +152,7 @@ impl FlowConfig {
     }
 }
 
-/// N(0, I) carried through bijections: an exact density that generates rows in one pass.
+/// A normalising flow: N(0, I) transformed by bijections. Its density is exact, and it generates rows in one pass.
 ///
 /// ```
 /// use tweedie::Draws;
@@ -179,7 +179,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// The rows that noise `z`, `[n, width]`, becomes, and their log p, `[n, 1]`, by one pass; both can be
+    /// Maps noise `z`, `[n, width]`, to rows; returns the rows and their log p, `[n, 1]`, from one pass. Both can be
     /// differentiated by the weights, the condition and `z`.
     ///
     /// # Errors
@@ -193,7 +193,7 @@ impl Flow {
         Ok((x.value, (standard_normal(z.into()) - log_det).value))
     }
 
-    /// The rows that noise `z` becomes.
+    /// Maps noise `z`, `[n, width]`, to rows of the same shape.
     ///
     /// # Errors
     /// As [`Generate::generate`].
@@ -209,7 +209,7 @@ impl Flow {
         }
     }
 
-    /// Fails unless a batch is of the flow's width and every row has the condition that the flow is trained with.
+    /// Fails unless the batch has the flow's width and every row has a condition of the kind that the flow takes.
     fn check(&self, x: &Dual<2>, condition: &Condition) -> Result<()> {
         let [n, d] = x.dims();
         if d != self.width {

@@ -1,4 +1,4 @@
-//! A fixed order of columns, whose determinant is ±1.
+//! Permutations of columns, with determinant ±1.
 
 use super::{AnyBijection, Bijection, BijectionConfig, Place};
 use crate::data::Condition;
@@ -8,8 +8,8 @@ use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-/// Configuration of [`Permutation`]: columns are reversed in even rounds, so that two couplings move every column, and
-/// shuffled in odd ones. The shuffle is always the same one, whatever the seed of a run.
+/// Configuration of [`Permutation`]: columns are reversed in even rounds, so that two couplings transform every column,
+/// and shuffled in odd rounds. The shuffle is fixed, whatever the seed of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PermutationConfig {}
@@ -20,7 +20,7 @@ impl BijectionConfig for PermutationConfig {
     }
 
     fn init(&self, place: &Place, _: &Draws, _: &Device) -> Result<AnyBijection> {
-        // Two columns have but one other order.
+        // Two columns have only one other order.
         let order = if place.round.is_multiple_of(2) || place.width <= 2 {
             (0..place.width).rev().collect()
         } else {
@@ -61,7 +61,7 @@ impl Permutation {
     /// The permutation that takes column `order[j]` to column j.
     ///
     /// # Errors
-    /// [`Error::Config`] unless every column's number from 0 is there once.
+    /// [`Error::Config`] unless `order` has every column's number, from 0, exactly once.
     pub fn new(order: Vec<usize>) -> Result<Self> {
         let mut inverse = vec![usize::MAX; order.len()];
         for (to, &from) in order.iter().enumerate() {
@@ -77,7 +77,7 @@ impl Permutation {
     }
 }
 
-/// The columns of these numbers, and a log-determinant of zero.
+/// The columns with the numbers `columns`, and a log-determinant of zero.
 fn select(x: Dual<2>, columns: &[usize]) -> Result<(Dual<2>, Dual<2>)> {
     let [n, d] = x.dims();
     if d != columns.len() {

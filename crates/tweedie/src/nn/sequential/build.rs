@@ -18,7 +18,7 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// The operation of the layer, none for the identity; `shape` becomes that of its output.
+    /// The operation of a layer, none for the identity; updates `shape` to the shape of its output.
     pub(super) fn build(&self, layer: &Layer, shape: &mut [usize; 3]) -> Result<Option<Op>> {
         let [channels, height, width] = *shape;
         Ok(Some(match layer {
@@ -134,7 +134,7 @@ impl Builder<'_> {
         padding: usize,
     ) -> Result<[usize; 2]> {
         let fit = |side: usize, window: usize| {
-            // With a wider padding some windows would lie outside of the picture.
+            // With a wider padding some windows would lie outside the picture.
             let padding = Some(padding).filter(|padding| *padding < window)?;
             let room = padding.checked_mul(2)?.checked_add(side)?.checked_sub(window)?;
             Some(room.checked_div(stride)? + 1)
@@ -155,7 +155,7 @@ impl Builder<'_> {
         }
     }
 
-    /// A weight whose shape `fits`.
+    /// The weight `name`, if its shape satisfies `fits`.
     fn weight(
         &self,
         name: &str,

@@ -82,7 +82,7 @@ impl Resnet {
         }
     }
 
-    /// `[n, h, w, input]` and features `[n, time]`, or `[1, time]` for all.
+    /// Applies the block to `[n, h, w, input]` with features `[n, time]`, or `[1, time]` for all pictures.
     pub(super) fn forward(&self, x: Dual<4>, time: &Dual<2>) -> Dual<4> {
         let then = Some(self.activation);
         let h = self.change.apply(self.norm1.forward_then(x.clone(), None, then));
@@ -147,7 +147,7 @@ impl Attention {
         }
     }
 
-    /// `[n, h, w, channels]` ↦ the same shape.
+    /// Applies attention to `[n, h, w, channels]`; the shape stays the same.
     pub(super) fn forward(&self, x: Dual<4>) -> Dual<4> {
         let [n, h, w, c] = x.dims();
         let y = match &self.group_norm {
@@ -195,8 +195,8 @@ impl Resample {
     }
 }
 
-/// One resolution on the way down or up, or the middle. `downsamplers` and `upsamplers` hold at most one part, a
-/// convolution or a residual block, as the checkpoints' keys have it.
+/// One level of the encoder or decoder, or the middle. `downsamplers` and `upsamplers` hold at most one part, a
+/// convolution or a residual block, as in the keys of checkpoints.
 #[derive(Module, Debug)]
 pub(super) struct Block {
     resnets: Vec<Resnet>,
@@ -205,7 +205,7 @@ pub(super) struct Block {
     upsamplers: Vec<Resampler>,
 }
 
-/// The end of a level.
+/// The resampling at the end of a level.
 #[derive(Module, Debug)]
 #[expect(clippy::large_enum_variant, reason = "a network has a handful of them")]
 pub(super) enum Resampler {
@@ -223,7 +223,7 @@ impl Resampler {
 }
 
 impl Block {
-    /// Level `level` of the way down; the last does not halve the size.
+    /// Level `level` of the encoder; the last does not halve the size.
     pub(super) fn down(config: &UNetConfig, level: usize, draws: &Draws, device: &Device) -> Self {
         let channels = &config.block_out_channels;
         let c = channels[level];
@@ -250,7 +250,7 @@ impl Block {
         }
     }
 
-    /// Two residual blocks with attention between them.
+    /// The middle: two residual blocks with attention between them.
     pub(super) fn middle(config: &UNetConfig, draws: &Draws, device: &Device) -> Self {
         let c = config.block_out_channels[config.block_out_channels.len() - 1];
         let scale = config.mid_block_scale_factor;
@@ -267,7 +267,7 @@ impl Block {
         }
     }
 
-    /// Block `index` of the way up, the lowest resolution first; the last does not double the size.
+    /// Block `index` of the decoder, the lowest resolution first; the last does not double the size.
     pub(super) fn up(config: &UNetConfig, index: usize, draws: &Draws, device: &Device) -> Self {
         let channels = &config.block_out_channels;
         let level = channels.len() - 1 - index;
@@ -299,7 +299,7 @@ impl Block {
         }
     }
 
-    /// The way down: pushes the inputs of the skip connections onto `skips`.
+    /// Applies an encoder block; pushes the inputs of the skip connections onto `skips`.
     pub(super) fn descend(
         &self,
         mut x: Dual<4>,
@@ -320,7 +320,7 @@ impl Block {
         x
     }
 
-    /// The middle.
+    /// Applies the middle block.
     pub(super) fn cross(&self, mut x: Dual<4>, time: &Dual<2>) -> Dual<4> {
         for (k, resnet) in self.resnets.iter().enumerate() {
             if let Some(attention) = k.checked_sub(1).and_then(|k| self.attentions.get(k)) {
@@ -331,7 +331,7 @@ impl Block {
         x
     }
 
-    /// The way up: pops the inputs of the skip connections.
+    /// Applies a decoder block; pops the inputs of the skip connections.
     pub(super) fn ascend(
         &self,
         mut x: Dual<4>,
@@ -354,7 +354,7 @@ impl Block {
     }
 }
 
-/// The parameters that all parts of a level share.
+/// The parameters shared by all parts of a level.
 struct Parts<'a> {
     config: &'a UNetConfig,
     draws: &'a Draws,

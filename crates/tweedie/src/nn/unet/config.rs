@@ -6,13 +6,13 @@ use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The type of a level on the way down.
+/// The type of an encoder level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DownBlock {
     /// Residual blocks, then a convolution of stride 2.
     #[serde(rename = "DownBlock2D")]
     Plain,
-    /// Residual blocks, then one that halves the size.
+    /// Residual blocks, then a residual block that halves the size.
     #[serde(rename = "ResnetDownsampleBlock2D")]
     Resnet,
     /// Residual blocks with attention after each, then `downsample_type`.
@@ -20,13 +20,13 @@ pub enum DownBlock {
     Attention,
 }
 
-/// The type of a level on the way up.
+/// The type of a decoder level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UpBlock {
     /// Residual blocks, then nearest-neighbour enlargement and a convolution.
     #[serde(rename = "UpBlock2D")]
     Plain,
-    /// Residual blocks, then one that doubles the size.
+    /// Residual blocks, then a residual block that doubles the size.
     #[serde(rename = "ResnetUpsampleBlock2D")]
     Resnet,
     /// Residual blocks with attention after each, then `upsample_type`.
@@ -52,13 +52,13 @@ pub enum Resampling {
     Resnet,
 }
 
-/// The use of the time's features in residual blocks.
+/// The use of the noise level's features in residual blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeScaleShift {
-    /// Added before the second normalisation.
+    /// The features are added before the second normalisation.
     Default,
-    /// As scale and shift after it.
+    /// The features are scale and shift after the second normalisation.
     ScaleShift,
 }
 
@@ -75,13 +75,13 @@ pub enum TimeEmbeddingType {
     Learned,
 }
 
-/// The embedding of class labels, if not by a table.
+/// The embedding of class labels, where it is not a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClassEmbedType {
-    /// The label's number, as the time is embedded.
+    /// The label's number, embedded like the noise level.
     Timestep,
-    /// The condition is a vector of features already.
+    /// No embedding: the condition is a vector of features.
     Identity,
 }
 
@@ -96,74 +96,74 @@ pub enum ClassEmbedType {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UNetConfig {
-    /// Height and width of a picture; 0 takes them from the data.
+    /// The height and width of a picture; 0 means those of the data.
     #[serde(deserialize_with = "one_or_two")]
     pub sample_size: [usize; 2],
-    /// Channels of a picture; 0 takes them from the data.
+    /// The channels of a picture; 0 means those of the data.
     pub in_channels: usize,
-    /// Channels of the output, as many as of a picture; 0 takes them from the data.
+    /// The channels of the output, equal to the picture's; 0 means those of the data.
     pub out_channels: usize,
     /// Whether the input lies in [0, 1], and the network maps it to [−1, 1] first.
     pub center_input_sample: bool,
     /// The embedding of the noise level.
     pub time_embedding_type: TimeEmbeddingType,
-    /// The width of the time's features; four times the first level's channels if absent.
+    /// The width of the noise level's features; four times the first level's channels if absent.
     pub time_embedding_dim: Option<usize>,
     /// The shift of the frequencies; with 1 the last frequency is 10⁻⁴.
     pub freq_shift: f64,
-    /// Whether cosines stand before sines.
+    /// Whether cosines precede sines.
     pub flip_sin_to_cos: bool,
-    /// The levels on the way down, the highest resolution first.
+    /// The encoder's levels, the highest resolution first.
     pub down_block_types: Vec<DownBlock>,
     /// The block at the lowest resolution, if any.
     pub mid_block_type: Option<MidBlock>,
-    /// The levels on the way up, the lowest resolution first.
+    /// The decoder's levels, the lowest resolution first.
     pub up_block_types: Vec<UpBlock>,
-    /// Channels of each level, the highest resolution first.
+    /// The channels of each level, the highest resolution first.
     pub block_out_channels: Vec<usize>,
-    /// Residual blocks of a level on the way down; one more on the way up.
+    /// The residual blocks of an encoder level; a decoder level has one more.
     pub layers_per_block: usize,
     /// The divisor of the sums in the middle block.
     pub mid_block_scale_factor: f64,
-    /// Zeros around a picture that is halved by a convolution; 0 pads below and to the right only.
+    /// The zeros around a picture that a convolution halves; 0 pads below and to the right only.
     pub downsample_padding: usize,
     /// The way to halve the size at attention levels.
     pub downsample_type: Resampling,
     /// The way to double the size at attention levels.
     pub upsample_type: Resampling,
-    /// The probability of dropping an activation in training; training supports 0 alone.
+    /// The probability of dropping an activation in training; training supports only 0.
     pub dropout: f64,
     /// The activation of residual blocks.
     pub act_fn: Activation,
-    /// Channels of an attention head; all channels of the level if absent.
+    /// The channels of an attention head; all channels of the level if absent.
     pub attention_head_dim: Option<usize>,
-    /// Groups of every normalisation.
+    /// The groups of every normalisation.
     pub norm_num_groups: usize,
-    /// Groups of the normalisation before the middle block's attention; if absent `norm_num_groups`, and no
-    /// normalisation with scale and shift by time.
+    /// The groups of the normalisation before the middle block's attention; `norm_num_groups` if absent, or no
+    /// normalisation with `scale_shift`.
     pub attn_norm_num_groups: Option<usize>,
     /// ε, added to variances.
     pub norm_eps: f64,
-    /// The use of the time's features in residual blocks.
+    /// The use of the noise level's features in residual blocks.
     pub resnet_time_scale_shift: TimeScaleShift,
     /// Whether the middle block has attention.
     pub add_attention: bool,
     /// The embedding of class labels, if not by a table.
     pub class_embed_type: Option<ClassEmbedType>,
-    /// Rows of the table of classes.
+    /// The rows of the table of classes.
     pub num_class_embeds: Option<usize>,
-    /// Rows of a learned time embedding.
+    /// The rows of a learned time embedding.
     pub num_train_timesteps: Option<usize>,
-    /// Frequencies n at which sin(2ⁿ π x) and cos(2ⁿ π x) of the input join its channels (Kingma et al. 2021, app. C),
-    /// by which a network distinguishes neighbouring integers; not in diffusers.
+    /// Exponents n of the Fourier features sin(2ⁿ π x) and cos(2ⁿ π x), which are appended to the channels of the input
+    /// (Kingma et al. 2021, app. C), so that the network distinguishes neighbouring integers; not in diffusers.
     pub fourier_features: Vec<u32>,
-    /// The number of classes in the table; one more row is "none". 0 takes the classes of the data, and adds the row.
+    /// The number of classes in the table; one more row is "none". 0 means the classes of the data, and adds the row.
     pub classes: usize,
 }
 
 impl Default for UNetConfig {
-    /// Three levels of 32, 64 and 128 channels, one residual block each, no attention but in the middle: for
-    /// pictures of about 28 × 28.
+    /// The default has three levels of 32, 64 and 128 channels, one residual block each, and attention in the middle
+    /// only: for pictures of about 28 × 28.
     fn default() -> Self {
         Self {
             sample_size: [0, 0],
@@ -223,7 +223,7 @@ impl UNetConfig {
         }
     }
 
-    /// Two levels for small pictures of the given channels, height and width.
+    /// A network of two levels for small pictures of the given channels, height and width.
     pub fn small([channels, height, width]: [usize; 3]) -> Self {
         Self {
             sample_size: [height, width],
@@ -236,7 +236,7 @@ impl UNetConfig {
         }
     }
 
-    /// The width of the time's features.
+    /// The width of the noise level's features.
     pub fn time_width(&self) -> usize {
         let first = self.block_out_channels.first().copied().unwrap_or(0);
         self.time_embedding_dim.unwrap_or(4 * first)
@@ -248,12 +248,12 @@ impl UNetConfig {
         if self.time_embedding_type == TimeEmbeddingType::Fourier { 2 * first } else { first }
     }
 
-    /// Channels that the first convolution sees.
+    /// The channels of the first convolution's input.
     pub(super) fn seen_channels(&self) -> usize {
         self.in_channels * (1 + 2 * self.fourier_features.len())
     }
 
-    /// Groups of the normalisation before the middle block's attention, if there is one.
+    /// The groups of the normalisation before the middle block's attention, if it has one.
     pub(super) fn mid_groups(&self) -> Option<usize> {
         match self.resnet_time_scale_shift {
             _ if self.attn_norm_num_groups.is_some() => self.attn_norm_num_groups,
@@ -262,7 +262,7 @@ impl UNetConfig {
         }
     }
 
-    /// Channels of one head where a level has `channels`.
+    /// The channels of a head in a level of `channels` channels.
     pub(super) fn head(&self, channels: usize) -> usize {
         self.attention_head_dim.unwrap_or(channels)
     }
@@ -277,7 +277,7 @@ impl UNetConfig {
         Ok(UNet::new(self, draws, device))
     }
 
-    /// Fails, naming the key, unless the numbers make sense together.
+    /// Fails, naming the key, unless the numbers are valid and consistent.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -392,7 +392,7 @@ impl UNetConfig {
     }
 }
 
-/// A side, or height and width; none is 0.
+/// Reads a side, or height and width; neither may be 0.
 fn one_or_two<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<[usize; 2], D::Error> {

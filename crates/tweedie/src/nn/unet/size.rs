@@ -1,4 +1,4 @@
-//! A UNet in recipes: widths from the data, and its size before its construction.
+//! UNets in recipes: widths from the data, and the size before construction.
 
 use super::config::{
     ClassEmbedType, DownBlock, Resampling, TimeEmbeddingType, TimeScaleShift, UNetConfig, UpBlock,
@@ -9,7 +9,7 @@ use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 
 impl UNetConfig {
-    /// The number of parameters of the network of [`UNetConfig::init`].
+    /// The number of values in the parameters of the network.
     pub fn parameters(&self) -> u128 {
         let time = self.time_width() as u128;
         let conv = |i: usize, o: usize| (9 * i as u128 + 1) * o as u128;

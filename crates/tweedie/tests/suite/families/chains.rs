@@ -1,4 +1,4 @@
-//! Chains on targets as runs.
+//! The family of Markov chains.
 
 use super::*;
 use crate::support::{host, within};

@@ -1,4 +1,4 @@
-//! What every family must keep.
+//! The contract of every family.
 
 use super::*;
 use crate::support::host;
@@ -163,7 +163,7 @@ fn a_wrong_key_is_named_where_it_stands() {
 }
 
 #[test]
-fn an_option_of_sampling_or_of_a_density_that_is_none_is_an_unknown_key() {
+fn an_option_that_sampling_or_a_density_lacks_is_an_unknown_key() {
     let bed = Bed::with_data(toy("moons", 240, None), 3);
     let mixture = bed.trained(&mixture("name = 'gaussian'")).expect("a model");
     let recipe = &chains()[0];

@@ -1,4 +1,5 @@
-//! What every registered family keeps, trained for a few steps from its defaults: a new family is tested here unnamed.
+//! The contract of every registered family, trained for a few steps from its defaults; a new family is included without
+//! being named here.
 
 use crate::support::{cpu, host};
 use std::path::Path;
@@ -139,7 +140,7 @@ fn integral(model: &dyn Model, name: &str, around: &Rows) -> Result<Option<f64>>
     let [x, y] = axes(if judge.evaluations > 1.0 { 56 } else { 256 });
     let points = || x.iter().flat_map(|x| y.iter().map(move |y| (x, y)));
     let values = points().flat_map(|(x, y)| [x.0 as f32, y.0 as f32]).collect();
-    let log_p = judge.judged.log_prob(&Rows::new(values, 2)?, &Condition::None, &mut |_| {})?;
+    let log_p = judge.density.log_prob(&Rows::new(values, 2)?, &Condition::None, &mut |_| {})?;
     let cells = points().map(|(x, y)| x.1 * y.1);
     let sum = log_p.value.iter().zip(cells).map(|(log_p, cell)| log_p.exp() * cell).sum();
     Ok((log_p.kind == Kind::Exact).then_some(sum))

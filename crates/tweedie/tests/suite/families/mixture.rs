@@ -1,4 +1,4 @@
-//! Mixtures, kernel estimates and single densities as runs.
+//! The family of mixtures, kernel estimates and single densities.
 
 use super::*;
 use crate::support::{doubles, host, within};

@@ -1,4 +1,4 @@
-//! Data that have no density of greatest likelihood, and options that make no sense: errors, or finite numbers.
+//! Data without a density of greatest likelihood, and invalid options: errors, or finite numbers.
 
 use super::{KINDS, groups};
 use tweedie::density::fit::{
@@ -121,7 +121,7 @@ fn an_empty_component_goes_to_the_row_that_is_explained_worst() {
 }
 
 #[test]
-fn what_overflows_has_diverged() {
+fn an_overflow_is_an_error_of_divergence() {
     let huge = Points::new(vec![1e200, -1e200, 3e200, 2e199], 1).unwrap();
     assert!(matches!(em(&huge, 1, Covariance::Full, ABSOLUTE), Err(Error::Diverged { .. })));
     assert!(matches!(Mixture::gaussian(&huge, Covariance::Full), Err(Error::Diverged { .. })));
@@ -133,7 +133,7 @@ fn what_overflows_has_diverged() {
 }
 
 #[test]
-fn a_density_of_what_is_no_number_is_no_number() {
+fn the_density_at_nan_is_nan() {
     let points = groups(30, 3, 2.0, 1);
     let mixture = Mixture::gaussian(&points, Covariance::Full).unwrap();
     let kde = Kde::new(&points, None, Bandwidth::Scott, KernelShape::Columns).unwrap();

@@ -1,4 +1,5 @@
-//! What holds of every distribution: it integrates to 1, its score is its slope, its samples have its moments.
+//! Properties of every distribution: it integrates to 1, its score is the gradient of log p, its samples have its
+//! moments.
 
 use super::{KINDS, groups};
 use crate::support::{all_close, doubles, host, moments, within};

@@ -1,4 +1,4 @@
-//! What every bijection keeps, conditional or not.
+//! The contract of every bijection, conditional or not.
 
 use super::*;
 use crate::double::along_parameters;
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tweedie::Result;
 use tweedie::data::{Generate, LogDensity};
-use tweedie::density::{Density, Kind, Normalised};
+use tweedie::density::{Density, Kind, NormalisedDensity};
 use tweedie::nn::flow::{Bijection, Permutation};
 use tweedie::nn::{collect_params, load_safetensors, map_params, param_count, save_safetensors};
 use tweedie::tensor::{Dual, jvp};
@@ -134,8 +134,8 @@ fn round_trips_keep_their_digits_in_single_precision() -> Result<()> {
 }
 
 /// The flow as a density.
-fn exact(flow: &Flow) -> Result<Normalised> {
-    Normalised::new(Arc::new(flow.clone()))
+fn exact(flow: &Flow) -> Result<NormalisedDensity> {
+    NormalisedDensity::new(Arc::new(flow.clone()))
 }
 
 /// ∫ p(x | c) dx over a grid of the plane, for each condition.

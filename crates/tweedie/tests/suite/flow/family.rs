@@ -1,4 +1,4 @@
-//! The family of flows: trained, opened, sampled and judged through its model.
+//! The family of flows: training, opening, sampling and densities through its model.
 
 use crate::support::{cpu, within};
 use std::path::Path;
@@ -61,7 +61,7 @@ pub fn log_p(model: &dyn Model, rows: &Rows, integers: Integers, options: &str) 
     let options: Table = options.parse().expect("options");
     let setting = Setting { device: &cpu(), seed: 3, observe: &|_| {} };
     let judge = model.density("exact", &options, integers, &setting)?;
-    judge.judged.log_prob(rows, &Condition::None, &mut |_| {})
+    judge.density.log_prob(rows, &Condition::None, &mut |_| {})
 }
 
 /// Trained on eight Gaussians, the mean of log p on fresh points is never above −H but for its error, and ends near it.

@@ -1,4 +1,4 @@
-//! `docs/equations.md` covers what it must, and names what there is.
+//! `docs/equations.md` covers the equations that it must, and names only items that exist.
 
 use super::{files, root};
 use std::collections::BTreeSet;
@@ -66,7 +66,7 @@ fn ranges_of_equations_are_read() {
 }
 
 #[test]
-fn every_equation_is_covered_by_a_row_or_owned_up_to() {
+fn every_equation_is_covered_by_a_row_or_listed_as_missing() {
     let page = page();
     let rows = rows(&page);
     let covered: BTreeSet<_> = rows.iter().flat_map(|row| named(row[0])).collect();

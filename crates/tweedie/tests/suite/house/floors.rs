@@ -1,4 +1,4 @@
-//! The rooms of the library stand on floors: a room knows only rooms below it.
+//! The rooms (modules) of the library stand on floors: a room uses only rooms below it.
 
 use super::{files, root};
 use std::path::Path;

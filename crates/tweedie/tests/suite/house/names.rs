@@ -1,4 +1,4 @@
-//! Families and solvers are known by what they do: nothing but their registry names them.
+//! Families and solvers are named only in their own files and in their registry.
 
 use super::{files, root};
 use std::collections::BTreeSet;

@@ -31,7 +31,7 @@ fn normals(chains: u64, n: u64) -> Vec<Vec<f64>> {
 }
 
 #[test]
-fn chains_that_say_nothing_have_no_diagnostics() {
+fn short_constant_or_infinite_chains_have_no_diagnostics() {
     let nothing = |chains: &[Vec<f64>]| {
         assert!(r_hat(chains).unwrap().is_nan() && bulk_ess(chains).unwrap().is_nan());
     };

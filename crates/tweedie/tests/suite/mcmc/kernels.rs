@@ -1,4 +1,4 @@
-//! Kernels against the moments that they must keep and find.
+//! Kernels against the moments that they must preserve and converge to.
 
 use super::*;
 use tweedie::Result;

@@ -1,4 +1,4 @@
-//! Langevin steps without a test, and kernels on targets that have a score alone.
+//! Langevin steps without an acceptance test, and kernels on targets with a score alone.
 
 use super::*;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Chains as rows: addressed, selected, saved and restored; options.
+//! Chains as rows: addresses, selection, saving and restoring; options.
 
 use super::*;
 use burn::tensor::{DType, TensorData};
@@ -148,7 +148,7 @@ fn chains_of_one_kernel_continue_under_another() {
 }
 
 #[test]
-fn chains_learn_of_a_new_target() {
+fn chains_compute_what_they_keep_anew_for_a_new_target() {
     let [old, new] = [1.0, 2.0].map(|scale| Funnel { width: 3, scale });
     let chains = Mala::default().init(starts()[0].clone(), &old).unwrap();
     let moved = chains.clone().with_target(&new).unwrap();

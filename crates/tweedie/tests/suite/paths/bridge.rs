@@ -158,7 +158,7 @@ fn paths_have_the_bridge_s_law_at_any_spacing_and_end_where_they_must() {
 }
 
 #[test]
-fn what_is_no_bridge_is_refused() {
+fn impossible_bridges_are_refused() {
     let one = |v: f64| doubles(&[v], 1);
     let vp = || Arc::new(VP);
     for times in [(0.5, 0.5), (0.5, 0.1), (f64::NAN, 0.5)] {

@@ -277,7 +277,7 @@ fn the_stationary_density_stays() {
 }
 
 #[test]
-fn what_has_no_mesh_is_refused() {
+fn processes_without_a_mesh_are_refused() {
     let axis = |low: f64, high: f64, cells: usize| Axis { low, high, cells };
     for bad in
         [axis(1.0, 1.0, 4), axis(0.0, f64::INFINITY, 4), axis(0.0, 1.0, 1), axis(0.0, 1.0, 1 << 25)]
@@ -297,7 +297,7 @@ fn what_has_no_mesh_is_refused() {
 }
 
 #[test]
-fn densities_are_drawn_where_they_are() {
+fn the_picture_has_densities_in_their_places() {
     // A narrow density at (−1, 1), upper left, goes down and right; and one on the line.
     let axis = Axis { low: -2.0, high: 2.0, cells: 40 };
     let mesh = Mesh::plane(axis, axis).unwrap();

@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 use tweedie::Draws;
 use tweedie::burn::tensor::Tensor;
 use tweedie::data::Rows;
-use tweedie::path::{Gaussian, Pair, Way, weighted_path};
+use tweedie::path::{Direction, Gaussian, Pair, weighted_path};
 use tweedie::process::Noise;
 use tweedie::tensor::mean_and_error;
 
@@ -84,10 +84,11 @@ fn normal(n: usize, v: f64, seed: u64) -> Tensor<2> {
 fn every_path_of_an_exact_pair_gives_the_log_density() {
     let (pair, n) = (Linear::new(1.0), 50);
     let v = pair.variance(pair.steps);
-    for (way, from, to) in [(Way::Forward, pair.c, v), (Way::Backward, v, pair.c)] {
+    for (direction, from, to) in [(Direction::Forward, pair.c, v), (Direction::Backward, v, pair.c)]
+    {
         let x = normal(n, 2.0, 1);
         let (end, weights) =
-            weighted_path(&pair, way, x.clone(), &numbers(n), &Draws::new(2)).unwrap();
+            weighted_path(&pair, direction, x.clone(), &numbers(n), &Draws::new(2)).unwrap();
         let right = log_normal(&host(&x), from);
         let ends = log_normal(&host(&end), to);
         let spread = ends.iter().fold(0.0f64, |most, log| most.max((log - ends[0]).abs()));
@@ -109,25 +110,31 @@ fn weighted_paths_of_one_chain_are_those_of_the_other() {
         let share = pair.variance(k) / pair.variance(k + 1);
         (pair.off * pair.a * share).powi(2) * v + pair.off * pair.q * share
     });
-    for (way, [from, to], [own, right]) in
-        [(Way::Forward, [c, v], [c, back]), (Way::Backward, [v, c], [back, c])]
+    for (direction, [from, to], [own, right]) in
+        [(Direction::Forward, [c, v], [c, back]), (Direction::Backward, [v, c], [back, c])]
     {
         let x = normal(n, from, 3);
         let (end, weights) =
-            weighted_path(&pair, way, x.clone(), &numbers(n), &Draws::new(4)).unwrap();
+            weighted_path(&pair, direction, x.clone(), &numbers(n), &Draws::new(4)).unwrap();
         let (x, end) = (host(&x), host(&end));
         let ratios = log_normal(&end, to).into_iter().zip(log_normal(&x, from));
         let weights = host(&weights).into_iter().zip(ratios);
         let weights: Vec<f64> =
             weights.map(|(weight, (end, start))| (weight + end - start).exp()).collect();
         let (mean, error) = mean_and_error(&weights);
-        assert!(error < 0.01 && (mean - 1.0).abs() < 6.0 * error, "{way:?}: {mean} ± {error}");
-        let x_0 = if way == Way::Forward { &x } else { &end };
+        assert!(
+            error < 0.01 && (mean - 1.0).abs() < 6.0 * error,
+            "{direction:?}: {mean} ± {error}"
+        );
+        let x_0 = if direction == Direction::Forward { &x } else { &end };
         let squares = x_0.chunks(2).map(|row| 0.5 * (row[0] * row[0] + row[1] * row[1]));
         let squares: Vec<f64> = squares.zip(&weights).map(|(square, w)| square * w).collect();
         let (found, error) = mean_and_error(&squares);
-        assert!((found - right).abs() < 6.0 * error, "{way:?}: {found} ± {error}, {right}");
-        assert!((found - own).abs() > 6.0 * error, "{way:?}: {found} ± {error}, {own} unweighted");
+        assert!((found - right).abs() < 6.0 * error, "{direction:?}: {found} ± {error}, {right}");
+        assert!(
+            (found - own).abs() > 6.0 * error,
+            "{direction:?}: {found} ± {error}, {own} unweighted"
+        );
     }
 }
 
@@ -146,13 +153,13 @@ fn a_path_weighs_both_ways_the_same_but_for_the_sign() {
     let (pair, n) = (Linear::new(0.7), 20);
     let (start, draws) = (normal(n, pair.c, 5), Draws::new(6));
     let (end, forward) =
-        weighted_path(&pair, Way::Forward, start.clone(), &numbers(n), &draws).unwrap();
+        weighted_path(&pair, Direction::Forward, start.clone(), &numbers(n), &draws).unwrap();
     let (mut x, mut noise, mut sum) = (start.clone(), Vec::new(), vec![0.0; n]);
     for k in 0..pair.steps {
         let step = Noise::normals(&draws, k as u64, &numbers(n), 2);
         let one = Only(&pair, k);
         let (next, weights) =
-            weighted_path(&one, Way::Forward, x.clone(), &numbers(n), &Replayed(vec![step]))
+            weighted_path(&one, Direction::Forward, x.clone(), &numbers(n), &Replayed(vec![step]))
                 .unwrap();
         sum.iter_mut().zip(host(&weights)).for_each(|(sum, weight)| *sum += weight);
         let back = pair.backward(k, &next).unwrap();
@@ -162,7 +169,8 @@ fn a_path_weighs_both_ways_the_same_but_for_the_sign() {
     }
     noise.reverse();
     let (again, backward) =
-        weighted_path(&pair, Way::Backward, end.clone(), &numbers(n), &Replayed(noise)).unwrap();
+        weighted_path(&pair, Direction::Backward, end.clone(), &numbers(n), &Replayed(noise))
+            .unwrap();
     assert_eq!(host(&x), host(&end));
     for (there, back) in host(&start).iter().zip(host(&again)) {
         within("the start", back, *there, 1e-5);

@@ -1,4 +1,4 @@
-//! Dormand–Prince: tolerance, order, steps of its own for each row, and errors where it cannot go on.
+//! Dormand–Prince: tolerance, order, step sizes of each row, and errors where it cannot continue.
 
 use crate::oracle::{
     COSINE, EDM, Gaussian3, VE, VP, doubles, eight_gaussians, gap, host, normals, orders, run,
@@ -139,7 +139,7 @@ fn rows_have_their_own_spans_and_directions() {
 }
 
 #[test]
-fn there_and_back_again() {
+fn integrating_there_and_back_returns_to_the_start() {
     let data = eight_gaussians();
     let solver = DormandPrince { tolerance: both(1e-9) };
     for schedule in [VP, COSINE, EDM] {

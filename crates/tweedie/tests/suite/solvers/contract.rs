@@ -1,4 +1,4 @@
-//! What every solver of the registry keeps on every schedule of the registry.
+//! The contract of every registered solver on every registered schedule.
 
 use crate::oracle::{THREE, gap, host, normals, run, three_components};
 use crate::support::schedules;

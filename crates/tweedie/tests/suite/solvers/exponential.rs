@@ -1,4 +1,4 @@
-//! Exponential integrators: orders, the distance to exact ends at equal evaluations, and what they remember.
+//! Exponential integrators: orders, the distance to exact ends at equal evaluations, and their history.
 
 use crate::oracle::{
     COSINE, EDM, OU, VE, VP, doubles, gap, host, normals, orders, run, three_components,
@@ -142,7 +142,7 @@ fn context<'a>(denoiser: &'a GaussianMixture, draws: &'a Draws, rows: &'a [u64])
 }
 
 #[test]
-fn what_is_remembered_survives_selection_and_levels_of_each_row() {
+fn the_history_survives_selection_and_levels_of_each_row() {
     // Half-way rows are selected, and one row's steps are others' while each row sees its own levels: as each row
     // alone.
     let data = three_components();
@@ -185,7 +185,7 @@ fn what_is_remembered_survives_selection_and_levels_of_each_row() {
 }
 
 #[test]
-fn first_steps_and_endless_ones_are_ddim_s() {
+fn first_steps_and_steps_of_infinite_length_are_ddim_s() {
     let data = three_components();
     let ddim = Ddim { eta: 0.0 };
     let pure = Level::new(1.0, 0.0, 1.0);
@@ -306,7 +306,7 @@ fn a_step_with_churn_is_karras_algorithm_written_out() {
 }
 
 #[test]
-fn options_that_make_no_sense_are_refused_by_name() {
+fn invalid_options_are_refused_by_name() {
     let bad = |toml: &str, key: &str| {
         let solver: AnySolver = serde_json::from_str(toml).unwrap();
         let error = solver.check().unwrap_err().to_string();

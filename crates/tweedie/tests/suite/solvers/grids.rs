@@ -1,4 +1,4 @@
-//! Time grids: exact ends, rising log-SNR, the spacing that the name says, errors, and what a step costs.
+//! Time grids: exact ends, rising log-SNR, the spacing of each name, errors, and the cost of a step.
 
 use crate::oracle::{COSINE, EDM, OU, VE, VP, eight_gaussians, gap, gaussian, host};
 use crate::support::moments;
@@ -68,7 +68,7 @@ fn ends_are_exact_and_levels_are_uniform_in_the_right_variable() {
 }
 
 #[test]
-fn grids_that_cannot_be_are_errors() {
+fn impossible_grids_are_errors() {
     let config = |found: tweedie::Result<Vec<Level>>, key: &str| match found {
         Err(Error::Config { key: found, .. }) => assert_eq!(found, key),
         other => panic!("{:?}", other.map(|levels| levels.len())),
@@ -205,7 +205,7 @@ fn steps_are_evaluations_and_the_last_may_denoise() {
 }
 
 #[test]
-fn progress_is_told_once_a_step() {
+fn progress_is_reported_once_per_step() {
     for (last, steps) in [(Last::Stop, 6), (Last::Denoise, 6)] {
         let data = Arc::new(gaussian(0.3, 0.5));
         let sampler = Sampler::new(data, Arc::new(VP)).with_steps(steps).with_last(last);

@@ -1,4 +1,4 @@
-//! The mixture and starting points that both fixtures of diffusers' solvers begin with; see `bench/peer_mixture.py`.
+//! The mixture and starting points shared by both fixtures of diffusers' solvers; see `bench/peer_mixture.py`.
 
 use serde::Deserialize;
 use tweedie::denoise::{Component, GaussianMixture};

@@ -1,4 +1,4 @@
-//! Correctors and annealed Langevin dynamics: what they leave invariant, and the modes they keep.
+//! Correctors and annealed Langevin dynamics: their invariant densities, and the modes that they keep.
 
 use crate::oracle::{
     COSINE, VP, doubles, gap, gaussian, host, normals, orders, run, three_components,

@@ -1,4 +1,4 @@
-//! The pictures of a diffusion model: the way from noise, its schedule, its errors, its solvers.
+//! The pictures of a diffusion model: the path from noise to data, its schedule, its errors, its solvers.
 
 mod plane;
 mod solvers;
@@ -11,27 +11,28 @@ use crate::denoise::level_errors;
 use crate::draw::{
     POINTS, error_by_level, in_the_plane, label_of, path, rows_in_turn, schedule, spread, stacked,
 };
-use crate::family::{Drawing, Picture, Showing};
+use crate::family::{Drawing, Picture, PictureSetting};
 use crate::solve::grid::{Grid, LogSnr};
 use crate::solve::{Moment, Sampler};
 use crate::tensor::select_rows;
 use crate::{Draws, Error, Result};
 use image::RgbImage;
 
-/// Levels in a picture of the way from noise to images, and to points.
+/// The number of levels in a picture of the path from noise to images, and to points.
 const COLUMNS: usize = 10;
 const POINT_PANELS: usize = 6;
-/// Rows of a picture of the way: about eight, whole rounds of the classes.
+/// The number of rows of a picture of paths: about eight, each class equally often.
 const PATHS: usize = 8;
-/// The error by noise level: levels, rows judged at most, and rows that guesses without a network are fitted to.
+/// The picture of errors by noise level: the number of levels, the most rows evaluated, and the most rows that guesses
+/// without a network are fitted to.
 const LEVELS: usize = 20;
 const DENOISED: usize = 256;
 const REFERENCE: usize = 4096;
 
-/// A method of [`Scene`] that draws a still picture.
-type Draw = fn(&Scene) -> Result<RgbImage>;
+/// A method of [`Pictures`] that draws a still picture.
+type Draw = fn(&Pictures) -> Result<RgbImage>;
 
-/// The still pictures by name, with what each of them shows.
+/// The still pictures: name, description and drawing function.
 const PICTURES: [(&str, &str, Draw); 6] = [
     ("trajectory", "samples on their way from noise", |shown| stacked(&shown.trajectory()?)),
     (
@@ -48,8 +49,8 @@ const PICTURES: [(&str, &str, Draw); 6] = [
 ];
 
 /// Every picture of a model.
-pub(super) fn all<'a>(model: &'a DiffusionModel, at: &'a Showing<'a>) -> Vec<Picture<'a>> {
-    let shown = move || Ok(Scene { model, sampler: model.sampler_with(at.sampling)?, at });
+pub(super) fn all<'a>(model: &'a DiffusionModel, at: &'a PictureSetting<'a>) -> Vec<Picture<'a>> {
+    let shown = move || Ok(Pictures { model, sampler: model.sampler_with(at.sampling)?, at });
     let still = PICTURES.into_iter().map(|(name, about, draw)| Picture {
         name,
         about,
@@ -63,16 +64,16 @@ pub(super) fn all<'a>(model: &'a DiffusionModel, at: &'a Showing<'a>) -> Vec<Pic
     still.chain([moving]).collect()
 }
 
-/// A model about to be drawn.
-struct Scene<'a> {
+/// The pictures of a model with its sampler.
+struct Pictures<'a> {
     model: &'a DiffusionModel,
-    /// How samples are drawn.
+    /// The sampler with the requested options.
     sampler: Sampler,
-    at: &'a Showing<'a>,
+    at: &'a PictureSetting<'a>,
 }
 
-impl Scene<'_> {
-    /// The way of rows `rows` of the sample from noise to data, at `count` levels.
+impl Pictures<'_> {
+    /// The samples `rows` on their path from noise to data, at `count` levels.
     fn path(&self, sampler: &Sampler, rows: u64, count: usize) -> Result<Vec<Moment>> {
         let space = &self.model.space;
         let condition = space.condition((0..rows).map(|row| label_of(space, row)).collect())?;
@@ -80,10 +81,10 @@ impl Scene<'_> {
         sampler.path(0..rows, &condition, &draws, self.at.device, count)
     }
 
-    /// The first of the samples on their way from noise, each picture with its heading.
+    /// Pictures of the first samples on their path from noise, each with its heading.
     ///
     /// # Errors
-    /// [`Error::Undefined`] if there is no such picture; those of sampling.
+    /// [`Error::Undefined`] if such rows cannot be drawn; errors of sampling.
     pub fn trajectory(&self) -> Result<Vec<(&'static str, RgbImage)>> {
         let space = &self.model.space;
         let image = matches!(space.layout(), Layout::Image { .. });

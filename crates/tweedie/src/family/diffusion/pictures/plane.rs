@@ -1,6 +1,6 @@
-//! Pictures of models of points in the plane: paths, densities and points that move.
+//! Pictures of models of points in the plane: paths, densities and moving points.
 
-use super::Scene;
+use super::Pictures;
 use crate::data::{Rows, Split};
 use crate::draw::{Animation, Frame, Paths, flow, in_the_plane, movement, spread};
 use crate::family::plane::Plane;
@@ -9,18 +9,19 @@ use crate::solve::{Ancestral, AnySolver, Moment};
 use crate::{Error, Result};
 use image::RgbImage;
 
-/// Paths of either kind, the steps of those of the ODE and of the SDE, and data points that make the density.
+/// The number of paths of either kind, the steps of the ODE's and of the SDE's paths, and the most data points of the
+/// density.
 const PATHS: u64 = 10;
 const SMOOTH: usize = 60;
 const ROUGH: usize = 300;
 const DATA: usize = 1000;
-/// Points that move, frames, and hundredths of a second for each frame and the last.
+/// The number of moving points, of frames, and hundredths of a second for each frame and for the last.
 const MOVING: u64 = 700;
 const FRAMES: usize = 40;
 const EACH: u16 = 6;
 const LAST: u16 = 200;
 
-impl Scene<'_> {
+impl Pictures<'_> {
     /// Fails unless rows are points in the plane.
     fn plane(&self, what: &str) -> Result<()> {
         match in_the_plane(&self.model.space) {
@@ -35,7 +36,7 @@ impl Scene<'_> {
         Ok(&data.train)
     }
 
-    /// Some training points in model units.
+    /// At most a thousand training points, in model units.
     fn points(&self, what: &str) -> Result<Vec<[f64; 2]>> {
         let train = self.training(what)?.rows();
         let some = train.select(&spread(train.len(), DATA));
@@ -74,10 +75,10 @@ impl Scene<'_> {
         )
     }
 
-    /// Points of the plane that move from noise to data over the density that they should have.
+    /// An animation of points on their path from noise to data, over the data's density.
     ///
     /// # Errors
-    /// [`Error::Undefined`] if the run is not of points in the plane, or its data are not there; those of sampling.
+    /// [`Error::Undefined`] if the run is not of points in the plane, or its data cannot be read; errors of sampling.
     pub fn movement(&self) -> Result<Animation> {
         let what = "a moving picture of points";
         self.plane(what)?;
@@ -95,7 +96,7 @@ impl Scene<'_> {
         Ok(Animation { frames, each: EACH, last: LAST })
     }
 
-    /// The data, or their density where it is known, beside the model's density by the probability-flow ODE.
+    /// The data, or their density where known, beside the model's density by the probability-flow ODE.
     pub(super) fn density(&self) -> Result<RgbImage> {
         let plane = Plane {
             space: &self.model.space,

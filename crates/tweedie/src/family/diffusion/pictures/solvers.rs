@@ -1,28 +1,28 @@
-//! What deterministic solvers of a run are off by, against network evaluations.
+//! The picture of the errors of deterministic solvers against network evaluations.
 
-use super::Scene;
+use super::Pictures;
 use crate::data::{Layout, Rows};
 use crate::draw::{Work, error_by_work, label_of};
 use crate::solve::{AnyGrid, AnySolver, DormandPrince, Sampler, Tolerance};
 use crate::{Draws, Result};
 use image::RgbImage;
 
-/// The solvers, each with its evaluations a step.
+/// The solvers, each with its evaluations per step.
 const SOLVERS: [(&str, usize); 5] =
     [("ddim", 1), ("heun", 2), ("dpm++2m", 1), ("deis", 1), ("unipc", 1)];
-/// Evaluations that each is given.
+/// The numbers of evaluations for each solver.
 const WORK: [usize; 6] = [4, 8, 16, 32, 64, 128];
-/// Samples: of images, and of anything else.
+/// The number of samples: of images, and of other rows.
 const IMAGES: u64 = 12;
 const ROWS: u64 = 128;
 /// The tolerance of the exact path.
 const EXACT: f64 = 1e-6;
 
-impl Scene<'_> {
+impl Pictures<'_> {
     pub(super) fn solvers(&self) -> Result<RgbImage> {
         let image = matches!(self.model.space.layout(), Layout::Image { .. });
         let rows = if image { IMAGES } else { ROWS };
-        // A chain's own grid begins elsewhere for each number of steps.
+        // The grid of a discrete chain would start at another level for each number of steps.
         let sampler = match self.model.recipe.sampling.grid {
             grid if grid.is_of_chain() => self.sampler.clone().with_grid(AnyGrid::default()),
             _ => self.sampler.clone(),
@@ -45,7 +45,7 @@ impl Scene<'_> {
         error_by_work(&lines, rows as usize)
     }
 
-    /// Where the same noise ends, in model units, and the evaluations that a row took.
+    /// The ends of `rows` samples' paths in model units, and the evaluations per row.
     fn ends(&self, sampler: &Sampler, rows: u64) -> Result<(Rows, f64)> {
         let space = &self.model.space;
         let condition = space.condition((0..rows).map(|row| label_of(space, row)).collect())?;
@@ -57,7 +57,7 @@ impl Scene<'_> {
     }
 }
 
-/// The median over rows of the root mean square difference.
+/// The median over rows of the root mean square difference between `a` and `b`.
 fn median_distance(a: &Rows, b: &Rows) -> f64 {
     let distance = |(a, b): (&[f32], &[f32])| {
         let sum: f64 = a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum();

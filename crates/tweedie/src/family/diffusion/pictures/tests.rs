@@ -42,7 +42,7 @@ fn draw(
     name: &str,
 ) -> Result<Drawing> {
     let (model, sampling, device) = (model_of(run, weights), steps(""), Device::flex());
-    let at = Showing { sampling: &sampling, data, seed: 7, device: &device };
+    let at = PictureSetting { sampling: &sampling, data, seed: 7, device: &device };
     let all = pictures(run, &*model, &at);
     (all.iter().find(|picture| picture.name == name).unwrap().draw)()
 }
@@ -80,8 +80,8 @@ fn a_trajectory_begins_with_noise_and_ends_with_the_samples() {
     let (_folder, run, data, weights) = untrained("digits", &[]);
     let (model, sampling) = (model_of(&run, &weights), steps(""));
     let model = model.any().downcast_ref::<DiffusionModel>().unwrap();
-    let at = Showing { sampling: &sampling, data: Ok(&data), seed: 7, device: &device };
-    let shown = Scene { model, sampler: model.sampler_with(&sampling).unwrap(), at: &at };
+    let at = PictureSetting { sampling: &sampling, data: Ok(&data), seed: 7, device: &device };
+    let shown = Pictures { model, sampler: model.sampler_with(&sampling).unwrap(), at: &at };
     let samples = still(&run, &data, &weights, "samples");
     // Ten lines of ten pictures; names of columns take 36 pixels.
     let tiles = |image, zoom| Tiles { image, zoom, columns: 10, lines: 10 };

@@ -1,4 +1,4 @@
-//! What a recipe's values must be.
+//! The checks of a recipe's values.
 
 use super::{Diffusion, SamplingRecipe};
 use crate::data::Space;
@@ -11,7 +11,7 @@ use crate::{Error, Result};
 use std::cmp::Ordering;
 
 impl Diffusion {
-    /// Fails, naming the key, unless every value makes sense.
+    /// Fails, naming the key, unless every value is valid.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -30,7 +30,7 @@ impl Diffusion {
         levels.map_err(|e| inside("sampling", e)).map(drop)
     }
 
-    /// Fails if a learned schedule goes with what needs a fixed one.
+    /// Fails if a learned schedule is combined with options that need a fixed one.
     fn check_learned(&self) -> Result<()> {
         let AnySchedule::Learned(_) = &self.schedule else { return Ok(()) };
         let refuse = |key: &str, found: &str, expected: &str| {
@@ -60,11 +60,11 @@ impl Diffusion {
         Ok(())
     }
 
-    /// The network for rows of `space`, every width resolved.
+    /// The network for rows of `space`, with every width resolved.
     ///
     /// # Errors
     /// [`Error::Config`] if a width is given that is not the space's, if network or batch are too large, or if pictures
-    /// are to be mirrored and the space has none.
+    /// are to be mirrored and the space is not of pictures.
     pub fn network_for(&self, space: &Space) -> Result<AnyNetworkConfig> {
         self.training.check_for(space)?;
         self.objective.kind.check_width(space.model_width())?;
@@ -79,7 +79,7 @@ impl Diffusion {
         Ok(network)
     }
 
-    /// Fails if a batch is too large for the network, or the network asks for what training does not do.
+    /// Fails if a batch is too large for the network, or training does not support the network's options.
     pub(crate) fn check_batch(&self, network: &AnyNetworkConfig) -> Result<()> {
         network.check_trainable()?;
         let passes = self.objective.passes(network.width());
@@ -95,7 +95,7 @@ impl Diffusion {
 }
 
 impl SamplingRecipe {
-    /// Fails, naming the key inside of `sampling`, unless every value makes sense.
+    /// Fails, naming the key inside `sampling`, unless every value is valid.
     pub(crate) fn check(&self) -> Result<()> {
         within("guidance", self.guidance, -1e3, 1e3)?;
         self.solver.check()?;

@@ -13,36 +13,36 @@ use crate::train::Fit;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// A diffusion model's part of a recipe.
+/// The diffusion family's part of a recipe.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Diffusion {
-    /// How data become noise.
+    /// The noise schedule.
     pub schedule: AnySchedule,
     /// The network.
     pub network: AnyNetworkConfig,
-    /// How the network's output is read.
+    /// The meaning of the network's output.
     pub model: ModelRecipe,
-    /// What training minimises.
+    /// The objective that training minimises.
     pub objective: ObjectiveRecipe,
-    /// How it is minimised.
+    /// The training of the network.
     pub training: Fit,
-    /// How samples are made by default.
+    /// The defaults of sampling.
     pub sampling: SamplingRecipe,
 }
 
-/// What the model is.
+/// The meaning of the network's output and input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelRecipe {
-    /// What the network predicts.
+    /// The quantity that the network predicts.
     pub prediction: Prediction,
-    /// Whether the prediction is the gradient of an energy, the sum of the network's outputs.
+    /// Whether the prediction is the gradient of an energy: the sum of the network's outputs.
     pub energy: bool,
     /// The standard deviation of the data in model units; measured on the training data if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sigma_data: Option<f64>,
-    /// The clock: how the network sees the noise level. That of the network if absent.
+    /// The clock: how the noise level is presented to the network. The network's default if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock: Option<Clock>,
 }
@@ -53,60 +53,60 @@ impl Default for ModelRecipe {
     }
 }
 
-/// How samples are made unless the user says otherwise.
+/// The defaults of a diffusion model's sampling.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SamplingRecipe {
     /// The solver.
     pub solver: AnySolver,
-    /// The spacing of its levels.
+    /// The spacing of the noise levels.
     pub grid: AnyGrid,
-    /// Its steps, the last denoising included.
+    /// The number of steps, including the last denoising.
     pub steps: usize,
-    /// What happens at the cleanest level.
+    /// The treatment of the cleanest level.
     pub last: Last,
-    /// The weight of classifier-free guidance; 1 is none.
+    /// The weight of classifier-free guidance; 1 for none.
     pub guidance: f64,
-    /// How denoised batches are held in range; not at all if absent.
+    /// The restriction of denoised batches to the data's range; none if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip: Option<Clip>,
-    /// A weaker run, or a file of weights that a run kept, which guides the model in place of the model without its
-    /// condition (autoguidance).
+    /// A weaker run, or a file of weights that a run kept, for autoguidance: it guides the model in place of the model
+    /// without its condition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weak: Option<PathBuf>,
-    /// The log-SNRs [low, high] between which guidance acts; all if absent.
+    /// The range [low, high] of log-SNRs in which guidance acts; all levels if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<[f64; 2]>,
-    /// Another schedule to sample on, with log-SNRs among those trained on; the run's own if absent.
+    /// Another schedule to sample on, with log-SNRs within the range of training; the run's own if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<AnySchedule>,
-    /// The noise of a stochastic solver's steps.
+    /// The source of the noise of a stochastic solver's steps.
     #[serde(skip_serializing_if = "is_default")]
     pub noise: NoiseSource,
     /// The variance of ancestral steps; the solver's own if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variance: Option<VarianceSource>,
-    /// A .npy file of rows at the noisiest level, in model units, to start from; noise of the seed if absent.
+    /// A .npy file of rows at the noisiest level, in model units, to start from; random noise if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
 }
 
-/// Where the noise of a stochastic solver's steps comes from.
+/// The source of the noise of a stochastic solver's steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoiseSource {
-    /// Each step has its own.
+    /// Independent noise for each step.
     #[default]
     Steps,
-    /// A Brownian path in time, which more steps refine.
+    /// A Brownian path in time, refined by more steps.
     Tree,
 }
 
-/// The variance of ancestral steps, where it is not the solver's own.
+/// The variance of ancestral steps, where it replaces the solver's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum VarianceSource {
-    /// The best one for the run's own errors, measured on training rows.
+    /// The optimal variance, from the denoiser's errors measured on training rows.
     Measured,
 }
 

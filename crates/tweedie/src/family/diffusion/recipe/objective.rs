@@ -1,4 +1,4 @@
-//! The objectives that a recipe can name.
+//! The objective of a recipe.
 
 use super::Diffusion;
 use crate::denoise::NeuralDenoiser;
@@ -13,23 +13,24 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// What training minimises.
+/// The objective that training minimises.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ObjectiveRecipe {
-    /// Which objective.
+    /// The objective's kind.
     pub kind: AnyObjective,
-    /// How much a level counts; as the objective has it if absent, and always for the likelihood.
+    /// The weight of a level in the loss; the objective's own if absent, as it must be for the likelihood.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weighting: Option<Weighting>,
-    /// Which levels are visited; the likelihood visits all.
+    /// The distribution of the levels in training; the likelihood uses levels of its own.
     pub levels: NoiseLevels,
     /// The probability that a label is dropped, so that the model learns the unconditional distribution too.
     pub label_dropout: f64,
-    /// Levels drawn where the loss is large, in place of `levels`, whose expected loss stays; not if absent.
+    /// Adaptive sampling of levels, in place of `levels`: more often where the loss is large, with the same expected
+    /// loss; none if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adaptive: Option<AdaptiveRecipe>,
-    /// The martingale regulariser beside the objective; none if absent.
+    /// The martingale regulariser added to the objective; none if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub martingale: Option<Martingale>,
 }
@@ -47,13 +48,13 @@ impl Default for ObjectiveRecipe {
     }
 }
 
-/// How levels follow the losses seen.
+/// Adaptive sampling of levels by the losses so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdaptiveRecipe {
-    /// Equal parts of the schedule's log-SNRs.
+    /// The number of equal bins of the schedule's log-SNRs.
     pub bins: usize,
-    /// What a bin's average keeps of itself at each loss.
+    /// The weight of the old average in a bin's new average, at each loss.
     pub decay: f64,
 }
 
@@ -64,7 +65,7 @@ impl Default for AdaptiveRecipe {
 }
 
 impl AdaptiveRecipe {
-    /// The histogram at its start.
+    /// The initial histogram over the levels of `schedule`.
     pub(crate) fn histogram(&self, schedule: &dyn Schedule) -> Result<Histogram> {
         Histogram::new(schedule, self.bins, self.decay)
     }
@@ -98,7 +99,7 @@ impl ObjectiveRecipe {
         Ok(())
     }
 
-    /// Fails unless levels can follow the losses seen.
+    /// Fails unless the objective and schedule allow adaptive sampling of levels.
     fn check_adaptive(&self, recipe: &Diffusion) -> Result<()> {
         let Some(adaptive) = &self.adaptive else { return Ok(()) };
         let inside = |e| inside("objective.adaptive", e);
@@ -113,15 +114,15 @@ impl ObjectiveRecipe {
         drawn.check_density("objective.levels.distribution")
     }
 
-    /// How many values and tangents of the network a row's loss holds in memory.
+    /// The number of network values and tangents that a row's loss holds in memory; `width` is the row's.
     pub(super) fn passes(&self, width: usize) -> usize {
-        // The means at a row and at the ends of its two paths.
+        // The regulariser needs the means at a row and at the ends of its two paths.
         self.kind.passes(width) + if self.martingale.is_some() { 3 } else { 0 }
     }
 }
 
 impl Diffusion {
-    /// How data are noised for training.
+    /// The noising of data for training.
     pub(crate) fn noising(&self) -> Noising {
         let noising = Noising::from(Arc::new(self.schedule.clone()));
         let noising = noising.with_levels(self.objective.levels);
@@ -131,7 +132,7 @@ impl Diffusion {
         }
     }
 
-    /// What training minimises, for data noised so.
+    /// The objective for data noised by `noising`.
     pub(crate) fn objective(
         &self,
         noising: Noising,

@@ -1,10 +1,10 @@
-//! What chains know of their target where they are.
+//! Values of a target at the rows of chains.
 
 use crate::data::{Condition, LogDensity, doubles, each_row};
 use crate::{Error, Result};
 use burn::tensor::Tensor;
 
-/// What of a target a kernel needs at each row.
+/// The values of a target that a kernel needs at each row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Needs {
     LogDensity,
@@ -12,7 +12,7 @@ pub(super) enum Needs {
     Both,
 }
 
-/// ln γ of each row and the scores, row after row; empty where they are not known.
+/// ln γ of each row and the scores, row after row; empty where they were not computed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct TargetValues {
     pub(super) width: usize,
@@ -21,7 +21,7 @@ pub(super) struct TargetValues {
 }
 
 impl TargetValues {
-    /// What is needed of the target at the rows `x`, which `tensor` makes a batch of.
+    /// Computes the values `needs` of the target at the rows `x`; `tensor` turns rows into a batch.
     pub(super) fn of(
         target: &dyn LogDensity,
         x: &[f64],
@@ -70,13 +70,13 @@ impl TargetValues {
         !self.score.is_empty()
     }
 
-    /// Whether what is needed is there.
+    /// Whether the values `needs` are present.
     pub(super) fn has(&self, needs: Needs) -> bool {
         let log = needs == Needs::Score || self.has_log_density();
         log && (needs == Needs::LogDensity || self.has_score())
     }
 
-    /// What it would take to compute all that is there; nothing if nothing is.
+    /// The values that are present; none if there are none.
     pub(super) fn needs(&self) -> Option<Needs> {
         match (self.has_log_density(), self.has_score()) {
             (true, true) => Some(Needs::Both),
@@ -86,7 +86,7 @@ impl TargetValues {
         }
     }
 
-    /// What is not finite at row `i`, in words.
+    /// A description of the value at row `i` that is not finite.
     pub(super) fn fault(&self, i: usize) -> Option<String> {
         let log = self.log_density.get(i).filter(|log| !log.is_finite());
         let score = || self.score_of(i).iter().find(|s| !s.is_finite());
@@ -94,13 +94,13 @@ impl TargetValues {
             .or_else(|| score().map(|s| format!("a score of {s}")))
     }
 
-    /// The score of row `i`; empty if it is not known.
+    /// The score of row `i`; empty if it was not computed.
     fn score_of(&self, i: usize) -> &[f64] {
         self.score.get(i * self.width..(i + 1) * self.width).unwrap_or_default()
     }
 
-    /// What is known of each row, where `there` is taken for the rows of which `moved` is true; what is not known there
-    /// is forgotten.
+    /// The values after a step: those of `there` for the rows where `moved` is true, else the present ones. Values
+    /// absent from `there` are dropped.
     pub(super) fn moved(self, there: TargetValues, moved: &[bool]) -> TargetValues {
         let choose = |here: Vec<f64>, mut there: Vec<f64>, width: usize| {
             let rows = here.chunks(width).zip(there.chunks_mut(width)).zip(moved);

@@ -1,29 +1,30 @@
-//! Why a value could not be read.
+//! The error of a value that cannot be read.
 
 use super::node::Node;
 use crate::error::one_of;
 use serde::de::{self, Expected, Unexpected};
 use std::fmt::Display;
 
-/// What was read, or why not.
-pub(super) type ReadResult<T> = Result<T, Misread>;
+/// The result of reading a value.
+pub(super) type ReadResult<T> = Result<T, ReadError>;
 
-/// Why a value could not be read: the key inside of it, what is there (the value itself if not said) and what it takes.
+/// The error of a value that cannot be read: the key inside it, the problem (by default the value itself) and the
+/// expectation.
 #[derive(Debug)]
-pub(super) struct Misread {
+pub(super) struct ReadError {
     pub(super) key: String,
     pub(super) problem: Option<String>,
     pub(super) expected: String,
-    /// Whether it is a name that is not known.
+    /// Whether the value is an unknown name.
     pub(super) unknown_name: bool,
 }
 
-impl Misread {
+impl ReadError {
     pub(super) fn new(key: &str, problem: Option<String>, expected: impl Into<String>) -> Self {
         Self { key: key.into(), problem, expected: expected.into(), unknown_name: false }
     }
 
-    /// The error seen from the table that holds the value by this key.
+    /// The error from the viewpoint of the table that holds the value under `key`.
     pub(super) fn under(mut self, key: &str) -> Self {
         self.key = match (key, self.key.as_str()) {
             (key, "") => key.into(),
@@ -34,14 +35,14 @@ impl Misread {
         self
     }
 
-    /// The error of the value `node`.
+    /// The error with the value `node` as its problem, unless it has one.
     pub(super) fn of(mut self, node: &Node) -> Self {
         self.problem.get_or_insert_with(|| node.to_string());
         self
     }
 }
 
-impl Display for Misread {
+impl Display for ReadError {
     fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
         if !self.key.is_empty() {
             write!(out, "{}: ", self.key)?;
@@ -50,10 +51,10 @@ impl Display for Misread {
     }
 }
 
-impl std::error::Error for Misread {}
+impl std::error::Error for ReadError {}
 
-impl de::Error for Misread {
-    /// Errors of this crate come as their text: key, problem and what was expected.
+impl de::Error for ReadError {
+    /// The error of a text: errors of this crate are texts of key, problem and expectation.
     fn custom<T: Display>(message: T) -> Self {
         let text = message.to_string();
         let Some((problem, expected)) = text.split_once("; expected ") else {

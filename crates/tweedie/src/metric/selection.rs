@@ -1,23 +1,23 @@
-//! The choice of real rows that judge samples, and the labels of samples.
+//! The selection of real rows that samples are compared with, and the labels of samples.
 //!
-//! Rows may be sorted, by class or by day, so that the first of them are no random sample. A metric that cannot take
-//! every row takes the same random rows each time, and samples bear the labels of these rows.
+//! Rows may be sorted, by class or by day, so that the first rows are no random sample. A metric that cannot take every
+//! row takes the same random rows each time, and samples bear the labels of these rows.
 
 use crate::data::{Condition, Rows, Space, Split};
 use crate::{Draws, Result};
 use burn::tensor::Device;
 use std::ops::Range;
 
-/// `n` random indices below `len`, in ascending order: a sample of the rows. They depend on `len` and `n` alone, and a
-/// larger `n` adds to them; all indices if `len` is at most `n`.
+/// `n` random indices below `len`, in ascending order: the rows of a sample that metrics take. They depend on `len` and
+/// `n` alone, and a larger `n` adds to them; all indices if `len` is at most `n`.
 ///
 /// ```
-/// use tweedie::metric::judged_rows;
-/// let (few, more) = (judged_rows(1000, 3), judged_rows(1000, 30));
+/// use tweedie::metric::evaluation_rows;
+/// let (few, more) = (evaluation_rows(1000, 3), evaluation_rows(1000, 30));
 /// assert!(few.is_sorted() && few.iter().all(|row| more.contains(row)));
-/// assert_eq!(judged_rows(4, 9), [0, 1, 2, 3]);
+/// assert_eq!(evaluation_rows(4, 9), [0, 1, 2, 3]);
 /// ```
-pub fn judged_rows(len: usize, n: usize) -> Vec<usize> {
+pub fn evaluation_rows(len: usize, n: usize) -> Vec<usize> {
     if n >= len {
         return (0..len).collect();
     }
@@ -28,51 +28,51 @@ pub fn judged_rows(len: usize, n: usize) -> Vec<usize> {
 }
 
 /// For each of `n` samples, the index of the real row, below `len`, whose label or other condition it bears: the
-/// [`judged_rows`] in random order, all rows in turn if `n` is above `len`. That of sample i does not depend on `n`.
-/// Empty if `len` is 0.
+/// [`evaluation_rows`] in random order, or all rows in turn if `n` is above `len`. The index for sample i does not
+/// depend on `n`. Empty if `len` is 0.
 ///
 /// ```
-/// use tweedie::metric::{condition_rows, judged_rows};
+/// use tweedie::metric::{condition_rows, evaluation_rows};
 /// let mut rows = condition_rows(100, 20);
 /// assert_eq!(rows[..5], condition_rows(100, 5));
 /// rows.sort();
-/// assert_eq!(rows, judged_rows(100, 20));
+/// assert_eq!(rows, evaluation_rows(100, 20));
 /// ```
 pub fn condition_rows(len: usize, n: usize) -> Vec<usize> {
     order(len).into_iter().cycle().take(n).collect()
 }
 
-/// The labels of `n` samples that are judged against `real` rows: those of the [`condition_rows`], so that classes are
-/// as frequent as among the real rows. None without labels.
+/// Labels for `n` samples to compare with `real` rows: the labels of the [`condition_rows`], so that classes are as
+/// frequent as among the real rows. None without labels.
 ///
 /// ```
-/// use tweedie::{data::{Rows, Split}, metric::judged_labels};
+/// use tweedie::{data::{Rows, Split}, metric::sample_labels};
 /// let real = Split::new(Rows::new(vec![0.0; 4], 1)?, Some(vec![0, 0, 1, 1]))?;
-/// let labels = judged_labels(&real, 400).unwrap();
+/// let labels = sample_labels(&real, 400).unwrap();
 /// assert_eq!(labels.iter().filter(|label| **label == 1).count(), 200);
 /// # Ok::<(), tweedie::Error>(())
 /// ```
-pub fn judged_labels(real: &Split, n: usize) -> Option<Vec<u32>> {
+pub fn sample_labels(real: &Split, n: usize) -> Option<Vec<u32>> {
     let labels = real.labels().filter(|labels| !labels.is_empty())?;
     Some(condition_rows(labels.len(), n).into_iter().map(|row| labels[row]).collect())
 }
 
-/// The conditions of `n` samples to be judged against real rows: those of its [`condition_rows`].
+/// The conditions of `n` samples to compare with real rows: the conditions of the [`condition_rows`].
 #[derive(Debug, Clone)]
-pub struct JudgedConditions {
+pub struct SampleConditions {
     labels: Option<Vec<u32>>,
     given: Option<Rows>,
 }
 
-impl JudgedConditions {
-    /// The conditions of `n` samples.
+impl SampleConditions {
+    /// The conditions of `n` samples to compare with the rows of `real`.
     pub fn of(real: &Split, n: usize) -> Self {
         let given = real.given().filter(|values| !values.is_empty());
         let given = given.map(|values| values.select(&condition_rows(values.len(), n)));
-        Self { labels: judged_labels(real, n), given }
+        Self { labels: sample_labels(real, n), given }
     }
 
-    /// The condition of the samples `rows`, each below `n`.
+    /// The condition of the samples with the numbers `rows`, each below `n`.
     ///
     /// # Errors
     /// As [`Space::condition`] and [`Space::given_condition`].
@@ -87,10 +87,10 @@ impl JudgedConditions {
         }
     }
 
-    /// The samples with their conditions.
+    /// The split of the samples with their conditions.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] unless there are `n`.
+    /// [`crate::Error::Shape`] unless there are `n` samples.
     pub fn with(self, samples: Rows) -> Result<Split> {
         let samples = Split::new(samples, self.labels)?;
         match self.given {
@@ -111,8 +111,8 @@ mod tests {
 
     /// Of 10,000 rows in the order of two classes, 1,000 at random have 500 ± 15 of each: 6 of these errors.
     #[test]
-    fn judged_rows_are_no_part_of_the_order_of_rows() {
-        let rows = judged_rows(10_000, 1000);
+    fn evaluation_rows_do_not_follow_the_order_of_rows() {
+        let rows = evaluation_rows(10_000, 1000);
         assert!(rows.windows(2).all(|pair| pair[0] < pair[1]) && rows.len() == 1000);
         for share in [
             rows.iter().filter(|row| **row < 5000).count(),
@@ -132,15 +132,15 @@ mod tests {
     }
 
     #[test]
-    fn samples_bear_the_labels_of_the_rows_that_judge_them() -> crate::Result<()> {
+    fn samples_bear_the_labels_of_the_evaluation_rows() -> crate::Result<()> {
         let rows = Rows::new(vec![0.0; 50], 1)?;
         let real = Split::new(rows.clone(), Some((0..50).collect()))?;
-        let mut labels = judged_labels(&real, 30).expect("labels");
+        let mut labels = sample_labels(&real, 30).expect("labels");
         labels.sort_unstable();
-        let judged: Vec<u32> = judged_rows(50, 30).into_iter().map(|row| row as u32).collect();
+        let judged: Vec<u32> = evaluation_rows(50, 30).into_iter().map(|row| row as u32).collect();
         assert_eq!(labels, judged);
-        assert_eq!(judged_labels(&real.clone().without_labels(), 30), None);
-        assert_eq!(judged_labels(&real.select(&[]), 30), None);
+        assert_eq!(sample_labels(&real.clone().without_labels(), 30), None);
+        assert_eq!(sample_labels(&real.select(&[]), 30), None);
         Ok(())
     }
 }

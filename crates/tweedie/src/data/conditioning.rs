@@ -12,17 +12,17 @@ impl Space {
         self
     }
 
-    /// The space of the columns that rows are conditioned on, if there are some.
+    /// The space of the columns that rows are conditioned on; none without such columns.
     pub fn given(&self) -> Option<&Space> {
         self.given.as_deref()
     }
 
-    /// How many values of conditions a network sees: a category counts once for each of its names.
+    /// The number of values of a row's condition in model units: a category counts once for each of its names.
     pub fn given_width(&self) -> usize {
         self.given().map_or(0, Space::model_width)
     }
 
-    /// The condition of rows on these values, in raw units.
+    /// The condition of rows on the values `values` of these columns, in raw units, one row each.
     ///
     /// # Errors
     /// As [`Space::encode`]; [`Error::Config`] if rows of this space have no such condition.
@@ -34,8 +34,8 @@ impl Space {
         Ok(Condition::vector(given.encode(values)?.to_tensor(device)))
     }
 
-    /// The same space with the columns of conditions standardised on training rows, as [`Space::fitted`] does with
-    /// others.
+    /// The same space with the columns of conditions standardised on training rows, as [`Space::fitted`] does for
+    /// values.
     pub(super) fn fitted_given(self, train: &Split, held_out: &Split) -> Result<Self> {
         match (self.given(), train.given(), held_out.given()) {
             (Some(given), Some(train), Some(held_out)) => {
@@ -46,7 +46,7 @@ impl Space {
         }
     }
 
-    /// Fails unless a split has values of the columns that rows are conditioned on, if there are some.
+    /// Fails unless a split has values of the columns that rows are conditioned on, if any.
     pub(super) fn check_given(&self, part: &Split) -> Result<()> {
         match (self.given(), part.given()) {
             (None, None) => Ok(()),
@@ -62,10 +62,10 @@ impl Space {
 }
 
 impl Split {
-    /// The same rows, conditioned on `values` in raw units, a row each.
+    /// The same rows, each conditioned on a row of `values`, in raw units.
     ///
     /// # Errors
-    /// [`Error::Shape`] if they are not as many as the rows.
+    /// [`Error::Shape`] if there is not one row of values for each row.
     pub fn with_given(mut self, values: Rows) -> Result<Self> {
         if values.len() != self.len() {
             return Err(Error::shape("conditions of rows", values.len(), self.len()));
@@ -74,12 +74,12 @@ impl Split {
         Ok(self)
     }
 
-    /// The values that each row is conditioned on, in raw units; none if there are no such columns.
+    /// The values that each row is conditioned on, in raw units; none without such columns.
     pub fn given(&self) -> Option<&Rows> {
         self.given.as_deref()
     }
 
-    /// The condition of each row: its label, or its values of the columns that rows are conditioned on.
+    /// The condition of each row: its values of the columns that rows are conditioned on, or else its label.
     ///
     /// # Errors
     /// As [`Space::encode`].

@@ -1,4 +1,4 @@
-//! Fits of one step: kernel estimates, and single densities in closed form or by their own iterations.
+//! Fits that take a single step: kernel estimates, and single densities in closed form or by inner iterations.
 
 use super::em::take_mixture;
 use super::fits::STATE;
@@ -15,12 +15,12 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A fit that is done in one step.
-pub trait AtOnce: Debug + Clone + Send + Sync + 'static {
-    /// What is fitted.
+/// A fit that takes a single step.
+pub trait OneStepFit: Debug + Clone + Send + Sync + 'static {
+    /// The type of the fitted distribution.
     type Output: AsArrays + 'static;
 
-    /// As [`Fit::check`]; without errors by default.
+    /// Fails unless every option is valid; without errors by default.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -28,18 +28,18 @@ pub trait AtOnce: Debug + Clone + Send + Sync + 'static {
         Ok(())
     }
 
-    /// The distribution of the rows.
+    /// The distribution fitted to the rows.
     ///
     /// # Errors
     /// [`Error::Undefined`] if no distribution of the kind fits them.
     fn fit(&self, points: &Points) -> Result<Self::Output>;
 
-    /// The mean log-likelihood of the rows that it was fitted to, in nats a row.
+    /// The mean log-likelihood of the fitted rows, in nats per row.
     fn log_p(&self, found: &Self::Output, points: &Points) -> f64 {
         found.log_densities(points.values()).iter().sum::<f64>() / points.len() as f64
     }
 
-    /// As [`Fit::take`].
+    /// Reads and removes the distribution, as by [`Fit::take`].
     ///
     /// # Errors
     /// [`Error::File`].
@@ -52,13 +52,13 @@ pub trait AtOnce: Debug + Clone + Send + Sync + 'static {
     ) -> Result<Self::Output>;
 }
 
-impl<F: AtOnce> Fit for F {
+impl<F: OneStepFit> Fit for F {
     fn check(&self) -> Result<()> {
-        AtOnce::check(self)
+        OneStepFit::check(self)
     }
 
     fn begin(&self, points: Arc<Points>, _: &Draws) -> Result<Box<dyn Fitter>> {
-        Ok(Box::new(OneStep { of: self.clone(), points, found: None }))
+        Ok(Box::new(OneStepFitter { of: self.clone(), points, found: None }))
     }
 
     fn take(
@@ -68,23 +68,23 @@ impl<F: AtOnce> Fit for F {
         from: &mut State,
         origin: &Path,
     ) -> Result<Arc<dyn AsArrays>> {
-        Ok(Arc::new(AtOnce::take(self, width, prefix, from, origin)?))
+        Ok(Arc::new(OneStepFit::take(self, width, prefix, from, origin)?))
     }
 }
 
-/// A fit before or after its step.
-struct OneStep<F: AtOnce> {
+/// The state of a fit before or after its step.
+struct OneStepFitter<F: OneStepFit> {
     of: F,
     points: Arc<Points>,
-    /// The distribution and the rows' mean log-likelihood.
+    /// The distribution and the mean log-likelihood of its rows; none before the step.
     found: Option<(F::Output, f64)>,
 }
 
-/// Whether the step is done, and the likelihood that it found.
+/// The name of the array that marks the step as done, and holds its likelihood.
 const DONE: &str = "done";
 const LOG_P: &str = "log_p";
 
-impl<F: AtOnce> Fitter for OneStep<F> {
+impl<F: OneStepFit> Fitter for OneStepFitter<F> {
     fn step(&mut self) -> Result<f64> {
         if let Some((_, log_p)) = &self.found {
             return Ok(*log_p);
@@ -123,23 +123,22 @@ impl<F: AtOnce> Fitter for OneStep<F> {
     }
 }
 
-/// What an array of a distribution's parameters should have been.
+/// The error of a distribution's parameters that are not as expected.
 fn damaged(origin: &Path, prefix: &str, what: &str) -> impl Fn(Error) -> Error {
     move |error| Error::file(origin, prefix, error.to_string(), what)
 }
 
-/// How a kernel density estimate is made. Its likelihood in training is the leave-one-out likelihood, which takes time
-/// n².
+/// Options of a kernel density estimate. Its training likelihood is the leave-one-out likelihood, which takes time n².
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KdeFit {
-    /// How the kernel's factor is found: `"scott"`, `"silverman"`, `"loo"`, which takes time n², or a number.
+    /// The choice of the kernel's factor: `"scott"`, `"silverman"`, `"loo"`, which takes time n², or a number.
     pub bandwidth: Bandwidth,
-    /// What the kernel's covariance is a multiple of.
+    /// The matrix that the kernel's covariance is a multiple of.
     pub shape: KernelShape,
 }
 
-impl AtOnce for KdeFit {
+impl OneStepFit for KdeFit {
     type Output = Kde;
 
     fn check(&self) -> Result<()> {
@@ -181,21 +180,21 @@ impl AsArrays for Kde {
     fn put(&self, prefix: &str, into: &mut State) {
         let points = self.points();
         let rows = TensorData::new(points.values().to_vec(), [points.len(), points.width()]);
-        // They were encoded in single precision.
+        // The rows had been encoded in single precision.
         into.insert(format!("{prefix}rows"), rows.convert_dtype(DType::F32));
         put_doubles(into, format!("{prefix}factor"), vec![self.factor()], vec![1]);
     }
 }
 
-/// How a single Gaussian is fitted.
+/// Options of the fit of a single Gaussian.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GaussianFit {
-    /// Which covariance it may have.
+    /// The kind of covariance.
     pub covariance: Covariance,
 }
 
-impl AtOnce for GaussianFit {
+impl OneStepFit for GaussianFit {
     type Output = Mixture;
 
     fn fit(&self, points: &Points) -> Result<Mixture> {
@@ -207,12 +206,12 @@ impl AtOnce for GaussianFit {
     }
 }
 
-/// How Laplace columns are fitted; there are no options.
+/// Options of the fit of Laplace columns; there are none.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LaplaceFit {}
 
-impl AtOnce for LaplaceFit {
+impl OneStepFit for LaplaceFit {
     type Output = Laplace;
 
     fn fit(&self, points: &Points) -> Result<Laplace> {
@@ -234,12 +233,12 @@ impl AsArrays for Laplace {
     }
 }
 
-/// How columns of Student's t distribution are fitted; there are no options.
+/// Options of the fit of columns of Student's t distribution; there are none.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StudentFit {}
 
-impl AtOnce for StudentFit {
+impl OneStepFit for StudentFit {
     type Output = StudentT;
 
     fn fit(&self, points: &Points) -> Result<StudentT> {
