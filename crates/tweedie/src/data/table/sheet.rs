@@ -32,7 +32,12 @@ impl<'a> Sheet<'a> {
     /// The cells of a text.
     pub fn read(bytes: &[u8], path: &'a Path) -> Result<Self> {
         let text = Text::new(bytes, path)?;
-        let (lines, free_commas) = (text.records()?, text.has_free_commas());
+        let (mut lines, free_commas) = (text.records()?, text.has_free_commas());
+        let mut notes = Vec::new();
+        if counts_the_table(&lines) {
+            notes.push("line 1 counts rows and columns, as scikit-learn's files do: it is left out".into());
+            lines.remove(0);
+        }
         let Some((_, first)) = lines.first() else {
             return Err(Error::file(path, "line 1", "the file is empty", "a table"));
         };
@@ -42,7 +47,7 @@ impl<'a> Sheet<'a> {
             let expected = format!("{width}, as in the first line");
             return Err(Error::file(path, format!("line {line}"), problem, expected));
         }
-        Ok(Sheet { path, lines, free_commas, hidden: Vec::new(), notes: Vec::new() })
+        Ok(Sheet { path, lines, free_commas, hidden: Vec::new(), notes })
     }
 
     /// The names and units of the columns, from the header, which is removed; without a header the columns are numbered.
@@ -184,6 +189,15 @@ impl<'a> Sheet<'a> {
     fn fault<T>(&self, problem: String) -> Result<T> {
         Err(Error::file(self.path, "header", problem, "other columns"))
     }
+}
+
+/// Whether the first line holds the number of the others, that of their columns but one, and perhaps names of classes.
+fn counts_the_table(lines: &[(u64, StringRecord)]) -> bool {
+    let [(_, first), (_, second), ..] = lines else { return false };
+    let number = |at: usize| first.get(at).and_then(|cell| cell.parse::<usize>().ok());
+    first.len() != second.len()
+        && number(0) == Some(lines.len() - 1)
+        && number(1) == Some(second.len() - 1)
 }
 
 /// Parses `name [unit]` as a coordinate; whole numbers in brackets, as in `acc[0]`, belong to the name.

@@ -28,6 +28,7 @@ fn headers_are_detected() {
         ("France,3,4\nSpain,5,6\nFrance,5,6\n", vec!["x1", "x2", "x3"]),
         ("acc[0],acc[1],acc [m]\n1,2,3\n", vec!["acc[0]", "acc[1]", "acc"]),
         (",a\n7,1\n9,2\n", vec!["column 1", "a"]),
+        ("2,2,malignant,benign\n1,2,0\n3,4,1\n", vec!["x1", "x2", "x3"]),
         (",a\n0,5\n1,6\n2,7\n", vec!["a"]),
         ("\"a,b\",\"c\"\"d\"\n1,2\n", vec!["a,b", "c\"d"]),
     ] {
