@@ -1,6 +1,7 @@
 //! Properties of all columns of a space.
 
-use super::{Coordinate, Kind, Space};
+use super::{Coordinate, Kind, Rows, Space};
+use crate::Result;
 
 impl Space {
     /// Whether two spaces have the same columns, of equal kinds in equal forms.
@@ -12,6 +13,56 @@ impl Space {
             s.coordinates().iter().map(column).collect::<Vec<_>>()
         };
         self.layout() == other.layout() && columns(self) == columns(other)
+    }
+
+    /// The same space with monotone maps that make columns of real numbers nearly normal, fitted to rows in raw units.
+    ///
+    /// # Errors
+    /// As [`Space::validate`].
+    pub fn normalised(mut self, raw: &Rows) -> Result<Self> {
+        self.validate(raw)?;
+        self.map_coordinates(raw, Coordinate::normalised);
+        Ok(self)
+    }
+
+    /// The same space with shifts and scales alone: distances in its model units do not depend on monotone maps.
+    pub fn without_maps(&self) -> Self {
+        let mut space = self.clone();
+        space.coordinates.iter_mut().for_each(|coordinate| coordinate.map = None);
+        space
+    }
+
+    /// ln |d raw / d model| of each of these rows in model units: log p_raw = log p_model − this.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the width is not [`model_width`](Self::model_width).
+    pub fn log_volumes(&self, model: &Rows) -> Result<Vec<f64>> {
+        self.check_width("rows in model units", model, self.model_width())?;
+        let mapped: Vec<(usize, &Coordinate)> = self.mapped().collect();
+        let constant = self.log_volume();
+        let of_row = |row: &[f32]| {
+            let more = |(at, coordinate): &(usize, &Coordinate)| {
+                coordinate.log_volume(row[*at]) - coordinate.scale.ln()
+            };
+            constant + mapped.iter().map(more).sum::<f64>()
+        };
+        Ok(model.iter().map(of_row).collect())
+    }
+
+    /// Σ ln scale in nats: [`log_volumes`](Self::log_volumes) of every row where no column has a monotone map. Categories
+    /// are not counted, since a probability has no unit.
+    pub fn log_volume(&self) -> f64 {
+        (0..self.width()).map(|j| self.coordinate(j).scale.ln()).sum()
+    }
+
+    /// The columns with a monotone map, each with its place in model units.
+    fn mapped(&self) -> impl Iterator<Item = (usize, &Coordinate)> {
+        let places = (0..self.width()).scan(0, |at, j| {
+            let coordinate = self.coordinate(j);
+            *at += coordinate.model_width();
+            Some((*at - coordinate.model_width(), coordinate))
+        });
+        places.filter(|(_, coordinate)| coordinate.map.is_some())
     }
 
     /// The reason why rows of this space have no density, naming a column; none if they have one. Categories and missing

@@ -11,6 +11,7 @@
 //! models", 2016, section 3.1.
 
 use super::form::Form;
+use super::monotone::Monotone;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,9 @@ pub struct Coordinate {
     /// The form of its numbers in a table.
     #[serde(default, skip_serializing_if = "Form::is_plain")]
     pub form: Form,
+    /// The monotone map to model units, behind shift and scale; none if these alone make model units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<Monotone>,
     /// The text of missing values in a table, for a column of numbers that has some. A missing raw value is NaN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
@@ -117,8 +121,8 @@ impl Kind {
 impl Coordinate {
     /// A real coordinate whose model units are its raw units.
     pub fn real(name: impl Into<String>) -> Self {
-        let (form, kind) = (Form::default(), Kind::Real);
-        Self { name: name.into(), unit: None, shift: 0.0, scale: 1.0, kind, form, missing: None }
+        let (name, form, kind) = (name.into(), Form::default(), Kind::Real);
+        Self { name, unit: None, shift: 0.0, scale: 1.0, kind, form, map: None, missing: None }
     }
 
     /// The number of its values in model units: the number of names of a category, 0 for an identifier, else 1, or 2
@@ -311,11 +315,13 @@ impl Coordinate {
     }
 
     fn to_model(&self, raw: f64) -> f32 {
-        ((raw - self.shift) / self.scale) as f32
+        let standard = (raw - self.shift) / self.scale;
+        self.map.as_ref().map_or(standard, |map| map.forward(standard).0) as f32
     }
 
     fn to_raw(&self, model: f32) -> f64 {
-        f64::from(model) * self.scale + self.shift
+        let model = f64::from(model);
+        self.map.as_ref().map_or(model, |map| map.inverse(model)) * self.scale + self.shift
     }
 
     /// Moves a model value back into its bin, if rounding has moved it over an edge.
@@ -327,6 +333,21 @@ impl Coordinate {
             model = model.next_up();
         }
         model
+    }
+
+    /// ln |d raw / d model| at a value in model units: ln scale, less the logarithm of the map's slope.
+    pub(super) fn log_volume(&self, model: f32) -> f64 {
+        let slope = |map: &Monotone| map.forward(map.inverse(model.into())).1;
+        self.scale.ln() - self.map.as_ref().map_or(0.0, slope)
+    }
+
+    /// The coordinate with a monotone map that makes real values, of standardised columns, nearly normal.
+    pub(super) fn normalised(mut self, values: impl Iterator<Item = f32> + Clone) -> Self {
+        if matches!(self.kind, Kind::Real | Kind::Bounded { .. }) {
+            let standard = |value: f32| (f64::from(value) - self.shift) / self.scale;
+            self.map = Monotone::normalising(values.filter(|v| !v.is_nan()).map(standard));
+        }
+        self
     }
 
     /// The coordinate of numbers in raw units with shift and scale such that `values` have mean 0 and variance 1 in model

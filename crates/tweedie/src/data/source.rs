@@ -70,6 +70,9 @@ pub struct Source {
     /// The columns of a table that are identifiers: no part of the model, and drawn new for each sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Vec<String>>,
+    /// The map of columns of real numbers to model units; affine if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<ColumnMap>,
     /// Whether the first line of a table names its columns; found out if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<bool>,
@@ -102,6 +105,16 @@ pub struct Source {
     pub seed: u64,
 }
 
+/// The map of columns of real numbers to model units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ColumnMap {
+    /// Shift and scale: mean 0 and variance 1.
+    Affine,
+    /// Then a monotone map from the quantiles of the training rows to those of the normal distribution, for long tails.
+    Quantile,
+}
+
 /// The names of all named sources, each with a description of one line.
 pub fn list() -> Vec<(&'static str, &'static str)> {
     let toys = Toy::ALL.map(|toy| (toy.name(), toy.description()));
@@ -117,6 +130,7 @@ impl Source {
             condition: None,
             columns: None,
             id: None,
+            map: None,
             header: None,
             limits: None,
             held_out: None,
@@ -164,7 +178,7 @@ impl Source {
             }
             _ if ending(".npz") => self.parts(&["image"], || npz::read(path)),
             _ if ENDINGS.into_iter().any(ending) => {
-                let own = ["columns", "id", "header", "limits", "image"];
+                let own = ["columns", "id", "map", "header", "limits", "image"];
                 let options = [&["label", "condition", "held_out", "seed"], &own[..]].concat();
                 self.only(&options).and_then(|()| self.table())
             }
@@ -261,7 +275,11 @@ impl Source {
         let options = TableOptions { label, condition, columns, id, header, unlimited };
         let table = table::read(&self.source, &options)?;
         let data = self.divide(table.space, table.rows)?;
-        Ok(Dataset { notes: table.notes, ..data })
+        let space = match self.map {
+            Some(ColumnMap::Quantile) => data.space.normalised(data.train.rows())?,
+            Some(ColumnMap::Affine) | None => data.space,
+        };
+        Ok(Dataset { space, notes: table.notes, ..data })
     }
 
     fn divide(&self, space: Space, all: Split) -> Result<Dataset> {
@@ -304,6 +322,7 @@ impl Source {
             ("condition", self.condition.is_some()),
             ("columns", self.columns.is_some()),
             ("id", self.id.is_some()),
+            ("map", self.map.is_some()),
             ("header", self.header.is_some()),
             ("limits", self.limits.is_some()),
             ("held_out", self.held_out.is_some()),

@@ -3,7 +3,7 @@
 //! Networks see rows in model units: x = (raw − shift)/scale in each coordinate ([`Coordinate`] has the details).
 //! Densities change by the volume of that map,
 //! ```text
-//! log p_raw(raw) = log p_model(x) − Σ ln scale
+//! log p_raw(raw) = log p_model(x) − Σ ln scale + Σ ln slope        the slopes of monotone maps, where there are some
 //! bits per dimension = −log p_raw / (d ln 2)        when every coordinate is quantised
 //! ```
 //! and since a quantised value has a bin of volume 1, the mean over dequantisation noise of log p_raw is a lower bound
@@ -64,7 +64,7 @@ impl Layout {
 #[serde(try_from = "Parts")]
 pub struct Space {
     layout: Layout,
-    coordinates: Vec<Coordinate>,
+    pub(super) coordinates: Vec<Coordinate>,
     classes: Vec<String>,
     /// The space of the columns that rows are conditioned on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -198,7 +198,7 @@ impl Space {
     }
 
     /// Replaces each coordinate by `change` of the coordinate and its values.
-    fn map_coordinates<'a>(
+    pub(super) fn map_coordinates<'a>(
         &mut self,
         raw: &'a Rows,
         change: impl Fn(Coordinate, StepBy<Copied<Iter<'a, f32>>>) -> Coordinate,
@@ -379,12 +379,6 @@ impl Space {
         Rows::with_rest(&raw, self.width(), |j| self.coordinate(j).is_wide())
     }
 
-    /// Σ ln scale in nats: log p_raw = log p_model − `log_volume()`. Categories are not counted, since a probability
-    /// has no unit.
-    pub fn log_volume(&self) -> f64 {
-        (0..self.width()).map(|j| self.coordinate(j).scale.ln()).sum()
-    }
-
     /// −log p / (d ln 2) of a log-density in raw units and nats, if all coordinates are quantised.
     pub fn bits_per_dimension(&self, log_p_raw_nats: f64) -> Option<f64> {
         let bits = -log_p_raw_nats / (self.width() as f64 * std::f64::consts::LN_2);
@@ -424,7 +418,7 @@ impl Space {
         format!("row {row}, column {column} ('{}')", self.column_name(column))
     }
 
-    fn check_width(&self, what: &str, rows: &Rows, width: usize) -> Result<()> {
+    pub(super) fn check_width(&self, what: &str, rows: &Rows, width: usize) -> Result<()> {
         if rows.width() == width { Ok(()) } else { Err(Error::shape(what, rows.width(), width)) }
     }
 }

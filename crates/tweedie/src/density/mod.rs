@@ -121,9 +121,10 @@ impl LogProb {
         Ok(self)
     }
 
-    /// The same densities relative to another measure: adds `shift` nats to every row.
-    pub fn shifted(mut self, shift: f64, measure: Measure) -> Self {
-        self.value.iter_mut().for_each(|v| *v += shift);
+    /// The same densities relative to another measure: takes `volumes` nats from the rows
+    /// ([`Space::log_volumes`](crate::data::Space::log_volumes)).
+    pub fn in_units_of(mut self, volumes: &[f64], measure: Measure) -> Self {
+        self.value.iter_mut().zip(volumes).for_each(|(value, volume)| *value -= volume);
         self.measure = measure;
         self
     }

@@ -105,12 +105,13 @@ impl InSpace<'_> {
         let (x, log_q) = self.dequantise.encode(&raw.slice(rows), self.space, &noise, &ids)?;
         let mut part =
             self.density.log_prob(x.to_tensor(self.device), &condition.select(&indices))?;
+        let volumes = self.space.log_volumes(&x)?;
         part.value.iter_mut().zip(log_q).for_each(|(value, log_q)| *value -= log_q);
         let counting = self.space.bits_per_dimension(0.0).is_some();
         if counting && part.kind == Kind::Exact {
             part.kind = Kind::LowerBound;
         }
         let measure = if counting { Measure::Counting } else { Measure::Raw };
-        Ok(part.shifted(-self.space.log_volume(), measure))
+        Ok(part.in_units_of(&volumes, measure))
     }
 }

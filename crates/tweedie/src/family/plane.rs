@@ -140,9 +140,9 @@ impl Plane<'_> {
                     true => Condition::None,
                     false => Condition::Class(vec![Some(class as u32); rows.len()]),
                 };
-                let part = x.slice(rows.clone()).to_tensor(device);
-                let log_p = self.density.log_prob(part, &condition)?;
-                let log_p = log_p.shifted(-self.space.log_volume(), Measure::Raw);
+                let part = x.slice(rows.clone());
+                let log_p = self.density.log_prob(part.to_tensor(device), &condition)?;
+                let log_p = log_p.in_units_of(&self.space.log_volumes(&part)?, Measure::Raw);
                 for (sum, log_p) in sums[rows].iter_mut().zip(log_p.value) {
                     *sum += share * log_p.exp();
                 }

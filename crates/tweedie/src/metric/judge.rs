@@ -130,7 +130,8 @@ fn some(rows: &Rows, n: usize) -> Cow<'_, Rows> {
 impl ModelRows {
     /// The rows of all kinds; none where there are fewer than two of a kind.
     fn new(generated: &Split, data: &Dataset) -> Result<Option<Self>> {
-        let encode = |split: &Split| data.space.encode(split.rows());
+        let space = data.space.without_maps();
+        let encode = |split: &Split| space.encode(split.rows());
         let (train, real) = (encode(&data.train)?, encode(&data.held_out)?);
         let judged = Self { fake: encode(generated)?, train, real };
         Ok((judged.of_each(usize::MAX) >= 2).then_some(judged))

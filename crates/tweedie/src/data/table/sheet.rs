@@ -35,7 +35,9 @@ impl<'a> Sheet<'a> {
         let (mut lines, free_commas) = (text.records()?, text.has_free_commas());
         let mut notes = Vec::new();
         if counts_the_table(&lines) {
-            notes.push("line 1 counts rows and columns, as scikit-learn's files do: it is left out".into());
+            notes.push(
+                "line 1 counts rows and columns, as scikit-learn's files do: it is left out".into(),
+            );
             lines.remove(0);
         }
         let Some((_, first)) = lines.first() else {

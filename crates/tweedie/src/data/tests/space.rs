@@ -258,3 +258,29 @@ proptest! {
         prop_assert!(apart.min(1.0 - apart) < 1e-5, "{apart}");
     }
 }
+
+/// A long-tailed column with a monotone map: rows come back, log p of a standard normal in model units integrates to 1 in
+/// raw ones, and distances without the map do not know of it.
+#[test]
+fn densities_change_by_the_slope_of_a_monotone_map() {
+    let normal = Draws::new(4).normals(0..2000, 1);
+    let raw = rows(1, &normal.values().iter().map(|z| z.exp()).collect::<Vec<_>>());
+    let affine = Space::standardised(&["income"], &raw).unwrap();
+    let space = affine.clone().normalised(&raw).unwrap();
+    let back = space.decode(&space.encode(&raw).unwrap()).unwrap();
+    for (a, b) in back.values().iter().zip(raw.values()) {
+        assert!((a - b).abs() < 2e-6 * (1.0 + b.abs()), "{a} {b}");
+    }
+    let step = 0.002;
+    let grid = rows(1, &(0..40_000).map(|i| -5.0 + step * i as f32).collect::<Vec<_>>());
+    let model = space.encode(&grid).unwrap();
+    let volumes = space.log_volumes(&model).unwrap();
+    let log_p = |x: &f32| -0.5 * f64::from(x * x) - 0.5 * std::f64::consts::TAU.ln();
+    let density = model.values().iter().zip(&volumes).map(|(x, volume)| (log_p(x) - volume).exp());
+    let total = density.sum::<f64>() * f64::from(step);
+    assert!((total - 1.0).abs() < 1e-3, "{total}");
+    assert_eq!(space.without_maps(), affine);
+    assert_eq!(affine.log_volumes(&model).unwrap()[7], affine.log_volume());
+    let text = serde_json::to_string(&space).unwrap();
+    assert_eq!(serde_json::from_str::<Space>(&text).unwrap(), space);
+}

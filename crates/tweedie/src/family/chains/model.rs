@@ -86,10 +86,11 @@ impl ChainsModel {
         let values = self.draws.values.iter().map(|v| *v as f32).collect();
         let rows = self.space.decode(&Rows::new(values, self.draws.width)?)?;
         let window = Window::around(&rows, &self.space, 0.05, what)?;
-        let x = self.space.encode(&window.rows()?)?.to_tensor(device);
-        let log = self.target.log_density(x.into(), &Condition::None)?.value;
-        let log_z = self.target.log_z().unwrap_or(0.0) + self.space.log_volume();
-        let p: Vec<f64> = doubles(&log.inner())?.iter().map(|log| (log - log_z).exp()).collect();
+        let x = self.space.encode(&window.rows()?)?;
+        let log = self.target.log_density(x.to_tensor(device).into(), &Condition::None)?.value;
+        let (log_z, volumes) = (self.target.log_z().unwrap_or(0.0), self.space.log_volumes(&x)?);
+        let log = doubles(&log.inner())?.into_iter().zip(volumes);
+        let p: Vec<f64> = log.map(|(log, volume)| (log - log_z - volume).exp()).collect();
         let target = window.heat("The target's density", &self.space, &p)?;
         panels(&[target, window.cloud("Draws", &self.space, &rows)?], 2)
     }

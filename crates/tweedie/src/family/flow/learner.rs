@@ -1,7 +1,7 @@
 //! Maximum likelihood training of flows by AdamW.
 
 use super::Flow;
-use crate::data::{Feed, LogDensity, Space};
+use crate::data::{Feed, LogDensity, Rows, Space};
 use crate::family::Start;
 use crate::nn::{self, State, collect_params};
 use crate::tensor::{host_column, mean_and_error};
@@ -71,15 +71,16 @@ impl Learner for FlowLearner {
     /// units.
     fn held_out(&mut self) -> Result<Values> {
         let Some(feed) = &self.held_out else { return Ok(Values::default()) };
-        let (flow, mut all) = (self.flow.averaged(), Vec::new());
+        let (flow, mut all, mut volumes) = (self.flow.averaged(), Vec::new(), Vec::new());
         // The noise is the same each time, so that the curve depends on the model alone.
         for batch in feed.all(&self.draws.purpose("held out"), &self.device) {
             let batch = batch?;
+            volumes.extend(self.space.log_volumes(&Rows::from_tensor(&batch.x)?)?);
             all.extend(host_column(&flow.log_density(batch.x.into(), &batch.condition)?.value)?);
         }
-        let log_p = mean_and_error(&all).0;
+        let (log_p, volume) = (mean_and_error(&all).0, mean_and_error(&volumes).0);
         let loss = -log_p / self.space.model_width() as f64;
-        Ok([("held_out/loss", loss), ("held_out/log_p", log_p - self.space.log_volume())].into())
+        Ok([("held_out/loss", loss), ("held_out/log_p", log_p - volume)].into())
     }
 
     fn save(&self) -> Result<State> {

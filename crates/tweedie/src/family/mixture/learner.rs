@@ -8,6 +8,7 @@ use crate::draw::spread;
 use crate::error::inside;
 use crate::family::Start;
 use crate::family::arrays::{none_left, put_doubles, take_shaped};
+use crate::tensor::mean_and_error;
 use crate::train::{Learner, State, Values};
 use crate::{Draws, Error, Result};
 use rayon::prelude::*;
@@ -20,15 +21,16 @@ pub(super) struct MixtureLearner {
     classes: Vec<(f64, Option<Box<dyn Fitter>>)>,
     /// The held-out rows and their labels.
     held_out: Option<(Points, Vec<u32>)>,
-    /// The sum Σ ln scale: log p in model units less log p in raw units.
-    log_volume: f64,
+    /// log p in model units less log p in raw units, in the mean over the training rows and over the held-out rows.
+    log_volumes: [f64; 2],
 }
 
 impl MixtureLearner {
     /// The learner before the first step of its fits.
     pub fn new(fit: &dyn Fit, at: &Start) -> Result<Self> {
         let (data, draws) = (at.data()?, Draws::new(at.seed));
-        let (points, labels) = encoded(&data.fit_rows(), at.space, &draws.purpose("dequantise"))?;
+        let (points, labels, volume) =
+            encoded(&data.fit_rows(), at.space, &draws.purpose("dequantise"))?;
         let names = at.space.classes();
         let begin = |class: usize| {
             let own: Vec<usize> =
@@ -59,7 +61,9 @@ impl MixtureLearner {
             true => None,
             false => Some(encoded(&held_out, at.space, &noise)?),
         };
-        Ok(Self { classes, held_out, log_volume: at.space.log_volume() })
+        let log_volumes = [volume, held_out.as_ref().map_or(0.0, |(_, _, volume)| *volume)];
+        let held_out = held_out.map(|(points, labels, _)| (points, labels));
+        Ok(Self { classes, held_out, log_volumes })
     }
 
     /// The classes that have a fit, with it.
@@ -70,11 +74,13 @@ impl MixtureLearner {
 }
 
 /// Rows in double precision and model units, with their labels; 0 where data have no labels.
-fn encoded(split: &Split, space: &Space, draws: &Draws) -> Result<(Points, Vec<u32>)> {
+fn encoded(split: &Split, space: &Space, draws: &Draws) -> Result<(Points, Vec<u32>, f64)> {
     let ids: Vec<u64> = (0..split.len() as u64).collect();
-    let points = Points::try_from(&space.encode_dequantised(split.rows(), draws, &ids)?)?;
+    let rows = space.encode_dequantised(split.rows(), draws, &ids)?;
+    let volume = mean_and_error(&space.log_volumes(&rows)?).0;
+    let points = Points::try_from(&rows)?;
     let labels = split.labels().filter(|_| !space.classes().is_empty());
-    Ok((points, labels.map_or_else(|| vec![0; split.len()], <[u32]>::to_vec)))
+    Ok((points, labels.map_or_else(|| vec![0; split.len()], <[u32]>::to_vec), volume))
 }
 
 /// The error of a class's fit, with the key inside the table and the class.
@@ -91,7 +97,7 @@ fn of_class(error: Error, class: Option<&String>) -> Error {
 
 impl Learner for MixtureLearner {
     fn step(&mut self, _: u64) -> Result<Values> {
-        let (mut log_p, mut converged) = (-self.log_volume, true);
+        let (mut log_p, mut converged) = (-self.log_volumes[0], true);
         for (share, fitter) in &mut self.classes {
             if let Some(fitter) = fitter {
                 log_p += *share * fitter.step()?;
@@ -111,7 +117,7 @@ impl Learner for MixtureLearner {
         let rows = points.values().par_chunks_exact(points.width()).zip(labels);
         let log_p = |(x, label): (&[f64], &u32)| Some(found[*label as usize]?.log_density(x));
         let logs: Vec<f64> = rows.filter_map(log_p).collect();
-        let log_p = logs.iter().sum::<f64>() / logs.len() as f64 - self.log_volume;
+        let log_p = logs.iter().sum::<f64>() / logs.len() as f64 - self.log_volumes[1];
         Ok([("held_out/loss", -log_p), ("held_out/log_p", log_p)].into())
     }
 

@@ -47,9 +47,9 @@ impl MixtureModel {
 
     /// The densities p of raw rows.
     fn at(&self, raw: &Rows, device: &Device) -> Result<Vec<f64>> {
-        let x = self.space.encode(raw)?.to_tensor(device);
-        let log_p = self.of.log_prob(x, &Condition::None)?;
-        let log_p = log_p.shifted(-self.space.log_volume(), Measure::Raw);
+        let x = self.space.encode(raw)?;
+        let log_p = self.of.log_prob(x.to_tensor(device), &Condition::None)?;
+        let log_p = log_p.in_units_of(&self.space.log_volumes(&x)?, Measure::Raw);
         Ok(log_p.value.iter().map(|log_p| log_p.exp()).collect())
     }
 }
