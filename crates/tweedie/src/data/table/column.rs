@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 /// Most distinct values of a text column that is a category or a label.
 const MOST_NAMES: usize = 1000;
 /// The integers up to which double precision is exact.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+const EXACT: u128 = 1 << 53;
 /// The integers up to which single precision is exact.
 const SINGLE: f64 = 16_777_216.0;
 /// Whole numbers over a range below this are a [`Kind::Quantised`] column.
@@ -61,8 +61,8 @@ impl Sheet<'_> {
                 size if size > f64::from(f32::MAX) => {
                     (format!("{cell} is too large for single precision"), "a finite number")
                 }
-                size if size > EXACT && cell.bytes().all(|b| b.is_ascii_digit() || b == b'-') => {
-                    let expected = "whole numbers up to 2^53, or other columns in data.columns if these are identifiers";
+                _ if cell.trim_start_matches('-').parse().is_ok_and(|n: u128| n > EXACT) => {
+                    let expected = "whole numbers up to 2^53, or data.id if these are identifiers";
                     (format!("{cell} loses digits in double precision"), expected)
                 }
                 _ => continue,
