@@ -50,7 +50,7 @@ pub struct Form {
 pub struct Pattern(String);
 
 /// The patterns that are known. Of two that fit all cells of a column the first is taken.
-const PATTERNS: [&str; 27] = [
+const PATTERNS: [&str; 33] = [
     "%Y-%m-%d",
     "%Y/%m/%d",
     "%Y.%m.%d",
@@ -77,6 +77,12 @@ const PATTERNS: [&str; 27] = [
     "%m/%d/%Y %H:%M:%S",
     "%H:%M",
     "%H:%M:%S",
+    "%-m/%-d/%Y",
+    "%-d/%-m/%Y",
+    "%-d.%-m.%Y",
+    "%-d %b %Y",
+    "%-m/%-d/%Y %-H:%M",
+    "%-H:%M",
     COMPACT,
 ];
 /// Dates as whole numbers, such as 20230623.
@@ -142,6 +148,11 @@ impl Pattern {
             }
         };
         Some(seconds.div_euclid(self.step()))
+    }
+
+    /// Whether a text is a date or time just as this pattern writes it.
+    pub(super) fn writes(&self, text: &str) -> bool {
+        self.read(text).is_some_and(|steps| self.write(steps) == text)
     }
 
     /// The date or time that many steps after 1970-01-01, or after midnight.

@@ -32,6 +32,8 @@ fn is_code(cell: &str) -> bool {
 /// The form of a column of numbers, and their values; none where they are missing.
 pub(super) struct Numbers {
     pub form: Form,
+    /// Another pattern that fits all dates.
+    pub other: Option<Pattern>,
     pub values: Vec<Option<f64>>,
 }
 
@@ -46,16 +48,20 @@ pub(super) fn numbers(cells: &[&str], free_commas: bool) -> Option<Numbers> {
         let values = cells
             .iter()
             .map(|cell| if is_missing(cell) { Some(None) } else { value(cell).map(Some) });
-        Some(Numbers { values: values.collect::<Option<Vec<_>>>()?, form })
+        Some(Numbers { values: values.collect::<Option<Vec<_>>>()?, form, other: None })
     };
     let compact = Pattern::compact(&own);
     if compact.is_none() && own.iter().all(|cell| is_number(cell)) {
         let form = with_decimals(Form::default(), own.iter().copied());
         return read(form, &|cell| cell.parse().ok());
     }
-    if let Some(pattern) = compact.or_else(|| dates(&own)) {
+    let mut patterns = compact.map_or_else(|| dates(&own), |compact| vec![compact]).into_iter();
+    if let Some(pattern) = patterns.next() {
         let form = Form { date: Some(pattern.clone()), ..Form::default() };
-        return read(form, &|cell| pattern.read(cell).map(|steps| steps as f64));
+        let found = read(form, &|cell| pattern.read(cell).map(|steps| steps as f64))?;
+        let other =
+            patterns.find(|other| own.iter().any(|cell| other.read(cell) != pattern.read(cell)));
+        return Some(Numbers { other, ..found });
     }
     let (form, comma) = marks(&own, free_commas)?;
     let plain = |cell: &str| bare(cell, &form, comma);
@@ -64,15 +70,14 @@ pub(super) fn numbers(cells: &[&str], free_commas: bool) -> Option<Numbers> {
     read(form, &|cell| plain(cell)?.parse().ok())
 }
 
-/// The first pattern of dates or times that fits all cells.
-fn dates(cells: &[&str]) -> Option<Pattern> {
-    let dated = |cell: &&str| {
-        cell.len() >= 4 && cell.bytes().any(|b| matches!(b, b'-' | b'/' | b'.' | b':' | b' '))
-    };
-    if !cells.iter().all(dated) {
-        return None;
+/// The patterns of dates or times that fit all cells.
+fn dates(cells: &[&str]) -> Vec<Pattern> {
+    let sign = |b: u8| matches!(b, b'-' | b'/' | b'.' | b':' | b' ');
+    if !cells.iter().all(|cell| cell.len() >= 4 && cell.bytes().any(sign)) {
+        return Vec::new();
     }
-    Pattern::all().find(|pattern| cells.iter().all(|cell| pattern.read(cell).is_some()))
+    let fits = |pattern: &Pattern| cells.iter().all(|cell| pattern.writes(cell));
+    Pattern::all().filter(fits).collect()
 }
 
 /// The form with the decimals of numbers: the most that one has; none if one has an exponent or too many.

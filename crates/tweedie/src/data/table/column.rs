@@ -33,6 +33,13 @@ impl Sheet<'_> {
             let missing =
                 found.values.iter().position(Option::is_none).map(|i| cells[i].to_string());
             self.check_numbers(column, &named.name, &found)?;
+            if let Some((own, other)) = found.form.date.clone().zip(found.other.clone()) {
+                let [own, other] = [own, other].map(String::from);
+                let name = &named.name;
+                self.notes.push(format!(
+                    "dates in column '{name}' are read as {own}; {other} would fit as well"
+                ));
+            }
             return Ok(numeric(named, found, missing, limits));
         }
         self.refuse_mixture(&cells, &named.name)?;

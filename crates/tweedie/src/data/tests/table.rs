@@ -125,6 +125,9 @@ fn columns_come_back_as_they_were() {
         "date\n23.06.2023\n31.01.1999\n",
         "at\n2023-06-23 10:15:00\n2023-06-24 23:59:59\n",
         "clock\n10:15\n23:59\n",
+        "clock\n9:15\n23:59\n",
+        "date\n6/3/2023\n12/31/1999\n",
+        "date\n3 Jun 2023\n31 Dec 1999\n",
         "truth\nTrue\nFalse\n",
     ] {
         assert_eq!(through_the_model(text), text);
@@ -145,6 +148,17 @@ fn integers_of_a_wide_range_are_exact_and_samples_have_no_step() {
     let odd =
         (0..1000).filter(|&i| space.coordinate(0).value(raw.exact(i, 0)) % 2.0 == 1.0).count();
     assert!((350..650).contains(&odd), "{odd}");
+}
+
+#[test]
+fn dates_that_can_be_read_in_two_ways_are_spoken_of() {
+    let note = |text: &str| {
+        parse(text.as_bytes(), Path::new("t.csv"), &TableOptions::default()).unwrap().notes
+    };
+    let found = note("date\n03/04/2023\n05/06/2023\n");
+    assert!(found[0].contains("%m/%d/%Y") && found[0].contains("%d/%m/%Y"), "{found:?}");
+    assert_eq!(note("date\n03/04/2023\n05/26/2023\n"), [""; 0]);
+    assert_eq!(note("date\n12/11/2023\n12/26/2023\n"), [""; 0]);
 }
 
 #[test]
