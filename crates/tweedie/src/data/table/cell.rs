@@ -76,8 +76,10 @@ fn dates(cells: &[&str]) -> Vec<Pattern> {
     if !cells.iter().all(|cell| cell.len() >= 4 && cell.bytes().any(sign)) {
         return Vec::new();
     }
-    let fits = |pattern: &Pattern| cells.iter().all(|cell| pattern.writes(cell));
-    Pattern::all().filter(fits).collect()
+    let writes = |pattern: &Pattern| cells.iter().all(|cell| pattern.writes(cell));
+    let reads = |pattern: &Pattern| cells.iter().all(|cell| pattern.read(cell).is_some());
+    let exact: Vec<Pattern> = Pattern::all().filter(writes).collect();
+    if exact.is_empty() { Pattern::all().filter(reads).collect() } else { exact }
 }
 
 /// The form with the decimals of numbers: the most that one has; none if one has an exponent or too many.
