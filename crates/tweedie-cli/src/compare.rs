@@ -2,12 +2,11 @@
 
 use crate::rows::JudgedRows;
 use crate::sample::Sampling;
-use crate::{Settings, features, output};
+use crate::{Settings, features, output, runs};
 use std::path::PathBuf;
 use toml::Value;
 use tweedie::judge::compare::page;
 use tweedie::judge::{Comparison, ComparisonResult, Reference};
-use tweedie::run::Run;
 use tweedie::{Error, Result};
 
 /// Options of `tweedie compare`.
@@ -16,6 +15,9 @@ pub struct Options {
     /// The directories of runs on the same data, or of chains on the same target.
     #[arg(required = true)]
     runs: Vec<PathBuf>,
+    /// Where the data of the runs are now, if they were moved.
+    #[arg(long)]
+    data: Option<String>,
     #[command(flatten)]
     sweep: Sweep,
     /// Write a report to this file: the table, a plot of each metric, samples of each run.
@@ -84,8 +86,10 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         let expected = "a file that ends in .html";
         return Err(Error::config("--output", path.display().to_string(), expected));
     }
-    let (mut compared, reference) = options.sweep.compare(&options.runs, settings)?;
+    let (mut compared, reference) =
+        options.sweep.compare(&options.runs, options.data.as_deref(), settings)?;
     if let Some(path) = options.output.as_deref() {
+        output::make_folder_of(path)?;
         page(&compared, &reference.data)?.save(path)?;
         compared.report = Some(path.display().to_string());
     }
@@ -111,11 +115,14 @@ impl Sweep {
     pub fn compare(
         &self,
         paths: &[PathBuf],
+        data: Option<&str>,
         settings: &Settings,
     ) -> Result<(ComparisonResult, Reference)> {
-        let classifier = match (&self.features, paths.first()) {
+        let open = |path: &PathBuf| runs::open_with(path, data);
+        let runs = paths.iter().map(open).collect::<Result<Vec<_>>>()?;
+        let classifier = match (&self.features, runs.first()) {
             (Some(features), Some(first)) => {
-                let data = Run::open(first)?.data()?;
+                let data = first.data()?;
                 Some(features::open(features, self.weights.as_deref(), &data, settings)?)
             }
             _ => None,
@@ -133,11 +140,16 @@ impl Sweep {
             classifier: classifier.as_ref(),
             log_p_rows: self.log_p_rows,
         };
-        settings.with(self.seed, |at| comparison.compare(paths, at)).map_err(Sampling::as_option)
+        settings.with(self.seed, |at| comparison.compare(&runs, at)).map_err(Sampling::as_option)
     }
 }
 
 fn print(compared: &ComparisonResult) {
+    for run in &compared.runs {
+        if let Some(step) = run.step {
+            output::line(&format!("{}: training has not finished: step {step}.", run.run));
+        }
+    }
     let (headings, rows) = compared.table();
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
     output::table(&headings, &rows);

@@ -43,8 +43,24 @@ pub fn parse(name: &str) -> Result<Device> {
                 "this program was built without it; build with `cargo build --release --features {name}`"
             ),
         }),
+        name if is_a_gpu(name) && DEVICES.len() == 1 => Err(Error::Device {
+            device: name.into(),
+            why: format!(
+                "this program was built without a GPU back end; `cargo build --release --features vulkan` adds one, as \
+                 do the features {}",
+                GPUS.join(", ")
+            ),
+        }),
         _ => Err(Error::config("--device", name, tweedie::error::one_of(name, DEVICES))),
     }
+}
+
+/// Whether a name is what other programs call a GPU.
+fn is_a_gpu(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let kind = name.split(':').next().unwrap_or_default();
+    ["gpu", "cuda", "nvidia", "mps", "metal", "rocm", "hip", "amd", "xpu", "vulkan", "wgpu"]
+        .contains(&kind)
 }
 
 /// Opens a device and checks a known gradient on it. A missing driver shows only at the first computation, by a panic.

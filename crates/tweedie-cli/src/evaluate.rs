@@ -3,7 +3,7 @@
 use crate::features as by_classifier;
 use crate::rows::JudgedRows;
 use crate::sample::Sampling;
-use crate::{Settings, log_p, output};
+use crate::{Settings, log_p, output, runs};
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ pub struct Options {
     /// The run directory.
     run: PathBuf,
     /// Judge against this data source in place of the held-out rows of the run; a table needs the columns of the run.
+    /// Where the run's own data are no more, the place that they were moved to.
     #[arg(long)]
     data: Option<String>,
     #[command(flatten)]
@@ -61,6 +62,9 @@ pub struct Options {
 #[derive(Serialize)]
 struct Evaluation {
     run: String,
+    /// The step of the checkpoint, if training has not finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<u64>,
     /// Metrics of the model alone and of its samples.
     scores: Vec<Score>,
     /// The headings of a table of them.
@@ -88,8 +92,8 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     }
     log_p::check_count("-n", options.n, 1 << 20)?;
     options.log_p.check()?;
-    let run = Run::open(&options.run)?;
-    let model = run.model(&settings.device)?;
+    let (run, moved) = options.open()?;
+    let (model, step) = runs::model(&run, settings)?;
     let alone = run.learns_without_data() && options.data.is_none();
     let wants = |name: &str| match options.metric.is_empty() {
         // log p of exact draws says nothing about chains.
@@ -99,8 +103,8 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let asked = options.log_p.asked(run.info.recipe.evaluation.log_p_rows);
     let lines =
         if wants("logp") { asked.lines(&*model).map_err(Sampling::as_option)? } else { Vec::new() };
-    let n = options.n.unwrap_or(run.info.recipe.evaluation.samples as u64);
-    let reference = options.reference(&run, &*model, n, settings)?;
+    let n = options.samples(&run);
+    let reference = options.reference(&run, moved, &*model, settings)?;
     let reference = reference.as_ref();
     let data = reference.map(|reference| &reference.data);
     let classifier = options
@@ -156,6 +160,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     }
     let done = Evaluation {
         run: options.run.display().to_string(),
+        step,
         scores,
         headings: headings(reference),
         features: of_features,
@@ -172,16 +177,32 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
 }
 
 impl Options {
+    /// Opens the run, and says whether `--data` has the run's own data, which are no longer where they were.
+    fn open(&self) -> Result<(Run, bool)> {
+        let run = runs::open(&self.run)?;
+        let lost = !run.is_without_data() && !run.finds_its_data();
+        match self.data.as_deref().filter(|_| lost) {
+            None => Ok((run, false)),
+            Some(data) => Ok((run.with_data(data), true)),
+        }
+    }
+
+    /// The number of samples.
+    fn samples(&self, run: &Run) -> u64 {
+        self.n.unwrap_or(run.info.recipe.evaluation.samples as u64)
+    }
+
     /// What the samples are judged by: rows of `--data`, the run's data, or exact draws of what a model without data is
     /// to sample, if there are some.
     fn reference(
         &self,
         run: &Run,
+        moved: bool,
         model: &dyn Model,
-        n: u64,
         settings: &Settings,
     ) -> Result<Option<Reference>> {
-        let (data, floor) = match self.data.as_deref() {
+        let n = self.samples(run);
+        let (data, floor) = match self.data.as_deref().filter(|_| !moved) {
             None if run.learns_without_data() => {
                 return settings.with(self.seed, |at| Reference::exact(model, n, at));
             }
@@ -229,6 +250,7 @@ fn picture(path: &Path, space: &Space) -> Result<AtomicFile> {
             "a run on pictures",
         ));
     }
+    output::make_folder_of(path)?;
     AtomicFile::create(path)
 }
 

@@ -71,7 +71,7 @@ pub fn import(options: &Import, settings: &Settings) -> Result<()> {
 
 /// Exports a run as a checkpoint of diffusers.
 pub fn export(options: &Export, settings: &Settings) -> Result<()> {
-    let run = Run::open(&options.run)?;
+    let run = crate::runs::open(&options.run)?;
     let out = options.out.clone().unwrap_or_else(|| run.file("diffusers"));
     diffusers::export(&run, &out)?;
     Summary::report(&run, &out, settings)

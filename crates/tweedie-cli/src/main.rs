@@ -6,6 +6,7 @@
 
 mod bench;
 mod compare;
+mod completions;
 mod device;
 mod evaluate;
 mod exchange;
@@ -16,12 +17,17 @@ mod output;
 mod progress;
 mod reproduce;
 mod rows;
+mod runs;
 mod sample;
 mod show;
+mod stop;
 mod train;
+mod usage;
 
 use clap::{Parser, Subcommand};
+use std::io::ErrorKind;
 use std::process::ExitCode;
+use tweedie::Error;
 use tweedie::family::Setting;
 
 /// Deep generative modelling: train, sample and judge diffusion models, flows, mixtures and Markov chains.
@@ -63,6 +69,8 @@ enum Command {
     Show(show::Options),
     /// Benchmark operations and networks on this machine.
     Bench(bench::Options),
+    /// Print a script for a shell to complete commands and options by.
+    Completions(completions::Options),
 }
 
 /// Parses a whole number given to an option.
@@ -86,7 +94,7 @@ impl Settings {
     }
 }
 
-fn run(cli: Cli) -> tweedie::Result<()> {
+fn run(cli: Cli) -> tweedie::Result<ExitCode> {
     if let Some(threads) = cli.threads {
         device::set_threads(threads)?;
     }
@@ -94,30 +102,45 @@ fn run(cli: Cli) -> tweedie::Result<()> {
         Settings { json: cli.json, device: device::parse(&cli.device)?, device_name: cli.device };
     // Commands run on a thread of the pool: an operation called from outside would wait for the pool, for twice the
     // time of a small product.
-    rayon::scope(|_| match cli.command {
-        Command::List(options) => list::run(&options, &settings),
-        Command::Train(options) => train::run(&options, &settings),
-        Command::Sample(options) => sample::run(&options, &settings),
-        Command::Evaluate(options) => evaluate::run(&options, &settings),
-        Command::Compare(options) => compare::run(&options, &settings),
-        Command::Reproduce(options) => reproduce::run(&options, &settings),
-        Command::Import(options) => exchange::import(&options, &settings),
-        Command::Export(options) => exchange::export(&options, &settings),
-        Command::Show(options) => show::run(&options, &settings),
-        Command::Bench(options) => bench::run(&options, &settings),
-    })
+    let status = rayon::scope(|_| {
+        let done = match &cli.command {
+            Command::Train(options) => return train::run(options, &settings),
+            Command::List(options) => list::run(options, &settings),
+            Command::Sample(options) => sample::run(options, &settings),
+            Command::Evaluate(options) => evaluate::run(options, &settings),
+            Command::Compare(options) => compare::run(options, &settings),
+            Command::Reproduce(options) => reproduce::run(options, &settings),
+            Command::Import(options) => exchange::import(options, &settings),
+            Command::Export(options) => exchange::export(options, &settings),
+            Command::Show(options) => show::run(options, &settings),
+            Command::Bench(options) => bench::run(options, &settings),
+            Command::Completions(options) => completions::run(options),
+        };
+        done.map(|()| ExitCode::SUCCESS)
+    })?;
+    output::finish().map(|()| status)
+}
+
+/// The exit status of an error: 2 for wrong options, 0 where the reader of the output went away, else 1.
+fn status(error: &Error) -> u8 {
+    match error {
+        Error::Config { .. } => 2,
+        Error::Advised { source, .. } => status(source),
+        Error::Io { source, .. } if source.kind() == ErrorKind::BrokenPipe => 0,
+        _ => 1,
+    }
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage::refuse(&error),
+    };
+    run(cli).unwrap_or_else(|error| {
+        let status = status(&error);
+        if status > 0 {
             eprintln!("error: {error}");
-            // Exit code 2 is for wrong options, 1 for all other errors.
-            match error {
-                tweedie::Error::Config { .. } => ExitCode::from(2),
-                _ => ExitCode::from(1),
-            }
         }
-    }
+        ExitCode::from(status)
+    })
 }

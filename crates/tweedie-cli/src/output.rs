@@ -1,10 +1,54 @@
 //! Output on stdout: aligned tables, or one JSON object.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::sync::OnceLock;
+use tweedie::{Error, Result};
 
-/// Prints a line; a closed pipe is not an error.
+/// The first failure of stdout.
+static FAILED: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Prints a line. A failure is kept for [`finish`]; a closed pipe is none.
 pub fn line(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    bytes(format!("{text}\n").as_bytes());
+}
+
+/// Prints bytes as [`line`] does.
+pub fn bytes(bytes: &[u8]) {
+    note(std::io::stdout().write_all(bytes));
+}
+
+/// Keeps the first failure.
+fn note(result: std::io::Result<()>) {
+    if let Err(error) = result.and_then(|()| std::io::stdout().flush())
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        let _ = FAILED.set(error);
+    }
+}
+
+/// Fails if something could not be printed.
+pub fn finish() -> Result<()> {
+    note(Ok(()));
+    match FAILED.get() {
+        None => Ok(()),
+        Some(error) => Err(Error::io("stdout", again(error))),
+    }
+}
+
+/// The same error once more.
+fn again(error: &std::io::Error) -> std::io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), std::io::Error::from_raw_os_error)
+}
+
+/// Makes the folders that a file is to be written to.
+pub fn make_folder_of(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.exists() => {
+            std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Prints one JSON object.

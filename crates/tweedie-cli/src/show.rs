@@ -1,13 +1,12 @@
 //! `tweedie show`.
 
 use crate::sample::Sampling;
-use crate::{Settings, output, progress};
+use crate::{Settings, output, progress::Progress, runs};
 use serde::Serialize;
 use std::path::PathBuf;
 use tweedie::data::Part;
 use tweedie::draw::{save_animation, save_png};
 use tweedie::family::{Drawing, PictureSetting};
-use tweedie::run::Run;
 use tweedie::run::pictures::pictures;
 use tweedie::{Error, Result};
 
@@ -16,6 +15,9 @@ use tweedie::{Error, Result};
 pub struct Options {
     /// The run directory.
     run: PathBuf,
+    /// Where the run's data are now, if they were moved.
+    #[arg(long)]
+    data: Option<String>,
     /// The folder to draw into; RUN/show by default.
     #[arg(short, long)]
     output: Option<PathBuf>,
@@ -54,7 +56,7 @@ struct Summary {
 
 /// Draws a run.
 pub fn run(options: &Options, settings: &Settings) -> Result<()> {
-    let run = Run::open(&options.run)?;
+    let run = runs::open_with(&options.run, options.data.as_deref())?;
     let (model, step) = run.model_so_far(&settings.device)?;
     let sampling = options.sampling.table();
     let seed = options.seed.unwrap_or(run.info.recipe.seed);
@@ -62,6 +64,11 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         .with(seed, |at| model.generator(&sampling, at).map(drop))
         .map_err(Sampling::as_option)?;
     let data = run.data().map(|data| data.judged_on(Part::Test));
+    let data = match data {
+        // Data that were named have to be those of the run.
+        Err(error) if options.data.is_some() => return Err(error),
+        data => data,
+    };
     let showing = PictureSetting {
         sampling: &sampling,
         data: data.as_ref().map_err(ToString::to_string),
@@ -71,12 +78,11 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let all = pictures(&run, &*model, &showing);
     let folder = options.output.clone().unwrap_or_else(|| run.file("show"));
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
-    let bar = progress::bar(all.len() as u64, "pictures", settings.json);
-    bar.set_prefix("drawing");
+    let bar = Progress::new("drawing", all.len() as u64, "pictures", settings.json);
     let run = options.run.display().to_string();
     let mut done = Summary { run, step, pictures: Vec::new(), absent: Vec::new() };
     for picture in &all {
-        bar.set_message(picture.name);
+        bar.note(picture.name);
         let path = folder.join(format!("{}.png", picture.name));
         let size = match (picture.draw)() {
             Ok(Drawing::Still(image)) => {
@@ -89,16 +95,16 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
             }
             Err(Error::Undefined { why, .. }) => {
                 done.absent.push(MissingPicture { name: picture.name, why });
-                bar.inc(1);
+                bar.advance();
                 continue;
             }
             Err(error) => return Err(error),
         };
         let (file, (width, height)) = (path.display().to_string(), size);
         done.pictures.push(PictureFile { file, what: picture.about, width, height });
-        bar.inc(1);
+        bar.advance();
     }
-    bar.finish_and_clear();
+    bar.clear();
     if settings.json {
         output::json(&done);
     } else {

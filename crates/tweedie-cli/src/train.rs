@@ -1,23 +1,29 @@
 //! `tweedie train`.
 
-use crate::{Settings, output, progress};
+mod start;
+
+use crate::stop::Stop;
+use crate::{Settings, output, progress::Progress};
+use start::Started;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Instant;
-use toml::Value;
 use tweedie::data::Dataset;
+use tweedie::files::shell_word;
 use tweedie::judge::{self, Judgement, score_rows};
+use tweedie::run::Run;
 use tweedie::run::pictures::keep;
-use tweedie::run::{Recipe, Run, shipped as recipes};
-use tweedie::train::{Event, Learner};
+use tweedie::train::{Event, Learner, train_until};
 use tweedie::{Error, Result};
 
 /// Options of `tweedie train`.
 #[derive(clap::Args)]
 pub struct Options {
     /// A shipped recipe (see `tweedie list recipes`) or the path of a .toml file.
-    recipe: String,
+    recipe: Option<String>,
     /// Data to train on, replacing the recipe's: a shipped data set, a toy, a .csv, .csv.gz, .dat, .npy or .npz file,
-    /// or a folder of pictures (PNG, JPEG, WebP, or the files of MNIST or CIFAR).
+    /// or a folder of pictures (PNG, JPEG, WebP, or the files of MNIST or CIFAR). With --resume, where the run's data
+    /// are now.
     #[arg(long)]
     data: Option<String>,
     /// The label column of a table, by name or `last`; it makes the model class-conditional. `class` labels the points
@@ -42,18 +48,28 @@ pub struct Options {
     resume: bool,
 }
 
-/// Trains, samples, judges and reports.
-pub fn run(options: &Options, settings: &Settings) -> Result<()> {
-    let (name, text) = recipes::find(&options.recipe)?;
-    let (run, data) =
-        if options.resume { resume(options, &name)? } else { start(options, &name, &text)? };
-    let judged = finish(&run, data.as_ref(), settings)?;
-    if settings.json {
-        output::json(&judged);
-    } else {
-        print(&judged);
+/// The end of a training session.
+enum Ended {
+    /// The run is trained and judged.
+    Judged(Judgement),
+    /// A signal stopped it after this step.
+    Stopped(u64),
+}
+
+/// Trains, samples, judges and reports. Ctrl-C and SIGTERM stop training with a checkpoint.
+pub fn run(options: &Options, settings: &Settings) -> Result<ExitCode> {
+    let stop = Stop::listen();
+    let Started { run, data, lock: _lock } = options.begin()?;
+    match finish(&run, data.as_ref(), settings, Some(&stop))? {
+        Ended::Judged(judged) if settings.json => output::json(&judged),
+        Ended::Judged(judged) => print(&judged),
+        Ended::Stopped(step) => {
+            eprintln!("stopped after step {step}, with a checkpoint; this goes on:");
+            eprintln!("{}", options.resuming(&run, settings));
+            return Ok(ExitCode::from(stop.status().unwrap_or(1)));
+        }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the table of metrics and the paths of the results.
@@ -75,7 +91,7 @@ pub fn finished(recipe: &str, source: &str, folder: &Path, settings: &Settings) 
         return Ok(());
     }
     let options = Options {
-        recipe: recipe.into(),
+        recipe: Some(recipe.into()),
         data: (!started).then(|| source.into()),
         label: None,
         condition: Vec::new(),
@@ -84,14 +100,17 @@ pub fn finished(recipe: &str, source: &str, folder: &Path, settings: &Settings) 
         seed: None,
         resume: started,
     };
-    let (name, text) = recipes::find(recipe)?;
-    let (run, data) =
-        if started { resume(&options, &name)? } else { start(&options, &name, &text)? };
-    finish(&run, data.as_ref(), settings).map(drop)
+    let Started { run, data, lock: _lock } = options.begin()?;
+    finish(&run, data.as_ref(), settings, None).map(drop)
 }
 
 /// Trains a run to its end and writes its report.
-fn finish(run: &Run, data: Option<&Dataset>, settings: &Settings) -> Result<Judgement> {
+fn finish(
+    run: &Run,
+    data: Option<&Dataset>,
+    settings: &Settings,
+    stop: Option<&Stop>,
+) -> Result<Ended> {
     let recipe = &run.info.recipe;
     data.iter().flat_map(|data| &data.notes).for_each(|note| eprintln!("note: {note}"));
     if !settings.json {
@@ -108,100 +127,82 @@ fn finish(run: &Run, data: Option<&Dataset>, settings: &Settings) -> Result<Judg
         }
     }
     let mut learner = run.learner(data, &settings.device)?;
-    train(run, data, &mut *learner, settings)?;
+    stop.inspect(|stop| stop.defer());
+    let stopped = train(run, data, &mut *learner, settings, stop);
+    stop.inspect(|stop| stop.at_once());
+    if let Some(step) = stopped.map_err(|error| diverged(error, run))? {
+        return Ok(Ended::Stopped(step));
+    }
     run.save_weights(&learner.weights()?)?;
-    settings.with(recipe.seed, |at| judge::finish(run, data, at))
+    if stop.and_then(Stop::status).is_some() {
+        return Ok(Ended::Stopped(recipe.training.steps));
+    }
+    settings.with(recipe.seed, |at| judge::finish(run, data, at)).map(Ended::Judged)
+}
+
+/// A divergence with advice: the key to lower, and what is kept.
+fn diverged(error: Error, run: &Run) -> Error {
+    if !matches!(error, Error::Diverged { .. }) {
+        return error;
+    }
+    let table = run.info.recipe.table().unwrap_or_default();
+    let rate = table.get("training").and_then(|training| training.get("learning_rate"));
+    let lower = rate.map(|rate| {
+        format!("lower training.learning_rate, which is {rate} in this run, in a new run")
+    });
+    let checkpoint = run.file("checkpoint.safetensors");
+    let kept = checkpoint.exists().then(|| {
+        let path = checkpoint.display();
+        format!("the last good checkpoint is kept in {path}, for `sample` and `show`")
+    });
+    let advice: Vec<String> = lower.into_iter().chain(kept).collect();
+    if advice.is_empty() { error } else { error.advised(advice.join("; ")) }
 }
 
 impl Options {
-    /// The options that change the recipe, as overrides. `--data` replaces the whole `data` table of a new run's
-    /// recipe, and its `source` alone for a run to `resume`.
-    fn overrides(&self, resume: bool) -> Vec<String> {
-        let quoted = |text: &String| Value::String(text.clone()).to_string();
-        let source = |data: &String| match resume {
-            true => format!("data.source={}", quoted(data)),
-            false => format!("data={{ source = {} }}", quoted(data)),
-        };
-        let mut overrides: Vec<String> = self.data.iter().map(source).collect();
-        overrides.extend(self.set.iter().cloned());
-        overrides.extend(self.label.iter().map(|label| format!("data.label={}", quoted(label))));
-        if !self.condition.is_empty() {
-            let names: Vec<String> = self.condition.iter().map(quoted).collect();
-            overrides.push(format!("data.condition=[{}]", names.join(", ")));
+    /// The command line that goes on with a run.
+    fn resuming(&self, run: &Run, settings: &Settings) -> String {
+        let mut line = String::from("tweedie train");
+        if let Some(recipe) = &self.recipe {
+            line += &format!(" {}", shell_word(recipe));
         }
-        overrides.extend(self.seed.iter().map(|seed| format!("seed={seed}")));
-        overrides
+        line += &format!(" --resume --out {}", shell_word(run.folder()));
+        if settings.device_name != "cpu" {
+            line += &format!(" --device {}", settings.device_name);
+        }
+        line
     }
 }
 
-/// Creates a run; with its data, if its family has some.
-fn start(options: &Options, name: &str, text: &str) -> Result<(Run, Option<Dataset>)> {
-    let located = |error| recipes::located(error, &options.recipe, text);
-    let recipe = Recipe::parse(text, &options.overrides(false)).map_err(located)?;
-    let data = recipe.data.is_some().then(|| recipe.load_data()).transpose()?;
-    let folder = match &options.out {
-        Some(folder) => folder.clone(),
-        None => numbered(name).find(|p| !p.exists()).unwrap_or_else(|| PathBuf::from("runs")),
-    };
-    Ok((Run::create(&folder, recipe, data.as_ref()).map_err(located)?, data))
-}
-
-/// Opens a run to resume; with its data, if its family has some.
-fn resume(options: &Options, name: &str) -> Result<(Run, Option<Dataset>)> {
-    let folder = match &options.out {
-        Some(folder) => folder.clone(),
-        None => numbered(name).take_while(|p| p.exists()).last().ok_or_else(|| {
-            Error::config(
-                "--resume",
-                format!("no run of {name} under runs/"),
-                "--out with a run directory",
-            )
-        })?,
-    };
-    let run = Run::open(&folder)?.with_overrides(&options.overrides(true))?;
-    let data = (!run.is_without_data() || run.is_imported()).then(|| run.data()).transpose()?;
-    for folder in [folder.clone(), run.file("samples")].iter().filter(|f| f.is_dir()) {
-        tweedie::files::remove_leftovers(folder)?;
-    }
-    Ok((run, data))
-}
-
-/// The paths runs/NAME, runs/NAME-2, runs/NAME-3, …
-fn numbered(name: &str) -> impl Iterator<Item = PathBuf> {
-    let name = name.to_string();
-    (1..10_000u32).map(move |k| match k {
-        1 => Path::new("runs").join(&name),
-        k => Path::new("runs").join(format!("{name}-{k}")),
-    })
-}
-
-/// Runs the training loop with a progress bar; keeps samples at the steps of the recipe.
+/// Runs the training loop with its progress, and keeps samples at the steps of the recipe; gives the step if a signal
+/// stopped it.
 fn train(
     run: &Run,
     data: Option<&Dataset>,
     learner: &mut dyn Learner,
     settings: &Settings,
-) -> Result<()> {
+    stop: Option<&Stop>,
+) -> Result<Option<u64>> {
     let config = run.training_loop();
-    let bar = progress::bar(config.steps, "steps", settings.json);
-    bar.set_prefix("training");
+    let progress = Progress::new("training", config.steps, "steps", settings.json);
     let (mut smooth, mut held_out) = (None, String::new());
     let mut began = 0;
     let (before, started) = (run.training_seconds()?.unwrap_or(0.0), Instant::now());
     let seconds = || before + started.elapsed().as_secs_f64();
-    tweedie::train::train(learner, run.folder(), &config, |event| {
+    let wanted = || stop.and_then(Stop::status).is_some();
+    let stopped = train_until(learner, run.folder(), &config, wanted, |event| {
         match event {
             Event::Resumed(step) => {
                 began = step;
-                bar.set_position(step);
+                progress.begin_at(step);
             }
             Event::Step(step, loss) => {
-                bar.set_position(step);
                 if let Some(loss) = loss {
                     let mean: f64 = smooth.map_or(loss, |s: f64| s + 0.02 * (loss - s));
                     smooth = Some(mean);
-                    bar.set_message(format!("loss {mean:.4}{held_out}"));
+                    progress.note(format!("loss {mean:.4}{held_out}"));
                 }
+                progress.set(step);
             }
             Event::HeldOut(_, values) => {
                 run.save_training_seconds(seconds())?;
@@ -218,9 +219,9 @@ fn train(
         }
         Ok(())
     })?;
-    bar.finish();
     if began < config.steps {
+        progress.finish();
         run.save_training_seconds(seconds())?
     }
-    Ok(())
+    Ok(stopped)
 }

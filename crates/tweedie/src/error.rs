@@ -65,6 +65,14 @@ pub enum Error {
         /// The step of training, or of a solver, at which it diverged.
         step: u64,
     },
+    /// Another error, with advice on how to go on.
+    #[error("{source}; {advice}")]
+    Advised {
+        /// The error.
+        source: Box<Error>,
+        /// The advice.
+        advice: String,
+    },
     /// A device that is not compiled in or not present.
     #[error("device {device}: {why}")]
     Device {
@@ -114,6 +122,17 @@ impl Error {
         Error::Shape { what: what.into(), found: found.to_string(), expected: expected.to_string() }
     }
 
+    /// The same error with advice on how to go on.
+    ///
+    /// ```
+    /// use tweedie::Error;
+    /// let error = Error::config("label", "kin", "a column").advised("the columns are kind, age");
+    /// assert_eq!(error.to_string(), "label: kin; expected a column; the columns are kind, age");
+    /// ```
+    pub fn advised(self, advice: impl Into<String>) -> Self {
+        Error::Advised { source: Box::new(self), advice: advice.into() }
+    }
+
     /// An [`Error::Undefined`] for `what`.
     pub fn undefined(what: impl Into<String>, why: impl Into<String>) -> Self {
         Error::Undefined { what: what.into(), why: why.into() }
@@ -156,12 +175,22 @@ pub fn one_of(found: &str, names: &[&str]) -> String {
     }
 }
 
-/// The known name nearest to a misspelt one, if one is near.
+/// The known name nearest to a misspelt one, if at most a third of its letters differ. A number is no misspelt name.
+///
+/// ```
+/// use tweedie::error::nearest;
+/// assert_eq!(nearest("moosn", &["moons", "pinwheel"]), Some("moons"));
+/// assert_eq!(nearest("10", &["0", "1"]), None);
+/// ```
 pub fn nearest<'a>(found: &str, names: &[&'a str]) -> Option<&'a str> {
+    if found.parse::<f64>().is_ok() {
+        return None;
+    }
+    let letters = |name: &str| name.chars().count().max(found.chars().count());
     names
         .iter()
         .map(|name| (strsim::damerau_levenshtein(found, name), *name))
-        .filter(|(distance, name)| *distance <= 1 + name.len().max(found.len()) / 3)
+        .filter(|(distance, name)| 3 * distance <= letters(name))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }

@@ -10,7 +10,8 @@ const PREFIX: &str = ".tweedie-";
 
 /// A file that appears under its name only when it is complete: a temporary file beside it, renamed at the end.
 ///
-/// Dropped before [`AtomicFile::finish`], it leaves no trace, and an earlier file of that name stays unchanged.
+/// Dropped before [`AtomicFile::finish`], it leaves no trace, and an earlier file of that name stays unchanged. A
+/// symbolic link stays a link, and the file that it leads to is written. A pipe or a device is written as it is.
 ///
 /// ```
 /// use std::io::Write;
@@ -25,8 +26,33 @@ const PREFIX: &str = ".tweedie-";
 /// ```
 #[derive(Debug)]
 pub struct AtomicFile {
-    out: BufWriter<tempfile::NamedTempFile>,
+    out: Out,
     path: PathBuf,
+}
+
+/// Where the bytes go.
+#[derive(Debug)]
+enum Out {
+    /// To a temporary file.
+    Beside(BufWriter<tempfile::NamedTempFile>),
+    /// To a pipe or a device.
+    Into(BufWriter<File>),
+}
+
+/// Whether a path is there and is neither a file nor a folder: a pipe or a device.
+fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+/// The path that symbolic links lead to, there or not.
+fn followed(path: &Path) -> PathBuf {
+    let mut path = path.to_path_buf();
+    // As many links as Linux follows.
+    for _ in 0..40 {
+        let Ok(next) = std::fs::read_link(&path) else { break };
+        path = path.parent().map(|folder| folder.join(&next)).unwrap_or(next);
+    }
+    path
 }
 
 impl AtomicFile {
@@ -35,7 +61,12 @@ impl AtomicFile {
     /// # Errors
     /// [`Error::Io`] if the folder cannot be written.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref().to_path_buf();
+        let path = path.as_ref();
+        if is_special(path) {
+            let out = File::options().write(true).open(path).map_err(|e| Error::io(path, e))?;
+            return Ok(Self { out: Out::Into(BufWriter::new(out)), path: path.to_path_buf() });
+        }
+        let path = followed(path);
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // Without these checks both errors would come late, or name the temporary file.
         std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
@@ -44,7 +75,7 @@ impl AtomicFile {
         }
         let file = tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder);
         let out = BufWriter::new(file.map_err(|e| Error::io(&path, e))?);
-        Ok(Self { out, path })
+        Ok(Self { out: Out::Beside(out), path })
     }
 
     /// Renames the complete file to its name.
@@ -53,7 +84,11 @@ impl AtomicFile {
     /// [`Error::Io`] if the last bytes cannot be written or the file cannot be renamed.
     pub fn finish(self) -> Result<()> {
         let path = self.path;
-        let file = self.out.into_inner().map_err(|e| Error::io(&path, e.into_error()))?;
+        let out = match self.out {
+            Out::Beside(out) => out,
+            Out::Into(mut out) => return out.flush().map_err(|e| Error::io(&path, e)),
+        };
+        let file = out.into_inner().map_err(|e| Error::io(&path, e.into_error()))?;
         readable_by_all(file.as_file()).map_err(|e| Error::io(&path, e))?;
         // The content is on disk before the file has its name, so that a power cut leaves the old file or the new one.
         file.as_file().sync_data().map_err(|e| Error::io(&path, e))?;
@@ -64,11 +99,33 @@ impl AtomicFile {
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.out.write(bytes)
+        match &mut self.out {
+            Out::Beside(out) => out.write(bytes),
+            Out::Into(out) => out.write(bytes),
+        }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.out.flush()
+        match &mut self.out {
+            Out::Beside(out) => out.flush(),
+            Out::Into(out) => out.flush(),
+        }
+    }
+}
+
+/// A path as a word of a command line: in quotes if a shell would part it.
+///
+/// ```
+/// use tweedie::files::shell_word;
+/// assert_eq!(shell_word("runs/digits"), "runs/digits");
+/// assert_eq!(shell_word("my runs/it's"), r"'my runs/it'\''s'");
+/// ```
+pub fn shell_word(path: impl AsRef<Path>) -> String {
+    let text = path.as_ref().to_string_lossy().into_owned();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%,".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
     }
 }
 

@@ -6,7 +6,7 @@ mod networks;
 mod ops;
 mod train;
 
-use crate::{Settings, output, progress};
+use crate::{Settings, output, progress::Progress};
 use measure::{Memory, Others, Work, median, round, timed};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -132,29 +132,29 @@ fn measured(
     options: &Options,
     settings: &Settings,
 ) -> Result<(Vec<Measurement>, Option<f64>)> {
-    let bar = progress::bar((chosen.len() * (1 + options.rounds)) as u64, "", settings.json);
-    bar.set_prefix("warm-up");
+    let total = (chosen.len() * (1 + options.rounds)) as u64;
+    let bar = Progress::new("warm-up", total, "", settings.json);
     let mut results = Vec::new();
     for Benchmark { name, make, .. } in chosen {
-        bar.set_message(name.clone());
+        bar.note(name.clone());
         let trains = name.ends_with(".train") && !options.no_memory;
         let memory = if trains { memory_in_child(&name, settings) } else { None };
         let made = make(&settings.device)?;
         results.push(Measurement { name, made, times: Times::default(), memory });
-        bar.inc(1);
+        bar.advance();
     }
-    bar.set_prefix("measure");
+    bar.rename("measure");
     let others = Others::since_now();
     for _ in 0..options.rounds {
         gemm.round()?;
         for result in &mut results {
-            bar.set_message(result.name.clone());
+            bar.note(result.name.clone());
             result.times.0.push(round(&mut result.made.work)?);
-            bar.inc(1);
+            bar.advance();
         }
     }
     let others = others.share();
-    bar.finish_and_clear();
+    bar.clear();
     Ok((results, others))
 }
 

@@ -26,7 +26,7 @@ pub const FIGURE: Figure = Figure {
 
 fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json::Value)> {
     let paths: Vec<_> = FIGURE.models.iter().map(|name| options.runs.join(name)).collect();
-    let (mut compared, reference) = options.sweep.compare(&paths, settings)?;
+    let (mut compared, reference) = options.sweep.compare(&paths, None, settings)?;
     for point in &mut compared.points {
         let name = Path::new(&point.run).file_name().map(|name| name.to_string_lossy().into());
         point.run = name.unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use super::{Figure, Options, for_machines, table};
 use crate::log_p;
-use crate::{Settings, progress};
+use crate::{Settings, progress::Progress};
 use serde::Serialize;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -123,11 +123,11 @@ impl Judge<'_> {
     ) -> Result<usize> {
         let held_out = &self.data.held_out;
         let rows = evaluation_rows(held_out.len(), rows);
-        let bar = progress::bar(rows.len() as u64, "rows", self.settings.json);
-        bar.set_prefix(format!("{}: {what}", self.name));
-        let observe = |done| bar.set_position(done as u64);
+        let what = format!("{}: {what}", self.name);
+        let bar = Progress::new(&what, rows.len() as u64, "rows", self.settings.json);
+        let observe = |done| bar.set(done as u64);
         in_parts(&held_out.select(&rows), self.model.rows_at_once() as usize, observe, each)?;
-        bar.finish_and_clear();
+        bar.clear();
         Ok(rows.len())
     }
 

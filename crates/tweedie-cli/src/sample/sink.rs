@@ -1,9 +1,11 @@
-//! The file that samples are written to, in the format of its ending.
+//! The file that samples are written to, chunk by chunk, in any format.
 
+use super::label::Label;
+use super::output::{Format, Output, Target};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tweedie::data::table::TableWriter;
-use tweedie::data::{Coordinate, Layout, Rows, Space, Split, npy};
+use tweedie::data::{Coordinate, Kind, Layout, Rows, Space, Split, npy};
 use tweedie::files::AtomicFile;
 use tweedie::run::Run;
 use tweedie::{Error, Result};
@@ -16,6 +18,27 @@ fn beside(space: &Space, given: &Space) -> Result<Space> {
     Ok(Space::new(Layout::Vector { width }, all.concat())?.with_classes(space.classes().to_vec()))
 }
 
+/// The space of rows in the units of the model: real numbers, a category being a column for each of its names.
+fn encoded(space: &Space) -> Result<Space> {
+    let classes = space.classes().to_vec();
+    if let Layout::Image { .. } = space.layout() {
+        return Ok(
+            Space::new(space.layout(), vec![Coordinate::real("pixel")])?.with_classes(classes)
+        );
+    }
+    let names = (0..space.width()).flat_map(|j| {
+        let (column, name) = (space.coordinate(j), space.column_name(j));
+        match (&column.kind, column.model_width()) {
+            (Kind::Category { names }, width) if names.len() == width => {
+                names.iter().map(|value| format!("{name} = {value}")).collect()
+            }
+            (_, 1) => vec![name],
+            (_, width) => (1..=width).map(|k| format!("{name} {k}")).collect(),
+        }
+    });
+    Ok(Space::vector(&names.collect::<Vec<_>>())?.with_classes(classes))
+}
+
 /// Rows with others beside them, as many.
 fn side_by_side(left: &Rows, right: &Rows) -> Result<Rows> {
     let rows = left.iter().zip(right.iter()).flat_map(|(a, b)| a.iter().chain(b));
@@ -24,13 +47,14 @@ fn side_by_side(left: &Rows, right: &Rows) -> Result<Rows> {
 
 /// An output file, written chunk by chunk; it appears under its name when it is complete.
 pub(super) enum Sink {
-    Npy(npy::NpyWriter<AtomicFile>),
-    Csv(Box<TableWriter<AtomicFile>>),
+    /// An array, and the array of its labels.
+    Npy(npy::NpyWriter<Target>, Option<AtomicFile>),
+    Csv(Box<TableWriter<Target>>),
     /// Raw values behind a header of known size.
-    Safetensors(AtomicFile, PathBuf),
+    Safetensors(Target, PathBuf),
     /// A picture, drawn once all rows are there.
     Png {
-        out: AtomicFile,
+        out: Target,
         path: PathBuf,
         space: Box<Space>,
         samples: Option<Split>,
@@ -41,57 +65,72 @@ pub(super) enum Sink {
 const MOST_IN_PICTURE: u64 = 100_000;
 
 impl Sink {
-    pub fn create(path: &Path, run: &Run, n: u64, labelled: bool, given: bool) -> Result<Self> {
-        let ending =
-            path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-        let space = &run.info.space;
-        match ending.as_str() {
-            "npy" => {
-                let out = AtomicFile::create(path)?;
-                Ok(Sink::Npy(npy::NpyWriter::new(out, path, n as usize, space.layout())?))
+    /// Opens the output for `n` samples of a run; `given` is whether columns of their conditions stand beside them,
+    /// `model` whether they are in the units of the model.
+    pub fn create(
+        output: &Output,
+        run: &Run,
+        n: u64,
+        label: &Label,
+        (given, model): (bool, bool),
+    ) -> Result<Self> {
+        let (path, labelled) = (&output.path, label.of(0).is_some());
+        let space = if model { encoded(&run.info.space)? } else { run.info.space.clone() };
+        match output.format {
+            Format::Npy => {
+                let out = output.open()?;
+                let labels = if labelled { output.open_labels()? } else { None };
+                let labels = labels.map(|file| with_header(file, n)).transpose()?;
+                Ok(Sink::Npy(npy::NpyWriter::new(out, path, n as usize, space.layout())?, labels))
             }
-            "csv" => {
+            Format::Csv => {
                 let own = run.info.recipe.data.as_ref().and_then(|data| data.label.as_deref());
                 let own = own.filter(|name| *name != "last");
                 let label = labelled.then(|| own.unwrap_or("label"));
-                let out = AtomicFile::create(path)?;
-                let with_given = space.given().filter(|_| given);
-                let space = with_given.map_or(Ok(space.clone()), |given| beside(space, given))?;
-                Ok(Sink::Csv(Box::new(TableWriter::new(out, path, &space, label)?)))
+                let with_given = run.info.space.given().filter(|_| given);
+                let space = with_given.map_or(Ok(space.clone()), |given| beside(&space, given))?;
+                Ok(Sink::Csv(Box::new(TableWriter::new(output.open()?, path, &space, label)?)))
             }
-            "safetensors" => {
-                let mut out = AtomicFile::create(path)?;
-                out.write_all(&header(n, space.layout())).map_err(|e| Error::io(path, e))?;
-                Ok(Sink::Safetensors(out, path.to_path_buf()))
+            Format::Safetensors => {
+                let mut out = output.open()?;
+                let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(|e| Error::io(path, e));
+                write(&header(n, &space, labelled)?)?;
+                if labelled {
+                    (0..n)
+                        .filter_map(|row| label.of(row))
+                        .try_for_each(|label| write(&wide(label)))?;
+                }
+                Ok(Sink::Safetensors(out, path.clone()))
             }
-            "png" if n > MOST_IN_PICTURE => {
+            Format::Png if n > MOST_IN_PICTURE => {
                 let expected = format!("at most {MOST_IN_PICTURE} for a .png");
                 Err(Error::config("-n", n.to_string(), expected))
             }
-            "png" => {
-                let (path, space) = (path.to_path_buf(), Box::new(space.clone()));
-                Ok(Sink::Png { out: AtomicFile::create(&path)?, path, space, samples: None })
-            }
-            _ => {
-                let name = path.display().to_string();
-                Err(Error::config("-o", name, "a file ending in .png, .npy, .csv or .safetensors"))
+            Format::Png => {
+                let (out, path, space) = (output.open()?, path.clone(), Box::new(space));
+                Ok(Sink::Png { out, path, space, samples: None })
             }
         }
     }
 
+    /// Writes the next rows.
     pub fn write(&mut self, new: Split) -> Result<()> {
         match self {
-            Sink::Npy(out) => out.write(new.rows()),
+            Sink::Npy(out, labels) => {
+                if let (Some(file), Some(labels)) = (labels, new.labels()) {
+                    let bytes: Vec<u8> = labels.iter().flat_map(|label| wide(*label)).collect();
+                    write(file, Path::new("labels"), &bytes)?;
+                }
+                out.write(new.rows())
+            }
             Sink::Csv(out) => match new.given() {
                 None => out.write(new.rows(), new.labels()),
                 Some(given) => out.write(&side_by_side(new.rows(), given)?, new.labels()),
             },
-            Sink::Safetensors(out, path) => new
-                .rows()
-                .values()
-                .iter()
-                .try_for_each(|v| out.write_all(&v.to_le_bytes()))
-                .map_err(|e| Error::io(&*path, e)),
+            Sink::Safetensors(out, path) => {
+                let values = new.rows().values().iter();
+                write(out, path, &values.flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())
+            }
             Sink::Png { samples, .. } => {
                 *samples = Some(match samples.take() {
                     None => new,
@@ -102,15 +141,18 @@ impl Sink {
         }
     }
 
+    /// Ends the file.
     pub fn finish(self) -> Result<()> {
         match self {
-            Sink::Npy(out) => out.finish()?.finish(),
+            Sink::Npy(out, labels) => {
+                labels.map_or(Ok(()), AtomicFile::finish)?;
+                out.finish()?.finish()
+            }
             Sink::Csv(out) => out.finish()?.finish(),
             Sink::Safetensors(out, _) => out.finish(),
             Sink::Png { mut out, path, space, samples: Some(samples) } => {
                 let picture = tweedie::draw::picture(&space, &samples, None)?;
-                let bytes = tweedie::draw::png_bytes(&picture)?;
-                out.write_all(&bytes).map_err(|e| Error::io(path, e))?;
+                write(&mut out, &path, &tweedie::draw::png_bytes(&picture)?)?;
                 out.finish()
             }
             Sink::Png { samples: None, .. } => Ok(()),
@@ -118,19 +160,74 @@ impl Sink {
     }
 }
 
-/// The header of a safetensors file with one float32 tensor `samples`.
-fn header(n: u64, layout: Layout) -> Vec<u8> {
-    let shape = match layout {
-        Layout::Vector { width } => format!("{n},{width}"),
-        Layout::Image { channels, height, width } => format!("{n},{channels},{height},{width}"),
+/// Writes bytes; `path` names the file in errors.
+fn write(out: &mut impl Write, path: &Path, bytes: &[u8]) -> Result<()> {
+    out.write_all(bytes).map_err(|e| Error::io(path, e))
+}
+
+/// A label as files have it.
+fn wide(label: u32) -> [u8; 8] {
+    i64::from(label).to_le_bytes()
+}
+
+/// A .npy file of `n` whole numbers, with its header written.
+fn with_header(mut file: AtomicFile, n: u64) -> Result<AtomicFile> {
+    let mut header = format!("{{'descr': '<i8', 'fortran_order': False, 'shape': ({n},), }}");
+    // The values begin at a multiple of 64 bytes, after 10 bytes, the header and a newline.
+    while !(header.len() + 11).is_multiple_of(64) {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    write(&mut file, Path::new("labels"), &bytes)?;
+    Ok(file)
+}
+
+/// The header of a safetensors file with one float32 array `samples`, after an int64 array `labels` if there are
+/// labels. Its metadata name the columns and the classes, as JSON.
+fn header(n: u64, space: &Space, labelled: bool) -> Result<Vec<u8>> {
+    let layout = space.layout();
+    let shape: Vec<u64> = match layout {
+        Layout::Vector { width } => vec![n, width as u64],
+        Layout::Image { channels, height, width } => {
+            [&[n][..], &[channels, height, width].map(|k| k as u64)].concat()
+        }
     };
-    let bytes = 4 * n * layout.width() as u64;
-    let mut json =
-        format!(r#"{{"samples":{{"dtype":"F32","shape":[{shape}],"data_offsets":[0,{bytes}]}}}}"#);
+    let begin = if labelled { 8 * n } else { 0 };
+    let end = begin + 4 * n * layout.width() as u64;
+    let mut arrays = serde_json::Map::new();
+    let mut about = serde_json::Map::new();
+    if let Layout::Vector { width } = layout {
+        let names: Vec<String> = (0..width).map(|j| space.column_name(j)).collect();
+        about.insert("columns".into(), serde_json::json!(names).to_string().into());
+        let categories: serde_json::Map<String, serde_json::Value> = (0..width)
+            .filter_map(|j| match &space.coordinate(j).kind {
+                Kind::Category { names } => Some((space.column_name(j), serde_json::json!(names))),
+                _ => None,
+            })
+            .collect();
+        if !categories.is_empty() {
+            let categories = serde_json::Value::Object(categories).to_string();
+            about.insert("categories".into(), categories.into());
+        }
+    }
+    if labelled {
+        about.insert("classes".into(), serde_json::json!(space.classes()).to_string().into());
+        let labels = serde_json::json!({"dtype": "I64", "shape": [n], "data_offsets": [0, begin]});
+        arrays.insert("labels".into(), labels);
+    }
+    if !about.is_empty() {
+        arrays.insert("__metadata__".into(), serde_json::Value::Object(about));
+    }
+    let samples = serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [begin, end]});
+    arrays.insert("samples".into(), samples);
+    let mut json = serde_json::Value::Object(arrays).to_string();
     while !json.len().is_multiple_of(8) {
         json.push(' ');
     }
     let mut header = (json.len() as u64).to_le_bytes().to_vec();
     header.extend(json.into_bytes());
-    header
+    Ok(header)
 }

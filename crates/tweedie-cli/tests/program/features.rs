@@ -1,7 +1,6 @@
 //! Judging pictures by a classifier, and samples beside their nearest training pictures.
 
 use crate::support::*;
-use serde_json::Value;
 use std::path::Path;
 use tweedie::burn::tensor::TensorData;
 use tweedie::data::{Part, Rows, Validation, shipped};
@@ -25,11 +24,6 @@ fn eye(folder: &Path) {
     .into();
     std::fs::write(folder.join("eye.safetensors"), safetensors_bytes(&params).expect("tensors"))
         .expect("a file");
-}
-
-fn object(folder: &Path, arguments: &[&str]) -> Value {
-    let arguments: Vec<&str> = arguments.iter().chain(&["--json"]).copied().collect();
-    serde_json::from_str(&done(folder, &arguments)).expect("one JSON object")
 }
 
 #[test]

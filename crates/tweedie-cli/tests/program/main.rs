@@ -10,10 +10,14 @@ mod features;
 mod files;
 mod hostile;
 mod inputs;
+mod interrupted;
 #[cfg(target_os = "linux")]
 mod memory;
+mod moved;
+mod newcomers;
 mod objectives;
 mod old_runs;
+mod outputs;
 mod pictures;
 mod reproduce;
 mod resume;

@@ -1,16 +1,12 @@
 //! Every objective that is listed trains, for a network and for an energy, and what it trained samples and has a
 //! density.
 
-use crate::support::{done, refused, table, training};
+use crate::support::{done, object, refused, table, training};
 use serde_json::Value;
 use std::path::Path;
 use tweedie::family::diffusion::{Diffusion, DiffusionModel};
 use tweedie::process::Schedule;
 use tweedie::run::Run;
-
-fn object(folder: &Path, arguments: &[&str]) -> Value {
-    serde_json::from_str(&done(folder, &[arguments, &["--json"]].concat())).unwrap()
-}
 
 /// The values of a curve in a run's log.
 fn curve(run: &Path, name: &str) -> Vec<f64> {

@@ -1,5 +1,6 @@
 //! Running the program, the data it is run on, and one trained run of each kind that the tests share.
 
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -38,6 +39,11 @@ pub fn done(folder: &Path, arguments: &[impl AsRef<OsStr>]) -> String {
     assert_eq!(ran.status, Some(0), "{}", ran.stderr);
     assert!(!ran.stderr.contains("error"), "{}", ran.stderr);
     ran.stdout
+}
+
+/// Runs a command with `--json` and gives its object.
+pub fn object(folder: &Path, arguments: &[&str]) -> Value {
+    serde_json::from_str(&done(folder, &[arguments, &["--json"]].concat())).expect("JSON")
 }
 
 /// Runs the program, which must refuse with this exit status and leave the folder as it was; the line of its error
@@ -185,5 +191,10 @@ pub fn copy_of(trained: &Path) -> TempDir {
     for file in files {
         std::fs::copy(trained.join(file), folder.path().join(file)).expect("a copy");
     }
+    // Its data are those of the copy.
+    let path = folder.path().join("run/run.json");
+    let text = std::fs::read_to_string(&path).expect("a file");
+    let [from, to] = [trained, folder.path()].map(|folder| folder.display().to_string());
+    std::fs::write(path, text.replace(&from, &to)).expect("a file");
     folder
 }

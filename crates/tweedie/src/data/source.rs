@@ -16,9 +16,6 @@ use std::path::Path;
 const HELD_OUT: f64 = 0.2;
 /// The default number of training points of a toy.
 const TOY_POINTS: usize = 50_000;
-/// The endings of readable files of rows.
-const ENDINGS: [&str; 10] =
-    [".csv", ".csv.gz", ".tsv", ".tsv.gz", ".tab", ".txt", ".txt.gz", ".dat", ".npy", ".npz"];
 /// Endings of tables of other programs, and what to do about them.
 const FOREIGN: [(&str, &str); 8] = [
     (
@@ -177,7 +174,7 @@ impl Source {
                 self.only(&["held_out", "image", "seed"]).and_then(|()| self.array())
             }
             _ if ending(".npz") => self.parts(&["image"], || npz::read(path)),
-            _ if ENDINGS.into_iter().any(ending) => {
+            _ if table::is_table(name) => {
                 let own = ["columns", "id", "map", "header", "limits", "image"];
                 let options = [&["label", "condition", "held_out", "seed"], &own[..]].concat();
                 self.only(&options).and_then(|()| self.table())
@@ -346,7 +343,7 @@ impl Source {
 
     fn unknown(&self) -> Error {
         let names: Vec<&str> = list().into_iter().map(|(name, _)| name).collect();
-        let files = ENDINGS.join(", ");
+        let files = [&table::ENDINGS[..], &[".npy", ".npz"]].concat().join(", ");
         if Path::new(&self.source).is_file() {
             let lower = self.source.to_lowercase();
             let foreign = FOREIGN.iter().find(|(ending, _)| lower.ends_with(ending));

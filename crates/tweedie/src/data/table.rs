@@ -57,6 +57,16 @@ pub struct Table {
     pub notes: Vec<String>,
 }
 
+/// The endings of tables, in lower case.
+pub const ENDINGS: [&str; 8] =
+    [".csv", ".csv.gz", ".tsv", ".tsv.gz", ".tab", ".txt", ".txt.gz", ".dat"];
+
+/// Whether a path has the ending of a table, in upper or lower case.
+pub fn is_table(path: &str) -> bool {
+    let path = path.to_lowercase();
+    ENDINGS.iter().any(|ending| path.ends_with(ending))
+}
+
 /// Reads a table. Classes are in the order of their names, numbers as numbers.
 ///
 /// # Errors

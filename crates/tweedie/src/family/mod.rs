@@ -372,15 +372,30 @@ pub fn sample(
     device: &Device,
     mut observe: impl FnMut(u64),
 ) -> Result<Rows> {
-    let draws = Draws::new(seed).purpose("sample");
     let space = model.space();
     let mut all = Rows::new(Vec::new(), space.width())?;
     let chunk = generator.rows_at_once().max(1);
     for start in rows.clone().step_by(chunk as usize) {
         let part = start..start.saturating_add(chunk).min(rows.end);
-        let x = generator.generate(part.clone(), &condition(part.clone())?, &draws, device)?;
-        all.extend(&space.decode(&Rows::from_tensor(&x)?)?)?;
+        let x = sample_encoded(generator, part.clone(), &condition, seed, device)?;
+        all.extend(&space.decode(&x)?)?;
         observe(part.end - rows.start);
     }
     Ok(all)
+}
+
+/// The same rows in model units, `[rows, model width]`, as the generator gives them: neither rounded nor cut to the
+/// limits of their columns.
+///
+/// # Errors
+/// As [`sample`].
+pub fn sample_encoded(
+    generator: &dyn Generate,
+    rows: Range<u64>,
+    condition: impl Fn(Range<u64>) -> Result<Condition>,
+    seed: u64,
+    device: &Device,
+) -> Result<Rows> {
+    let draws = Draws::new(seed).purpose("sample");
+    Rows::from_tensor(&generator.generate(rows.clone(), &condition(rows)?, &draws, device)?)
 }

@@ -50,6 +50,9 @@ pub struct Contender {
     pub run: String,
     /// The run's family.
     pub family: &'static str,
+    /// The step of the checkpoint, if training has not finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<u64>,
     /// The number of parameters.
     pub parameters: usize,
     /// Seconds of training, where they were measured.
@@ -100,26 +103,24 @@ pub struct ComparisonResult {
 }
 
 impl Comparison<'_> {
-    /// Compares the runs in the folders `paths`; returns the result and the reference rows.
+    /// Compares runs; returns the result and the reference rows.
     ///
     /// # Errors
     /// [`Error::File`] if the runs were trained on different data, or have different targets; errors of sampling and of
     /// the metrics.
-    pub fn compare(
-        &self,
-        paths: &[PathBuf],
-        at: &Setting,
-    ) -> Result<(ComparisonResult, Reference)> {
-        let runs = paths.iter().map(|path| Run::open(path)).collect::<Result<Vec<_>>>()?;
-        let reference = self.shared(&runs, paths, at)?;
+    pub fn compare(&self, runs: &[Run], at: &Setting) -> Result<(ComparisonResult, Reference)> {
+        let paths: Vec<PathBuf> = runs.iter().map(|run| run.folder().to_path_buf()).collect();
+        let reference = self.shared(runs, &paths, at)?;
         let data = &reference.data;
         if data.held_out.len() < 2 {
             let problem = format!("{} rows to judge by", data.held_out.len());
             return Err(Error::file(&paths[0], "data", problem, "at least two"));
         }
         let (mut points, mut contenders) = (Vec::new(), Vec::new());
-        for (run, path) in runs.iter().zip(paths) {
-            let (model, name) = (run.model(at.device)?, path.display().to_string());
+        for (run, path) in runs.iter().zip(&paths) {
+            let (weights, origin, step) = run.weights_so_far()?;
+            let model = run.model_with(&weights, &origin, at.device)?;
+            let name = path.display().to_string();
             for value in self.sweep(&*model, at)? {
                 let point = self.point(&*model, value, &reference, at)?;
                 points.push(Point { run: name.clone(), ..point });
@@ -127,7 +128,8 @@ impl Comparison<'_> {
             contenders.push(Contender {
                 run: name,
                 family: run.info.recipe.plan.family(),
-                parameters: run.weights()?.values().map(|data| data.num_elements()).sum(),
+                step,
+                parameters: weights.values().map(|data| data.num_elements()).sum(),
                 training_seconds: run.training_seconds()?,
                 log_p: self.log_p(&*model, data, at)?,
             });
@@ -160,10 +162,12 @@ impl Comparison<'_> {
     fn same_target(&self, runs: &[Run], paths: &[PathBuf], at: &Setting) -> Result<Reference> {
         let mut shared: Option<Reference> = None;
         for (run, path) in runs.iter().zip(paths) {
-            let own = Reference::exact(&*run.model(at.device)?, self.n, at)?.ok_or_else(|| {
-                let what = format!("a comparison with {}", path.display());
-                Error::undefined(what, "its target has no exact draws to judge by")
-            })?;
+            let own = Reference::exact(&*run.model_so_far(at.device)?.0, self.n, at)?.ok_or_else(
+                || {
+                    let what = format!("a comparison with {}", path.display());
+                    Error::undefined(what, "its target has no exact draws to judge by")
+                },
+            )?;
             match &shared {
                 None => shared = Some(own),
                 // Equal targets have equal draws for the same seed.

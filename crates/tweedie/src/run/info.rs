@@ -9,6 +9,7 @@ use crate::registry::read;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::path::PathBuf;
 
 /// The record of one part of a data set.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -39,7 +40,11 @@ pub struct RunInfo {
     pub program: String,
     /// The recipe as given.
     pub recipe: Recipe,
-    /// The family's part of the recipe with every width and unit resolved.
+    /// The overrides `key.path=value` that it was given with; none in runs from before they were recorded.
+    pub overrides: Option<Vec<String>>,
+    /// The path of the data from the root of the file system, if they were read from a file or a folder.
+    pub source_path: Option<PathBuf>,
+    /// The family's part of it with every width and unit known.
     pub resolved: Box<dyn Plan>,
     /// The meaning of a row's columns.
     pub space: Space,
@@ -64,6 +69,10 @@ struct StoredInfo {
     version: u32,
     program: String,
     recipe: Recipe,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    overrides: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source_path: Option<PathBuf>,
     resolved: toml::Table,
     space: Space,
     subject: Subject,
@@ -87,6 +96,8 @@ impl RunInfo {
             version: VERSION,
             program: all.program,
             recipe: all.recipe,
+            overrides: all.overrides,
+            source_path: all.source_path,
             resolved: all.resolved.table()?,
             space: all.space,
             subject: all.subject,
@@ -114,6 +125,8 @@ impl RunInfo {
         let info = Self {
             program: stored.program,
             recipe: stored.recipe,
+            overrides: stored.overrides,
+            source_path: stored.source_path,
             resolved,
             space: stored.space,
             subject: stored.subject,

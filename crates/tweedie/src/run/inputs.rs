@@ -1,4 +1,5 @@
-//! Other runs that a run needs, with the hashes of their weights, so that a run always means the same models.
+//! Other files that a run needs: its data by path, and other runs by path and hash, so that a run means the same models
+//! for ever. A path is looked for where it was, then from the working folder, then from the folders around the run.
 
 use super::{KEPT, Run, WEIGHTS};
 use crate::data::content_hash;
@@ -16,7 +17,10 @@ use std::sync::Arc;
 pub struct Input {
     /// The folder of the other run, or a file of weights that it kept, as written in the recipe.
     pub run: PathBuf,
-    /// The hash of the other run's weights.
+    /// The same from the root of the file system; none in runs from before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// The hash of its weights.
     pub weights: String,
 }
 
@@ -27,11 +31,29 @@ impl Input {
     /// [`Error::Io`] if the run has no weights.
     pub(super) fn of(run: PathBuf) -> Result<Self> {
         let weights = hash(&run)?;
-        Ok(Self { run, weights })
+        Ok(Self { path: from_root(&run), run, weights })
     }
 }
 
-/// The file of weights that a path means, and the folder of its run.
+/// A path from the root of the file system, if it can be written as text.
+pub(super) fn from_root(path: &Path) -> Option<PathBuf> {
+    std::path::absolute(path).ok().filter(|path| path.to_str().is_some())
+}
+
+/// The first place where a file is: `recorded`, then `path` from the working folder, then from the folders around the
+/// run in `folder`, nearest first; none if it is nowhere.
+pub(super) fn found(path: &Path, recorded: Option<&Path>, folder: &Path) -> Option<PathBuf> {
+    let mut places: Vec<PathBuf> = recorded.map(Path::to_path_buf).into_iter().collect();
+    places.push(path.to_path_buf());
+    let around = std::path::absolute(folder).unwrap_or_default();
+    places.extend(around.ancestors().skip(1).take(AROUND).map(|folder| folder.join(path)));
+    places.into_iter().find(|place| place.exists())
+}
+
+/// How many folders around a run are looked in.
+const AROUND: usize = 4;
+
+/// The file of the weights that a path names, and the folder of their run.
 fn places(path: &Path) -> (PathBuf, PathBuf) {
     let kept = path.parent().filter(|folder| folder.ends_with(KEPT)).and_then(Path::parent);
     match kept.filter(|_| !path.is_dir()) {
@@ -46,13 +68,24 @@ fn hash(path: &Path) -> Result<String> {
     Ok(content_hash(&std::fs::read(&file).map_err(|e| Error::io(&file, e))?))
 }
 
-/// A function that opens the models of other runs on a device; it fails if the weights of one among `inputs` have
-/// changed.
-pub(super) fn opener(device: Device, inputs: Vec<Input>) -> Opener {
+/// Opens the models of other runs on a device; those among `inputs` of the run in `of` must have the weights that they
+/// had.
+pub(super) fn opener(device: Device, inputs: Vec<Input>, of: &Path) -> Opener {
+    let of = of.to_path_buf();
     Arc::new(move |path| {
-        let (file, folder) = places(path);
-        if let Some(known) = inputs.iter().find(|input| input.run == path)
-            && hash(path)? != known.weights
+        let known = inputs.iter().find(|input| input.run == path);
+        let path = match known {
+            None => path.to_path_buf(),
+            Some(known) => found(path, known.path.as_deref(), &of).ok_or_else(|| {
+                let at = known.path.as_deref().unwrap_or(path).display();
+                let problem = format!("{}: No such file or directory", path.display());
+                let expected = format!("the run that this one needs, moved or linked to {at}");
+                Error::file(of.join("run.json"), "inputs", problem, expected)
+            })?,
+        };
+        let (file, folder) = places(&path);
+        if let Some(known) = known
+            && hash(&path)? != known.weights
         {
             let expected = format!("the weights of hash {}", known.weights);
             return Err(Error::file(&file, "weights", "changed since the run began", expected));

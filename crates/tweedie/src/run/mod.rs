@@ -2,15 +2,17 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `run.json` | version, recipe, space, widths, and hashes of the parts of the data |
+//! | `run.json` | version, recipe, space, widths, the path of the data, and hashes of their parts |
 //! | `checkpoint.safetensors` | the learner's whole state |
 //! | `model.safetensors` | the averaged weights, for sampling |
 //! | `time.json` | the seconds of training |
 //! | `weights/step-….safetensors` | the averaged weights of earlier steps, with `training.keep_every` |
 //! | `curves.jsonl`, `events.out.tfevents…` | the curves |
 
+mod data;
 mod info;
 mod inputs;
+mod lock;
 mod migrate;
 pub mod pictures;
 mod recipe;
@@ -21,9 +23,10 @@ mod time;
 pub use info::{RunInfo, SplitInfo, Subject};
 pub use inputs::Input;
 use inputs::opener;
+pub use lock::Lock;
 pub use recipe::{EvaluationRecipe, Recipe};
 
-use crate::data::{Dataset, Source, Space, Split, Toy};
+use crate::data::{Dataset, Space, Split};
 use crate::family::{Loader, Model, Opening, Start};
 use crate::files::write_atomically;
 use crate::nn::{load_safetensors, save_safetensors};
@@ -50,6 +53,8 @@ const PROGRAM: &str = concat!("tweedie ", env!("CARGO_PKG_VERSION"));
 #[derive(Debug, Clone)]
 pub struct Run {
     folder: PathBuf,
+    /// The place of the data, if they were moved.
+    moved: Option<String>,
     /// The content of `run.json`.
     pub info: RunInfo,
 }
@@ -68,7 +73,7 @@ impl Run {
     ) -> Result<Self> {
         refuse_a_second(folder)?;
         let data = data.into();
-        let (device, open) = (Device::flex(), opener(Device::flex(), Vec::new()));
+        let (device, open) = (Device::flex(), opener(Device::flex(), Vec::new(), folder));
         let space = match data {
             Some(data) => data.space.clone(),
             None => recipe.plan.own_space(&open)?,
@@ -101,6 +106,8 @@ impl Run {
             validation: data.and_then(Dataset::view),
             inputs,
             space,
+            overrides: None,
+            source_path: recipe.data.as_ref().and_then(|data| data::path_of(&data.source)),
             recipe,
         };
         Self::write(folder, info)
@@ -122,7 +129,7 @@ impl Run {
         recipe.check()?;
         let classes = vec![0; space.classes().len()];
         let none = SplitInfo { classes, ..SplitInfo::default() };
-        let (device, open) = (Device::flex(), opener(Device::flex(), Vec::new()));
+        let (device, open) = (Device::flex(), opener(Device::flex(), Vec::new(), folder));
         let start = Start {
             space: &space,
             data: None,
@@ -137,13 +144,15 @@ impl Run {
             subject: Subject::None,
             data: recipe.data.as_ref().map_or_else(String::new, |data| data.source.clone()),
             recipe,
+            overrides: None,
+            source_path: None,
             space,
             train: none.clone(),
             held_out: none,
             validation: None,
             inputs: Vec::new(),
         };
-        let run = Self { folder: folder.to_path_buf(), info };
+        let run = Self { folder: folder.to_path_buf(), moved: None, info };
         run.model_with(weights, origin, &device)?;
         let run = Self::write(folder, run.info)?;
         run.save_weights(weights)?;
@@ -153,7 +162,7 @@ impl Run {
     fn write(folder: &Path, info: RunInfo) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
         write_atomically(folder.join("run.json"), info.to_json()?.as_bytes())?;
-        Ok(Self { folder: folder.to_path_buf(), info })
+        Ok(Self { folder: folder.to_path_buf(), moved: None, info })
     }
 
     /// Whether the weights were trained elsewhere.
@@ -183,7 +192,7 @@ impl Run {
             Error::file(&path, place(&e), e.to_string(), "a run written by tweedie")
         })?;
         let info = RunInfo::from_json(value).map_err(|error| in_file(&path, error))?;
-        Ok(Self { folder: folder.to_path_buf(), info })
+        Ok(Self { folder: folder.to_path_buf(), moved: None, info })
     }
 
     /// The run's folder.
@@ -196,102 +205,6 @@ impl Run {
         self.folder.join(name)
     }
 
-    /// Loads the training data of the run, and their held-out rows.
-    ///
-    /// # Errors
-    /// Errors of loading; [`Error::File`] if the data's hash is not the one on record.
-    pub fn data(&self) -> Result<Dataset> {
-        if self.is_without_data() {
-            let expected = "data given with the command";
-            let problem = match self.learns_without_data() {
-                true => "none: the family learns without",
-                false => "none: imported",
-            };
-            return Err(Error::file(self.file("run.json"), "data", problem, expected));
-        }
-        let mut data = self.info.recipe.load_data()?;
-        if data.space != self.info.space {
-            if data.space.reads_as(&self.info.space) {
-                let problem = "not the space of the data";
-                return Err(Error::file(
-                    self.file("run.json"),
-                    "space",
-                    problem,
-                    "no changes by hand",
-                ));
-            }
-            // The run keeps the space that it was trained in, if it was read otherwise then.
-            data = data.in_space(&self.info.space)?;
-        }
-        for (name, now, then) in [
-            ("training", &data.train, &self.info.train),
-            ("held-out", &data.held_out, &self.info.held_out),
-        ] {
-            if now.hash() != then.hash {
-                let place = format!("{name} rows");
-                let expected = format!("the {} rows of hash {}", then.rows, then.hash);
-                let problem = "changed since the run began";
-                return Err(Error::file(&data.name, place, problem, expected));
-            }
-        }
-        let named = |error| in_file(&self.file("run.json"), error);
-        data.with_validation(self.info.validation).map_err(named)
-    }
-
-    /// The run's data with the held-out rows of another source: the held-out part of a named or divided data set, or
-    /// all rows of a file. For a run that learns without data, one half of the file's rows becomes held-out and the
-    /// other half training rows.
-    ///
-    /// # Errors
-    /// Errors of loading; [`Error::File`] if the rows do not have the run's columns, categories and classes.
-    pub fn data_of(&self, other: &str) -> Result<Dataset> {
-        let (loaded, rows) = if crate::data::list().iter().any(|(name, _)| *name == other) {
-            let mut source = Source::named(other);
-            let toy = other.parse::<Toy>().is_ok();
-            let own = self.source(other);
-            (source.label, source.binarise) = (own.label.filter(|_| toy), own.binarise);
-            let loaded = source.load()?;
-            let rows = loaded.held_out.clone();
-            (loaded, rows)
-        } else {
-            let mut source = self.source(other);
-            let halves = self.learns_without_data();
-            let share = if halves { 0.5 } else { 0.0 };
-            (source.source, source.held_out, source.n) = (other.to_string(), Some(share), None);
-            source.seed = 0;
-            match source.load() {
-                // The file is divided already.
-                Err(Error::Config { key, .. }) if key == "held_out" => {
-                    let loaded = Source { held_out: None, ..source }.load()?;
-                    let rows = loaded.held_out.clone();
-                    (loaded, rows)
-                }
-                loaded => {
-                    let loaded = loaded?;
-                    let rows = if halves { &loaded.held_out } else { &loaded.train }.clone();
-                    (loaded, rows)
-                }
-            }
-        };
-        let space = self.info.space.clone();
-        let train = match self.is_without_data() {
-            // The training data are unknown: the other source's own training rows stand in.
-            true => space.adopt(&loaded.space, &loaded.train, other)?,
-            false => self.data()?.fit_rows(),
-        };
-        let held_out = space.adopt(&loaded.space, &rows, other)?;
-        let space = space.covering(held_out.rows())?;
-        Dataset::new(other, space, train, held_out).map_err(|error| match error {
-            Error::Config { key, problem, expected } => Error::file(other, key, problem, expected),
-            error => error,
-        })
-    }
-
-    /// The recipe's source of data, or the source `other` without options if the recipe has no data.
-    fn source(&self, other: &str) -> Source {
-        self.info.recipe.data.clone().unwrap_or_else(|| Source::named(other))
-    }
-
     /// The learner before its first step; [`crate::train::train`] restores its checkpoint.
     ///
     /// # Errors
@@ -301,7 +214,7 @@ impl Run {
         data: impl Into<Option<&'a Dataset>>,
         device: &Device,
     ) -> Result<Box<dyn Learner>> {
-        let open = opener(device.clone(), self.info.inputs.clone());
+        let open = opener(device.clone(), self.info.inputs.clone(), &self.folder);
         self.info.resolved.start(&Start {
             space: &self.info.space,
             data: data.into(),
@@ -336,13 +249,28 @@ impl Run {
     /// # Errors
     /// [`Error::File`] if there is no checkpoint either, or the weights do not fit.
     pub fn model_so_far(&self, device: &Device) -> Result<(Box<dyn Model>, Option<u64>)> {
-        let path = self.file(CHECKPOINT);
-        if self.file(WEIGHTS).exists() || !path.exists() {
-            return Ok((self.model(device)?, None));
+        let (weights, origin, step) = self.weights_so_far()?;
+        Ok((self.model_with(&weights, &origin, device)?, step))
+    }
+
+    /// The averaged weights as far as they are trained, their file, and, if training has not finished, the step of the
+    /// checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::File`] if there is no checkpoint either, or a file is damaged.
+    pub fn weights_so_far(&self) -> Result<(State, PathBuf, Option<u64>)> {
+        let (path, finished) = (self.file(CHECKPOINT), self.file(WEIGHTS).exists());
+        let written = |name| std::fs::metadata(self.file(name)).and_then(|found| found.modified());
+        // A run that goes on beyond its end has older weights than its checkpoint.
+        let older = || matches!((written(WEIGHTS), written(CHECKPOINT)), (Ok(a), Ok(b)) if a < b);
+        if !path.exists() || finished && !older() {
+            return Ok((self.weights()?, self.file(WEIGHTS), None));
         }
         let (state, step) = load_checkpoint(&path)?;
-        let weights = self.info.resolved.weights_of(state)?;
-        Ok((self.model_with(&weights, &path, device)?, Some(step)))
+        if finished && step >= self.info.recipe.training.steps {
+            return Ok((self.weights()?, self.file(WEIGHTS), None));
+        }
+        Ok((self.info.resolved.weights_of(state)?, path, Some(step)))
     }
 
     /// The model with the weights `weights`; `origin` is the name of their file in errors.
@@ -362,7 +290,7 @@ impl Run {
             classes: self.info.train.classes.clone(),
             data,
             device: device.clone(),
-            open: opener(device.clone(), self.info.inputs.clone()),
+            open: opener(device.clone(), self.info.inputs.clone(), &self.folder),
         };
         self.info.resolved.open(&opening, weights, origin)
     }
@@ -401,7 +329,7 @@ impl Run {
                 &path,
                 "file",
                 "missing",
-                "a finished run; `train --resume` finishes one",
+                "a finished run, or one with a checkpoint; `train --resume` finishes one",
             ));
         }
         load_safetensors(&path)

@@ -1,5 +1,7 @@
 //! The recipes shipped with the program.
 
+use crate::data::Toy;
+use crate::files::shell_word;
 use crate::run::Recipe;
 use crate::{Error, Result};
 use std::path::Path;
@@ -26,24 +28,76 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("mala", include_str!("../../../../recipes/mala.toml")),
 ];
 
-/// The text of the recipe with this name or path, and the name of its runs.
+/// The names of all shipped recipes.
+pub fn names() -> Vec<&'static str> {
+    RECIPES.iter().map(|(name, _)| *name).collect()
+}
+
+/// The text of a recipe, by name or by path, and the name that its runs bear.
+///
+/// # Errors
+/// [`Error::Config`] if there is none of that name, with the command that trains on it where it is a file, a folder or
+/// a data set; [`Error::Io`] if the file cannot be read.
 pub fn find(recipe: &str) -> Result<(String, String)> {
     if let Some((name, text)) = RECIPES.iter().find(|(name, _)| *name == recipe) {
         return Ok((name.to_string(), text.to_string()));
     }
     let path = Path::new(recipe);
-    if recipe.ends_with(".toml") {
+    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml")) {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
         let name = path.file_stem().map_or("run".into(), |s| s.to_string_lossy().into_owned());
         return Ok((name, text));
     }
-    let names: Vec<&str> = RECIPES.iter().map(|(name, _)| *name).collect();
-    let expected = format!("{}, or the path of a .toml file", crate::error::one_of(recipe, &names));
+    let expected = match command_for(recipe) {
+        Some(command) => format!("the name of a recipe, as in `{command}`"),
+        None => {
+            let names = crate::error::one_of(recipe, &names());
+            format!("{names}, or the path of a .toml file")
+        }
+    };
     Err(Error::config("recipe", recipe, expected))
 }
 
-/// An error of a recipe's values, located in the recipe's file if the file's own values, and not overrides, are wrong,
-/// or its data are absent.
+/// Endings of tables and arrays.
+const TABLES: [&str; 8] = [".csv", ".csv.gz", ".tsv", ".txt", ".dat", ".parquet", ".npy", ".npz"];
+
+/// Endings of pictures.
+const PICTURES: [&str; 9] =
+    [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", "-ubyte.gz"];
+
+/// The command that trains on what stands where a recipe should: a run, a folder of pictures, a table, a data set.
+fn command_for(given: &str) -> Option<String> {
+    let (path, lower) = (Path::new(given), given.to_lowercase());
+    let on = |recipe: &str, data: &Path| {
+        Some(format!("tweedie train {recipe} --data {}", shell_word(data)))
+    };
+    let ends = |endings: &[&str]| endings.iter().any(|ending| lower.ends_with(ending));
+    if path.join("run.json").exists() {
+        return Some(format!("tweedie train --resume --out {}", shell_word(path)));
+    }
+    if path.is_dir() {
+        let holds = |file: &str| path.join(file).exists();
+        let digits = ["train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"];
+        return match digits.iter().any(|file| holds(file)) {
+            true => on("mnist", path),
+            false if holds("data_batch_1.bin") || holds("train.bin") => on("cifar10", path),
+            false => on("emoji", path),
+        };
+    }
+    if ends(&TABLES) {
+        return on("table", path);
+    }
+    if ends(&PICTURES) {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        return on("emoji", folder.unwrap_or(Path::new(".")));
+    }
+    if given.parse::<Toy>().is_ok() {
+        return on("points", path);
+    }
+    crate::data::list().iter().any(|(name, _)| *name == given).then(|| on("table", path))?
+}
+
+/// An error of a recipe's values, with the name of the file if that is where they stand, or where data are absent.
 pub fn located(error: Error, recipe: &str, text: &str) -> Error {
     let alone = Recipe::parse(text, &[]).err().map(|e| e.to_string());
     match error {

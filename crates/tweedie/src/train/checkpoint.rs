@@ -1,5 +1,6 @@
 //! Checkpoints: the whole state of a learner in one file, written atomically.
 
+use super::window::Window;
 use crate::nn::{State, load_safetensors, save_safetensors};
 use crate::{Error, Result};
 use burn::tensor::TensorData;
@@ -22,9 +23,18 @@ pub fn save_checkpoint(mut state: State, step: u64, path: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is not a checkpoint.
 pub fn load_checkpoint(path: &Path) -> Result<(State, u64)> {
+    load_whole(path).map(|(state, step, _)| (state, step))
+}
+
+/// Reads a checkpoint with the sums of a window of the curves that had begun.
+///
+/// # Errors
+/// As [`load_checkpoint`].
+pub(super) fn load_whole(path: &Path) -> Result<(State, u64, Window)> {
     let mut state = load_safetensors(path)?;
     let step = take_count(&mut state, STEP, path)?;
-    Ok((state, step))
+    let window = Window::take(&mut state, path)?;
+    Ok((state, step, window))
 }
 
 /// A count as an array of one number.

@@ -1,7 +1,9 @@
 //! Learners, and the loop that runs any of them: curves, checkpoints, resuming, stopping on NaN.
 
-use super::{Curves, load_checkpoint, save_checkpoint};
-use crate::nn::{State, not_finite};
+use super::checkpoint::{load_whole, save_checkpoint};
+use super::window::Window;
+use super::{Curves, State};
+use crate::nn::not_finite;
 use crate::{Error, Result};
 use std::ops::Deref;
 use std::path::Path;
@@ -126,14 +128,29 @@ pub fn train(
     learner: &mut dyn Learner,
     folder: &Path,
     config: &Loop,
-    mut observe: impl FnMut(Event) -> Result<()>,
+    observe: impl FnMut(Event) -> Result<()>,
 ) -> Result<()> {
+    train_until(learner, folder, config, || false, observe).map(drop)
+}
+
+/// Trains as [`train`], until `stop`, which is called after each step, is true: the run then has a checkpoint of that
+/// step, and goes on from it as though it had never stopped. Gives the step if the run stopped before its end.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_until(
+    learner: &mut dyn Learner,
+    folder: &Path,
+    config: &Loop,
+    stop: impl Fn() -> bool,
+    mut observe: impl FnMut(Event) -> Result<()>,
+) -> Result<Option<u64>> {
     let path = folder.join("checkpoint.safetensors");
-    let mut start = 0;
+    let (mut start, mut window) = (0, Window::default());
     if path.exists() {
-        let (state, step) = load_checkpoint(&path)?;
+        let (state, step, begun) = load_whole(&path)?;
         learner.load(state, &path)?;
-        start = step;
+        (start, window) = (step, begun);
         observe(Event::Resumed(step))?;
     }
     if start > config.steps {
@@ -142,7 +159,6 @@ pub fn train(
     }
     let mut curves = Curves::open(folder, (start > 0).then_some(start))?;
     let mut saved = Instant::now();
-    let mut window = Window::default();
     for step in start..config.steps {
         let values = learner.step(step)?;
         let done = step + 1;
@@ -170,17 +186,21 @@ pub fn train(
         if config.keep_every > 0 && done.is_multiple_of(config.keep_every) {
             observe(Event::Keep(done, learner))?;
         }
-        // Checkpoints fall between windows of the curves, so that a resumed run logs the same means.
+        let stopped = done < config.steps && stop();
         let overdue = due(config.log_every) && saved.elapsed() >= config.checkpoint_after;
-        if overdue || done == config.steps {
+        if overdue || stopped || done == config.steps {
             curves.flush()?;
-            let state = learner.save()?;
+            let mut state = learner.save()?;
             check(&state, done)?;
+            window.save(&mut state);
             save_checkpoint(state, done, &path)?;
             saved = Instant::now();
         }
+        if stopped {
+            return Ok(Some(done));
+        }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Fails unless every array of a state has values, all of them finite.
@@ -200,27 +220,4 @@ fn check(state: &State, step: u64) -> Result<()> {
 fn is_early(step: u64) -> bool {
     let power = step.checked_ilog10().unwrap_or(0);
     power > 0 && [1, 3].iter().any(|digit| step == digit * 10u64.pow(power))
-}
-
-/// The means of reported values since the last log.
-#[derive(Default)]
-struct Window {
-    count: f64,
-    sums: Vec<(&'static str, f64)>,
-}
-
-impl Window {
-    fn add(&mut self, values: &Values) {
-        self.count += 1.0;
-        for (name, value) in values.iter() {
-            match self.sums.iter_mut().find(|(known, _)| known == name) {
-                Some((_, sum)) => *sum += value,
-                None => self.sums.push((name, *value)),
-            }
-        }
-    }
-
-    fn means(&self) -> Vec<(&str, f64)> {
-        self.sums.iter().map(|(name, sum)| (*name, sum / self.count)).collect()
-    }
 }

@@ -13,6 +13,7 @@ mod schedule;
 mod tensorboard;
 mod trainee;
 mod training;
+mod window;
 
 pub use crate::nn::State;
 pub use adamw::{AdamW, AdamWConfig, Gradients, LearningRate};
@@ -23,7 +24,7 @@ pub use curves::Curves;
 pub use denoising::DenoiserLearner;
 pub use dequantising::{DequantiserFit, fit_dequantiser};
 pub use ema::Ema;
-pub use learner::{Event, Learner, Loop, Values, train};
+pub use learner::{Event, Learner, Loop, Values, train, train_until};
 pub(crate) use schedule::{PREFIX as SCHEDULE, ScheduleLearner, weights_among};
 pub use trainee::{Optimiser, Trainee, averages};
 pub use training::{Fit, Training};

@@ -78,10 +78,7 @@ fn outputs_that_cannot_be_written_are_refused() {
     sampling(folder.path(), 2, &["-o: out", ending], &["-o", "out"]);
     sampling(folder.path(), 2, &["-o: .csv", ending], &["-o", ".csv"]);
     sampling(folder.path(), 2, &["--output"], &["-o", ""]);
-    sampling(folder.path(), 2, &["required arguments"], &[]);
-    for name in ["absent/out.csv", "absent/out.npy", "absent/out.png", "absent/out.safetensors"] {
-        sampling(folder.path(), 1, &["absent: No such file"], &["-o", name]);
-    }
+    sampling(folder.path(), 2, &["-o: -", "--json"], &["-o", "-", "--json"]);
     sampling(folder.path(), 1, &["table.csv: Not a directory"], &["-o", "table.csv/out.csv"]);
     sampling(folder.path(), 1, &["folder.csv: is a directory"], &["-o", "folder.csv"]);
     sampling(folder.path(), 1, &["folder.png: is a directory"], &["-o", "folder.png"]);
@@ -147,6 +144,7 @@ fn training_into_what_is_there_and_resuming_what_is_not_are_refused() {
     create_dir(at("nothing")).unwrap();
     create_dir(at("half")).unwrap();
     std::fs::copy(at("run/checkpoint.safetensors"), at("half/checkpoint.safetensors")).unwrap();
+    write(at("other.csv"), crate::support::table(90, false)).unwrap();
     let kept = "the options that the run was started with";
     let cases: &[(i32, &[&str], &[&str])] = &[
         (2, &["--out: run holds a run", "--resume"], &["--out", "run"]),
@@ -160,6 +158,7 @@ fn training_into_what_is_there_and_resuming_what_is_not_are_refused() {
         (2, &["--resume", kept], &["--resume", "--out", "run", "--set", "training.batch=9"]),
         (2, &["seed = 0, not 3", kept], &["--resume", "--out", "run", "--seed", "3"]),
         (2, &["data.source", kept], &["--resume", "--out", "run", "--data", "moons"]),
+        (1, &["other rows", "of hash"], &["--resume", "--out", "run", "--data", "other.csv"]),
     ];
     for (status, words, more) in cases {
         let arguments: Vec<&str> = ["train", "points"].iter().chain(*more).copied().collect();
@@ -172,7 +171,7 @@ fn unknown_commands_and_kinds_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let cases: &[(&[&str], &[&str])] = &[
         (&["unrecognized subcommand", "'trian'"], &["trian", "points"]),
-        (&["required arguments"], &["train"]),
+        (&["recipe: missing", "one of digits", ".toml"], &["train"]),
         (&["kind: recipe", "`recipes` perhaps"], &["list", "recipe"]),
         (&["unexpected argument", "'b'"], &["list", "data", "b"]),
     ];

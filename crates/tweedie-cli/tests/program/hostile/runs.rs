@@ -132,8 +132,12 @@ fn weights_that_are_damaged_or_of_another_network_are_refused() {
         sampling(folder.path(), words);
     }
     remove_file(&path).unwrap();
+    let checkpoint = folder.path().join("run/checkpoint.safetensors");
+    std::fs::rename(checkpoint, folder.path().join("kept")).unwrap();
     sampling(folder.path(), &["run/model.safetensors", "missing", "train --resume"]);
     refused(folder.path(), 1, &["run/model.safetensors", "missing"], &["evaluate", "run"]);
+    let checkpoint = folder.path().join("run/checkpoint.safetensors");
+    std::fs::rename(folder.path().join("kept"), checkpoint).unwrap();
     create_dir(&path).unwrap();
     sampling(folder.path(), &["run/model.safetensors", "directory"]);
 }

@@ -97,6 +97,9 @@ impl<W: Write> TableWriter<W> {
     }
 
     fn record(&mut self, cells: &[String]) -> Result<()> {
-        self.out.write_record(cells).map_err(|e| Error::io(&self.path, e.into()))
+        self.out.write_record(cells).map_err(|e| match e.into_kind() {
+            csv::ErrorKind::Io(error) => Error::io(&self.path, error),
+            kind => Error::io(&self.path, std::io::Error::other(format!("{kind:?}"))),
+        })
     }
 }

@@ -1,0 +1,104 @@
+//! Runs on disk: the newest of a recipe, those that there are, and their models.
+
+use crate::Settings;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use tweedie::family::Model;
+use tweedie::run::Run;
+use tweedie::{Error, Result};
+
+/// The folder of runs that have no other.
+const RUNS: &str = "runs";
+
+/// How many runs an error lists.
+const LISTED: usize = 8;
+
+/// The paths runs/NAME, runs/NAME-2, runs/NAME-3, …
+pub fn numbered(name: &str) -> impl Iterator<Item = PathBuf> {
+    let name = name.to_string();
+    (1..10_000u32).map(move |k| match k {
+        1 => Path::new(RUNS).join(&name),
+        k => Path::new(RUNS).join(format!("{name}-{k}")),
+    })
+}
+
+/// The newest run of a recipe under runs/, by the time of its last checkpoint.
+pub fn newest(name: &str) -> Result<PathBuf> {
+    let is_of = |folder: &PathBuf| {
+        let found = folder.file_name().and_then(|found| found.to_str());
+        let rest = found.and_then(|found| found.strip_prefix(name));
+        rest.is_some_and(|rest| {
+            rest.is_empty() || rest.strip_prefix('-').is_some_and(|k| k.parse::<u32>().is_ok())
+        })
+    };
+    all().into_iter().find(is_of).ok_or_else(|| {
+        let problem = format!("no run of {name} under {RUNS}/");
+        let expected = "--out with a run directory";
+        Error::config("--resume", problem, expected).advised(listed())
+    })
+}
+
+/// Every run under runs/, the newest first.
+fn all() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(RUNS).into_iter().flatten().flatten();
+    let mut found: Vec<(SystemTime, PathBuf)> =
+        entries.filter_map(|entry| Some((written(&entry.path())?, entry.path()))).collect();
+    found.sort();
+    found.into_iter().rev().map(|(_, folder)| folder).collect()
+}
+
+/// When a run was last written to: its checkpoint, or its `run.json` before the first; none for another folder.
+fn written(folder: &Path) -> Option<SystemTime> {
+    let of = |name| std::fs::metadata(folder.join(name)).and_then(|found| found.modified()).ok();
+    of("run.json").max(of("checkpoint.safetensors").filter(|_| of("run.json").is_some()))
+}
+
+/// The runs under runs/, as a sentence.
+fn listed() -> String {
+    let all = all();
+    let names: Vec<String> =
+        all.iter().take(LISTED).map(|folder| folder.display().to_string()).collect();
+    match all.len().saturating_sub(LISTED) {
+        _ if all.is_empty() => format!("there are no runs under {RUNS}/"),
+        0 => format!("the runs under {RUNS}/ are {}", names.join(", ")),
+        more => format!("the newest runs under {RUNS}/ are {}, and {more} more", names.join(", ")),
+    }
+}
+
+/// Opens a run; the error names the runs that there are if this is none.
+pub fn open(folder: &Path) -> Result<Run> {
+    Run::open(folder).map_err(|error| match error {
+        Error::Io { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            let own = Path::new(RUNS).join(folder);
+            match folder.is_relative() && own.join("run.json").exists() {
+                true => error.advised(format!("{} is a run", own.display())),
+                false => error.advised(listed()),
+            }
+        }
+        error => error,
+    })
+}
+
+/// Opens a run, with its data read from `data` if they were moved there.
+pub fn open_with(folder: &Path, data: Option<&str>) -> Result<Run> {
+    let run = open(folder)?;
+    Ok(match data {
+        Some(data) => run.with_data(data),
+        None => run,
+    })
+}
+
+/// The model of a run as far as it is trained, and the step of its checkpoint if training has not finished, which is
+/// then said on stderr.
+pub fn model(run: &Run, settings: &Settings) -> Result<(Box<dyn Model>, Option<u64>)> {
+    let (model, step) = run.model_so_far(&settings.device)?;
+    if let Some(step) = step {
+        say_unfinished(&run.folder().display().to_string(), step, run.info.recipe.training.steps);
+    }
+    Ok((model, step))
+}
+
+/// Says on stderr which step a model in training is of.
+pub fn say_unfinished(run: &str, step: u64, steps: u64) {
+    eprintln!("{run}: training has not finished; this is its checkpoint of step {step} of {steps}");
+}

@@ -1,0 +1,155 @@
+//! The run to train: a new one, or one to go on with.
+
+use super::Options;
+use crate::runs;
+use std::path::{Path, PathBuf};
+use toml::Value;
+use tweedie::data::Dataset;
+use tweedie::run::{Lock, Recipe, Run, shipped};
+use tweedie::{Error, Result};
+
+/// How many differing keys of a recipe are named.
+const NAMED: usize = 3;
+
+/// A run ready to be trained; with its data, if its family has some.
+pub(super) struct Started {
+    pub run: Run,
+    pub data: Option<Dataset>,
+    /// Keeps other processes from training it.
+    pub lock: Lock,
+}
+
+/// A recipe: as it was given, the name that its runs bear, and its text.
+struct Found<'a> {
+    given: &'a str,
+    name: String,
+    text: String,
+}
+
+impl Options {
+    /// Creates the run, or opens the run to resume.
+    pub(super) fn begin(&self) -> Result<Started> {
+        let found = self
+            .recipe
+            .as_deref()
+            .map(|given| shipped::find(given).map(|(name, text)| Found { given, name, text }));
+        match (found.transpose()?, &self.out) {
+            (found, Some(folder)) if self.resume => self.resume(folder, found.as_ref()),
+            (Some(found), None) if self.resume => {
+                self.resume(&runs::newest(&found.name)?, Some(&found))
+            }
+            (Some(found), _) => self.start(&found),
+            (None, _) => {
+                let names = shipped::names().join(", ");
+                let expected = format!("one of {names}, or the path of a .toml file");
+                Err(Error::config("recipe", "missing", expected))
+            }
+        }
+    }
+
+    /// The options that change the recipe, as overrides. `--data` replaces the whole `data` table of a new run's
+    /// recipe, and its `source` alone for a run to resume.
+    fn overrides(&self) -> Vec<String> {
+        let quoted = |text: &String| Value::String(text.clone()).to_string();
+        let source = |data: &String| match self.resume {
+            true => format!("data.source={}", quoted(data)),
+            false => format!("data={{ source = {} }}", quoted(data)),
+        };
+        let mut overrides: Vec<String> = self.data.iter().map(source).collect();
+        overrides.extend(self.set.iter().cloned());
+        overrides.extend(self.label.iter().map(|label| format!("data.label={}", quoted(label))));
+        if !self.condition.is_empty() {
+            let names: Vec<String> = self.condition.iter().map(quoted).collect();
+            overrides.push(format!("data.condition=[{}]", names.join(", ")));
+        }
+        overrides.extend(self.seed.iter().map(|seed| format!("seed={seed}")));
+        overrides
+    }
+
+    /// Creates a run.
+    fn start(&self, found: &Found) -> Result<Started> {
+        let located = |error| shipped::located(error, found.given, &found.text);
+        let overrides = self.overrides();
+        let mut recipe = Recipe::parse(&found.text, &overrides).map_err(located)?;
+        if let (Some(source), None) = (&mut recipe.data, &self.data)
+            && let Some(beside) = beside(found.given, &source.source)
+        {
+            source.source = beside;
+        }
+        let data = recipe.data.is_some().then(|| recipe.load_data()).transpose()?;
+        let folder = match &self.out {
+            Some(folder) => folder.clone(),
+            None => runs::numbered(&found.name).find(|p| !p.exists()).unwrap_or("runs".into()),
+        };
+        let run = Run::create(&folder, recipe, data.as_ref()).map_err(located)?;
+        let lock = run.lock()?;
+        Ok(Started { run: run.started_with(overrides)?, data, lock })
+    }
+
+    /// Opens a run to go on with.
+    fn resume(&self, folder: &Path, found: Option<&Found>) -> Result<Started> {
+        let run = runs::open(folder)?;
+        let lock = run.lock()?;
+        let moved = self.data.as_ref().filter(|data| run.may_have_moved_to(data));
+        let mut overrides = self.overrides();
+        overrides.drain(..usize::from(moved.is_some()));
+        let mut run = run.with_overrides(&overrides)?;
+        if let Some(moved) = moved {
+            run = run.with_data(moved);
+        }
+        let has_data = !run.is_without_data() || run.is_imported();
+        let data = has_data.then(|| run.data()).transpose()?;
+        if let Some(found) = found {
+            say_differences(&run, found);
+        }
+        for folder in [folder.to_path_buf(), run.file("samples")].iter().filter(|f| f.is_dir()) {
+            tweedie::files::remove_leftovers(folder)?;
+        }
+        Ok(Started { run: run.remember_data()?, data, lock })
+    }
+}
+
+/// The path of data that stand beside the file of the recipe that names them, where they are not in the working folder.
+fn beside(recipe: &str, source: &str) -> Option<String> {
+    let (recipe, path) = (Path::new(recipe), Path::new(source));
+    let named = tweedie::data::list().iter().any(|(name, _)| *name == source);
+    if named || path.is_absolute() || path.exists() || !recipe.is_file() {
+        return None;
+    }
+    let found: PathBuf = recipe.parent()?.join(path);
+    found.exists().then(|| found.to_str().map(String::from))?
+}
+
+/// Says on stderr in which keys a recipe now differs from the run's own, by which the run goes on.
+fn say_differences(run: &Run, found: &Found) {
+    let folder = run.folder().display();
+    let keys = match run.differences(&found.text) {
+        Ok(keys) => keys,
+        Err(error) => {
+            eprintln!("{folder}: goes on by its own recipe; {}: {error}", found.given);
+            return;
+        }
+    };
+    let text = |value: &str| value.trim_matches('"').to_string();
+    // Data beside the recipe's file are known to the run by a longer path.
+    let same = |key: &str, own: &str, now: &str| {
+        key == "data.source" && Path::new(&text(own)).ends_with(text(now))
+    };
+    let differing: Vec<String> = keys
+        .iter()
+        .filter(|(key, own, now)| !same(key, own, now))
+        .map(|(key, own, now)| format!("{key} is {own}, not {now}"))
+        .collect();
+    if differing.is_empty() {
+        return;
+    }
+    let more = match differing.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let first = differing[..differing.len().min(NAMED)].join(", ");
+    eprintln!(
+        "{folder}: goes on by its own recipe, which differs from {}: {first}{more}",
+        found.given
+    );
+}
