@@ -104,6 +104,29 @@ for height, width, size, tolerance in [(24, 16, 7, 1), (17, 31, 8, 1), (12, 12, 
     fitted = square.resize((size, size), Image.Resampling.LANCZOS)
     case(f"{height}x{width}-to-{size}.png", encoded(picture, "PNG"), fitted, tolerance, size)
 
+# Formats without loss, in the kinds that cameras and old programs write. Palettes are read as colours.
+colour, grey = noise(5, 7, 3), noise(5, 7, 1)
+case("colour.bmp", encoded(Image.fromarray(colour), "BMP"), colour)
+case("grey.bmp", encoded(Image.fromarray(grey[..., 0]), "BMP"), np.repeat(grey, 3, -1))
+case("colour.tif", encoded(Image.fromarray(colour), "TIFF"), colour)
+case("lzw.tiff", encoded(Image.fromarray(colour), "TIFF", compression="tiff_lzw"), colour)
+case("deflate.tiff", encoded(Image.fromarray(colour), "TIFF", compression="tiff_adobe_deflate"), colour)
+case("grey.tif", encoded(Image.fromarray(grey[..., 0]), "TIFF"), grey)
+deep = random.integers(0, 65536, (3, 6), dtype=np.uint16)
+case("deep.tif", encoded(Image.fromarray(deep), "TIFF"), np.rint(deep / 257).astype(np.uint8))
+alpha = noise(5, 7, 1)
+case("alpha.tif", encoded(Image.fromarray(np.concatenate([colour, alpha], -1)), "TIFF"), on_white(colour, alpha))
+palette, indices = noise(1, 4, 3)[0], random.integers(0, 4, (4, 5), dtype=np.uint8)
+few = Image.fromarray(indices, "P")
+few.putpalette(palette.ravel().tolist())
+case("palette.gif", encoded(few, "GIF", optimize=False), palette[indices])
+see_through = np.where((indices == 2)[..., None], 255, palette[indices])
+case("see-through.gif", encoded(few, "GIF", optimize=False, transparency=2), see_through)
+moving = [few, Image.fromarray(3 - indices, "P")]
+moving[1].putpalette(palette.ravel().tolist())
+file = encoded(moving[0], "GIF", optimize=False, save_all=True, append_images=moving[1:])
+case("moving.gif", file, palette[indices])
+
 versions = {"numpy": np.__version__, "pillow": PIL.__version__}
 TARGET.write_text(json.dumps({"made_by": versions, "pictures": cases}) + "\n")
 print(f"{len(cases)} pictures, {TARGET.stat().st_size} bytes")

@@ -1,6 +1,6 @@
 //! Training on a folder of pictures.
 
-use crate::support::{done, refused, training};
+use crate::support::{done, refused, training, tweedie};
 use image::RgbImage;
 use std::fs::{create_dir_all, read_to_string, write};
 use std::path::Path;
@@ -74,9 +74,30 @@ fn what_cannot_be_trained_on_is_named() {
     refused(
         folder.path(),
         1,
-        &["left/4.png: picture", "a whole PNG, JPEG or WebP file"],
+        &["left/4.png: picture", "a whole PNG, JPEG, WebP, BMP, TIFF or GIF file", "skip_damaged"],
         &arguments,
     );
+}
+
+#[test]
+fn what_is_passed_over_is_one_line_each_beside_the_training() {
+    let folder = tempfile::tempdir().unwrap();
+    pictures(folder.path());
+    write(folder.path().join("pictures/left/4.png"), b"broken").unwrap();
+    write(folder.path().join("pictures/labels.csv"), "a,b").unwrap();
+    let more = ["--data", "pictures", "--set", "data.size=6", "--set", "data.skip_damaged=true"];
+    let ran = tweedie(folder.path(), &training("digits", &more));
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    for line in
+        ["note: pictures: passed over 1 .csv", "note: pictures: passed over 1 damaged: left/4.png"]
+    {
+        assert_eq!(ran.stderr.lines().filter(|l| l.starts_with(line)).count(), 1, "{}", ran.stderr);
+    }
+    // The nearest size that its levels can halve is in the error.
+    let more = ["--set", "data.size=28", "--set", "training.steps=1"];
+    let words = ["network.sample_size: 28", "--set data.size=32 or 24", "4 levels"];
+    let fixed = ["train", "emoji", "--data", "pictures", "--set", "data.skip_damaged=true"];
+    refused(folder.path(), 2, &words, &[&fixed[..], &more].concat());
 }
 
 /// A folder like MNIST's, of 40 + 12 pictures of 4 × 4 of two classes.

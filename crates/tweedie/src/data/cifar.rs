@@ -61,7 +61,7 @@ pub(super) fn read(folder: &Path, format: &Format) -> Result<Parts> {
     };
     let (train, held_out) = (part(format.train)?, part(&[format.test])?);
     let space = Space::image(3, 32, 32, 256)?.with_classes(classes);
-    Ok(Parts { space, train, held_out: Some(held_out) })
+    Ok(Parts { space, train, held_out: Some(held_out), validation: None, notes: Vec::new() })
 }
 
 impl Format {

@@ -232,14 +232,21 @@ impl Dataset {
         held_out: f64,
         seed: u64,
     ) -> Result<Self> {
+        let wanted = (held_out * all.len() as f64).round() as usize;
         let (train, held_out) = Self::split(all, held_out, seed)?;
         let space = space.fitted(train.rows())?.covering(held_out.rows())?;
         let space = space.fitted_given(&train, &held_out)?;
-        Self::new(name, space, train, held_out)
+        let data = Self::new(name, space, train, held_out)?;
+        let found = data.held_out.len();
+        let note = (found < wanted).then(|| {
+            let reason = "since each class keeps a row to train on";
+            format!("{}: {found} rows are held out in place of {wanted}, {reason}", data.name)
+        });
+        Ok(Self { notes: note.into_iter().collect(), ..data })
     }
 
     /// Splits rows into training and held-out rows, each in the given order. Of `n` rows, `fraction · n`, rounded, are
-    /// held out, in proportion for each label.
+    /// held out, of each label in proportion, but never the only row of a label.
     ///
     /// # Errors
     /// [`Error::Config`] if `fraction` is not in [0, 1) or leaves no training rows.
@@ -252,7 +259,8 @@ impl Dataset {
             let expected = "a share of at least 0, and below 1 by enough for one row";
             return Err(Error::config("held_out", problem, expected));
         }
-        let is_held = stratified(len, all.labels(), held, &Draws::new(seed).purpose("split"));
+        let draws = Draws::new(seed).purpose("split");
+        let is_held = stratified(len, all.labels(), held, &draws, true);
         let (held, kept): (Vec<usize>, Vec<usize>) = (0..len).partition(|&i| is_held[i]);
         Ok((all.select(&kept), all.select(&held)))
     }
@@ -305,15 +313,17 @@ fn by_label(len: usize, labels: Option<&[u32]>) -> Vec<Vec<usize>> {
     classes.into_values().collect()
 }
 
-/// Whether each of `len` rows is among `count` random rows, in proportion for each label.
+/// Whether each of `len` rows is among `count` random ones, of each label in proportion. With `keep_one`, one row of
+/// each label is not, though fewer than `count` rows then are.
 pub(super) fn stratified(
     len: usize,
     labels: Option<&[u32]>,
     count: usize,
     draws: &Draws,
+    keep_one: bool,
 ) -> Vec<bool> {
     let classes = by_label(len, labels);
-    let quotas = largest_remainders(&classes, count, len);
+    let quotas = largest_remainders(&classes, count, len, usize::from(keep_one));
     let mut chosen = vec![false; len];
     for (k, (class, quota)) in classes.iter().zip(quotas).enumerate() {
         let order = draws.at(k as u64).permutation(class.len());
@@ -322,16 +332,33 @@ pub(super) fn stratified(
     chosen
 }
 
-/// The number of rows held out of each class, in sum `held < total`: exact shares rounded down, and one more for the
-/// classes with the greatest remainders, the first among equals.
-fn largest_remainders(classes: &[Vec<usize>], held: usize, total: usize) -> Vec<usize> {
+/// The number of each class among `held < total`: exact shares rounded down, and one more for the classes that lost
+/// most, the first among equals, as far as `kept` rows of each class remain.
+fn largest_remainders(
+    classes: &[Vec<usize>],
+    held: usize,
+    total: usize,
+    kept: usize,
+) -> Vec<usize> {
     let share = |class: &Vec<usize>| class.len() as u128 * held as u128;
-    let mut quotas: Vec<usize> =
-        classes.iter().map(|class| (share(class) / total as u128) as usize).collect();
+    let most = |k: usize| classes[k].len().saturating_sub(kept);
+    let whole = |k: usize| (share(&classes[k]) / total as u128) as usize;
+    let mut quotas: Vec<usize> = (0..classes.len()).map(|k| whole(k).min(most(k))).collect();
     let mut order: Vec<usize> = (0..classes.len()).collect();
     order.sort_by_key(|&k| std::cmp::Reverse(share(&classes[k]) % total as u128));
-    let missing = held - quotas.iter().sum::<usize>();
-    order.iter().take(missing).for_each(|&k| quotas[k] += 1);
+    let mut missing = held - quotas.iter().sum::<usize>();
+    while missing > 0 {
+        let before = missing;
+        for &k in &order {
+            if missing > 0 && quotas[k] < most(k) {
+                quotas[k] += 1;
+                missing -= 1;
+            }
+        }
+        if missing == before {
+            break;
+        }
+    }
     quotas
 }
 

@@ -16,30 +16,43 @@ use std::path::{Path, PathBuf};
 /// Reads a `.npy` array as rows along its first axis, with the space of its shape and type.
 ///
 /// `[n]` gives rows of one value, `[n, d]` vectors, `[n, h, w]` pictures of one channel, `[n, c, h, w]` pictures, and
-/// more axes are flattened. Pictures of bytes have 256 levels and those of booleans 2 ([`Space::image`]); bytes may
-/// also be `[n, h, w, c]` with up to 4 channels and h > 4. All other values are real, in raw units. Floats of 4 or 8
-/// bytes, integers and booleans are read, little- or big-endian, in C or Fortran order.
+/// more axes are flattened. Pictures of bytes have 256 levels and those of booleans 2 ([`Space::image`]). Pictures may
+/// also be `[n, h, w, c]` with up to 4 channels and h > 4, and w > 4 unless they are bytes. All other values are real,
+/// in raw units. Floats of 4 or 8 bytes, integers and booleans are read, little- or big-endian, in C or Fortran order.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is not such an array, does not have the length of
 /// its shape, is empty, or holds a value that is not finite or not exact in single precision (floats of 8 bytes are
 /// rounded).
 pub fn read(path: impl AsRef<Path>) -> Result<(Space, Rows)> {
-    let path = path.as_ref();
+    read_noted(path.as_ref()).map(|Array { space, rows, .. }| (space, rows))
+}
+
+/// An array as rows.
+pub(super) struct Array {
+    pub space: Space,
+    pub rows: Rows,
+    /// A remark on the order of its axes, where it had to be found out.
+    pub note: Option<String>,
+}
+
+/// [`read`], with its remark.
+pub(super) fn read_noted(path: &Path) -> Result<Array> {
     let file = File::open(path).map_err(|e| Error::io(path, e))?;
     let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
     parse(&mut BufReader::new(file), length, path)
 }
 
-/// Reads an array as [`read`] from `length` bytes, with the name `path` in errors.
-pub(super) fn parse(bytes: &mut impl Read, length: u64, path: &Path) -> Result<(Space, Rows)> {
+/// [`read`] from `length` bytes, with the name `path` in errors.
+pub(super) fn parse(bytes: &mut impl Read, length: u64, path: &Path) -> Result<Array> {
     let header = Header::read(bytes, length, path)?;
     let shape = header.confirmed_shape(length, path)?;
     let mut rows = header.rows(bytes, &shape, path)?;
     if let ([channels, ..], true) = header.picture_axes(&shape).unwrap_or_default() {
         parts::channels_first(&mut rows, channels);
     }
-    Ok((header.space(&shape)?, rows))
+    let note = header.note(&shape).map(|note| format!("{}: {note}", path.display()));
+    Ok(Array { space: header.space(&shape)?, rows, note })
 }
 
 struct Header {
@@ -157,10 +170,22 @@ impl Header {
     fn picture_axes(&self, shape: &[usize]) -> Option<([usize; 3], bool)> {
         match *shape {
             [_, height, width] => Some(([1, height, width], false)),
-            [_, a, b, c] if self.element.is_byte() => Some(parts::picture_axes([a, b, c])),
+            // Bytes of few columns are pictures sooner than floats are.
+            [_, a, b, c] if self.element.is_byte() || b > 4 => Some(parts::picture_axes([a, b, c])),
             [_, channels, height, width] => Some(([channels, height, width], false)),
             _ => None,
         }
+    }
+
+    /// A remark on the order of the axes of pictures, unless it is plain.
+    fn note(&self, shape: &[usize]) -> Option<String> {
+        let ([channels, height, width], last) = self.picture_axes(shape)?;
+        let order =
+            if last { "height × width × channels" } else { "channels × height × width" };
+        let unclear = shape.len() == 4 && width <= 4 && !matches!(channels, 1 | 3);
+        let axes = format!("the axes {shape:?} are read as pictures × {order}");
+        (unclear || (last && !self.element.is_byte()))
+            .then(|| format!("{axes}: {channels} channels of {height}×{width} pixels"))
     }
 
     fn space(&self, shape: &[usize]) -> Result<Space> {

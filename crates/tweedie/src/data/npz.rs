@@ -3,8 +3,9 @@
 //! Names of arrays: `images`, `x` or `arr_0` for pictures or rows, `labels`, `label` or `y` for their labels; or
 //! `x_train`, `x_test`, `y_train` and `y_test`.
 
+use super::npy::{self, Array};
 use super::parts::{MOST_BYTES, Part, Parts};
-use super::{Layout, Rows, Space, npy};
+use super::{Layout, Space};
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -60,17 +61,18 @@ fn fault(path: &Path, place: &str, problem: impl ToString) -> Error {
 pub(super) fn read(path: &Path) -> Result<Parts> {
     let mut archive = Archive::open(path)?;
     if archive.has("x_train.npy") {
-        let (space, train) = part(&mut archive, "x_train", &["y_train"])?;
+        let (space, train, note) = part(&mut archive, "x_train", &["y_train"])?;
+        let noted = |parts: Parts| Parts { notes: note.into_iter().collect(), ..parts };
         if !archive.has("x_test.npy") {
-            return Parts::numbered(space, train, None, path);
+            return Parts::numbered(space, train, None, path).map(noted);
         }
-        let (other, held_out) = part(&mut archive, "x_test", &["y_test"])?;
+        let (other, held_out, _) = part(&mut archive, "x_test", &["y_test"])?;
         if other != space {
             let problem = format!("a row is {}", shape(&other));
             let expected = format!("{} as in x_train, and of the same type", shape(&space));
             return Err(Error::file(path, "x_test", problem, expected));
         }
-        return Parts::numbered(space, train, Some(held_out), path);
+        return Parts::numbered(space, train, Some(held_out), path).map(noted);
     }
     let Some(name) = ROWS.iter().find(|name| archive.has(&format!("{name}.npy"))) else {
         let names: Vec<_> = archive.archive.file_names().flatten().collect();
@@ -85,23 +87,28 @@ pub(super) fn read(path: &Path) -> Result<Parts> {
             "images, x, arr_0, or x_train and x_test",
         ));
     };
-    let (space, part) = part(&mut archive, name, &LABELS)?;
-    Parts::numbered(space, part, None, path)
+    let (space, part, note) = part(&mut archive, name, &LABELS)?;
+    let parts = Parts::numbered(space, part, None, path)?;
+    Ok(Parts { notes: note.into_iter().collect(), ..parts })
 }
 
-/// An array of rows, with the first array of labels present.
-fn part(archive: &mut Archive, name: &str, labels: &[&str]) -> Result<(Space, Part)> {
-    let (space, rows) = array(archive, name)?;
+/// An array, with the first array of labels that is there, and the array's remark.
+fn part(
+    archive: &mut Archive,
+    name: &str,
+    labels: &[&str],
+) -> Result<(Space, Part, Option<String>)> {
+    let Array { space, rows, note } = array(archive, name)?;
     let labels = match labels.iter().find(|name| archive.has(&format!("{name}.npy"))) {
         None => None,
         Some(labels) => Some(numbers(archive, labels, rows.len())?),
     };
-    Ok((space, Part { rows, labels }))
+    Ok((space, Part { rows, labels }, note))
 }
 
 /// An array with a whole number for each of `count` rows.
 fn numbers(archive: &mut Archive, name: &str, count: usize) -> Result<Vec<u32>> {
-    let (_, labels) = array(archive, name)?;
+    let labels = array(archive, name)?.rows;
     if (labels.len(), labels.width()) != (count, 1) {
         let problem = format!("there are {} rows of {}", labels.len(), labels.width());
         let expected = format!("{count} labels");
@@ -117,7 +124,7 @@ fn numbers(archive: &mut Archive, name: &str, count: usize) -> Result<Vec<u32>> 
     labels.values().iter().enumerate().map(number).collect()
 }
 
-fn array(archive: &mut Archive, name: &str) -> Result<(Space, Rows)> {
+fn array(archive: &mut Archive, name: &str) -> Result<Array> {
     let bytes = archive.read(&format!("{name}.npy"))?;
     npy::parse(&mut &bytes[..], bytes.len() as u64, &archive.path).map_err(|error| match error {
         Error::File { path, place, problem, expected } => {

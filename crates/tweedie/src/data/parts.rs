@@ -1,6 +1,6 @@
 //! Results of readers: bytes of pictures as rows, labels by class, training and held-out parts.
 
-use super::{Dataset, Rows, Space, Split};
+use super::{Dataset, Origin, Rows, Space, Split, Validation};
 use crate::{Error, Result};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,6 +16,10 @@ pub(super) struct Parts {
     pub space: Space,
     pub train: Split,
     pub held_out: Option<Split>,
+    /// Rows that are published for validation.
+    pub validation: Option<Split>,
+    /// Remarks on how they were read.
+    pub notes: Vec<String>,
 }
 
 impl Parts {
@@ -52,21 +56,32 @@ impl Parts {
             train: split(train)?,
             held_out: held_out.map(split).transpose()?,
             space: space.with_classes(classes.iter().map(u32::to_string).collect()),
+            validation: None,
+            notes: Vec::new(),
         })
     }
 
-    /// The data set of these parts; without a held-out part, the share `share` is held out.
+    /// The data set of these parts; without a held-out part, a share is held out. Validation rows are held out with the
+    /// test rows, before them; without test rows they are held out in their place.
     ///
     /// # Errors
     /// As [`Dataset::divided`] and [`Dataset::new`].
     pub fn dataset(self, name: &str, share: f64, seed: u64) -> Result<Dataset> {
-        match self.held_out {
-            None => Dataset::divided(name, self.space, &self.train, share, seed),
-            Some(held_out) => {
-                let space = self.space.fitted(self.train.rows())?.covering(held_out.rows())?;
-                Dataset::new(name, space, self.train, held_out).map(Dataset::published)
-            }
-        }
+        let Self { space, train, held_out, validation, notes } = self;
+        let rows = validation.as_ref().map_or(0, Split::len);
+        let (published, both) = (held_out.is_some(), held_out.is_some() && validation.is_some());
+        let held_out = match (validation, held_out) {
+            (Some(first), Some(then)) => Some(first.followed_by(&then)?),
+            (first, then) => first.or(then),
+        };
+        let Some(held_out) = held_out else {
+            let data = Dataset::divided(name, space, &train, share, seed)?;
+            return Ok(Dataset { notes: [notes, data.notes].concat(), ..data });
+        };
+        let space = space.fitted(train.rows())?.covering(held_out.rows())?;
+        let data = Dataset { notes, published, ..Dataset::new(name, space, train, held_out)? };
+        let view = Validation { from: Origin::Published, rows, seed: 0 };
+        data.with_validation(both.then_some(view))
     }
 }
 

@@ -36,9 +36,9 @@ const FOREIGN: [(&str, &str); 8] = [
 
 /// A source of data: a shipped data set, a toy, a file or a folder, with its options.
 ///
-/// A folder holds pictures, in the files of MNIST or of CIFAR-10 or CIFAR-100 in their binary versions, or as PNG, JPEG
-/// and WebP files: all in one folder, or in a sub-folder for each class, or in either way in `train` and `test` (or
-/// `val`). Existing parts are kept.
+/// A folder holds pictures, in the files of MNIST or of CIFAR-10 or CIFAR-100 in their binary versions, or as PNG,
+/// JPEG, WebP, BMP, TIFF and GIF files: all in one folder, or in a sub-folder for each class, or in either way in
+/// `train`, `valid` and `test`. Existing parts are kept.
 ///
 /// ```
 /// use tweedie::data::Source;
@@ -93,6 +93,9 @@ pub struct Source {
     /// The channels of a folder's pictures, 1 or 3; 3 if not given, unless all are grey.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<usize>,
+    /// Whether damaged files in a folder of pictures are passed over, with a note, in place of an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip_damaged: Option<bool>,
     /// The binarisation of integers between two limits, such as pixels; none if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binarise: Option<Binarisation>,
@@ -135,6 +138,7 @@ impl Source {
             image: None,
             size: None,
             channels: None,
+            skip_damaged: None,
             binarise: None,
             seed: 0,
         }
@@ -198,8 +202,9 @@ impl Source {
         if let Some(format) = cifar::in_folder(path) {
             return self.parts(&[], || cifar::read(path, format));
         }
-        let options = PictureOptions { size: self.size, channels: self.channels };
-        self.parts(&["size", "channels"], || pictures::read(path, options))
+        let skip_damaged = self.skip_damaged.unwrap_or(false);
+        let options = PictureOptions { size: self.size, channels: self.channels, skip_damaged };
+        self.parts(&["size", "channels", "skip_damaged"], || pictures::read(path, options))
     }
 
     /// The data of a file or folder that may have a held-out part; `own` are the names of its reader's options.
@@ -257,8 +262,11 @@ impl Source {
     }
 
     fn array(&self) -> Result<Dataset> {
-        let (space, rows) = npy::read(&self.source)?;
-        self.divide(space, Split::new(rows, None)?)
+        let npy::Array { space, rows, note } = npy::read_noted(Path::new(&self.source))?;
+        let data = self.divide(space, Split::new(rows, None)?)?;
+        // With `image` the order of the axes is given.
+        let notes = note.filter(|_| self.image.is_none()).into_iter();
+        Ok(Dataset { notes: notes.chain(data.notes).collect(), ..data })
     }
 
     fn table(&self) -> Result<Dataset> {
@@ -327,6 +335,7 @@ impl Source {
             ("image", self.image.is_some()),
             ("size", self.size.is_some()),
             ("channels", self.channels.is_some()),
+            ("skip_damaged", self.skip_damaged.is_some()),
             ("seed", self.seed != 0),
         ];
         let Some((key, _)) = given.iter().find(|(key, given)| *given && !known.contains(key))

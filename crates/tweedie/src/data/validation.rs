@@ -1,9 +1,9 @@
 //! Validation rows, for choices of settings: a view into the splits of a data set, which stay unchanged.
 //!
-//! Figures on rows that served to choose settings are too good; therefore a part of the rows is set aside for the
-//! choice. It comes from the held-out rows, so that training rows and the weights learnt from them do not change. A
-//! published test set stays whole, for comparison with published figures; the part then comes from the training rows,
-//! as is usual.
+//! Figures on rows that served to choose settings are too good, so that a part of the rows is set aside for the choice.
+//! It comes from the held-out rows; training rows, and weights learnt from them, stay. A published test set stays
+//! whole, for comparison with published figures; the part then comes from the training rows, as is usual, unless
+//! validation rows were published as well.
 
 use super::dataset::stratified;
 use super::{Dataset, Split};
@@ -44,6 +44,8 @@ pub enum Origin {
     HeldOut,
     /// The training rows.
     Train,
+    /// The first of the held-out rows, which were published for validation.
+    Published,
 }
 
 /// The part of the rows that a model is evaluated on.
@@ -69,9 +71,12 @@ impl Part {
 }
 
 impl Validation {
-    /// The default view of a data set: a third of the held-out rows, or, with a published test set, a tenth of the
-    /// training rows; at most 5,000 rows, and no view if there are too few.
+    /// The default view of a data set: the rows published for validation; without such rows, a third of the held-out
+    /// rows, or, with a published test set, a tenth of the training rows; at most 5,000, and none if there are too few.
     pub fn of(data: &Dataset) -> Option<Self> {
+        if let Some(view) = data.view().filter(|view| view.from == Origin::Published) {
+            return Some(view);
+        }
         let (from, rows) = match data.is_published() {
             true => (Origin::Train, data.train.len() / 10),
             false => (Origin::HeldOut, data.held_out.len() / 3),
@@ -81,8 +86,14 @@ impl Validation {
 
     /// Divides the rows of its split into the view's rows and the others, each in order.
     fn parts(&self, split: &Split) -> (Split, Split) {
+        if self.from == Origin::Published {
+            let all: Vec<usize> = (0..split.len()).collect();
+            let (view, rest) = all.split_at(self.rows.min(all.len()));
+            return (split.select(view), split.select(rest));
+        }
         let draws = Draws::new(self.seed).purpose("validation");
-        let chosen = stratified(split.len(), split.labels(), self.rows, &draws);
+        let keep_one = self.from == Origin::Train;
+        let chosen = stratified(split.len(), split.labels(), self.rows, &draws, keep_one);
         let (view, rest): (Vec<usize>, Vec<usize>) = (0..split.len()).partition(|&i| chosen[i]);
         (split.select(&view), split.select(&rest))
     }
@@ -96,7 +107,7 @@ impl Dataset {
     pub fn with_validation(mut self, view: Option<Validation>) -> Result<Self> {
         if let Some(Validation { from, rows, .. }) = view {
             let all = match from {
-                Origin::HeldOut => self.held_out.len(),
+                Origin::HeldOut | Origin::Published => self.held_out.len(),
                 Origin::Train => self.train.len(),
             };
             if rows == 0 || rows >= all {
@@ -124,7 +135,7 @@ impl Dataset {
     /// The test rows: the held-out rows without the rows of the view.
     pub fn test(&self) -> Split {
         match self.view {
-            Some(view) if view.from == Origin::HeldOut => view.parts(&self.held_out).1,
+            Some(view) if view.from != Origin::Train => view.parts(&self.held_out).1,
             _ => self.held_out.clone(),
         }
     }
@@ -153,7 +164,7 @@ impl Dataset {
 
     fn origin(&self, view: Validation) -> &Split {
         match view.from {
-            Origin::HeldOut => &self.held_out,
+            Origin::HeldOut | Origin::Published => &self.held_out,
             Origin::Train => &self.train,
         }
     }

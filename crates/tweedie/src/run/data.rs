@@ -124,7 +124,7 @@ impl Run {
             let own = self.source(other);
             (source.label, source.binarise) = (own.label.filter(|_| toy), own.binarise);
             let loaded = source.load()?;
-            let rows = loaded.held_out.clone();
+            let rows = loaded.test();
             (loaded, rows)
         } else {
             let mut source = self.source(other);
@@ -136,7 +136,7 @@ impl Run {
                 // The file is divided already.
                 Err(Error::Config { key, .. }) if key == "held_out" => {
                     let loaded = Source { held_out: None, ..source }.load()?;
-                    let rows = loaded.held_out.clone();
+                    let rows = loaded.test();
                     (loaded, rows)
                 }
                 loaded => {

@@ -207,7 +207,7 @@ impl Recipe {
     /// # Errors
     /// As [`Source::load`], with the recipe's keys; [`Error::Config`] if the recipe has no data.
     pub fn load_data(&self) -> Result<Dataset> {
-        const KEYS: [&str; 10] = [
+        const KEYS: [&str; 11] = [
             "source",
             "label",
             "condition",
@@ -217,6 +217,7 @@ impl Recipe {
             "image",
             "size",
             "channels",
+            "skip_damaged",
             "binarise",
         ];
         let Some(data) = &self.data else {

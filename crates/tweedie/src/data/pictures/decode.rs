@@ -1,9 +1,12 @@
 //! Decoding of picture files to bytes, grey or in colour, of one size: see [`super`].
 
+use super::jpeg;
 use crate::{Error, Result};
 use image::imageops::FilterType;
 use image::metadata::Orientation;
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{
+    DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage,
+};
 use rayon::prelude::*;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -13,24 +16,48 @@ const MOST_PIXELS: u64 = 1 << 27;
 /// The factor on the target size down to which squares of pixels are averaged first.
 const REDUCED: u32 = 4;
 
-/// A decoder of files to pictures of one size.
-pub(super) struct Decoder<'a> {
-    /// The side of the square that files are cropped and resized to, if given.
-    size: Option<u32>,
-    /// Height and width of the first file, and that file.
-    first: ((u32, u32), &'a Path),
+/// A picture of bytes.
+pub(super) struct Decoded {
+    pub picture: DynamicImage,
+    /// The brightest value of a file of 16 bits.
+    pub deep: Option<u16>,
 }
 
-impl<'a> Decoder<'a> {
-    /// A decoder that crops and resizes files to `size`; without `size` it refuses files of another size than the
-    /// first.
+/// A decoder of files to pictures of one size.
+pub(super) struct Decoder {
+    /// Height and width after cropping and resizing, if given.
+    size: Option<u32>,
+    /// Height and width of the first file, and that file.
+    first: ((u32, u32), PathBuf),
+    /// Whether damaged files are passed over.
+    skip: bool,
+}
+
+impl Decoder {
+    /// A decoder that crops and resizes files to `size`, or without it refuses files of another size than the first;
+    /// with `skip`, than the first that is not damaged.
     ///
     /// # Errors
     /// As [`decode`](Self::decode) for the first file.
-    pub fn new(size: Option<usize>, first: &'a Path) -> Result<Self> {
-        let bytes = std::fs::read(first).map_err(|e| Error::io(first, e))?;
-        let (_, _, shape) = opened(&bytes, first)?;
-        Ok(Self { size: size.map(|size| size as u32), first: (shape, first) })
+    pub fn new<'a>(
+        size: Option<usize>,
+        skip: bool,
+        paths: impl Iterator<Item = &'a PathBuf>,
+    ) -> Result<Self> {
+        let size = size.map(|size| size as u32);
+        let mut fault = None;
+        for path in paths {
+            let shape = match skip {
+                true => loaded(path).map(|(picture, _)| (picture.height(), picture.width())),
+                false => read(path).and_then(|bytes| Ok(opened(&bytes, path)?.2)),
+            };
+            match shape {
+                Ok(shape) => return Ok(Self { size, first: (shape, path.clone()), skip }),
+                Err(error) if !skip => return Err(error),
+                Err(error) => fault = fault.or(Some(error)),
+            }
+        }
+        Err(fault.unwrap_or_else(|| Error::config("source", "no pictures", "at least one")))
     }
 
     /// Height and width of every picture.
@@ -39,19 +66,23 @@ impl<'a> Decoder<'a> {
         (height as usize, width as usize)
     }
 
-    /// Decodes files in their order, on all cores.
+    /// Decodes files in their order, on all cores; gives the faults of damaged files, if they are passed over.
     ///
     /// # Errors
     /// The error of the first faulty file: [`Error::Io`] if it cannot be read; [`Error::File`] if it is damaged, has
     /// too many pixels or another size than the first.
-    pub fn decode(&self, paths: &[PathBuf]) -> Result<Vec<DynamicImage>> {
+    pub fn decode(&self, paths: &[PathBuf]) -> Result<Vec<Result<Decoded>>> {
         let all: Vec<_> = paths.par_iter().map(|path| self.one(path)).collect();
         all.into_iter().collect()
     }
 
-    fn one(&self, path: &Path) -> Result<DynamicImage> {
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        let (decoder, orientation, shape) = opened(&bytes, path)?;
+    /// A picture, or the fault of a damaged file that is passed over.
+    fn one(&self, path: &Path) -> Result<Result<Decoded>> {
+        let (picture, deep) = match loaded(path) {
+            Err(fault) if self.skip => return Ok(Err(fault)),
+            loaded => loaded?,
+        };
+        let shape = (picture.height(), picture.width());
         if self.size.is_none() && shape != self.first.0 {
             let named = |(height, width): (u32, u32)| format!("{height}×{width}");
             let problem = format!("it is {} pixels", named(shape));
@@ -62,15 +93,43 @@ impl<'a> Decoder<'a> {
             );
             return Err(Error::file(path, "picture", problem, expected));
         }
-        let picture = DynamicImage::from_decoder(decoder);
-        let mut picture = picture.map_err(|e| damaged(path, e.to_string()))?;
-        picture.apply_orientation(orientation);
-        let picture = on_white(picture);
-        Ok(match self.size {
+        let picture = match self.size {
             Some(size) => resized(picture, size),
             None => picture,
-        })
+        };
+        Ok(Ok(Decoded { picture, deep }))
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| Error::io(path, e))
+}
+
+/// The picture of a file, upright and on white, and its brightest value if it has 16 bits.
+fn loaded(path: &Path) -> Result<(DynamicImage, Option<u16>)> {
+    let bytes = read(path)?;
+    let (decoder, orientation, _) = opened(&bytes, path)?;
+    let picture = DynamicImage::from_decoder(decoder);
+    let mut picture = picture.map_err(|e| fault(path, &e))?;
+    if matches!(picture, DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_)) {
+        let problem = "its values are floating-point numbers";
+        return Err(Error::file(path, "picture", problem, "values of 8 or 16 bits"));
+    }
+    picture.apply_orientation(orientation);
+    let deep = brightest(&picture);
+    Ok((on_white(picture), deep))
+}
+
+/// The brightest colour or grey of a picture of 16 bits.
+fn brightest(picture: &DynamicImage) -> Option<u16> {
+    let (values, channels, colours) = match picture {
+        DynamicImage::ImageLuma16(p) => (p.as_raw(), 1, 1),
+        DynamicImage::ImageLumaA16(p) => (p.as_raw(), 2, 1),
+        DynamicImage::ImageRgb16(p) => (p.as_raw(), 3, 3),
+        DynamicImage::ImageRgba16(p) => (p.as_raw(), 4, 3),
+        _ => return None,
+    };
+    values.chunks_exact(channels).flat_map(|pixel| &pixel[..colours]).copied().max()
 }
 
 /// The decoder of a file, its orientation, and its height and width after rotation.
@@ -78,23 +137,26 @@ fn opened<'a>(
     bytes: &'a [u8],
     path: &Path,
 ) -> Result<(impl ImageDecoder + 'a, Orientation, (u32, u32))> {
+    let bytes = match image::guess_format(bytes) {
+        Ok(ImageFormat::Jpeg) => {
+            let whole = jpeg::length(bytes).and_then(|length| bytes.get(..length));
+            whole.ok_or_else(|| damaged(path, "the file ends within the picture".into()))?
+        }
+        _ => bytes,
+    };
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     let mut reader = reader.map_err(|e| Error::io(path, e))?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(8 * MOST_PIXELS);
     reader.limits(limits);
-    if reader.format() == Some(ImageFormat::Jpeg) && !is_whole_jpeg(bytes) {
-        return Err(damaged(path, "the file ends within the picture".into()));
-    }
-    let fault = |e: image::ImageError| damaged(path, e.to_string());
-    let mut decoder = reader.into_decoder().map_err(fault)?;
+    let mut decoder = reader.into_decoder().map_err(|e| fault(path, &e))?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > MOST_PIXELS {
         let problem = format!("it is {height}×{width} pixels");
         let expected = format!("at most {MOST_PIXELS} pixels");
         return Err(Error::file(path, "picture", problem, expected));
     }
-    let orientation = decoder.orientation().map_err(fault)?;
+    let orientation = decoder.orientation().map_err(|e| fault(path, &e))?;
     let turned = matches!(
         orientation,
         Orientation::Rotate90
@@ -105,15 +167,21 @@ fn opened<'a>(
     Ok((decoder, orientation, if turned { (width, height) } else { (height, width) }))
 }
 
-fn damaged(path: &Path, problem: String) -> Error {
-    Error::file(path, "picture", problem, "a whole PNG, JPEG or WebP file")
+/// The error of a file that cannot be decoded.
+fn fault(path: &Path, error: &ImageError) -> Error {
+    match error {
+        ImageError::Unsupported(_) => {
+            let expected = "a kind of PNG, JPEG, WebP, BMP, TIFF or GIF that is read here";
+            Error::file(path, "picture", error.to_string(), expected)
+        }
+        _ => damaged(path, error.to_string()),
+    }
 }
 
-/// Whether the end marker comes after the last scan, which the decoder does not check. Neither marker occurs within a
-/// scan, and the markers of a thumbnail precede those of the picture.
-fn is_whole_jpeg(bytes: &[u8]) -> bool {
-    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
-    last(0xd9) > last(0xda)
+fn damaged(path: &Path, problem: String) -> Error {
+    let expected =
+        "a whole PNG, JPEG, WebP, BMP, TIFF or GIF file; `skip_damaged = true` passes over others";
+    Error::file(path, "picture", problem, expected)
 }
 
 /// The picture in bytes, grey or in colour, on white.

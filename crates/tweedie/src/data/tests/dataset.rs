@@ -210,9 +210,13 @@ fn a_test_set_that_files_record_is_a_published_one() {
     }
     let split = || Split::new(rows(1, &[0.0, 1.0]), None).unwrap();
     let space = || Space::vector(&["x"]).unwrap();
-    let parts = Parts { space: space(), train: split(), held_out: None };
-    assert!(!parts.dataset("file", 0.5, 0).unwrap().is_published());
-    let held_out = Some(split());
-    let parts = Parts { space: space(), train: split(), held_out };
-    assert!(parts.dataset("folder", 0.5, 0).unwrap().is_published());
+    let parts = |held_out, validation| {
+        let (space, train) = (space(), split());
+        Parts { space, train, held_out, validation, notes: Vec::new() }
+    };
+    assert!(!parts(None, None).dataset("file", 0.5, 0).unwrap().is_published());
+    assert!(parts(Some(split()), None).dataset("folder", 0.5, 0).unwrap().is_published());
+    // Validation rows alone are held-out rows like others, a third of them for choices.
+    let alone = parts(None, Some(split())).dataset("folder", 0.5, 0).unwrap();
+    assert!(!alone.is_published() && alone.view().is_none() && alone.held_out == split());
 }

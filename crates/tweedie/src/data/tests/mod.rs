@@ -3,6 +3,7 @@
 mod cifar;
 mod dataset;
 mod emoji;
+mod folders;
 mod hostile;
 mod idx;
 mod npy;

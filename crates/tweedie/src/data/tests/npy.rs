@@ -1,6 +1,6 @@
 use super::rows;
 use crate::data::npy::{NpyWriter, read};
-use crate::data::{Kind, Layout, Rows, Space};
+use crate::data::{Kind, Layout, Rows, Source, Space};
 use npyz::WriterBuilder;
 use std::path::Path;
 
@@ -88,6 +88,30 @@ fn shapes_say_what_rows_are() {
     assert_eq!(space.layout(), Layout::Vector { width: 24 });
     let (space, _) = read_written(&[2, 2, 2], npyz::Order::C, &[true; 8]);
     assert_eq!(space.coordinate(0).kind, Kind::Quantised { low: Some(0), high: Some(1) });
+}
+
+#[test]
+fn channels_of_floats_may_come_last_and_the_order_is_spoken_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.npy");
+    let load = |shape: &[u64]| {
+        let values: Vec<f32> = (0..shape.iter().product()).map(|v: u64| v as f32).collect();
+        write(&path, shape, npyz::Order::C, &values);
+        let source = Source { held_out: Some(0.0), ..Source::named(path.to_str().unwrap()) };
+        let data = source.load().unwrap();
+        (data.space.layout(), data.train.rows().row(0).to_vec(), data.notes.join("\n"))
+    };
+    let image = |channels, height, width| Layout::Image { channels, height, width };
+    let (layout, row, note) = load(&[2, 6, 8, 3]);
+    assert_eq!(layout, image(3, 6, 8));
+    assert_eq!((row[0], row[1], row[48], row[143]), (0.0, 3.0, 1.0, 143.0));
+    assert!(note.contains("height × width × channels: 3 channels of 6×8 pixels"), "{note}");
+    let (layout, row, note) = load(&[2, 3, 6, 8]);
+    assert_eq!((layout, row[1], note.as_str()), (image(3, 6, 8), 1.0, ""));
+    // Four rows of pixels, or four channels.
+    let (layout, _, note) = load(&[2, 4, 4, 3]);
+    assert_eq!(layout, image(4, 4, 3));
+    assert!(note.contains("channels × height × width: 4 channels of 4×3 pixels"), "{note}");
 }
 
 #[test]

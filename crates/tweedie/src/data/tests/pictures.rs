@@ -109,8 +109,9 @@ fn folders_are_flat_or_classes_or_parts() {
         put(&parts, name, value, [2, 2]);
     }
     let data = Source::named(parts.to_str().unwrap()).load().unwrap();
-    assert_eq!((firsts(&data.train), firsts(&data.held_out)), (vec![1.0, 2.0], vec![4.0]));
-    assert_eq!(data.held_out.labels(), Some(&[1][..]));
+    assert_eq!((firsts(&data.train), firsts(&data.held_out)), (vec![1.0, 2.0], vec![3.0, 4.0]));
+    assert_eq!((firsts(&data.validation()), firsts(&data.test())), (vec![3.0], vec![4.0]));
+    assert_eq!(data.held_out.labels(), Some(&[1, 1][..]));
     std::fs::remove_dir_all(parts.join("test")).unwrap();
     let data = Source::named(parts.to_str().unwrap()).load().unwrap();
     assert_eq!(firsts(&data.held_out), [3.0]);
@@ -118,7 +119,10 @@ fn folders_are_flat_or_classes_or_parts() {
     put(&parts, "plane/1.png", 7, [2, 2]);
     put(&parts, "train/1.png", 7, [2, 2]);
     put(&parts, "val/1.png", 7, [2, 2]);
-    assert_eq!(load(&parts).unwrap().space.classes(), ["plane", "train", "val"]);
+    let data = load(&parts).unwrap();
+    let classes = ["plane", "train", "train/elm", "train/oak", "val", "val/oak"];
+    assert_eq!(data.space.classes(), classes);
+    assert!(data.notes[0].contains("train, val are taken for classes"), "{:?}", data.notes);
 }
 
 #[test]
@@ -190,8 +194,14 @@ fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
 
 #[test]
 fn bad_pictures() {
-    let formats =
-        [(ImageFormat::Png, "png"), (ImageFormat::Jpeg, "jpg"), (ImageFormat::WebP, "webp")];
+    let formats = [
+        (ImageFormat::Png, "png"),
+        (ImageFormat::Jpeg, "jpg"),
+        (ImageFormat::WebP, "webp"),
+        (ImageFormat::Bmp, "bmp"),
+        (ImageFormat::Tiff, "tif"),
+        (ImageFormat::Gif, "gif"),
+    ];
     let mut cases: Vec<(String, Vec<u8>)> = Vec::new();
     for (format, ending) in formats {
         let good = encoded(format, 40);
@@ -240,9 +250,10 @@ fn the_first_damaged_file_is_named() {
 #[test]
 fn bad_folders_and_options() {
     type Put = fn(&Path);
-    let cases: [(Put, &str); 8] = [
+    let cases: [(Put, &str); 9] = [
         (|_| {}, "directory: there are no pictures; expected pictures that end in .png"),
-        (|dir| write(dir.join("x.bmp"), b"BM").unwrap(), "there are no pictures"),
+        (|dir| write(dir.join("x.heic"), b"h").unwrap(), "there are no pictures, but 1 .heic"),
+        (|dir| put(dir, "Val/a.png", 1, [2, 2]), "held-out pictures and none to train on"),
         (
             |dir| {
                 put(dir, "a.png", 1, [2, 2]);
@@ -252,10 +263,10 @@ fn bad_folders_and_options() {
         ),
         (
             |dir| {
-                put(dir, "elm/a.png", 1, [2, 2]);
-                create_dir_all(dir.join("oak")).unwrap();
+                put(dir, "train/a.png", 1, [2, 2]);
+                put(dir, "training/a.png", 1, [2, 2]);
             },
-            "oak: directory: there are no pictures of this class",
+            "there are the folders train and training; expected one folder for each part",
         ),
         (
             |dir| {
@@ -278,10 +289,7 @@ fn bad_folders_and_options() {
             },
             "test/a.png: picture: it is 2×4 pixels; expected 2×2",
         ),
-        (
-            |dir| create_dir_all(dir.join("train")).unwrap(),
-            "train: directory: there are no pictures",
-        ),
+        (|dir| create_dir_all(dir.join("train")).unwrap(), "directory: there are no pictures"),
     ];
     for (make, message) in cases {
         let dir = tempfile::tempdir().unwrap();

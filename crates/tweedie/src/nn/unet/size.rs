@@ -89,6 +89,30 @@ impl UNetConfig {
     }
 }
 
+impl UNetConfig {
+    /// The error of pictures whose size cannot be halved at every level, with the nearest sizes that can.
+    fn with_sizes_that_fit(&self, error: Error) -> Error {
+        let levels = self.block_out_channels.len();
+        match error {
+            Error::Config { key, problem, expected } if expected.starts_with("a multiple of") => {
+                let (side, factor) =
+                    (self.sample_size[0].max(self.sample_size[1]), 1 << (levels - 1));
+                let (below, above) = (side / factor * factor, side.div_ceil(factor) * factor);
+                let (near, other) = match side - below < above - side && below > 0 {
+                    true => (below, above),
+                    false => (above, below),
+                };
+                let other =
+                    if other > 0 && other != near { format!(" or {other}") } else { String::new() };
+                let resized = format!("--set data.size={near}{other} resizes a folder's pictures");
+                let fewer = "fewer network.block_out_channels are fewer levels";
+                Error::config(key, problem, format!("{expected}: {resized}, {fewer}"))
+            }
+            other => other,
+        }
+    }
+}
+
 impl NetworkConfig for UNetConfig {
     fn for_space(&self, space: &Space) -> Result<AnyNetworkConfig> {
         let Layout::Image { channels, height, width } = space.layout() else {
@@ -103,12 +127,14 @@ impl NetworkConfig for UNetConfig {
         any::own("sample_size", &mut own.sample_size[0], height)?;
         any::own("sample_size", &mut own.sample_size[1], width)?;
         any::own("in_channels", &mut own.in_channels, channels)?;
-        any::own("out_channels", &mut own.out_channels, channels)?;
+        if own.out_channels != 2 * channels {
+            any::own("out_channels", &mut own.out_channels, channels)?;
+        }
         any::own("classes", &mut own.classes, classes)?;
         if own.class_embed_type.is_none() && classes > 0 {
             own.num_class_embeds.get_or_insert(classes + 1);
         }
-        own.check()?;
+        own.check().map_err(|error| own.with_sizes_that_fit(error))?;
         Ok(own.into())
     }
 
@@ -124,6 +150,11 @@ impl NetworkConfig for UNetConfig {
     }
 
     fn check_trainable(&self) -> Result<()> {
+        if self.out_channels != self.in_channels {
+            let expected = "as many as in_channels: no variance is learnt here";
+            let found = self.out_channels.to_string();
+            return Err(Error::config("network.out_channels", found, expected));
+        }
         if self.dropout > 0.0 {
             let expected = "0.0: training drops no activations";
             return Err(Error::config("network.dropout", format!("{:?}", self.dropout), expected));
