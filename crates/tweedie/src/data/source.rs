@@ -284,7 +284,7 @@ impl Source {
             Some(ColumnMap::Quantile) => data.space.normalised(data.train.rows())?,
             Some(ColumnMap::Affine) | None => data.space,
         };
-        Ok(Dataset { space, notes: table.notes, ..data })
+        Ok(Dataset { space, notes: [table.notes, data.notes].concat(), ..data })
     }
 
     fn divide(&self, space: Space, all: Split) -> Result<Dataset> {
