@@ -1,6 +1,6 @@
 """Random small UNet2DModels, saved by diffusers with a scheduler each, and what diffusers makes of them.
 
-    python bench/diffusers_peer.py crates/tweedie/tests/fixtures/diffusers   # write the fixtures
+    python bench/diffusers_peer.py crates/tweedie/tests/fixtures/diffusers [NAME...]   # write the fixtures, or some
     python bench/diffusers_peer.py --schedulers crates/tweedie/tests/fixtures/diffusers   # schedulers.json alone
     python bench/diffusers_peer.py --check FOLDER...                         # load folders that tweedie exported
 
@@ -19,7 +19,12 @@ import sys
 import diffusers
 import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
-from diffusers.schedulers import scheduling_ddpm, scheduling_dpmsolver_multistep, scheduling_euler_ancestral_discrete
+from diffusers.schedulers import (
+    scheduling_ddpm,
+    scheduling_dpmsolver_multistep,
+    scheduling_edm_dpmsolver_multistep,
+    scheduling_euler_ancestral_discrete,
+)
 from safetensors.torch import save_file
 
 ROWS = 2
@@ -84,6 +89,11 @@ FIXTURES = {
              mid_block_type=None, class_embed_type="identity", act_fn="relu"),
         DDIMScheduler(timestep_spacing="trailing", clip_sample=True),
     ),
+    # The variance between the two fixed ones, as the second half of the output.
+    "learned-range": (
+        dict(SMALL, **PLAIN, sample_size=8, in_channels=1, out_channels=2),
+        DDPMScheduler(variance_type="learned_range", clip_sample=True),
+    ),
 }
 # Class, configuration, steps.
 SCHEDULERS = [
@@ -104,6 +114,18 @@ SCHEDULERS = [
     ("EulerDiscreteScheduler", dict(timestep_spacing="leading", steps_offset=1), 10),
     ("EulerAncestralDiscreteScheduler", dict(timestep_spacing="trailing"), 10),
     ("HeunDiscreteScheduler", dict(), 10),
+    ("EDMEulerScheduler", dict(), 10),
+    ("EDMEulerScheduler", dict(sigma_min=0.01, sigma_max=20.0, sigma_data=1.0, rho=5.0), 8),
+    ("EDMEulerScheduler", dict(sigma_schedule="exponential"), 10),
+    # Below 15 steps diffusers lowers the order of the last two.
+    ("EDMDPMSolverMultistepScheduler", dict(), 16),
+    ("EDMDPMSolverMultistepScheduler", dict(algorithm_type="sde-dpmsolver++"), 16),
+    ("EDMDPMSolverMultistepScheduler", dict(solver_order=1, sigma_schedule="exponential"), 10),
+]
+NOISY = [
+    scheduling_dpmsolver_multistep,
+    scheduling_edm_dpmsolver_multistep,
+    scheduling_euler_ancestral_discrete,
 ]
 BINARY = "ddpm"  # saved once more with torch.save
 
@@ -130,7 +152,10 @@ def expected(model, scheduler):
         scheduler.set_timesteps(steps)
         for k, t in enumerate(scheduler.timesteps):
             scheduling_ddpm.randn_tensor = lambda *a, **b: numbers(1000 + k, shape)
-            x = scheduler.step(model(x, t, class_labels=labels).sample, t, x, **options).prev_sample
+            output = model(x, t, class_labels=labels).sample
+            # DDIM takes no variance.
+            output = output[:, : config.in_channels] if isinstance(scheduler, DDIMScheduler) else output
+            x = scheduler.step(output, t, x, **options).prev_sample
         return x
 
     # DDIMScheduler does not know every beta schedule by name.
@@ -147,11 +172,12 @@ def ends(model, name, config, steps):
     scheduler.set_timesteps(steps)
     x = numbers(2, shape) * scheduler.init_noise_sigma
     for k, t in enumerate(scheduler.timesteps):
-        for module in [scheduling_dpmsolver_multistep, scheduling_euler_ancestral_discrete]:
+        for module in NOISY:
             module.randn_tensor = lambda *a, **b: numbers(1000 + k, shape)
         x = scheduler.step(model(scheduler.scale_model_input(x, t), t).sample, t, x).prev_sample
     ends = [float(f"{v:.6g}") for v in x.flatten().tolist()]
-    return {"config": scheduler.to_json_string(), "steps": steps, "ends": ends}
+    start = float(scheduler.init_noise_sigma)
+    return {"config": scheduler.to_json_string(), "steps": steps, "start": start, "ends": ends}
 
 
 def write_schedulers(root):
@@ -160,8 +186,10 @@ def write_schedulers(root):
     (root / "schedulers.json").write_text("[\n" + ",\n".join(cases) + "\n]\n")
 
 
-def write(root):
+def write(root, names):
     for seed, (name, (config, scheduler)) in enumerate(FIXTURES.items()):
+        if names and name not in names:
+            continue
         torch.manual_seed(seed)
         model = UNet2DModel(**config).eval()
         for parameter in model.parameters():
@@ -174,7 +202,8 @@ def write(root):
         save_file(expected(model, scheduler), root / name / "expected.safetensors")
         if name == BINARY:
             pipeline.save_pretrained(root / f"{name}-bin", safe_serialization=False)
-    write_schedulers(root)
+    if not names:
+        write_schedulers(root)
 
 
 def check(folder):
@@ -190,4 +219,4 @@ if __name__ == "__main__":
         for folder in sys.argv[2:]:
             check(pathlib.Path(folder))
     else:
-        write(pathlib.Path(sys.argv[1]))
+        write(pathlib.Path(sys.argv[1]), sys.argv[2:])

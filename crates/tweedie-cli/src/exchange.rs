@@ -4,13 +4,15 @@ use crate::{Settings, output};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use toml::Value;
+use tweedie::diffusers::Imported;
 use tweedie::run::Run;
 use tweedie::{Result, diffusers};
 
 /// Options of `tweedie import`.
 #[derive(clap::Args)]
 pub struct Import {
-    /// Folder of a diffusers checkpoint: a pipeline with model_index.json, or a UNet2DModel with config.json.
+    /// Folder of a diffusers checkpoint: a pipeline with model_index.json, or a UNet2DModel with config.json. Of a
+    /// folder with unet_ema and unet the former is taken; FOLDER/unet is the latter.
     source: PathBuf,
     /// The run directory to create; runs/NAME by default.
     #[arg(short, long)]
@@ -65,7 +67,8 @@ impl Summary {
 pub fn import(options: &Import, settings: &Settings) -> Result<()> {
     let name = options.source.file_name().map_or("imported".into(), |n| n.to_os_string());
     let out = options.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
-    let run = diffusers::import(&options.source, &out)?;
+    let Imported { run, notes } = diffusers::import(&options.source, &out)?;
+    notes.iter().for_each(|note| eprintln!("note: {note}"));
     Summary::report(&run, &out, settings)
 }
 

@@ -17,10 +17,16 @@ impl Label {
     /// The classes that the options name; without, as in the training data for a `table`, else all in turn.
     pub fn parse(options: &Options, run: &Run, table: bool) -> Result<Self> {
         let classes = run.info.space.classes();
+        // The frequencies of the classes of an imported run are unknown.
+        let counted = run.info.train.classes.iter().any(|count| *count > 0);
         match options.label.as_deref() {
             None if classes.is_empty() => Ok(Label::None),
-            None if table => Ok(Label::as_data(options, run)),
+            None if table && counted => Ok(Label::as_data(options, run)),
             None | Some("all") if !classes.is_empty() => Ok(Label::InTurn(classes.len() as u64)),
+            Some("data") if !classes.is_empty() && !counted => {
+                let problem = "data: the run was imported, without the frequencies of its classes";
+                Err(Error::config("--label", problem, "all, none, or a class by name or number"))
+            }
             Some("data") if !classes.is_empty() => Ok(Label::as_data(options, run)),
             None | Some("none") => Ok(Label::None),
             Some(text) => match named(classes, text) {
@@ -37,13 +43,8 @@ impl Label {
         }
     }
 
-    /// Classes as frequent as in the training data; all in turn where their frequencies are unknown.
     fn as_data(options: &Options, run: &Run) -> Self {
-        let counts = run.info.train.classes.clone();
-        match counts.iter().sum() {
-            0_usize => Label::InTurn(run.info.space.classes().len() as u64),
-            _ => Label::AsData(counts, Draws::new(options.seed).purpose("label")),
-        }
+        Label::AsData(run.info.train.classes.clone(), Draws::new(options.seed).purpose("label"))
     }
 
     /// The class of a row.

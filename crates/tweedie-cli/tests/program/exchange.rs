@@ -1,6 +1,6 @@
 //! Checkpoints of diffusers through the program: in, sampled, out, and what is refused.
 
-use crate::support::{done, refused};
+use crate::support::{done, refused, tweedie};
 use serde_json::{Value, json};
 use std::fs::{create_dir_all, read, read_to_string, remove_file, write};
 use std::path::{Path, PathBuf};
@@ -128,4 +128,93 @@ fn an_imported_run_is_no_trained_one() {
     refused(at, 2, &["holds a run already"], &["import", "source", "--out", "run"]);
     refused(at, 1, &["imported"], &["evaluate", "run"]);
     refused(at, 1, &["imported"], &["train", "digits", "--out", "run", "--resume"]);
+}
+
+/// Imports `source` as `run` and gives the remarks.
+fn remarks(at: &Path, source: &str, run: &str) -> String {
+    let ran = tweedie(at, &["import", source, "--out", run]);
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    ran.stderr
+}
+
+#[test]
+fn averaged_weights_are_preferred_and_either_can_be_chosen() {
+    let folder = copied("ddpm");
+    let at = folder.path();
+    create_dir_all(at.join("source/unet_ema")).unwrap();
+    let path = |part: &str, file: &str| at.join("source").join(part).join(file);
+    let mut config: Value =
+        serde_json::from_str(&read_to_string(path("unet", "config.json")).unwrap()).unwrap();
+    for (key, value) in [
+        ("decay", json!(0.9999)),
+        ("inv_gamma", json!(1.0)),
+        ("min_decay", json!(0.5)),
+        ("optimization_step", json!(500)),
+        ("power", json!(0.75)),
+        ("update_after_step", json!(3)),
+        ("use_ema_warmup", json!(true)),
+        ("force_upcast", json!(false)),
+        ("encoder_hid_dim", json!(null)),
+    ] {
+        config[key] = value;
+    }
+    write(path("unet_ema", "config.json"), config.to_string()).unwrap();
+    let weights = "diffusion_pytorch_model.safetensors";
+    std::fs::copy(path("unet", weights), path("unet_ema", weights)).unwrap();
+    let note = remarks(at, "source", "both");
+    assert!(note.contains("unet_ema is imported") && note.contains("source/unet`"), "{note}");
+    assert_eq!(remarks(at, "source/unet_ema", "ema") + &remarks(at, "source/unet", "raw"), "");
+    let solver = |run: &str| {
+        let text = read_to_string(at.join(run).join("run.json")).unwrap();
+        let run: Value = serde_json::from_str(&text).unwrap();
+        run["recipe"]["sampling"].clone()
+    };
+    assert_eq!((solver("ema"), solver("raw")), (solver("both"), solver("both")));
+    // As a training script leaves it, in a folder beside the scheduler's.
+    std::fs::rename(at.join("source/scheduler"), at.join("scheduler")).unwrap();
+    remove_file(at.join("source/model_index.json")).unwrap();
+    remarks(at, "source", "checkpoint");
+    assert_eq!(solver("checkpoint"), solver("both"));
+    remarks(at, "source/unet", "inner");
+    assert_eq!(solver("inner"), solver("both"));
+    std::fs::remove_dir_all(at.join("scheduler")).unwrap();
+    assert!(remarks(at, "source/unet", "bare").contains("no scheduler_config.json"));
+}
+
+#[test]
+fn a_pipeline_of_more_parts_is_refused_by_its_index() {
+    for (key, class) in [
+        ("vqvae", "VQModel"),
+        ("vae", "AutoencoderKL"),
+        ("text_encoder", "CLIPTextModel"),
+        ("low_res_scheduler", "DDPMScheduler"),
+    ] {
+        let folder = copied("ddpm");
+        let path = folder.path().join("source/model_index.json");
+        let mut index: Value = serde_json::from_str(&read_to_string(&path).unwrap()).unwrap();
+        index["safety_checker"] = json!([null, null]);
+        index["requires_safety_checker"] = json!(true);
+        write(&path, index.to_string()).unwrap();
+        done(folder.path(), &["import", "source", "--out", "good"]);
+        index[key] = json!(["diffusers", class]);
+        write(&path, index.to_string()).unwrap();
+        for source in ["source", "source/unet"] {
+            let words = ["model_index.json", key, class, "unet and scheduler alone"];
+            refused(folder.path(), 1, &words, &["import", source, "--out", "run"]);
+        }
+    }
+}
+
+#[test]
+fn an_imported_run_with_classes_takes_them_in_turn() {
+    let folder = copied("resnet-resampling");
+    let at = folder.path();
+    done(at, &["import", "source", "--out", "run"]);
+    done(at, &["sample", "run", "-n", "7", "--steps", "2", "-o", "out.csv"]);
+    let text = read_to_string(at.join("out.csv")).unwrap();
+    let classes: Vec<&str> =
+        text.lines().skip(1).map(|line| line.rsplit(',').next().unwrap()).collect();
+    assert_eq!(classes, ["0", "1", "2", "3", "4", "0", "1"]);
+    let words = ["--label", "imported", "all"];
+    refused(at, 2, &words, &["sample", "run", "--label", "data", "-o", "other.csv"]);
 }

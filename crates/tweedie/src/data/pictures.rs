@@ -89,7 +89,7 @@ pub(super) fn read(folder: &Path, options: PictureOptions) -> Result<Parts> {
     let known = (&classes, train.folder.clone());
     let held_out = |part: Option<Pictures>| {
         part.filter(|part| !part.pictures.is_empty())
-            .map(|part| part.under(&known.0, &known.1)?.split(&known.0, channels))
+            .map(|part| part.under(known.0, &known.1)?.split(known.0, channels))
             .transpose()
     };
     let (validation, held_out) = (held_out(validation)?, held_out(test)?);

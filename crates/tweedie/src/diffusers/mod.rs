@@ -7,12 +7,19 @@
 //! | `scheduler/scheduler_config.json` | process, prediction and sampling |
 //! | `tweedie.json` | the space of the data, for which diffusers has no place; ours alone |
 //!
+//! A checkpoint of a training script may hold `unet_ema` beside `unet`: the averaged weights are taken, or those of the
+//! folder that is named itself. Weights may be in shards under an index, or files of a variant such as
+//! `diffusion_pytorch_model.fp16.safetensors`. A pipeline with further parts, such as a decoder of latents or an
+//! encoder of text, is refused by its index.
+//!
 //! An imported network becomes a run like any other. By default it samples as its scheduler: with solver, spacing,
 //! variance, clipping and end of DDPM, DDIM, DEIS, UniPC, multistep and stochastic DPM-Solver++, Euler (ancestral or
-//! not) and Heun; by DPM-Solver++(2M) for any other scheduler of a beta table. Pictures lie in [−1, 1], and are rounded
-//! as in diffusers' pipelines.
+//! not) and Heun, and Euler and DPM-Solver++ of EDM; by DPM-Solver++(2M) for any other scheduler of a beta table.
+//! Pictures lie in [−1, 1], and are rounded as in diffusers' pipelines.
 
+mod edm;
 mod model;
+mod pipeline;
 mod scheduler;
 mod weights;
 
@@ -26,7 +33,8 @@ use crate::train::Training;
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use weights::Weights;
 
 const INDEX: &str = "model_index.json";
 const CONFIG: &str = "config.json";
@@ -41,7 +49,7 @@ const SPACE: &str = "tweedie.json";
 pub fn load_unet(folder: &Path, device: &Device) -> Result<UNet> {
     let path = folder.join(CONFIG);
     let config = model::from_json(&model::read_object(&path)?, &path)?;
-    let (weights, origin) = weights::load(folder)?;
+    let Weights { params: weights, origin, .. } = weights::load(folder)?;
     // A network of another size is refused before its memory is allocated.
     let found: u128 = weights.values().map(|data| data.num_elements() as u128).sum();
     if found != config.parameters() {
@@ -51,29 +59,43 @@ pub fn load_unet(folder: &Path, device: &Device) -> Result<UNet> {
     map_params(config.init(&Draws::new(0), device)?, &weights, &origin)
 }
 
+/// A run out of a checkpoint.
+#[derive(Debug, Clone)]
+pub struct Imported {
+    /// The run.
+    pub run: Run,
+    /// Remarks for the user on the choice among the checkpoint's files.
+    pub notes: Vec<String>,
+}
+
 /// Imports a checkpoint as a run in the folder `out`. `source` is the folder of a pipeline, or of a network alone,
-/// which gets the chain of DDPM.
+/// which gets the chain of DDPM unless the configuration of a scheduler lies beside it.
 ///
 /// # Errors
-/// [`Error::Io`] and [`Error::File`] naming the file and key that cannot be used; as [`Run::import`].
-pub fn import(source: &Path, out: &Path) -> Result<Run> {
+/// [`Error::Io`] and [`Error::File`] naming the file and key that cannot be used, or the part that makes a pipeline
+/// another one than of pictures; as [`Run::import`].
+pub fn import(source: &Path, out: &Path) -> Result<Imported> {
     if !source.is_dir() {
         let expected = "a folder with unet/config.json, or with config.json and weights";
         return Err(Error::file(source, "folder", "missing", expected));
     }
-    // The first checkpoints have all files in one folder.
-    let inner = source.join("unet");
-    let folder = if inner.is_dir() { inner } else { source.to_path_buf() };
+    pipeline::check(source)?;
+    let (folder, note) = pipeline::network(source);
+    let mut notes: Vec<String> = note.into_iter().collect();
     let path = folder.join(CONFIG);
     let unet = model::from_json(&model::read_object(&path)?, &path)?;
-    let scheduler = match scheduler_file(source) {
+    let scheduler = match pipeline::scheduler(source) {
         Some(path) => scheduler::from_json(&model::read_object(&path)?, &path)?,
         None => {
+            let at = source.display();
+            notes
+                .push(format!("{at}: no scheduler_config.json, so that the chain is that of DDPM"));
             let ddpm = Map::from_iter([("_class_name".to_string(), json!("DDPMScheduler"))]);
             scheduler::from_json(&ddpm, &path)?
         }
     };
-    let (weights, origin) = weights::load(&folder)?;
+    let Weights { params: weights, origin, note } = weights::load(&folder)?;
+    notes.extend(note);
     let space = match source.join(SPACE) {
         path if path.exists() => {
             let object = model::read_object(&path)?;
@@ -95,20 +117,15 @@ pub fn import(source: &Path, out: &Path) -> Result<Run> {
             model: ModelRecipe {
                 energy: false,
                 prediction: scheduler.prediction,
-                sigma_data: Some(1.0),
-                clock: Some(Clock::Index),
+                sigma_data: Some(scheduler.sigma_data),
+                clock: Some(scheduler.clock),
             },
             sampling: scheduler.sampling,
             ..Diffusion::default()
         }),
     };
-    Run::import(out, recipe, space, &weights, &origin)
-}
-
-/// The scheduler's configuration of a pipeline, or beside a network.
-fn scheduler_file(source: &Path) -> Option<PathBuf> {
-    let names = [SCHEDULER, "scheduler_config.json", "../scheduler/scheduler_config.json"];
-    names.iter().map(|name| source.join(name)).find(|path| path.exists())
+    let run = Run::import(out, recipe, space, &weights, &origin)?;
+    Ok(Imported { run, notes })
 }
 
 /// The space of pictures of 256 levels in [−1, 1], rounded as in diffusers' pipelines, with numbered classes.

@@ -8,6 +8,30 @@ use std::path::Path;
 /// The class of networks that is read and written.
 const CLASS: &str = "UNet2DModel";
 
+/// Keys that `EMAModel.save_pretrained` adds to the configuration of a network: they describe the average, not the
+/// network.
+const OF_AVERAGES: [&str; 7] = [
+    "decay",
+    "inv_gamma",
+    "min_decay",
+    "optimization_step",
+    "power",
+    "update_after_step",
+    "use_ema_warmup",
+];
+
+/// Whether a value switches nothing on, whatever its key means: null, false, zero, nothing or "none".
+fn is_off(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(on) => !on,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => ["", "none"].contains(&text.to_lowercase().as_str()),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(items) => items.is_empty(),
+    }
+}
+
 /// A JSON object from a file.
 ///
 /// # Errors
@@ -42,7 +66,8 @@ pub(super) fn class(object: &Map<String, Value>) -> &str {
     object.get("_class_name").and_then(Value::as_str).unwrap_or("no class")
 }
 
-/// Reads the configuration of a network; `object` is the content of `path`. Every key must be known.
+/// Reads the configuration of a network; `object` is the content of `path`. Every key must be known, unless its value
+/// switches nothing on, or it describes an average of weights.
 ///
 /// # Errors
 /// [`Error::File`] naming the key that is unknown or whose value cannot be used.
@@ -60,6 +85,9 @@ pub(super) fn from_json(object: &Map<String, Value>, path: &Path) -> Result<UNet
     // Keys replace diffusers' defaults, since old files lack new keys.
     let mut all = to_json(&UNetConfig::of_diffusers());
     for (key, value) in object.iter().filter(own) {
+        if !all.contains_key(key) && (is_off(value) || OF_AVERAGES.contains(&key.as_str())) {
+            continue;
+        }
         if all.insert(key.clone(), value.clone()).is_none() {
             return Err(Error::file(path, key, "unknown key", "a key of UNet2DModel"));
         }

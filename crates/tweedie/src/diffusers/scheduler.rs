@@ -1,7 +1,8 @@
 //! `scheduler_config.json`: process, prediction and sampling.
 
+use super::edm;
 use super::model::class;
-use crate::denoise::Prediction;
+use crate::denoise::{Clock, Prediction};
 use crate::family::diffusion::Diffusion;
 use crate::family::diffusion::SamplingRecipe;
 use crate::process::{AnySchedule, Betas, Chain, ChainConfig, Schedule};
@@ -22,27 +23,31 @@ pub(super) struct Scheduler {
     pub schedule: AnySchedule,
     /// The prediction of the network.
     pub prediction: Prediction,
+    /// The standard deviation of the data by which the network's input is scaled; 1 on a chain, where it is not.
+    pub sigma_data: f64,
+    /// The level as the network sees it.
+    pub clock: Clock,
     /// The scheduler's way of sampling, or our default solver for a scheduler without a counterpart.
     pub sampling: SamplingRecipe,
 }
 
 /// Steps of diffusers' DDIM pipeline.
-const DDIM_STEPS: usize = 50;
+pub(super) const DDIM_STEPS: usize = 50;
 
 /// Steps of the multistep solvers; in diffusers they keep their order from 15 steps on.
-const MULTISTEPS: usize = 25;
+pub(super) const MULTISTEPS: usize = 25;
 
 /// Steps of the chain of an exported schedule.
 const STEPS: usize = 1000;
 
 /// A configuration with the path of its file.
-struct Keys<'a> {
+pub(super) struct Keys<'a> {
     object: &'a Map<String, Value>,
     path: &'a Path,
 }
 
 impl Keys<'_> {
-    fn get<T: DeserializeOwned>(&self, key: &str, default: T, expected: &str) -> Result<T> {
+    pub fn get<T: DeserializeOwned>(&self, key: &str, default: T, expected: &str) -> Result<T> {
         match self.object.get(key) {
             None | Some(Value::Null) => Ok(default),
             Some(value) => serde_json::from_value(value.clone())
@@ -50,12 +55,22 @@ impl Keys<'_> {
         }
     }
 
-    fn text(&self, key: &str, default: &str) -> Result<String> {
+    pub fn text(&self, key: &str, default: &str) -> Result<String> {
         self.get(key, default.to_string(), "a name")
     }
 
-    fn unknown<T>(&self, key: &str, found: &str, expected: &str) -> Result<T> {
+    pub fn unknown<T>(&self, key: &str, found: &str, expected: &str) -> Result<T> {
         Err(Error::file(self.path, key, found, expected))
+    }
+
+    /// An error of a key of ours as one of the file, without the name of our table.
+    pub fn located(&self, error: Error, table: &str) -> Error {
+        match error {
+            Error::Config { key, problem, expected } => {
+                Error::file(self.path, key.trim_start_matches(table), problem, expected)
+            }
+            other => other,
+        }
     }
 }
 
@@ -65,6 +80,9 @@ impl Keys<'_> {
 /// [`Error::File`] naming the key that cannot be used.
 pub(super) fn from_json(object: &Map<String, Value>, path: &Path) -> Result<Scheduler> {
     let keys = Keys { object, path };
+    if edm::NAMES.contains(&class(object)) {
+        return edm::from_keys(&keys, class(object));
+    }
     let number = "a number";
     let betas = match keys.get("trained_betas", None::<Vec<f64>>, "a list of numbers")? {
         Some(list) => Betas::List(list),
@@ -111,7 +129,8 @@ pub(super) fn from_json(object: &Map<String, Value>, path: &Path) -> Result<Sche
         }
     };
     let sampling = sampling(&keys, chain.steps())?;
-    Ok(Scheduler { schedule: AnySchedule::Chain(chain), prediction, sampling })
+    let (schedule, clock) = (AnySchedule::Chain(chain), Clock::Index);
+    Ok(Scheduler { schedule, prediction, sigma_data: 1.0, clock, sampling })
 }
 
 /// The sampling of the scheduler.
@@ -177,7 +196,8 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
             return Ok(SamplingRecipe::default());
         }
         other => {
-            let expected = "DDPMScheduler, DDIMScheduler or another scheduler of a beta table";
+            let expected =
+                "DDPMScheduler, DDIMScheduler or another scheduler of a beta table, or of EDM";
             return keys.unknown("_class_name", other, expected);
         }
     };
@@ -224,7 +244,7 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
 }
 
 /// The order of a multistep solver.
-fn order(keys: &Keys) -> Result<usize> {
+pub(super) fn order(keys: &Keys) -> Result<usize> {
     let expected = "1, 2 or 3";
     match keys.get("solver_order", 2, expected)? {
         order @ 1..=3 => Ok(order),
@@ -233,7 +253,7 @@ fn order(keys: &Keys) -> Result<usize> {
 }
 
 /// The end of a multistep solver: clean data or level 0.
-fn final_sigma(keys: &Keys) -> Result<Last> {
+pub(super) fn final_sigma(keys: &Keys) -> Result<Last> {
     match keys.text("final_sigmas_type", "zero")?.as_str() {
         "zero" => Ok(Last::Denoise),
         "sigma_min" => Ok(Last::Stop),

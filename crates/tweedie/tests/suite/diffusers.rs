@@ -8,6 +8,7 @@ use tweedie::denoise::{Denoiser, Prediction};
 use tweedie::diffusers;
 use tweedie::family::diffusion::{Diffusion, DiffusionModel, SamplingRecipe};
 use tweedie::nn::*;
+use tweedie::process::Schedule;
 use tweedie::run::Run;
 use tweedie::solve::grid::Leading;
 use tweedie::solve::*;
@@ -94,6 +95,11 @@ fn diffusion(run: &Run) -> Diffusion {
 
 /// Where a run's sampling ends from the peer's start, with another solver and number of steps.
 fn sample(run: &Run, solver: AnySolver, steps: usize, last: Last) -> Vec<f64> {
+    sample_from(run, solver, steps, last, 1.0)
+}
+
+/// As [`sample`], from as much noise.
+fn sample_from(run: &Run, solver: AnySolver, steps: usize, last: Last, sd: f64) -> Vec<f64> {
     let recipe = run.info.resolved_as::<Diffusion>().unwrap();
     let denoiser = run.model_as::<DiffusionModel>(&cpu()).unwrap().denoiser;
     let AnyNetworkConfig::Unet(unet) = &recipe.network else { panic!("not a UNet") };
@@ -107,7 +113,7 @@ fn sample(run: &Run, solver: AnySolver, steps: usize, last: Last) -> Vec<f64> {
     };
     let levels = solver.levels(&*recipe.sampling.grid, &recipe.schedule, steps, last).unwrap();
     let width = denoiser.width();
-    let x = singles(numbers(2, 2 * width), [2, width]);
+    let x = singles(numbers(2, 2 * width), [2, width]).mul_scalar(sd);
     host(&integrate(&*solver, x, &levels, last, &context, |_| {}).unwrap())
 }
 
@@ -115,7 +121,7 @@ fn sample(run: &Run, solver: AnySolver, steps: usize, last: Last) -> Vec<f64> {
 fn imported_runs_sample_as_their_schedulers_do() {
     for (name, _) in NAMES {
         let folder = tempfile::tempdir().unwrap();
-        let run = diffusers::import(&fixture(name), &folder.path().join("run")).unwrap();
+        let run = diffusers::import(&fixture(name), &folder.path().join("run")).unwrap().run;
         let sampling = &run.info.resolved_as::<Diffusion>().unwrap().sampling;
         let ddim = AnySolver::Ddim(Ddim::default());
         let found = sample(&run, ddim, 10, sampling.last);
@@ -135,6 +141,8 @@ struct Other {
     /// As `save_pretrained` writes it.
     config: String,
     steps: usize,
+    /// The standard deviation of its start.
+    start: f64,
     ends: Vec<f64>,
 }
 
@@ -142,7 +150,7 @@ struct Other {
 fn other_schedulers_sample_as_diffusers_does() {
     let text = std::fs::read_to_string(fixture("schedulers.json")).unwrap();
     let others: Vec<Other> = serde_json::from_str(&text).unwrap();
-    assert_eq!(others.len(), 14);
+    assert_eq!(others.len(), 20);
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("source");
     for part in ["unet", "scheduler"] {
@@ -153,11 +161,14 @@ fn other_schedulers_sample_as_diffusers_does() {
         std::fs::copy(fixture("ddpm").join(&file), source.join(&file)).unwrap();
     }
     let mut wrong = Vec::new();
-    for (k, Other { config, steps, ends }) in others.into_iter().enumerate() {
+    for (k, Other { config, steps, start, ends }) in others.into_iter().enumerate() {
         std::fs::write(source.join("scheduler/scheduler_config.json"), &config).unwrap();
-        let run = diffusers::import(&source, &folder.path().join(k.to_string())).unwrap();
-        let SamplingRecipe { solver, last, .. } = diffusion(&run).sampling;
-        let found = sample(&run, solver, steps, last);
+        let run = diffusers::import(&source, &folder.path().join(k.to_string())).unwrap().run;
+        let Diffusion { schedule, sampling, .. } = diffusion(&run);
+        let SamplingRecipe { solver, last, .. } = sampling;
+        // Elsewhere diffusers' x is x/α.
+        let start = if schedule.level(schedule.range().1).alpha == 1.0 { start } else { 1.0 };
+        let found = sample_from(&run, solver, steps, last, start);
         let size = ends.iter().fold(0.0, |most: f64, e| most.max(e.abs()));
         let error = crate::oracle::gap(&found, &ends) / size;
         println!("{error:.1e} {solver:?} in {steps} steps");
@@ -171,7 +182,8 @@ fn other_schedulers_sample_as_diffusers_does() {
 #[test]
 fn a_scheduler_s_words_become_the_run_s_defaults() {
     let folder = tempfile::tempdir().unwrap();
-    let import = |name: &str| diffusers::import(&fixture(name), &folder.path().join(name)).unwrap();
+    let import =
+        |name: &str| diffusers::import(&fixture(name), &folder.path().join(name)).unwrap().run;
     let sampling = diffusion(&import("ddpm")).sampling;
     assert_eq!(sampling.solver, AnySolver::Ancestral(Ancestral { variance: Variance::Large }));
     assert_eq!((sampling.steps, sampling.last), (1000, Last::Denoise));
@@ -194,7 +206,7 @@ fn a_scheduler_s_words_become_the_run_s_defaults() {
 fn weights_by_torch_save_and_under_old_names_are_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let weights = |source: &Path, name: &str| {
-        diffusers::import(source, &folder.path().join(name)).unwrap().weights().unwrap()
+        diffusers::import(source, &folder.path().join(name)).unwrap().run.weights().unwrap()
     };
     let new = weights(&fixture("ddpm"), "new");
     assert_eq!(weights(&fixture("ddpm-bin"), "bin"), new);
@@ -223,6 +235,71 @@ fn weights_by_torch_save_and_under_old_names_are_the_same() {
     assert_eq!(sampling("old"), sampling("new"));
 }
 
+#[test]
+fn shards_and_variants_are_the_same_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source");
+    std::fs::create_dir_all(&source).unwrap();
+    std::fs::copy(fixture("ddpm").join("unet/config.json"), source.join("config.json")).unwrap();
+    let whole = fixture("ddpm").join("unet/diffusion_pytorch_model.safetensors");
+    let all = load_safetensors(&whole).unwrap();
+    let import = |k: usize| diffusers::import(&source, &folder.path().join(k.to_string()));
+    let mut k = 0;
+    // Names of the index and of its shards, and of a variant, as `save_pretrained` writes them.
+    for (index, shard, note) in [
+        ("diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model", ""),
+        (
+            "diffusion_pytorch_model.safetensors.index.fp16.json",
+            "diffusion_pytorch_model.fp16",
+            "index.fp16.json",
+        ),
+        (
+            "diffusion_pytorch_model.ema.safetensors.index.json",
+            "diffusion_pytorch_model.ema",
+            "model.ema.safetensors.index.json",
+        ),
+    ] {
+        let names = [1, 2].map(|n| format!("{shard}-0000{n}-of-00002.safetensors"));
+        let mut map = serde_json::Map::new();
+        for (n, file) in names.iter().enumerate() {
+            let own = all.iter().enumerate().filter(|(i, _)| i % 2 == n).map(|(_, pair)| pair);
+            let own: Params = own.map(|(name, data)| (name.clone(), data.clone())).collect();
+            own.keys().for_each(|name| {
+                map.insert(name.clone(), file.clone().into());
+            });
+            save_safetensors(&own, &source.join(file)).unwrap();
+        }
+        let text = serde_json::json!({ "metadata": { "total_size": 1 }, "weight_map": map });
+        std::fs::write(source.join(index), text.to_string()).unwrap();
+        let imported = import(k).unwrap();
+        assert_eq!(imported.run.weights().unwrap(), all, "{index}");
+        let notes = imported.notes.join(" ");
+        assert!(notes.contains(note), "{notes}");
+        let error = |k| import(k).unwrap_err().to_string();
+        let last = all.keys().nth(1).unwrap();
+        std::fs::rename(source.join(&names[1]), source.join("away")).unwrap();
+        assert!(error(k + 1).contains(&names[1]), "{}", error(k + 1));
+        std::fs::copy(source.join(&names[0]), source.join(&names[1])).unwrap();
+        assert!(error(k + 1).contains(last) && error(k + 1).contains("missing"));
+        std::fs::remove_file(source.join(index)).unwrap();
+        assert!(error(k + 1).contains("without an index"), "{}", error(k + 1));
+        names.iter().for_each(|name| std::fs::remove_file(source.join(name)).unwrap());
+        k += 1;
+    }
+    for name in ["diffusion_pytorch_model.fp16.safetensors", "model.non_ema.safetensors"] {
+        let path = source.join(name);
+        std::fs::copy(&whole, &path).unwrap();
+        let imported = import(k).unwrap();
+        assert_eq!(imported.run.weights().unwrap(), all);
+        assert!(imported.notes.iter().any(|note| note.ends_with(name)), "{:?}", imported.notes);
+        std::fs::remove_file(path).unwrap();
+        k += 1;
+    }
+    let escape = r#"{"weight_map": {"conv_in.bias": "../source/x.safetensors"}}"#;
+    std::fs::write(source.join("model.safetensors.index.json"), escape).unwrap();
+    assert!(import(k).unwrap_err().to_string().contains("weight_map"));
+}
+
 /// A folder's JSON file, whatever the order of its keys, without the version of who wrote it.
 fn json(path: PathBuf) -> serde_json::Value {
     let mut value: serde_json::Value =
@@ -235,7 +312,7 @@ fn json(path: PathBuf) -> serde_json::Value {
 fn what_was_imported_is_exported_key_for_key() {
     for (name, _) in NAMES {
         let folder = tempfile::tempdir().unwrap();
-        let run = diffusers::import(&fixture(name), &folder.path().join("run")).unwrap();
+        let run = diffusers::import(&fixture(name), &folder.path().join("run")).unwrap().run;
         let out = folder.path().join("out");
         diffusers::export(&run, &out).unwrap();
         for file in ["model_index.json", "unet/config.json"] {
