@@ -26,7 +26,7 @@ fn generators() -> Vec<(&'static str, Box<dyn Generate>)> {
 }
 
 /// Generators that only a family's model has, which the test of every family runs.
-const OF_FAMILIES: [&str; 4] = ["ByClass", "Generator", "Shuffled", "Tempered"];
+const OF_FAMILIES: [&str; 4] = ["ByClass", "Generator", "ShuffledDraws", "TemperedFlow"];
 
 /// The types that the library's sources make generators.
 fn implementors(folder: &Path) -> Vec<String> {
