@@ -123,12 +123,12 @@ fn beside(recipe: &str, source: &str) -> Option<String> {
 /// Says on stderr in which keys a recipe now differs from the run's own, by which the run goes on.
 fn say_differences(run: &Run, found: &Found) {
     let folder = run.folder().display();
-    let keys = match run.differences(&found.text) {
-        Ok(keys) => keys,
-        Err(error) => {
-            eprintln!("{folder}: goes on by its own recipe; {}: {error}", found.given);
-            return;
-        }
+    let Ok(keys) = run.differences(&found.text) else {
+        let given = found.given;
+        eprintln!(
+            "{folder}: goes on by its own recipe; the options of its start do not fit {given}"
+        );
+        return;
     };
     let text = |value: &str| value.trim_matches('"').to_string();
     // Data beside the recipe's file are known to the run by a longer path.

@@ -72,7 +72,7 @@ fn arrays_and_tensors_hold_the_same_samples() {
     assert!(rows.values().iter().all(|v| v.fract() == 0.0 && (0.0..=16.0).contains(v)));
     done(folder.path(), &["sample", "run", "-o", "out.safetensors", "-n", "13"]);
     let tensors = load_safetensors(&folder.path().join("out.safetensors")).unwrap();
-    assert_eq!(tensors.keys().collect::<Vec<_>>(), ["samples"]);
+    assert_eq!(tensors.keys().collect::<Vec<_>>(), ["labels", "samples"]);
     let samples = &tensors["samples"];
     assert_eq!(samples.shape().as_slice(), [13, 1, 8, 8]);
     assert_eq!(samples.as_slice::<f32>().unwrap(), rows.values());

@@ -120,7 +120,9 @@ fn a_resumed_run_says_where_the_recipe_now_differs() {
     assert!(text.contains("differs from own.toml: training.steps is 30, not 5000"), "{text}");
     let other = resumed("gmm");
     assert_eq!(other.status, Some(0), "{}", other.stderr);
-    assert!(other.stderr.contains("differs from gmm"), "{}", other.stderr);
+    assert!(other.stderr.contains("do not fit gmm"), "{}", other.stderr);
+    let other = resumed("points");
+    assert!(other.stderr.contains("differs from points"), "{}", other.stderr);
     assert!(other.stderr.contains(" more"), "{}", other.stderr);
 }
 
@@ -130,7 +132,11 @@ fn data_beside_a_recipe_are_found() {
     let at = folder.path();
     create_dir(at.join("inner")).unwrap();
     write(at.join("inner/table.csv"), table(60, false)).unwrap();
-    write(at.join("inner/own.toml"), "[data]\nsource = \"table.csv\"\nlabel = \"kind\"\n").unwrap();
+    write(
+        at.join("inner/own.toml"),
+        "[data]\nsource = \"table.csv\"\nlabel = \"kind\"\n[network]\nname = \"mlp\"\n",
+    )
+    .unwrap();
     let train = training("inner/own.toml", &[]);
     done(at, &train);
     let again = tweedie(at, &["train", "inner/own.toml", "--out", "run", "--resume"]).stderr;
