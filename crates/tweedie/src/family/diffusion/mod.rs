@@ -36,7 +36,10 @@ impl Family for Diffusion {
 
     fn resolve(mut self, at: &Start) -> Result<Self> {
         self.network = self.network_for(at.space)?;
-        self.check_batch(&self.network)?;
+        // A network that was trained elsewhere may have what training here does not do, such as dropout.
+        if at.data.is_some() {
+            self.check_batch(&self.network)?;
+        }
         if self.model.sigma_data.is_none() {
             self.model.sigma_data = Some(root_mean_square(at.space, at.data()?.fit_rows().rows())?);
         }
