@@ -50,6 +50,22 @@ fn a_checkpoint_goes_in_is_sampled_and_goes_out() {
     assert_eq!(read(at.join("own.npy")).unwrap(), read(at.join("again.npy")).unwrap());
 }
 
+/// Dropout is a matter of training: such a network samples as the same network without.
+#[test]
+fn a_network_with_dropout_is_imported_and_sampled() {
+    let folder = copied("ddpm");
+    let (at, path) = (folder.path(), folder.path().join("source/unet/config.json"));
+    done(at, &["import", "source", "--out", "without"]);
+    let mut config: Value = serde_json::from_str(&read_to_string(&path).unwrap()).unwrap();
+    config["dropout"] = json!(0.1);
+    write(&path, config.to_string()).unwrap();
+    done(at, &["import", "source", "--out", "with"]);
+    for run in ["without", "with"] {
+        done(at, &["sample", run, "-n", "2", "--steps", "3", "-o", &format!("{run}.npy")]);
+    }
+    assert_eq!(read(at.join("with.npy")).unwrap(), read(at.join("without.npy")).unwrap());
+}
+
 #[test]
 fn what_cannot_be_imported_is_refused_by_name() {
     let change = |file: &str, key: &str, value: Value, words: &[&str]| {
