@@ -98,40 +98,36 @@ fn with_decimals<'a>(form: Form, numbers: impl Iterator<Item = &'a str>) -> Form
     Form { decimals: Some(most as u8), fixed: most > 0 && most == least, ..form }
 }
 
-/// The marks that all cells share around their digits, and whether a comma is the decimal point.
+/// The mark in front of a number, with the blank between them.
+fn prefix(cell: &str) -> String {
+    let marks = MONEY.into_iter().filter(|mark| cell.starts_with(mark));
+    let mark = marks.max_by_key(|mark| mark.len()).unwrap_or_default();
+    let blank = !mark.is_empty() && cell[mark.len()..].starts_with(' ');
+    format!("{mark}{}", if blank { " " } else { "" })
+}
+
+/// The mark behind a number, with the blank between them.
+fn suffix(cell: &str) -> String {
+    let marks = MONEY.into_iter().chain(SHARES).filter(|mark| cell.ends_with(mark));
+    let mark = marks.max_by_key(|mark| mark.len()).unwrap_or_default();
+    let blank = !mark.is_empty() && cell[..cell.len() - mark.len()].ends_with(' ');
+    format!("{}{mark}", if blank { " " } else { "" })
+}
+
+/// The marks of a column's numbers, those of its first cell, and whether a comma is the decimal point; none if commas
+/// are neither that nor separate groups of three digits.
 fn marks(cells: &[&str], free_commas: bool) -> Option<(Form, bool)> {
     let first = cells.first()?.trim_start_matches('-').trim_start();
-    let prefix =
-        MONEY.iter().filter(|mark| first.starts_with(**mark)).max_by_key(|mark| mark.len());
-    let suffix = MONEY.iter().chain(&SHARES).filter(|mark| first.ends_with(**mark));
-    let around = |mark: Option<&&str>, front: bool| {
-        let mark = mark.map_or("", |mark| *mark);
-        let rest = match front {
-            true => first.strip_prefix(mark),
-            false => first.strip_suffix(mark),
-        };
-        let blank = rest
-            .is_some_and(|rest| if front { rest.starts_with(' ') } else { rest.ends_with(' ') });
-        match (mark, blank, front) {
-            ("", _, _) | (_, false, _) => mark.to_string(),
-            (_, true, true) => format!("{mark} "),
-            (_, true, false) => format!(" {mark}"),
-        }
-    };
-    let (prefix, suffix) =
-        (around(prefix, true), around(suffix.max_by_key(|mark| mark.len()), false));
-    let form = Form { prefix, suffix, ..Form::default() };
-    let with_comma: Vec<String> =
-        cells.iter().filter_map(|cell| bare(cell, &form, false)).collect();
-    let with_comma: Vec<&String> =
-        with_comma.iter().filter(|digits| digits.contains(',')).collect();
-    let thousands = with_comma.iter().all(|digits| is_grouped(digits));
-    let comma = free_commas
-        && !with_comma.is_empty()
-        && !(thousands && with_comma.iter().any(|d| d.contains('.')));
-    let comma = comma && (!thousands || with_comma.iter().any(|d| d.starts_with('0')));
-    (comma || thousands)
-        .then(|| (Form { thousands: thousands && !with_comma.is_empty() && !comma, ..form }, comma))
+    let form = Form { prefix: prefix(first), suffix: suffix(first), ..Form::default() };
+    let digits = cells.iter().filter_map(|cell| bare(cell, &form, false));
+    let digits: Vec<String> = digits.filter(|digits| digits.contains(',')).collect();
+    let grouped = digits.iter().all(|digits| is_grouped(digits));
+    // 0,125 has no groups, though it looks like 1,125.
+    let point = digits.iter().any(|digits| digits.contains('.'));
+    let fraction = !grouped || !point && digits.iter().any(|digits| digits.starts_with('0'));
+    let comma = free_commas && !digits.is_empty() && fraction;
+    let thousands = grouped && !comma && !digits.is_empty();
+    (comma || grouped).then_some((Form { thousands, ..form }, comma))
 }
 
 /// A cell's number as plain digits with its sign, if it has the marks of the form.

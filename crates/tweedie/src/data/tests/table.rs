@@ -70,7 +70,7 @@ fn separators_are_detected() {
     let blanks = table("  a    b\n  1.5  2\n 10.5  3\n", None);
     assert_eq!(
         (names(&blanks.0), blanks.1.rows().values()),
-        (vec!["a".into(), "b".into()], &[1.5, 2.0, 10.5, 3.0][..])
+        (vec!["a", "b"], &[1.5, 2.0, 10.5, 3.0][..])
     );
     // Texts may hold any of these signs.
     let (space, _) = table("name,tags\nAnn B,x;y|z\nCy D,x\n", None);
@@ -79,10 +79,7 @@ fn separators_are_detected() {
     assert_eq!(names(&space), ["name"]);
     let wide: Vec<u8> = "\u{feff}a\tb\n1\t2\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let wide = parse(&wide[..], Path::new("t.txt"), &TableOptions::default()).unwrap();
-    assert_eq!(
-        (names(&wide.space), wide.rows.rows().values()),
-        (vec!["a".into(), "b".into()], &[1.0, 2.0][..])
-    );
+    assert_eq!((names(&wide.space), wide.rows.rows().values()), (vec!["a", "b"], &[1.0, 2.0][..]));
 }
 
 #[test]
