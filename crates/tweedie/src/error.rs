@@ -187,10 +187,12 @@ pub fn nearest<'a>(found: &str, names: &[&'a str]) -> Option<&'a str> {
         return None;
     }
     let letters = |name: &str| name.chars().count().max(found.chars().count());
+    // Of a short name one letter is more than a third.
+    let slip = |name: &str| name.chars().next() == found.chars().next();
     names
         .iter()
         .map(|name| (strsim::damerau_levenshtein(found, name), *name))
-        .filter(|(distance, name)| 3 * distance <= letters(name))
+        .filter(|(distance, name)| 3 * distance <= letters(name) || *distance == 1 && slip(name))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }

@@ -24,6 +24,11 @@ const EXCEPTIONS: &[(&str, &[&str], &str)] = &[
         ],
         "the exchange table of diffusers' schedulers",
     ),
+    (
+        "tweedie/src/diffusers/edm.rs",
+        &["Ddim", "DpmSolverPp2M", "DpmSolverPp3M"],
+        "the exchange table of EDM's schedulers",
+    ),
     ("tweedie/src/diffusers/mod.rs", &["Diffusion"], "diffusers' pipelines are diffusion models"),
     (
         "tweedie/src/solve/corrector.rs",
