@@ -112,7 +112,7 @@ fn what_a_classifier_cannot_judge_is_refused_before_sampling() {
         (1, &["none"], &["--features", "eye.toml", "--weights", "none"]),
         (2, &["--metric", "--features"], &["--metric", "features"]),
         (2, &["--nearest", ".png"], &["--nearest", "near.gif"]),
-        (1, &["absent"], &["--nearest", "absent/near.png"]),
+        (1, &["eye.toml"], &["--nearest", "eye.toml/near.png"]),
     ] {
         refused(folder.path(), status, words, &[&run[..], more].concat());
     }

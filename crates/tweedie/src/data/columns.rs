@@ -4,7 +4,7 @@ use super::{Coordinate, Kind, Rows, Space};
 use crate::Result;
 
 impl Space {
-    /// Whether two spaces have the same columns, of equal kinds in equal forms.
+    /// Whether two spaces have the same columns, of equal kinds in equal forms, conditions included.
     pub fn reads_as(&self, other: &Space) -> bool {
         let columns = |s: &Space| {
             let column = |c: &Coordinate| {
@@ -12,7 +12,11 @@ impl Space {
             };
             s.coordinates().iter().map(column).collect::<Vec<_>>()
         };
-        self.layout() == other.layout() && columns(self) == columns(other)
+        let given = match (self.given(), other.given()) {
+            (Some(own), Some(other)) => own.reads_as(other),
+            (own, other) => own.is_none() && other.is_none(),
+        };
+        given && self.layout() == other.layout() && columns(self) == columns(other)
     }
 
     /// The same space with monotone maps that make columns of real numbers nearly normal, fitted to rows in raw units.

@@ -83,13 +83,9 @@ impl Run {
             source.source = self.place(&source.source)?;
         }
         let mut data = recipe.load_data()?;
-        if data.space != self.info.space {
-            if data.space.reads_as(&self.info.space) {
-                let (file, problem) = (self.file("run.json"), "not the space of the data");
-                return Err(Error::file(file, "space", problem, "no changes by hand"));
-            }
+        if !data.space.reads_as(&self.info.space) {
             // The run keeps the space that it was trained in, if it was read otherwise then.
-            data = data.in_space(&self.info.space)?;
+            data = data.clone().in_space(&self.info.space).unwrap_or(data);
         }
         for (name, now, then) in [
             ("training", &data.train, &self.info.train),
@@ -107,6 +103,10 @@ impl Run {
             }
         }
         data.name.clone_from(&self.info.data);
+        if data.space != self.info.space {
+            let (file, problem) = (self.file("run.json"), "not the space of the data");
+            return Err(Error::file(file, "space", problem, "no changes by hand"));
+        }
         let named = |error| in_file(&self.file("run.json"), error);
         data.with_validation(self.info.validation).map_err(named)
     }
@@ -153,7 +153,6 @@ impl Run {
             false => self.data()?.fit_rows(),
         };
         let held_out = space.adopt(&loaded.space, &rows, other)?;
-        let space = space.covering(held_out.rows())?;
         Dataset::new(other, space, train, held_out).map_err(|error| match error {
             Error::Config { key, problem, expected } => Error::file(other, key, problem, expected),
             error => error,

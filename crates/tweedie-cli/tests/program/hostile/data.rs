@@ -43,14 +43,11 @@ fn tables_are_refused_by_line_and_column() {
     let cases: Vec<(&str, Vec<u8>, &[&str])> = vec![
         ("empty.csv", vec![], &["line 1", "empty", "a table"]),
         ("header.csv", b"a,b\n".to_vec(), &["line 2", "only a header", "rows"]),
-        ("nan.csv", with_line("nan,3,oak").into(), &["line 6, column 'length'", "missing"]),
         ("inf.csv", with_line("inf,3,oak").into(), &["line 6, column 'length'", "finite"]),
         ("large.csv", with_line("1e39,3,oak").into(), &["line 6, column 'length'", "1e39"]),
         ("word.csv", with_line("1.2.3,3,oak").into(), &["line 6", "'length'", "'1.2.3'"]),
-        ("gap.csv", with_line("1,,oak").into(), &["line 6, column 'count'", "missing"]),
         ("ragged.csv", with_line("1,3").into(), &["line 6", "2 columns", "expected 3"]),
         ("cut.csv", table(9, false)[..124].into(), &["line 10", "columns", "expected 3"]),
-        ("semicolons.csv", table(9, false).replace(',', ";").into(), &["line 1", "commas"]),
         ("zeros.csv", vec![0; 100], &["line 1", "zero byte", "UTF-8"]),
         ("latin.csv", b"a,b\n1,2\n\xe9,3\n".to_vec(), &["line 3, column 1", "UTF-8"]),
         ("twice.csv", b"a,a\n1,2\n3,4\n".to_vec(), &["line 1, column 2", "'a'"]),
@@ -156,7 +153,7 @@ fn judging_against_data_of_another_kind_is_refused() {
         "colour.csv",
     );
     evaluating(folder.path(), 1, &["kind.csv", "label", "oka", "`oak` perhaps"], "kind.csv");
-    evaluating(folder.path(), 1, &["number.csv", "'colour'", "categories"], "number.csv");
+    evaluating(folder.path(), 1, &["number.csv", "'colour'", "dark blue"], "number.csv");
     evaluating(folder.path(), 1, &["unlabelled.csv", "'kind'"], "unlabelled.csv");
     evaluating(
         folder.path(),
