@@ -4,8 +4,9 @@
 #     bench/before_after_speed.sh OLD NEW [ROUNDS] [NAME]...
 #
 # ROUNDS is 5 by default, and a round takes a minute; NAME is as `tweedie bench` takes it. Prints the medians in
-# milliseconds, the ratio NEW / OLD, the least and the largest ratio of a round, and the spread of OLD's rounds,
-# (most − least) / median. Status 1 if a ratio is above 1.03 and exceeds 1 by more than that spread.
+# milliseconds, the ratio NEW / OLD, that of the fastest rounds (which other processes disturb least), the least and the
+# largest ratio of a round, and the spread of OLD's rounds, (most − least) / median. Status 1 if a ratio of medians is above
+# 1.03 and exceeds 1 by more than that spread.
 set -euo pipefail
 [ $# -ge 2 ] || { echo "usage: $0 OLD NEW [ROUNDS] [NAME]..." >&2 && exit 2; }
 declare -A program=([old]=$(realpath "$1") [new]=$(realpath "$2"))
@@ -34,7 +35,7 @@ old, new = ([json.load(open(f"{folder}/{side}-{round}.json")) for round in round
 names = [key.removesuffix(".ms") for key in old[0] if key.endswith(".ms")]
 wide = max(map(len, names)) + 2
 slower, other = [], {key for key in old[0].keys() ^ new[0].keys() if key.endswith(".ms")}
-print(f"{'':{wide}}{'old ms':>10}{'new ms':>10}{'ratio':>8}{'least':>8}{'most':>8}{'spread':>9}")
+print(f"{'':{wide}}{'old ms':>10}{'new ms':>10}{'ratio':>8}{'fastest':>9}{'least':>8}{'most':>8}{'spread':>9}")
 for name in names:
     if name + ".ms" in other:
         continue
@@ -46,8 +47,8 @@ for name in names:
         slower.append(name)
         mark = "  slower"
     print(
-        f"{name:{wide}}{median(a):10.3f}{median(b):10.3f}{ratio:8.3f}{min(each):8.3f}{max(each):8.3f}"
-        f"{100 * spread:8.1f}%{mark}"
+        f"{name:{wide}}{median(a):10.3f}{median(b):10.3f}{ratio:8.3f}{min(b) / min(a):9.3f}{min(each):8.3f}"
+        f"{max(each):8.3f}{100 * spread:8.1f}%{mark}"
     )
 for key in sorted(other):
     print(f"{key.removesuffix('.ms'):{wide}}measured by one of them alone")
