@@ -184,9 +184,10 @@ solver = "heun"
 grid = "karras"
 steps = 12
 TOML
+# Of points: samples of tables keep the limits and decimals of their columns, as those of OLD do not.
 recipe energy.toml <<'TOML'
 [data]
-source = "wine"
+source = "moons"
 [network]
 name = "mlp"
 hidden = 64
