@@ -22,8 +22,8 @@ pub struct Options {
     /// A shipped recipe (see `tweedie list recipes`) or the path of a .toml file.
     recipe: Option<String>,
     /// Data to train on, replacing the recipe's: a shipped data set, a toy, a .csv, .csv.gz, .dat, .npy or .npz file,
-    /// or a folder of pictures (PNG, JPEG, WebP, BMP, TIFF, GIF, or the files of MNIST or CIFAR). With --resume, the new
-    /// place of the run's data.
+    /// or a folder of pictures (PNG, JPEG, WebP, BMP, TIFF, GIF, or the files of MNIST or CIFAR). With --resume, the
+    /// new place of the run's data.
     #[arg(long)]
     data: Option<String>,
     /// The label column of a table, by name or `last`; it makes the model class-conditional. `class` labels the points

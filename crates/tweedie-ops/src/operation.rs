@@ -58,7 +58,7 @@ pub(crate) fn given(input: Option<Array>) -> Array {
 
 /// An operation with N inputs, some of them optional, and one output.
 pub(crate) trait Operation<const N: usize>: Debug + Send + 'static {
-    /// The record of the forward pass for the backward pass.
+    /// The values that the forward pass keeps for the backward pass.
     type Saved: Debug + Clone + Send + 'static;
 
     /// The output.
@@ -67,7 +67,8 @@ pub(crate) trait Operation<const N: usize>: Debug + Send + 'static {
     /// The output, and the record for [`Operation::backward`].
     fn record(&self, inputs: [Option<Array>; N]) -> (FlexTensor, Self::Saved);
 
-    /// The gradients of the `wanted` inputs, from that of the output.
+    /// The gradients of the loss by the inputs for which `wanted` is true, none for the others; `dy` is the gradient of
+    /// the loss by the output, and `saved` the record of the forward pass.
     fn backward(&self, saved: Self::Saved, dy: Array, wanted: [bool; N])
     -> [Option<FlexTensor>; N];
 }

@@ -5,9 +5,9 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 
 /// A batch on the host: `len × width` values in row-major order, one sample per row.
 ///
-/// Data sets, files and metrics hold `Rows`; networks, solvers and objectives take the same batch as a
-/// `Tensor<2>` ([`Rows::to_tensor`], [`Rows::from_tensor`]). Integers travel as exact `f32` values; those of a table whose
-/// range is too wide for that have a remainder ([`Rows::exact`]).
+/// Data sets, files and metrics hold `Rows`; networks, solvers and objectives take the same batch as a `Tensor<2>`
+/// ([`Rows::to_tensor`], [`Rows::from_tensor`]). Integers travel as exact `f32` values; those of a table whose range is
+/// too wide for that have a remainder ([`Rows::exact`]).
 ///
 /// ```
 /// use tweedie::data::Rows;

@@ -69,7 +69,8 @@ impl Label {
     }
 }
 
-/// The class that a text names: by its name, by the same number in other digits, or by its index if no class is a number.
+/// The class that a text names: by its name, by the same number in other digits, or by its index if no class is a
+/// number.
 fn named(classes: &[String], text: &str) -> Option<usize> {
     let number = |text: &str| text.parse::<f64>().ok();
     let by_name = classes.iter().position(|class| class == text);

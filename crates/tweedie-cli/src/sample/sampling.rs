@@ -1,10 +1,10 @@
-//! Options of sampling, which override those of a recipe.
+//! Command-line options of the solver and of guidance; each takes the place of a key of the recipe's `[sampling]`.
 
 use std::path::PathBuf;
 use toml::{Table, Value};
 use tweedie::Error;
 
-/// Options of sampling, which override the recipe.
+/// The solver, its grid and steps, and guidance; each option takes the place of a key of the recipe's `[sampling]`.
 #[derive(Default, clap::Args)]
 pub struct Sampling {
     /// The solver (see `tweedie list solvers`), with options as in 'ddim, eta = 0.5'.

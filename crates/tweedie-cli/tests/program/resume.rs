@@ -71,8 +71,9 @@ fn compare_with_an_uninterrupted_run(more: &[&'static str]) {
     assert_eq!(curves.lines().count(), 1200 / 5 + 1200 / 20);
 }
 
-/// Runs in one folder, and in another with a kill at each of the moments after a checkpoint, of which so many must meet
-/// the run still going: both leave the same bytes.
+/// Trains in `whole` without a stop, and in `broken` with a SIGKILL at each of `moments`, in milliseconds after a
+/// checkpoint, and a resumption after each. Both runs must end with the same bytes, and at least `least` kills must
+/// come before the end of training.
 fn survives(
     whole: &Path,
     broken: &Path,

@@ -6,7 +6,8 @@
 //! >
 //! > θ ← (1 − η w) θ − η/(1 − β₁ᵏ) · m/(√(v/(1 − β₂ᵏ)) + ε),  θ̄ ← d θ̄ + (1 − d) θ.
 //!
-//! Products and sums are not fused, so that the bits are those of separate operations.
+//! Multiplication and addition round separately, without fused multiply-add, so that the weights equal, bit for bit,
+//! the result of one tensor operation after the other.
 
 use super::{PIECE, SERIAL, each, vectorized};
 use pulp::Simd;

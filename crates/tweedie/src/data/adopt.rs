@@ -8,12 +8,12 @@ use crate::{Error, Result};
 const SHOWN: usize = 8;
 
 impl Space {
-    /// Converts rows of the space `other` to this space, with its columns by their names and its numbers of categories and
-    /// classes; `file` names their file, for errors.
+    /// Converts rows of the space `other` to this space, with its columns by their names and its numbers of categories
+    /// and classes; `file` names their file, for errors.
     ///
     /// # Errors
-    /// [`Error::File`] if a column is missing or of another kind, a value is missing where no training row misses one, or
-    /// a category or a class is not one of this space's.
+    /// [`Error::File`] if a column is missing or of another kind, a value is missing where no training row misses one,
+    /// or a category or a class is not one of this space's.
     pub fn adopt(&self, other: &Space, rows: &Split, file: &str) -> Result<Split> {
         let names = |s: &Space| (0..s.width()).map(|j| s.column_name(j)).collect::<Vec<_>>();
         let theirs = names(other);

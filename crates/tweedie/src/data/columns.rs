@@ -53,8 +53,8 @@ impl Space {
         Ok(model.iter().map(of_row).collect())
     }
 
-    /// Σ ln scale in nats: [`log_volumes`](Self::log_volumes) of every row where no column has a monotone map. Categories
-    /// are not counted, since a probability has no unit.
+    /// Σ ln scale in nats: [`log_volumes`](Self::log_volumes) of every row where no column has a monotone map.
+    /// Categories are not counted, since a probability has no unit.
     pub fn log_volume(&self) -> f64 {
         (0..self.width()).map(|j| self.coordinate(j).scale.ln()).sum()
     }
@@ -69,8 +69,8 @@ impl Space {
         places.filter(|(_, coordinate)| coordinate.map.is_some())
     }
 
-    /// The reason why rows of this space have no density, naming a column; none if they have one. Categories and missing
-    /// values have no density in model units.
+    /// The reason why rows of this space have no density, naming a column; none if they have one. Categories and
+    /// missing values have no density in model units.
     pub fn without_density(&self) -> Option<String> {
         let column = (0..self.width()).find(|&j| !self.coordinate(j).is_number())?;
         let what = match self.coordinate(column).kind {

@@ -350,9 +350,9 @@ impl Coordinate {
         self
     }
 
-    /// The coordinate of numbers in raw units with shift and scale such that `values` have mean 0 and variance 1 in model
-    /// units. Real numbers that are all integers become quantised; quantised values are standardised as dequantised ones,
-    /// with variance 1/12 more. A constant keeps scale 1. Missing values do not count.
+    /// The coordinate of numbers in raw units with shift and scale such that `values` have mean 0 and variance 1 in
+    /// model units. Real numbers that are all integers become quantised; quantised values are standardised as
+    /// dequantised ones, with variance 1/12 more. A constant keeps scale 1. Missing values do not count.
     pub(super) fn fitted(mut self, values: impl Iterator<Item = f32> + Clone) -> Self {
         let values = values.filter(|value| !value.is_nan());
         let numbers =

@@ -1,8 +1,8 @@
 //! Forms of numbers in the cells of a table: decimals, signs of money and per cent, groups of thousands, dates.
 //!
-//! A raw value v of a row stands for `origin + v`, so that single precision holds large numbers that lie close together,
-//! such as dates written as 20230623. Dates and times count days, minutes or seconds since their origin, 1970-01-01 plus
-//! `origin` steps.
+//! A raw value v of a row stands for `origin + v`, so that single precision holds large numbers that lie close
+//! together, such as dates written as 20230623. Dates and times count days, minutes or seconds since their origin,
+//! 1970-01-01 plus `origin` steps.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 use serde::{Deserialize, Serialize};

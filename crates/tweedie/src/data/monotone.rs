@@ -1,9 +1,9 @@
 //! Monotone maps that make a column normal: rational-quadratic splines through quantiles.
 //!
 //! The knots are quantiles x_k of the training rows, in standardised units, and y_k = Φ⁻¹(p_k), in equal steps. Between
-//! two knots, with ξ = (x − x_k)/(x_{k+1} − x_k), s the slope of the chord and d the slopes at the knots (J. A. Gregory and
-//! R. Delbourgo, "Piecewise rational quadratic interpolation to monotonic data", 1982; C. Durkan, A. Bekasov, I. Murray and
-//! G. Papamakarios, "Neural spline flows", 2019, equations 4 to 8),
+//! two knots, with ξ = (x − x_k)/(x_{k+1} − x_k), s the slope of the chord and d the slopes at the knots (J. A. Gregory
+//! and R. Delbourgo, "Piecewise rational quadratic interpolation to monotonic data", 1982; C. Durkan, A. Bekasov, I.
+//! Murray and G. Papamakarios, "Neural spline flows", 2019, equations 4 to 8),
 //!
 //! > y = y_k + (y_{k+1} − y_k) (s ξ² + d_k ξ(1 − ξ)) / (s + (d_{k+1} + d_k − 2s) ξ(1 − ξ)),
 //!

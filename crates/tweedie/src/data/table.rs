@@ -7,8 +7,8 @@
 //! money or per cent and separated thousands. Numbers may be missing. All other columns become categories; numbers that
 //! begin with a zero, such as post codes, are texts.
 //!
-//! Writing is the inverse: the names, units and categories of the table, numbers and dates in their form, or else in the
-//! fewest digits that single precision reads back.
+//! Writing is the inverse: the names, units and categories of the table, numbers and dates in their form, or else in
+//! the fewest digits that single precision reads back.
 
 mod cell;
 mod column;

@@ -2,8 +2,8 @@
 //! (after *Generative Modeling with Diffusion Models*, fig. 1).
 //!
 //! The density is that of the data under noise, a Gaussian around each α xᵢ; a coordinate is shown as
-//! σ_d x_t/√(α² σ_d² + σ²), with the data's standard deviation σ_d at every level, and each column of colours as a share
-//! of its greatest value. The Gaussians have a least width, so that data without noise have a density as well.
+//! σ_d x_t/√(α² σ_d² + σ²), with the data's standard deviation σ_d at every level, and each column of colours as a
+//! share of its greatest value. The Gaussians have a least width, so that data without noise have a density as well.
 
 use super::{Plot, panels};
 use crate::Result;

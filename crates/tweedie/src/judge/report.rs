@@ -35,8 +35,8 @@ const SHOWN: [(&str, &str, &str); 2] = [
     (
         "trajectory",
         "From noise to samples",
-        "From pure noise to the sample, at noise levels σ/α. xₜ is scaled to the spread of the data; E[x₀ | xₜ] is what \
-         the model expects to come out of it.",
+        "From pure noise to the sample, at noise levels σ/α. xₜ is scaled to the spread of the data; E[x₀ | xₜ] is \
+         what the model expects to come out of it.",
     ),
     (
         "progress",

@@ -1,7 +1,7 @@
 //! Columns of tables one by one and in pairs: shapes and trends, as the library SDMetrics defines them.
 //!
-//! Of a column, with F the distribution functions of real and synthetic numbers and p the frequencies of categories, the
-//! shape is
+//! Of a column, with F the distribution functions of real and synthetic numbers and p the frequencies of categories,
+//! the shape is
 //!
 //! > 1 − max |F_r − F_s|    or    1 − ½ Σ |p_r − p_s|.
 //!
@@ -10,10 +10,10 @@
 //!
 //! > 1 − ½ |ρ_r − ρ_s|    or    1 − ½ Σ |p_r − p_s|;
 //!
-//! beside a category, numbers are categories too: ten bins of equal widths over the range of their own table. (Bins of a
-//! common range would compare better; these are the ones that published figures use.) Missing values are left out, and
-//! in a pair with a category they lie in the last bin. Scores of several columns or pairs are means, 1 at best; of pairs
-//! those count that are related among the real rows, by |ρ_r| > 0.5, or with categories by Cramér's V > 0.3,
+//! beside a category, numbers are categories too: ten bins of equal widths over the range of their own table. (Bins of
+//! a common range would compare better; these are the ones that published figures use.) Missing values are left out,
+//! and in a pair with a category they lie in the last bin. Scores of several columns or pairs are means, 1 at best; of
+//! pairs those count that are related among the real rows, by |ρ_r| > 0.5, or with categories by Cramér's V > 0.3,
 //!
 //! > V² = χ²/(n (min(rows, columns) − 1)).
 

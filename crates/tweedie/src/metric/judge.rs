@@ -49,8 +49,8 @@ pub struct Score {
 /// - 1-NN accuracies and W₂: equally many of each kind, 10,000 and 1,500 at most.
 /// - Label agreement: all rows. Samples should bear the [`sample_labels`](super::sample_labels).
 /// - Shapes and trends of columns, for tables of two columns or more: all rows, in raw units; see [`Columns`].
-/// - Labels learnt from samples, for labelled tables: equally many generated and training rows, 10,000 at most, tested on
-///   all held-out rows; see [`Forest`].
+/// - Labels learnt from samples, for labelled tables: equally many generated and training rows, 10,000 at most, tested
+///   on all held-out rows; see [`Forest`].
 /// - The distance to the nearest training row, a median: 10,000 generated rows and all held-out rows, for the floor.
 ///
 /// The list is empty unless there are two generated, two training and two held-out rows. The bandwidth of MMD² is the

@@ -4,11 +4,13 @@
 //!
 //! | objective | a row's loss | |
 //! |---|---|---|
-//! | explicit | ‖s − s*‖² | Hyvärinen 2005, eq. 2; *An Introduction to Generative Modeling with Flows and Diffusion Models*, eq. 5.2 |
+//! | explicit | ‖s − s*‖² | Hyvärinen 2005, eq. 2; *An Introduction …*, eq. 5.2 |
 //! | implicit | ½ ‖s‖² + ∇·s | Hyvärinen 2005, theorem 1; *An Introduction …*, eq. 5.4 |
 //! | sliced | ½ (v·s)² + vᵀ ∇s v | Song et al. 2019, eq. 7 |
 //! | sliced, variance-reduced | ½ ‖s‖² + vᵀ ∇s v | Song et al. 2019, eq. 8; *An Introduction …*, eqs. 5.5–5.6 |
 //! | finite differences | the same with v·s and vᵀ ∇s v by central differences | Pang et al. 2020, sec. 4 |
+//!
+//! *An Introduction …* is *An Introduction to Generative Modeling with Flows and Diffusion Models*.
 //!
 //! The mean of the explicit loss is twice the mean of the implicit one plus E‖s*‖², which corrects eq. 5.4 of *An
 //! Introduction …*; the implicit loss is the mean of either sliced loss over v. Each is multiplied by the level's

@@ -20,8 +20,8 @@ const DISTINCT: f64 = 0.9;
 const FEW: usize = 20;
 
 impl Sheet<'_> {
-    /// A column's meaning, with its values: numbers counted from the origin of their form, or indices of categories; NaN
-    /// where a number is missing. With `limits` numbers have the limits of their values.
+    /// A column's meaning, with its values: numbers counted from the origin of their form, or indices of categories;
+    /// NaN where a number is missing. With `limits` numbers have the limits of their values.
     pub fn column(
         &mut self,
         column: usize,
@@ -47,8 +47,8 @@ impl Sheet<'_> {
         if names.len() as f64 >= DISTINCT * cells.len() as f64 && cells.len() >= FEW {
             let (name, names, rows) = (&named.name, names.len(), cells.len());
             let note = format!(
-                "column '{name}' has {names} different texts in {rows} rows, as identifiers have: samples copy them from \
-                 the rows; data.id = [\"{name}\"] draws new ones instead"
+                "column '{name}' has {names} different texts in {rows} rows, as identifiers have: samples copy \
+                 them from the rows; data.id = [\"{name}\"] draws new ones instead"
             );
             self.notes.push(note);
         }

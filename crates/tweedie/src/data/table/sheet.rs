@@ -52,8 +52,8 @@ impl<'a> Sheet<'a> {
         Ok(Sheet { path, lines, free_commas, hidden: Vec::new(), notes })
     }
 
-    /// The names and units of the columns, from the header, which is removed; without a header the columns are numbered.
-    /// A column without a name that counts the rows is hidden.
+    /// The names and units of the columns, from the header, which is removed; without a header the columns are
+    /// numbered. A column without a name that counts the rows is hidden.
     pub fn take_names(&mut self, header: Option<bool>) -> Result<Vec<Coordinate>> {
         if !header.unwrap_or_else(|| self.has_header()) {
             let width = self.lines[0].1.len();
@@ -93,8 +93,8 @@ impl<'a> Sheet<'a> {
         Ok(names)
     }
 
-    /// Whether the first line names the columns: a column goes from text there to a number in the second line, no cell is
-    /// a number, or its texts do not occur again and its numbers look like names.
+    /// Whether the first line names the columns: a column goes from text there to a number in the second line, no cell
+    /// is a number, or its texts do not occur again and its numbers look like names.
     fn has_header(&self) -> bool {
         let first = &self.lines[0].1;
         let becomes_number = self.lines.get(1).is_some_and(|(_, second)| {

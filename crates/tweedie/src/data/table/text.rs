@@ -1,9 +1,9 @@
 //! From the bytes of a table to its records: encoding, comments, and the separator of cells.
 //!
 //! The separator is the first, of `;` tab `|` `,` and blanks, that gives the first lines equal numbers of cells, more
-//! than one; a comma if there is none. Blanks separate cells only if each line behind the first holds a number. Lines in
-//! front that begin with `#` are comments, unless the last of them names as many columns as the next line has cells. In
-//! KEEL's `.dat` files all lines that begin with `@` are comments.
+//! than one; a comma if there is none. Blanks separate cells only if each line behind the first holds a number. Lines
+//! in front that begin with `#` are comments, unless the last of them names as many columns as the next line has cells.
+//! In KEEL's `.dat` files all lines that begin with `@` are comments.
 
 use super::cell::is_number;
 use crate::{Error, Result};

@@ -259,8 +259,8 @@ proptest! {
     }
 }
 
-/// A long-tailed column with a monotone map: rows come back, log p of a standard normal in model units integrates to 1 in
-/// raw ones, and distances without the map do not know of it.
+/// A long-tailed column with a monotone map: rows come back, log p of a standard normal in model units integrates to 1
+/// in raw ones, and distances without the map do not know of it.
 #[test]
 fn densities_change_by_the_slope_of_a_monotone_map() {
     let normal = Draws::new(4).normals(0..2000, 1);

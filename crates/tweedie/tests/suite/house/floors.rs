@@ -118,8 +118,9 @@ fn rooms_know_only_rooms_below_them() {
 #[test]
 fn paths_of_every_form_are_read() {
     let file = Path::new("solve/dpm.rs");
-    let text = "use crate::{Error, data::{Rows, Space}, nn};\nuse super::super::metric::mmd;\n// use crate::train::Run;\n\
-        fn f() -> crate::process::Level { super::grid::g() }\n#[cfg(test)]\nuse crate::show::Plot;";
+    let text = "use crate::{Error, data::{Rows, Space}, nn};\nuse super::super::metric::mmd;\n\
+        // use crate::train::Run;\nfn f() -> crate::process::Level { super::grid::g() }\n\
+        #[cfg(test)]\nuse crate::show::Plot;";
     let mut found = rooms_named(file, &code(text));
     found.sort();
     assert_eq!(found, ["data", "metric", "nn", "process"]);
