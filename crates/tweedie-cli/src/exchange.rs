@@ -4,7 +4,6 @@ use crate::{Settings, output};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use toml::Value;
-use tweedie::diffusers::Imported;
 use tweedie::run::Run;
 use tweedie::{Result, diffusers};
 
@@ -67,7 +66,7 @@ impl Summary {
 pub fn import(options: &Import, settings: &Settings) -> Result<()> {
     let name = options.source.file_name().map_or("imported".into(), |n| n.to_os_string());
     let out = options.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
-    let Imported { run, notes } = diffusers::import(&options.source, &out)?;
+    let diffusers::Import { run, notes } = diffusers::import(&options.source, &out)?;
     notes.iter().for_each(|note| eprintln!("note: {note}"));
     Summary::report(&run, &out, settings)
 }

@@ -1,4 +1,4 @@
-//! Runs on disk: the newest of a recipe, those that there are, and their models.
+//! Runs on disk: the newest run of a recipe, the list of runs, and their models.
 
 use crate::Settings;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use tweedie::family::Model;
 use tweedie::run::Run;
 use tweedie::{Error, Result};
 
-/// The folder of runs that have no other.
+/// The default folder of runs.
 const RUNS: &str = "runs";
 
-/// How many runs an error lists.
+/// The most runs that an error lists.
 const LISTED: usize = 8;
 
 /// The paths runs/NAME, runs/NAME-2, runs/NAME-3, …
@@ -47,7 +47,7 @@ fn all() -> Vec<PathBuf> {
     found.into_iter().rev().map(|(_, folder)| folder).collect()
 }
 
-/// When a run was last written to: its checkpoint, or its `run.json` before the first; none for another folder.
+/// The time of a run's last checkpoint, or of its `run.json` before the first; none for a folder without a run.
 fn written(folder: &Path) -> Option<SystemTime> {
     let of = |name| std::fs::metadata(folder.join(name)).and_then(|found| found.modified()).ok();
     of("run.json").max(of("checkpoint.safetensors").filter(|_| of("run.json").is_some()))
@@ -65,7 +65,7 @@ fn listed() -> String {
     }
 }
 
-/// Opens a run; the error names the runs that there are if this is none.
+/// Opens a run; if the folder has none, the error lists the runs under runs/.
 pub fn open(folder: &Path) -> Result<Run> {
     Run::open(folder).map_err(|error| match error {
         Error::Io { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
@@ -79,7 +79,7 @@ pub fn open(folder: &Path) -> Result<Run> {
     })
 }
 
-/// Opens a run, with its data read from `data` if they were moved there.
+/// Opens a run whose data are at `data` now, if given.
 pub fn open_with(folder: &Path, data: Option<&str>) -> Result<Run> {
     let run = open(folder)?;
     Ok(match data {
@@ -88,8 +88,7 @@ pub fn open_with(folder: &Path, data: Option<&str>) -> Result<Run> {
     })
 }
 
-/// The model of a run as far as it is trained, and the step of its checkpoint if training has not finished, which is
-/// then said on stderr.
+/// The model of a run; of an unfinished run that of its last checkpoint, with the step, which a line on stderr states.
 pub fn model(run: &Run, settings: &Settings) -> Result<(Box<dyn Model>, Option<u64>)> {
     let (model, step) = run.model_so_far(&settings.device)?;
     if let Some(step) = step {
@@ -98,7 +97,7 @@ pub fn model(run: &Run, settings: &Settings) -> Result<(Box<dyn Model>, Option<u
     Ok((model, step))
 }
 
-/// Says on stderr which step a model in training is of.
+/// Prints to stderr the step of the checkpoint of an unfinished run.
 pub fn say_unfinished(run: &str, step: u64, steps: u64) {
     eprintln!("{run}: training has not finished; this is its checkpoint of step {step} of {steps}");
 }

@@ -5,10 +5,10 @@ use signal_hook::flag;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// The signals, and the exit status of a program that each has ended.
+/// The signals, with the exit status of a program that each ends.
 const SIGNALS: [(i32, u8); 2] = [(SIGINT, 130), (SIGTERM, 143)];
 
-/// Whether the user wants the program to stop.
+/// The signals that have arrived.
 pub struct Stop {
     /// Whether a signal has come. The next signal ends the program at once.
     wanted: Arc<AtomicBool>,
@@ -21,7 +21,7 @@ impl Stop {
     pub fn listen() -> Self {
         let stop = Self { wanted: Arc::new(AtomicBool::new(true)), status: Arc::default() };
         for (signal, status) in SIGNALS {
-            // Without a handler a signal ends the program as ever.
+            // If registration fails, the signal ends the program, as without a handler.
             let at_once = Arc::clone(&stop.wanted);
             let _ = flag::register_conditional_shutdown(signal, status.into(), at_once);
             let _ = flag::register_usize(signal, Arc::clone(&stop.status), status.into());
@@ -30,17 +30,17 @@ impl Stop {
         stop
     }
 
-    /// From now on the first signal sets [`Stop::status`], and only a second one ends the program at once.
+    /// Makes the next signal set [`Stop::status`] alone; a second one ends the program at once.
     pub fn defer(&self) {
         self.wanted.store(false, Ordering::SeqCst);
     }
 
-    /// From now on every signal ends the program at once.
+    /// Makes every signal end the program at once.
     pub fn at_once(&self) {
         self.wanted.store(true, Ordering::SeqCst);
     }
 
-    /// The exit status of the signal that has come, if one has.
+    /// The exit status of the last signal, if one has arrived.
     pub fn status(&self) -> Option<u8> {
         u8::try_from(self.status.load(Ordering::SeqCst)).ok().filter(|status| *status > 0)
     }

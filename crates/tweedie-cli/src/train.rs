@@ -4,7 +4,7 @@ mod start;
 
 use crate::stop::Stop;
 use crate::{Settings, output, progress::Progress};
-use start::Started;
+use start::Session;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -49,7 +49,7 @@ pub struct Options {
 }
 
 /// The end of a training session.
-enum Ended {
+enum Outcome {
     /// The run is trained and judged.
     Judged(Judgement),
     /// A signal stopped it after this step.
@@ -59,11 +59,11 @@ enum Ended {
 /// Trains, samples, judges and reports. Ctrl-C and SIGTERM stop training with a checkpoint.
 pub fn run(options: &Options, settings: &Settings) -> Result<ExitCode> {
     let stop = Stop::listen();
-    let Started { run, data, lock: _lock } = options.begin()?;
+    let Session { run, data, lock: _lock } = options.begin()?;
     match finish(&run, data.as_ref(), settings, Some(&stop))? {
-        Ended::Judged(judged) if settings.json => output::json(&judged),
-        Ended::Judged(judged) => print(&judged),
-        Ended::Stopped(step) => {
+        Outcome::Judged(judged) if settings.json => output::json(&judged),
+        Outcome::Judged(judged) => print(&judged),
+        Outcome::Stopped(step) => {
             eprintln!("stopped after step {step}, with a checkpoint; this goes on:");
             eprintln!("{}", options.resuming(&run, settings));
             return Ok(ExitCode::from(stop.status().unwrap_or(1)));
@@ -100,7 +100,7 @@ pub fn finished(recipe: &str, source: &str, folder: &Path, settings: &Settings) 
         seed: None,
         resume: started,
     };
-    let Started { run, data, lock: _lock } = options.begin()?;
+    let Session { run, data, lock: _lock } = options.begin()?;
     finish(&run, data.as_ref(), settings, None).map(drop)
 }
 
@@ -110,7 +110,7 @@ fn finish(
     data: Option<&Dataset>,
     settings: &Settings,
     stop: Option<&Stop>,
-) -> Result<Ended> {
+) -> Result<Outcome> {
     let recipe = &run.info.recipe;
     data.iter().flat_map(|data| &data.notes).for_each(|note| eprintln!("note: {note}"));
     if !settings.json {
@@ -131,13 +131,13 @@ fn finish(
     let stopped = train(run, data, &mut *learner, settings, stop);
     stop.inspect(|stop| stop.at_once());
     if let Some(step) = stopped.map_err(|error| diverged(error, run))? {
-        return Ok(Ended::Stopped(step));
+        return Ok(Outcome::Stopped(step));
     }
     run.save_weights(&learner.weights()?)?;
     if stop.and_then(Stop::status).is_some() {
-        return Ok(Ended::Stopped(recipe.training.steps));
+        return Ok(Outcome::Stopped(recipe.training.steps));
     }
-    settings.with(recipe.seed, |at| judge::finish(run, data, at)).map(Ended::Judged)
+    settings.with(recipe.seed, |at| judge::finish(run, data, at)).map(Outcome::Judged)
 }
 
 /// A divergence with advice: the key to lower, and what is kept.

@@ -30,7 +30,7 @@ pub struct AtomicFile {
     path: PathBuf,
 }
 
-/// Where the bytes go.
+/// The destination of the bytes.
 #[derive(Debug)]
 enum Out {
     /// To a temporary file.
@@ -39,12 +39,12 @@ enum Out {
     Into(BufWriter<File>),
 }
 
-/// Whether a path is there and is neither a file nor a folder: a pipe or a device.
+/// Whether a path is a pipe or a device.
 fn is_special(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
-/// The path that symbolic links lead to, there or not.
+/// The target of symbolic links, which need not exist.
 fn followed(path: &Path) -> PathBuf {
     let mut path = path.to_path_buf();
     // As many links as Linux follows.

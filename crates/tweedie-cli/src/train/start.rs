@@ -1,4 +1,4 @@
-//! The run to train: a new one, or one to go on with.
+//! The run to train: a new one, or a run to resume.
 
 use super::Options;
 use crate::runs;
@@ -8,19 +8,19 @@ use tweedie::data::Dataset;
 use tweedie::run::{Lock, Recipe, Run, shipped};
 use tweedie::{Error, Result};
 
-/// How many differing keys of a recipe are named.
+/// The most keys of a recipe that a message names.
 const NAMED: usize = 3;
 
-/// A run ready to be trained; with its data, if its family has some.
-pub(super) struct Started {
+/// A run to train, with its data, if its family has some, and its lock.
+pub(super) struct Session {
     pub run: Run,
     pub data: Option<Dataset>,
-    /// Keeps other processes from training it.
+    /// The lock that keeps other processes from training the run.
     pub lock: Lock,
 }
 
-/// A recipe: as it was given, the name that its runs bear, and its text.
-struct Found<'a> {
+/// A recipe: the argument of the command line, the name of its runs, and its text.
+struct Template<'a> {
     given: &'a str,
     name: String,
     text: String,
@@ -28,11 +28,11 @@ struct Found<'a> {
 
 impl Options {
     /// Creates the run, or opens the run to resume.
-    pub(super) fn begin(&self) -> Result<Started> {
+    pub(super) fn begin(&self) -> Result<Session> {
         let found = self
             .recipe
             .as_deref()
-            .map(|given| shipped::find(given).map(|(name, text)| Found { given, name, text }));
+            .map(|given| shipped::find(given).map(|(name, text)| Template { given, name, text }));
         match (found.transpose()?, &self.out) {
             (found, Some(folder)) if self.resume => self.resume(folder, found.as_ref()),
             (Some(found), None) if self.resume => {
@@ -67,7 +67,7 @@ impl Options {
     }
 
     /// Creates a run.
-    fn start(&self, found: &Found) -> Result<Started> {
+    fn start(&self, found: &Template) -> Result<Session> {
         let located = |error| shipped::located(error, found.given, &found.text);
         let overrides = self.overrides();
         let mut recipe = Recipe::parse(&found.text, &overrides).map_err(located)?;
@@ -83,11 +83,11 @@ impl Options {
         };
         let run = Run::create(&folder, recipe, data.as_ref()).map_err(located)?;
         let lock = run.lock()?;
-        Ok(Started { run: run.started_with(overrides)?, data, lock })
+        Ok(Session { run: run.started_with(overrides)?, data, lock })
     }
 
     /// Opens a run to go on with.
-    fn resume(&self, folder: &Path, found: Option<&Found>) -> Result<Started> {
+    fn resume(&self, folder: &Path, found: Option<&Template>) -> Result<Session> {
         let run = runs::open(folder)?;
         let lock = run.lock()?;
         let moved = self.data.as_ref().filter(|data| run.may_have_moved_to(data));
@@ -105,7 +105,7 @@ impl Options {
         for folder in [folder.to_path_buf(), run.file("samples")].iter().filter(|f| f.is_dir()) {
             tweedie::files::remove_leftovers(folder)?;
         }
-        Ok(Started { run: run.remember_data()?, data, lock })
+        Ok(Session { run: run.remember_data()?, data, lock })
     }
 }
 
@@ -121,7 +121,7 @@ fn beside(recipe: &str, source: &str) -> Option<String> {
 }
 
 /// Says on stderr in which keys a recipe now differs from the run's own, by which the run goes on.
-fn say_differences(run: &Run, found: &Found) {
+fn say_differences(run: &Run, found: &Template) {
     let folder = run.folder().display();
     let Ok(keys) = run.differences(&found.text) else {
         let given = found.given;

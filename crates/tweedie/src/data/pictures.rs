@@ -18,7 +18,7 @@ mod listing;
 use super::parts::Parts;
 use super::{Rows, Space, Split};
 use crate::{Error, Result};
-use decode::{Decoded, Decoder};
+use decode::{Bitmap, Decoder};
 use image::DynamicImage;
 use listing::{Files, Listing};
 use rayon::prelude::*;
@@ -141,7 +141,7 @@ fn dark(folder: &Path, deep: Option<u16>, brightest: f32) -> Option<String> {
 
 /// The decoded pictures of one part.
 struct Pictures {
-    pictures: Vec<Decoded>,
+    pictures: Vec<Bitmap>,
     /// The class of each, if folders are classes.
     classes: Option<Vec<String>>,
     folder: std::path::PathBuf,
@@ -149,7 +149,7 @@ struct Pictures {
 
 impl Pictures {
     /// The pictures that could be decoded; the faults of the others are added to `faults`.
-    fn of(files: Files, all: Vec<Result<Decoded>>, faults: &mut Vec<Error>) -> Self {
+    fn of(files: Files, all: Vec<Result<Bitmap>>, faults: &mut Vec<Error>) -> Self {
         let Files { classes, folder, .. } = files;
         let good: Vec<bool> = all.iter().map(Result::is_ok).collect();
         let classes = classes.map(|all| {

@@ -80,34 +80,38 @@ impl<D: Denoiser> Denoiser for Guidance<D> {
     }
 }
 
-impl<D: Denoiser + ?Sized> Denoiser for Arc<D> {
-    fn denoise(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
-        (**self).denoise(x, levels, condition)
-    }
+/// Makes a reference to a denoiser a denoiser.
+macro_rules! by_reference {
+    ($reference:ty) => {
+        impl<D: Denoiser + ?Sized> Denoiser for $reference {
+            fn denoise(
+                &self,
+                x: Dual<2>,
+                levels: &Levels,
+                condition: &Condition,
+            ) -> Result<Dual<2>> {
+                (**self).denoise(x, levels, condition)
+            }
 
-    fn log_noised(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
-        (**self).log_noised(x, levels, condition)
-    }
-    fn width(&self) -> usize {
-        (**self).width()
-    }
-    fn evaluations(&self) -> u64 {
-        (**self).evaluations()
-    }
+            fn log_noised(
+                &self,
+                x: Dual<2>,
+                levels: &Levels,
+                condition: &Condition,
+            ) -> Result<Dual<2>> {
+                (**self).log_noised(x, levels, condition)
+            }
+
+            fn width(&self) -> usize {
+                (**self).width()
+            }
+
+            fn evaluations(&self) -> u64 {
+                (**self).evaluations()
+            }
+        }
+    };
 }
 
-impl<D: Denoiser + ?Sized> Denoiser for &D {
-    fn denoise(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
-        (**self).denoise(x, levels, condition)
-    }
-
-    fn log_noised(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
-        (**self).log_noised(x, levels, condition)
-    }
-    fn width(&self) -> usize {
-        (**self).width()
-    }
-    fn evaluations(&self) -> u64 {
-        (**self).evaluations()
-    }
-}
+by_reference!(Arc<D>);
+by_reference!(&D);

@@ -59,9 +59,9 @@ pub fn load_unet(folder: &Path, device: &Device) -> Result<UNet> {
     map_params(config.init(&Draws::new(0), device)?, &weights, &origin)
 }
 
-/// A run out of a checkpoint.
+/// A run made from a checkpoint, with remarks.
 #[derive(Debug, Clone)]
-pub struct Imported {
+pub struct Import {
     /// The run.
     pub run: Run,
     /// Remarks for the user on the choice among the checkpoint's files.
@@ -74,7 +74,7 @@ pub struct Imported {
 /// # Errors
 /// [`Error::Io`] and [`Error::File`] naming the file and key that cannot be used, or the part that makes a pipeline
 /// another one than of pictures; as [`Run::import`].
-pub fn import(source: &Path, out: &Path) -> Result<Imported> {
+pub fn import(source: &Path, out: &Path) -> Result<Import> {
     if !source.is_dir() {
         let expected = "a folder with unet/config.json, or with config.json and weights";
         return Err(Error::file(source, "folder", "missing", expected));
@@ -125,7 +125,7 @@ pub fn import(source: &Path, out: &Path) -> Result<Imported> {
         }),
     };
     let run = Run::import(out, recipe, space, &weights, &origin)?;
-    Ok(Imported { run, notes })
+    Ok(Import { run, notes })
 }
 
 /// The space of pictures of 256 levels in [−1, 1], rounded as in diffusers' pipelines, with numbered classes.

@@ -40,11 +40,11 @@ pub struct RunInfo {
     pub program: String,
     /// The recipe as given.
     pub recipe: Recipe,
-    /// The overrides `key.path=value` that it was given with; none in runs from before they were recorded.
+    /// The overrides `key.path=value` of the command that started the run; none in runs of earlier programs.
     pub overrides: Option<Vec<String>>,
-    /// The path of the data from the root of the file system, if they were read from a file or a folder.
+    /// The absolute path of the data, if they were read from a file or a folder.
     pub source_path: Option<PathBuf>,
-    /// The family's part of it with every width and unit known.
+    /// The family's part of the recipe, with every width and unit resolved.
     pub resolved: Box<dyn Plan>,
     /// The meaning of a row's columns.
     pub space: Space,

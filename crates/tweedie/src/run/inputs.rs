@@ -1,5 +1,6 @@
-//! Other files that a run needs: its data by path, and other runs by path and hash, so that a run means the same models
-//! for ever. A path is looked for where it was, then from the working folder, then from the folders around the run.
+//! Other files that a run needs: its data by path, and other runs by path and hash, so that a run always
+//! means the same models. A path is searched at its recorded place, then from the working folder, then from the folders
+//! around the run.
 
 use super::{KEPT, Run, WEIGHTS};
 use crate::data::content_hash;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 pub struct Input {
     /// The folder of the other run, or a file of weights that it kept, as written in the recipe.
     pub run: PathBuf,
-    /// The same from the root of the file system; none in runs from before it was recorded.
+    /// The absolute path of `run`; none in runs of earlier programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// The hash of its weights.
@@ -35,7 +36,7 @@ impl Input {
     }
 }
 
-/// A path from the root of the file system, if it can be written as text.
+/// The absolute form of a path, if it is UTF-8.
 pub(super) fn from_root(path: &Path) -> Option<PathBuf> {
     std::path::absolute(path).ok().filter(|path| path.to_str().is_some())
 }
@@ -50,7 +51,7 @@ pub(super) fn found(path: &Path, recorded: Option<&Path>, folder: &Path) -> Opti
     places.into_iter().find(|place| place.exists())
 }
 
-/// How many folders around a run are looked in.
+/// The number of folders above a run in which a path is searched.
 const AROUND: usize = 4;
 
 /// The file of the weights that a path names, and the folder of their run.
@@ -68,8 +69,8 @@ fn hash(path: &Path) -> Result<String> {
     Ok(content_hash(&std::fs::read(&file).map_err(|e| Error::io(&file, e))?))
 }
 
-/// Opens the models of other runs on a device; those among `inputs` of the run in `of` must have the weights that they
-/// had.
+/// A function that opens the models of other runs on a device; it fails if the weights of one among the `inputs` of the
+/// run in the folder `of` have changed.
 pub(super) fn opener(device: Device, inputs: Vec<Input>, of: &Path) -> Opener {
     let of = of.to_path_buf();
     Arc::new(move |path| {

@@ -1,6 +1,7 @@
 //! The recipes shipped with the program.
 
 use crate::data::Toy;
+use crate::data::table::is_table;
 use crate::files::shell_word;
 use crate::run::Recipe;
 use crate::{Error, Result};
@@ -33,11 +34,10 @@ pub fn names() -> Vec<&'static str> {
     RECIPES.iter().map(|(name, _)| *name).collect()
 }
 
-/// The text of a recipe, by name or by path, and the name that its runs bear.
+/// The text of the recipe with this name or path, and the name of its runs.
 ///
 /// # Errors
-/// [`Error::Config`] if there is none of that name, with the command that trains on it where it is a file, a folder or
-/// a data set; [`Error::Io`] if the file cannot be read.
+/// [`Error::Config`] for an unknown name, with the command that trains on it if it is a file, a folder or a data set; [`Error::Io`] if the file cannot be read.
 pub fn find(recipe: &str) -> Result<(String, String)> {
     if let Some((name, text)) = RECIPES.iter().find(|(name, _)| *name == recipe) {
         return Ok((name.to_string(), text.to_string()));
@@ -58,14 +58,14 @@ pub fn find(recipe: &str) -> Result<(String, String)> {
     Err(Error::config("recipe", recipe, expected))
 }
 
-/// Endings of tables and arrays.
-const TABLES: [&str; 8] = [".csv", ".csv.gz", ".tsv", ".txt", ".dat", ".parquet", ".npy", ".npz"];
+/// Endings of arrays, and of tables that are refused with advice.
+const OTHER_TABLES: [&str; 4] = [".npy", ".npz", ".parquet", ".xlsx"];
 
 /// Endings of pictures.
 const PICTURES: [&str; 9] =
     [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", "-ubyte.gz"];
 
-/// The command that trains on what stands where a recipe should: a run, a folder of pictures, a table, a data set.
+/// The command that trains on `given`, which is no recipe but a run, a folder of pictures, a table or a data set.
 fn command_for(given: &str) -> Option<String> {
     let (path, lower) = (Path::new(given), given.to_lowercase());
     let on = |recipe: &str, data: &Path| {
@@ -84,7 +84,7 @@ fn command_for(given: &str) -> Option<String> {
             false => on("emoji", path),
         };
     }
-    if ends(&TABLES) {
+    if is_table(given) || ends(&OTHER_TABLES) {
         return on("table", path);
     }
     if ends(&PICTURES) {
@@ -97,7 +97,8 @@ fn command_for(given: &str) -> Option<String> {
     crate::data::list().iter().any(|(name, _)| *name == given).then(|| on("table", path))?
 }
 
-/// An error of a recipe's values, with the name of the file if that is where they stand, or where data are absent.
+/// An error of a recipe's values, located in the recipe's file if the file's own values, and not overrides, are wrong,
+/// or its data are absent.
 pub fn located(error: Error, recipe: &str, text: &str) -> Error {
     let alone = Recipe::parse(text, &[]).err().map(|e| e.to_string());
     match error {

@@ -17,7 +17,7 @@ const MOST_PIXELS: u64 = 1 << 27;
 const REDUCED: u32 = 4;
 
 /// A picture of bytes.
-pub(super) struct Decoded {
+pub(super) struct Bitmap {
     pub picture: DynamicImage,
     /// The brightest value of a file of 16 bits.
     pub deep: Option<u16>,
@@ -71,13 +71,13 @@ impl Decoder {
     /// # Errors
     /// The error of the first faulty file: [`Error::Io`] if it cannot be read; [`Error::File`] if it is damaged, has
     /// too many pixels or another size than the first.
-    pub fn decode(&self, paths: &[PathBuf]) -> Result<Vec<Result<Decoded>>> {
+    pub fn decode(&self, paths: &[PathBuf]) -> Result<Vec<Result<Bitmap>>> {
         let all: Vec<_> = paths.par_iter().map(|path| self.one(path)).collect();
         all.into_iter().collect()
     }
 
     /// A picture, or the fault of a damaged file that is passed over.
-    fn one(&self, path: &Path) -> Result<Result<Decoded>> {
+    fn one(&self, path: &Path) -> Result<Result<Bitmap>> {
         let (picture, deep) = match loaded(path) {
             Err(fault) if self.skip => return Ok(Err(fault)),
             loaded => loaded?,
@@ -97,7 +97,7 @@ impl Decoder {
             Some(size) => resized(picture, size),
             None => picture,
         };
-        Ok(Ok(Decoded { picture, deep }))
+        Ok(Ok(Bitmap { picture, deep }))
     }
 }
 

@@ -74,7 +74,7 @@ impl Listing {
         let around = walk.pictures[0].folders[..depth].to_vec();
         let alone = walk.pictures.iter().all(|found| found.folders[..depth] == around);
         let around = if alone { around } else { Vec::new() };
-        let mut parts = BTreeMap::<&str, (String, Vec<Found>)>::new();
+        let mut parts = BTreeMap::<&str, (String, Vec<Entry>)>::new();
         for mut found in walk.pictures {
             let name = found.folders.remove(depth);
             found.folders.drain(..around.len());
@@ -119,7 +119,7 @@ fn part_of(name: &str) -> Option<&'static str> {
 
 impl Files {
     /// The files of a part, whose remaining folders are classes.
-    fn of(folder: PathBuf, found: Vec<Found>) -> Result<Self> {
+    fn of(folder: PathBuf, found: Vec<Entry>) -> Result<Self> {
         let labelled = found.iter().any(|one| !one.folders.is_empty());
         if labelled && found.iter().any(|one| one.folders.is_empty()) {
             let problem = "there are pictures both here and in folders";
@@ -132,18 +132,18 @@ impl Files {
 }
 
 /// A picture with the folders between it and the top.
-struct Found {
+struct Entry {
     folders: Vec<String>,
     path: PathBuf,
 }
 
-/// What a folder and its sub-folders hold.
+/// The contents of a folder and its sub-folders.
 #[derive(Default)]
 struct Walk {
-    pictures: Vec<Found>,
+    pictures: Vec<Entry>,
     /// Other files by their endings.
     endings: BTreeMap<String, usize>,
-    /// Hidden files and folders, and those of systems.
+    /// The number of hidden files, system files and such folders.
     hidden: usize,
     /// Folders without pictures.
     empty: Vec<String>,
@@ -173,7 +173,7 @@ impl Walk {
         for path in files {
             let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
             if ENDINGS.contains(&ending.as_str()) {
-                self.pictures.push(Found { folders: names.to_vec(), path });
+                self.pictures.push(Entry { folders: names.to_vec(), path });
             } else {
                 *self.endings.entry(ending).or_default() += 1;
             }
@@ -196,7 +196,7 @@ impl Walk {
     fn depth_of_parts(&self) -> Option<usize> {
         let deepest = self.pictures.iter().map(|found| found.folders.len()).max().unwrap_or(0);
         (0..deepest).find(|&depth| {
-            let name = |found: &Found| found.folders.get(depth).and_then(|name| part_of(name));
+            let name = |found: &Entry| found.folders.get(depth).and_then(|name| part_of(name));
             self.pictures.iter().all(|found| name(found).is_some())
         })
     }

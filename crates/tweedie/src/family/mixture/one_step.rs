@@ -206,6 +206,21 @@ impl OneStepFit for GaussianFit {
     }
 }
 
+/// Reads and removes arrays of a value for each of `width` columns, whose names follow `prefix`.
+fn take_columns<const N: usize>(
+    names: [&str; N],
+    width: usize,
+    prefix: &str,
+    from: &mut State,
+    origin: &Path,
+) -> Result<[Vec<f64>; N]> {
+    let mut arrays = names.map(|_| Vec::new());
+    for (array, name) in arrays.iter_mut().zip(names) {
+        *array = take_shaped(from, &format!("{prefix}{name}"), &[width], origin)?;
+    }
+    Ok(arrays)
+}
+
 /// Options of the fit of Laplace columns; there are none.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -219,8 +234,8 @@ impl OneStepFit for LaplaceFit {
     }
 
     fn take(&self, width: usize, prefix: &str, from: &mut State, origin: &Path) -> Result<Laplace> {
-        let mut take = |name: &str| take_shaped(from, &format!("{prefix}{name}"), &[width], origin);
-        let (locations, scales) = (take("locations")?, take("scales")?);
+        let [locations, scales] =
+            take_columns(["locations", "scales"], width, prefix, from, origin)?;
         Laplace::new(locations, scales).map_err(damaged(origin, prefix, "Laplace columns"))
     }
 }
@@ -252,10 +267,10 @@ impl OneStepFit for StudentFit {
         from: &mut State,
         origin: &Path,
     ) -> Result<StudentT> {
-        let mut take = |name: &str| take_shaped(from, &format!("{prefix}{name}"), &[width], origin);
-        let (locations, scales) = (take("locations")?, take("scales")?);
+        let names = ["locations", "scales", "degrees"];
+        let [locations, scales, degrees] = take_columns(names, width, prefix, from, origin)?;
         let damaged = damaged(origin, prefix, "columns of Student's t distribution");
-        StudentT::new(locations, scales, take("degrees")?).map_err(damaged)
+        StudentT::new(locations, scales, degrees).map_err(damaged)
     }
 }
 
