@@ -15,6 +15,7 @@ use super::layer::Layer;
 use super::page::{panels, whole};
 use super::plot::{Plot, pairs_of};
 use crate::data::Rows;
+use crate::metric;
 use crate::{Error, Result};
 
 /// A named data set of a comparison.
@@ -190,15 +191,9 @@ fn write_correlations(canvas: &mut Canvas, area: Area, sets: &[Set], columns: (u
 
 /// Pearson's correlation of two columns over the rows where both are finite; none if a column is constant.
 fn correlation(rows: &Rows, (a, b): (usize, usize)) -> Option<f64> {
-    let finite = rows.iter().filter(|r| r[a].is_finite() && r[b].is_finite());
-    let pairs: Vec<(f64, f64)> = finite.map(|r| (f64::from(r[a]), f64::from(r[b]))).collect();
-    let mean = |f: &dyn Fn(&(f64, f64)) -> f64| {
-        pairs.iter().map(f).sum::<f64>() / pairs.len().max(1) as f64
-    };
-    let (x, y) = (mean(&|p| p.0), mean(&|p| p.1));
-    let covariance = mean(&|p| (p.0 - x) * (p.1 - y));
-    let r = covariance / (mean(&|p| (p.0 - x).powi(2)) * mean(&|p| (p.1 - y).powi(2))).sqrt();
-    r.is_finite().then_some(r)
+    let number = |value: f32| if value.is_finite() { f64::from(value) } else { f64::NAN };
+    let column = |j: usize| rows.iter().map(|row| number(row[j])).collect::<Vec<f64>>();
+    metric::correlation(&column(a), &column(b))
 }
 
 /// A scale from zero to a little above the highest bar.

@@ -11,6 +11,7 @@
 //! chains' autocovariances)/V (eq. 10) the effective size is M N/τ, τ = −1 + 2 Σ P_k over Geyer's initial monotone
 //! sequence of positive P_k = ρ_{2k} + ρ_{2k+1}, at least 1/log₁₀(M N).
 
+use crate::tensor::median;
 use crate::{Error, Result};
 use statrs::distribution::{ContinuousCDF, Normal};
 use std::f64::consts::TAU;
@@ -112,12 +113,6 @@ fn mean(values: &[f64]) -> f64 {
 fn variance(values: &[f64]) -> f64 {
     let mean = mean(values);
     values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (values.len() as f64 - 1.0)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let n = values.len();
-    0.5 * (values[(n - 1) / 2] + values[n / 2])
 }
 
 /// √(V/W) of the chains.

@@ -174,8 +174,8 @@ fn overlap<T: Ord>(
     (n > 0.0 && m > 0.0).then_some(1.0 - 0.5 * distance)
 }
 
-/// Pearson's correlation of the rows where both numbers are there; none for a constant.
-fn correlation(a: &[f64], b: &[f64]) -> Option<f64> {
+/// Pearson's correlation of the rows where neither number is NaN; none for a constant.
+pub(crate) fn correlation(a: &[f64], b: &[f64]) -> Option<f64> {
     let there = || a.iter().zip(b).filter(|(a, b)| !a.is_nan() && !b.is_nan());
     let n = there().count() as f64;
     let (ma, mb) = there().fold((0.0, 0.0), |(ma, mb), (a, b)| (ma + a / n, mb + b / n));

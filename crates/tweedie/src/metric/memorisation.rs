@@ -22,6 +22,7 @@ use super::check_pair;
 use super::distance::fold_rows;
 use crate::Result;
 use crate::data::Rows;
+use crate::tensor::median;
 use std::cmp::Ordering;
 
 /// Samples and references of one block, so that memory does not grow with their number.
@@ -119,16 +120,12 @@ impl Claims {
 pub(super) fn nearest_distance(samples: &Rows, set: &Rows) -> f64 {
     let starts = (0..samples.len()).step_by(SAMPLES);
     let some = |start| samples.slice(start..samples.len().min(start + SAMPLES));
-    let mut distances: Vec<f64> = starts
-        .flat_map(|start| nearest(&some(start), set))
-        .map(|found| found.squared.sqrt())
-        .collect();
-    distances.sort_by(f64::total_cmp);
-    let middle = distances.len() / 2;
-    match distances.len() % 2 {
-        0 => 0.5 * (distances[middle - 1] + distances[middle]),
-        _ => distances[middle],
-    }
+    median(
+        starts
+            .flat_map(|start| nearest(&some(start), set))
+            .map(|found| found.squared.sqrt())
+            .collect(),
+    )
 }
 
 /// The rows of a set that are nearest to a sample: several if they are equally near.

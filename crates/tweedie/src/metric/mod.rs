@@ -44,6 +44,7 @@ mod tests;
 
 pub use classifier::{Classifier, Outputs};
 pub use columns::Columns;
+pub(crate) use columns::correlation;
 pub use discrepancy::Discrepancy;
 pub use forest::Forest;
 pub use memorisation::{Memorisation, memorisation};

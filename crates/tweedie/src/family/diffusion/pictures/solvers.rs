@@ -4,6 +4,7 @@ use super::Pictures;
 use crate::data::{Layout, Rows};
 use crate::draw::{Work, error_by_work, label_of};
 use crate::solve::{AnyGrid, AnySolver, DormandPrince, Sampler, Tolerance};
+use crate::tensor::median;
 use crate::{Draws, Result};
 use image::RgbImage;
 
@@ -63,7 +64,5 @@ fn median_distance(a: &Rows, b: &Rows) -> f64 {
         let sum: f64 = a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum();
         (sum / a.len() as f64).sqrt()
     };
-    let mut all: Vec<f64> = a.iter().zip(b.iter()).map(distance).collect();
-    all.sort_by(f64::total_cmp);
-    all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
+    median(a.iter().zip(b.iter()).map(distance).collect())
 }
