@@ -15,7 +15,7 @@ pub struct Options {
     /// The directories of runs on the same data, or of chains on the same target.
     #[arg(required = true)]
     runs: Vec<PathBuf>,
-    /// Where the data of the runs are now, if they were moved.
+    /// The present path of the data of the runs, if they were moved.
     #[arg(long)]
     data: Option<String>,
     #[command(flatten)]
@@ -43,8 +43,8 @@ pub struct Sweep {
     /// Another key of sampling to compare values of, in place of numbers of steps, as in sampling.guidance=1,1.5,2.
     #[arg(long, value_name = "KEY=VALUES", value_parser = swept, conflicts_with = "steps")]
     sweep: Option<(String, Values)>,
-    /// How many rows get a log p; 0 for none. By default all while that is quick, else random ones, and none of
-    /// pictures.
+    /// Number of rows to compute log p of; 0 for none. By default all while that is quick, else random rows, and none
+    /// of pictures.
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     log_p_rows: Option<usize>,
     #[command(flatten)]

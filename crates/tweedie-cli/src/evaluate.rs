@@ -26,7 +26,7 @@ pub struct Options {
     /// The run directory.
     run: PathBuf,
     /// Judge against this data source in place of the held-out rows of the run; a table needs the columns of the run.
-    /// Where the run's own data are no more, the place that they were moved to.
+    /// If the run's own data were moved, their present path.
     #[arg(long)]
     data: Option<String>,
     #[command(flatten)]
@@ -192,8 +192,8 @@ impl Options {
         self.n.unwrap_or(run.info.recipe.evaluation.samples as u64)
     }
 
-    /// What the samples are judged by: rows of `--data`, the run's data, or exact draws of what a model without data is
-    /// to sample, if there are some.
+    /// The rows that samples are judged by: rows of `--data`, the run's data, or exact draws from the target of a model
+    /// without data, if it has any.
     fn reference(
         &self,
         run: &Run,

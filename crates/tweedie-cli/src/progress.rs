@@ -20,7 +20,7 @@ struct Lines {
     what: String,
     unit: &'static str,
     total: u64,
-    /// Where the task began, and when.
+    /// The units done at the start, and the time of the start.
     began: (u64, Instant),
     now: u64,
     note: String,
@@ -47,7 +47,7 @@ impl Progress {
         Self { bar, lines }
     }
 
-    /// Where a resumed task begins.
+    /// Sets the number of units done before the task is resumed.
     pub fn begin_at(&self, done: u64) {
         self.bar.set_position(done);
         self.bar.reset_eta();
@@ -56,7 +56,7 @@ impl Progress {
         }
     }
 
-    /// How many units are done.
+    /// Sets the number of units done.
     pub fn set(&self, done: u64) {
         self.bar.set_position(done);
         let Some(lines) = &self.lines else { return };

@@ -43,7 +43,7 @@ pub struct Options {
     /// neither rounded nor cut to the limits of their columns, a category as a number for each of its names.
     #[arg(long, value_enum, default_value_t = Units::Data)]
     units: Units,
-    /// Where the run's data are now, if they were moved and conditions come from them.
+    /// The present path of the run's data, if they were moved and conditions are drawn from them.
     #[arg(long)]
     data: Option<String>,
     #[command(flatten)]

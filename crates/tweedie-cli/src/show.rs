@@ -15,7 +15,7 @@ use tweedie::{Error, Result};
 pub struct Options {
     /// The run directory.
     run: PathBuf,
-    /// Where the run's data are now, if they were moved.
+    /// The present path of the run's data, if they were moved.
     #[arg(long)]
     data: Option<String>,
     /// The folder to draw into; RUN/show by default.

@@ -40,7 +40,7 @@ pub fn refuse(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// What to write for an unknown option of `train` that is a key of recipes.
+/// The `--set` that replaces an unknown option of `train` with the name of a key of recipes.
 fn as_key(error: &clap::Error, arguments: &[String]) -> Option<String> {
     let train = arguments.iter().find(|word| !word.starts_with('-')).is_some_and(|w| w == "train");
     if error.kind() != ErrorKind::UnknownArgument || !train {

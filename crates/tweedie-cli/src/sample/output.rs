@@ -30,7 +30,7 @@ impl Format {
     }
 }
 
-/// Where samples go, and as what.
+/// The destination and the format of samples.
 pub(super) struct Output {
     pub path: PathBuf,
     pub format: Format,

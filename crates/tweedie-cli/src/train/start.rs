@@ -120,7 +120,7 @@ fn beside(recipe: &str, source: &str) -> Option<String> {
     found.exists().then(|| found.to_str().map(String::from))?
 }
 
-/// Says on stderr in which keys a recipe now differs from the run's own, by which the run goes on.
+/// Prints to stderr the keys in which a recipe now differs from the run's own, which the run keeps.
 fn say_differences(run: &Run, found: &Template) {
     let folder = run.folder().display();
     let Ok(keys) = run.differences(&found.text) else {

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 const PARTS: [&str; 3] = ["unet", "unet_ema", "scheduler"];
 /// Folders of networks in a checkpoint, the preferred first: averaged weights sample better.
 const NETWORKS: [&str; 2] = ["unet_ema", "unet"];
-/// Where the configuration of the scheduler may lie, from the folder that is imported: in it or, for a network alone
-/// or a checkpoint of a training script, in the folders around it.
+/// Paths of the scheduler's configuration, from the imported folder: inside it or, for a network alone or a checkpoint
+/// of a training script, in the folders around it.
 const SCHEDULERS: [&str; 4] = [
     "scheduler/scheduler_config.json",
     "scheduler_config.json",
