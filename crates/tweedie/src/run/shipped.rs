@@ -37,7 +37,8 @@ pub fn names() -> Vec<&'static str> {
 /// The text of the recipe with this name or path, and the name of its runs.
 ///
 /// # Errors
-/// [`Error::Config`] for an unknown name, with the command that trains on it if it is a file, a folder or a data set; [`Error::Io`] if the file cannot be read.
+/// [`Error::Config`] for an unknown name, with the command that trains on it if it is a file, a folder or a data set;
+/// [`Error::Io`] if the file cannot be read.
 pub fn find(recipe: &str) -> Result<(String, String)> {
     if let Some((name, text)) = RECIPES.iter().find(|(name, _)| *name == recipe) {
         return Ok((name.to_string(), text.to_string()));
