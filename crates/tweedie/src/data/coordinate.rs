@@ -202,7 +202,13 @@ impl Coordinate {
             let found = format!("shift {} and scale {}", self.shift, self.scale);
             return refuse(found, "a finite shift and a finite scale above 0");
         }
+        if self.map.is_some() && !matches!(self.kind, Kind::Real | Kind::Bounded { .. }) {
+            return refuse("a map".into(), "a map of real numbers alone");
+        }
         match &self.kind {
+            Kind::Category { .. } | Kind::Identifier { .. } if self.missing.is_some() => {
+                refuse("missing values".into(), "numbers; a missing text is a text of its own")
+            }
             Kind::Quantised { .. } if !QUANTISED_SCALES.contains(&self.scale) => {
                 refuse(format!("scale {}", self.scale), "a scale from 1e-30 to 1e30")
             }

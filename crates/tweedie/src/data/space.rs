@@ -115,7 +115,7 @@ impl Space {
     ///
     /// # Errors
     /// [`Error::Shape`] if the layout has no columns or there is neither one coordinate nor one for each column;
-    /// [`Error::Config`] if a coordinate's numbers are invalid.
+    /// [`Error::Config`] if a coordinate's numbers are invalid, or all columns are identifiers.
     pub fn new(layout: Layout, coordinates: Vec<Coordinate>) -> Result<Self> {
         let width = layout.width();
         if width == 0 || width == usize::MAX {
@@ -130,6 +130,10 @@ impl Space {
             return Err(Error::shape("coordinates of a space", coordinates.len(), expected));
         }
         coordinates.iter().try_for_each(Coordinate::check)?;
+        if coordinates.iter().all(|coordinate| coordinate.model_width() == 0) {
+            let problem = "all are identifiers";
+            return Err(Error::config("coordinates", problem, "a column to model"));
+        }
         Ok(Self { layout, coordinates, classes: Vec::new(), given: None })
     }
 

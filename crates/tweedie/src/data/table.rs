@@ -102,9 +102,7 @@ pub(crate) fn parse(bytes: impl Read, path: &Path, options: &TableOptions) -> Re
     let columns = sheet.value_columns(&names, options.columns.as_deref(), &beside)?;
     let id = options.id.as_deref().map(|id| sheet.find_all(&names, id)).transpose()?;
     let id = id.unwrap_or_default();
-    let (mut space, rows) = columns_of(&mut sheet, &names, &columns, &id, options)?;
-    let mut rows = Split::new(rows, None)?;
-    if space.model_width() == 0 {
+    if columns.iter().all(|column| id.contains(column)) {
         return Err(Error::file(
             path,
             "header",
@@ -112,6 +110,8 @@ pub(crate) fn parse(bytes: impl Read, path: &Path, options: &TableOptions) -> Re
             "a column to model",
         ));
     }
+    let (mut space, rows) = columns_of(&mut sheet, &names, &columns, &id, options)?;
+    let mut rows = Split::new(rows, None)?;
     if let Some(label) = label {
         let (classes, labels) = sheet.labels(label, &names[label].name)?;
         space = space.with_classes(classes);

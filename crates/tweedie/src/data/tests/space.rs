@@ -280,6 +280,16 @@ fn densities_change_by_the_slope_of_a_monotone_map() {
     let total = density.sum::<f64>() * f64::from(step);
     assert!((total - 1.0).abs() < 1e-3, "{total}");
     assert_eq!(space.without_maps(), affine);
+    for kind in ["quantised", "category"] {
+        let text = serde_json::to_string(&space).unwrap();
+        let other = if kind == "quantised" {
+            text.replace("\"real\"", "{\"quantised\":{\"low\":null,\"high\":null}}")
+        } else {
+            text.replace("\"real\"", "{\"category\":{\"names\":[\"a\"]}}")
+        };
+        let error = serde_json::from_str::<Space>(&other).unwrap_err().to_string();
+        assert!(error.contains("a map of real numbers alone"), "{error}");
+    }
     assert_eq!(affine.log_volumes(&model).unwrap()[7], affine.log_volume());
     let text = serde_json::to_string(&space).unwrap();
     assert_eq!(serde_json::from_str::<Space>(&text).unwrap(), space);

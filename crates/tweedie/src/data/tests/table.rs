@@ -183,6 +183,11 @@ fn identifiers_are_spoken_of_and_drawn_new() {
     );
     let table = parse(text.as_bytes(), Path::new("t.csv"), &options).unwrap();
     assert_eq!((table.notes.len(), table.space.model_width()), (0, 1));
+    let all = TableOptions { columns: options.id.clone(), ..options };
+    let error = parse(text.as_bytes(), Path::new("t.csv"), &all).unwrap_err().to_string();
+    assert!(error.contains("t.csv: header: all columns are identifiers"), "{error}");
+    let id = table.space.coordinate(0).clone();
+    assert!(Space::new(Layout::Vector { width: 1 }, vec![id]).is_err());
     let mut out = TableWriter::new(Vec::new(), "out.csv", &table.space, None).unwrap();
     out.write(table.rows.rows(), None).unwrap();
     let written = String::from_utf8(out.finish().unwrap()).unwrap();
