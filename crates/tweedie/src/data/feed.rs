@@ -2,15 +2,16 @@
 //!
 //! A batch is a function of seed, step and part alone, so that training resumes at any step. The [`Draws`] of a part
 //! are addressed by (purpose `train`, step, part); row i of the part has number i of the purposes `flip`, `binarise`,
-//! `dequantise` and `label dropout`.
+//! `dequantise`, `augment` and `label dropout`.
 
 use super::dataset::Grey;
 use super::{
-    Batch, Batches, Binarisation, Condition, Dataset, Encoding, Layout, Rows, Space, Split,
+    Augmentation, Batch, Batches, Binarisation, Condition, Dataset, Encoding, Layout, Rows, Space,
+    Split,
 };
 use crate::Result;
 use crate::draws::Draws;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
 /// The batches of a split: random rows, mirrored, encoded, with labels dropped.
 ///
@@ -34,6 +35,7 @@ pub struct Feed {
     rows: usize,
     parts: u64,
     mirror: bool,
+    augmentation: Option<Augmentation>,
     label_dropout: f64,
     batches: Batches,
     draws: Draws,
@@ -57,6 +59,7 @@ impl Feed {
             grey: None,
             parts: 1,
             mirror: false,
+            augmentation: None,
             label_dropout: 0.0,
             split,
             space,
@@ -95,6 +98,12 @@ impl Feed {
         Self::new(chosen, data.space.clone(), encoding, rows, 0).map(Some)
     }
 
+    /// The number of rows of the split.
+    #[expect(clippy::len_without_is_empty, reason = "a feed has rows")]
+    pub fn len(&self) -> usize {
+        self.split.len()
+    }
+
     /// Sets the number of parts (micro-batches) of a step.
     pub fn with_parts(mut self, parts: usize) -> Self {
         self.parts = parts as u64;
@@ -104,6 +113,12 @@ impl Feed {
     /// Mirrors each picture left to right with probability ½ each time it enters a batch.
     pub fn with_mirroring(mut self, mirror: bool) -> Self {
         self.mirror = mirror;
+        self
+    }
+
+    /// Augments pictures each time they enter a batch, if `augmentation` is given.
+    pub fn with_augmentation(mut self, augmentation: Option<Augmentation>) -> Self {
+        self.augmentation = augmentation;
         self
     }
 
@@ -123,20 +138,43 @@ impl Feed {
     /// # Errors
     /// As [`Space::encode`].
     pub fn batch(&mut self, step: u64, part: u64, device: &Device) -> Result<Batch> {
+        Ok(self.described(step, part, device)?.0)
+    }
+
+    /// [`Feed::batch`], with the description of the changes of its pictures, `[n, 8]`, if it augments them.
+    ///
+    /// # Errors
+    /// As [`Space::encode`].
+    pub fn described(
+        &mut self,
+        step: u64,
+        part: u64,
+        device: &Device,
+    ) -> Result<(Batch, Option<Tensor<2>>)> {
         let indices = self.batches.batch(step * self.parts + part);
         let draws = self.draws(step, part);
         let mut rows = self.split.rows().select(&indices);
         if self.mirror {
             mirror(&mut rows, self.space.layout(), &draws.purpose("flip"));
         }
-        let mut batch = self.encoded(rows, &indices, &draws, device)?;
+        let ids: Vec<u64> = (0..indices.len() as u64).collect();
+        let mut x = self.encoded(rows, &draws, &ids)?;
+        let description = match &self.augmentation {
+            None => None,
+            Some(augmentation) => {
+                let draws = draws.purpose("augment");
+                let numbers = augmentation.apply(&mut x, self.space.layout(), &draws)?;
+                Some(numbers.to_tensor(device))
+            }
+        };
+        let mut batch = self.conditioned(&x, &indices, device)?;
         if self.label_dropout > 0.0 {
             let coins = draws.purpose("label dropout");
             let dropped = (0..indices.len() as u64).map(|i| coins.uniform_f64(i, 0));
             let dropped: Vec<bool> = dropped.map(|u| u < self.label_dropout).collect();
             batch.condition = batch.condition.dropped(&dropped);
         }
-        Ok(batch)
+        Ok((batch, description))
     }
 
     /// All rows in order, not mirrored and with their labels, in batches of the feed's size; batch k uses the random
@@ -151,23 +189,21 @@ impl Feed {
             let end = (start + self.rows).min(self.split.len());
             let indices: Vec<usize> = (start..end).collect();
             let rows = self.split.rows().slice(start..end);
-            self.encoded(rows, &indices, &draws.at(k), device)
+            let ids: Vec<u64> = (0..indices.len() as u64).collect();
+            self.conditioned(&self.encoded(rows, &draws.at(k), &ids)?, &indices, device)
         })
     }
 
-    /// Rows of the split by number, in model units and with their labels.
-    fn encoded(
-        &self,
-        mut rows: Rows,
-        indices: &[usize],
-        draws: &Draws,
-        device: &Device,
-    ) -> Result<Batch> {
-        let ids: Vec<u64> = (0..indices.len() as u64).collect();
+    /// Rows in model units, with the random numbers of the given rows of `draws`.
+    fn encoded(&self, mut rows: Rows, draws: &Draws, ids: &[u64]) -> Result<Rows> {
         if let Some(grey) = &self.grey {
-            rows = Binarisation::Dynamic.bits(grey, &rows, &draws.purpose("binarise"), &ids)?;
+            rows = Binarisation::Dynamic.bits(grey, &rows, &draws.purpose("binarise"), ids)?;
         }
-        let x = self.encoding.encode(&self.space, &rows, &draws.purpose("dequantise"), &ids)?;
+        self.encoding.encode(&self.space, &rows, &draws.purpose("dequantise"), ids)
+    }
+
+    /// A batch of rows in model units with the conditions of rows `indices` of the split.
+    fn conditioned(&self, x: &Rows, indices: &[usize], device: &Device) -> Result<Batch> {
         let condition = match (self.split.given(), self.split.labels()) {
             (Some(values), _) => self.space.given_condition(&values.select(indices), device)?,
             (_, Some(labels)) => {

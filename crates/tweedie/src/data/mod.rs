@@ -5,6 +5,7 @@
 
 mod absent;
 mod adopt;
+mod augmentation;
 mod cifar;
 mod columns;
 mod condition;
@@ -32,6 +33,7 @@ mod toy;
 mod validation;
 
 pub use crate::rows::Rows;
+pub use augmentation::Augmentation;
 pub use condition::Condition;
 pub use coordinate::{Coordinate, Kind};
 pub use dataset::{Batches, Dataset, Split, content_hash};

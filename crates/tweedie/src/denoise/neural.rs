@@ -21,6 +21,10 @@ impl Clock {
         match self {
             Clock::LogSnr => -0.125 * finite,
             Clock::Sigma => (-0.5 * finite).exp(),
+            Clock::Scaled => {
+                let (shift, scale) = scaling(schedule);
+                scale * (shift - finite)
+            }
             Clock::Index => {
                 let (first, last) = schedule.range();
                 let steps = schedule.chain_len().unwrap_or(STEPS) as f64 - 1.0;
@@ -40,9 +44,20 @@ impl Clock {
         match self {
             Clock::LogSnr if tracked => Ok(levels.lambda(like)?.mul_scalar(-0.125)),
             Clock::Sigma if tracked => Ok(levels.lambda(like)?.mul_scalar(-0.5).exp()),
+            Clock::Scaled if tracked => {
+                let (shift, scale) = scaling(schedule);
+                Ok(levels.lambda(like)?.neg().add_scalar(shift).mul_scalar(scale))
+            }
             _ => levels.column(like, |level| self.read(level.lambda, schedule)),
         }
     }
+}
+
+/// The largest log-SNR, and the scale by which [`Clock::Scaled`] multiplies the distance from it.
+fn scaling(schedule: &dyn Schedule) -> (f64, f64) {
+    let (first, last) = schedule.range();
+    let [most, least] = [first, last].map(|t| schedule.level(t).lambda.clamp(-20.0, 20.0));
+    (most, STEPS as f64 / (most - least))
 }
 
 /// A network with its prediction and its training schedule.

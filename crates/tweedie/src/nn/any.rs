@@ -6,7 +6,7 @@ use crate::registry::registry;
 use crate::tensor::Dual;
 use crate::{Draws, Error, Result};
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
 registry! {
     /// The form in which a network takes the noise level. Every clock is a function of the level's log-SNR alone, so
@@ -16,6 +16,8 @@ registry! {
         "log-snr" LogSnr "¼ ln(σ/α), EDM's c_noise",
         /// Steps count from 0, with fractions between them.
         "index" Index "the index in the chain, or of 1,000 steps uniform in t",
+        /// For sines and cosines of geometric frequencies, as in UNets; an end beyond ±20 counts as ±20.
+        "scaled" Scaled "the log-SNR, scaled from 0 at the schedule's cleanest level to 1,000 at its noisiest",
         "sigma" Sigma "σ/α",
     }
 }
@@ -38,6 +40,12 @@ pub trait NetworkConfig: std::fmt::Debug + Send + Sync {
     fn clock(&self) -> Clock {
         Clock::LogSnr
     }
+
+    /// The same configuration with `numbers` numbers that describe an augmented picture as an input; 0 for none.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the configuration has another number.
+    fn describing(&self, numbers: usize) -> Result<AnyNetworkConfig>;
 
     /// Fails, naming the key, if training does not support an option of the network.
     ///
@@ -103,6 +111,12 @@ macro_rules! networks {
             fn forward(&self, x: Dual<2>, noise: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
                 match self {
                     $(Self::$variant(network) => network.forward(x, noise, condition),)+
+                }
+            }
+
+            fn in_training(self, draws: &Draws, description: Option<Tensor<2>>) -> Result<Self> {
+                match self {
+                    $(Self::$variant(network) => Ok(network.in_training(draws, description)?.into()),)+
                 }
             }
 

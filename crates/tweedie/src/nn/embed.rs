@@ -62,6 +62,48 @@ impl TimeEmbedding {
     }
 }
 
+/// The description of augmented pictures as features, by a linear map without bias: pictures as they are, with numbers
+/// of 0, add nothing. Outside of training there is no description.
+#[derive(Module, Debug)]
+pub struct DescriptionEmbedding {
+    linear: Linear,
+    #[module(skip)]
+    description: Option<Tensor<2>>,
+}
+
+impl DescriptionEmbedding {
+    /// The map from `numbers` numbers to `width` features, with initial values from `draws`; none for 0 numbers.
+    pub fn new(numbers: usize, width: usize, draws: &Draws, device: &Device) -> Option<Self> {
+        let linear = LinearConfig::new(numbers.max(1), width).with_bias(false);
+        let linear = linear.init(&draws.purpose("linear"), device);
+        (numbers > 0).then_some(Self { linear, description: None })
+    }
+
+    /// An optional map with the description of a batch, `[n, numbers]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there is a description that the map does not take.
+    pub fn describing(own: Option<Self>, description: Option<Tensor<2>>) -> Result<Option<Self>> {
+        let taken = own.as_ref().map_or(0, |own| own.linear.weight.val().dims()[1]);
+        match &description {
+            Some(given) if given.dims()[1] != taken => {
+                let found = format!("{} numbers", given.dims()[1]);
+                let expected = format!("{taken} numbers, as the network takes");
+                Err(Error::shape("description of augmented pictures", found, expected))
+            }
+            _ => Ok(own.map(|own| Self { description, ..own })),
+        }
+    }
+
+    /// Adds the features of the description, if there is one, to features `[n, width]`, or `[1, width]` for all rows.
+    pub fn add_to(&self, features: Dual<2>) -> Dual<2> {
+        match &self.description {
+            Some(description) => features + self.linear.forward(description.clone().into()),
+            None => features,
+        }
+    }
+}
+
 /// Configuration of [`ConditionEmbedding`].
 #[derive(Debug, Clone, Copy)]
 pub struct ConditionEmbeddingConfig {

@@ -1,19 +1,19 @@
 //! A residual, time-conditional MLP for points, tables and tiny images.
 //!
 //! Each block is x ← x + W₂ · silu((1 + a) ⊙ norm(W₁-input) + b) with (a, b) a linear map of the noise level's and
-//! condition's features: the adaptive normalisation of DiT (Peebles & Xie 2023) on vectors.
+//! condition's features (dropout follows silu in training): the adaptive normalisation of DiT (Peebles & Xie 2023) on vectors.
 
 use super::{
     Activation, AnyNetwork, AnyNetworkConfig, ConditionEmbedding, ConditionEmbeddingConfig,
-    GroupNorm, GroupNormConfig, Linear, LinearConfig, Network, NetworkConfig, TimeEmbedding,
-    TimeEmbeddingConfig, any, mlp,
+    DescriptionEmbedding, Dropout, GroupNorm, GroupNormConfig, Linear, LinearConfig, Network,
+    NetworkConfig, TimeEmbedding, TimeEmbeddingConfig, any, mlp,
 };
 use crate::data::{Condition, Space};
-use crate::error::count;
+use crate::error::{count, within};
 use crate::tensor::Dual;
 use crate::{Draws, Error, Result};
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// The number of frequencies of the time embedding.
@@ -42,6 +42,17 @@ pub struct ResidualMlpConfig {
     pub blocks: usize,
     /// The activation of the blocks.
     pub activation: Activation,
+    /// The probability of dropping a value in training, inside each block.
+    #[serde(skip_serializing_if = "is_default")]
+    pub dropout: f64,
+    /// The number of numbers that describe an augmented picture; `training.augmentation` sets it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub augmentation: usize,
+}
+
+/// Whether a value is its type's default.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for ResidualMlpConfig {
@@ -53,6 +64,8 @@ impl Default for ResidualMlpConfig {
             hidden: 128,
             blocks: 3,
             activation: Activation::Silu,
+            dropout: 0.0,
+            augmentation: 0,
         }
     }
 }
@@ -87,6 +100,12 @@ impl ResidualMlpConfig {
         self
     }
 
+    /// Sets the probability of dropping a value in training.
+    pub fn with_dropout(mut self, dropout: f64) -> Self {
+        self.dropout = dropout;
+        self
+    }
+
     /// The number of parameters of the network.
     pub fn parameters(&self) -> u128 {
         let [width, classes, vector, h, blocks] =
@@ -96,7 +115,13 @@ impl ResidualMlpConfig {
             + if vector > 0 { linear(vector + 1, h) } else { 0 };
         let block = 2 * h + linear(h, 2 * h) + 2 * linear(h, h);
         let time = linear(2 * FREQUENCIES as u128, h) + linear(h, h);
-        time + condition + linear(width, h) + blocks * block + 2 * h + linear(h, width)
+        let description = self.augmentation as u128 * h;
+        time + condition
+            + description
+            + linear(width, h)
+            + blocks * block
+            + 2 * h
+            + linear(h, width)
     }
 
     /// The network with initial values from `draws`.
@@ -106,11 +131,15 @@ impl ResidualMlpConfig {
             time: TimeEmbeddingConfig::new(FREQUENCIES, h).init(&draws.purpose("time"), device),
             condition: ConditionEmbeddingConfig::new(self.classes, self.vector, h)
                 .init(&draws.purpose("condition"), device),
+            description: DescriptionEmbedding::new(
+                self.augmentation,
+                h,
+                &draws.purpose("description"),
+                device,
+            ),
             input: LinearConfig::new(self.width, h).init(&draws.purpose("input"), device),
             blocks: (0..self.blocks)
-                .map(|k| {
-                    Block::new(h, self.activation, &draws.purpose("blocks").at(k as u64), device)
-                })
+                .map(|k| Block::new(self, &draws.purpose("blocks").at(k as u64), device))
                 .collect(),
             norm: GroupNormConfig::new(1, h).init(device),
             output: LinearConfig::new(h, self.width)
@@ -126,10 +155,17 @@ impl NetworkConfig for ResidualMlpConfig {
     fn for_space(&self, space: &Space) -> Result<AnyNetworkConfig> {
         count("network.hidden", self.hidden as u64, 1 << 16)?;
         count("network.blocks", self.blocks as u64, 1 << 10)?;
+        within("network.dropout", self.dropout, 0.0, 0.99)?;
         let mut own = self.clone();
         any::own("width", &mut own.width, space.model_width())?;
         any::own("classes", &mut own.classes, space.classes().len())?;
         any::own("vector", &mut own.vector, space.given_width())?;
+        Ok(own.into())
+    }
+
+    fn describing(&self, numbers: usize) -> Result<AnyNetworkConfig> {
+        let mut own = self.clone();
+        any::own("augmentation", &mut own.augmentation, numbers)?;
         Ok(own.into())
     }
 
@@ -162,10 +198,13 @@ struct Block {
     linear_2: Linear,
     #[module(skip)]
     activation: Activation,
+    #[module(skip)]
+    dropout: Dropout,
 }
 
 impl Block {
-    fn new(hidden: usize, activation: Activation, draws: &Draws, device: &Device) -> Self {
+    fn new(config: &ResidualMlpConfig, draws: &Draws, device: &Device) -> Self {
+        let hidden = config.hidden;
         Self {
             norm: GroupNormConfig::new(1, hidden).init(device),
             modulation: LinearConfig::new(hidden, 2 * hidden)
@@ -175,13 +214,18 @@ impl Block {
             linear_2: LinearConfig::new(hidden, hidden)
                 .with_gain(0.0)
                 .init(&draws.purpose("linear_2"), device),
-            activation,
+            activation: config.activation,
+            dropout: Dropout::new(config.dropout),
         }
     }
 
     fn forward(&self, x: Dual<2>, features: Dual<2>) -> Dual<2> {
         let scale_shift = self.modulation.forward(features);
         let y = self.norm.forward_then(x.clone(), Some(scale_shift), None);
+        if self.dropout.acts() {
+            let y = self.linear_1.forward_then(y, self.activation);
+            return self.linear_2.forward_plus(self.dropout.forward(y), x);
+        }
         mlp(y, &[(&self.linear_1, Some(self.activation)), (&self.linear_2, None)], Some(x))
     }
 }
@@ -191,6 +235,7 @@ impl Block {
 pub struct ResidualMlp {
     time: TimeEmbedding,
     condition: ConditionEmbedding,
+    description: Option<DescriptionEmbedding>,
     input: Linear,
     blocks: Vec<Block>,
     norm: GroupNorm,
@@ -215,12 +260,23 @@ impl Network for ResidualMlp {
         if let Some(condition) = self.condition.forward(condition, rows, &x.value.device())? {
             features = features + condition;
         }
+        if let Some(description) = &self.description {
+            features = description.add_to(features);
+        }
         let features = self.activation.forward(features);
         let mut h = self.input.forward(x);
         for block in &self.blocks {
             h = block.forward(h, features.clone());
         }
         Ok(self.output.forward(self.norm.forward_then(h, None, Some(self.activation))))
+    }
+
+    fn in_training(mut self, draws: &Draws, description: Option<Tensor<2>>) -> Result<Self> {
+        for (block, k) in self.blocks.iter_mut().zip(0..) {
+            block.dropout = block.dropout.with_draws(draws.at(k));
+        }
+        self.description = DescriptionEmbedding::describing(self.description, description)?;
+        Ok(self)
     }
 
     fn width(&self) -> usize {

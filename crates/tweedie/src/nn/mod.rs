@@ -2,6 +2,7 @@
 
 mod any;
 mod attention;
+mod dropout;
 mod embed;
 pub mod flow;
 mod layer_norm;
@@ -16,7 +17,11 @@ mod unet;
 
 pub use any::{AnyNetwork, AnyNetworkConfig, Clock, NetworkConfig};
 pub use attention::{attention, self_attention};
-pub use embed::{ConditionEmbedding, ConditionEmbeddingConfig, TimeEmbedding, TimeEmbeddingConfig};
+pub use dropout::Dropout;
+pub use embed::{
+    ConditionEmbedding, ConditionEmbeddingConfig, DescriptionEmbedding, TimeEmbedding,
+    TimeEmbeddingConfig,
+};
 pub use layer_norm::{LayerNorm, LayerNormConfig};
 pub use layers::{
     Activation, Conv2d, Conv2dConfig, Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig,
@@ -35,11 +40,11 @@ pub use unet::{
     UNetConfig, UpBlock,
 };
 
-use crate::Result;
 use crate::data::Condition;
 use crate::tensor::Dual;
+use crate::{Draws, Error, Result};
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
 /// The network of a denoiser: (x, level, condition) ↦ an output of the width of x.
 pub trait Network: Module + Send + Sync + 'static {
@@ -52,6 +57,22 @@ pub trait Network: Module + Send + Sync + 'static {
     /// # Errors
     /// [`crate::Error::Shape`] if the batch or the condition does not fit the network.
     fn forward(&self, x: Dual<2>, noise: Dual<2>, condition: &Condition) -> Result<Dual<2>>;
+
+    /// The network for a batch in training: its [`Dropout`], if any, uses the random numbers of `draws`, and
+    /// `description`, `[n, numbers]`, is the batch's [`Augmentation`](crate::data::Augmentation).
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if there is a description that the network does not take.
+    fn in_training(self, _draws: &Draws, description: Option<Tensor<2>>) -> Result<Self> {
+        match description {
+            None => Ok(self),
+            Some(_) => Err(Error::shape(
+                "description of augmented pictures",
+                "one",
+                "none: no input for it",
+            )),
+        }
+    }
 
     /// The width of a row.
     fn width(&self) -> usize;

@@ -14,8 +14,8 @@ pub use config::{
 };
 
 use super::{
-    Activation, Conv2d, Conv2dConfig, Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig,
-    Linear, LinearConfig, Network,
+    Activation, Conv2d, Conv2dConfig, DescriptionEmbedding, Embedding, EmbeddingConfig, GroupNorm,
+    GroupNormConfig, Linear, LinearConfig, Network,
 };
 use crate::data::Condition;
 use crate::tensor::Dual;
@@ -34,6 +34,7 @@ pub struct UNet {
     time_proj: Option<TimeTable>,
     time_embedding: TimeMlp,
     class_embedding: Option<ClassEmbedding>,
+    description: Option<DescriptionEmbedding>,
     down_blocks: Vec<Block>,
     mid_block: Option<Block>,
     up_blocks: Vec<Block>,
@@ -121,6 +122,12 @@ impl UNet {
             time_proj,
             time_embedding: time_mlp("time_embedding"),
             class_embedding,
+            description: DescriptionEmbedding::new(
+                config.augmentation,
+                time,
+                &draws.purpose("description"),
+                device,
+            ),
             down_blocks: levels
                 .clone()
                 .map(|k| Block::down(config, k, &down.at(k as u64), device))
@@ -303,6 +310,9 @@ impl Network for UNet {
         if let Some(classes) = self.classes(condition, rows, &x.value.device())? {
             time = time + classes;
         }
+        if let Some(description) = &self.description {
+            time = description.add_to(time);
+        }
         x = self.conv_in.forward(self.with_fourier_features(x));
         let mut skips = vec![x.clone()];
         for block in &self.down_blocks {
@@ -321,6 +331,22 @@ impl Network for UNet {
             TimeEmbeddingType::Fourier => y * noise.recip(),
             TimeEmbeddingType::Positional | TimeEmbeddingType::Learned => y,
         })
+    }
+
+    fn in_training(mut self, draws: &Draws, description: Option<Tensor<2>>) -> Result<Self> {
+        self.description = DescriptionEmbedding::describing(self.description, description)?;
+        if self.config.dropout == 0.0 {
+            return Ok(self);
+        }
+        let all = |blocks: Vec<Block>, name| {
+            let draws = draws.purpose(name);
+            let each = |(block, k): (Block, u64)| block.with_dropout(&draws.at(k));
+            blocks.into_iter().zip(0..).map(each).collect()
+        };
+        self.down_blocks = all(self.down_blocks, "down");
+        self.mid_block = self.mid_block.map(|block| block.with_dropout(&draws.purpose("middle")));
+        self.up_blocks = all(self.up_blocks, "up");
+        Ok(self)
     }
 
     fn width(&self) -> usize {

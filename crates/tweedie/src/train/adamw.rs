@@ -103,6 +103,11 @@ impl AdamW {
         each_param(module, Collect { gradients, found: Gradients::new() }).found
     }
 
+    /// The number of steps taken.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps
+    }
+
     /// Adds the gradients of a micro-batch to a sum.
     pub fn accumulate(sum: &mut Gradients, more: Gradients) {
         for (path, gradient) in more {

@@ -58,7 +58,10 @@ pub fn fit_dequantiser(
     let mut feed = Feed::new(rows.clone(), space.clone(), Encoding::Centres, batch, fit.seed)?;
     let draws = Draws::new(fit.seed).purpose("fit dequantiser");
     let (learning_rate, adamw) = (fit.learning_rate, AdamWConfig::default());
-    let mut model = Trainee::new(dequantiser, &Optimiser { learning_rate, adamw, ema: Some(EMA) });
+    let mut model = Trainee::new(
+        dequantiser,
+        &Optimiser { learning_rate, adamw, ema: Some(EMA), powers: vec![] },
+    );
     let device = device.autodiff();
     for step in 0..fit.steps {
         let batch = feed.batch(step, 0, &device)?;

@@ -3,6 +3,11 @@
 //! θ̄ ← β_k θ̄ + (1 − β_k) θ with β_k = min(β, (1 + k)/(10 + k)) after step k: the early average forgets the initial
 //! values quickly instead of dragging them along, and is a convex combination throughout, so that no bias correction
 //! is needed.
+//!
+//! A power-law average has β_k = (1 − 1/(k + 1))^(γ + 1), so that step j counts in proportion to about j^γ: its profile
+//! widens with training, and its relative length, the profile's standard deviation as a share of the training so far, is
+//! σ = √((γ + 1)/((γ + 2)² (γ + 3))) (Karras et al. 2024, *Analyzing and Improving the Training Dynamics of Diffusion
+//! Models*, eqs. 8 and 126).
 
 use super::Gradients;
 use super::adamw::{put_flat, take_flat};
@@ -13,11 +18,42 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use std::path::Path;
 
-/// The exponential moving average.
+/// The moving average of a module's parameters, exponential or by a power law.
 #[derive(Debug, Clone)]
 pub struct Ema {
-    decay: f64,
+    profile: Profile,
     average: Gradients,
+}
+
+/// How much each step counts in an average.
+#[derive(Debug, Clone, Copy)]
+enum Profile {
+    /// The decay β.
+    Exponential(f64),
+    /// The exponent γ.
+    Power(f64),
+}
+
+impl Profile {
+    /// The decay of step `step` (from 0).
+    fn decay(self, step: u64) -> f64 {
+        let k = step as f64;
+        match self {
+            Profile::Exponential(decay) => decay.min((1.0 + k) / (10.0 + k)),
+            Profile::Power(exponent) => (k / (k + 1.0)).powf(exponent + 1.0),
+        }
+    }
+}
+
+/// The exponent γ ≥ 0 of a power law of relative length `sigma`, by bisection: σ falls from 1/√12 at γ = 0.
+fn exponent(sigma: f64) -> f64 {
+    let length = |g: f64| ((g + 1.0) / ((g + 2.0).powi(2) * (g + 3.0))).sqrt();
+    let (mut low, mut high) = (0.0, 1e8);
+    for _ in 0..200 {
+        let middle = 0.5 * (low + high);
+        if length(middle) > sigma { low = middle } else { high = middle }
+    }
+    0.5 * (low + high)
 }
 
 struct Blend<'a> {
@@ -52,26 +88,30 @@ impl MapParam for Place<'_> {
 impl Ema {
     /// An average that starts at the parameters of a module; `decay` is β, and 0 keeps the parameters themselves.
     pub fn new<M: Module>(module: &M, decay: f64) -> Self {
+        Self::of(module, Profile::Exponential(decay))
+    }
+
+    /// A power-law average of relative length `sigma`, above 0 and at most 1/√12 = 0.288, where all steps count alike.
+    pub fn power<M: Module>(module: &M, sigma: f64) -> Self {
+        Self::of(module, Profile::Power(exponent(sigma)))
+    }
+
+    fn of<M: Module>(module: &M, profile: Profile) -> Self {
         let mut average = Gradients::new();
         each_param(module, Blend { average: &mut average, decay: 0.0 });
-        Self { decay, average }
+        Self { profile, average }
     }
 
     /// Updates the average after step `step` (from 0), if [`AdamW::step`](super::AdamW::step) has not done so.
     pub fn update<M: Module>(&mut self, module: &M, step: u64) {
-        let decay = self.decay(step);
+        let decay = self.profile.decay(step);
         each_param(module, Blend { average: &mut self.average, decay });
-    }
-
-    /// The decay β_k of step `step` (from 0).
-    fn decay(&self, step: u64) -> f64 {
-        self.decay.min((1.0 + step as f64) / (10.0 + step as f64))
     }
 
     /// Removes the average of a parameter, for [`AdamW`](super::AdamW) to update and put back; returns it with the
     /// decay of step `step` (from 0).
     pub(crate) fn take(&mut self, path: &str, step: u64) -> Option<(Tensor<1>, f64)> {
-        let decay = self.decay(step);
+        let decay = self.profile.decay(step);
         Some((self.average.remove(path)?, decay))
     }
 

@@ -3,6 +3,7 @@
 mod adamw;
 mod adaptive;
 mod checkpoint;
+mod choice;
 mod criterion;
 pub mod curves;
 mod denoising;
@@ -20,6 +21,8 @@ pub use adamw::{AdamW, AdamWConfig, Gradients, LearningRate};
 pub(crate) use adaptive::{AdaptiveLevels, ByNoising};
 pub(crate) use checkpoint::{count, take_count};
 pub use checkpoint::{load_checkpoint, save_checkpoint};
+pub use choice::Selection;
+pub(crate) use choice::{Choice, chosen};
 pub use curves::Curves;
 pub use denoising::DenoiserLearner;
 pub use dequantising::{DequantiserFit, fit_dequantiser};

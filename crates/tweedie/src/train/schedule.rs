@@ -34,7 +34,8 @@ impl ScheduleLearner {
     ) -> Result<Self> {
         // No clipping: squared losses have no scale that a fixed norm would fit.
         let adamw = AdamWConfig { clip: 0.0, ..AdamWConfig::default() };
-        let optimiser = Optimiser { learning_rate: config.learning_rate, adamw, ema: None };
+        let optimiser =
+            Optimiser { learning_rate: config.learning_rate, adamw, ema: None, powers: vec![] };
         let schedule = Trainee::new(config.init(draws, device)?, &optimiser).with_bare_names();
         Ok(Self { config, schedule, low_discrepancy, pending: None })
     }

@@ -7,7 +7,7 @@ use burn::module::Module;
 use std::path::Path;
 
 /// Options of the optimiser of a module.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Optimiser {
     /// The peak learning rate.
     pub learning_rate: f64,
@@ -15,6 +15,8 @@ pub struct Optimiser {
     pub adamw: AdamWConfig,
     /// The decay of the averaged weights; no average if absent.
     pub ema: Option<f64>,
+    /// The relative lengths of further, power-law averages; see [`Ema::power`].
+    pub powers: Vec<f64>,
 }
 
 /// A module with its optimiser, the average of its parameters, and the gradients of the current step.
@@ -26,7 +28,8 @@ pub struct Optimiser {
 /// use tweedie::train::{AdamWConfig, Optimiser, Trainee};
 /// let device = Device::flex();
 /// let line = LinearConfig::new(1, 1).init(&Draws::new(0), &device);
-/// let config = Optimiser { learning_rate: 0.1, adamw: AdamWConfig::default(), ema: Some(0.9) };
+/// let adamw = AdamWConfig::default();
+/// let config = Optimiser { learning_rate: 0.1, adamw, ema: Some(0.9), powers: vec![] };
 /// let mut line = Trainee::new(line, &config);
 /// let x = Tensor::<2>::from_data([[0.0], [1.0], [2.0]], &device.autodiff());
 /// let loss = |line: &Trainee<Linear>| {
@@ -47,6 +50,7 @@ pub struct Trainee<M> {
     parameters: &'static str,
     adamw: AdamW,
     ema: Option<Ema>,
+    powers: Vec<Ema>,
     gradients: Gradients,
     /// The number of backward passes in the sum of gradients.
     passes: usize,
@@ -58,6 +62,7 @@ impl<M: Module> Trainee<M> {
     pub fn new(module: M, config: &Optimiser) -> Self {
         Self {
             ema: config.ema.map(|decay| Ema::new(&module, decay)),
+            powers: config.powers.iter().map(|sigma| Ema::power(&module, *sigma)).collect(),
             module: module.train(),
             parameters: "network.",
             adamw: AdamW::new(config.adamw),
@@ -87,8 +92,10 @@ impl<M: Module> Trainee<M> {
         let gradients = std::mem::take(&mut self.gradients);
         let scale = 1.0 / std::mem::take(&mut self.passes).max(1) as f64;
         let (module, rate, ema) = (self.module.clone(), self.rate * factor, self.ema.as_mut());
+        let step = self.adamw.steps();
         let (module, norm) = self.adamw.step(module, &gradients, scale, rate, ema)?;
         self.module = module;
+        self.powers.iter_mut().for_each(|power| power.update(&self.module, step));
         Ok(norm)
     }
 
@@ -101,6 +108,12 @@ impl<M: Module> Trainee<M> {
         }
     }
 
+    /// The module with each of its averages as parameters: that of [`Trainee::averaged`], then the power-law ones.
+    pub fn averages(&self) -> Vec<M> {
+        let powers = self.powers.iter().map(|power| power.apply(self.module.valid()));
+        std::iter::once(self.averaged()).chain(powers).collect()
+    }
+
     /// Adds the whole state but for gradients, under names that begin with `prefix`.
     ///
     /// # Errors
@@ -109,7 +122,9 @@ impl<M: Module> Trainee<M> {
         let named = |(path, data)| (format!("{prefix}{}{path}", self.parameters), data);
         into.extend(collect_params(&self.module)?.into_iter().map(named));
         self.adamw.save(prefix, into)?;
-        self.ema.iter().try_for_each(|ema| ema.save(prefix, into))
+        self.ema.iter().try_for_each(|ema| ema.save(prefix, into))?;
+        let mut named = self.powers.iter().enumerate();
+        named.try_for_each(|(k, power)| power.save(&format!("{prefix}power.{k}."), into))
     }
 
     /// Restores the arrays of [`Trainee::save`], and removes them from `from`; `origin` names their file, for errors.
@@ -120,6 +135,9 @@ impl<M: Module> Trainee<M> {
         self.adamw.load(prefix, from, &self.module, origin)?;
         if let Some(ema) = &mut self.ema {
             ema.load(prefix, from, &self.module, origin)?;
+        }
+        for (k, power) in self.powers.iter_mut().enumerate() {
+            power.load(&format!("{prefix}power.{k}."), from, &self.module, origin)?;
         }
         let prefix = format!("{prefix}{}", self.parameters);
         let own = take(from, &prefix);

@@ -1,9 +1,9 @@
 //! The `training` table of a recipe: the keys of the loop, which all families share, and the keys of families that are
 //! fitted by gradients.
 
-use super::{AdamWConfig, LearningRate, Loop};
-use crate::data::{Encoding, Kind, Layout, Space};
-use crate::error::{count, within};
+use super::{AdamWConfig, LearningRate, Loop, Optimiser, Selection};
+use crate::data::{Augmentation, Encoding, Kind, Layout, Space};
+use crate::error::{count, inside, within};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -31,15 +31,15 @@ pub struct Training {
     pub sample_every: u64,
     /// The number of steps between copies of the averaged weights in `weights`; 0 for no copies. Each copy can be
     /// sampled, or guide the finished model.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub keep_every: u64,
     /// The number of seconds between checkpoints, from 0 (one at each point of the curves) to 10.
     pub checkpoint_seconds: f64,
 }
 
-/// Whether a count is 0.
-fn is_zero(count: &u64) -> bool {
-    *count == 0
+/// Whether a value is its type's default.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for Training {
@@ -98,6 +98,10 @@ impl Training {
 pub struct Fit {
     /// Whether pictures are mirrored left to right, with probability ½ at each use.
     pub flip: bool,
+    /// Geometric changes of pictures whose description is an input of the network, so that samples show none of them;
+    /// none if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub augmentation: Option<Augmentation>,
     /// Whether uniform noise spreads integers over their bins (dequantisation), so that they have a density. If false,
     /// the model learns the integers themselves.
     pub dequantise: bool,
@@ -115,12 +119,20 @@ pub struct Fit {
     pub adamw: AdamWConfig,
     /// The decay of the averaged weights.
     pub ema: f64,
+    /// The relative lengths of further averages of the weights, each the standard deviation of a power-law profile as a
+    /// share of the training so far (Karras et al. 2024). The run samples with the average of the lowest held-out loss.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub averages: Vec<f64>,
+    /// The step whose weights the run samples with: the last, or the one with the lowest held-out loss.
+    #[serde(skip_serializing_if = "is_default")]
+    pub selection: Selection,
 }
 
 impl Default for Fit {
     fn default() -> Self {
         Self {
             flip: false,
+            augmentation: None,
             dequantise: true,
             batch: 256,
             accumulate: 1,
@@ -129,20 +141,33 @@ impl Default for Fit {
             decay: LearningRate::Cosine,
             adamw: AdamWConfig::default(),
             ema: 0.999,
+            averages: Vec::new(),
+            selection: Selection::Last,
         }
     }
 }
 
 impl Fit {
+    /// Most averages beside that of `ema`.
+    const MOST_AVERAGES: usize = 8;
+
     /// Fails, naming the key inside of `training`, unless every value is in its range.
     ///
     /// # Errors
     /// [`crate::Error::Config`].
     pub fn check(&self) -> Result<()> {
+        if let Some(augmentation) = &self.augmentation {
+            augmentation.check().map_err(|e| inside("augmentation", e))?;
+        }
         count("batch", self.batch as u64, 1 << 20)?;
         count("accumulate", self.accumulate as u64, 1 << 20)?;
         within("learning_rate", self.learning_rate, 1e-30, 10.0)?;
         within("ema", self.ema, 0.0, 1.0)?;
+        if self.averages.len() > Self::MOST_AVERAGES {
+            let expected = format!("at most {}", Self::MOST_AVERAGES);
+            return Err(Error::config("averages", self.averages.len().to_string(), expected));
+        }
+        self.averages.iter().try_for_each(|sigma| within("averages", *sigma, 1e-3, 0.288))?;
         within("adamw.beta_1", self.adamw.beta_1, 0.0, 0.999_999)?;
         within("adamw.beta_2", self.adamw.beta_2, 0.0, 0.999_999_9)?;
         within("adamw.epsilon", self.adamw.epsilon, 1e-30, 1.0)?;
@@ -167,6 +192,12 @@ impl Fit {
 }
 
 impl Fit {
+    /// The options of the optimiser.
+    pub fn optimiser(&self) -> Optimiser {
+        let Self { learning_rate, adamw, ema, .. } = *self;
+        Optimiser { learning_rate, adamw, ema: Some(ema), powers: self.averages.clone() }
+    }
+
     /// The encoding of rows for the model.
     pub fn encoding(&self) -> Encoding {
         if self.dequantise { Encoding::Dequantised } else { Encoding::Centres }
@@ -177,6 +208,14 @@ impl Fit {
         if self.flip && !matches!(space.layout(), Layout::Image { .. }) {
             let problem = "true, and the data are no pictures";
             return Err(Error::config("training.flip", problem, "false, or pictures"));
+        }
+        if self.augmentation.is_some() && !matches!(space.layout(), Layout::Image { .. }) {
+            let problem = "given, and the data are no pictures";
+            return Err(Error::config(
+                "training.augmentation",
+                problem,
+                "no such key, or pictures",
+            ));
         }
         let integers = |j| matches!(space.coordinate(j).kind, Kind::Quantised { .. });
         if !self.dequantise && !(0..space.width()).any(integers) {

@@ -19,7 +19,7 @@ use tweedie::run::{Recipe, Run};
 use tweedie::solve::{AnySolver, Ddim, Sampler};
 use tweedie::tensor::Divergence;
 use tweedie::train::{
-    AdamW, AdamWConfig, DenoiserLearner, Event, Fit, Gradients, Learner, Loop, Training,
+    AdamW, AdamWConfig, DenoiserLearner, Event, Fit, Gradients, Learner, Loop, State, Training,
     load_checkpoint, train,
 };
 use tweedie::{Draws, Error, Result};
@@ -374,14 +374,64 @@ fn pictures_are_mirrored_alike_after_a_stop() {
 }
 
 #[test]
-fn only_pictures_are_mirrored() {
-    let set = ["training.flip=true".to_string()];
-    let recipe = Recipe::parse("[data]\nsource = \"moons\"\nn = 100", &set).unwrap();
-    let data = recipe.load_data().unwrap();
+fn only_pictures_are_mirrored_and_augmented() {
+    for (set, name) in
+        [("flip=true", "training.flip"), ("augmentation={}", "training.augmentation")]
+    {
+        let set = [format!("training.{set}")];
+        let recipe = Recipe::parse("[data]\nsource = \"moons\"\nn = 100", &set).unwrap();
+        let data = recipe.load_data().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let error = Run::create(&folder.path().join("run"), recipe, &data).unwrap_err();
+        assert!(matches!(&error, Error::Config { key, .. } if key == name), "{error}");
+        assert!(!folder.path().join("run").exists());
+    }
+}
+
+/// The state after six steps with dropout, augmentation, two averages and a choice of the best step.
+fn regularised(network: &str, stop: u64) -> (Vec<u8>, State) {
+    let set = [
+        network,
+        "training.batch=8",
+        "network.dropout=0.3",
+        "training.augmentation={probability = 0.5}",
+        "training.averages=[0.1, 0.25]",
+        "training.selection=best",
+        "training.held_out_rows=300",
+    ];
     let folder = tempfile::tempdir().unwrap();
-    let error = Run::create(&folder.path().join("run"), recipe, &data).unwrap_err();
-    assert!(matches!(&error, Error::Config { key, .. } if key == "training.flip"), "{error}");
-    assert!(!folder.path().join("run").exists());
+    let (run, data) = made(DIGITS, &set, folder.path());
+    let learner = || run.learner(&data, &Device::flex()).unwrap();
+    let mut now = learner();
+    for step in 0..6 {
+        if step == stop {
+            let state = now.save().unwrap();
+            now = learner();
+            now.load(state, run.folder()).unwrap();
+        }
+        now.step(step).unwrap();
+        if step % 2 == 1 {
+            now.held_out().unwrap();
+        }
+    }
+    (bytes(&*now), now.weights().unwrap())
+}
+
+#[test]
+fn dropout_augmentation_averages_and_the_choice_go_on_alike_after_a_stop() {
+    let unet = "network = {name = 'unet', block_out_channels = [4, 8], norm_num_groups = 2, \
+                down_block_types = ['ResnetDownsampleBlock2D', 'DownBlock2D'], \
+                up_block_types = ['UpBlock2D', 'ResnetUpsampleBlock2D']}";
+    for network in ["network={name = 'mlp', hidden = 16, blocks = 2}", unet] {
+        let (straight, weights) = regularised(network, 99);
+        for stop in [3, 4] {
+            let (resumed, others) = regularised(network, stop);
+            assert!(straight == resumed && weights == others, "{network} {stop}");
+        }
+        let description = weights.iter().find(|(name, _)| name.contains("description"));
+        let (_, description) = description.expect("augmentation has an input");
+        assert!(description.as_slice::<f32>().unwrap().iter().any(|value| *value != 0.0));
+    }
 }
 
 #[test]

@@ -233,6 +233,28 @@ fn the_average_s_decay_ends_at_the_given_one() {
 }
 
 #[test]
+fn a_power_law_average_has_its_weights_and_its_relative_length() {
+    let updates = 400;
+    let unit = |j: usize| row((0..updates).map(|k| f32::from(k == j)).collect());
+    for sigma in [0.05, 0.1, 0.2, 0.288] {
+        let mut ema = Ema::power(&unit(0), sigma);
+        (0..updates).for_each(|k| ema.update(&unit(k), k as u64));
+        let found = numbers(&collect_params(&ema.apply(unit(0))).unwrap()["weight"]);
+        within(format!("{sigma}: sum"), found.iter().sum(), 1.0, 1e-5);
+        // ∏_{i>j} (i/(i + 1))^(γ + 1) telescopes: step j counts ((j + 1)^(γ + 1) − j^(γ + 1))/K^(γ + 1).
+        let share = |j: usize| found[..j].iter().sum::<f64>();
+        let half = (-share(updates / 2).log2() - 1.0).max(0.0);
+        for j in [100, 300, 399] {
+            let expected = (j as f64 / updates as f64).powf(half + 1.0);
+            within(format!("{sigma}: share of {j}"), share(j), expected, 1e-4);
+        }
+        let mean: f64 = (0..updates).map(|j| found[j] * j as f64).sum();
+        let variance: f64 = (0..updates).map(|j| found[j] * (j as f64 - mean).powi(2)).sum();
+        within(format!("{sigma}: length"), variance.sqrt() / updates as f64, sigma, 2e-3);
+    }
+}
+
+#[test]
 fn the_optimiser_moves_the_average_as_it_moves_itself() {
     let peer = Peer::read();
     let (mut net, mut adamw) = (peer.start(), AdamW::new(peer.config()));

@@ -20,6 +20,7 @@ const CONFIG: Optimiser = Optimiser {
     learning_rate: 0.05,
     adamw: AdamWConfig { beta_1: 0.9, beta_2: 0.99, epsilon: 1e-8, weight_decay: 0.01, clip: 0.5 },
     ema: Some(0.9),
+    powers: Vec::new(),
 };
 
 /// Two layers with a tanh between them, in double precision.

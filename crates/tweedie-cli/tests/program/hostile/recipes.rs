@@ -142,7 +142,7 @@ fn a_network_for_a_thousand_machines_is_refused() {
 fn what_a_unet_cannot_be_is_refused_by_key() {
     let folder = tempfile::tempdir().unwrap();
     for (values, words) in [
-        ("dropout=0.1", ["network.dropout: 0.1", "expected 0.0"]),
+        ("dropout=1.1", ["network.dropout: 1.1", "from 0.0 to 0.99"]),
         ("layers_per_block=0", ["network.layers_per_block: 0", "from 1"]),
         ("block_out_channels=[]", ["network.block_out_channels", "1 to 10"]),
         ("block_out_channels=[12,24,48]", ["network.block_out_channels: 12", "norm_num_groups"]),

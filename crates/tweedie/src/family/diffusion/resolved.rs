@@ -7,7 +7,7 @@ use crate::nn::{AnyNetwork, map_params};
 use crate::process::{AnySchedule, Schedule};
 use crate::train::{
     AdaptiveLevels, ByNoising, DenoiserLearner, Learner, SCHEDULE, ScheduleLearner, State,
-    averages, weights_among,
+    averages, chosen, weights_among,
 };
 use crate::{Draws, Result};
 use burn::tensor::Device;
@@ -37,8 +37,12 @@ impl Diffusion {
         Ok(Box::new(learner.with_criterion(schedule)))
     }
 
-    /// The weights to sample with, from a checkpoint of the learner: the parameters' averages.
+    /// The weights to sample with, from a checkpoint of the learner: those chosen on validation rows, or the
+    /// parameters' averages.
     pub(super) fn averages(&self, checkpoint: &State) -> Result<State> {
+        if let Some(weights) = chosen(checkpoint) {
+            return Ok(weights);
+        }
         let mut weights = averages(checkpoint)?;
         let own = |name: &String| name.starts_with(SCHEDULE) && !name.contains(".adam.");
         let others = checkpoint.iter().filter(|(name, _)| own(name));

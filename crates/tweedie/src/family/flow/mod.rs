@@ -12,7 +12,7 @@ pub use model::FlowModel;
 use super::{Family, Model, Opening, Start};
 use crate::error::{inside, within};
 use crate::nn::flow::FlowConfig;
-use crate::train::{Fit, Learner, MOST_PARAMETERS, State, averages};
+use crate::train::{Fit, Learner, MOST_PARAMETERS, State, averages, chosen};
 use crate::{Error, Result};
 use learner::FlowLearner;
 use serde::{Deserialize, Serialize};
@@ -95,9 +95,14 @@ impl Family for Flow {
             let expected = "true: integers as they are have no density";
             return Err(Error::config("training.dequantise", "false", expected));
         }
+        let of_rows = "of the rows as they are";
         if self.training.flip {
-            let expected = "false: a flow is of the rows as they are";
+            let expected = format!("false: a flow is {of_rows}");
             return Err(Error::config("training.flip", "true", expected));
+        }
+        if self.training.augmentation.is_some() {
+            let expected = format!("no such key: a flow is {of_rows}");
+            return Err(Error::config("training.augmentation", "given", expected));
         }
         Ok(self)
     }
@@ -107,7 +112,7 @@ impl Family for Flow {
     }
 
     fn weights(&self, checkpoint: State) -> Result<State> {
-        averages(&checkpoint)
+        chosen(&checkpoint).map_or_else(|| averages(&checkpoint), Ok)
     }
 
     fn model(&self, at: &Opening, weights: &State, origin: &Path) -> Result<Box<dyn Model>> {

@@ -3,8 +3,8 @@
 use super::config::{DownBlock, Resampling, TimeScaleShift, UNetConfig, UpBlock};
 use crate::Draws;
 use crate::nn::{
-    Activation, Conv2d, Conv2dConfig, GroupNorm, GroupNormConfig, Linear, LinearConfig, attention,
-    double, halve,
+    Activation, Conv2d, Conv2dConfig, Dropout, GroupNorm, GroupNormConfig, Linear, LinearConfig,
+    attention, double, halve,
 };
 use crate::tensor::Dual;
 use burn::module::Module;
@@ -28,7 +28,7 @@ impl Change {
     }
 }
 
-/// x ← (skip(x) + conv₂(act(norm₂(conv₁(act(norm₁(x))) + time)))) / scale.
+/// x ← (skip(x) + conv₂(dropout(act(norm₂(conv₁(act(norm₁(x))) + time))))) / scale.
 #[derive(Module, Debug)]
 pub(super) struct Resnet {
     norm1: GroupNorm,
@@ -45,6 +45,8 @@ pub(super) struct Resnet {
     change: Change,
     #[module(skip)]
     scale: f64,
+    #[module(skip)]
+    dropout: Dropout,
 }
 
 impl Resnet {
@@ -79,7 +81,13 @@ impl Resnet {
             scale_shift,
             change,
             scale,
+            dropout: Dropout::new(config.dropout),
         }
+    }
+
+    fn with_dropout(mut self, draws: Draws) -> Self {
+        self.dropout = self.dropout.with_draws(draws);
+        self
     }
 
     /// Applies the block to `[n, h, w, input]` with features `[n, time]`, or `[1, time]` for all pictures.
@@ -97,7 +105,7 @@ impl Resnet {
             Some(conv) => conv.forward(x),
             None => x,
         };
-        divided(self.conv2.forward_plus(h, None, Some(x)), self.scale)
+        divided(self.conv2.forward_plus(self.dropout.forward(h), None, Some(x)), self.scale)
     }
 }
 
@@ -297,6 +305,24 @@ impl Block {
                 .into_iter()
                 .collect(),
         }
+    }
+
+    /// The level in training; see [`Network::in_training`](crate::nn::Network::in_training).
+    pub(super) fn with_dropout(mut self, draws: &Draws) -> Self {
+        let each = |(resnet, k): (Resnet, u64)| resnet.with_dropout(draws.at(k));
+        self.resnets = self.resnets.into_iter().zip(0..).map(each).collect();
+        let change = |resamplers: Vec<Resampler>| {
+            let change = |resampler| match resampler {
+                Resampler::Resnet(resnet) => {
+                    Resampler::Resnet(resnet.with_dropout(draws.purpose("change")))
+                }
+                conv => conv,
+            };
+            resamplers.into_iter().map(change).collect()
+        };
+        self.downsamplers = change(self.downsamplers);
+        self.upsamplers = change(self.upsamplers);
+        self
     }
 
     /// Applies an encoder block; pushes the inputs of the skip connections onto `skips`.

@@ -131,7 +131,7 @@ pub struct UNetConfig {
     pub downsample_type: Resampling,
     /// The way to double the size at attention levels.
     pub upsample_type: Resampling,
-    /// The probability of dropping an activation in training; training supports only 0.
+    /// The probability of dropping a value in training, before the second convolution of each residual block.
     pub dropout: f64,
     /// The activation of residual blocks.
     pub act_fn: Activation,
@@ -157,8 +157,16 @@ pub struct UNetConfig {
     /// Exponents n of the Fourier features sin(2ⁿ π x) and cos(2ⁿ π x), which are appended to the channels of the input
     /// (Kingma et al. 2021, app. C), so that the network distinguishes neighbouring integers; not in diffusers.
     pub fourier_features: Vec<u32>,
+    /// The number of numbers that describe an augmented picture; `training.augmentation` sets it. Not in diffusers.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub augmentation: usize,
     /// The number of classes in the table; one more row is "none". 0 means the classes of the data, and adds the row.
     pub classes: usize,
+}
+
+/// Whether a number is 0.
+fn is_zero(value: &usize) -> bool {
+    *value == 0
 }
 
 impl Default for UNetConfig {
@@ -208,6 +216,7 @@ impl UNetConfig {
             downsample_type: Resampling::Conv,
             upsample_type: Resampling::Conv,
             dropout: 0.0,
+            augmentation: 0,
             act_fn: Activation::Silu,
             attention_head_dim: Some(8),
             norm_num_groups: 32,
@@ -362,7 +371,7 @@ impl UNetConfig {
             ("norm_eps", self.norm_eps, 1e-12, 1.0),
             ("mid_block_scale_factor", self.mid_block_scale_factor, 1e-6, 1e6),
             ("freq_shift", self.freq_shift, 0.0, 1.0),
-            ("dropout", self.dropout, 0.0, 1.0),
+            ("dropout", self.dropout, 0.0, 0.99),
         ];
         for (key, value, low, high) in positive {
             if !(low..=high).contains(&value) {

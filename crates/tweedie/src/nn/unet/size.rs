@@ -30,6 +30,7 @@ impl UNetConfig {
         let (Some(&first), Some(&last)) = (channels.first(), channels.last()) else { return 0 };
         let embedded = linear(self.frequencies() as u128, time) + linear(time, time);
         let mut sum = conv(self.seen_channels(), first) + embedded;
+        sum += self.augmentation as u128 * time;
         sum += match (self.class_embed_type, self.num_class_embeds) {
             (None, Some(rows)) => rows as u128 * time,
             (Some(ClassEmbedType::Timestep), _) => embedded,
@@ -138,6 +139,12 @@ impl NetworkConfig for UNetConfig {
         Ok(own.into())
     }
 
+    fn describing(&self, numbers: usize) -> Result<AnyNetworkConfig> {
+        let mut own = self.clone();
+        any::own("augmentation", &mut own.augmentation, numbers)?;
+        Ok(own.into())
+    }
+
     fn init(&self, draws: &Draws, device: &Device) -> Result<AnyNetwork> {
         Ok(UNetConfig::init(self, draws, device)?.into())
     }
@@ -154,10 +161,6 @@ impl NetworkConfig for UNetConfig {
             let expected = "as many as in_channels: no variance is learnt here";
             let found = self.out_channels.to_string();
             return Err(Error::config("network.out_channels", found, expected));
-        }
-        if self.dropout > 0.0 {
-            let expected = "0.0: training drops no activations";
-            return Err(Error::config("network.dropout", format!("{:?}", self.dropout), expected));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The checks of a recipe's values.
 
 use super::{Diffusion, SamplingRecipe};
-use crate::data::Space;
+use crate::data::{Augmentation, Space};
 use crate::denoise::{Clock, Prediction};
 use crate::error::{inside, within};
 use crate::nn::AnyNetworkConfig;
@@ -68,7 +68,8 @@ impl Diffusion {
     pub fn network_for(&self, space: &Space) -> Result<AnyNetworkConfig> {
         self.training.check_for(space)?;
         self.objective.kind.check_width(space.model_width())?;
-        let network = self.network.for_space(space)?;
+        let numbers = self.training.augmentation.map_or(0, |_| Augmentation::NUMBERS);
+        let network = self.network.for_space(space)?.describing(numbers)?;
         let parameters = network.parameters();
         if parameters > MOST_PARAMETERS {
             let (key, size) = network.size();
