@@ -3,6 +3,7 @@
 mod cifar;
 mod dataset;
 mod emoji;
+mod filter;
 mod folders;
 mod hostile;
 mod idx;
