@@ -23,6 +23,7 @@ pub mod npy;
 pub mod npz;
 mod parts;
 mod pictures;
+mod pile;
 pub mod shipped;
 mod source;
 mod space;

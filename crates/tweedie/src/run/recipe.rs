@@ -207,7 +207,7 @@ impl Recipe {
     /// # Errors
     /// As [`Source::load`], with the recipe's keys; [`Error::Config`] if the recipe has no data.
     pub fn load_data(&self) -> Result<Dataset> {
-        const KEYS: [&str; 11] = [
+        const KEYS: [&str; 12] = [
             "source",
             "label",
             "condition",
@@ -223,7 +223,8 @@ impl Recipe {
         let Some(data) = &self.data else {
             return Err(Error::config("data", "missing", "a value"));
         };
-        let data = data.load().map_err(|error| match error {
+            "piles",
+        let data = data.load_with(!self.plan.needs_density()).map_err(|error| match error {
             Error::Config { key, problem, expected } if KEYS.contains(&key.as_str()) => {
                 Error::config(format!("data.{key}"), problem, expected)
             }
@@ -370,6 +371,24 @@ mod tests {
     fn invalid_toml_is_reported_with_its_line() {
         let error = parse("[data]\nsource = 'ä'\n[training\n", &[]).unwrap_err().to_string();
         assert!(error.starts_with("line 3: ") && error.ends_with("expected TOML"), "{error}");
+    #[test]
+    fn families_without_densities_have_indicators_of_piles() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rain.csv");
+        let line = |i: u32| format!("{:.1}\n", if i % 2 == 0 { 0.0 } else { f64::from(i) / 10.0 });
+        std::fs::write(&path, format!("rain\n{}", (0..200).map(line).collect::<String>())).unwrap();
+        let source = format!("data={{source='{}'}}", path.display());
+        for (more, pile) in [
+            ("family='diffusion'", Some(0.0)),
+            ("family='mixture'", None),
+            ("family='flow'", None),
+            ("data.piles=false", None),
+        ] {
+            let recipe = parse("", &[source.clone(), more.into()]).unwrap();
+            assert_eq!(recipe.load_data().unwrap().space.coordinate(0).pile, pile, "{more}");
+        }
+    }
+
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod idx;
 mod npy;
 mod npz;
 mod pictures;
+mod pile;
 mod space;
 mod table;
 mod toy;
