@@ -54,11 +54,15 @@ pub struct EvaluationRecipe {
     /// as long as the work is bounded (see [`crate::judge::densities`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_p_rows: Option<usize>,
+    /// A column of numbers that a forest learns from the others on samples, to be tested on real rows; none if not
+    /// given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }
 
 impl Default for EvaluationRecipe {
     fn default() -> Self {
-        Self { samples: 1000, log_p_rows: None }
+        Self { samples: 1000, log_p_rows: None, target: None }
     }
 }
 
@@ -219,11 +223,11 @@ impl Recipe {
             "channels",
             "skip_damaged",
             "binarise",
+            "piles",
         ];
         let Some(data) = &self.data else {
             return Err(Error::config("data", "missing", "a value"));
         };
-            "piles",
         let data = data.load_with(!self.plan.needs_density()).map_err(|error| match error {
             Error::Config { key, problem, expected } if KEYS.contains(&key.as_str()) => {
                 Error::config(format!("data.{key}"), problem, expected)
@@ -368,10 +372,6 @@ mod tests {
     }
 
     #[test]
-    fn invalid_toml_is_reported_with_its_line() {
-        let error = parse("[data]\nsource = 'ä'\n[training\n", &[]).unwrap_err().to_string();
-        assert!(error.starts_with("line 3: ") && error.ends_with("expected TOML"), "{error}");
-    #[test]
     fn families_without_densities_have_indicators_of_piles() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rain.csv");
@@ -389,6 +389,10 @@ mod tests {
         }
     }
 
+    #[test]
+    fn invalid_toml_is_reported_with_its_line() {
+        let error = parse("[data]\nsource = 'ä'\n[training\n", &[]).unwrap_err().to_string();
+        assert!(error.starts_with("line 3: ") && error.ends_with("expected TOML"), "{error}");
     }
 
     #[test]
