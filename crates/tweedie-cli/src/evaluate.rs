@@ -210,7 +210,8 @@ impl Options {
             Some(other) if run.learns_without_data() => (run.data_of(other)?, Floor::Unseen),
             Some(other) => (run.data_of(other)?, Floor::Training),
         };
-        Ok(Some(Reference { data, floor }))
+        let target = run.info.recipe.evaluation.target.clone();
+        Ok(Some(Reference { data, floor, target }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Runs on disk: the newest run of a recipe, the list of runs, and their models.
 
 use crate::Settings;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use tweedie::family::Model;
@@ -13,13 +14,37 @@ const RUNS: &str = "runs";
 /// The most runs that an error lists.
 const LISTED: usize = 8;
 
-/// The paths runs/NAME, runs/NAME-2, runs/NAME-3, …
-pub fn numbered(name: &str) -> impl Iterator<Item = PathBuf> {
-    let name = name.to_string();
-    (1..10_000u32).map(move |k| match k {
-        1 => Path::new(RUNS).join(&name),
-        k => Path::new(RUNS).join(format!("{name}-{k}")),
-    })
+/// The most runs of one name.
+const MOST: u32 = 10_000;
+
+/// A new folder for a run: runs/NAME, or the first of runs/NAME-2, runs/NAME-3, … that is not there. No two processes
+/// get the same.
+pub fn new_folder(name: &str) -> Result<PathBuf> {
+    new_folder_in(Path::new(RUNS), name)
+}
+
+fn new_folder_in(runs: &Path, name: &str) -> Result<PathBuf> {
+    for k in 1..MOST {
+        let folder = runs.join(if k == 1 { name.to_string() } else { format!("{name}-{k}") });
+        loop {
+            std::fs::create_dir_all(runs).map_err(|e| Error::io(runs, e))?;
+            match std::fs::create_dir(&folder).map_err(|e| (e.kind(), e)) {
+                Ok(()) => return Ok(folder),
+                Err((ErrorKind::AlreadyExists, _)) => break,
+                // Another process has just removed the folder of runs.
+                Err((ErrorKind::NotFound, _)) if !runs.exists() => {}
+                Err((_, error)) => return Err(Error::io(&folder, error)),
+            }
+        }
+    }
+    let problem = format!("{} is there, as is each up to {name}-{MOST}", runs.join(name).display());
+    Err(Error::config("--out", problem, "a folder"))
+}
+
+/// Removes a new folder that has stayed empty, and the folder of runs if it is empty.
+pub fn remove_empty(folder: &Path) {
+    let removed = std::fs::remove_dir(folder);
+    let _ = removed.and_then(|()| std::fs::remove_dir(RUNS));
 }
 
 /// The newest run of a recipe under runs/, by the time of its last checkpoint.
@@ -100,4 +125,30 @@ pub fn model(run: &Run, settings: &Settings) -> Result<(Box<dyn Model>, Option<u
 /// Prints to stderr the step of the checkpoint of an unfinished run.
 pub fn say_unfinished(run: &str, step: u64, steps: u64) {
     eprintln!("{run}: training has not finished; this is its checkpoint of step {step} of {steps}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::new_folder_in;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn runs_that_start_at_the_same_instant_have_different_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = folder.path().join("runs");
+        let barrier = std::sync::Barrier::new(16);
+        let new = || {
+            barrier.wait();
+            (0..10).map(|_| new_folder_in(&runs, "digits").unwrap()).collect::<Vec<_>>()
+        };
+        let found: Vec<_> = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..16).map(|_| scope.spawn(new)).collect();
+            all.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        let numbered = (2..=160).map(|k| format!("digits-{k}"));
+        let expected: BTreeSet<_> =
+            numbered.chain(["digits".into()]).map(|name| runs.join(name)).collect();
+        assert_eq!(found.len(), 160);
+        assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
+    }
 }

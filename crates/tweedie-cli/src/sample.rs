@@ -3,6 +3,7 @@
 mod given;
 mod label;
 mod output;
+mod rejection;
 mod sampling;
 mod sink;
 
@@ -13,11 +14,12 @@ use crate::{Settings, runs};
 use given::Conditions;
 use label::Label;
 use output::{Format, Output};
-use sink::Sink;
+use rejection::Rejection;
+use sink::{Content, Sink};
 use std::ops::Range;
 use std::path::PathBuf;
 use toml::{Table, Value};
-use tweedie::data::Split;
+use tweedie::data::{Rows, Split};
 use tweedie::family;
 use tweedie::{Error, Result};
 
@@ -32,7 +34,7 @@ pub struct Options {
     /// Number of samples.
     #[arg(short, default_value_t = 100, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     n: u64,
-    /// The file to write; its ending picks the format: .png, .npy, .csv or .safetensors. `-` is stdout, as a table. By
+    /// The file to write; its ending picks the format: .png, .npy, .npz, .csv or .safetensors. `-` is stdout, as a table. By
     /// default RUN/samples.csv, or RUN/samples.png for pictures.
     #[arg(short, long)]
     output: Option<PathBuf>,
@@ -60,6 +62,15 @@ pub struct Options {
     /// default); or `none` for the unconditional model.
     #[arg(long)]
     condition: Option<String>,
+    /// Conditions on any columns, by rejection of rows that do not satisfy them all, as in 'age > 40, sex = f, kind != oak':
+    /// =, !=, <, <=, > and >=, values as the table writes them, an empty one for a missing one. What a model is
+    /// conditioned on (columns of --condition, the label) is a condition of the model instead. Row k is the k-th of the
+    /// rows drawn that satisfies them.
+    #[arg(long = "where", value_name = "CONDITIONS")]
+    filter: Option<String>,
+    /// Most rows to draw for --where; by default 200 times -n, and at least 20000.
+    #[arg(long, value_name = "ROWS", allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
+    most_rows: Option<u64>,
     /// Noise schedule to sample on, in place of the schedule of training (see `tweedie list schedules`), with options
     /// as in 'edm, sigma_min = 0.01'. Its log-SNR must stay within the range of the schedule of training.
     #[arg(long)]
@@ -110,6 +121,9 @@ struct Summary {
     output: String,
     samples: u64,
     evaluations_per_sample: f64,
+    /// The rows drawn, with --where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows_drawn: Option<u64>,
     /// The step of the checkpoint, if training has not finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<u64>,
@@ -125,33 +139,45 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let (model, step) = runs::model(&run, settings)?;
     let generator = settings.with(options.seed, |at| model.generator(&options.table(), at));
     let generator = generator.map_err(Sampling::as_option)?;
-    let given = Conditions::parse(options, &run)?;
-    let label = Label::parse(options, &run, output.format == Format::Csv)?;
+    let mut rejection = Rejection::parse(options, &run, generator.most_rows())?;
+    let filter = rejection.filter.as_ref();
+    let given = Conditions::parse(options, &run, filter)?;
+    let label = Label::parse(options, &run, filter, output.format == Format::Csv)?;
     let encoded = options.units == Units::Model;
-    let mut sink = Sink::create(&output, &run, options.n, &label, (given.is_some(), encoded))?;
+    let content = Content { given: given.is_some(), model: encoded, filtered: filter.is_some() };
+    let mut sink = Sink::create(&output, &run, options.n, &label, content)?;
     let progress = Progress::new("sampling", options.n, "samples", settings.json);
-    let chunk = generator.rows_at_once();
     let (space, seed, device) = (&run.info.space, options.seed, &settings.device);
     let condition = |rows: Range<u64>| match &given {
         Some(given) => given.condition(rows, space, device),
         None => space.condition(rows.map(|i| label.of(i)).collect()),
     };
-    for first in (0..options.n).step_by(chunk as usize) {
-        let range = first..(first + chunk).min(options.n);
-        let rows = match encoded {
-            true => family::sample_encoded(&*generator, range.clone(), condition, seed, device)?,
-            false => {
-                let rows = range.clone();
-                family::sample(&*model, &*generator, rows, condition, seed, device, |_| {})?
-            }
-        };
+    let with_conditions = |rows: Rows, range: Range<u64>| -> Result<Split> {
         let labels = range.clone().map(|i| label.of(i)).collect::<Option<Vec<u32>>>();
         let samples = Split::new(rows, labels)?;
-        sink.write(match &given {
-            Some(given) => samples.with_given(given.values(range.clone()))?,
-            None => samples,
+        match &given {
+            Some(given) => samples.with_given(given.values(range)),
+            None => Ok(samples),
+        }
+    };
+    while let Some(range) = rejection.next(generator.rows_at_once())? {
+        let model = family::sample_encoded(&*generator, range.clone(), condition, seed, device)?;
+        let rows = if encoded {
+            None
+        } else {
+            Some(with_conditions(space.decode(&model)?, range.clone())?)
+        };
+        let kept = rejection.keep(range.clone(), || match &rows {
+            Some(rows) => Ok(rows.clone()),
+            None => with_conditions(space.decode(&model)?, range.clone()),
         })?;
-        progress.set(range.end);
+        let rows = rows.map_or_else(|| with_conditions(model, range), Ok)?;
+        sink.write(match kept {
+            Some(kept) => rows.select(&kept),
+            None => rows,
+        })?;
+        progress.note(rejection.note());
+        progress.set(rejection.accepted);
     }
     progress.clear();
     sink.finish()?;
@@ -159,12 +185,16 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         output: output.name(),
         samples: options.n,
         evaluations_per_sample: generator.network_evaluations() as f64 / options.n as f64,
+        rows_drawn: rejection.drawn(),
         step,
     };
-    let line = format!(
+    let mut line = format!(
         "{}: {} samples, {:.1} network evaluations each",
         done.output, done.samples, done.evaluations_per_sample
     );
+    if rejection.filter.is_some() {
+        line = format!("{line}; {}", rejection.note());
+    }
     match (settings.json, output.is_stdout) {
         (true, _) => crate::output::json(&done),
         // The samples alone go to stdout.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::{Table, Value};
 use tweedie::burn::tensor::Device;
 use tweedie::data::table::{TableOptions, is_table, read};
-use tweedie::data::{Condition, Coordinate, Kind, Rows, Space};
+use tweedie::data::{Condition, Coordinate, Filter, Kind, Rows, Space};
 use tweedie::run::Run;
 use tweedie::{Draws, Error, Result};
 
@@ -20,8 +20,9 @@ pub(super) enum Conditions {
 }
 
 impl Conditions {
-    /// The conditions that the options name; none for an unconditional sample, or a model without such columns.
-    pub fn parse(options: &Options, run: &Run) -> Result<Option<Self>> {
+    /// The conditions that the options name; none for an unconditional sample, or a model without such columns. Random
+    /// rows satisfy the filter as far as it is on their columns.
+    pub fn parse(options: &Options, run: &Run, filter: Option<&Filter>) -> Result<Option<Self>> {
         let wrong =
             |found: &str, expected: String| Err(Error::config("--condition", found, expected));
         let Some(space) = run.info.space.given() else {
@@ -36,12 +37,34 @@ impl Conditions {
             let expected = "--condition: the model is conditioned on columns";
             return Err(Error::config("--label", label, expected));
         }
+        let filter = filter.filter(|filter| filter.tests_given());
         match options.condition.as_deref() {
+            Some("none") if filter.is_some() => {
+                wrong("none", "conditions, since --where is on their columns".into())
+            }
             Some("none") => Ok(None),
+            None if let Some(fixed) = filter.and_then(|filter| filter.given(space.width())) => {
+                let row = Rows::new(fixed, space.width())?;
+                space.validate(&row).map_err(|error| as_option("--where", error))?;
+                Ok(Some(Conditions::One(row)))
+            }
             None | Some("data") => {
                 let data = run.data()?.fit_rows();
+                let Some(values) = data.given() else { return Ok(None) };
                 let draws = Draws::new(options.seed).purpose("condition");
-                Ok(data.given().map(|values| Conditions::Random(values.clone(), draws)))
+                let Some(filter) = filter else {
+                    return Ok(Some(Conditions::Random(values.clone(), draws)));
+                };
+                let kept = filter.kept_given(values);
+                if kept.is_empty() {
+                    let names: Vec<String> =
+                        (0..space.width()).map(|j| space.column_name(j)).collect();
+                    let problem = "no training row satisfies what it says of the conditions";
+                    let expected =
+                        format!("ranges, or column = value for each of {}", names.join(", "));
+                    return Err(Error::config("--where", problem, expected));
+                }
+                Ok(Some(Conditions::Random(values.select(&kept), draws)))
             }
             Some(path) if is_table(path) => {
                 let columns = (0..space.width()).map(|j| space.column_name(j)).collect();
@@ -68,12 +91,7 @@ impl Conditions {
                 };
                 let values = names.iter().enumerate().map(value).collect::<Result<Vec<f32>>>()?;
                 let row = Rows::new(values, space.width())?;
-                space.validate(&row).map_err(|error| match error {
-                    Error::Config { problem, expected, .. } => {
-                        Error::config("--condition", problem, expected)
-                    }
-                    other => other,
-                })?;
+                space.validate(&row).map_err(|error| as_option("--condition", error))?;
                 Ok(Some(Conditions::One(row)))
             }
         }
@@ -96,6 +114,14 @@ impl Conditions {
     /// The condition of samples by their numbers.
     pub fn condition(&self, rows: Range<u64>, space: &Space, device: &Device) -> Result<Condition> {
         space.given_condition(&self.values(rows), device)
+    }
+}
+
+/// The same error with an option as its key.
+fn as_option(option: &str, error: Error) -> Error {
+    match error {
+        Error::Config { problem, expected, .. } => Error::config(option, problem, expected),
+        other => other,
     }
 }
 

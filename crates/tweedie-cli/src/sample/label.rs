@@ -1,6 +1,7 @@
 //! `--label`: the classes of samples.
 
 use super::Options;
+use tweedie::data::Filter;
 use tweedie::run::Run;
 use tweedie::{Draws, Error, Result};
 
@@ -13,10 +14,32 @@ pub(super) enum Label {
     AsData(Vec<usize>, Draws),
 }
 
+/// The name of the column of labels of a run.
+pub(super) fn column(run: &Run) -> &str {
+    let own = run.info.recipe.data.as_ref().and_then(|data| data.label.as_deref());
+    own.filter(|name| *name != "last").unwrap_or("label")
+}
+
 impl Label {
-    /// The classes that the options name; without, as in the training data for a `table`, else all in turn.
-    pub fn parse(options: &Options, run: &Run, table: bool) -> Result<Self> {
+    /// The classes that the options name, or the one class of the filter; without, as in the training data for a
+    /// `table`, else all in turn.
+    pub fn parse(
+        options: &Options,
+        run: &Run,
+        filter: Option<&Filter>,
+        table: bool,
+    ) -> Result<Self> {
         let classes = run.info.space.classes();
+        match (filter.filter(|filter| filter.tests_label()), &options.label) {
+            (Some(filter), None) if let Some(class) = filter.class() => {
+                return Ok(Label::One(class));
+            }
+            (Some(filter), Some(label)) if filter.class().is_some() || label == "none" => {
+                let problem = format!("{label}, beside a condition on the label in --where");
+                return Err(Error::config("--label", problem, "one of them"));
+            }
+            _ => {}
+        }
         // The frequencies of the classes of an imported run are unknown.
         let counted = run.info.train.classes.iter().any(|count| *count > 0);
         match options.label.as_deref() {

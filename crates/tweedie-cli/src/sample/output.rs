@@ -16,6 +16,8 @@ pub enum Format {
     Png,
     /// An array of NumPy, with labels in a second file.
     Npy,
+    /// Arrays of NumPy: `x`, `labels` and `classes`.
+    Npz,
     /// A table.
     Csv,
     /// Arrays `samples` and `labels`.
@@ -60,11 +62,11 @@ impl Output {
             }
         };
         let Some(format) = wanted.or_else(|| Format::of(&path)) else {
-            let expected = "a file ending in .png, .npy, .csv or .safetensors, or --format";
+            let expected = "a file ending in .png, .npy, .npz, .csv or .safetensors, or --format";
             return Err(Error::config("-o", path.display().to_string(), expected));
         };
         if format == Format::Png && options.units == Units::Model {
-            let expected = "a .npy, .csv or .safetensors file: pictures are of data";
+            let expected = "a .npy, .npz, .csv or .safetensors file: pictures are of data";
             return Err(Error::config("--units", "model with a .png", expected));
         }
         Ok(Self { path, format, is_stdout })
@@ -96,6 +98,7 @@ fn ending(format: Format) -> &'static str {
     match format {
         Format::Png => "png",
         Format::Npy => "npy",
+        Format::Npz => "npz",
         Format::Csv => "csv",
         Format::Safetensors => "safetensors",
     }

@@ -1,11 +1,11 @@
 //! The file that samples are written to, chunk by chunk, in any format.
 
-use super::label::Label;
+use super::label::{self, Label};
 use super::output::{Format, Output, Target};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tweedie::data::table::TableWriter;
-use tweedie::data::{Coordinate, Kind, Layout, Rows, Space, Split, npy};
+use tweedie::data::{Coordinate, Kind, Layout, Rows, Space, Split, npy, npz};
 use tweedie::files::AtomicFile;
 use tweedie::run::Run;
 use tweedie::{Error, Result};
@@ -49,9 +49,16 @@ fn side_by_side(left: &Rows, right: &Rows) -> Result<Rows> {
 pub(super) enum Sink {
     /// An array, and the array of its labels.
     Npy(npy::NpyWriter<Target>, Option<AtomicFile>),
+    /// Arrays of samples, labels and names of classes.
+    Npz(npz::NpzWriter<Target>, Vec<String>),
     Csv(Box<TableWriter<Target>>),
-    /// Raw values behind a header of known size.
-    Safetensors(Target, PathBuf),
+    /// Raw values behind a header and labels of known size.
+    Safetensors {
+        out: Target,
+        path: PathBuf,
+        /// Labels and values, held to the end where labels are not known at the start.
+        held: Option<[Vec<u8>; 2]>,
+    },
     /// A picture, drawn once all rows are there.
     Png {
         out: Target,
@@ -61,18 +68,27 @@ pub(super) enum Sink {
     },
 }
 
+/// What a file of samples holds.
+pub(super) struct Content {
+    /// Whether columns of conditions stand beside the samples.
+    pub given: bool,
+    /// Whether samples are in the units of the model.
+    pub model: bool,
+    /// Whether samples pass a filter, so that their labels are known at the end only.
+    pub filtered: bool,
+}
+
 /// Most samples in a picture.
 const MOST_IN_PICTURE: u64 = 100_000;
 
 impl Sink {
-    /// Opens the output for `n` samples of a run; `given` is whether columns of their conditions stand beside them,
-    /// `model` whether they are in the units of the model.
+    /// Opens the output for `n` samples of a run.
     pub fn create(
         output: &Output,
         run: &Run,
         n: u64,
         label: &Label,
-        (given, model): (bool, bool),
+        Content { given, model, filtered }: Content,
     ) -> Result<Self> {
         let (path, labelled) = (&output.path, label.of(0).is_some());
         let space = if model { encoded(&run.info.space)? } else { run.info.space.clone() };
@@ -83,10 +99,12 @@ impl Sink {
                 let labels = labels.map(|file| with_header(file, n)).transpose()?;
                 Ok(Sink::Npy(npy::NpyWriter::new(out, path, n as usize, space.layout())?, labels))
             }
+            Format::Npz => {
+                let out = npz::NpzWriter::new(output.open()?, path, n as usize, space.layout())?;
+                Ok(Sink::Npz(out, space.classes().to_vec()))
+            }
             Format::Csv => {
-                let own = run.info.recipe.data.as_ref().and_then(|data| data.label.as_deref());
-                let own = own.filter(|name| *name != "last");
-                let label = labelled.then(|| own.unwrap_or("label"));
+                let label = labelled.then(|| label::column(run));
                 let with_given = run.info.space.given().filter(|_| given);
                 let space = with_given.map_or(Ok(space.clone()), |given| beside(&space, given))?;
                 Ok(Sink::Csv(Box::new(TableWriter::new(output.open()?, path, &space, label)?)))
@@ -95,12 +113,13 @@ impl Sink {
                 let mut out = output.open()?;
                 let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(|e| Error::io(path, e));
                 write(&header(n, &space, labelled)?)?;
-                if labelled {
+                let held = (labelled && filtered).then(Default::default);
+                if labelled && !filtered {
                     (0..n)
                         .filter_map(|row| label.of(row))
                         .try_for_each(|label| write(&wide(label)))?;
                 }
-                Ok(Sink::Safetensors(out, path.clone()))
+                Ok(Sink::Safetensors { out, path: path.clone(), held })
             }
             Format::Png if n > MOST_IN_PICTURE => {
                 let expected = format!("at most {MOST_IN_PICTURE} for a .png");
@@ -123,13 +142,22 @@ impl Sink {
                 }
                 out.write(new.rows())
             }
+            Sink::Npz(out, _) => out.write(new.rows(), new.labels()),
             Sink::Csv(out) => match new.given() {
                 None => out.write(new.rows(), new.labels()),
                 Some(given) => out.write(&side_by_side(new.rows(), given)?, new.labels()),
             },
-            Sink::Safetensors(out, path) => {
-                let values = new.rows().values().iter();
-                write(out, path, &values.flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())
+            Sink::Safetensors { out, path, held } => {
+                let values = new.rows().values().iter().flat_map(|v| v.to_le_bytes());
+                match held {
+                    None => return write(out, path, &values.collect::<Vec<_>>()),
+                    Some([labels, rows]) => {
+                        labels
+                            .extend(new.labels().unwrap_or_default().iter().flat_map(|k| wide(*k)));
+                        rows.extend(values);
+                    }
+                }
+                Ok(())
             }
             Sink::Png { samples, .. } => {
                 *samples = Some(match samples.take() {
@@ -148,8 +176,12 @@ impl Sink {
                 labels.map_or(Ok(()), AtomicFile::finish)?;
                 out.finish()?.finish()
             }
+            Sink::Npz(out, classes) => out.finish(&classes)?.finish(),
             Sink::Csv(out) => out.finish()?.finish(),
-            Sink::Safetensors(out, _) => out.finish(),
+            Sink::Safetensors { mut out, path, held } => {
+                held.iter().flatten().try_for_each(|bytes| write(&mut out, &path, bytes))?;
+                out.finish()
+            }
             Sink::Png { mut out, path, space, samples: Some(samples) } => {
                 let picture = tweedie::draw::picture(&space, &samples, None)?;
                 write(&mut out, &path, &tweedie::draw::png_bytes(&picture)?)?;
@@ -172,16 +204,7 @@ fn wide(label: u32) -> [u8; 8] {
 
 /// A .npy file of `n` whole numbers, with its header written.
 fn with_header(mut file: AtomicFile, n: u64) -> Result<AtomicFile> {
-    let mut header = format!("{{'descr': '<i8', 'fortran_order': False, 'shape': ({n},), }}");
-    // The values begin at a multiple of 64 bytes, after 10 bytes, the header and a newline.
-    while !(header.len() + 11).is_multiple_of(64) {
-        header.push(' ');
-    }
-    header.push('\n');
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend((header.len() as u16).to_le_bytes());
-    bytes.extend(header.as_bytes());
-    write(&mut file, Path::new("labels"), &bytes)?;
+    write(&mut file, Path::new("labels"), &npy::header("<i8", &format!("({n},)")))?;
     Ok(file)
 }
 

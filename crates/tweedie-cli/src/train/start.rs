@@ -79,9 +79,14 @@ impl Options {
         let data = recipe.data.is_some().then(|| recipe.load_data()).transpose()?;
         let folder = match &self.out {
             Some(folder) => folder.clone(),
-            None => runs::numbered(&found.name).find(|p| !p.exists()).unwrap_or("runs".into()),
+            None => runs::new_folder(&found.name)?,
         };
-        let run = Run::create(&folder, recipe, data.as_ref()).map_err(located)?;
+        let run = Run::create(&folder, recipe, data.as_ref()).map_err(|error| {
+            if self.out.is_none() {
+                runs::remove_empty(&folder);
+            }
+            located(error)
+        })?;
         let lock = run.lock()?;
         Ok(Session { run: run.started_with(overrides)?, data, lock })
     }

@@ -101,10 +101,27 @@ fn a_diffusion_model_is_conditioned_on_columns_of_the_data_of_a_file_or_on_none(
     let from = ["sample", "run", "-n", "4", "-o", "out.csv", "--condition", "given.csv"];
     done(folder.path(), &from);
     assert_eq!(column(&path, 2), [1.0, 0.5, 1.0, 0.5]);
+    // `--where` states the same, or draws conditions from the training rows that satisfy it, and rejects by the rest.
+    let wanted = |option: &str, text: &str| {
+        done(folder.path(), &["sample", "run", "-n", "30", "-o", "out.csv", option, text]);
+        std::fs::read_to_string(&path).unwrap()
+    };
+    let stated = wanted("--condition", "s = 0.5, side = 'left'");
+    assert_eq!(wanted("--where", "side = left, s = 0.5"), stated);
+    let some = wanted("--where", "side = left, s > 1, x > 2.5");
+    for row in some.lines().skip(1) {
+        let cells: Vec<&str> = row.split(',').collect();
+        let [x, s] = [cells[0], cells[2]].map(|cell| cell.parse::<f64>().unwrap());
+        assert!(x > 2.5 && s > 1.0 && cells[3] == "left", "{row}");
+    }
     let none = ["sample", "run", "-n", "4", "-o", "out.csv", "--condition", "none"];
     done(folder.path(), &none);
     assert!(std::fs::read_to_string(&path).unwrap().starts_with("x [m],y\n"));
     done(folder.path(), &["show", "run"]);
+    let beside = ["sample", "run", "-o", "out.csv", "--condition", "none", "--where", "s > 0"];
+    refused(folder.path(), 2, &["--condition: none; expected conditions"], &beside);
+    let outside = ["sample", "run", "-o", "out.csv", "--where", "s > 9"];
+    refused(folder.path(), 2, &["no training row satisfies"], &outside);
     for (words, text) in [
         ("a value for each of s, side", "s = 1"),
         ("a value for each of s, side", "s = 1, side = 2"),

@@ -8,6 +8,7 @@ mod conditions;
 mod exchange;
 mod features;
 mod files;
+mod filter;
 mod hostile;
 mod inputs;
 mod interrupted;

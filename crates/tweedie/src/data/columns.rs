@@ -8,7 +8,7 @@ impl Space {
     pub fn reads_as(&self, other: &Space) -> bool {
         let columns = |s: &Space| {
             let column = |c: &Coordinate| {
-                (c.name.clone(), c.kind.clone(), c.form.clone(), c.missing.clone())
+                (c.name.clone(), c.kind.clone(), c.form.clone(), c.missing.clone(), c.pile)
             };
             s.coordinates().iter().map(column).collect::<Vec<_>>()
         };
@@ -29,9 +29,10 @@ impl Space {
         Ok(self)
     }
 
-    /// The same space with shifts and scales alone: distances in its model units do not depend on monotone maps.
+    /// The same space with shifts and scales alone: distances in its model units do not depend on monotone maps and on
+    /// indicators of piles.
     pub fn without_maps(&self) -> Self {
-        let mut space = self.clone();
+        let mut space = self.clone().without_piles();
         space.coordinates.iter_mut().for_each(|coordinate| coordinate.map = None);
         space
     }
@@ -69,14 +70,19 @@ impl Space {
         places.filter(|(_, coordinate)| coordinate.map.is_some())
     }
 
-    /// The reason why rows of this space have no density, naming a column; none if they have one. Categories and
-    /// missing values have no density in model units.
+    /// The reason why rows of this space have no density, naming a column; none if they have one. Categories, missing
+    /// values and piles have no density in model units.
     pub fn without_density(&self) -> Option<String> {
         let column = (0..self.width()).find(|&j| !self.coordinate(j).is_number())?;
-        let what = match self.coordinate(column).kind {
-            Kind::Category { .. } => "is a category",
-            Kind::Identifier { .. } => "holds identifiers",
-            _ => "has missing values",
+        let coordinate = self.coordinate(column);
+        let what = match (&coordinate.kind, coordinate.pile) {
+            (Kind::Category { .. }, _) => "is a category".into(),
+            (Kind::Identifier { .. }, _) => "holds identifiers".into(),
+            (_, Some(pile)) if coordinate.missing.is_none() => {
+                let value = coordinate.text(pile.into());
+                format!("has an indicator of rows of {value}, unless `data.piles` is false")
+            }
+            _ => "has missing values".to_string(),
         };
         Some(format!("column '{}' {what}", self.column_name(column)))
     }

@@ -5,7 +5,8 @@
 //! x = (v + u − shift) / scale          a quantised v: u = ½ is its bin's centre, u ∈ [0, 1) dequantises
 //! x = (1[v = 0], …, 1[v = K − 1])      a category: one-hot
 //! ```
-//! A column with missing values has one value more, 1 where the value is missing, with x = 0, and −1 where it is not.
+//! A column with missing values has one value more, 1 where the value is missing, with x = 0, and −1 where it is not;
+//! so has a column with a pile, many rows of exactly one value, for that value.
 //!
 //! Uniform dequantisation: Theis, van den Oord and Bethge, "A note on the evaluation of generative
 //! models", 2016, section 3.1.
@@ -56,6 +57,9 @@ pub struct Coordinate {
     /// The text of missing values in a table, for a column of numbers that has some. A missing raw value is NaN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
+    /// The raw value of many rows of a column of real numbers, such as 0 of amounts of rain; the others are in x alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pile: Option<f32>,
 }
 
 /// The kind of raw values of a coordinate.
@@ -122,23 +126,25 @@ impl Coordinate {
     /// A real coordinate whose model units are its raw units.
     pub fn real(name: impl Into<String>) -> Self {
         let (name, form, kind) = (name.into(), Form::default(), Kind::Real);
-        Self { name, unit: None, shift: 0.0, scale: 1.0, kind, form, map: None, missing: None }
+        let (shift, scale) = (0.0, 1.0);
+        Self { name, unit: None, shift, scale, kind, form, map: None, missing: None, pile: None }
     }
 
-    /// The number of its values in model units: the number of names of a category, 0 for an identifier, else 1, or 2
-    /// where values may be missing.
+    /// The number of its values in model units: the number of names of a category, 0 for an identifier, else 1, and 1
+    /// more where values may be missing, and where there is a pile.
     pub fn model_width(&self) -> usize {
         match &self.kind {
             Kind::Category { names } => names.len(),
             Kind::Identifier { .. } => 0,
-            _ => 1 + usize::from(self.missing.is_some()),
+            _ => 1 + usize::from(self.missing.is_some()) + usize::from(self.pile.is_some()),
         }
     }
 
-    /// Whether all its values are numbers, none of them missing, so that they have a density.
+    /// Whether all its values are numbers, none of them missing or in a pile, so that they have a density.
     pub fn is_number(&self) -> bool {
         !matches!(self.kind, Kind::Category { .. } | Kind::Identifier { .. })
             && self.missing.is_none()
+            && self.pile.is_none()
     }
 
     /// Whether its raw values are integers whose order has a meaning.
@@ -233,6 +239,9 @@ impl Coordinate {
                 if !(low.is_finite() && high.is_finite() && low <= high) =>
             {
                 refuse(format!("low {low}, high {high}"), "finite limits, low at most high")
+            }
+            _ if self.pile.is_some_and(|pile| !pile.is_finite() || !self.is_real()) => {
+                refuse("a pile".into(), "a finite pile of a column of real numbers")
             }
             _ => Ok(()),
         }
@@ -349,18 +358,19 @@ impl Coordinate {
 
     /// The coordinate with a monotone map that makes real values, of standardised columns, nearly normal.
     pub(super) fn normalised(mut self, values: impl Iterator<Item = f32> + Clone) -> Self {
-        if matches!(self.kind, Kind::Real | Kind::Bounded { .. }) {
+        if self.is_real() {
             let standard = |value: f32| (f64::from(value) - self.shift) / self.scale;
-            self.map = Monotone::normalising(values.filter(|v| !v.is_nan()).map(standard));
+            self.map = Monotone::normalising(values.filter(|v| self.is_apart(*v)).map(standard));
         }
         self
     }
 
     /// The coordinate of numbers in raw units with shift and scale such that `values` have mean 0 and variance 1 in
     /// model units. Real numbers that are all integers become quantised; quantised values are standardised as
-    /// dequantised ones, with variance 1/12 more. A constant keeps scale 1. Missing values do not count.
+    /// dequantised ones, with variance 1/12 more. A constant keeps scale 1. Missing values and a pile do not count.
     pub(super) fn fitted(mut self, values: impl Iterator<Item = f32> + Clone) -> Self {
-        let values = values.filter(|value| !value.is_nan());
+        let own = self.clone();
+        let values = values.filter(|value| own.is_apart(*value));
         let numbers =
             matches!(self.kind, Kind::Real | Kind::Bounded { .. } | Kind::Quantised { .. });
         if !numbers || (self.shift, self.scale) != (0.0, 1.0) || values.clone().next().is_none() {
@@ -368,6 +378,7 @@ impl Coordinate {
         }
         let moments = Moments::of(values.clone());
         let integers = self.kind == Kind::Real
+            && self.pile.is_none()
             && values.clone().all(is_integer)
             && moments.high - moments.low < QUANTISED_REACH
             && moments.high.max(-moments.low) <= EXACT;

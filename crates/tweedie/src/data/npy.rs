@@ -268,6 +268,24 @@ impl Element {
     }
 }
 
+/// The texts of an array of one axis, of a type as `<U12`: code points of 4 bytes, zeros at the end; none for another
+/// or a damaged array.
+pub(super) fn texts(bytes: &[u8]) -> Option<Vec<String>> {
+    let size = usize::from(u16::from_le_bytes(bytes.get(8..10)?.try_into().ok()?));
+    let (header, values) = (bytes.get(10..10 + size)?, bytes.get(10 + size..)?);
+    let header =
+        std::str::from_utf8(header).ok().filter(|_| bytes.starts_with(b"\x93NUMPY\x01"))?;
+    let kind = value_of(header, "descr")?.strip_prefix(['\'', '"'])?;
+    let letters: usize = kind.strip_prefix("<U")?.split(['\'', '"']).next()?.parse().ok()?;
+    let [len] = shape_of(value_of(header, "shape"))?[..] else { return None };
+    let whole = letters > 0 && len.checked_mul(4 * letters as u64) == Some(values.len() as u64);
+    let text = |bytes: &[u8]| {
+        let points = bytes.chunks(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        points.take_while(|point| *point != 0).map(char::from_u32).collect::<Option<String>>()
+    };
+    whole.then(|| values.chunks(4 * letters).map(text).collect())?
+}
+
 /// The text after `'key':` in a header.
 fn value_of<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     let quoted = [format!("'{key}'"), format!("\"{key}\"")];
@@ -316,6 +334,19 @@ impl Place {
     }
 }
 
+/// The beginning of an array, up to its values, of the type `descr`, as `<f4`, and a shape, as `(100, 3)`.
+pub fn header(descr: &str, shape: &str) -> Vec<u8> {
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+    // The values begin at a multiple of 64 bytes, after 10 bytes, the header and a newline.
+    let padding = (64 - (header.len() + 11) % 64) % 64;
+    header.push_str(&" ".repeat(padding));
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes
+}
+
 /// A writer of rows as a `.npy` array of single-precision floats, chunk by chunk.
 ///
 /// ```
@@ -346,15 +377,7 @@ impl<W: Write> NpyWriter<W> {
                 format!("({rows}, {channels}, {height}, {width})")
             }
         };
-        let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
-        // The values begin at a multiple of 64 bytes, after 10 bytes, the header and a newline.
-        let padding = (64 - (header.len() + 11) % 64) % 64;
-        header.push_str(&" ".repeat(padding));
-        header.push('\n');
-        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-        bytes.extend((header.len() as u16).to_le_bytes());
-        bytes.extend(header.as_bytes());
-        out.write_all(&bytes).map_err(|e| Error::io(&path, e))?;
+        out.write_all(&header("<f4", &shape)).map_err(|e| Error::io(&path, e))?;
         Ok(Self { out, path, width: layout.width(), left: rows })
     }
 

@@ -1,7 +1,9 @@
 //! NumPy's `.npz`: a ZIP archive (PKWARE, "APPNOTE.TXT: .ZIP file format specification", 6.3) of `.npy` arrays.
 //!
 //! Names of arrays: `images`, `x` or `arr_0` for pictures or rows, `labels`, `label` or `y` for their labels; or
-//! `x_train`, `x_test`, `y_train` and `y_test`.
+//! `x_train`, `x_test`, `y_train` and `y_test`. An array of texts, `classes`, names the classes of labels 0, 1, ….
+
+mod writer;
 
 use super::npy::{self, Array};
 use super::parts::{MOST_BYTES, Part, Parts};
@@ -11,6 +13,8 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use zip::ZipArchive;
+
+pub use writer::NpzWriter;
 
 /// The names of rows in an archive of one part.
 const ROWS: [&str; 3] = ["images", "x", "arr_0"];
@@ -88,7 +92,11 @@ pub(super) fn read(path: &Path) -> Result<Parts> {
         ));
     };
     let (space, part, note) = part(&mut archive, name, &LABELS)?;
-    let parts = Parts::numbered(space, part, None, path)?;
+    let names = part.labels.is_some().then(|| names(&mut archive)).transpose()?.flatten();
+    let parts = match names {
+        Some(names) => Parts::named(space, part, names, path)?,
+        None => Parts::numbered(space, part, None, path)?,
+    };
     Ok(Parts { notes: note.into_iter().collect(), ..parts })
 }
 
@@ -122,6 +130,14 @@ fn numbers(archive: &mut Archive, name: &str, count: usize) -> Result<Vec<u32>> 
         })
     };
     labels.values().iter().enumerate().map(number).collect()
+}
+
+/// The names of classes; none where there are none, or where they are no texts.
+fn names(archive: &mut Archive) -> Result<Option<Vec<String>>> {
+    if !archive.has("classes.npy") {
+        return Ok(None);
+    }
+    Ok(npy::texts(&archive.read("classes.npy")?))
 }
 
 fn array(archive: &mut Archive, name: &str) -> Result<Array> {

@@ -61,6 +61,20 @@ impl Parts {
         })
     }
 
+    /// A training part with labels that are indices of classes.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there is not one label for each row; [`Error::File`] for a label without a class.
+    pub fn named(space: Space, train: Part, classes: Vec<String>, path: &Path) -> Result<Self> {
+        let without = train.labels.iter().flatten().find(|label| **label as usize >= classes.len());
+        if let Some(label) = without {
+            let expected = format!("a label below {}, the number of classes", classes.len());
+            return Err(Error::file(path, "labels", format!("the label {label}"), expected));
+        }
+        let (train, space) = (Split::new(train.rows, train.labels)?, space.with_classes(classes));
+        Ok(Self { train, held_out: None, space, validation: None, notes: Vec::new() })
+    }
+
     /// The data set of these parts; without a held-out part, a share is held out. Validation rows are held out with the
     /// test rows, before them; without test rows they are held out in their place.
     ///

@@ -70,6 +70,10 @@ pub struct Source {
     /// The map of columns of real numbers to model units; affine if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map: Option<ColumnMap>,
+    /// Whether a column of real numbers in a table with at least a twentieth of its rows at one value has an indicator
+    /// for it. If not given, it does in recipes of families that need no density of rows ([`Source::load`] alone: not).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub piles: Option<bool>,
     /// Whether the first line of a table names its columns; found out if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<bool>,
@@ -131,6 +135,7 @@ impl Source {
             columns: None,
             id: None,
             map: None,
+            piles: None,
             header: None,
             limits: None,
             held_out: None,
@@ -150,7 +155,12 @@ impl Source {
     /// [`Error::Config`] if the name is unknown (with the nearest that is known), or if an option does not fit the
     /// source or is out of range; errors of reading files.
     pub fn load(&self) -> Result<Dataset> {
-        let data = self.grey()?;
+        self.load_with(false)
+    }
+
+    /// As [`load`](Self::load), with indicators of piles in tables by default or not.
+    pub(crate) fn load_with(&self, piles: bool) -> Result<Dataset> {
+        let data = self.grey(piles)?;
         match self.binarise {
             Some(how) => data.binarised(how),
             None => Ok(data),
@@ -158,7 +168,7 @@ impl Source {
     }
 
     /// The data before binarisation.
-    fn grey(&self) -> Result<Dataset> {
+    fn grey(&self, piles: bool) -> Result<Dataset> {
         let name = self.source.as_str();
         let path = Path::new(name);
         let lower = name.to_lowercase();
@@ -179,9 +189,9 @@ impl Source {
             }
             _ if ending(".npz") => self.parts(&["image"], || npz::read(path)),
             _ if table::is_table(name) => {
-                let own = ["columns", "id", "map", "header", "limits", "image"];
+                let own = ["columns", "id", "map", "piles", "header", "limits", "image"];
                 let options = [&["label", "condition", "held_out", "seed"], &own[..]].concat();
-                self.only(&options).and_then(|()| self.table())
+                self.only(&options).and_then(|()| self.table(piles))
             }
             _ if idx::is_pictures(path) => self.parts(&[], || idx::read(path, false)),
             _ if path.is_dir() => self.folder(path),
@@ -269,7 +279,7 @@ impl Source {
         Ok(Dataset { notes: notes.chain(data.notes).collect(), ..data })
     }
 
-    fn table(&self) -> Result<Dataset> {
+    fn table(&self, piles: bool) -> Result<Dataset> {
         if self.label.is_some() && self.condition.is_some() {
             let expected = "a label or conditions; a column of categories may be among these";
             return Err(Error::config("condition", "given beside a label", expected));
@@ -280,6 +290,9 @@ impl Source {
         let options = TableOptions { label, condition, columns, id, header, unlimited };
         let table = table::read(&self.source, &options)?;
         let data = self.divide(table.space, table.rows)?;
+        // Pictures have one coordinate for all pixels.
+        let piles = self.piles.unwrap_or(piles) && self.image.is_none();
+        let data = if piles { data.with_piles()? } else { data };
         let space = match self.map {
             Some(ColumnMap::Quantile) => data.space.normalised(data.train.rows())?,
             Some(ColumnMap::Affine) | None => data.space,
@@ -328,6 +341,7 @@ impl Source {
             ("columns", self.columns.is_some()),
             ("id", self.id.is_some()),
             ("map", self.map.is_some()),
+            ("piles", self.piles.is_some()),
             ("header", self.header.is_some()),
             ("limits", self.limits.is_some()),
             ("held_out", self.held_out.is_some()),

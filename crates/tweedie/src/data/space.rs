@@ -333,8 +333,8 @@ impl Space {
                     continue;
                 }
                 Kind::Identifier { .. } => continue,
-                _ if value.is_nan() => {
-                    model.extend([0.0, 1.0]);
+                _ if !coordinate.is_apart(value) => {
+                    coordinate.push(value, 0.0, &mut model);
                     continue;
                 }
                 _ => {}
@@ -345,8 +345,7 @@ impl Space {
                 let expected = format!("a value that scale {} brings near 1", coordinate.scale);
                 return Err(Error::config(self.place(row, column), problem, expected));
             }
-            model.push(x);
-            model.extend(coordinate.missing.is_some().then_some(-1.0));
+            coordinate.push(value, x, &mut model);
         }
         Rows::new(model, self.model_width())
     }
@@ -375,8 +374,7 @@ impl Space {
                 raw.push(match (&coordinate.kind, own) {
                     (Kind::Category { .. }, own) => greatest(own) as f64,
                     (Kind::Identifier { .. }, _) => 0.0,
-                    (_, [_, missing]) if *missing > 0.0 => f64::NAN,
-                    _ => coordinate.decode(own[0]),
+                    _ => coordinate.take(own),
                 });
             }
         }

@@ -24,6 +24,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+pub(super) use cell::is_missing;
 pub use writer::TableWriter;
 
 /// The most bytes of a table, so that a small compressed file cannot fill the memory.

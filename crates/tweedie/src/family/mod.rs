@@ -230,6 +230,11 @@ pub trait Family:
         Err(Error::config("data", "absent", expected))
     }
 
+    /// Whether rows must have a density in model units, so that no column has an indicator; by default not.
+    fn needs_density(&self) -> bool {
+        false
+    }
+
     /// Fails, naming the key, unless a resolved recipe fits rows of `space`; by default it fits any.
     ///
     /// # Errors

@@ -25,6 +25,8 @@ pub trait Plan: Debug + Send + Sync {
     /// # Errors
     /// As for [`Family::check`].
     fn check_plan(&self) -> Result<()>;
+    /// Whether rows must have a density, as by [`Family::needs_density`].
+    fn needs_density(&self) -> bool;
     /// Checks the fit to a space as by [`Family::check_space`].
     ///
     /// # Errors
@@ -84,6 +86,10 @@ impl<F: Family> Plan for F {
 
     fn check_fit(&self, space: &Space) -> Result<()> {
         Family::check_space(self, space)
+    }
+
+    fn needs_density(&self) -> bool {
+        Family::needs_density(self)
     }
 
     fn own_space(&self, open: &Opener) -> Result<Space> {

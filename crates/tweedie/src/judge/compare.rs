@@ -153,7 +153,8 @@ impl Comparison<'_> {
             Some(first) if first.learns_without_data() => self.same_target(runs, paths, at),
             _ => {
                 let data = same_data(runs, paths)?.judged_on(self.part);
-                Ok(Reference { data, floor: Floor::Training })
+                let target = runs.iter().find_map(|run| run.info.recipe.evaluation.target.clone());
+                Ok(Reference { data, floor: Floor::Training, target })
             }
         }
     }

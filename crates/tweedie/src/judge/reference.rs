@@ -5,6 +5,7 @@ use crate::Result;
 use crate::data::{Dataset, Split};
 use crate::family::{Model, Setting};
 use crate::metric::judge::{Score, distances, judge};
+use crate::metric::regression::learnt_column;
 
 /// The most exact draws of either set, as for metrics over all pairs.
 const MOST_EXACT: u64 = 10_000;
@@ -38,6 +39,8 @@ pub struct Reference {
     pub data: Dataset,
     /// The kind of the rows of the floors.
     pub floor: Floor,
+    /// The column of numbers that a forest learns from samples, as in [`crate::metric::regression`].
+    pub target: Option<String>,
 }
 
 impl Reference {
@@ -48,18 +51,22 @@ impl Reference {
     /// As [`Model::reference`].
     pub fn exact(model: &dyn Model, n: u64, at: &Setting) -> Result<Option<Self>> {
         let data = model.reference(n.min(MOST_EXACT), at)?;
-        Ok(data.map(|data| Self { data, floor: Floor::Exact }))
+        Ok(data.map(|data| Self { data, floor: Floor::Exact, target: None }))
     }
 
     /// Metrics of samples; memorisation only if the training part is what the model learnt from.
     ///
     /// # Errors
-    /// As [`judge`].
+    /// As [`judge`] and [`learnt_column`].
     pub fn scores(&self, samples: &Split) -> Result<Vec<Score>> {
-        match self.floor {
+        let mut scores = match self.floor {
             Floor::Training => judge(samples, &self.data, 0),
             Floor::Unseen | Floor::Exact => distances(samples, &self.data, 0),
+        }?;
+        if let Some(target) = &self.target {
+            scores.extend(learnt_column(samples, &self.data, target)?);
         }
+        Ok(scores)
     }
 }
 

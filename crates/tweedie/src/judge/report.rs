@@ -57,7 +57,10 @@ pub fn finish(run: &Run, data: Option<&Dataset>, at: &Setting) -> Result<Judgeme
     let at = &Setting { device: at.device, seed: recipe.seed, observe: at.observe };
     let n = recipe.evaluation.samples as u64;
     let reference = match data {
-        Some(data) => Some(Reference { data: data.clone(), floor: Floor::Training }),
+        Some(data) => {
+            let target = recipe.evaluation.target.clone();
+            Some(Reference { data: data.clone(), floor: Floor::Training, target })
+        }
         None => Reference::exact(&*model, n, at)?,
     };
     let reference = reference.as_ref();

@@ -13,6 +13,7 @@
 //! - [`copies`]: samples beside their nearest training rows;
 //! - [`Columns`]: shapes of the columns of tables, and trends of their pairs;
 //! - [`Forest`]: a classifier that learns from samples and is tested on real rows;
+//! - [`regression`]: the same for a column of numbers;
 //! - [`Classifier`]: a network trained elsewhere, whose features take the place of pixels;
 //! - [`frechet`], [`kernel`], [`precision`], [`labels`]: metrics of features;
 //! - [`features`]: all metrics of features, each with its floor.
@@ -27,6 +28,7 @@ pub mod labels;
 pub mod mmd;
 pub mod neighbours;
 pub mod precision;
+pub mod regression;
 pub mod wasserstein;
 
 mod classifier;

@@ -29,6 +29,7 @@ pub use recipe::{EvaluationRecipe, Recipe};
 use crate::data::{Dataset, Space, Split};
 use crate::family::{Loader, Model, Opening, Start};
 use crate::files::write_atomically;
+use crate::metric::regression::target_column;
 use crate::nn::{load_safetensors, save_safetensors};
 use crate::train::{Learner, Loop, State, load_checkpoint};
 use crate::{Error, Result};
@@ -78,6 +79,9 @@ impl Run {
             Some(data) => data.space.clone(),
             None => recipe.plan.own_space(&open)?,
         };
+        if let Some(target) = &recipe.evaluation.target {
+            target_column(&space, target)?;
+        }
         let start = Start {
             space: &space,
             data,

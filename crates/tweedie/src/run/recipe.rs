@@ -54,11 +54,15 @@ pub struct EvaluationRecipe {
     /// as long as the work is bounded (see [`crate::judge::densities`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_p_rows: Option<usize>,
+    /// A column of numbers that a forest learns from the others on samples, to be tested on real rows; none if not
+    /// given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }
 
 impl Default for EvaluationRecipe {
     fn default() -> Self {
-        Self { samples: 1000, log_p_rows: None }
+        Self { samples: 1000, log_p_rows: None, target: None }
     }
 }
 
@@ -207,7 +211,7 @@ impl Recipe {
     /// # Errors
     /// As [`Source::load`], with the recipe's keys; [`Error::Config`] if the recipe has no data.
     pub fn load_data(&self) -> Result<Dataset> {
-        const KEYS: [&str; 11] = [
+        const KEYS: [&str; 12] = [
             "source",
             "label",
             "condition",
@@ -219,11 +223,12 @@ impl Recipe {
             "channels",
             "skip_damaged",
             "binarise",
+            "piles",
         ];
         let Some(data) = &self.data else {
             return Err(Error::config("data", "missing", "a value"));
         };
-        let data = data.load().map_err(|error| match error {
+        let data = data.load_with(!self.plan.needs_density()).map_err(|error| match error {
             Error::Config { key, problem, expected } if KEYS.contains(&key.as_str()) => {
                 Error::config(format!("data.{key}"), problem, expected)
             }
@@ -364,6 +369,24 @@ mod tests {
         let set = ["sampling.grid={name='time',rho=3.0}".to_string()];
         let error = parse("[data]\nsource = \"moons\"", &set).unwrap_err().to_string();
         assert!(error.starts_with("sampling.grid.rho: unknown key"), "{error}");
+    }
+
+    #[test]
+    fn families_without_densities_have_indicators_of_piles() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rain.csv");
+        let line = |i: u32| format!("{:.1}\n", if i % 2 == 0 { 0.0 } else { f64::from(i) / 10.0 });
+        std::fs::write(&path, format!("rain\n{}", (0..200).map(line).collect::<String>())).unwrap();
+        let source = format!("data={{source='{}'}}", path.display());
+        for (more, pile) in [
+            ("family='diffusion'", Some(0.0)),
+            ("family='mixture'", None),
+            ("family='flow'", None),
+            ("data.piles=false", None),
+        ] {
+            let recipe = parse("", &[source.clone(), more.into()]).unwrap();
+            assert_eq!(recipe.load_data().unwrap().space.coordinate(0).pile, pile, "{more}");
+        }
     }
 
     #[test]

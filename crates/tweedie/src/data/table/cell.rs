@@ -19,7 +19,7 @@ pub(super) fn is_number(cell: &str) -> bool {
 }
 
 /// Whether a cell stands for a missing value.
-pub(super) fn is_missing(cell: &str) -> bool {
+pub(in crate::data) fn is_missing(cell: &str) -> bool {
     MISSING.iter().any(|missing| cell.eq_ignore_ascii_case(missing))
 }
 

@@ -3,12 +3,14 @@
 mod cifar;
 mod dataset;
 mod emoji;
+mod filter;
 mod folders;
 mod hostile;
 mod idx;
 mod npy;
 mod npz;
 mod pictures;
+mod pile;
 mod space;
 mod table;
 mod toy;

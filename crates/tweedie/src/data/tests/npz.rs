@@ -1,6 +1,7 @@
 //! NumPy's archives: those that bench/npz_peer.py made, and damaged ones.
 
-use crate::data::{Dataset, Layout, Source};
+use crate::data::npz::NpzWriter;
+use crate::data::{Dataset, Layout, Rows, Source};
 use crate::{Error, Result};
 use std::fs::write;
 use std::path::Path;
@@ -194,4 +195,32 @@ fn rows_that_are_no_pictures_stay_rows() {
     let named = |path: &Path| Source::named(path.to_str().unwrap());
     let seen = Source { image: Some([1, 1, 2]), ..named(&path) }.load().unwrap();
     assert_eq!(seen.space.layout(), Layout::Image { channels: 1, height: 1, width: 2 });
+}
+
+#[test]
+fn archives_that_are_written_are_read_with_their_classes() {
+    let classes = ["Ölbaum", "yew", "e"].map(String::from);
+    let layout = Layout::Image { channels: 1, height: 2, width: 3 };
+    let rows = Rows::new((0..30).map(|i| i as f32 - 0.5).collect(), 6).unwrap();
+    let mut archive = NpzWriter::new(Vec::new(), "out.npz", 5, layout).unwrap();
+    archive.write(&rows.slice(0..2), Some(&[2, 0])).unwrap();
+    assert!(archive.write(&rows.slice(2..5), Some(&[2, 0])).is_err());
+    archive.write(&rows.slice(2..5), Some(&[0, 1, 2])).unwrap();
+    let data = load(&archive.finish(&classes).unwrap(), Some(0.0)).unwrap();
+    assert_eq!((data.train.rows(), data.space.layout()), (&rows, layout));
+    assert_eq!(
+        (data.train.labels(), data.space.classes()),
+        (Some(&[2, 0, 0, 1, 2][..]), &classes[..])
+    );
+
+    let mut archive =
+        NpzWriter::new(Vec::new(), "out.npz", 5, Layout::Vector { width: 6 }).unwrap();
+    archive.write(&rows, None).unwrap();
+    let data = load(&archive.finish(&[]).unwrap(), Some(0.0)).unwrap();
+    assert_eq!((data.train.rows(), data.train.labels()), (&rows, None));
+
+    let mut archive = NpzWriter::new(Vec::new(), "out.npz", 5, layout).unwrap();
+    archive.write(&rows, Some(&[0, 0, 1, 1, 2])).unwrap();
+    let error = load(&archive.finish(&classes[..2]).unwrap(), None).unwrap_err().to_string();
+    assert!(error.contains("the label 2; expected a label below 2"), "{error}");
 }

@@ -73,6 +73,10 @@ impl Family for Flow {
         self.sampling.check().map_err(|e| inside("sampling", e))
     }
 
+    fn needs_density(&self) -> bool {
+        true
+    }
+
     fn resolve(mut self, at: &Start) -> Result<Self> {
         let space = at.space;
         if let Some(problem) = space.without_density() {

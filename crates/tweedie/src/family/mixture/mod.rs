@@ -60,6 +60,10 @@ impl Family for MixtureRecipe {
         self.mixture.check().map_err(|error| inside(TABLE, error))
     }
 
+    fn needs_density(&self) -> bool {
+        true
+    }
+
     /// Categories and missing values have no density in model units.
     fn check_space(&self, space: &Space) -> Result<()> {
         if space.given().is_some() {
