@@ -129,6 +129,15 @@ impl<N: Network> NeuralDenoiser<N> {
     /// # Errors
     /// The errors of [`Denoiser::denoise`].
     pub fn predict(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
+        let (output, width) = (self.output(x, levels, condition)?, self.network.width());
+        Ok(match output.dims()[1] == width {
+            true => output,
+            false => output.linear(|all| all.narrow(1, 0, width)),
+        })
+    }
+
+    /// The network's whole output, `[n, width]`, or `[n, 2 width]` with the variances of reverse steps second.
+    fn output(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
         let [rows, _] = x.dims();
         levels.check(rows)?;
         condition.check(rows)?;
@@ -176,6 +185,26 @@ impl<N: Network> NeuralDenoiser<N> {
 impl<N: Network> Denoiser for NeuralDenoiser<N> {
     fn denoise(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
         self.as_prediction(Prediction::Data, x, levels, condition)
+    }
+
+    fn denoise_with_variance(
+        &self,
+        x: Tensor<2>,
+        levels: &Levels,
+        condition: &Condition,
+    ) -> Result<(Tensor<2>, Option<Tensor<2>>)> {
+        let output = self.output(x.clone().into(), levels, condition)?.value;
+        let width = self.network.width();
+        let data = self.prediction.convert_batch(
+            Prediction::Data,
+            output.clone().narrow(1, 0, width).into(),
+            x.into(),
+            levels,
+            &*self.schedule,
+            self.sigma_data,
+        )?;
+        let learned = output.dims()[1] == 2 * width;
+        Ok((data.value, learned.then(|| output.narrow(1, width, width))))
     }
 
     fn width(&self) -> usize {

@@ -94,6 +94,7 @@ pub fn import(source: &Path, out: &Path) -> Result<Import> {
             scheduler::from_json(&ddpm, &path)?
         }
     };
+    scheduler.check_variance(&unet, &folder)?;
     let Weights { params: weights, origin, note } = weights::load(&folder)?;
     notes.extend(note);
     let space = match source.join(SPACE) {

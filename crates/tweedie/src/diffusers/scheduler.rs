@@ -5,12 +5,13 @@ use super::model::class;
 use crate::denoise::{Clock, Prediction};
 use crate::family::diffusion::Diffusion;
 use crate::family::diffusion::SamplingRecipe;
+use crate::nn::UNetConfig;
 use crate::process::{AnySchedule, Betas, Chain, ChainConfig, Schedule};
 use crate::solve::grid::{AnyGrid, Karras, Leading, Linspace, LogSnr, Trailing};
 use crate::solve::unipc::{Bh, Integrates};
 use crate::solve::{
-    Ancestral, AnySolver, Clip, Ddim, Deis, DpmSolverPp2M, DpmSolverPp2S, DpmSolverPp3M, Last,
-    StochasticHeun, UniPc, Variance,
+    Ancestral, AncestralVariance, AnySolver, Clip, Ddim, Deis, DpmSolverPp2M, DpmSolverPp2S,
+    DpmSolverPp3M, Last, StochasticHeun, UniPc,
 };
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
@@ -71,6 +72,25 @@ impl Keys<'_> {
             }
             other => other,
         }
+    }
+}
+
+impl Scheduler {
+    /// Fails if the steps need variances of the network in `folder`, and it predicts none.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn check_variance(&self, unet: &UNetConfig, folder: &Path) -> Result<()> {
+        let fixed = match self.sampling.solver {
+            AnySolver::Ancestral(Ancestral { variance }) => variance.fixed().is_some(),
+            _ => true,
+        };
+        if fixed || unet.out_channels == 2 * unet.in_channels {
+            return Ok(());
+        }
+        let found = unet.out_channels.to_string();
+        let expected = "twice in_channels: the scheduler's variance_type is a learned one";
+        Err(Error::file(folder.join("config.json"), "out_channels", found, expected))
     }
 }
 
@@ -140,10 +160,13 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
     let (solver, steps, last, multistep, spacing) = match class(keys.object) {
         "DDPMScheduler" => {
             let variance = match keys.text("variance_type", "fixed_small")?.as_str() {
-                "fixed_small" | "fixed_small_log" => Variance::Small,
-                "fixed_large" | "fixed_large_log" => Variance::Large,
+                "fixed_small" | "fixed_small_log" => AncestralVariance::Small,
+                "fixed_large" | "fixed_large_log" => AncestralVariance::Large,
+                "learned_range" => AncestralVariance::LearnedRange,
+                "learned" => AncestralVariance::Learned,
                 other => {
-                    return keys.unknown("variance_type", other, "fixed_small or fixed_large");
+                    let expected = "fixed_small, fixed_large, learned_range or learned";
+                    return keys.unknown("variance_type", other, expected);
                 }
             };
             let solver = AnySolver::Ancestral(Ancestral { variance });
@@ -180,7 +203,7 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
             (AnySolver::Ddim(Ddim::default()), DDIM_STEPS, Last::Denoise, false, "linspace")
         }
         "EulerAncestralDiscreteScheduler" => {
-            let solver = AnySolver::Ancestral(Ancestral { variance: Variance::Small });
+            let solver = AnySolver::Ancestral(Ancestral::default());
             (solver, DDIM_STEPS, Last::Denoise, false, "linspace")
         }
         "HeunDiscreteScheduler" => {
@@ -282,7 +305,12 @@ pub(super) fn to_json(recipe: &Diffusion) -> Result<Map<String, Value>> {
     };
     let (class, own) = match sampling.solver {
         AnySolver::Ancestral(Ancestral { variance }) => {
-            let kind = if variance == Variance::Large { "fixed_large" } else { "fixed_small" };
+            let kind = match variance {
+                AncestralVariance::Small => "fixed_small",
+                AncestralVariance::Large => "fixed_large",
+                AncestralVariance::LearnedRange => "learned_range",
+                AncestralVariance::Learned => "learned",
+            };
             ("DDPMScheduler", ("variance_type", kind.into()))
         }
         _ => ("DDIMScheduler", ("set_alpha_to_one", (sampling.last == Last::Denoise).into())),

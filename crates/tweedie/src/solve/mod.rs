@@ -31,7 +31,7 @@ pub use integrate::{Last, Moment, Progress, Sampler, integrate};
 pub use ode::{Euler, Heun, velocity};
 pub use sde::{Ancestral, EulerMaruyama};
 pub use unipc::UniPc;
-pub use variance::{AnalyticVariance, ReverseVariance, Variance};
+pub use variance::{AnalyticVariance, AncestralVariance, ReverseVariance, Variance};
 
 use crate::data::Condition;
 use crate::denoise::Denoiser;
@@ -99,6 +99,22 @@ impl Context<'_> {
     /// The errors of the denoiser.
     pub fn denoise_unclipped(&self, x: Tensor<2>, levels: &Levels) -> Result<Tensor<2>> {
         Ok(self.denoiser.denoise(x.into(), levels, self.condition)?.value)
+    }
+
+    /// E[x₀ | x] without a tangent, clipped, and the network's output for the variances of a reverse step; both
+    /// `[n, width]`.
+    ///
+    /// # Errors
+    /// The errors of the denoiser; [`Error::Undefined`] if it has no such output.
+    pub fn denoise_with_variance(
+        &self,
+        x: Tensor<2>,
+        levels: &Levels,
+    ) -> Result<(Tensor<2>, Tensor<2>)> {
+        let (data, variance) = self.denoiser.denoise_with_variance(x, levels, self.condition)?;
+        let why = "the network predicts none for this schedule; `small` and `large` are fixed ones";
+        let variance = variance.ok_or_else(|| Error::undefined("a learned variance", why))?;
+        Ok((self.clipped(data), variance))
     }
 
     /// The clipped batch of denoised data.

@@ -15,7 +15,7 @@ use tweedie::solve::*;
 
 /// Every configuration, with the number of its chain's steps. `exported` was trained on digits and exported here, and
 /// then loaded and sampled by diffusers (`bench/diffusers_peer.py --check`).
-const NAMES: [(&str, usize); 8] = [
+const NAMES: [(&str, usize); 10] = [
     ("exported", 1000),
     ("ddpm", 1000),
     ("cosine", 1000),
@@ -24,6 +24,8 @@ const NAMES: [(&str, usize); 8] = [
     ("fourier", 1000),
     ("learned", 100),
     ("three-levels", 1000),
+    ("learned-range", 1000),
+    ("learned-variance", 1000),
 ];
 
 fn fixture(name: &str) -> PathBuf {
@@ -185,7 +187,10 @@ fn a_scheduler_s_words_become_the_run_s_defaults() {
     let import =
         |name: &str| diffusers::import(&fixture(name), &folder.path().join(name)).unwrap().run;
     let sampling = diffusion(&import("ddpm")).sampling;
-    assert_eq!(sampling.solver, AnySolver::Ancestral(Ancestral { variance: Variance::Large }));
+    assert_eq!(
+        sampling.solver,
+        AnySolver::Ancestral(Ancestral { variance: AncestralVariance::Large })
+    );
     assert_eq!((sampling.steps, sampling.last), (1000, Last::Denoise));
     assert_eq!(
         (sampling.grid, sampling.clip),
