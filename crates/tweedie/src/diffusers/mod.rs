@@ -13,8 +13,8 @@
 //! encoder of text, is refused by its index.
 //!
 //! An imported network becomes a run like any other. By default it samples as its scheduler: with solver, spacing,
-//! variance, clipping and end of DDPM, DDIM, DEIS, UniPC, multistep and stochastic DPM-Solver++, Euler (ancestral or
-//! not) and Heun, and Euler and DPM-Solver++ of EDM; by DPM-Solver++(2M) for any other scheduler of a beta table.
+//! variance, clipping and end of DDPM, DDIM, PNDM, DEIS, UniPC, multistep and stochastic DPM-Solver++, Euler (ancestral
+//! or not), Heun and LMS, and Euler and DPM-Solver++ of EDM; by DPM-Solver++(2M) for the single-step DPM-Solver.
 //! Pictures lie in [−1, 1], and are rounded as in diffusers' pipelines.
 
 mod edm;
@@ -174,12 +174,13 @@ pub fn export(run: &Run, out: &Path) -> Result<()> {
     }
     let scheduler = scheduler::to_json(recipe)?;
     let class = model::class(&scheduler).to_string();
+    let pipeline = scheduler::pipeline(&class);
     let weights = run.weights()?;
     for folder in ["unet", "scheduler"].map(|name| out.join(name)) {
         std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
     }
     let index = json!({
-        "_class_name": class.replace("Scheduler", "Pipeline"),
+        "_class_name": pipeline,
         "scheduler": ["diffusers", class],
         "unet": ["diffusers", "UNet2DModel"],
     });

@@ -8,10 +8,11 @@ use crate::family::diffusion::SamplingRecipe;
 use crate::nn::UNetConfig;
 use crate::process::{AnySchedule, Betas, Chain, ChainConfig, Schedule};
 use crate::solve::grid::{AnyGrid, Karras, Leading, Linspace, LogSnr, Trailing};
+use crate::solve::pndm::Start;
 use crate::solve::unipc::{Bh, Integrates};
 use crate::solve::{
     Ancestral, AncestralVariance, AnySolver, Clip, Ddim, Deis, DpmSolverPp2M, DpmSolverPp2S,
-    DpmSolverPp3M, Last, StochasticHeun, UniPc,
+    DpmSolverPp3M, Last, Lms, Pndm, StochasticHeun, UniPc,
 };
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
@@ -173,9 +174,16 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
             (solver, STEPS, Last::Denoise, false, "leading")
         }
         "DDIMScheduler" => {
-            let to_one = flag("set_alpha_to_one", true)?;
-            let last = if to_one { Last::Denoise } else { Last::Stop };
+            let last = final_alpha(keys, true)?;
             (AnySolver::Ddim(Ddim::default()), DDIM_STEPS, last, false, "leading")
+        }
+        "PNDMScheduler" => {
+            let skip = flag("skip_prk_steps", false)?;
+            let solver = Pndm { start: if skip { Start::Heun } else { Start::RungeKutta } };
+            (AnySolver::Pndm(solver), DDIM_STEPS, final_alpha(keys, false)?, false, "leading")
+        }
+        "LMSDiscreteScheduler" => {
+            (AnySolver::Lms(Lms::default()), DDIM_STEPS, Last::Denoise, false, "linspace")
         }
         "DEISMultistepScheduler" => {
             let solver = AnySolver::Deis(Deis { order: order(keys)? });
@@ -214,18 +222,18 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
             let solver = AnySolver::DpmSolverPp2S(DpmSolverPp2S { eta: 1.0 });
             (solver, MULTISTEPS, Last::Denoise, false, "linspace")
         }
-        // Schedulers without a counterpart are of the same chains: the default solver samples.
-        "DPMSolverSinglestepScheduler" | "PNDMScheduler" | "LMSDiscreteScheduler" => {
-            return Ok(SamplingRecipe::default());
-        }
+        // A scheduler without a counterpart is of the same chains: the default solver samples.
+        "DPMSolverSinglestepScheduler" => return Ok(SamplingRecipe::default()),
         other => {
             let expected =
                 "DDPMScheduler, DDIMScheduler or another scheduler of a beta table, or of EDM";
             return keys.unknown("_class_name", other, expected);
         }
     };
-    if flag("use_flow_sigmas", false)? {
-        return keys.unknown("use_flow_sigmas", "true", "false: a chain of betas");
+    for key in ["use_flow_sigmas", "use_beta_sigmas"] {
+        if flag(key, false)? {
+            return keys.unknown(key, "true", "false: levels of a chain, of Karras or in ln σ");
+        }
     }
     let grid = if flag("use_karras_sigmas", false)? {
         Karras::default().into()
@@ -275,6 +283,12 @@ pub(super) fn order(keys: &Keys) -> Result<usize> {
     }
 }
 
+/// The end of a chain by `set_alpha_to_one`: clean data or level 0.
+fn final_alpha(keys: &Keys, default: bool) -> Result<Last> {
+    let to_one = keys.get("set_alpha_to_one", default, "true or false")?;
+    Ok(if to_one { Last::Denoise } else { Last::Stop })
+}
+
 /// The end of a multistep solver: clean data or level 0.
 pub(super) fn final_sigma(keys: &Keys) -> Result<Last> {
     match keys.text("final_sigmas_type", "zero")?.as_str() {
@@ -284,7 +298,8 @@ pub(super) fn final_sigma(keys: &Keys) -> Result<Last> {
     }
 }
 
-/// The configuration of the scheduler with the sampling of a recipe; of DDIM where diffusers has no such solver.
+/// The configuration of the scheduler with the sampling of a recipe; of DDIM where no scheduler of diffusers has the
+/// solver's options.
 ///
 /// # Errors
 /// [`Error::Config`] if diffusers lacks the prediction or the schedule.
@@ -303,6 +318,7 @@ pub(super) fn to_json(recipe: &Diffusion) -> Result<Map<String, Value>> {
         AnySchedule::Chain(chain) => of_chain(chain),
         schedule => json!({ "num_train_timesteps": STEPS, "trained_betas": betas_of(schedule)? }),
     };
+    let to_one = json!(sampling.last == Last::Denoise);
     let (class, own) = match sampling.solver {
         AnySolver::Ancestral(Ancestral { variance }) => {
             let kind = match variance {
@@ -311,9 +327,16 @@ pub(super) fn to_json(recipe: &Diffusion) -> Result<Map<String, Value>> {
                 AncestralVariance::LearnedRange => "learned_range",
                 AncestralVariance::Learned => "learned",
             };
-            ("DDPMScheduler", ("variance_type", kind.into()))
+            ("DDPMScheduler", vec![("variance_type", kind.into())])
         }
-        _ => ("DDIMScheduler", ("set_alpha_to_one", (sampling.last == Last::Denoise).into())),
+        AnySolver::Pndm(Pndm { start }) => {
+            let skip = json!(start == Start::Heun);
+            ("PNDMScheduler", vec![("skip_prk_steps", skip), ("set_alpha_to_one", to_one)])
+        }
+        AnySolver::Lms(Lms { order: 4 }) if sampling.last == Last::Denoise => {
+            ("LMSDiscreteScheduler", Vec::new())
+        }
+        _ => ("DDIMScheduler", vec![("set_alpha_to_one", to_one)]),
     };
     let (spacing, offset) = match sampling.grid {
         AnyGrid::Leading(Leading { offset, .. }) => ("leading", offset),
@@ -329,7 +352,7 @@ pub(super) fn to_json(recipe: &Diffusion) -> Result<Map<String, Value>> {
         _ => (false, 0.995, 1.0),
     };
     object["_class_name"] = class.into();
-    object[own.0] = own.1;
+    own.into_iter().for_each(|(key, value)| object[key] = value);
     object["prediction_type"] = prediction.into();
     object["timestep_spacing"] = spacing.into();
     object["steps_offset"] = offset.into();
@@ -339,6 +362,15 @@ pub(super) fn to_json(recipe: &Diffusion) -> Result<Map<String, Value>> {
     object["dynamic_thresholding_ratio"] = ratio.into();
     object["sample_max_value"] = max.into();
     Ok(object.as_object().cloned().unwrap_or_default())
+}
+
+/// The pipeline that samples with a scheduler of the given class.
+pub(super) fn pipeline(class: &str) -> &'static str {
+    match class {
+        "DDPMScheduler" => "DDPMPipeline",
+        "PNDMScheduler" => "PNDMPipeline",
+        _ => "DDIMPipeline",
+    }
 }
 
 fn of_chain(chain: &Chain) -> Value {

@@ -152,7 +152,7 @@ struct Other {
 fn other_schedulers_sample_as_diffusers_does() {
     let text = std::fs::read_to_string(fixture("schedulers.json")).unwrap();
     let others: Vec<Other> = serde_json::from_str(&text).unwrap();
-    assert_eq!(others.len(), 20);
+    assert_eq!(others.len(), 26);
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("source");
     for part in ["unet", "scheduler"] {

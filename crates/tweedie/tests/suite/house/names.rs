@@ -19,6 +19,9 @@ const EXCEPTIONS: &[(&str, &[&str], &str)] = &[
             "DpmSolverPp2M",
             "DpmSolverPp2S",
             "DpmSolverPp3M",
+            "Heun",
+            "Lms",
+            "Pndm",
             "StochasticHeun",
             "UniPc",
         ],
@@ -35,6 +38,7 @@ const EXCEPTIONS: &[(&str, &[&str], &str)] = &[
         &["Ancestral", "Ddim", "Euler", "EulerMaruyama"],
         "the solvers that a predictor-corrector may correct",
     ),
+    ("tweedie/src/solve/pndm.rs", &["Heun"], "the method of its first step"),
     ("tweedie/src/objective/martingale.rs", &["Ancestral"], "its loss is of ancestral steps"),
     (
         "tweedie/src/family/diffusion/pictures/solvers.rs",
