@@ -18,12 +18,22 @@ import sys
 
 import diffusers
 import torch
-from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
+from diffusers import (
+    DDIMPipeline,
+    DDIMScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
+    DiffusionPipeline,
+    ScoreSdeVePipeline,
+    ScoreSdeVeScheduler,
+    UNet2DModel,
+)
 from diffusers.schedulers import (
     scheduling_ddpm,
     scheduling_dpmsolver_multistep,
     scheduling_edm_dpmsolver_multistep,
     scheduling_euler_ancestral_discrete,
+    scheduling_sde_ve,
 )
 from safetensors.torch import save_file
 
@@ -142,6 +152,7 @@ NOISY = [
     scheduling_edm_dpmsolver_multistep,
     scheduling_euler_ancestral_discrete,
 ]
+SCORE = "score-sde-ve"
 BINARY = "ddpm"  # saved once more with torch.save
 
 
@@ -203,7 +214,28 @@ def write_schedulers(root):
     (root / "schedulers.json").write_text("[\n" + ",\n".join(cases) + "\n]\n")
 
 
+@torch.no_grad()
+def write_score_sde(root):
+    """A network of the score on the variance-exploding SDE, and 20 steps of its predictor alone."""
+    torch.manual_seed(100)
+    config = dict(SMALL, **PLAIN, sample_size=8, time_embedding_type="fourier", center_input_sample=True)
+    model, scheduler = UNet2DModel(**config).eval(), ScoreSdeVeScheduler(sigma_max=50.0)
+    ScoreSdeVePipeline(unet=model, scheduler=scheduler).save_pretrained(root / SCORE)
+    scheduler.set_timesteps(20)
+    scheduler.set_sigmas(20)
+    shape = (ROWS, 3, 8, 8)
+    x = numbers(2, shape) * scheduler.init_noise_sigma
+    for k, t in enumerate(scheduler.timesteps):
+        scheduling_sde_ve.randn_tensor = lambda *a, **b: numbers(1000 + k, shape)
+        sigma = scheduler.sigmas[k] * torch.ones(ROWS)
+        x, mean = scheduler.step_pred(model(x, sigma).sample, t, x, return_dict=False)
+    output = model(numbers(1, shape), torch.tensor([0.02, 30.0])).sample
+    save_file({"output": output, "reverse": mean}, root / SCORE / "expected.safetensors")
+
+
 def write(root, names):
+    if not names or SCORE in names:
+        write_score_sde(root)
     for seed, (name, (config, scheduler)) in enumerate(FIXTURES.items()):
         if names and name not in names:
             continue

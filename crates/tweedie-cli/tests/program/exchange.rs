@@ -98,7 +98,7 @@ fn what_cannot_be_imported_is_refused_by_name() {
     change(unet, "attention_head_dim", json!(16), &["at most 4"]);
     change(unet, "out_channels", json!(5), &["as many as in_channels"]);
     let scheduler = "scheduler/scheduler_config.json";
-    change(scheduler, "_class_name", json!("FlowMatchEulerDiscreteScheduler"), &["DDPMScheduler"]);
+    change(scheduler, "_class_name", json!("FlowMatchLCMScheduler"), &["DDPMScheduler"]);
     change(scheduler, "beta_schedule", json!("laplace"), &["linear"]);
     change(scheduler, "prediction_type", json!("flow"), &["epsilon"]);
     change(scheduler, "variance_type", json!("fixed_medium"), &["fixed_small"]);
@@ -204,7 +204,7 @@ fn a_learned_variance_needs_a_network_that_learnt_it() {
     let mut object: Value = serde_json::from_str(&read_to_string(&path).unwrap()).unwrap();
     object["variance_type"] = json!("learned_range");
     write(&path, object.to_string()).unwrap();
-    let words = ["config.json", "out_channels: 3", "learned_range"];
+    let words = ["config.json", "out_channels: 3", "variance_type"];
     refused(folder.path(), 1, &words, &["import", "source", "--out", "run"]);
     let folder = copied("learned-range");
     let at = folder.path();
@@ -227,6 +227,39 @@ fn a_learned_variance_needs_a_network_that_learnt_it() {
     let options = ["--solver", learned, "--steps", "5", "-o", "out.npy"];
     let words = ["learned variance", "predicts none"];
     refused(folder.path(), 1, &words, &[&["sample", "run", "-n", "2"], &options[..]].concat());
+}
+
+#[test]
+fn a_flow_is_imported_sampled_shown_and_exported() {
+    let folder = copied("ddpm");
+    let at = folder.path();
+    let path = at.join("source/scheduler/scheduler_config.json");
+    let flow = |key: &str, value: Value| {
+        let mut object = json!({ "_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0 });
+        object[key] = value;
+        write(&path, object.to_string()).unwrap();
+    };
+    for (key, value) in [
+        ("use_dynamic_shifting", json!(true)),
+        ("stochastic_sampling", json!(true)),
+        ("shift_terminal", json!(0.1)),
+        ("num_train_timesteps", json!(500)),
+        ("shift", json!(-1.0)),
+    ] {
+        flow(key, value);
+        refused(at, 1, &["scheduler_config.json", key], &["import", "source", "--out", "run"]);
+    }
+    flow("shift_terminal", json!(null));
+    let told = done(at, &["import", "source", "--out", "run"]);
+    assert!(told.contains("straight, predicts velocity, samples by euler in 50 steps"), "{told}");
+    done(at, &["sample", "run", "-n", "2", "--steps", "4", "-o", "out.npy"]);
+    let others = ["--solver", "dpm++2m", "--grid", "log-snr", "--steps", "5", "-o", "other.npy"];
+    done(at, &[&["sample", "run", "-n", "3"], &others[..]].concat());
+    assert!(done(at, &["show", "run", "--steps", "5"]).contains("trajectory.png"));
+    done(at, &["export", "run", "--out", "back"]);
+    done(at, &["import", "back", "--out", "again"]);
+    done(at, &["sample", "again", "-n", "2", "--steps", "4", "-o", "again.npy"]);
+    assert_eq!(read(at.join("out.npy")).unwrap(), read(at.join("again.npy")).unwrap());
 }
 
 #[test]

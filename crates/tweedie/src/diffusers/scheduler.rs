@@ -1,7 +1,7 @@
 //! `scheduler_config.json`: process, prediction and sampling.
 
-use super::edm;
 use super::model::class;
+use super::{edm, flow, score_sde};
 use crate::denoise::{Clock, Prediction};
 use crate::family::diffusion::Diffusion;
 use crate::family::diffusion::SamplingRecipe;
@@ -27,10 +27,23 @@ pub(super) struct Scheduler {
     pub prediction: Prediction,
     /// The standard deviation of the data by which the network's input is scaled; 1 on a chain, where it is not.
     pub sigma_data: f64,
+    /// Whether the network's input is scaled to unit variance.
+    pub scale_input: bool,
+    /// The range of a picture's values in model units.
+    pub range: Range,
     /// The level as the network sees it.
     pub clock: Clock,
     /// The scheduler's way of sampling, or our default solver for a scheduler without a counterpart.
     pub sampling: SamplingRecipe,
+}
+
+/// The range of a picture's values in model units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Range {
+    /// [−1, 1].
+    Symmetric,
+    /// [0, 1].
+    Unit,
 }
 
 /// Steps of diffusers' DDIM pipeline.
@@ -40,7 +53,7 @@ pub(super) const DDIM_STEPS: usize = 50;
 pub(super) const MULTISTEPS: usize = 25;
 
 /// Steps of the chain of an exported schedule.
-const STEPS: usize = 1000;
+pub(super) const STEPS: usize = 1000;
 
 /// A configuration with the path of its file.
 pub(super) struct Keys<'a> {
@@ -104,6 +117,12 @@ pub(super) fn from_json(object: &Map<String, Value>, path: &Path) -> Result<Sche
     if edm::NAMES.contains(&class(object)) {
         return edm::from_keys(&keys, class(object));
     }
+    if flow::NAMES.contains(&class(object)) {
+        return flow::from_keys(&keys, class(object));
+    }
+    if score_sde::NAMES.contains(&class(object)) {
+        return score_sde::from_keys(&keys, class(object));
+    }
     let number = "a number";
     let betas = match keys.get("trained_betas", None::<Vec<f64>>, "a list of numbers")? {
         Some(list) => Betas::List(list),
@@ -151,7 +170,8 @@ pub(super) fn from_json(object: &Map<String, Value>, path: &Path) -> Result<Sche
     };
     let sampling = sampling(&keys, chain.steps())?;
     let (schedule, clock) = (AnySchedule::Chain(chain), Clock::Index);
-    Ok(Scheduler { schedule, prediction, sigma_data: 1.0, clock, sampling })
+    let (sigma_data, scale_input, range) = (1.0, true, Range::Symmetric);
+    Ok(Scheduler { schedule, prediction, sigma_data, scale_input, range, clock, sampling })
 }
 
 /// The sampling of the scheduler.
@@ -225,8 +245,8 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
         // A scheduler without a counterpart is of the same chains: the default solver samples.
         "DPMSolverSinglestepScheduler" => return Ok(SamplingRecipe::default()),
         other => {
-            let expected =
-                "DDPMScheduler, DDIMScheduler or another scheduler of a beta table, or of EDM";
+            let expected = "DDPMScheduler, DDIMScheduler or another scheduler of a beta table, of EDM, of flow \
+                            matching or of score SDEs";
             return keys.unknown("_class_name", other, expected);
         }
     };
@@ -304,6 +324,9 @@ pub(super) fn final_sigma(keys: &Keys) -> Result<Last> {
 /// # Errors
 /// [`Error::Config`] if diffusers lacks the prediction or the schedule.
 pub(super) fn to_json(recipe: &Diffusion) -> Result<Map<String, Value>> {
+    if let Some(flow) = flow::to_json(recipe)? {
+        return Ok(flow);
+    }
     let prediction = match recipe.model.prediction {
         Prediction::Noise => "epsilon",
         Prediction::Data => "sample",
@@ -367,9 +390,9 @@ pub(super) fn to_json(recipe: &Diffusion) -> Result<Map<String, Value>> {
 /// The pipeline that samples with a scheduler of the given class.
 pub(super) fn pipeline(class: &str) -> &'static str {
     match class {
-        "DDPMScheduler" => "DDPMPipeline",
         "PNDMScheduler" => "PNDMPipeline",
-        _ => "DDIMPipeline",
+        "DDIMScheduler" | "LMSDiscreteScheduler" => "DDIMPipeline",
+        _ => "DDPMPipeline",
     }
 }
 

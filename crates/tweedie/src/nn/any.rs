@@ -17,6 +17,7 @@ registry! {
         /// Steps count from 0, with fractions between them.
         "index" Index "the index in the chain, or of 1,000 steps uniform in t",
         "sigma" Sigma "σ/α",
+        "straight" Straight "1000 σ/(α + σ): thousandths of the time on a straight path, of flow matching",
     }
 }
 

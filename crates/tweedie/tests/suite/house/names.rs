@@ -32,6 +32,16 @@ const EXCEPTIONS: &[(&str, &[&str], &str)] = &[
         &["Ddim", "DpmSolverPp2M", "DpmSolverPp3M"],
         "the exchange table of EDM's schedulers",
     ),
+    (
+        "tweedie/src/diffusers/flow.rs",
+        &["Diffusion", "Euler", "Heun"],
+        "the exchange table of the schedulers of flow matching",
+    ),
+    (
+        "tweedie/src/diffusers/score_sde.rs",
+        &["Ancestral", "EulerMaruyama", "PredictorCorrector"],
+        "the exchange table of the schedulers of score SDEs",
+    ),
     ("tweedie/src/diffusers/mod.rs", &["Diffusion"], "diffusers' pipelines are diffusion models"),
     (
         "tweedie/src/solve/corrector.rs",
