@@ -4,7 +4,7 @@
     python bench/diffusers_peer.py --schedulers crates/tweedie/tests/fixtures/diffusers   # schedulers.json alone
     python bench/diffusers_peer.py --check FOLDER...                         # load folders that tweedie exported
 
-Needs torch, diffusers and safetensors. Each fixture is a pipeline folder as `save_pretrained` writes it, with
+Needs torch, diffusers, scipy and safetensors. Each fixture is a pipeline folder as `save_pretrained` writes it, with
 `expected.safetensors` beside it: the network's output for given pictures, times and conditions, a 10-step DDIM sample
 (eta = 0) and a 50-step DDPM sample from the same start, the latter with given noise. `--check` writes the same file
 into each folder, from diffusers' own loading of it. `schedulers.json` has where other schedulers end with the network of
@@ -18,12 +18,22 @@ import sys
 
 import diffusers
 import torch
-from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
+from diffusers import (
+    DDIMPipeline,
+    DDIMScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
+    DiffusionPipeline,
+    ScoreSdeVePipeline,
+    ScoreSdeVeScheduler,
+    UNet2DModel,
+)
 from diffusers.schedulers import (
     scheduling_ddpm,
     scheduling_dpmsolver_multistep,
     scheduling_edm_dpmsolver_multistep,
     scheduling_euler_ancestral_discrete,
+    scheduling_sde_ve,
 )
 from safetensors.torch import save_file
 
@@ -94,6 +104,11 @@ FIXTURES = {
         dict(SMALL, **PLAIN, sample_size=8, in_channels=1, out_channels=2),
         DDPMScheduler(variance_type="learned_range", clip_sample=True),
     ),
+    # The variance itself.
+    "learned-variance": (
+        dict(SMALL, **PLAIN, sample_size=8, in_channels=1, out_channels=2),
+        DDPMScheduler(variance_type="learned", clip_sample=True),
+    ),
 }
 # Class, configuration, steps.
 SCHEDULERS = [
@@ -121,12 +136,23 @@ SCHEDULERS = [
     ("EDMDPMSolverMultistepScheduler", dict(), 16),
     ("EDMDPMSolverMultistepScheduler", dict(algorithm_type="sde-dpmsolver++"), 16),
     ("EDMDPMSolverMultistepScheduler", dict(solver_order=1, sigma_schedule="exponential"), 10),
+    ("PNDMScheduler", dict(), 10),
+    ("PNDMScheduler", dict(skip_prk_steps=True, steps_offset=1), 10),
+    ("PNDMScheduler", dict(skip_prk_steps=True, set_alpha_to_one=True, timestep_spacing="trailing"), 10),
+    # Its integrals are found by quadrature.
+    ("LMSDiscreteScheduler", dict(), 10),
+    ("LMSDiscreteScheduler", dict(timestep_spacing="trailing"), 20),
+    ("LMSDiscreteScheduler", dict(timestep_spacing="leading", steps_offset=1), 8),
+    ("FlowMatchEulerDiscreteScheduler", dict(), 10),
+    ("FlowMatchEulerDiscreteScheduler", dict(shift=3.0), 12),
+    ("FlowMatchHeunDiscreteScheduler", dict(shift=0.5), 6),
 ]
 NOISY = [
     scheduling_dpmsolver_multistep,
     scheduling_edm_dpmsolver_multistep,
     scheduling_euler_ancestral_discrete,
 ]
+SCORE = "score-sde-ve"
 BINARY = "ddpm"  # saved once more with torch.save
 
 
@@ -170,13 +196,15 @@ def ends(model, name, config, steps):
     scheduler = getattr(diffusers, name)(**config)
     shape = (ROWS, model.config.in_channels, model.config.sample_size, model.config.sample_size)
     scheduler.set_timesteps(steps)
-    x = numbers(2, shape) * scheduler.init_noise_sigma
+    # Schedulers of flow matching start at noise of 1 and take x as it is.
+    start = float(getattr(scheduler, "init_noise_sigma", 1.0))
+    scaled = getattr(scheduler, "scale_model_input", lambda x, t: x)
+    x = numbers(2, shape) * start
     for k, t in enumerate(scheduler.timesteps):
         for module in NOISY:
             module.randn_tensor = lambda *a, **b: numbers(1000 + k, shape)
-        x = scheduler.step(model(scheduler.scale_model_input(x, t), t).sample, t, x).prev_sample
+        x = scheduler.step(model(scaled(x, t), t).sample, t, x).prev_sample
     ends = [float(f"{v:.6g}") for v in x.flatten().tolist()]
-    start = float(scheduler.init_noise_sigma)
     return {"config": scheduler.to_json_string(), "steps": steps, "start": start, "ends": ends}
 
 
@@ -186,7 +214,28 @@ def write_schedulers(root):
     (root / "schedulers.json").write_text("[\n" + ",\n".join(cases) + "\n]\n")
 
 
+@torch.no_grad()
+def write_score_sde(root):
+    """A network of the score on the variance-exploding SDE, and 20 steps of its predictor alone."""
+    torch.manual_seed(100)
+    config = dict(SMALL, **PLAIN, sample_size=8, time_embedding_type="fourier", center_input_sample=True)
+    model, scheduler = UNet2DModel(**config).eval(), ScoreSdeVeScheduler(sigma_max=50.0)
+    ScoreSdeVePipeline(unet=model, scheduler=scheduler).save_pretrained(root / SCORE)
+    scheduler.set_timesteps(20)
+    scheduler.set_sigmas(20)
+    shape = (ROWS, 3, 8, 8)
+    x = numbers(2, shape) * scheduler.init_noise_sigma
+    for k, t in enumerate(scheduler.timesteps):
+        scheduling_sde_ve.randn_tensor = lambda *a, **b: numbers(1000 + k, shape)
+        sigma = scheduler.sigmas[k] * torch.ones(ROWS)
+        x, mean = scheduler.step_pred(model(x, sigma).sample, t, x, return_dict=False)
+    output = model(numbers(1, shape), torch.tensor([0.02, 30.0])).sample
+    save_file({"output": output, "reverse": mean}, root / SCORE / "expected.safetensors")
+
+
 def write(root, names):
+    if not names or SCORE in names:
+        write_score_sde(root)
     for seed, (name, (config, scheduler)) in enumerate(FIXTURES.items()):
         if names and name not in names:
             continue
@@ -196,6 +245,9 @@ def write(root, names):
             # Norms' scales and shifts, and biases, are not left where they begin.
             if parameter.ndim == 1 and parameter.requires_grad:
                 parameter.data += 0.2 * torch.randn_like(parameter)
+        if name == "learned-variance":
+            # Only positive variances have square roots.
+            model.conv_out.bias.data[config["in_channels"]] += 3.0
         pipeline = DDIMPipeline if isinstance(scheduler, DDIMScheduler) else DDPMPipeline
         pipeline = pipeline(unet=model, scheduler=scheduler)
         pipeline.save_pretrained(root / name)

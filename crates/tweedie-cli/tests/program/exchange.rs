@@ -96,12 +96,12 @@ fn what_cannot_be_imported_is_refused_by_name() {
     change(unet, "norm_num_groups", json!(0), &[]);
     change(unet, "norm_eps", json!(-1.0), &[]);
     change(unet, "attention_head_dim", json!(16), &["at most 4"]);
-    change(unet, "out_channels", json!(6), &["as many as in_channels"]);
+    change(unet, "out_channels", json!(5), &["as many as in_channels"]);
     let scheduler = "scheduler/scheduler_config.json";
-    change(scheduler, "_class_name", json!("FlowMatchEulerDiscreteScheduler"), &["DDPMScheduler"]);
+    change(scheduler, "_class_name", json!("FlowMatchLCMScheduler"), &["DDPMScheduler"]);
     change(scheduler, "beta_schedule", json!("laplace"), &["linear"]);
     change(scheduler, "prediction_type", json!("flow"), &["epsilon"]);
-    change(scheduler, "variance_type", json!("learned_range"), &["fixed_small"]);
+    change(scheduler, "variance_type", json!("fixed_medium"), &["fixed_small"]);
     change(scheduler, "timestep_spacing", json!("karras"), &["leading"]);
     change(scheduler, "beta_end", json!(2.0), &["between 0 and 1"]);
     change(scheduler, "num_train_timesteps", json!(0), &[]);
@@ -195,6 +195,71 @@ fn averaged_weights_are_preferred_and_either_can_be_chosen() {
     assert_eq!(solver("inner"), solver("both"));
     std::fs::remove_dir_all(at.join("scheduler")).unwrap();
     assert!(remarks(at, "source/unet", "bare").contains("no scheduler_config.json"));
+}
+
+#[test]
+fn a_learned_variance_needs_a_network_that_learnt_it() {
+    let folder = copied("ddpm");
+    let path = folder.path().join("source/scheduler/scheduler_config.json");
+    let mut object: Value = serde_json::from_str(&read_to_string(&path).unwrap()).unwrap();
+    object["variance_type"] = json!("learned_range");
+    write(&path, object.to_string()).unwrap();
+    let words = ["config.json", "out_channels: 3", "variance_type"];
+    refused(folder.path(), 1, &words, &["import", "source", "--out", "run"]);
+    let folder = copied("learned-range");
+    let at = folder.path();
+    done(at, &["import", "source", "--out", "run"]);
+    done(at, &["sample", "run", "-n", "3", "--steps", "5", "-o", "out.npy"]);
+    let fixed = "{ name = 'ancestral', variance = 'small' }";
+    done(at, &["sample", "run", "-n", "3", "--steps", "5", "--solver", fixed, "-o", "small.npy"]);
+    assert_ne!(read(at.join("out.npy")).unwrap(), read(at.join("small.npy")).unwrap());
+    let others = ["--solver", "dpm++2m", "--grid", "log-snr", "--steps", "5", "-o", "other.npy"];
+    done(at, &[&["sample", "run", "-n", "3"], &others[..]].concat());
+    assert!(done(at, &["show", "run", "--steps", "5"]).contains("trajectory.png"));
+    done(at, &["export", "run", "--out", "back"]);
+    done(at, &["import", "back", "--out", "again"]);
+    done(at, &["sample", "again", "-n", "3", "--steps", "5", "-o", "again.npy"]);
+    assert_eq!(read(at.join("out.npy")).unwrap(), read(at.join("again.npy")).unwrap());
+    // A network without them samples by fixed ones alone.
+    let folder = copied("ddpm");
+    done(folder.path(), &["import", "source", "--out", "run"]);
+    let learned = "{ name = 'ancestral', variance = 'learned' }";
+    let options = ["--solver", learned, "--steps", "5", "-o", "out.npy"];
+    let words = ["learned variance", "predicts none"];
+    refused(folder.path(), 1, &words, &[&["sample", "run", "-n", "2"], &options[..]].concat());
+}
+
+#[test]
+fn a_flow_is_imported_sampled_shown_and_exported() {
+    let folder = copied("ddpm");
+    let at = folder.path();
+    let path = at.join("source/scheduler/scheduler_config.json");
+    let flow = |key: &str, value: Value| {
+        let mut object = json!({ "_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0 });
+        object[key] = value;
+        write(&path, object.to_string()).unwrap();
+    };
+    for (key, value) in [
+        ("use_dynamic_shifting", json!(true)),
+        ("stochastic_sampling", json!(true)),
+        ("shift_terminal", json!(0.1)),
+        ("num_train_timesteps", json!(500)),
+        ("shift", json!(-1.0)),
+    ] {
+        flow(key, value);
+        refused(at, 1, &["scheduler_config.json", key], &["import", "source", "--out", "run"]);
+    }
+    flow("shift_terminal", json!(null));
+    let told = done(at, &["import", "source", "--out", "run"]);
+    assert!(told.contains("straight, predicts velocity, samples by euler in 50 steps"), "{told}");
+    done(at, &["sample", "run", "-n", "2", "--steps", "4", "-o", "out.npy"]);
+    let others = ["--solver", "dpm++2m", "--grid", "log-snr", "--steps", "5", "-o", "other.npy"];
+    done(at, &[&["sample", "run", "-n", "3"], &others[..]].concat());
+    assert!(done(at, &["show", "run", "--steps", "5"]).contains("trajectory.png"));
+    done(at, &["export", "run", "--out", "back"]);
+    done(at, &["import", "back", "--out", "again"]);
+    done(at, &["sample", "again", "-n", "2", "--steps", "4", "-o", "again.npy"]);
+    assert_eq!(read(at.join("out.npy")).unwrap(), read(at.join("again.npy")).unwrap());
 }
 
 #[test]

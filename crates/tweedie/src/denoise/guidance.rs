@@ -5,6 +5,7 @@ use crate::data::Condition;
 use crate::process::{Level, Levels};
 use crate::tensor::Dual;
 use crate::{Error, Result};
+use burn::tensor::Tensor;
 use std::sync::Arc;
 
 /// Classifier-free guidance (Ho & Salimans 2022) and autoguidance (Karras et al. 2024):
@@ -49,17 +50,21 @@ impl<D: Denoiser> Guidance<D> {
     fn inside(&self, level: &Level) -> bool {
         level.lambda >= self.interval.0 && level.lambda <= self.interval.1
     }
-}
 
-impl<D: Denoiser> Denoiser for Guidance<D> {
-    fn denoise(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
+    /// The guided mean, given the mean `strong` of the model.
+    fn guided(
+        &self,
+        strong: Dual<2>,
+        x: Dual<2>,
+        levels: &Levels,
+        condition: &Condition,
+    ) -> Result<Dual<2>> {
         let weight_of = |l: &Level| if self.inside(l) { self.weight } else { 1.0 };
         let idle = match levels {
             Levels::All(level) => weight_of(level) == 1.0,
             Levels::Rows(rows) => rows.iter().all(|l| weight_of(l) == 1.0),
             Levels::Tracked { .. } => self.weight == 1.0,
         };
-        let strong = self.model.denoise(x.clone(), levels, condition)?;
         if idle {
             return Ok(strong);
         }
@@ -69,6 +74,25 @@ impl<D: Denoiser> Denoiser for Guidance<D> {
         };
         let weight = levels.column(&x.value, weight_of)?;
         Ok(weak.clone() + (strong - weak) * weight)
+    }
+}
+
+impl<D: Denoiser> Denoiser for Guidance<D> {
+    fn denoise(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
+        let strong = self.model.denoise(x.clone(), levels, condition)?;
+        self.guided(strong, x, levels, condition)
+    }
+
+    /// The variance is the model's own.
+    fn denoise_with_variance(
+        &self,
+        x: Tensor<2>,
+        levels: &Levels,
+        condition: &Condition,
+    ) -> Result<(Tensor<2>, Option<Tensor<2>>)> {
+        let (strong, variance) = self.model.denoise_with_variance(x.clone(), levels, condition)?;
+        let guided = self.guided(strong.into(), x.into(), levels, condition)?;
+        Ok((guided.value, variance))
     }
 
     fn width(&self) -> usize {
@@ -91,6 +115,15 @@ macro_rules! by_reference {
                 condition: &Condition,
             ) -> Result<Dual<2>> {
                 (**self).denoise(x, levels, condition)
+            }
+
+            fn denoise_with_variance(
+                &self,
+                x: Tensor<2>,
+                levels: &Levels,
+                condition: &Condition,
+            ) -> Result<(Tensor<2>, Option<Tensor<2>>)> {
+                (**self).denoise_with_variance(x, levels, condition)
             }
 
             fn log_noised(

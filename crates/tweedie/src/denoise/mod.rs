@@ -23,6 +23,7 @@ use crate::Result;
 use crate::data::Condition;
 use crate::process::Levels;
 use crate::tensor::Dual;
+use burn::tensor::Tensor;
 
 /// A denoiser: (x_t, levels, condition) ↦ E[x₀ | x_t], the posterior mean, which Tweedie's formula links to the score.
 ///
@@ -34,6 +35,20 @@ pub trait Denoiser: Send + Sync {
     /// [`crate::Error::Shape`] if batch, levels and condition do not fit together;
     /// [`crate::Error::Undefined`] where the denoiser's prediction does not determine the mean.
     fn denoise(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>>;
+
+    /// E[x₀ | x_t] without a tangent and, of a network that learnt the variances of reverse steps, its output for them
+    /// (Nichol & Dhariwal 2021, eq. 15); both `[n, width]`.
+    ///
+    /// # Errors
+    /// The errors of [`Denoiser::denoise`].
+    fn denoise_with_variance(
+        &self,
+        x: Tensor<2>,
+        levels: &Levels,
+        condition: &Condition,
+    ) -> Result<(Tensor<2>, Option<Tensor<2>>)> {
+        Ok((self.denoise(x.into(), levels, condition)?.value, None))
+    }
 
     /// log p_t of each row up to a constant that depends on the level, `[n, 1]` in nats; its gradient is the score.
     ///

@@ -6,6 +6,7 @@ use crate::nn::{Clock, Network, dtype_of};
 use crate::process::{Levels, MOST_LOG_SNR, Schedule};
 use crate::tensor::Dual;
 use crate::{Error, Result};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{DType, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,7 @@ impl Clock {
                 let (shift, scale) = scaling(schedule);
                 scale * (shift - finite)
             }
+            Clock::Straight => 1e3 / (1.0 + (0.5 * finite).exp()),
             Clock::Index => {
                 let (first, last) = schedule.range();
                 let steps = schedule.chain_len().unwrap_or(STEPS) as f64 - 1.0;
@@ -43,6 +45,9 @@ impl Clock {
         let tracked = matches!(levels, Levels::Tracked { .. });
         match self {
             Clock::LogSnr if tracked => Ok(levels.lambda(like)?.mul_scalar(-0.125)),
+            Clock::Straight if tracked => {
+                Ok(sigmoid(levels.lambda(like)?.mul_scalar(-0.5)).mul_scalar(1e3))
+            }
             Clock::Sigma if tracked => Ok(levels.lambda(like)?.mul_scalar(-0.5).exp()),
             Clock::Scaled if tracked => {
                 let (shift, scale) = scaling(schedule);
@@ -63,7 +68,7 @@ fn scaling(schedule: &dyn Schedule) -> (f64, f64) {
 /// A network with its prediction and its training schedule.
 ///
 /// The network's input is x_t divided by √(α² σ_data² + σ²), so that it has unit variance at every level (Karras et al.
-/// 2022, eq. 7, for any α), and the level by its [`Clock`].
+/// 2022, eq. 7, for any α), or x_t itself, and the level by its [`Clock`].
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
@@ -88,6 +93,8 @@ pub struct NeuralDenoiser<N> {
     pub schedule: Arc<dyn Schedule>,
     /// The standard deviation of the data in model units.
     pub sigma_data: f64,
+    /// Whether the network's input is x_t scaled to unit variance; x_t itself otherwise.
+    pub scale_input: bool,
     /// The clock: the form of the noise level as an input.
     pub clock: Clock,
     /// The type of the network's parameters.
@@ -104,6 +111,7 @@ impl<N: Network> NeuralDenoiser<N> {
             prediction,
             schedule: Arc::new(schedule),
             sigma_data: 1.0,
+            scale_input: true,
             clock: Clock::default(),
             evaluations: Arc::default(),
         }
@@ -112,6 +120,12 @@ impl<N: Network> NeuralDenoiser<N> {
     /// Sets the standard deviation of the data in model units.
     pub fn with_sigma_data(mut self, sigma_data: f64) -> Self {
         self.sigma_data = sigma_data;
+        self
+    }
+
+    /// Sets whether the network's input is x_t scaled to unit variance.
+    pub fn with_scaled_input(mut self, scale_input: bool) -> Self {
+        self.scale_input = scale_input;
         self
     }
 
@@ -129,6 +143,7 @@ impl<N: Network> NeuralDenoiser<N> {
             prediction: self.prediction,
             schedule: self.schedule.clone(),
             sigma_data: self.sigma_data,
+            scale_input: self.scale_input,
             clock: self.clock,
             evaluations: self.evaluations.clone(),
         }
@@ -144,6 +159,15 @@ impl<N: Network> NeuralDenoiser<N> {
     /// # Errors
     /// The errors of [`Denoiser::denoise`].
     pub fn predict(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
+        let (output, width) = (self.output(x, levels, condition)?, self.network.width());
+        Ok(match output.dims()[1] == width {
+            true => output,
+            false => output.linear(|all| all.narrow(1, 0, width)),
+        })
+    }
+
+    /// The network's whole output, `[n, width]`, or `[n, 2 width]` with the variances of reverse steps second.
+    fn output(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
         let [rows, _] = x.dims();
         levels.check(rows)?;
         condition.check(rows)?;
@@ -160,8 +184,11 @@ impl<N: Network> NeuralDenoiser<N> {
         Ok(output.linear(|v| v.cast(kind)))
     }
 
-    /// The divisor of the network's input, √(α² σ_data² + σ²), as a column.
+    /// The divisor of the network's input, √(α² σ_data² + σ²) or 1, as a column.
     pub(super) fn scale(&self, levels: &Levels, like: &Tensor<2>) -> Result<Tensor<2>> {
+        if !self.scale_input {
+            return Ok(like.clone().narrow(1, 0, 1).ones_like());
+        }
         let alpha = levels.alpha(like)?;
         let sigma = levels.sigma(like)?;
         Ok((alpha.mul_scalar(self.sigma_data).square() + sigma.square()).sqrt())
@@ -191,6 +218,26 @@ impl<N: Network> NeuralDenoiser<N> {
 impl<N: Network> Denoiser for NeuralDenoiser<N> {
     fn denoise(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
         self.as_prediction(Prediction::Data, x, levels, condition)
+    }
+
+    fn denoise_with_variance(
+        &self,
+        x: Tensor<2>,
+        levels: &Levels,
+        condition: &Condition,
+    ) -> Result<(Tensor<2>, Option<Tensor<2>>)> {
+        let output = self.output(x.clone().into(), levels, condition)?.value;
+        let width = self.network.width();
+        let data = self.prediction.convert_batch(
+            Prediction::Data,
+            output.clone().narrow(1, 0, width).into(),
+            x.into(),
+            levels,
+            &*self.schedule,
+            self.sigma_data,
+        )?;
+        let learned = output.dims()[1] == 2 * width;
+        Ok((data.value, learned.then(|| output.narrow(1, width, width))))
     }
 
     fn width(&self) -> usize {

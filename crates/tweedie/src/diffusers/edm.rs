@@ -2,7 +2,7 @@
 //!
 //! The network sees x/√(σ² + σ_d²) and ¼ ln σ, and predicts F in x̂₀ = σ_d² x/(σ² + σ_d²) + σ σ_d F/√(σ² + σ_d²).
 
-use super::scheduler::{DDIM_STEPS, Keys, MULTISTEPS, Scheduler, final_sigma, order};
+use super::scheduler::{DDIM_STEPS, Keys, MULTISTEPS, Range, Scheduler, final_sigma, order};
 use crate::Result;
 use crate::denoise::{Clock, Prediction};
 use crate::family::diffusion::SamplingRecipe;
@@ -59,5 +59,7 @@ pub(super) fn from_keys(keys: &Keys, class: &str) -> Result<Scheduler> {
     };
     let sampling = SamplingRecipe { solver, grid, steps, last, clip, ..SamplingRecipe::default() };
     let prediction = Prediction::Edm;
-    Ok(Scheduler { schedule, prediction, sigma_data, clock: Clock::LogSnr, sampling })
+    let clock = Clock::LogSnr;
+    let (scale_input, range) = (true, Range::Symmetric);
+    Ok(Scheduler { schedule, prediction, sigma_data, scale_input, range, clock, sampling })
 }

@@ -13,14 +13,17 @@
 //! encoder of text, is refused by its index.
 //!
 //! An imported network becomes a run like any other. By default it samples as its scheduler: with solver, spacing,
-//! variance, clipping and end of DDPM, DDIM, DEIS, UniPC, multistep and stochastic DPM-Solver++, Euler (ancestral or
-//! not) and Heun, and Euler and DPM-Solver++ of EDM; by DPM-Solver++(2M) for any other scheduler of a beta table.
-//! Pictures lie in [−1, 1], and are rounded as in diffusers' pipelines.
+//! variance, clipping and end of DDPM, DDIM, PNDM, DEIS, UniPC, multistep and stochastic DPM-Solver++, Euler
+//! (ancestral or not), Heun and LMS, Euler and DPM-Solver++ of EDM, Euler and Heun of flow matching, and predictor and
+//! corrector of score SDEs; by DPM-Solver++(2M) for the single-step DPM-Solver. Pictures lie in [−1, 1], or in [0, 1]
+//! for the variance-exploding score SDE, and are rounded as in diffusers' pipelines.
 
 mod edm;
+mod flow;
 mod model;
 mod pipeline;
 mod scheduler;
+mod score_sde;
 mod weights;
 
 use crate::data::{Coordinate, Kind, Layout, Source, Space};
@@ -28,10 +31,12 @@ use crate::denoise::Clock;
 use crate::family::diffusion::{Diffusion, ModelRecipe};
 use crate::files::write_atomically;
 use crate::nn::{AnyNetworkConfig, UNet, UNetConfig, map_params, safetensors_bytes};
+use crate::process::AnySchedule;
 use crate::run::{EvaluationRecipe, Recipe, Run};
 use crate::train::Training;
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
+use scheduler::Range;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use weights::Weights;
@@ -94,6 +99,7 @@ pub fn import(source: &Path, out: &Path) -> Result<Import> {
             scheduler::from_json(&ddpm, &path)?
         }
     };
+    scheduler.check_variance(&unet, &folder)?;
     let Weights { params: weights, origin, note } = weights::load(&folder)?;
     notes.extend(note);
     let space = match source.join(SPACE) {
@@ -103,7 +109,7 @@ pub fn import(source: &Path, out: &Path) -> Result<Import> {
                 Error::file(&path, "content", e.to_string(), "a space written by tweedie")
             })?
         }
-        _ => pictures(&unet)?,
+        _ => pictures(&unet, scheduler.range)?,
     };
     let recipe = Recipe {
         about: format!("Imported from {}", source.display()),
@@ -118,6 +124,7 @@ pub fn import(source: &Path, out: &Path) -> Result<Import> {
                 energy: false,
                 prediction: scheduler.prediction,
                 sigma_data: Some(scheduler.sigma_data),
+                scale_input: scheduler.scale_input,
                 clock: Some(scheduler.clock),
             },
             sampling: scheduler.sampling,
@@ -128,11 +135,15 @@ pub fn import(source: &Path, out: &Path) -> Result<Import> {
     Ok(Import { run, notes })
 }
 
-/// The space of pictures of 256 levels in [−1, 1], rounded as in diffusers' pipelines, with numbered classes.
-fn pictures(unet: &UNetConfig) -> Result<Space> {
+/// The space of pictures of 256 levels in a range, rounded as in diffusers' pipelines, with numbered classes.
+fn pictures(unet: &UNetConfig, range: Range) -> Result<Space> {
+    let (shift, scale) = match range {
+        Range::Symmetric => (128.0, 127.5),
+        Range::Unit => (0.5, 255.0),
+    };
     let [height, width] = unet.sample_size;
     let kind = Kind::Quantised { low: Some(0), high: Some(255) };
-    let pixel = Coordinate { shift: 128.0, scale: 127.5, kind, ..Coordinate::real("pixel") };
+    let pixel = Coordinate { shift, scale, kind, ..Coordinate::real("pixel") };
     let layout = Layout::Image { channels: unet.in_channels, height, width };
     let classes = (0..unet.classes).map(|class| class.to_string()).collect();
     Ok(Space::new(layout, vec![pixel])?.with_classes(classes))
@@ -141,8 +152,9 @@ fn pictures(unet: &UNetConfig) -> Result<Space> {
 /// Exports the averaged weights of a run as a checkpoint of diffusers, into a folder that is created if needed.
 ///
 /// The network must take its input as diffusers' schedulers give it: a variance-preserving schedule, `model.sigma_data
-/// = 1.0`, the clock `index`, and noise, data or v as prediction. A continuous schedule becomes its chain of 1,000
-/// steps.
+/// = 1.0` or `model.scale_input = false`, the clock `index`, and noise, data or v as prediction; or the schedule and
+/// the clock `straight`, `model.scale_input = false` and velocity. A continuous variance-preserving schedule becomes
+/// its chain of 1,000 steps.
 ///
 /// # Errors
 /// [`Error::Config`] naming the key that diffusers has no equivalent of; [`Error::Io`] if a file cannot be written; as
@@ -161,24 +173,33 @@ pub fn export(run: &Run, out: &Path) -> Result<()> {
         let expected = "false: diffusers takes a network's output for the prediction";
         return Err(Error::config("model.energy", "true", expected));
     }
-    if recipe.sigma_data() != 1.0 {
+    let straight = matches!(recipe.schedule, AnySchedule::Straight(_));
+    if recipe.model.scale_input && straight {
+        let expected = "false: diffusers does not scale a network's input";
+        return Err(Error::config("model.scale_input", "true", expected));
+    }
+    if recipe.model.scale_input && recipe.sigma_data() != 1.0 {
         let found = format!("{:?}", recipe.sigma_data());
         let expected = "1.0: diffusers does not scale a network's input";
         return Err(Error::config("model.sigma_data", found, expected));
     }
     let clock = recipe.model.clock.unwrap_or(recipe.network.clock());
-    if clock != Clock::Index {
-        let expected = "index: diffusers tells a network the index of the step";
+    let (own, expected) = match straight {
+        true => (Clock::Straight, "straight: the clock of diffusers' flow matching"),
+        false => (Clock::Index, "index: the clock of diffusers' chains"),
+    };
+    if clock != own {
         return Err(Error::config("model.clock", format!("{clock:?}"), expected));
     }
     let scheduler = scheduler::to_json(recipe)?;
     let class = model::class(&scheduler).to_string();
+    let pipeline = scheduler::pipeline(&class);
     let weights = run.weights()?;
     for folder in ["unet", "scheduler"].map(|name| out.join(name)) {
         std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
     }
     let index = json!({
-        "_class_name": class.replace("Scheduler", "Pipeline"),
+        "_class_name": pipeline,
         "scheduler": ["diffusers", class],
         "unet": ["diffusers", "UNet2DModel"],
     });

@@ -1,16 +1,18 @@
 //! `scheduler_config.json`: process, prediction and sampling.
 
-use super::edm;
 use super::model::class;
+use super::{edm, flow, score_sde};
 use crate::denoise::{Clock, Prediction};
 use crate::family::diffusion::Diffusion;
 use crate::family::diffusion::SamplingRecipe;
+use crate::nn::UNetConfig;
 use crate::process::{AnySchedule, Betas, Chain, ChainConfig, Schedule};
 use crate::solve::grid::{AnyGrid, Karras, Leading, Linspace, LogSnr, Trailing};
+use crate::solve::pndm::Start;
 use crate::solve::unipc::{Bh, Integrates};
 use crate::solve::{
-    Ancestral, AnySolver, Clip, Ddim, Deis, DpmSolverPp2M, DpmSolverPp2S, DpmSolverPp3M, Last,
-    StochasticHeun, UniPc, Variance,
+    Ancestral, AncestralVariance, AnySolver, Clip, Ddim, Deis, DpmSolverPp2M, DpmSolverPp2S,
+    DpmSolverPp3M, Last, Lms, Pndm, StochasticHeun, UniPc,
 };
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
@@ -25,10 +27,23 @@ pub(super) struct Scheduler {
     pub prediction: Prediction,
     /// The standard deviation of the data by which the network's input is scaled; 1 on a chain, where it is not.
     pub sigma_data: f64,
+    /// Whether the network's input is scaled to unit variance.
+    pub scale_input: bool,
+    /// The range of a picture's values in model units.
+    pub range: Range,
     /// The level as the network sees it.
     pub clock: Clock,
     /// The scheduler's way of sampling, or our default solver for a scheduler without a counterpart.
     pub sampling: SamplingRecipe,
+}
+
+/// The range of a picture's values in model units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Range {
+    /// [−1, 1].
+    Symmetric,
+    /// [0, 1].
+    Unit,
 }
 
 /// Steps of diffusers' DDIM pipeline.
@@ -38,7 +53,7 @@ pub(super) const DDIM_STEPS: usize = 50;
 pub(super) const MULTISTEPS: usize = 25;
 
 /// Steps of the chain of an exported schedule.
-const STEPS: usize = 1000;
+pub(super) const STEPS: usize = 1000;
 
 /// A configuration with the path of its file.
 pub(super) struct Keys<'a> {
@@ -74,6 +89,25 @@ impl Keys<'_> {
     }
 }
 
+impl Scheduler {
+    /// Fails if the steps need variances of the network in `folder`, and it predicts none.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn check_variance(&self, unet: &UNetConfig, folder: &Path) -> Result<()> {
+        let fixed = match self.sampling.solver {
+            AnySolver::Ancestral(Ancestral { variance }) => variance.fixed().is_some(),
+            _ => true,
+        };
+        if fixed || unet.out_channels == 2 * unet.in_channels {
+            return Ok(());
+        }
+        let found = unet.out_channels.to_string();
+        let expected = "twice in_channels: the scheduler's variance_type is a learned one";
+        Err(Error::file(folder.join("config.json"), "out_channels", found, expected))
+    }
+}
+
 /// Reads a configuration; `object` is the content of `path`.
 ///
 /// # Errors
@@ -82,6 +116,12 @@ pub(super) fn from_json(object: &Map<String, Value>, path: &Path) -> Result<Sche
     let keys = Keys { object, path };
     if edm::NAMES.contains(&class(object)) {
         return edm::from_keys(&keys, class(object));
+    }
+    if flow::NAMES.contains(&class(object)) {
+        return flow::from_keys(&keys, class(object));
+    }
+    if score_sde::NAMES.contains(&class(object)) {
+        return score_sde::from_keys(&keys, class(object));
     }
     let number = "a number";
     let betas = match keys.get("trained_betas", None::<Vec<f64>>, "a list of numbers")? {
@@ -130,7 +170,8 @@ pub(super) fn from_json(object: &Map<String, Value>, path: &Path) -> Result<Sche
     };
     let sampling = sampling(&keys, chain.steps())?;
     let (schedule, clock) = (AnySchedule::Chain(chain), Clock::Index);
-    Ok(Scheduler { schedule, prediction, sigma_data: 1.0, clock, sampling })
+    let (sigma_data, scale_input, range) = (1.0, true, Range::Symmetric);
+    Ok(Scheduler { schedule, prediction, sigma_data, scale_input, range, clock, sampling })
 }
 
 /// The sampling of the scheduler.
@@ -140,19 +181,29 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
     let (solver, steps, last, multistep, spacing) = match class(keys.object) {
         "DDPMScheduler" => {
             let variance = match keys.text("variance_type", "fixed_small")?.as_str() {
-                "fixed_small" | "fixed_small_log" => Variance::Small,
-                "fixed_large" | "fixed_large_log" => Variance::Large,
+                "fixed_small" | "fixed_small_log" => AncestralVariance::Small,
+                "fixed_large" | "fixed_large_log" => AncestralVariance::Large,
+                "learned_range" => AncestralVariance::LearnedRange,
+                "learned" => AncestralVariance::Learned,
                 other => {
-                    return keys.unknown("variance_type", other, "fixed_small or fixed_large");
+                    let expected = "fixed_small, fixed_large, learned_range or learned";
+                    return keys.unknown("variance_type", other, expected);
                 }
             };
             let solver = AnySolver::Ancestral(Ancestral { variance });
             (solver, STEPS, Last::Denoise, false, "leading")
         }
         "DDIMScheduler" => {
-            let to_one = flag("set_alpha_to_one", true)?;
-            let last = if to_one { Last::Denoise } else { Last::Stop };
+            let last = final_alpha(keys, true)?;
             (AnySolver::Ddim(Ddim::default()), DDIM_STEPS, last, false, "leading")
+        }
+        "PNDMScheduler" => {
+            let skip = flag("skip_prk_steps", false)?;
+            let solver = Pndm { start: if skip { Start::Heun } else { Start::RungeKutta } };
+            (AnySolver::Pndm(solver), DDIM_STEPS, final_alpha(keys, false)?, false, "leading")
+        }
+        "LMSDiscreteScheduler" => {
+            (AnySolver::Lms(Lms::default()), DDIM_STEPS, Last::Denoise, false, "linspace")
         }
         "DEISMultistepScheduler" => {
             let solver = AnySolver::Deis(Deis { order: order(keys)? });
@@ -180,7 +231,7 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
             (AnySolver::Ddim(Ddim::default()), DDIM_STEPS, Last::Denoise, false, "linspace")
         }
         "EulerAncestralDiscreteScheduler" => {
-            let solver = AnySolver::Ancestral(Ancestral { variance: Variance::Small });
+            let solver = AnySolver::Ancestral(Ancestral::default());
             (solver, DDIM_STEPS, Last::Denoise, false, "linspace")
         }
         "HeunDiscreteScheduler" => {
@@ -191,18 +242,18 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
             let solver = AnySolver::DpmSolverPp2S(DpmSolverPp2S { eta: 1.0 });
             (solver, MULTISTEPS, Last::Denoise, false, "linspace")
         }
-        // Schedulers without a counterpart are of the same chains: the default solver samples.
-        "DPMSolverSinglestepScheduler" | "PNDMScheduler" | "LMSDiscreteScheduler" => {
-            return Ok(SamplingRecipe::default());
-        }
+        // A scheduler without a counterpart is of the same chains: the default solver samples.
+        "DPMSolverSinglestepScheduler" => return Ok(SamplingRecipe::default()),
         other => {
-            let expected =
-                "DDPMScheduler, DDIMScheduler or another scheduler of a beta table, or of EDM";
+            let expected = "DDPMScheduler, DDIMScheduler or another scheduler of a beta table, of EDM, of flow \
+                            matching or of score SDEs";
             return keys.unknown("_class_name", other, expected);
         }
     };
-    if flag("use_flow_sigmas", false)? {
-        return keys.unknown("use_flow_sigmas", "true", "false: a chain of betas");
+    for key in ["use_flow_sigmas", "use_beta_sigmas"] {
+        if flag(key, false)? {
+            return keys.unknown(key, "true", "false: levels of a chain, of Karras or in ln σ");
+        }
     }
     let grid = if flag("use_karras_sigmas", false)? {
         Karras::default().into()
@@ -252,6 +303,12 @@ pub(super) fn order(keys: &Keys) -> Result<usize> {
     }
 }
 
+/// The end of a chain by `set_alpha_to_one`: clean data or level 0.
+fn final_alpha(keys: &Keys, default: bool) -> Result<Last> {
+    let to_one = keys.get("set_alpha_to_one", default, "true or false")?;
+    Ok(if to_one { Last::Denoise } else { Last::Stop })
+}
+
 /// The end of a multistep solver: clean data or level 0.
 pub(super) fn final_sigma(keys: &Keys) -> Result<Last> {
     match keys.text("final_sigmas_type", "zero")?.as_str() {
@@ -261,11 +318,15 @@ pub(super) fn final_sigma(keys: &Keys) -> Result<Last> {
     }
 }
 
-/// The configuration of the scheduler with the sampling of a recipe; of DDIM where diffusers has no such solver.
+/// The configuration of the scheduler with the sampling of a recipe; of DDIM where no scheduler of diffusers has the
+/// solver's options.
 ///
 /// # Errors
 /// [`Error::Config`] if diffusers lacks the prediction or the schedule.
 pub(super) fn to_json(recipe: &Diffusion) -> Result<Map<String, Value>> {
+    if let Some(flow) = flow::to_json(recipe)? {
+        return Ok(flow);
+    }
     let prediction = match recipe.model.prediction {
         Prediction::Noise => "epsilon",
         Prediction::Data => "sample",
@@ -280,12 +341,25 @@ pub(super) fn to_json(recipe: &Diffusion) -> Result<Map<String, Value>> {
         AnySchedule::Chain(chain) => of_chain(chain),
         schedule => json!({ "num_train_timesteps": STEPS, "trained_betas": betas_of(schedule)? }),
     };
+    let to_one = json!(sampling.last == Last::Denoise);
     let (class, own) = match sampling.solver {
         AnySolver::Ancestral(Ancestral { variance }) => {
-            let kind = if variance == Variance::Large { "fixed_large" } else { "fixed_small" };
-            ("DDPMScheduler", ("variance_type", kind.into()))
+            let kind = match variance {
+                AncestralVariance::Small => "fixed_small",
+                AncestralVariance::Large => "fixed_large",
+                AncestralVariance::LearnedRange => "learned_range",
+                AncestralVariance::Learned => "learned",
+            };
+            ("DDPMScheduler", vec![("variance_type", kind.into())])
         }
-        _ => ("DDIMScheduler", ("set_alpha_to_one", (sampling.last == Last::Denoise).into())),
+        AnySolver::Pndm(Pndm { start }) => {
+            let skip = json!(start == Start::Heun);
+            ("PNDMScheduler", vec![("skip_prk_steps", skip), ("set_alpha_to_one", to_one)])
+        }
+        AnySolver::Lms(Lms { order: 4 }) if sampling.last == Last::Denoise => {
+            ("LMSDiscreteScheduler", Vec::new())
+        }
+        _ => ("DDIMScheduler", vec![("set_alpha_to_one", to_one)]),
     };
     let (spacing, offset) = match sampling.grid {
         AnyGrid::Leading(Leading { offset, .. }) => ("leading", offset),
@@ -301,7 +375,7 @@ pub(super) fn to_json(recipe: &Diffusion) -> Result<Map<String, Value>> {
         _ => (false, 0.995, 1.0),
     };
     object["_class_name"] = class.into();
-    object[own.0] = own.1;
+    own.into_iter().for_each(|(key, value)| object[key] = value);
     object["prediction_type"] = prediction.into();
     object["timestep_spacing"] = spacing.into();
     object["steps_offset"] = offset.into();
@@ -311,6 +385,15 @@ pub(super) fn to_json(recipe: &Diffusion) -> Result<Map<String, Value>> {
     object["dynamic_thresholding_ratio"] = ratio.into();
     object["sample_max_value"] = max.into();
     Ok(object.as_object().cloned().unwrap_or_default())
+}
+
+/// The pipeline that samples with a scheduler of the given class.
+pub(super) fn pipeline(class: &str) -> &'static str {
+    match class {
+        "PNDMScheduler" => "PNDMPipeline",
+        "DDIMScheduler" | "LMSDiscreteScheduler" => "DDIMPipeline",
+        _ => "DDPMPipeline",
+    }
 }
 
 fn of_chain(chain: &Chain) -> Value {

@@ -19,6 +19,7 @@ registry! {
         /// For sines and cosines of geometric frequencies, as in UNets; an end beyond ±20 counts as ±20.
         "scaled" Scaled "the log-SNR, scaled from 0 at the schedule's cleanest level to 1,000 at its noisiest",
         "sigma" Sigma "σ/α",
+        "straight" Straight "1000 σ/(α + σ): thousandths of the time on a straight path, of flow matching",
     }
 }
 

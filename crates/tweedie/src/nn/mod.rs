@@ -48,7 +48,7 @@ use burn::tensor::{Device, Tensor};
 
 /// The network of a denoiser: (x, level, condition) ↦ an output of the width of x.
 pub trait Network: Module + Send + Sync + 'static {
-    /// The network's output for a batch.
+    /// The network's output for a batch, `[n, width]`; `[n, 2 width]` of a network that also learnt variances.
     ///
     /// * `x` — `[n, width]`, scaled to unit variance;
     /// * `noise` — `[n, 1]` or `[1, 1]`, the noise level in the form of the denoiser's [`Clock`];

@@ -326,7 +326,8 @@ impl Network for UNet {
         }
         let y =
             self.conv_out.forward(self.conv_norm_out.forward_then(x, None, Some(Activation::Silu)));
-        let y = channels_first(y).reshape([rows, width]);
+        let outputs = width / self.config.in_channels * self.config.out_channels;
+        let y = channels_first(y).reshape([rows, outputs]);
         Ok(match self.config.time_embedding_type {
             TimeEmbeddingType::Fourier => y * noise.recip(),
             TimeEmbeddingType::Positional | TimeEmbeddingType::Learned => y,

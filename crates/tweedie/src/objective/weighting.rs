@@ -190,7 +190,7 @@ impl Noising {
     /// use tweedie::objective::{Noising, Weighting};
     /// use tweedie::process::{Schedule, Straight};
     /// // Flow matching at uniform t weights by t/(1 − t) = e^{−λ/2}.
-    /// let schedule = Straight { delta: 1e-6 };
+    /// let schedule = Straight { delta: 1e-6, ..Straight::default() };
     /// let noising = Noising::from(Arc::new(schedule)).with_weighting(Weighting::Velocity);
     /// let weight = noising.implied_weight(Prediction::Velocity, &schedule.level(0.25), 1.0)?;
     /// assert!((weight - 1.0 / 3.0).abs() < 1e-5);

@@ -365,7 +365,7 @@ impl Schedule for Edm {
 }
 
 /// The straight path of rectified flow and flow matching with independent ends: α = 1 − t, σ = t, on
-/// t ∈ [δ, 1 − δ], because g² = 2t/(1 − t) is singular at 1 and λ is infinite at both ends.
+/// t ∈ [δ, 1 − δ′], because g² = 2t/(1 − t) is singular at 1 and λ is infinite at both ends.
 ///
 /// ```
 /// use tweedie::process::{Straight, Schedule};
@@ -376,20 +376,30 @@ impl Schedule for Edm {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Straight {
-    /// δ, the distance from both ends.
+    /// δ, the distance from clean data.
     pub delta: f64,
+    /// δ′, the distance from pure noise; δ if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_delta: Option<f64>,
 }
 
 impl Default for Straight {
     fn default() -> Self {
-        Self { delta: 1e-3 }
+        Self { delta: 1e-3, noise_delta: None }
+    }
+}
+
+impl Straight {
+    fn noise_delta(&self) -> f64 {
+        self.noise_delta.unwrap_or(self.delta)
     }
 }
 
 impl Schedule for Straight {
     fn check(&self) -> Result<()> {
         positive("delta", self.delta)?;
-        rising("delta", self.delta, "1 - delta", 1.0 - self.delta)?;
+        positive("noise_delta", self.noise_delta())?;
+        rising("delta", self.delta, "1 - noise_delta", 1.0 - self.noise_delta())?;
         check_fall(self)
     }
     fn level(&self, t: f64) -> Level {
@@ -408,7 +418,7 @@ impl Schedule for Straight {
         Rate { alpha: -1.0, sigma: 1.0 }
     }
     fn range(&self) -> (f64, f64) {
-        (self.delta, 1.0 - self.delta)
+        (self.delta, 1.0 - self.noise_delta())
     }
     fn time(&self, lambda: f64) -> f64 {
         // α/σ = e^{λ/2}, so t = sigmoid(−λ/2).

@@ -1,6 +1,9 @@
 //! Correctors: steps at one noise level that preserve its density, and solvers followed by them.
 
-use super::{Ancestral, Context, Ddim, Euler, EulerMaruyama, NoiseUse, Solver, State, noise_of};
+use super::{
+    Ancestral, AncestralVariance, Context, Ddim, Euler, EulerMaruyama, NoiseUse, Solver, State,
+    noise_of,
+};
 use crate::data::{Condition, LogDensity};
 use crate::mcmc::{Mala, Transition};
 use crate::process::Levels;
@@ -275,6 +278,8 @@ pub enum Predictor {
     /// [`Ancestral`].
     #[default]
     Ancestral,
+    /// [`Ancestral`] with the larger variance: with α = 1 the reverse diffusion of Song et al. (2021, App. E).
+    AncestralLarge,
     /// [`EulerMaruyama`].
     EulerMaruyama,
     /// [`Ddim`].
@@ -287,6 +292,10 @@ impl Solver for Predictor {
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
         match self {
             Self::Ancestral => Ancestral::default().step(state, from, to, context),
+            Self::AncestralLarge => {
+                let solver = Ancestral { variance: AncestralVariance::Large };
+                solver.step(state, from, to, context)
+            }
             Self::EulerMaruyama => EulerMaruyama::default().step(state, from, to, context),
             Self::Ddim => Ddim::default().step(state, from, to, context),
             Self::Euler => Euler {}.step(state, from, to, context),

@@ -46,7 +46,7 @@ impl Default for Deis {
 
 impl Solver for Deis {
     fn check(&self) -> Result<()> {
-        check_order(self.order)
+        check_order(self.order, 3)
     }
 
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {

@@ -41,7 +41,7 @@ impl Default for DpmSolver {
 
 impl Solver for DpmSolver {
     fn check(&self) -> Result<()> {
-        check_order(self.order)
+        check_order(self.order, 3)
     }
 
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {

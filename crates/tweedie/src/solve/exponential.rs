@@ -23,8 +23,10 @@ pub(super) type Node = (Levels, Tensor<2>);
 /// The function under the integral.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Integrand {
-    /// ε̂.
+    /// ε̂, by polynomials in ℓ.
     Noise,
+    /// ε̂, by polynomials in ρ = σ/α = e^{−ℓ}: x_s = (α_s/α_t) x_t + α_s ∫ ε̂ dρ.
+    NoiseByRatio,
     /// x̂₀; η = 0 is the probability-flow ODE, η = 1 the reverse SDE.
     Data { eta: f64 },
 }
@@ -63,7 +65,7 @@ impl Integrand {
     ) -> Result<(Tensor<2>, Tensor<2>)> {
         let data = context.denoise(x.clone(), levels)?;
         let value = match self {
-            Self::Noise => noise_of(x, &data, levels)?,
+            Self::Noise | Self::NoiseByRatio => noise_of(x, &data, levels)?,
             Self::Data { .. } => data.clone(),
         };
         Ok((data, value))
@@ -161,7 +163,14 @@ impl Integrand {
         let times = |factor: f64, weights: Vec<f64>| weights.iter().map(|w| factor * w).collect();
         let (x, data, nodes) = match self {
             // Here ε̂ is x/σ, and x/α does not exist.
-            Self::Noise if t.alpha == 0.0 => (s.sigma / t.sigma, s.alpha, constant(0.0)),
+            Self::Noise | Self::NoiseByRatio if t.alpha == 0.0 => {
+                (s.sigma / t.sigma, s.alpha, constant(0.0))
+            }
+            Self::NoiseByRatio => {
+                let from_t = |level: &Level| level.sigma / level.alpha - t.sigma / t.alpha;
+                let places: Vec<f64> = nodes.iter().map(from_t).collect();
+                (s.alpha / t.alpha, 0.0, times(s.alpha, weights(0.0, from_t(s), &places, slope)))
+            }
             Self::Noise if !h.is_finite() => {
                 let ratio = s.alpha / t.alpha;
                 (ratio, 0.0, constant(-ratio * t.sigma))

@@ -2,10 +2,12 @@
 
 mod chain;
 mod optimised;
+mod shifted;
 mod spaced;
 
 pub use chain::{Leading, Linspace, Trailing};
 pub use optimised::OptimisedGrid;
+pub use shifted::Shifted;
 pub use spaced::{Karras, LogSnr, Quadratic, Time};
 
 use super::MOST_STEPS;
@@ -79,6 +81,7 @@ registry! {
         "log-snr" LogSnr(LogSnr) "uniform in the log-SNR; the default",
         "quadratic" Quadratic(Quadratic) "quadratic in t, denser near the data",
         "karras" Karras(Karras) "uniform in (σ/α)^(1/ρ), ρ = 7",
+        "shifted" Shifted(Shifted) "uniform in σ/(σ + shift α), of flow matching; shift = 1",
         "optimised" Optimised(OptimisedGrid)
             "least error of DDIM on data of many scales, finest = 0.1 to 1",
         "leading" Leading(Leading)

@@ -14,7 +14,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Last {
-    /// Replaces x by E[x₀ | x]: one more evaluation, no noise left.
+    /// Replaces x by E[x₀ | x], or takes a multistep solver's own step to clean data ([`Solver::finish`]): one more
+    /// evaluation, no noise left.
     #[default]
     Denoise,
     /// Stops at the grid's last level.
@@ -69,18 +70,22 @@ pub fn integrate(
         state = solver.step(state, &pair[0].into(), &pair[1].into(), context)?;
         observe(Progress { step: k + 1, steps, level: pair[1], x: &state.x });
     }
-    if last == Last::Denoise {
-        let end = grid[grid.len() - 1];
-        state.x = context.denoise(state.x, &end.into())?;
-        observe(Progress { step: steps, steps, level: Level::clean(end.t), x: &state.x });
-    }
-    if !state.x.clone().is_finite().all().into_scalar::<bool>() {
+    let x = match last {
+        Last::Denoise => {
+            let end = grid[grid.len() - 1];
+            let x = solver.finish(state, &end, context)?;
+            observe(Progress { step: steps, steps, level: Level::clean(end.t), x: &x });
+            x
+        }
+        Last::Stop => state.x,
+    };
+    if !x.clone().is_finite().all().into_scalar::<bool>() {
         return Err(Error::Diverged {
             what: "a sample became NaN or infinite".into(),
             step: steps as u64,
         });
     }
-    Ok(state.x)
+    Ok(x)
 }
 
 /// A sampler of a denoiser: prior noise, a solver, a grid and an explicit last operation.

@@ -11,7 +11,9 @@ mod edm;
 mod exponential;
 pub mod grid;
 mod integrate;
+mod lms;
 mod ode;
+pub mod pndm;
 mod sde;
 pub mod unipc;
 mod variance;
@@ -28,10 +30,12 @@ pub use dpm::{DpmSolver, DpmSolverPp2M, DpmSolverPp2S, DpmSolverPp3M};
 pub use edm::StochasticHeun;
 pub use grid::{AnyGrid, Grid};
 pub use integrate::{Last, Moment, Progress, Sampler, integrate};
+pub use lms::Lms;
 pub use ode::{Euler, Heun, velocity};
+pub use pndm::Pndm;
 pub use sde::{Ancestral, EulerMaruyama};
 pub use unipc::UniPc;
-pub use variance::{AnalyticVariance, ReverseVariance, Variance};
+pub use variance::{AnalyticVariance, AncestralVariance, ReverseVariance, Variance};
 
 use crate::data::Condition;
 use crate::denoise::Denoiser;
@@ -99,6 +103,22 @@ impl Context<'_> {
     /// The errors of the denoiser.
     pub fn denoise_unclipped(&self, x: Tensor<2>, levels: &Levels) -> Result<Tensor<2>> {
         Ok(self.denoiser.denoise(x.into(), levels, self.condition)?.value)
+    }
+
+    /// E[x₀ | x] without a tangent, clipped, and the network's output for the variances of a reverse step; both
+    /// `[n, width]`.
+    ///
+    /// # Errors
+    /// The errors of the denoiser; [`Error::Undefined`] if it has no such output.
+    pub fn denoise_with_variance(
+        &self,
+        x: Tensor<2>,
+        levels: &Levels,
+    ) -> Result<(Tensor<2>, Tensor<2>)> {
+        let (data, variance) = self.denoiser.denoise_with_variance(x, levels, self.condition)?;
+        let why = "the network predicts none for this schedule; `small` and `large` are fixed ones";
+        let variance = variance.ok_or_else(|| Error::undefined("a learned variance", why))?;
+        Ok((self.clipped(data), variance))
     }
 
     /// The clipped batch of denoised data.
@@ -223,6 +243,14 @@ pub trait Solver: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// The errors of the denoiser, and [`Error::Diverged`] from adaptive solvers.
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State>;
+
+    /// The batch at clean data, `[n, width]`, given the state at the grid's last level: by default E[x₀ | x].
+    ///
+    /// # Errors
+    /// The errors of [`Solver::step`].
+    fn finish(&self, state: State, from: &Level, context: &Context) -> Result<Tensor<2>> {
+        context.denoise(state.x, &(*from).into())
+    }
 }
 
 registry! {
@@ -245,6 +273,9 @@ registry! {
         "deis" Deis(Deis) "DEIS in ln(σ/α): order = 1 to 3, 1 evaluation a step",
         "unipc" UniPc(UniPc)
             "UniPC: order = 1 to 3, b = \"bh1\" or \"bh2\", of = \"data\" or \"noise\", 1 evaluation a step",
+        "lms" Lms(Lms) "linear multistep in σ/α: order = 1 to 4, 1 evaluation a step",
+        "pndm" Pndm(Pndm)
+            "PNDM: Adams–Bashforth's mean of noises, order 2; start = \"runge-kutta\" or \"heun\"",
         "ddim" Ddim(Ddim) "DDIM; eta = 0 is deterministic, order 1",
         "ancestral" Ancestral(Ancestral)
             "ancestral sampling from the posterior for any (t, s), as in VDM and DDPM",
@@ -341,12 +372,12 @@ fn check_share(key: &str, share: f64) -> Result<()> {
     Err(Error::config(format!("solver.{key}"), share.to_string(), "a number from 0 to 1"))
 }
 
-/// Fails unless `order` is 1, 2 or 3.
-fn check_order(order: usize) -> Result<()> {
-    if (1..=3).contains(&order) {
+/// Fails unless `order` lies between 1 and `most`.
+fn check_order(order: usize, most: usize) -> Result<()> {
+    if (1..=most).contains(&order) {
         return Ok(());
     }
-    Err(Error::config("solver.order", order.to_string(), "1, 2 or 3"))
+    Err(Error::config("solver.order", order.to_string(), format!("from 1 to {most}")))
 }
 
 /// ε̂ = (x − α x̂₀)/σ, `[n, width]`.

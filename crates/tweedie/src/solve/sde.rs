@@ -1,8 +1,11 @@
 //! Samplers of the reverse SDE.
 
-use super::{Context, NoiseUse, ReverseVariance, Solver, State, Variance, check_share};
+use super::{
+    AncestralVariance, Context, NoiseUse, ReverseVariance, Solver, State, Variance, check_share,
+};
 use crate::Result;
-use crate::process::Levels;
+use crate::process::{Level, Levels};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -87,9 +90,9 @@ impl Solver for EulerMaruyama {
 /// use tweedie::denoise::{Component, GaussianMixture};
 /// use tweedie::data::{Condition, Generate};
 /// use tweedie::process::Cosine;
-/// use tweedie::solve::{Ancestral, AnySolver, Sampler, Variance};
+/// use tweedie::solve::{Ancestral, AncestralVariance, AnySolver, Sampler};
 /// let point = GaussianMixture::new(vec![Component::isotropic(1.0, vec![3.0], 1e-4)])?;
-/// let solver = AnySolver::Ancestral(Ancestral { variance: Variance::Large });
+/// let solver = AnySolver::Ancestral(Ancestral { variance: AncestralVariance::Large });
 /// let sampler = Sampler::new(Arc::new(point), Arc::new(Cosine::default()))
 ///     .with_solver(solver)
 ///     .with_steps(20);
@@ -99,14 +102,14 @@ impl Solver for EulerMaruyama {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Ancestral<V = Variance> {
+pub struct Ancestral<V = AncestralVariance> {
     /// The variance of a step's noise.
     pub variance: V,
 }
 
 impl Default for Ancestral {
     fn default() -> Self {
-        Self { variance: Variance::default() }
+        Self { variance: AncestralVariance::default() }
     }
 }
 
@@ -120,13 +123,59 @@ impl<V: ReverseVariance> Solver for Ancestral<V> {
     }
 
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
-        let State { x, step, .. } = state;
-        let data = context.denoise(x.clone(), from)?;
-        let of_x = Levels::pair(from, to, &x, |t, s| t.posterior(s).from_x)?;
-        let of_data = Levels::pair(from, to, &x, |t, s| t.posterior(s).from_data)?;
-        let of_noise = Levels::pair(from, to, &x, |t, s| self.variance.between(t, s).sqrt())?;
-        let noise = context.noise_between(step, from, to, &x)?;
-        let x = x * of_x + data * of_data + noise * of_noise;
-        Ok(State { x, history: Vec::new(), step: step + 1 })
+        let data = context.denoise(state.x.clone(), from)?;
+        let deviation =
+            Levels::pair(from, to, &state.x, |t, s| self.variance.between(t, s).sqrt())?;
+        ancestral(state, data, deviation, from, to, context)
     }
+}
+
+impl Solver for Ancestral {
+    fn noise_use(&self) -> NoiseUse {
+        NoiseUse::Steps
+    }
+
+    fn with_variance(&self, variance: Arc<dyn ReverseVariance>) -> Option<Box<dyn Solver>> {
+        Some(Box::new(Ancestral { variance }))
+    }
+
+    fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {
+        if let Some(variance) = self.variance.fixed() {
+            return Ancestral { variance }.step(state, from, to, context);
+        }
+        let (data, output) = context.denoise_with_variance(state.x.clone(), from)?;
+        let deviation = match self.variance {
+            AncestralVariance::Learned => output.clamp_min(0.0).sqrt(),
+            _ => geometric_mean(output, from, to)?,
+        };
+        let noisy = Levels::pair(from, to, &state.x, |_, s| f64::from(s.sigma > 0.0))?;
+        ancestral(state, data, deviation * noisy, from, to, context)
+    }
+}
+
+/// A step to the mean of q(x_s | x_t, x̂₀), with noise of the given standard deviation.
+fn ancestral(
+    state: State,
+    data: Tensor<2>,
+    deviation: Tensor<2>,
+    from: &Levels,
+    to: &Levels,
+    context: &Context,
+) -> Result<State> {
+    let State { x, step, .. } = state;
+    let of_x = Levels::pair(from, to, &x, |t, s| t.posterior(s).from_x)?;
+    let of_data = Levels::pair(from, to, &x, |t, s| t.posterior(s).from_data)?;
+    let noise = context.noise_between(step, from, to, &x)?;
+    let x = x * of_x + data * of_data + noise * deviation;
+    Ok(State { x, history: Vec::new(), step: step + 1 })
+}
+
+/// The square root of the fixed variances' geometric mean with the weight (1 + o)/2, `[n, width]`.
+fn geometric_mean(output: Tensor<2>, from: &Levels, to: &Levels) -> Result<Tensor<2>> {
+    // A step of no length has no variance, and its logarithm must be finite.
+    let ln = |kind: Variance, t: &Level, s: &Level| kind.of(t, s).max(1e-20).ln();
+    let small = Levels::pair(from, to, &output, |t, s| ln(Variance::Small, t, s))?;
+    let large = Levels::pair(from, to, &output, |t, s| ln(Variance::Large, t, s))?;
+    let weight = output.add_scalar(1.0).mul_scalar(0.5);
+    Ok((weight * (large - small.clone()) + small).mul_scalar(0.5).exp())
 }

@@ -76,7 +76,7 @@ pub enum Integrates {
 
 impl Solver for UniPc {
     fn check(&self) -> Result<()> {
-        check_order(self.order)
+        check_order(self.order, 3)
     }
 
     fn step(&self, state: State, from: &Levels, to: &Levels, context: &Context) -> Result<State> {

@@ -60,6 +60,40 @@ impl ReverseVariance for Variance {
     }
 }
 
+/// The variance of the steps of [`Ancestral`](super::Ancestral) by name: fixed, or the network's own output o.
+///
+/// ```
+/// use tweedie::solve::{Ancestral, AncestralVariance, AnySolver};
+/// let toml = "name = \"ancestral\"\nvariance = \"learned-range\"";
+/// let solver: AnySolver = toml::from_str(toml).unwrap();
+/// assert_eq!(solver, Ancestral { variance: AncestralVariance::LearnedRange }.into());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AncestralVariance {
+    /// [`Variance::Small`].
+    #[default]
+    Small,
+    /// [`Variance::Large`].
+    Large,
+    /// The geometric mean large^v small^{1 − v} of the fixed variances with the weight v = (1 + o)/2 of each value
+    /// (Nichol & Dhariwal 2021, *Improved Denoising Diffusion Probabilistic Models*, eq. 15).
+    LearnedRange,
+    /// o itself, for the steps of the training chain; a negative o counts as 0.
+    Learned,
+}
+
+impl AncestralVariance {
+    /// The fixed variance; `None` if the network's output enters.
+    pub fn fixed(self) -> Option<Variance> {
+        match self {
+            Self::Small => Some(Variance::Small),
+            Self::Large => Some(Variance::Large),
+            Self::LearnedRange | Self::Learned => None,
+        }
+    }
+}
+
 /// The optimal variance of each step, v + c² m(λ), from a denoiser's errors m at some levels; see the module
 /// documentation.
 ///

@@ -219,7 +219,7 @@ fn schedules_with_equal_ends_have_equal_losses() {
     let schedules = [
         AnySchedule::Cosine(Cosine { lambda_min: -end, lambda_max: end, side: 64.0 }),
         AnySchedule::Edm(Edm { sigma_min, sigma_max }),
-        AnySchedule::Straight(Straight { delta }),
+        AnySchedule::Straight(Straight { delta, noise_delta: None }),
         AnySchedule::Ve(Ve { sigma_min, sigma_max }),
     ];
     let of = |(k, schedule): (usize, AnySchedule)| {

@@ -15,7 +15,7 @@ use tweedie::solve::*;
 
 /// Every configuration, with the number of its chain's steps. `exported` was trained on digits and exported here, and
 /// then loaded and sampled by diffusers (`bench/diffusers_peer.py --check`).
-const NAMES: [(&str, usize); 8] = [
+const NAMES: [(&str, usize); 10] = [
     ("exported", 1000),
     ("ddpm", 1000),
     ("cosine", 1000),
@@ -24,6 +24,8 @@ const NAMES: [(&str, usize); 8] = [
     ("fourier", 1000),
     ("learned", 100),
     ("three-levels", 1000),
+    ("learned-range", 1000),
+    ("learned-variance", 1000),
 ];
 
 fn fixture(name: &str) -> PathBuf {
@@ -146,20 +148,26 @@ struct Other {
     ends: Vec<f64>,
 }
 
-#[test]
-fn other_schedulers_sample_as_diffusers_does() {
-    let text = std::fs::read_to_string(fixture("schedulers.json")).unwrap();
-    let others: Vec<Other> = serde_json::from_str(&text).unwrap();
-    assert_eq!(others.len(), 20);
-    let folder = tempfile::tempdir().unwrap();
+/// A copy of a checkpoint without its scheduler.
+fn without_scheduler(folder: &tempfile::TempDir, name: &str) -> PathBuf {
     let source = folder.path().join("source");
     for part in ["unet", "scheduler"] {
         std::fs::create_dir_all(source.join(part)).unwrap();
     }
     for file in ["config.json", "diffusion_pytorch_model.safetensors"] {
         let file = Path::new("unet").join(file);
-        std::fs::copy(fixture("ddpm").join(&file), source.join(&file)).unwrap();
+        std::fs::copy(fixture(name).join(&file), source.join(&file)).unwrap();
     }
+    source
+}
+
+#[test]
+fn other_schedulers_sample_as_diffusers_does() {
+    let text = std::fs::read_to_string(fixture("schedulers.json")).unwrap();
+    let others: Vec<Other> = serde_json::from_str(&text).unwrap();
+    assert_eq!(others.len(), 29);
+    let folder = tempfile::tempdir().unwrap();
+    let source = without_scheduler(&folder, "ddpm");
     let mut wrong = Vec::new();
     for (k, Other { config, steps, start, ends }) in others.into_iter().enumerate() {
         std::fs::write(source.join("scheduler/scheduler_config.json"), &config).unwrap();
@@ -179,13 +187,99 @@ fn other_schedulers_sample_as_diffusers_does() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Reverse diffusion without its corrector, whose step lengths depend on the whole batch in diffusers.
+#[test]
+fn a_variance_exploding_score_network_samples_as_in_diffusers() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = diffusers::import(&fixture("score-sde-ve"), &folder.path().join("run")).unwrap().run;
+    let Diffusion { model, sampling, .. } = diffusion(&run);
+    assert_eq!((model.prediction, model.scale_input), (Prediction::Score, false));
+    let corrector = Langevin { snr: 0.15, steps: 1 };
+    let predictor = Predictor::AncestralLarge;
+    assert_eq!(sampling.solver, PredictorCorrector { predictor, corrector }.into());
+    let network = diffusers::load_unet(&fixture("score-sde-ve").join("unet"), &cpu()).unwrap();
+    let x = singles(numbers(1, 2 * network.width()), [2, network.width()]);
+    let sigmas = Tensor::from_floats([[0.02], [30.0]], &cpu());
+    let output = network.forward(x.into(), sigmas.into(), &Condition::None).unwrap();
+    all_close("output", &host(&output.value), &expected("score-sde-ve", "output"), 1e-4);
+    // Pictures lie in [0, 1].
+    let pixel = run.info.space.coordinate(0);
+    assert_eq!((pixel.shift, pixel.scale), (0.5, 255.0));
+    let large = Ancestral { variance: AncestralVariance::Large };
+    let found = sample_from(&run, large.into(), 20, sampling.last, 50.0);
+    let ends = expected("score-sde-ve", "reverse");
+    let size = ends.iter().fold(0.0, |most: f64, e| most.max(e.abs()));
+    let error = crate::oracle::gap(&found, &ends) / size;
+    println!("{error:e} of {size}");
+    assert!(error < 1e-3, "{error:e}");
+}
+
+#[test]
+fn a_variance_preserving_score_network_predicts_noise_at_999_t() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = without_scheduler(&folder, "ddpm");
+    let config = r#"{"_class_name": "ScoreSdeVpScheduler", "beta_min": 0.2, "beta_max": 18}"#;
+    std::fs::write(source.join("scheduler/scheduler_config.json"), config).unwrap();
+    let run = diffusers::import(&source, &folder.path().join("run")).unwrap().run;
+    let recipe = diffusion(&run);
+    let beta = tweedie::process::VpLinear { beta_min: 0.2, beta_max: 18.0 };
+    assert_eq!(recipe.schedule, beta.into());
+    assert_eq!(recipe.sampling.solver, EulerMaruyama::default().into());
+    let denoiser = run.model_as::<DiffusionModel>(&cpu()).unwrap().denoiser;
+    let network = diffusers::load_unet(&source.join("unet"), &cpu()).unwrap();
+    let (t, width) = (0.3, network.width());
+    let x = singles(numbers(1, 2 * width), [2, width]);
+    let time = Tensor::from_floats([[999.0 * t as f32]], &cpu());
+    let noise = network.forward(x.clone().into(), time.into(), &Condition::None).unwrap().value;
+    let level = beta.level(t);
+    let right = (x.clone() - noise.mul_scalar(level.sigma)).div_scalar(level.alpha);
+    let found = denoiser.denoise(x.into(), &level.into(), &Condition::None).unwrap().value;
+    // Times here start at 1e-5, which moves the clock by 0.007.
+    all_close("the mean", &host(&found), &host(&right), 1e-2);
+}
+
+/// A run that samples as PNDM, LMS or a flow is exported with the scheduler that it came with.
+#[test]
+fn solvers_are_exported_as_the_schedulers_they_came_from() {
+    let text = std::fs::read_to_string(fixture("schedulers.json")).unwrap();
+    let others: Vec<Other> = serde_json::from_str(&text).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let source = without_scheduler(&folder, "ddpm");
+    let mut seen = 0;
+    for (k, Other { config, .. }) in others.iter().enumerate() {
+        // Other configurations hold infinities, which are not JSON.
+        if !["PNDM", "LMS", "FlowMatch"].iter().any(|name| config.contains(name)) {
+            continue;
+        }
+        let own: serde_json::Value = serde_json::from_str(config).unwrap();
+        let class = own["_class_name"].as_str().unwrap();
+        std::fs::write(source.join("scheduler/scheduler_config.json"), config).unwrap();
+        let run = diffusers::import(&source, &folder.path().join(k.to_string())).unwrap().run;
+        let out = folder.path().join(format!("out-{k}"));
+        diffusers::export(&run, &out).unwrap();
+        let found = json(out.join("scheduler/scheduler_config.json"));
+        for (key, value) in found.as_object().unwrap() {
+            if let Some(own) = own.get(key) {
+                assert_eq!(numbered(value.clone()), numbered(own.clone()), "{class} {key}");
+            }
+        }
+        let again = diffusers::import(&out, &folder.path().join(format!("again-{k}"))).unwrap().run;
+        assert_eq!(diffusion(&again), diffusion(&run), "{class}");
+        seen += 1;
+    }
+    assert_eq!(seen, 9);
+}
+
 #[test]
 fn a_scheduler_s_words_become_the_run_s_defaults() {
     let folder = tempfile::tempdir().unwrap();
     let import =
         |name: &str| diffusers::import(&fixture(name), &folder.path().join(name)).unwrap().run;
     let sampling = diffusion(&import("ddpm")).sampling;
-    assert_eq!(sampling.solver, AnySolver::Ancestral(Ancestral { variance: Variance::Large }));
+    assert_eq!(
+        sampling.solver,
+        AnySolver::Ancestral(Ancestral { variance: AncestralVariance::Large })
+    );
     assert_eq!((sampling.steps, sampling.last), (1000, Last::Denoise));
     assert_eq!(
         (sampling.grid, sampling.clip),

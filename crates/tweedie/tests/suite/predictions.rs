@@ -12,7 +12,7 @@ use crate::support::*;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use tweedie::data::Condition;
-use tweedie::denoise::{Denoiser, NeuralDenoiser, Prediction};
+use tweedie::denoise::{Clock, Denoiser, NeuralDenoiser, Prediction};
 use tweedie::nn::Network;
 use tweedie::process::{Edm, Level, Levels, Rate, Schedule, Straight, VpLinear};
 use tweedie::tensor::Dual;
@@ -303,6 +303,40 @@ fn edm_preconditioning_is_the_published_one() {
             let (p, q) = Prediction::Edm.mixture(&level, None, sigma_data).unwrap();
             close(at("variance of the target"), (p * sigma_data).powi(2) + q * q, 1.0, 1e-13);
         }
+    }
+}
+
+/// A flow-matching network sees x_t itself and 1000 t, and its ε − x₀ is the velocity of the straight path: of the
+/// exact posterior mean it makes the exact mean again.
+#[test]
+fn the_velocity_of_the_straight_path_is_noise_less_data_at_a_clock_of_thousandths() {
+    let schedule = Straight { delta: 1e-3, noise_delta: Some(1e-6) };
+    assert_eq!(schedule.range(), (1e-3, 1.0 - 1e-6));
+    let data = crate::oracle::three_components();
+    for t in [1e-3, 0.02, 0.3, 0.5, 0.9, 1.0 - 1e-6] {
+        let level = schedule.level(t);
+        within("1000 t", Clock::Straight.read(level.lambda, &schedule), 1e3 * t, 1e-6);
+        let see = |noise: bool, levels: Levels| {
+            let denoiser = NeuralDenoiser::new(Echo { noise }, Prediction::Velocity, schedule)
+                .with_scaled_input(false)
+                .with_clock(Clock::Straight);
+            let x: Tensor<2> = doubles(&[1.5], 1);
+            host(&denoiser.predict(x.into(), &levels, &Condition::None).unwrap().value)[0]
+        };
+        let lambda = doubles(&[level.lambda], 1);
+        let tracked = Levels::Tracked { t: doubles(&[t], 1), lambda };
+        for levels in [Levels::All(level), tracked] {
+            close("x itself", see(false, levels.clone()), 1.5, 1e-6);
+            close("1000 t", see(true, levels), 1e3 * t, 1e-5);
+        }
+        let x = doubles(&[0.4, -1.2], 2);
+        let mean = data.denoise(x.clone().into(), &level.into(), &Condition::None).unwrap().value;
+        // ε − x₀ = (x − x₀)/t, without the rates of the schedule.
+        let flow = (x.clone() - mean.clone()).div_scalar(t);
+        let found = Prediction::Velocity
+            .convert_batch(Prediction::Data, flow.into(), x.into(), &level.into(), &schedule, 1.0)
+            .unwrap();
+        all_close(format!("the mean at {t}"), &host(&found.value), &host(&mean), 1e-9);
     }
 }
 

@@ -99,6 +99,7 @@ impl Diffusion {
         let model = &self.model;
         NeuralDenoiser::new(network, model.prediction, self.schedule.clone())
             .with_sigma_data(self.sigma_data())
+            .with_scaled_input(model.scale_input)
             .with_clock(model.clock.unwrap_or(self.network.clock()))
     }
 }

@@ -101,7 +101,8 @@ pub struct UNetConfig {
     pub sample_size: [usize; 2],
     /// The channels of a picture; 0 means those of the data.
     pub in_channels: usize,
-    /// The channels of the output, equal to the picture's; 0 means those of the data.
+    /// The channels of the output, equal to the picture's, or twice as many where an imported network also learnt the
+    /// variances of reverse steps; 0 means those of the data.
     pub out_channels: usize,
     /// Whether the input lies in [0, 1], and the network maps it to [−1, 1] first.
     pub center_input_sample: bool,
@@ -330,8 +331,9 @@ impl UNetConfig {
             let found = format!("{:?}", self.fourier_features);
             return wrong("fourier_features", found, "at most 16 numbers from 0 to 16".into());
         }
-        if self.in_channels != self.out_channels {
-            let expected = format!("{}, as many as in_channels", self.in_channels);
+        if ![self.in_channels, 2 * self.in_channels].contains(&self.out_channels) {
+            let expected =
+                format!("{}, as many as in_channels, or twice as many", self.in_channels);
             return wrong("out_channels", self.out_channels.to_string(), expected);
         }
         let factor = 1usize << (levels - 1);

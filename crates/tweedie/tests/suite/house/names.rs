@@ -19,6 +19,9 @@ const EXCEPTIONS: &[(&str, &[&str], &str)] = &[
             "DpmSolverPp2M",
             "DpmSolverPp2S",
             "DpmSolverPp3M",
+            "Heun",
+            "Lms",
+            "Pndm",
             "StochasticHeun",
             "UniPc",
         ],
@@ -29,12 +32,23 @@ const EXCEPTIONS: &[(&str, &[&str], &str)] = &[
         &["Ddim", "DpmSolverPp2M", "DpmSolverPp3M"],
         "the exchange table of EDM's schedulers",
     ),
+    (
+        "tweedie/src/diffusers/flow.rs",
+        &["Diffusion", "Euler", "Heun"],
+        "the exchange table of the schedulers of flow matching",
+    ),
+    (
+        "tweedie/src/diffusers/score_sde.rs",
+        &["Ancestral", "EulerMaruyama", "PredictorCorrector"],
+        "the exchange table of the schedulers of score SDEs",
+    ),
     ("tweedie/src/diffusers/mod.rs", &["Diffusion"], "diffusers' pipelines are diffusion models"),
     (
         "tweedie/src/solve/corrector.rs",
         &["Ancestral", "Ddim", "Euler", "EulerMaruyama"],
         "the solvers that a predictor-corrector may correct",
     ),
+    ("tweedie/src/solve/pndm.rs", &["Heun"], "the method of its first step"),
     ("tweedie/src/objective/martingale.rs", &["Ancestral"], "its loss is of ancestral steps"),
     (
         "tweedie/src/family/diffusion/pictures/solvers.rs",

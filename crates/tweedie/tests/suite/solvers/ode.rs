@@ -8,7 +8,11 @@ use tweedie::data::Condition;
 use tweedie::denoise::Denoiser;
 use tweedie::process::{AnySchedule, Level, Schedule};
 use tweedie::solve::grid::{AnyGrid, Grid, Karras, LogSnr, Quadratic, Time};
-use tweedie::solve::{Context, Ddim, DormandPrince, DpmSolverPp2M, Euler, Heun, Solver, Tolerance};
+use tweedie::solve::pndm::Start;
+use tweedie::solve::{
+    Context, Ddim, DormandPrince, DpmSolverPp2M, Euler, Heun, Last, Lms, Pndm, Solver, Tolerance,
+    integrate,
+};
 
 const KARRAS: AnyGrid = AnyGrid::Karras(Karras { rho: 7.0 });
 
@@ -29,6 +33,9 @@ fn cases() -> Vec<(Box<dyn Solver>, f64, AnySchedule, AnyGrid)> {
         (Box::new(DpmSolverPp2M::default()), 2.0, COSINE, AnyGrid::LogSnr(LogSnr)),
         (Box::new(DpmSolverPp2M::default()), 2.0, EDM, KARRAS),
         (Box::new(DpmSolverPp2M::default()), 2.0, VE, AnyGrid::Time(Time)),
+        (Box::new(Pndm { start: Start::RungeKutta }), 2.0, VP, AnyGrid::LogSnr(LogSnr)),
+        (Box::new(Pndm { start: Start::Heun }), 2.0, COSINE, AnyGrid::LogSnr(LogSnr)),
+        (Box::new(Pndm { start: Start::Heun }), 2.0, EDM, KARRAS),
     ]
 }
 
@@ -167,4 +174,80 @@ fn a_step_to_noise_free_data_is_the_posterior_mean() {
         levels.pop();
         assert!(gap(&host(&after), &host(&mean.value)) < 1e-12, "{solver:?}");
     }
+}
+
+/// Along levels uniform in ρ = σ/α the mean noise of PNDM is a mean over ρ: its methods are the classical ones of order
+/// 4, and LMS has the same weights.
+#[test]
+fn pndm_has_order_4_and_the_weights_of_lms_on_levels_uniform_in_sigma() {
+    let data = three_components();
+    let exact = DormandPrince { tolerance: Tolerance { atol: 1e-13, rtol: 1e-13 } };
+    let schedule = AnySchedule::Edm(tweedie::process::Edm { sigma_min: 0.5, sigma_max: 4.5 });
+    let (from, to) = ends(&schedule);
+    let x = normals(8, 2, 4.5, 16);
+    let end = host(&run(&exact, &data, &schedule, x.clone(), &[from, to]));
+    let solver = Pndm { start: Start::RungeKutta };
+    let grid = AnyGrid::Time(Time);
+    let found = errors(&solver, &data, &schedule, grid, &x, &end, &[40, 80, 160]);
+    let orders = orders(&found);
+    println!("{found:?} {orders:?}");
+    assert!(orders.iter().all(|o| (o - 4.0).abs() < 0.3), "{found:?} {orders:?}");
+    // From the same history both take the same step.
+    let levels = grid.levels(&schedule, 12).unwrap();
+    let draws = tweedie::Draws::new(3);
+    let rows: Vec<u64> = (0..8).collect();
+    let condition = &Condition::None;
+    let context = Context {
+        denoiser: &data,
+        schedule: &schedule,
+        condition,
+        noise: &draws,
+        rows: &rows,
+        clip: None,
+    };
+    let mut state = solver.init(x);
+    for (k, pair) in levels.windows(2).enumerate() {
+        let (from, to) = (pair[0].into(), pair[1].into());
+        if k >= 3 {
+            let other = Lms::default().step(state.clone(), &from, &to, &context).unwrap();
+            let own = solver.step(state.clone(), &from, &to, &context).unwrap();
+            assert!(gap(&host(&own.x), &host(&other.x)) < 1e-12, "step {k}");
+        }
+        state = solver.step(state, &from, &to, &context).unwrap();
+    }
+}
+
+/// The last denoising of a multistep solver is its own step to clean data, of finite length in σ/α.
+#[test]
+fn multistep_solvers_in_sigma_end_by_their_own_step_to_clean_data() {
+    let data = three_components();
+    let levels = LogSnr.levels(&COSINE, 12).unwrap();
+    let x = normals(6, 2, 1.0, 15);
+    let draws = tweedie::Draws::new(3);
+    let rows = [0, 1, 2, 3, 4, 5];
+    let condition = &Condition::None;
+    let context = Context {
+        denoiser: &data,
+        schedule: &COSINE,
+        condition,
+        noise: &draws,
+        rows: &rows,
+        clip: None,
+    };
+    let solvers: [&dyn Solver; 3] =
+        [&Lms::default(), &Pndm { start: Start::Heun }, &Pndm { start: Start::RungeKutta }];
+    for solver in solvers {
+        let end = |levels: &[Level], last: Last| {
+            host(&integrate(solver, x.clone(), levels, last, &context, |_| {}).unwrap())
+        };
+        let clean = [&levels[..], &[Level::clean(0.0)]].concat();
+        let (own, denoised) = (end(&levels, Last::Denoise), end(&clean, Last::Stop));
+        assert_eq!(own, denoised, "{solver:?}");
+    }
+    // Order 1 has the mean as its step.
+    let one = Lms { order: 1 };
+    let before = run(&one, &data, &COSINE, x.clone(), &levels);
+    let mean = data.denoise(before.into(), &levels[12].into(), &Condition::None).unwrap();
+    let found = integrate(&one, x, &levels, Last::Denoise, &context, |_| {}).unwrap();
+    assert!(gap(&host(&found), &host(&mean.value)) < 1e-12);
 }

@@ -42,6 +42,9 @@ pub struct ModelRecipe {
     /// The standard deviation of the data in model units; measured on the training data if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sigma_data: Option<f64>,
+    /// Whether the network sees x_t scaled to unit variance; x_t itself otherwise.
+    #[serde(skip_serializing_if = "Clone::clone")]
+    pub scale_input: bool,
     /// The clock: how the noise level is presented to the network. The network's default if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock: Option<Clock>,
@@ -49,7 +52,13 @@ pub struct ModelRecipe {
 
 impl Default for ModelRecipe {
     fn default() -> Self {
-        Self { prediction: Prediction::Edm, energy: false, sigma_data: None, clock: None }
+        Self {
+            prediction: Prediction::Edm,
+            energy: false,
+            sigma_data: None,
+            scale_input: true,
+            clock: None,
+        }
     }
 }
 
