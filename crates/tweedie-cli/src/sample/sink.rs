@@ -50,7 +50,7 @@ pub(super) enum Sink {
     /// An array, and the array of its labels.
     Npy(npy::NpyWriter<Target>, Option<AtomicFile>),
     /// Arrays of samples, labels and names of classes.
-    Npz(npz::NpzWriter<Target>, Vec<String>),
+    Npz(Box<npz::NpzWriter<Target>>, Vec<String>),
     Csv(Box<TableWriter<Target>>),
     /// Raw values behind a header and labels of known size.
     Safetensors {
@@ -101,7 +101,7 @@ impl Sink {
             }
             Format::Npz => {
                 let out = npz::NpzWriter::new(output.open()?, path, n as usize, space.layout())?;
-                Ok(Sink::Npz(out, space.classes().to_vec()))
+                Ok(Sink::Npz(Box::new(out), space.classes().to_vec()))
             }
             Format::Csv => {
                 let label = labelled.then(|| label::column(run));

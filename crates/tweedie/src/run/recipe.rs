@@ -375,7 +375,9 @@ mod tests {
     fn families_without_densities_have_indicators_of_piles() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rain.csv");
-        let line = |i: u32| format!("{:.1}\n", if i % 2 == 0 { 0.0 } else { f64::from(i) / 10.0 });
+        let line = |i: u32| {
+            format!("{:.1}\n", if i.is_multiple_of(2) { 0.0 } else { f64::from(i) / 10.0 })
+        };
         std::fs::write(&path, format!("rain\n{}", (0..200).map(line).collect::<String>())).unwrap();
         let source = format!("data={{source='{}'}}", path.display());
         for (more, pile) in [
