@@ -160,9 +160,9 @@ impl<N: Network> NeuralDenoiser<N> {
     /// The errors of [`Denoiser::denoise`].
     pub fn predict(&self, x: Dual<2>, levels: &Levels, condition: &Condition) -> Result<Dual<2>> {
         let (output, width) = (self.output(x, levels, condition)?, self.network.width());
-        Ok(match output.dims()[1] == width {
-            true => output,
-            false => output.linear(|all| all.narrow(1, 0, width)),
+        Ok(match output.dims()[1] > width {
+            true => output.linear(|all| all.narrow(1, 0, width)),
+            false => output,
         })
     }
 

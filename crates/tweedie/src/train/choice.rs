@@ -1,6 +1,6 @@
 //! The choice of the weights that a run samples with, by their loss on validation rows.
 
-use super::Fit;
+use super::{Fit, Training};
 use crate::nn::State;
 use crate::{Error, Result};
 use burn::tensor::TensorData;
@@ -35,20 +35,18 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// A choice as a recipe asks for, before its first candidate.
+    /// A choice as a recipe asks for, before its first candidate. Without validation rows (`validation` false) there is
+    /// nothing to choose by, and the last step's average remains.
     ///
     /// # Errors
-    /// [`Error::Config`] if losses are to decide, and `held_out` says that there are none.
-    pub fn new(fit: &Fit, held_out: bool) -> Result<Self> {
-        let best = fit.selection == Selection::Best;
-        let active = best || !fit.averages.is_empty();
-        if active && !held_out {
-            let (key, found) = if best { ("selection", "best") } else { ("averages", "given") };
-            let expected = "validation rows and training.held_out_every above 0, to choose by";
-            let problem = format!("{found}, without held-out losses");
-            return Err(Error::config(format!("training.{key}"), problem, expected));
+    /// [`Error::Config`] if losses are to decide, and the recipe has none computed.
+    pub fn new(fit: &Fit, training: &Training, validation: bool) -> Result<Self> {
+        let active = fit.selection == Selection::Best || !fit.averages.is_empty();
+        if active && training.held_out_every == 0 {
+            let expected = "above 0, since held-out losses choose the weights";
+            return Err(Error::config("training.held_out_every", "0", expected));
         }
-        Ok(Self { selection: fit.selection, active, chosen: None })
+        Ok(Self { selection: fit.selection, active: active && validation, chosen: None })
     }
 
     /// The number of passes over this many held-out rows, each with random numbers of its own, for a loss that decides.
@@ -140,7 +138,7 @@ mod tests {
         let steps = [[3.0, 2.0], [1.0, 1.5], [2.5, 2.0], [f64::NAN, 4.0]];
         for (selection, expected) in [(Selection::Best, 2.0), (Selection::Last, 7.0)] {
             let fit = Fit { selection, averages: vec![0.1], ..Fit::default() };
-            let mut choice = Choice::new(&fit, true).unwrap();
+            let mut choice = Choice::new(&fit, &Training::default(), true).unwrap();
             for (k, losses) in steps.iter().enumerate() {
                 choice.begin();
                 for (j, loss) in losses.iter().enumerate() {
@@ -151,7 +149,7 @@ mod tests {
             let mut state = State::new();
             choice.save(&mut state);
             assert_eq!(chosen(&state).unwrap(), choice.weights().unwrap());
-            let mut other = Choice::new(&fit, true).unwrap();
+            let mut other = Choice::new(&fit, &Training::default(), true).unwrap();
             other.load(&mut state, Path::new("checkpoint")).unwrap();
             assert!(state.is_empty());
             assert_eq!((other.loss(), value(&other)), (choice.loss(), expected));
@@ -160,12 +158,16 @@ mod tests {
 
     #[test]
     fn without_losses_nothing_can_be_chosen() {
-        let mut choice = Choice::new(&Fit::default(), false).unwrap();
-        offer(&mut choice, 1.0, 1.0);
-        assert_eq!((choice.loss(), choice.passes(10)), (None, 1));
-        let fit = Fit { selection: Selection::Best, ..Fit::default() };
-        let error = Choice::new(&fit, false).unwrap_err().to_string();
-        assert!(error.contains("training.selection: best, without held-out losses"), "{error}");
-        assert_eq!(Choice::new(&fit, true).unwrap().passes(10), 103);
+        let best = Fit { selection: Selection::Best, ..Fit::default() };
+        let training = Training::default();
+        for (fit, validation) in [(&Fit::default(), true), (&best, false)] {
+            let mut choice = Choice::new(fit, &training, validation).unwrap();
+            offer(&mut choice, 1.0, 1.0);
+            assert_eq!((choice.loss(), choice.passes(10)), (None, 1));
+        }
+        assert_eq!(Choice::new(&best, &training, true).unwrap().passes(10), 103);
+        let training = Training { held_out_every: 0, ..training };
+        let error = Choice::new(&best, &training, true).unwrap_err().to_string();
+        assert!(error.contains("training.held_out_every: 0"), "{error}");
     }
 }

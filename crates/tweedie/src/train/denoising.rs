@@ -48,7 +48,7 @@ impl<N: Network> DenoiserLearner<N> {
         let (batch, encoding) = (config.batch, config.encoding());
         let train = Feed::training(data, encoding, batch, seed)?.with_parts(config.accumulate);
         let held_out = Feed::held_out(data, encoding, batch.max(256), training.held_out_rows)?;
-        let choice = Choice::new(config, held_out.is_some() && training.held_out_every > 0)?;
+        let choice = Choice::new(config, training, held_out.is_some())?;
         Ok(Self {
             denoiser,
             network,

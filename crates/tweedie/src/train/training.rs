@@ -123,7 +123,8 @@ pub struct Fit {
     /// share of the training so far (Karras et al. 2024). The run samples with the average of the lowest held-out loss.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub averages: Vec<f64>,
-    /// The step whose weights the run samples with: the last, or the one with the lowest held-out loss.
+    /// The step whose weights the run samples with: the last, or the one with the lowest held-out loss where there are
+    /// validation rows.
     #[serde(skip_serializing_if = "is_default")]
     pub selection: Selection,
 }
