@@ -106,8 +106,8 @@ class Space:
 
     def __call__(self, table, without=None):
         numbers = ((table[self.numbers] - self.mean) / self.scale).fillna(0.0).to_numpy(float)
-        ones = [table[c].astype(str).to_numpy()[:, None] == np.array(names) for c, names in self.names.items() if c != without]
-        return np.hstack([numbers, *[one.astype(float) for one in ones]])
+        one_hot = lambda c, names: (table[c].astype(str).to_numpy()[:, None] == np.array(names)).astype(float)
+        return np.hstack([numbers, *[one_hot(c, names) for c, names in self.names.items() if c != without]])
 
 
 def sliced(x, y, random):
