@@ -34,8 +34,8 @@ pub struct Options {
     /// Number of samples.
     #[arg(short, default_value_t = 100, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     n: u64,
-    /// The file to write; its ending picks the format: .png, .npy, .npz, .csv or .safetensors. `-` is stdout, as a table. By
-    /// default RUN/samples.csv, or RUN/samples.png for pictures.
+    /// The file to write; its ending picks the format: .png, .npy, .npz, .csv or .safetensors. `-` is stdout, as a
+    /// table. By default RUN/samples.csv, or RUN/samples.png for pictures.
     #[arg(short, long)]
     output: Option<PathBuf>,
     /// The format, where the ending of the file does not say it.
@@ -62,10 +62,10 @@ pub struct Options {
     /// default); or `none` for the unconditional model.
     #[arg(long)]
     condition: Option<String>,
-    /// Conditions on any columns, by rejection of rows that do not satisfy them all, as in 'age > 40, sex = f, kind != oak':
-    /// =, !=, <, <=, > and >=, values as the table writes them, an empty one for a missing one. What a model is
-    /// conditioned on (columns of --condition, the label) is a condition of the model instead. Row k is the k-th of the
-    /// rows drawn that satisfies them.
+    /// Conditions on any columns, by rejection of rows that do not satisfy them all, as in 'age > 40, sex = f': =, !=,
+    /// <, <=, > and >=, values as the table writes them, an empty one for a missing one. What a model is conditioned on
+    /// (columns of --condition, the label) is a condition of the model instead. Row k is the k-th of the rows drawn
+    /// that satisfies them.
     #[arg(long = "where", value_name = "CONDITIONS")]
     filter: Option<String>,
     /// Most rows to draw for --where; by default 200 times -n, and at least 20000.

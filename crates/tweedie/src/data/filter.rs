@@ -76,9 +76,9 @@ enum Rule {
 }
 
 impl Filter {
-    /// Reads conditions `column operator value`, separated by commas, on columns of rows of `space`, of their conditions
-    /// and on their labels, which are a column named `label`. Operators are =, !=, <, <=, > and >=; names, except for
-    /// numbers, have the first two. Columns and values may stand in quotes. An empty value is a missing one.
+    /// Reads conditions `column operator value`, separated by commas, on columns of rows of `space`, of their
+    /// conditions and on their labels, which are a column named `label`. Operators are =, !=, <, <=, > and >=; names,
+    /// except for numbers, have the first two. Columns and values may stand in quotes. An empty value is a missing one.
     ///
     /// # Errors
     /// [`Error::Config`] for the key `where`, naming the column and what is known of it.

@@ -1,9 +1,9 @@
 //! Piles: columns of real numbers with many rows of exactly one value, such as 0 of amounts of rain.
 //!
 //! Their distribution has an atom, p(v) = π δ(v − v₀) + (1 − π) q(v), as in the two-part model of N. Duan, W. G.
-//! Manning, C. N. Morris and J. P. Newhouse, "A comparison of alternative models for the demand for medical care", 1983.
-//! In model units a column with a pile has an indicator, 1 at v₀ and −1 elsewhere, and x = 0 at v₀, so that shift,
-//! scale and map are of q. There is no density then, as with missing values.
+//! Manning, C. N. Morris and J. P. Newhouse, "A comparison of alternative models for the demand for medical care",
+//! 1983. In model units a column with a pile has an indicator, 1 at v₀ and −1 elsewhere, and x = 0 at v₀, so that
+//! shift, scale and map are of q. There is no density then, as with missing values.
 
 use super::{Coordinate, Dataset, Kind, Space};
 use crate::Result;
