@@ -42,11 +42,18 @@ pub trait NetworkConfig: std::fmt::Debug + Send + Sync {
         Clock::LogSnr
     }
 
-    /// The same configuration with `numbers` numbers that describe an augmented picture as an input; 0 for none.
+    /// The same configuration with `numbers` numbers that describe an augmented picture as an input, 0 for none; nothing
+    /// for a network without such an input.
     ///
     /// # Errors
-    /// [`Error::Config`] if the configuration has another number.
-    fn describing(&self, numbers: usize) -> Result<AnyNetworkConfig>;
+    /// [`Error::Config`] if the configuration has another number, or the network has no such input.
+    fn describing(&self, numbers: usize) -> Result<Option<AnyNetworkConfig>> {
+        if numbers == 0 {
+            return Ok(None);
+        }
+        let expected = "no such key: the network has no input for what is augmented";
+        Err(Error::config("training.augmentation", "given", expected))
+    }
 
     /// Fails, naming the key, if training does not support an option of the network.
     ///

@@ -163,10 +163,10 @@ impl NetworkConfig for ResidualMlpConfig {
         Ok(own.into())
     }
 
-    fn describing(&self, numbers: usize) -> Result<AnyNetworkConfig> {
+    fn describing(&self, numbers: usize) -> Result<Option<AnyNetworkConfig>> {
         let mut own = self.clone();
         any::own("augmentation", &mut own.augmentation, numbers)?;
-        Ok(own.into())
+        Ok(Some(own.into()))
     }
 
     fn init(&self, draws: &Draws, device: &Device) -> Result<AnyNetwork> {

@@ -69,7 +69,8 @@ impl Diffusion {
         self.training.check_for(space)?;
         self.objective.kind.check_width(space.model_width())?;
         let numbers = self.training.augmentation.map_or(0, |_| Augmentation::NUMBERS);
-        let network = self.network.for_space(space)?.describing(numbers)?;
+        let network = self.network.for_space(space)?;
+        let network = network.describing(numbers)?.unwrap_or(network);
         let parameters = network.parameters();
         if parameters > MOST_PARAMETERS {
             let (key, size) = network.size();
