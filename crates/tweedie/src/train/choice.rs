@@ -1,6 +1,6 @@
 //! The choice of the weights that a run samples with, by their loss on validation rows.
 
-use super::{Fit, Training};
+use super::Fit;
 use crate::nn::State;
 use crate::{Error, Result};
 use burn::tensor::TensorData;
@@ -37,16 +37,8 @@ pub(crate) struct Choice {
 impl Choice {
     /// A choice as a recipe asks for, before its first candidate. Without validation rows (`validation` false) there is
     /// nothing to choose by, and the last step's average remains.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if losses are to decide, and the recipe has none computed.
-    pub fn new(fit: &Fit, training: &Training, validation: bool) -> Result<Self> {
-        let active = fit.selection == Selection::Best || !fit.averages.is_empty();
-        if active && training.held_out_every == 0 {
-            let expected = "above 0, since held-out losses choose the weights";
-            return Err(Error::config("training.held_out_every", "0", expected));
-        }
-        Ok(Self { selection: fit.selection, active: active && validation, chosen: None })
+    pub fn new(fit: &Fit, validation: bool) -> Self {
+        Self { selection: fit.selection, active: fit.chooses() && validation, chosen: None }
     }
 
     /// The number of passes over this many held-out rows, each with random numbers of its own, for a loss that decides.
@@ -121,6 +113,7 @@ pub(crate) fn chosen(checkpoint: &State) -> Option<State> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::Training;
 
     fn offer(choice: &mut Choice, loss: f64, value: f32) {
         if choice.takes(loss) {
@@ -138,7 +131,7 @@ mod tests {
         let steps = [[3.0, 2.0], [1.0, 1.5], [2.5, 2.0], [f64::NAN, 4.0]];
         for (selection, expected) in [(Selection::Best, 2.0), (Selection::Last, 7.0)] {
             let fit = Fit { selection, averages: vec![0.1], ..Fit::default() };
-            let mut choice = Choice::new(&fit, &Training::default(), true).unwrap();
+            let mut choice = Choice::new(&fit, true);
             for (k, losses) in steps.iter().enumerate() {
                 choice.begin();
                 for (j, loss) in losses.iter().enumerate() {
@@ -149,7 +142,7 @@ mod tests {
             let mut state = State::new();
             choice.save(&mut state);
             assert_eq!(chosen(&state).unwrap(), choice.weights().unwrap());
-            let mut other = Choice::new(&fit, &Training::default(), true).unwrap();
+            let mut other = Choice::new(&fit, true);
             other.load(&mut state, Path::new("checkpoint")).unwrap();
             assert!(state.is_empty());
             assert_eq!((other.loss(), value(&other)), (choice.loss(), expected));
@@ -159,15 +152,15 @@ mod tests {
     #[test]
     fn without_losses_nothing_can_be_chosen() {
         let best = Fit { selection: Selection::Best, ..Fit::default() };
-        let training = Training::default();
         for (fit, validation) in [(&Fit::default(), true), (&best, false)] {
-            let mut choice = Choice::new(fit, &training, validation).unwrap();
+            let mut choice = Choice::new(fit, validation);
             offer(&mut choice, 1.0, 1.0);
             assert_eq!((choice.loss(), choice.passes(10)), (None, 1));
         }
-        assert_eq!(Choice::new(&best, &training, true).unwrap().passes(10), 103);
-        let training = Training { held_out_every: 0, ..training };
-        let error = Choice::new(&best, &training, true).unwrap_err().to_string();
+        assert_eq!(Choice::new(&best, true).passes(10), 103);
+        let training = Training { held_out_every: 0, ..Training::default() };
+        assert!(Fit::default().check_with(&training).is_ok());
+        let error = best.check_with(&training).unwrap_err().to_string();
         assert!(error.contains("training.held_out_every: 0"), "{error}");
     }
 }

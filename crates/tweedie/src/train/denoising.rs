@@ -44,11 +44,12 @@ impl<N: Network> DenoiserLearner<N> {
             return Err(Error::config("training.accumulate", "0", "at least 1"));
         }
         config.check_for(&data.space)?;
+        config.check_with(training)?;
         let network = Trainee::new(denoiser.network.clone(), &config.optimiser());
         let (batch, encoding) = (config.batch, config.encoding());
         let train = Feed::training(data, encoding, batch, seed)?.with_parts(config.accumulate);
         let held_out = Feed::held_out(data, encoding, batch.max(256), training.held_out_rows)?;
-        let choice = Choice::new(config, training, held_out.is_some())?;
+        let choice = Choice::new(config, held_out.is_some());
         Ok(Self {
             denoiser,
             network,

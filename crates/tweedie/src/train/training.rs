@@ -193,6 +193,20 @@ impl Fit {
 }
 
 impl Fit {
+    /// Whether held-out losses choose the weights that a run samples with.
+    pub(crate) fn chooses(&self) -> bool {
+        self.selection == Selection::Best || !self.averages.is_empty()
+    }
+
+    /// Fails, naming the key, if held-out losses are to choose the weights and the loop computes none.
+    pub(crate) fn check_with(&self, training: &Training) -> Result<()> {
+        if self.chooses() && training.held_out_every == 0 {
+            let expected = "above 0, since held-out losses choose the weights";
+            return Err(Error::config("training.held_out_every", "0", expected));
+        }
+        Ok(())
+    }
+
     /// The options of the optimiser.
     pub fn optimiser(&self) -> Optimiser {
         let Self { learning_rate, adamw, ema, .. } = *self;

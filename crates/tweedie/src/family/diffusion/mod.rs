@@ -35,6 +35,7 @@ impl Family for Diffusion {
     }
 
     fn resolve(mut self, at: &Start) -> Result<Self> {
+        self.training.check_with(at.training)?;
         self.network = self.network_for(at.space)?;
         // A network that was trained elsewhere may have what training here does not do, such as dropout.
         if at.data.is_some() {

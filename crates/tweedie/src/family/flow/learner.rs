@@ -34,7 +34,7 @@ impl FlowLearner {
         let train = Feed::training(data, encoding, batch, at.seed)?.with_parts(fit.accumulate);
         let most = at.training.held_out_rows;
         let held_out = Feed::held_out(data, encoding, batch.max(256), most)?;
-        let choice = Choice::new(fit, at.training, held_out.is_some())?;
+        let choice = Choice::new(fit, held_out.is_some());
         Ok(Self {
             flow: Trainee::new(flow, &fit.optimiser()),
             train,

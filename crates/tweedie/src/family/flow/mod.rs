@@ -79,6 +79,7 @@ impl Family for Flow {
 
     fn resolve(mut self, at: &Start) -> Result<Self> {
         let space = at.space;
+        self.training.check_with(at.training)?;
         if let Some(problem) = space.without_density() {
             let expected = "real numbers or integers: `data.columns` chooses columns";
             return Err(Error::config("data", problem, expected));
