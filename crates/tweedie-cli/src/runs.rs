@@ -113,7 +113,8 @@ pub fn open_with(folder: &Path, data: Option<&str>) -> Result<Run> {
     })
 }
 
-/// The model of a run; of an unfinished run that of its last checkpoint, with the step, which a line on stderr states.
+/// The model of a run. If training has not finished: the model of the last checkpoint, and the checkpoint's step, which
+/// is printed to stderr.
 pub fn model(run: &Run, settings: &Settings) -> Result<(Box<dyn Model>, Option<u64>)> {
     let (model, step) = run.model_so_far(&settings.device)?;
     if let Some(step) = step {

@@ -74,7 +74,7 @@ impl Augmentation {
     /// description of each change, `[n, 8]`, 0 where there is none. Rows that are no pictures stay as they are.
     ///
     /// # Errors
-    /// Those of [`Rows::new`], which pictures of `layout` never meet.
+    /// [`crate::Error::Shape`] if the numbers form no rows, which does not happen for pictures.
     pub fn apply(&self, pictures: &mut Rows, layout: Layout, draws: &Draws) -> Result<Rows> {
         let mut numbers = vec![0.0; pictures.len() * Self::NUMBERS];
         if let Layout::Image { height, width, .. } = layout {

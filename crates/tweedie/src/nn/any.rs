@@ -42,8 +42,8 @@ pub trait NetworkConfig: std::fmt::Debug + Send + Sync {
         Clock::LogSnr
     }
 
-    /// The same configuration with `numbers` numbers that describe an augmented picture as an input, 0 for none; nothing
-    /// for a network without such an input.
+    /// The same configuration with one more input: `numbers` numbers that describe an augmented picture, 0 for none.
+    /// `None` if the network has no such input and needs none.
     ///
     /// # Errors
     /// [`Error::Config`] if the configuration has another number, or the network has no such input.

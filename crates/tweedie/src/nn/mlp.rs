@@ -1,7 +1,7 @@
 //! A residual, time-conditional MLP for points, tables and tiny images.
 //!
-//! Each block is x ← x + W₂ · silu((1 + a) ⊙ norm(W₁-input) + b) with (a, b) a linear map of the noise level's and
-//! condition's features (dropout follows silu in training): the adaptive normalisation of DiT (Peebles & Xie 2023) on vectors.
+//! Each block is x ← x + W₂ · dropout(silu(W₁ ((1 + a) ⊙ norm(x) + b))) with (a, b) a linear map of the noise level's
+//! and condition's features: the adaptive normalisation of DiT (Peebles & Xie 2023) on vectors.
 
 use super::{
     Activation, AnyNetwork, AnyNetworkConfig, ConditionEmbedding, ConditionEmbeddingConfig,

@@ -1,7 +1,7 @@
 //! PNDM: pseudo numerical methods on the noise.
 //!
-//! Liu et al. (2022, *Pseudo Numerical Methods for Diffusion Models on Manifolds*) split a step into a mean ε′ of noises
-//! and the transfer of DDIM (their eq. 11), exact where the noise does not change:
+//! Liu et al. (2022, *Pseudo Numerical Methods for Diffusion Models on Manifolds*) split a step into a mean ε′ of
+//! noises and the transfer of DDIM (their eq. 11), exact where the noise does not change:
 //!
 //! > φ(x, ε′, t, s) = (α_s/α_t) x + (σ_s − α_s σ_t/α_t) ε′.
 //!

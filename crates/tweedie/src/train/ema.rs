@@ -5,7 +5,7 @@
 //! is needed.
 //!
 //! A power-law average has β_k = (1 − 1/(k + 1))^(γ + 1), so that step j counts in proportion to about j^γ: its profile
-//! widens with training, and its relative length, the profile's standard deviation as a share of the training so far, is
+//! widens with training. Its relative length is the profile's standard deviation as a share of the training so far,
 //! σ = √((γ + 1)/((γ + 2)² (γ + 3))) (Karras et al. 2024, *Analyzing and Improving the Training Dynamics of Diffusion
 //! Models*, eqs. 8 and 126).
 

@@ -329,7 +329,7 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
     assert_ne!(right[1], start);
 }
 
-/// The learner of a run after six steps, with a stop before step `stop`.
+/// The learner of a run after six steps, with a stop before step `stop` and held-out losses after every second step.
 fn after_six(run: &Run, data: &Dataset, stop: u64) -> Box<dyn Learner> {
     let learner = || run.learner(data, &Device::flex()).unwrap();
     let mut now = learner();
@@ -340,6 +340,9 @@ fn after_six(run: &Run, data: &Dataset, stop: u64) -> Box<dyn Learner> {
             now.load(state, run.folder()).unwrap();
         }
         now.step(step).unwrap();
+        if step % 2 == 1 {
+            now.held_out().unwrap();
+        }
     }
     now
 }
@@ -401,20 +404,8 @@ fn regularised(network: &str, stop: u64) -> (Vec<u8>, State) {
     ];
     let folder = tempfile::tempdir().unwrap();
     let (run, data) = made(DIGITS, &set, folder.path());
-    let learner = || run.learner(&data, &Device::flex()).unwrap();
-    let mut now = learner();
-    for step in 0..6 {
-        if step == stop {
-            let state = now.save().unwrap();
-            now = learner();
-            now.load(state, run.folder()).unwrap();
-        }
-        now.step(step).unwrap();
-        if step % 2 == 1 {
-            now.held_out().unwrap();
-        }
-    }
-    (bytes(&*now), now.weights().unwrap())
+    let learner = after_six(&run, &data, stop);
+    (bytes(&*learner), learner.weights().unwrap())
 }
 
 #[test]

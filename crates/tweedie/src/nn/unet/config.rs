@@ -96,13 +96,13 @@ pub enum ClassEmbedType {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UNetConfig {
-    /// The height and width of a picture; 0 means those of the data.
+    /// The height and width of a picture; 0 takes them from the data.
     #[serde(deserialize_with = "one_or_two")]
     pub sample_size: [usize; 2],
-    /// The channels of a picture; 0 means those of the data.
+    /// The channels of a picture; 0 takes them from the data.
     pub in_channels: usize,
     /// The channels of the output, equal to the picture's, or twice as many where an imported network also learnt the
-    /// variances of reverse steps; 0 means those of the data.
+    /// variances of reverse steps; 0 takes them from the data.
     pub out_channels: usize,
     /// Whether the input lies in [0, 1], and the network maps it to [−1, 1] first.
     pub center_input_sample: bool,
