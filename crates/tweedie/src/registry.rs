@@ -17,6 +17,11 @@ use crate::Result;
 use serde::de::{DeserializeOwned, Deserializer, EnumAccess, Error as _, VariantAccess, Visitor};
 use std::marker::PhantomData;
 
+/// Whether a value is its type's default, for keys that are not written then.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// Reads a choice as a user writes it by itself, without checks: `ddim`, `ddim, eta = 0.5` or `{ name = "ddim", eta =
 /// 0.5 }`.
 ///

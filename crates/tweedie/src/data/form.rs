@@ -22,16 +22,16 @@ pub(super) const MOST_DECIMALS: usize = 9;
 #[serde(deny_unknown_fields, default)]
 pub struct Form {
     /// The number that raw values are counted from.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
     pub origin: f64,
     /// Most digits after the decimal point; none for the fewest that single precision reads back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decimals: Option<u8>,
     /// Whether all these digits are written, zeros at the end included.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
     pub fixed: bool,
     /// Whether commas separate groups of three digits.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
     pub thousands: bool,
     /// The text before the digits, such as `$`.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -227,12 +227,4 @@ fn grouped(digits: &str) -> String {
         text.push(digit);
     }
     text + &digits[whole..]
-}
-
-fn is_zero(value: &f64) -> bool {
-    *value == 0.0
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
 }

@@ -43,16 +43,11 @@ pub struct ResidualMlpConfig {
     /// The activation of the blocks.
     pub activation: Activation,
     /// The probability of dropping a value in training, inside each block.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
     pub dropout: f64,
     /// The number of numbers that describe an augmented picture; `training.augmentation` sets it.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
     pub augmentation: usize,
-}
-
-/// Whether a value is its type's default.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 impl Default for ResidualMlpConfig {

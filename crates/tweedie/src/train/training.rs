@@ -31,15 +31,10 @@ pub struct Training {
     pub sample_every: u64,
     /// The number of steps between copies of the averaged weights in `weights`; 0 for no copies. Each copy can be
     /// sampled, or guide the finished model.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
     pub keep_every: u64,
     /// The number of seconds between checkpoints, from 0 (one at each point of the curves) to 10.
     pub checkpoint_seconds: f64,
-}
-
-/// Whether a value is its type's default.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 impl Default for Training {
@@ -125,7 +120,7 @@ pub struct Fit {
     pub averages: Vec<f64>,
     /// The step whose weights the run samples with: the last, or the one with the lowest held-out loss where there are
     /// validation rows.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
     pub selection: Selection,
 }
 

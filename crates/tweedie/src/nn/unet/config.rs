@@ -159,15 +159,10 @@ pub struct UNetConfig {
     /// (Kingma et al. 2021, app. C), so that the network distinguishes neighbouring integers; not in diffusers.
     pub fourier_features: Vec<u32>,
     /// The number of numbers that describe an augmented picture; `training.augmentation` sets it. Not in diffusers.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
     pub augmentation: usize,
     /// The number of classes in the table; one more row is "none". 0 means the classes of the data, and adds the row.
     pub classes: usize,
-}
-
-/// Whether a number is 0.
-fn is_zero(value: &usize) -> bool {
-    *value == 0
 }
 
 impl Default for UNetConfig {

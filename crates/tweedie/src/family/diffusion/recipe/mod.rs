@@ -90,7 +90,7 @@ pub struct SamplingRecipe {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<AnySchedule>,
     /// The source of the noise of a stochastic solver's steps.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
     pub noise: NoiseSource,
     /// The variance of ancestral steps; the solver's own if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,11 +117,6 @@ pub enum NoiseSource {
 pub enum VarianceSource {
     /// The optimal variance, from the denoiser's errors measured on training rows.
     Measured,
-}
-
-/// Whether a value is its type's default.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 impl Default for SamplingRecipe {
