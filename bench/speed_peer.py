@@ -4,10 +4,10 @@ Run with PyTorch (and diffusers for `unet-attention`); bench/speed.py runs both 
 
     python bench/speed_peer.py [NAME]... [--rounds N] [--threads N] [--json]
 
-Names and rounds are those of `tweedie bench`. `.train` is a step with torch.optim.Adam and no clipping, which is less
-work than tweedie's step; `.train-ema` adds torch.optim.swa_utils' average of the weights. For information
-`.train-clip` adds clip_grad_norm_, `.train-adamw` takes AdamW in its place, and names that end in `-channels-last` hold
-pictures and weights in that format.
+Names and rounds are those of `tweedie bench`. `.train` is a step with torch.optim.Adam, fused, and no clipping, which is
+less work than tweedie's step; `.train-ema` adds torch.optim.swa_utils' average of the weights. Names that end in
+`-channels-last` hold pictures and weights in that format. For information `.train-clip` adds clip_grad_norm_,
+`.train-adamw` takes AdamW in its place, and `.train-unfused` the default implementation of Adam.
 
 `--check FOLDER` reads what `tweedie bench --export FOLDER` wrote, and prints the losses of its first training steps,
 the additions and multiplications of a step by PyTorch's counter, and the distance between samples.
@@ -190,9 +190,9 @@ for hidden in (128, 256):
 
 
 class Trainer:
-    def __init__(self, problem, optimiser=torch.optim.Adam, clip=False, ema=False):
+    def __init__(self, problem, optimiser=torch.optim.Adam, fused=True, clip=False, ema=False):
         self.model, self.batch, self.clip = problem.model, problem.batch, clip
-        self.optimiser = optimiser(self.model.parameters(), lr=1e-3)
+        self.optimiser = optimiser(self.model.parameters(), lr=1e-3, fused=fused)
         self.ema = None
         if ema:
             average = torch.optim.swa_utils.get_ema_multi_avg_fn(0.999)
@@ -337,7 +337,7 @@ def optimiser():
     """A step of Adam on one parameter."""
     parameter = torch.randn(1 << 20, requires_grad=True)
     parameter.grad = torch.randn(1 << 20)
-    step = clocked(torch.optim.Adam([parameter], lr=1e-3).step)
+    step = clocked(torch.optim.Adam([parameter], lr=1e-3, fused=True).step)
     for _ in range(WARM_UP):
         step()
     return step, {}
@@ -367,13 +367,14 @@ def benchmarks():
             formats["-channels-last"] = lambda make=make: make().channels_last()
         for ending, make in formats.items():
             found[f"{name}.train{ending}"] = training(make)
+            found[f"{name}.train-ema{ending}"] = training(make, ema=True)
             found[f"{name}.forward{ending}"] = inference(make)
             if name == "unet":
                 found[f"{name}.sample{ending}"] = sampling(make)
         if name in ("unet-attention", "transformer"):
             continue
         make = formats[""]
-        found[f"{name}.train-ema"] = training(make, ema=True)
+        found[f"{name}.train-unfused"] = training(make, fused=False)
         found[f"{name}.train-clip"] = training(make, clip=True)
         found[f"{name}.train-adamw"] = training(make, optimiser=torch.optim.AdamW)
     return found
@@ -421,7 +422,7 @@ def memory_of(name):
         importlib.import_module("diffusers").UNet2DModel
     model = nn.Linear(1, 1)
     model(torch.ones(1, 1)).sum().backward()
-    torch.optim.Adam(model.parameters()).step()
+    torch.optim.Adam(model.parameters(), fused=True).step()
     make = benchmarks()[name]
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
@@ -468,6 +469,7 @@ def main():
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+        assert torch.get_num_threads() == options.threads, "PyTorch takes another number of threads"
     torch.manual_seed(0)
     if options.memory_of:
         print(json.dumps(memory_of(options.memory_of)))
@@ -491,7 +493,7 @@ def main():
         result[f"{name}.ms"] = statistics.median(values)
         result[f"{name}.min_ms"], result[f"{name}.max_ms"] = min(values), max(values)
         result |= {f"{name}.{key}": value for key, value in made[name][1].items()}
-        if name.endswith(".train") and not options.no_memory:
+        if name.endswith((".train", ".train-channels-last")) and not options.no_memory:
             arguments = [sys.executable, __file__, "--memory-of", name, "--threads", str(torch.get_num_threads())]
             peak, before = json.loads(subprocess.run(arguments, check=True, capture_output=True).stdout)
             result[f"{name}.peak_memory_mb"], result[f"{name}.step_memory_mb"] = peak, peak - before
