@@ -117,7 +117,7 @@ fn matrices_larger_than_memory_are_refused() {
         });
     }
     assert_refused("no memory holds", || {
-        Packed::many::<2>(HALF, 1, |_, _| ());
+        Packed::many::<2>(HALF, 1, |_, _, _| ());
     });
     let one = Packed::new(&[1.0], source([(1, 0), (1, 0), (2, 0)], 1));
     assert_refused("no memory holds", || {

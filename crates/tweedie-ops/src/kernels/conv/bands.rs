@@ -24,13 +24,23 @@ pub(super) struct Bands {
 }
 
 impl Bands {
-    pub(super) fn new(count: usize, [height, width]: [usize; 2]) -> Self {
+    /// About 32 bands in all, of 128 to 1,024 pixels.
+    pub(super) fn new(count: usize, size: [usize; 2]) -> Self {
+        Self::of(count, size, 32, 128)
+    }
+
+    /// About `bands` bands in all, of `least` to 8 · `least` pixels.
+    pub(super) fn of(
+        count: usize,
+        [height, width]: [usize; 2],
+        bands: usize,
+        least: usize,
+    ) -> Self {
         let pixels = height * width;
         if pixels == 0 || count == 0 {
             return Self { count: 0, height, together: 1, cuts: 1 };
         }
-        // About 32 bands in all, of 128 to 1,024 pixels.
-        let target = (count * pixels / 32).clamp(128, 1024);
+        let target = (count * pixels / bands).clamp(least, 8 * least);
         let together = (target / pixels).clamp(1, count);
         let cuts = (pixels / target).clamp(1, height);
         Self { count, height, together, cuts }

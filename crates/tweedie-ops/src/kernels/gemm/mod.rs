@@ -36,23 +36,6 @@ pub struct Packed {
     columns: usize,
 }
 
-/// A column of N matrices during packing.
-pub struct Column<'a, 'b, const N: usize> {
-    panels: &'a mut [&'b mut [f32]; N],
-    width: usize,
-    j: usize,
-}
-
-impl<const N: usize> Column<'_, '_, N> {
-    /// The column's element in a row, for each matrix.
-    #[inline]
-    pub fn put(&mut self, row: usize, elements: [f32; N]) {
-        for (panel, element) in self.panels.iter_mut().zip(elements) {
-            panel[row * self.width + self.j] = element;
-        }
-    }
-}
-
 /// One matrix of a [`Packed`].
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
@@ -141,11 +124,12 @@ impl Packed {
         all.remove(0)
     }
 
-    /// Packs N matrices `[depth, columns]` together. `fill` puts all elements of a column.
+    /// Packs N matrices `[depth, columns]` together. `fill` puts the columns from one on of a row, for each matrix, with
+    /// zeros beyond the last column.
     pub fn many<const N: usize>(
         depth: usize,
         columns: usize,
-        fill: impl Fn(usize, &mut Column<N>) + Sync,
+        fill: impl Fn(usize, usize, [&mut [f32]; N]) + Sync,
     ) -> Self {
         let lanes = lanes();
         let len = packed(depth, columns);
@@ -153,16 +137,14 @@ impl Packed {
         let shared = Shared::new(&mut values);
         each(N * len >= super::SERIAL, panels(columns, lanes), |(first, vectors)| {
             let width = vectors * lanes;
-            // SAFETY: every task has its own panel of each matrix.
-            let mut panels: [&mut [f32]; N] = std::array::from_fn(|k| unsafe {
-                shared.part(k * len + first * depth, width * depth)
-            });
-            let used = width.min(columns - first);
-            if used < width {
-                panels.iter_mut().for_each(|panel| panel.fill(0.0));
-            }
-            for j in 0..used {
-                fill(first + j, &mut Column { panels: &mut panels, width, j });
+            for row in 0..depth {
+                let at = first * depth + row * width;
+                // SAFETY: every task has its own panel of each matrix.
+                fill(
+                    first,
+                    row,
+                    std::array::from_fn(|k| unsafe { shared.part(k * len + at, width) }),
+                );
             }
         });
         Self { values, depth, columns }
