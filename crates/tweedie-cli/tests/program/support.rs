@@ -99,7 +99,7 @@ pub fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Settings with which training takes a moment.
-pub const TINY: [&str; 20] = [
+pub const TINY: [&str; 22] = [
     "--set",
     "training.steps=60",
     "--set",
@@ -110,6 +110,8 @@ pub const TINY: [&str; 20] = [
     "training.held_out_every=20",
     "--set",
     "training.warmup=10",
+    "--set",
+    "network.name=mlp",
     "--set",
     "network.hidden=32",
     "--set",

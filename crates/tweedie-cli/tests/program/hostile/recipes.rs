@@ -126,10 +126,18 @@ fn values_are_refused_by_key_before_anything_is_made() {
 }
 
 #[test]
+fn a_clock_needs_log_snrs_to_scale() {
+    let folder = tempfile::tempdir().unwrap();
+    let noisy = "schedule={name='ve',sigma_min=1e5,sigma_max=1e7}";
+    let arguments = ["train", "points", "--set", "model.clock=scaled", "--set", noisy];
+    refused(folder.path(), 2, &["model.clock: scaled", "from -20 to 20"], &arguments);
+}
+
+#[test]
 fn a_network_for_a_thousand_machines_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let size = ["--set", "network.hidden=65536", "--set", "network.blocks=1024"];
-    let arguments: Vec<&str> = ["train", "digits"].into_iter().chain(size).collect();
+    let arguments: Vec<&str> = ["train", "points"].into_iter().chain(size).collect();
     refused(
         folder.path(),
         2,

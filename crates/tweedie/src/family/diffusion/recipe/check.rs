@@ -23,11 +23,22 @@ impl Diffusion {
         }
         self.objective.check(self)?;
         self.check_learned()?;
+        self.check_clock()?;
         let sampling = &self.sampling;
         sampling.check().map_err(|e| inside("sampling", e))?;
         let levels =
             sampling.solver.levels(&*sampling.grid, &self.schedule, sampling.steps, sampling.last);
         levels.map_err(|e| inside("sampling", e)).map(drop)
+    }
+
+    /// Fails if the scaled clock has no log-SNRs to scale.
+    fn check_clock(&self) -> Result<()> {
+        let clock = self.model.clock.unwrap_or(self.network.clock());
+        if clock == Clock::Scaled && !clock.read(0.0, &self.schedule).is_finite() {
+            let found = "scaled, on a schedule without a log-SNR from -20 to 20";
+            return Err(Error::config("model.clock", found, "a schedule that reaches them"));
+        }
+        Ok(())
     }
 
     /// Fails if a learned schedule is combined with options that need a fixed one.
