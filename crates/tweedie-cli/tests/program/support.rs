@@ -111,7 +111,7 @@ pub const TINY: [&str; 22] = [
     "--set",
     "training.warmup=10",
     "--set",
-    "network.name=mlp",
+    "network=mlp",
     "--set",
     "network.hidden=32",
     "--set",

@@ -141,7 +141,7 @@ fn a_network_for_a_thousand_machines_is_refused() {
     refused(
         folder.path(),
         2,
-        &["network.hidden", "17596895199296", "parameters", "at most"],
+        &["network.hidden", "17596886351874", "parameters", "at most"],
         &arguments,
     );
 }
