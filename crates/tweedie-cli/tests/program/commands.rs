@@ -321,6 +321,21 @@ fn evaluate_judges_the_same_rows_by_every_density() {
 }
 
 #[test]
+fn a_model_of_integers_as_they_are_is_judged_by_the_bound_that_it_learnt() {
+    let folder = tempfile::tempdir().unwrap();
+    done(folder.path(), &training("digits", &["--set", "training.dequantise=false"]));
+    let fixed = ["evaluate", "run", "--metric", "logp", "--rows", "5"];
+    let judged =
+        |more: &[&str]| object(folder.path(), &[&fixed[..], more].concat())["log_p"].clone();
+    let own = judged(&[]);
+    assert_eq!(
+        (&own[0]["density"], &own[0]["integers"]),
+        (&serde_json::json!("elbo"), &serde_json::json!("decoder"))
+    );
+    assert_eq!(own, judged(&["--density", "elbo", "--dequantise", "decoder"]));
+}
+
+#[test]
 fn a_chain_s_bound_is_that_of_its_own_steps() {
     let folder = tempfile::tempdir().unwrap();
     let chain = "schedule={ name = \"chain\", steps = 50 }";

@@ -36,7 +36,8 @@ struct Options {
     dequantise_steps: Option<u64>,
 }
 
-/// The densities of a model, with their treatments of integers.
+/// The densities of a model, with their treatments of integers; the first is the default. A model trained on integers
+/// as they are has learnt their bound, and no density between them.
 pub(super) fn entries(of: &DiffusionModel) -> Vec<DensityEntry> {
     let space = &of.space;
     if space.without_density().is_some() {
@@ -65,11 +66,15 @@ pub(super) fn entries(of: &DiffusionModel) -> Vec<DensityEntry> {
     let limited =
         |j| matches!(space.coordinate(j).kind, Kind::Quantised { low: Some(_), high: Some(_) });
     let decodes = (0..space.width()).all(limited);
-    vec![
+    let mut all = vec![
         entry("ode", "the probability-flow ODE's log p", false),
         entry("sde", "the reverse SDE's, by weighted paths: a lower bound", false),
         entry("elbo", "the reverse SDE's, by its variational bound", decodes),
-    ]
+    ];
+    if decodes && !of.recipe.training.dequantise {
+        all.rotate_right(1);
+    }
+    all
 }
 
 /// The density `name` of a model, with its options and a treatment of integers.
