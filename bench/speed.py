@@ -7,9 +7,10 @@ Run with the Python that has PyTorch, after `cargo build --release`:
 
 Each round runs every group of benchmarks on both sides, one process after the other, the other one first in every
 second round. First it checks that both sides do the same work: tweedie writes weights and batches, PyTorch starts from
-them, and the losses of three training steps, ten-step samples and the numbers of operations must agree. PyTorch runs eagerly with
-fused Adam, on as many threads, in the faster of its memory formats; memory is that of the format that takes less. A
-ratio is PyTorch's median over ours; it is above 1 where tweedie is faster. `range` holds the ratios of single rounds.
+them, and the losses of three training steps, ten-step samples and the numbers of operations must agree. PyTorch runs
+eagerly with fused Adam, on as many threads, in the faster of its memory formats; memory is that of the format that
+takes less. A ratio is PyTorch's median over ours; it is above 1 where tweedie is faster. `range` holds the ratios of
+single rounds.
 """
 
 import argparse
@@ -89,7 +90,7 @@ def compare(ours, theirs):
         if share:
             row["gemm_share"] = statistics.median(share)
         for kind in ("peak", "step"):
-            key = f"_{kind}_memory_mb".replace("_", ".", 1)
+            key = f".{kind}_memory_mb"
             measured = [theirs[0][name + last + key] for last in ("", LAST) if name + last + key in theirs[0]]
             if name + key in ours[0] and measured:
                 row[f"ours_{kind}_mb"], row[f"torch_{kind}_mb"] = ours[0][name + key], min(measured)

@@ -124,8 +124,8 @@ impl Packed {
         all.remove(0)
     }
 
-    /// Packs N matrices `[depth, columns]` together. `fill` puts the columns from one on of a row, for each matrix, with
-    /// zeros beyond the last column.
+    /// Packs N matrices `[depth, columns]` together. `fill` takes a first column, a row, and the row's place in each
+    /// matrix from that column on, of a panel's width; it puts zeros beyond the last column.
     pub fn many<const N: usize>(
         depth: usize,
         columns: usize,
