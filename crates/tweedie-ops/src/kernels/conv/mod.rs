@@ -9,6 +9,7 @@
 
 mod bands;
 mod correlate;
+mod transforms;
 mod weight;
 mod winograd;
 
