@@ -1,22 +1,26 @@
 //! Squared Euclidean distances ‖xᵢ − yⱼ‖² and inner products ⟨xᵢ, yⱼ⟩ between the rows of two batches.
 //!
-//! Each is the sum over coordinates, in their order, of squared differences or of products in double precision: nothing
-//! cancels, as it would in ‖x‖² + ‖y‖² − 2⟨x, y⟩, and a distance depends neither on the rest of the batch nor on the
-//! processor. [`ROWS`] × [`LANES`] distances are computed at once, with y packed so that [`LANES`] of its rows lie side
-//! by side, in the widest vector registers of the processor.
+//! Each is the sum over coordinates, in their order, of squared differences or of products in double precision, each
+//! added by one fused multiply-add: nothing cancels, as it would in ‖x‖² + ‖y‖² − 2⟨x, y⟩, and a distance depends
+//! neither on the rest of the batch nor on the processor. 4 or 8 × [`LANES`] distances are computed at once, with y
+//! packed so that [`LANES`] of its rows lie side by side, in the widest vector registers of the processor.
 
 use crate::data::Rows;
+use pulp::Simd;
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Rows of y side by side.
 const LANES: usize = 8;
 
-/// Rows of x at once.
-const ROWS: usize = 4;
+/// Rows of x side by side.
+const ROWS: usize = 8;
 
-/// Rows of x in one parallel task.
-const TILE: usize = 16;
+/// Rows of x in one parallel task: y is read from memory once for so many.
+const TILE: usize = 32;
+
+/// Coordinates at once, so that those of [`LANES`] rows of y stay in the first cache.
+const DEPTH: usize = 192;
 
 /// The quantity of a pair of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,12 +73,13 @@ impl Panels {
     fn new(y: &Rows) -> Self {
         let width = y.width();
         let mut panels = vec![[0.0; LANES]; y.len().div_ceil(LANES) * width];
-        for (j, row) in y.iter().enumerate() {
-            let panel = &mut panels[j / LANES * width..][..width];
-            for (lanes, &value) in panel.iter_mut().zip(row) {
-                lanes[j % LANES] = f64::from(value);
+        panels.par_chunks_exact_mut(width).enumerate().for_each(|(p, panel)| {
+            for (lane, j) in (p * LANES..y.len().min((p + 1) * LANES)).enumerate() {
+                for (lanes, &value) in panel.iter_mut().zip(y.row(j)) {
+                    lanes[lane] = f64::from(value);
+                }
             }
-        }
+        });
         Self { panels, width }
     }
 
@@ -92,26 +97,52 @@ struct Tile<'a> {
     y: &'a Panels,
 }
 
-impl pulp::NullaryFnOnce for Tile<'_> {
-    /// The rows of distances one after the other, each [`Packed::stride`] long.
+impl pulp::WithSimd for Tile<'_> {
+    /// The rows of distances one after the other, each [`Panels::stride`] long.
     type Output = Vec<f64>;
 
-    // Inlined down to the innermost loop, so that the compiler uses wide registers.
     #[inline(always)]
-    fn call(self) -> Vec<f64> {
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f64> {
+        match S::F64_LANES {
+            8 => self.by_blocks::<S, 8, 1>(simd),
+            4 => self.by_blocks::<S, 4, 2>(simd),
+            2 => self.by_blocks::<S, 4, 4>(simd),
+            _ => self.by_blocks::<S, 1, LANES>(simd),
+        }
+    }
+}
+
+impl Tile<'_> {
+    /// By blocks of `R` rows of x and `V` registers, [`LANES`] rows of y.
+    #[inline(always)]
+    fn by_blocks<S: Simd, const R: usize, const V: usize>(self, simd: S) -> Vec<f64> {
         let stride = self.y.stride();
         let starts = self.rows.clone().step_by(ROWS);
         let groups: Vec<Vec<[f64; ROWS]>> = starts.map(|i| interleave(self.x, i)).collect();
         let mut distances = vec![0.0; groups.len() * ROWS * stride];
         for (p, panel) in self.y.panels.chunks_exact(self.y.width).enumerate() {
-            for (g, group) in groups.iter().enumerate() {
-                let found = match self.pairs {
-                    Pairs::SquaredDistances => block(group, panel, |x, y| (x - y) * (x - y)),
-                    Pairs::Products => block(group, panel, |x, y| x * y),
-                };
-                for (r, found) in found.into_iter().enumerate() {
-                    distances[(g * ROWS + r) * stride + p * LANES..][..LANES]
-                        .copy_from_slice(&found);
+            for (from, panel) in (0..).step_by(DEPTH).zip(panel.chunks(DEPTH)) {
+                for (g, group) in groups.iter().enumerate() {
+                    let group = &group[from..][..panel.len()];
+                    for first in (0..ROWS).step_by(R) {
+                        let row = |r| (g * ROWS + first + r) * stride + p * LANES;
+                        let mut sums = std::array::from_fn(|r| {
+                            let (sums, _) = S::as_simd_f64s(&distances[row(r)..][..LANES]);
+                            std::array::from_fn(|v| sums[v])
+                        });
+                        match self.pairs {
+                            Pairs::SquaredDistances => {
+                                add::<S, R, V, true>(simd, group, first, panel, &mut sums);
+                            }
+                            Pairs::Products => {
+                                add::<S, R, V, false>(simd, group, first, panel, &mut sums);
+                            }
+                        }
+                        for (r, sums) in sums.iter().enumerate() {
+                            let to = &mut distances[row(r)..][..LANES];
+                            S::as_mut_simd_f64s(to).0.copy_from_slice(sums);
+                        }
+                    }
                 }
             }
         }
@@ -125,22 +156,33 @@ fn interleave(x: &Rows, first: usize) -> Vec<[f64; ROWS]> {
     (0..x.width()).map(|k| std::array::from_fn(|r| f64::from(row(r)[k]))).collect()
 }
 
-/// The sums of `term` over coordinates, between [`ROWS`] rows and [`LANES`] rows.
+/// Adds the squared differences of coordinates, or their products, between rows `first..first + R` of `x` and the
+/// [`LANES`] rows of `y`, in `V` registers a row.
 #[inline(always)]
-fn block(
+fn add<S: Simd, const R: usize, const V: usize, const SQUARED: bool>(
+    simd: S,
     x: &[[f64; ROWS]],
+    first: usize,
     y: &[[f64; LANES]],
-    term: impl Fn(f64, f64) -> f64,
-) -> [[f64; LANES]; ROWS] {
-    let mut sums = [[0.0; LANES]; ROWS];
+    sums: &mut [[S::f64s; V]; R],
+) {
+    let mut found = *sums;
     for (x, y) in x.iter().zip(y) {
-        for (sums, x) in sums.iter_mut().zip(x) {
-            for (sum, y) in sums.iter_mut().zip(y) {
-                *sum += term(*x, *y);
+        let (y, _) = S::as_simd_f64s(y);
+        for r in 0..R {
+            let x = simd.splat_f64s(x[first + r]);
+            for v in 0..V {
+                let (a, b) = if SQUARED {
+                    let difference = simd.sub_f64s(x, y[v]);
+                    (difference, difference)
+                } else {
+                    (x, y[v])
+                };
+                found[r][v] = simd.mul_add_f64s(a, b, found[r][v]);
             }
         }
     }
-    sums
+    *sums = found;
 }
 
 #[cfg(test)]
@@ -150,14 +192,17 @@ mod tests {
 
     #[test]
     fn blocked_distances_equal_naive_ones_bit_for_bit() {
-        for (n, m, width) in [(1, 1, 1), (5, 9, 3), (17, 33, 7), (40, 4, 2)] {
+        for (n, m, width) in [(1, 1, 1), (5, 9, 3), (17, 33, 7), (40, 4, 2), (9, 3, DEPTH + 8)] {
             let x = Draws::new(1).purpose("x").normals(0..n, width);
             let y = Draws::new(1).purpose("y").normals(0..m, width);
             let found = fold_rows(&x, &y, |i, row| (i, row.to_vec()));
             assert_eq!(found.len(), x.len());
             for (i, (index, row)) in found.into_iter().enumerate() {
-                let square = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
-                let naive = y.iter().map(|y| x.row(i).iter().zip(y).map(square).sum::<f64>());
+                let add = |sum: f64, (a, b): (&f32, &f32)| {
+                    let difference = f64::from(*a) - f64::from(*b);
+                    difference.mul_add(difference, sum)
+                };
+                let naive = y.iter().map(|y| x.row(i).iter().zip(y).fold(0.0, add));
                 assert_eq!((index, row), (i, naive.collect::<Vec<f64>>()));
             }
             let found = fold_pairs(Pairs::Products, &x, &y, |_, row| row.to_vec());
@@ -166,6 +211,18 @@ mod tests {
                 let naive = y.iter().map(|y| x.iter().zip(y).map(product).sum::<f64>());
                 assert_eq!(row, naive.collect::<Vec<f64>>());
             }
+        }
+    }
+
+    #[test]
+    fn distances_do_not_depend_on_the_width_of_registers() {
+        let x = Draws::new(1).purpose("x").normals(0..11, 5);
+        let y = Draws::new(1).purpose("y").normals(0..19, 5);
+        let y = Panels::new(&y);
+        for pairs in [Pairs::SquaredDistances, Pairs::Products] {
+            let tile = || Tile { pairs, x: &x, rows: 0..11, y: &y };
+            let narrow = pulp::Scalar::new().vectorize(tile());
+            assert_eq!(pulp::Arch::new().dispatch(tile()), narrow);
         }
     }
 

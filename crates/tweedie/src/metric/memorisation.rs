@@ -25,8 +25,7 @@ use crate::data::Rows;
 use crate::tensor::median;
 use std::cmp::Ordering;
 
-/// Samples and references of one block, so that memory does not grow with their number.
-const SAMPLES: usize = 512;
+/// References of one block, so that memory does not grow with their number.
 const REFERENCES: usize = 4096;
 
 /// The share of samples nearer to training rows than to held-out rows.
@@ -69,17 +68,14 @@ pub fn memorisation(samples: &Rows, training: &Rows, held_out: &Rows) -> Result<
     check_pair([("training set", training), ("held-out set", held_out)], 2)?;
     check_pair([("training set", training), ("samples", samples)], 1)?;
     let (mut of_training, mut of_held_out) = (vec![0.0; training.len()], vec![0.0; held_out.len()]);
-    for start in (0..samples.len()).step_by(SAMPLES) {
-        let some = samples.slice(start..samples.len().min(start + SAMPLES));
-        let found = nearest(&some, training).into_iter().zip(nearest(&some, held_out));
-        for (trained, held) in found {
-            let order = trained.squared.total_cmp(&held.squared);
-            let trained = if order == Ordering::Greater { &[][..] } else { &trained.rows };
-            let held = if order == Ordering::Less { &[][..] } else { &held.rows };
-            let part = 1.0 / (trained.len() + held.len()) as f64;
-            trained.iter().for_each(|&row| of_training[row] += part);
-            held.iter().for_each(|&row| of_held_out[row] += part);
-        }
+    let found = nearest(samples, training).into_iter().zip(nearest(samples, held_out));
+    for (trained, held) in found {
+        let order = trained.squared.total_cmp(&held.squared);
+        let trained = if order == Ordering::Greater { &[][..] } else { &trained.rows };
+        let held = if order == Ordering::Less { &[][..] } else { &held.rows };
+        let part = 1.0 / (trained.len() + held.len()) as f64;
+        trained.iter().for_each(|&row| of_training[row] += part);
+        held.iter().for_each(|&row| of_held_out[row] += part);
     }
     Ok(Memorisation::from_claims(&of_training, &of_held_out))
 }
@@ -118,14 +114,7 @@ impl Claims {
 
 /// The median distance of samples to the nearest row of a set.
 pub(super) fn nearest_distance(samples: &Rows, set: &Rows) -> f64 {
-    let starts = (0..samples.len()).step_by(SAMPLES);
-    let some = |start| samples.slice(start..samples.len().min(start + SAMPLES));
-    median(
-        starts
-            .flat_map(|start| nearest(&some(start), set))
-            .map(|found| found.squared.sqrt())
-            .collect(),
-    )
+    median(nearest(samples, set).into_iter().map(|found| found.squared.sqrt()).collect())
 }
 
 /// The rows of a set that are nearest to a sample: several if they are equally near.
@@ -284,10 +273,10 @@ mod tests {
     }
 
     #[test]
-    fn chunks_of_samples_and_of_references_do_not_show() -> Result<()> {
+    fn chunks_of_references_do_not_show() -> Result<()> {
         let training = rows(7, "training", REFERENCES as u64 + 90, 1, true);
         let held_out = rows(7, "held out", 70, 1, true);
-        let samples = rows(7, "samples", SAMPLES as u64 + 9, 1, true);
+        let samples = rows(7, "samples", 520, 1, true);
         let found = memorisation(&samples, &training, &held_out)?;
         let mut expected = 0.0;
         for start in 0..samples.len() {
