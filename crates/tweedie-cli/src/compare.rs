@@ -26,7 +26,7 @@ pub struct Options {
 }
 
 /// Options of a comparison.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct Sweep {
     /// Numbers of sampling steps, separated by commas; the last denoising counts as one.
     #[arg(
@@ -64,7 +64,7 @@ pub struct Sweep {
 }
 
 /// The values of a key.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Values(Vec<Value>);
 
 /// A key inside of `sampling` with its values, out of `sampling.key=value,value`.
@@ -118,6 +118,23 @@ impl Sweep {
         data: Option<&str>,
         settings: &Settings,
     ) -> Result<(ComparisonResult, Reference)> {
+        let steps: Vec<Value> = self.steps.iter().map(|n| Value::Integer(*n as i64)).collect();
+        let sweep: (&str, &[Value]) = match &self.sweep {
+            Some((key, Values(values))) => (key, values),
+            None => ("steps", &steps),
+        };
+        self.compare_at(sweep, self.n, paths, data, settings)
+    }
+
+    /// Compares the runs by `n` samples at the values of a key; without values, each by its recipe's own sampling.
+    pub fn compare_at(
+        &self,
+        sweep: (&str, &[Value]),
+        n: u64,
+        paths: &[PathBuf],
+        data: Option<&str>,
+        settings: &Settings,
+    ) -> Result<(ComparisonResult, Reference)> {
         let open = |path: &PathBuf| runs::open_with(path, data);
         let runs = paths.iter().map(open).collect::<Result<Vec<_>>>()?;
         let classifier = match (&self.features, runs.first()) {
@@ -128,14 +145,10 @@ impl Sweep {
             _ => None,
         };
         let sampling = Sampling { guidance: self.guidance, ..Sampling::default() }.table();
-        let steps: Vec<Value> = self.steps.iter().map(|n| Value::Integer(*n as i64)).collect();
         let comparison = Comparison {
-            sweep: match &self.sweep {
-                Some((key, Values(values))) => (key, values),
-                None => ("steps", &steps),
-            },
+            sweep,
             sampling: &sampling,
-            n: self.n,
+            n,
             part: self.split.part(),
             classifier: classifier.as_ref(),
             log_p_rows: self.log_p_rows,

@@ -5,8 +5,10 @@ mod mnist_likelihood;
 
 use crate::compare::Sweep;
 use crate::{Settings, output, train};
-use serde::Serialize;
-use std::path::PathBuf;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use tweedie::data::content_hash;
 use tweedie::files::write_atomically;
 use tweedie::{Error, Result};
 
@@ -31,13 +33,16 @@ pub struct Options {
     /// The folder of the data.
     #[arg(long)]
     data: Option<String>,
-    /// The folder of the runs; finished runs there are used, stopped ones resumed.
+    /// The folder of the runs; finished runs there are used, stopped ones resumed, and what was measured of them is kept.
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
+    /// Number of samples of each run by its recipe's own sampling.
+    #[arg(long, default_value_t = 10_000, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
+    samples: u64,
     #[command(flatten)]
     sweep: Sweep,
     /// Number of test rows for bits per dimension.
-    #[arg(long, default_value_t = 500, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
+    #[arg(long, default_value_t = 10_000, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     rows: usize,
     /// The page to write, a .md file; its pictures go to `images` beside it. docs/FIGURE.md by default.
     #[arg(short, long)]
@@ -76,6 +81,9 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         return Err(Error::config("--data", "absent", "the folder of MNIST's files"));
     };
     options.sweep.check()?;
+    if options.samples < 2 {
+        return Err(Error::config("--samples", options.samples.to_string(), "at least 2"));
+    }
     for name in figure.models {
         train::finished(name, source, &options.runs.join(name), settings)?;
     }
@@ -95,6 +103,44 @@ impl Options {
     fn page(&self, name: &str) -> PathBuf {
         self.output.clone().unwrap_or_else(|| PathBuf::from(format!("docs/{name}.md")))
     }
+}
+
+/// What was measured of a run.
+#[derive(Serialize, Deserialize)]
+struct Kept<T> {
+    /// What it depends on.
+    of: serde_json::Value,
+    found: T,
+}
+
+/// The result of `measure`, which depends on a run and on `options`. It is kept in the run's folder as NAME.json, and
+/// read from there if the run and the options are the same, so that a stopped command goes on where it was.
+fn kept<T: Serialize + DeserializeOwned>(
+    run: &Path,
+    name: &str,
+    options: &str,
+    measure: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let hash = |file: &str| {
+        let path = run.join(file);
+        Ok(content_hash(&std::fs::read(&path).map_err(|e| Error::io(&path, e))?))
+    };
+    let of = serde_json::json!({
+        "recipe": hash("run.json")?,
+        "weights": hash("model.safetensors")?,
+        "options": options,
+    });
+    let path = run.join(format!("{name}.json"));
+    let before = std::fs::read(&path).ok();
+    let before = before.and_then(|text| serde_json::from_slice::<Kept<T>>(&text).ok());
+    if let Some(before) = before.filter(|before| before.of == of) {
+        return Ok(before.found);
+    }
+    let measured = Kept { of, found: measure()? };
+    let text = serde_json::to_vec(&measured)
+        .map_err(|e| Error::config("figure", e.to_string(), "values that JSON can hold"))?;
+    write_atomically(&path, &text)?;
+    Ok(measured.found)
 }
 
 /// Results as JSON.

@@ -3,7 +3,7 @@
 use tweedie::data::Part;
 
 /// The choice of rows to judge by.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct JudgedRows {
     /// Rows to judge by: `test` for figures to report, `validation` for choices of settings.
     #[arg(long, value_name = "PART", default_value = "test", value_parser = part)]

@@ -1,12 +1,13 @@
 //! Seven diffusion models of one size on MNIST: quality against evaluations.
 
-use super::{Figure, Options, for_machines, table};
+use super::{Figure, Options, for_machines, kept, table};
 use crate::Settings;
+use serde::Serialize;
 use std::fmt::Write;
 use std::path::Path;
-use tweedie::data::Dataset;
 use tweedie::draw::{picture, save_png};
 use tweedie::judge::{ComparisonResult, Point};
+use tweedie::metric::judge::Score;
 use tweedie::{Error, Result};
 
 pub const FIGURE: Figure = Figure {
@@ -24,50 +25,150 @@ pub const FIGURE: Figure = Figure {
     measure,
 };
 
+/// The picture of samples in a run's folder.
+const SAMPLES: &str = "own-sampling.png";
+
+/// The metrics of the first table.
+const METRICS: [&str; 6] = [
+    "Fréchet distance",
+    "label accuracy",
+    "sliced W2",
+    "energy distance",
+    "label agreement",
+    "memorisation",
+];
+
+/// Both comparisons.
+#[derive(Serialize)]
+struct Results {
+    /// By the sampling of each recipe.
+    own: ComparisonResult,
+    /// At several numbers of steps.
+    steps: ComparisonResult,
+}
+
 fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json::Value)> {
-    let paths: Vec<_> = FIGURE.models.iter().map(|name| options.runs.join(name)).collect();
-    let (mut compared, reference) = options.sweep.compare(&paths, None, settings)?;
-    for point in &mut compared.points {
-        let name = Path::new(&point.run).file_name().map(|name| name.to_string_lossy().into());
-        point.run = name.unwrap_or_default();
+    let (mut own, mut steps) = (None, None);
+    for &name in FIGURE.models {
+        let folder = options.runs.join(name);
+        let path = [folder.clone()];
+        let asked = format!("{} samples, {:?}", options.samples, options.sweep);
+        let found = kept(&folder, "own-sampling", &asked, || {
+            let n = options.samples;
+            let (found, reference) =
+                options.sweep.compare_at(("steps", &[]), n, &path, None, settings)?;
+            let samples = found.points.first().and_then(|point| point.samples.as_ref());
+            if let Some(samples) = samples {
+                let real = Some(reference.data.held_out.rows());
+                save_png(&picture(&reference.data.space, samples, real)?, folder.join(SAMPLES))?;
+            }
+            Ok(found)
+        })?;
+        add(&mut own, found, name);
+        let asked = format!("{:?}", options.sweep);
+        let found = kept(&folder, "own-solver", &asked, || {
+            Ok(options.sweep.compare(&path, None, settings)?.0)
+        })?;
+        add(&mut steps, found, name);
     }
-    Ok((page(&compared, &reference.data, options)?, for_machines(&compared)?))
+    let (Some(own), Some(steps)) = (own, steps) else {
+        return Err(Error::config("figure", FIGURE.name, "one run at least"));
+    };
+    let found = Results { own, steps };
+    Ok((page(&found, options)?, for_machines(&found)?))
+}
+
+/// Adds the comparison of a run alone to that of all, under the run's name.
+fn add(all: &mut Option<ComparisonResult>, mut one: ComparisonResult, name: &str) {
+    one.runs.iter_mut().for_each(|run| run.run = name.into());
+    one.points.iter_mut().for_each(|point| point.run = name.into());
+    match all {
+        None => *all = Some(one),
+        Some(all) => {
+            all.runs.extend(one.runs);
+            all.points.extend(one.points);
+        }
+    }
 }
 
 /// The page in Markdown; writes its pictures beside it.
-fn page(compared: &ComparisonResult, data: &Dataset, options: &Options) -> Result<String> {
+fn page(Results { own, steps }: &Results, options: &Options) -> Result<String> {
     let page = options.page(FIGURE.name);
     let images = page.parent().unwrap_or(Path::new("")).join("images");
     std::fs::create_dir_all(&images).map_err(|e| Error::io(&images, e))?;
     let mut text = format!(
-        "# Diffusion models on MNIST\n\nWritten by `tweedie reproduce mnist-diffusion --data FOLDER -n {}`. One UNet \
-         of 16, 32 and 64 channels, conditional on the class, trained for the same number of steps on the same \
-         pictures by each recipe; only the process, the objective, the clock and the sampler differ, and in \
-         `mnist-vdm` the Fourier features of the input; `mnist-ddpm` and `mnist-vdm` train on integers as they are, \
-         the others on dequantised ones. How probable the models find held-out pictures is [another \
-         page](mnist-likelihood.md).\n\n## Quality against evaluations\n\n{} samples of each at each number of steps, \
-         by the recipe's own solver; the last line is training pictures in their place.\n\n",
-        compared.samples, compared.samples
+        "# Diffusion models on MNIST\n\nWritten by `tweedie reproduce mnist-diffusion --data FOLDER`. One UNet of 16, \
+         32 and 64 channels, conditional on the class, trained on the same pictures by each recipe; the process, the \
+         objective, the clock and the sampler differ, the learning rate and the number of steps, and in `mnist-vdm` \
+         the Fourier features of the input. `mnist-ddpm` and `mnist-vdm` train on integers as they are, the others on \
+         dequantised ones. How probable the models find held-out pictures is [another \
+         page](mnist-likelihood.md).\n\n## As the recipes sample\n\n{} samples of each against all test pictures, \
+         with the labels of these; ± is one standard error. The last line is training pictures in place of \
+         samples.\n\n",
+        own.samples
     );
-    let (headings, rows) = compared.table();
+    text += &quality(own);
+    let _ = write!(
+        text,
+        "\n## Quality against evaluations\n\n{} samples of each at each number of steps, by the recipe's own \
+         solver.\n\n",
+        steps.samples
+    );
+    let (headings, rows) = steps.table();
     text += &table(&headings.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
-    for (name, plot) in compared.plots() {
+    for (name, plot) in steps.plots() {
         let file = format!("mnist-diffusion-{}.png", slug(name));
         save_png(&plot.draw()?, images.join(&file))?;
         let _ = writeln!(text, "\n![{name} against network evaluations](images/{file})");
     }
     text += "\n## Samples\n";
-    for last in compared.by_run().into_iter().filter_map(<[Point]>::last) {
-        let file = format!("{}.png", slug(&last.run));
-        let drawn = picture(&data.space, &last.samples, Some(data.held_out.rows()))?;
-        save_png(&drawn, images.join(&file))?;
-        let (run, evaluations) = (&last.run, last.evaluations);
+    for point in &own.points {
+        let (run, evaluations) = (&point.run, point.evaluations);
+        let (from, file) = (options.runs.join(run).join(SAMPLES), format!("{}.png", slug(run)));
+        std::fs::copy(&from, images.join(&file)).map_err(|e| Error::io(&from, e))?;
         let _ = writeln!(
             text,
             "\n{run}, {evaluations:.0} evaluations:\n\n![Samples of {run}](images/{file})"
         );
     }
     Ok(text)
+}
+
+/// The table of runs by their own sampling.
+fn quality(own: &ComparisonResult) -> String {
+    let names: Vec<&str> =
+        METRICS.into_iter().filter(|name| of(&own.points[0], name).is_some()).collect();
+    let mut rows = Vec::new();
+    for (run, point) in own.runs.iter().zip(&own.points) {
+        let minutes =
+            run.training_seconds.map_or(String::new(), |s| format!("{:.0} min", s / 60.0));
+        let mut row = vec![
+            run.run.clone(),
+            run.parameters.to_string(),
+            minutes,
+            point.solver.clone(),
+            format!("{:.0}", point.evaluations),
+        ];
+        row.extend(names.iter().map(|name| {
+            of(point, name).map_or(String::new(), |score| match score.standard_error {
+                Some(error) => format!("{:.4} ± {error:.4}", score.value),
+                None => format!("{:.4}", score.value),
+            })
+        }));
+        rows.push(row);
+    }
+    let mut last = vec![String::new(); 5];
+    last[0] = own.floor.to_string();
+    let floor = |name: &&str| of(&own.points[0], name)?.floor.map(|floor| format!("{floor:.4}"));
+    last.extend(names.iter().map(|name| floor(name).unwrap_or_default()));
+    rows.push(last);
+    let headings = ["run", "parameters", "training", "solver", "evaluations"];
+    table(&[&headings, &names[..]].concat(), &rows)
+}
+
+/// A metric of a run.
+fn of<'a>(point: &'a Point, name: &str) -> Option<&'a Score> {
+    point.scores.iter().find(|score| score.name == name)
 }
 
 /// A name in lower-case ASCII, for file names.

@@ -1,9 +1,10 @@
 //! Likelihoods of MNIST's test pictures under diffusion models.
 
-use super::{Figure, Options, for_machines, table};
+use super::{Figure, Options, for_machines, kept, table};
 use crate::log_p;
 use crate::{Settings, progress::Progress};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 use tweedie::data::{Condition, Dataset, Part, Split};
@@ -34,6 +35,13 @@ const DENSE: &str = "mnist-vp";
 /// Steps of the bound in discrete time for a schedule in continuous time.
 const STEPS: usize = 1000;
 
+/// Draws of noise and time for the bound of a row. Its expectation does not depend on their number; with all pictures,
+/// the spread over pictures is the larger error.
+const PROBES: usize = 8;
+
+/// The most rows of densities, whose probability-flow ODE takes seconds a row.
+const DENSE_ROWS: usize = 200;
+
 /// Draws of the loss for the comparison of two schedules.
 const DRAWS: usize = 10_000;
 
@@ -46,13 +54,13 @@ struct Results {
 }
 
 /// The bound of a run in bits per dimension.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Bits {
     run: String,
     /// Steps in discrete time; continuous if absent.
     steps: Option<usize>,
     /// The decoder of integers at the cleanest level.
-    decoder: &'static str,
+    decoder: Cow<'static, str>,
     rows: usize,
     bits_per_dimension: f64,
     standard_error: f64,
@@ -63,7 +71,7 @@ struct Bits {
 }
 
 /// The variance of one draw of a trained network's loss.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Variances {
     run: String,
     draws: usize,
@@ -77,29 +85,37 @@ struct Variances {
 fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json::Value)> {
     let (mut bits, mut variances) = (Vec::new(), Vec::new());
     for name in BOUNDED {
-        let run = Run::open(&options.runs.join(name))?;
-        let data = run.data()?.judged_on(Part::Test);
-        let model = run.model_as::<DiffusionModel>(&settings.device)?;
-        let judge = Judge { name, model: &model, data: &data, settings };
-        let own = model.recipe.schedule.chain_len().map_or(STEPS, |steps| steps - 1);
-        for decoder in [Decoder::Noise, Decoder::Network] {
-            for steps in [None, Some(own)] {
-                bits.push(judge.bits(steps, decoder, options.rows)?);
+        let folder = options.runs.join(name);
+        let (of_run, spread) = kept(&folder, "bits", &options.rows.to_string(), || {
+            let run = Run::open(&folder)?;
+            let data = run.data()?.judged_on(Part::Test);
+            let model = run.model_as::<DiffusionModel>(&settings.device)?;
+            let judge = Judge { name, model: &model, data: &data, settings };
+            let own = model.recipe.schedule.chain_len().map_or(STEPS, |steps| steps - 1);
+            let mut bits = Vec::new();
+            for decoder in [Decoder::Noise, Decoder::Network] {
+                for steps in [None, Some(own)] {
+                    bits.push(judge.bits(steps, decoder, options.rows)?);
+                }
             }
+            Ok((bits, judge.variances()?))
+        })?;
+        bits.extend(of_run);
+        variances.extend(spread);
+    }
+    let folder = options.runs.join(DENSE);
+    let rows = options.rows.min(DENSE_ROWS);
+    let densities = kept(&folder, "densities", &rows.to_string(), || {
+        let run = Run::open(&folder)?;
+        let (model, data) = (run.model(&settings.device)?, run.data()?.judged_on(Part::Test));
+        let mut found = Vec::new();
+        for (density, probes) in [("ode", Some(1)), ("sde", None), ("elbo", None)] {
+            let asked = log_p::Options::dequantised(density, probes, rows).asked(None);
+            let lines = asked.lines(&*model)?;
+            found.extend(settings.with(0, |at| asked.measure(&lines, &*model, &data, at))?);
         }
-        variances.extend(judge.variances()?);
-    }
-    let run = Run::open(&options.runs.join(DENSE))?;
-    // The probability-flow ODE takes seconds a row.
-    let rows = options.rows.div_ceil(5);
-    let asked = [("ode", Some(1)), ("sde", None), ("elbo", None)]
-        .map(|(density, probes)| log_p::Options::dequantised(density, probes, rows).asked(None));
-    let (model, data) = (run.model(&settings.device)?, run.data()?.judged_on(Part::Test));
-    let mut densities = Vec::new();
-    for asked in asked {
-        let lines = asked.lines(&*model)?;
-        densities.extend(settings.with(0, |at| asked.measure(&lines, &*model, &data, at))?);
-    }
+        Ok(found)
+    })?;
     let found = Results { bits, variances, densities };
     Ok((page(&found, options.rows), for_machines(&found)?))
 }
@@ -134,7 +150,7 @@ impl Judge<'_> {
     /// The variational bound of `rows` rows of integers.
     fn bits(&self, steps: Option<usize>, decoder: Decoder, rows: usize) -> Result<Bits> {
         let (space, device) = (&self.model.space, &self.settings.device);
-        let bound = Bound::from(self.model.diffusing()).with_steps(steps).with_probes(32);
+        let bound = Bound::from(self.model.diffusing()).with_steps(steps).with_probes(PROBES);
         let bound = bound.with_decoder(decoder);
         // The bound and its parts, in nats a row.
         let mut values: [Vec<f64>; 4] = Default::default();
@@ -151,8 +167,8 @@ impl Judge<'_> {
             run: self.name.into(),
             steps,
             decoder: match decoder {
-                Decoder::Noise => "noise",
-                Decoder::Network => "network",
+                Decoder::Noise => "noise".into(),
+                Decoder::Network => "network".into(),
             },
             rows,
             bits_per_dimension: -bound.0,
@@ -234,7 +250,7 @@ fn page(Results { bits, variances, densities }: &Results, rows: usize) -> String
         let time = row.steps.map_or("continuous".into(), |steps| format!("{steps} steps"));
         let value = format!("{:.4} ± {:.4}", row.bits_per_dimension, row.standard_error);
         let parts = [row.prior, row.diffusion, row.reconstruction].map(|v| format!("{v:.4}"));
-        let first = [row.run.clone(), time, row.decoder.into(), row.rows.to_string(), value];
+        let first = [row.run.clone(), time, row.decoder.to_string(), row.rows.to_string(), value];
         first.into_iter().chain(parts).collect()
     };
     let headings = [
@@ -263,7 +279,7 @@ fn page(Results { bits, variances, densities }: &Results, rows: usize) -> String
          by weighted paths and by its bound, judge {} of the pictures, with uniform noise and with noise that a small \
          network has learnt for the bound. An estimate may lie on either side of the model's log p; a lower bound's \
          mean is never above it.\n\n",
-        rows.div_ceil(5)
+        rows.min(DENSE_ROWS)
     );
     let (headings, rows) = densities::table(densities);
     text += &table(&headings, &rows);

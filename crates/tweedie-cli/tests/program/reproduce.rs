@@ -2,6 +2,7 @@
 
 use crate::support::{content, digits, done, refused};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 #[test]
@@ -14,12 +15,17 @@ fn figures_are_listed_and_others_refused() {
         (["figure", "mnist-diffusion"], vec!["mnist-difusion"]),
         (["--data", "folder"], vec![figure]),
         (["-n", "from 2"], vec![figure, "--data", "x", "-n", "1"]),
+        (["--samples", "at least 2"], vec![figure, "--data", "x", "--samples", "1"]),
         (["--rows", "at least 1"], vec![figure, "--data", "x", "--rows", "0"]),
         (["--output", ".md"], vec![figure, "--data", "x", "-o", "page.html"]),
     ] {
         refused(here.path(), 2, &words, &[&["reproduce"][..], &arguments].concat());
     }
 }
+
+/// What `reproduce` keeps in the folder of a run.
+const KEPT: [&str; 5] =
+    ["own-sampling.json", "own-sampling.png", "own-solver.json", "bits.json", "densities.json"];
 
 /// A folder with runs of these names that are there already, on other data.
 fn trained(names: &[&str]) -> tempfile::TempDir {
@@ -35,12 +41,19 @@ fn trained(names: &[&str]) -> tempfile::TempDir {
     here
 }
 
+/// The content of the runs, without what is kept of figures.
+fn weights(here: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = content(&here.join("runs"));
+    found.retain(|name, _| KEPT.iter().all(|kept| !name.ends_with(kept)));
+    found
+}
+
 /// What a figure says for machines, and its page; nothing is trained.
 fn reproduced(here: &Path, figure: &str, more: &[&str]) -> (Value, String) {
-    let before = content(&here.join("runs"));
+    let before = weights(here);
     let fixed = ["reproduce", figure, "--data", "x", "-o", "page/figure.md", "--json"];
     let told = serde_json::from_str(&done(here, &[&fixed[..], more].concat())).unwrap();
-    assert!(before == content(&here.join("runs")));
+    assert!(before == weights(here));
     (told, std::fs::read_to_string(here.join("page/figure.md")).unwrap())
 }
 
@@ -82,12 +95,24 @@ fn the_page_of_quality_holds_what_was_measured() {
     let names = ["ddpm", "vdm", "edm", "vp", "sub-vp", "ve", "ncsn"].map(|n| format!("mnist-{n}"));
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let here = trained(&names);
-    let more = ["-n", "40", "--steps", "2,3"];
+    let more = ["--samples", "50", "-n", "40", "--steps", "2,3"];
     let (told, page) = reproduced(here.path(), "mnist-diffusion", &more);
-    assert_eq!(told["points"].as_array().unwrap().len(), 14);
+    assert_eq!(told["own"]["points"].as_array().unwrap().len(), 7);
+    assert_eq!(told["steps"]["points"].as_array().unwrap().len(), 14);
     for name in &names {
-        assert!(page.matches(&format!("| {name} |")).count() == 2, "{page}");
+        assert!(page.matches(&format!("| {name} |")).count() == 3, "{page}");
     }
+    let score = &told["own"]["points"][0]["scores"][0];
+    let number = |key: &str| score[key].as_f64().unwrap();
+    let shown = format!("{:.4} ± {:.4}", number("value"), number("standard_error"));
+    assert!(page.contains(&shown), "{shown} in {page}");
+    // What was measured is read the second time, and measured anew where it is of another number of samples.
+    let before = content(&here.path().join("runs"));
+    assert_eq!(reproduced(here.path(), "mnist-diffusion", &more), (told.clone(), page.clone()));
+    assert!(before == content(&here.path().join("runs")));
+    let fewer = ["--samples", "30", "-n", "40", "--steps", "2,3"];
+    let (other, _) = reproduced(here.path(), "mnist-diffusion", &fewer);
+    assert_eq!(other["own"]["samples"], 30);
     // Every picture that the page shows is there.
     let pictures: Vec<&str> =
         page.split("](images").skip(1).filter_map(|rest| rest.split(')').next()).collect();

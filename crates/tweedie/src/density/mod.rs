@@ -25,10 +25,10 @@ use crate::data::Condition;
 use crate::tensor::{host_column, mean_and_error};
 use crate::{Error, Result};
 use burn::tensor::Tensor;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The kind of a log-probability: how it relates to log p.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Equal to log p up to rounding and solver tolerance.
@@ -42,7 +42,7 @@ pub enum Kind {
 }
 
 /// The measure that a density is taken against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measure {
     /// The counting measure: probabilities of discrete values.

@@ -22,8 +22,8 @@ use crate::train::{Learner, State, Training};
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use image::RgbImage;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::fmt::Debug;
 use std::ops::Range;
@@ -71,7 +71,7 @@ pub struct Setting<'a> {
 }
 
 /// The treatment of integer columns by a density.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Integers {
     /// No columns are integers.

@@ -10,7 +10,8 @@ use crate::metric::judge::Score;
 use crate::metric::{Classifier, features};
 use crate::run::Run;
 use crate::{Error, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Instant;
 use toml::{Table, Value};
@@ -44,12 +45,12 @@ pub struct Comparison<'a> {
 }
 
 /// A run of a comparison.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Contender {
     /// The run's folder.
     pub run: String,
     /// The run's family.
-    pub family: &'static str,
+    pub family: Cow<'static, str>,
     /// The step of the checkpoint, if training has not finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<u64>,
@@ -62,7 +63,7 @@ pub struct Contender {
 }
 
 /// A run with one value of the swept key.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Point {
     /// The run's folder.
     pub run: String,
@@ -76,20 +77,20 @@ pub struct Point {
     pub samples_per_second: f64,
     /// Metrics of the samples.
     pub scores: Vec<Score>,
-    /// The samples.
+    /// The samples; they are not part of the JSON.
     #[serde(skip)]
-    pub samples: Split,
+    pub samples: Option<Split>,
 }
 
 /// The result of a comparison of runs.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ComparisonResult {
     /// The name of the training data, or of the target, of all runs.
     pub data: String,
     /// The part of the data that samples are compared with; none for exact draws of a target.
     pub part: Option<Part>,
     /// The name of the rows of the floors.
-    pub floor: &'static str,
+    pub floor: Cow<'static, str>,
     /// The number of samples of each point; a run with fewer gives all.
     pub samples: u64,
     /// The swept key of `sampling`.
@@ -127,7 +128,7 @@ impl Comparison<'_> {
             }
             contenders.push(Contender {
                 run: name,
-                family: run.info.recipe.plan.family(),
+                family: run.info.recipe.plan.family().into(),
                 step,
                 parameters: weights.values().map(|data| data.num_elements()).sum(),
                 training_seconds: run.training_seconds()?,
@@ -137,7 +138,7 @@ impl Comparison<'_> {
         let compared = ComparisonResult {
             data: reference.data.name.clone(),
             part: (reference.floor != Floor::Exact).then_some(self.part),
-            floor: reference.floor.name(),
+            floor: reference.floor.name().into(),
             samples: self.n,
             key: self.sweep.0.into(),
             runs: contenders,
@@ -240,7 +241,7 @@ impl Comparison<'_> {
             evaluations: generator.network_evaluations() as f64 / n,
             samples_per_second,
             scores,
-            samples,
+            samples: Some(samples),
         })
     }
 }
@@ -384,7 +385,7 @@ impl ComparisonResult {
         let ends = self.points.iter().filter_map(|p| self.place(p));
         let (low, high) = ends.fold((f64::INFINITY, 0.0f64), |(l, h), e| (l.min(e), h.max(e)));
         match floor {
-            Some(floor) if low < high => plot.line(self.floor, &[(low, floor), (high, floor)]),
+            Some(floor) if low < high => plot.line(&self.floor, &[(low, floor), (high, floor)]),
             _ => plot,
         }
     }
@@ -425,7 +426,8 @@ pub fn page(compared: &ComparisonResult, data: &Dataset) -> Result<Report> {
         if compared.part.is_some() { "held-out data" } else { "exact draws" }.to_string(),
     )];
     for last in compared.by_run().into_iter().filter_map(<[Point]>::last) {
-        let drawn = picture(&data.space, &last.samples, Some(data.held_out.rows()))?;
+        let Some(samples) = &last.samples else { continue };
+        let drawn = picture(&data.space, samples, Some(data.held_out.rows()))?;
         let caption = format!("{}, {:.0} evaluations", last.run, last.evaluations);
         pictures.push((png_bytes(&drawn)?, caption));
     }

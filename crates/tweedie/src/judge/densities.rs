@@ -6,7 +6,8 @@ use crate::error::one_of;
 use crate::family::{DensityEntry, Integers, Judge, Model, Setting, Task};
 use crate::metric::evaluation_rows;
 use crate::{Error, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use toml::Table;
 
 /// The most work for all held-out rows, as rows × columns × network evaluations per row; beyond it random rows are
@@ -36,10 +37,10 @@ pub struct Line {
 }
 
 /// log p of held-out rows by one density.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LogP {
     /// The density.
-    pub density: &'static str,
+    pub density: Cow<'static, str>,
     /// The computation, in words.
     pub how: String,
     /// The treatment of integers.
@@ -51,7 +52,7 @@ pub struct LogP {
     /// The standard error of the mean, for rows as a random sample.
     pub standard_error: f64,
     /// The unit of the mean and its error.
-    pub unit: &'static str,
+    pub unit: Cow<'static, str>,
     /// The kind of the log-probability.
     pub kind: Kind,
     /// The measure of the density.
@@ -219,13 +220,13 @@ fn measured(
     let per_bit = 1.0 / (space.width() as f64 * std::f64::consts::LN_2);
     let bits = space.bits_per_dimension(mean);
     Ok(LogP {
-        density: line.density,
+        density: line.density.into(),
         how: judge.how.clone(),
         integers: line.integers,
         rows: rows.len(),
         mean,
         standard_error,
-        unit: "nats",
+        unit: "nats".into(),
         kind: log_p.kind,
         measure: log_p.measure,
         bits_per_dimension: bits,

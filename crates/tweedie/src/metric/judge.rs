@@ -6,7 +6,7 @@ use super::memorisation::nearest_distance;
 use super::{Columns, Forest, evaluation_rows, memorisation, mmd, neighbours, wasserstein};
 use crate::data::{Dataset, Layout, Rows, Space, Split};
 use crate::{Error, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
 /// The most generated, and the most held-out rows, of metrics over all pairs.
@@ -17,7 +17,7 @@ const MOST_ASSIGNED: usize = 1500;
 const DIRECTIONS: usize = 512;
 
 /// The value of a metric of generated rows, with its floor.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// The metric's name.
     pub name: Cow<'static, str>,
