@@ -83,17 +83,41 @@ impl AtomicFile {
     /// # Errors
     /// [`Error::Io`] if the last bytes cannot be written or the file cannot be renamed.
     pub fn finish(self) -> Result<()> {
+        let path = self.path.clone();
+        match self.complete()? {
+            Some(file) => file.persist(&path).map(drop).map_err(|e| Error::io(&path, e.error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Renames the complete file to its name, unless another has this name by now; gives whether it did.
+    ///
+    /// # Errors
+    /// As [`AtomicFile::finish`].
+    pub fn finish_new(self) -> Result<bool> {
+        let path = self.path.clone();
+        let Some(file) = self.complete()? else { return Ok(true) };
+        match file.persist_noclobber(&path) {
+            Ok(_) => Ok(true),
+            Err(e) if e.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+            Err(e) => Err(Error::io(&path, e.error)),
+        }
+    }
+
+    /// Writes what is left; gives the temporary file, if there is one.
+    fn complete(self) -> Result<Option<tempfile::NamedTempFile>> {
         let path = self.path;
         let out = match self.out {
             Out::Beside(out) => out,
-            Out::Into(mut out) => return out.flush().map_err(|e| Error::io(&path, e)),
+            Out::Into(mut out) => {
+                return out.flush().map(|()| None).map_err(|e| Error::io(&path, e));
+            }
         };
         let file = out.into_inner().map_err(|e| Error::io(&path, e.into_error()))?;
         readable_by_all(file.as_file()).map_err(|e| Error::io(&path, e))?;
         // The content is on disk before the file has its name, so that a power cut leaves the old file or the new one.
         file.as_file().sync_data().map_err(|e| Error::io(&path, e))?;
-        file.persist(&path).map_err(|e| Error::io(&path, e.error))?;
-        Ok(())
+        Ok(Some(file))
     }
 }
 

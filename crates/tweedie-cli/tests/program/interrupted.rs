@@ -173,3 +173,23 @@ fn without_a_terminal_training_ends_with_a_line_of_progress() {
     let line = ran.stderr.lines().find(|line| line.starts_with("training: 60 of 60 steps, loss "));
     assert!(line.is_some_and(|line| line.ends_with(" s")), "{}", ran.stderr);
 }
+
+#[test]
+fn of_runs_started_at_once_in_one_folder_one_is_trained() {
+    let here = tempfile::tempdir().unwrap();
+    write(here.path().join("table.csv"), table(120, false)).unwrap();
+    let arguments = long(&["--set", "training.steps=5"]);
+    let all: Vec<Running> = (0..6).map(|_| started(here.path(), &arguments)).collect();
+    let mut trained = 0;
+    for mut running in all {
+        let mut text = String::new();
+        running.0.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        match running.0.wait().unwrap().code() {
+            Some(0) => trained += 1,
+            Some(2) => assert!(text.contains("my run holds a run already"), "{text}"),
+            other => panic!("{other:?}: {text}"),
+        }
+    }
+    assert_eq!(trained, 1);
+    assert!(here.path().join("my run/report.html").exists());
+}

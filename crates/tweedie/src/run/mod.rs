@@ -28,13 +28,14 @@ pub use recipe::{EvaluationRecipe, Recipe};
 
 use crate::data::{Dataset, Space, Split};
 use crate::family::{Loader, Model, Opening, Start};
-use crate::files::write_atomically;
+use crate::files::{AtomicFile, write_atomically};
 use crate::metric::regression::target_column;
 use crate::nn::{load_safetensors, save_safetensors};
 use crate::train::{Learner, Loop, State, load_checkpoint};
 use crate::{Error, Result};
 use burn::tensor::Device;
 use std::any::Any;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -114,7 +115,7 @@ impl Run {
             source_path: recipe.data.as_ref().and_then(|data| data::path_of(&data.source)),
             recipe,
         };
-        Self::write(folder, info)
+        Self::begin(folder, info)
     }
 
     /// A run with weights trained elsewhere, which cannot be resumed; `origin` is the name of their file in errors.
@@ -158,14 +159,27 @@ impl Run {
         };
         let run = Self { folder: folder.to_path_buf(), moved: None, info };
         run.model_with(weights, origin, &device)?;
-        let run = Self::write(folder, run.info)?;
+        let run = Self::begin(folder, run.info)?;
         run.save_weights(weights)?;
         Ok(run)
     }
 
+    /// Writes `run.json` anew.
     fn write(folder: &Path, info: RunInfo) -> Result<Self> {
-        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
         write_atomically(folder.join("run.json"), info.to_json()?.as_bytes())?;
+        Ok(Self { folder: folder.to_path_buf(), moved: None, info })
+    }
+
+    /// Writes the first `run.json` of a folder.
+    fn begin(folder: &Path, info: RunInfo) -> Result<Self> {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+        let path = folder.join("run.json");
+        let mut file = AtomicFile::create(&path)?;
+        file.write_all(info.to_json()?.as_bytes()).map_err(|e| Error::io(&path, e))?;
+        // Another process may have started a run here meanwhile.
+        if !file.finish_new()? {
+            return Err(second(folder));
+        }
         Ok(Self { folder: folder.to_path_buf(), moved: None, info })
     }
 
@@ -343,10 +357,15 @@ impl Run {
 /// Fails if the folder holds a run already.
 fn refuse_a_second(folder: &Path) -> Result<()> {
     if ["run.json", CHECKPOINT].iter().any(|name| folder.join(name).exists()) {
-        let problem = format!("{} holds a run already", folder.display());
-        return Err(Error::config("--out", problem, "another folder, or --resume"));
+        return Err(second(folder));
     }
     Ok(())
+}
+
+/// The error of a second run in a folder.
+fn second(folder: &Path) -> Error {
+    let problem = format!("{} holds a run already", folder.display());
+    Error::config("--out", problem, "another folder, or --resume")
 }
 
 /// The error of a key, located in the file `path`.
