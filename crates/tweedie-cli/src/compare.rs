@@ -111,6 +111,12 @@ impl Sweep {
         Ok(())
     }
 
+    /// What a comparison by each recipe's own sampling depends on, as text.
+    pub fn own_sampling(&self) -> String {
+        let judged = (self.split.part(), &self.features, &self.weights, self.log_p_rows);
+        format!("{:?}", (self.guidance, self.seed, judged))
+    }
+
     /// Compares the runs in these folders; gives the comparison and what all are judged by.
     pub fn compare(
         &self,

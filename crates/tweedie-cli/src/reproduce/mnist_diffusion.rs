@@ -52,7 +52,7 @@ fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json
     for &name in FIGURE.models {
         let folder = options.runs.join(name);
         let path = [folder.clone()];
-        let asked = format!("{} samples, {:?}", options.samples, options.sweep);
+        let asked = format!("{} samples, {}", options.samples, options.sweep.own_sampling());
         let found = kept(&folder, "own-sampling", &asked, || {
             let n = options.samples;
             let (found, reference) =
