@@ -33,7 +33,7 @@ pub struct Options {
     /// The folder of the data.
     #[arg(long)]
     data: Option<String>,
-    /// The folder of the runs; finished runs there are used, stopped ones resumed, and what was measured of them is kept.
+    /// The folder of the runs: finished ones are used, stopped ones resumed, and each keeps what was measured of it.
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
     /// Number of samples of each run by its recipe's own sampling.

@@ -78,7 +78,7 @@ fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json
     Ok((page(&found, options)?, for_machines(&found)?))
 }
 
-/// Adds the comparison of a run alone to that of all, under the run's name.
+/// Appends the comparison `one` of a single run to the comparison `all`, with `name` for the run.
 fn add(all: &mut Option<ComparisonResult>, mut one: ComparisonResult, name: &str) {
     one.runs.iter_mut().for_each(|run| run.run = name.into());
     one.points.iter_mut().for_each(|point| point.run = name.into());

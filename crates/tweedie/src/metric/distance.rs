@@ -16,10 +16,10 @@ const LANES: usize = 8;
 /// Rows of x side by side.
 const ROWS: usize = 8;
 
-/// Rows of x in one parallel task: y is read from memory once for so many.
+/// The number of rows of x in one parallel task, each of which reads all of y from memory.
 const TILE: usize = 32;
 
-/// Coordinates at once, so that those of [`LANES`] rows of y stay in the first cache.
+/// The number of coordinates in a block: [`LANES`] rows of y of this width fit into the L1 cache.
 const DEPTH: usize = 192;
 
 /// The quantity of a pair of rows.
@@ -113,7 +113,7 @@ impl pulp::WithSimd for Tile<'_> {
 }
 
 impl Tile<'_> {
-    /// By blocks of `R` rows of x and `V` registers, [`LANES`] rows of y.
+    /// Computes the distances by blocks of `R` rows of x and [`LANES`] rows of y in `V` registers.
     #[inline(always)]
     fn by_blocks<S: Simd, const R: usize, const V: usize>(self, simd: S) -> Vec<f64> {
         let stride = self.y.stride();

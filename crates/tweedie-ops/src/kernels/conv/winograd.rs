@@ -6,7 +6,8 @@
 //! > y = Aᵀ ((G g Gᵀ) ⊙ (Bᵀ d B)) A,
 //!
 //! and, being linear in the kernel g, has the gradient Gᵀ (Σ over tiles of (Bᵀ d B) ⊙ (A dy Aᵀ)) G. With channels each
-//! of the 36 products is a matrix product over tiles; [`transforms`](super::transforms) has A, B and G. A tile's place is fixed in its picture, and so are an output's bits.
+//! of the 36 products is a matrix product over tiles; [`transforms`](super::transforms) has A, B and G. A
+//! tile's place is fixed in its picture, and so are an output's bits.
 
 use super::correlate::{Correlation, Padded};
 use super::transforms::{
