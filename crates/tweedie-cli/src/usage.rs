@@ -7,8 +7,22 @@ use toml::{Table, Value};
 use tweedie::error::nearest;
 use tweedie::run::Recipe;
 
-/// Keys of recipes by the names that other programs have for them.
-const ALIASES: [(&str, &str); 12] = [
+/// Keys of recipes that these leave out by default, and keys by the names that other programs have for them.
+const ALIASES: [(&str, &str); 26] = [
+    ("averages", "training.averages"),
+    ("augmentation", "training.augmentation"),
+    ("selection", "training.selection"),
+    ("dropout", "network.dropout"),
+    ("interval", "sampling.interval"),
+    ("columns", "data.columns"),
+    ("condition", "data.condition"),
+    ("header", "data.header"),
+    ("id", "data.id"),
+    ("limits", "data.limits"),
+    ("map", "data.map"),
+    ("piles", "data.piles"),
+    ("size", "data.size"),
+    ("target", "evaluation.target"),
     ("lr", "training.learning_rate"),
     ("iterations", "training.steps"),
     ("iters", "training.steps"),
@@ -22,6 +36,9 @@ const ALIASES: [(&str, &str); 12] = [
     ("grad_clip", "training.adamw.clip"),
     ("num_samples", "evaluation.samples"),
 ];
+
+/// Names that other programs have for the number of samples.
+const SAMPLES: [&str; 5] = ["num", "num_samples", "n_samples", "count", "number"];
 
 /// Prints an error of clap, or the help that was wanted, and gives the exit status.
 pub fn refuse(error: &clap::Error) -> ExitCode {
@@ -40,18 +57,22 @@ pub fn refuse(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// The `--set` that replaces an unknown option of `train` with the name of a key of recipes.
+/// What replaces an unknown option: of `train`, the `--set` of a key of recipes.
 fn as_key(error: &clap::Error, arguments: &[String]) -> Option<String> {
-    let train = arguments.iter().find(|word| !word.starts_with('-')).is_some_and(|w| w == "train");
-    if error.kind() != ErrorKind::UnknownArgument || !train {
+    if error.kind() != ErrorKind::UnknownArgument {
         return None;
     }
+    let train = arguments.iter().find(|word| !word.starts_with('-')).is_some_and(|w| w == "train");
     let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else {
         return None;
     };
     let option = option.split('=').next().unwrap_or_default();
     let name = option.trim_start_matches('-').replace('-', "_");
     let value = value(option, arguments);
+    if !train {
+        let samples = SAMPLES.contains(&name.as_str());
+        return samples.then(|| format!("{option}: unknown option; expected `-n {value}`"));
+    }
     if ["epochs", "epoch", "num_epochs", "max_epochs"].contains(&name.as_str()) {
         let expected = "`--set training.steps=N`, N batches of training.batch rows";
         return Some(format!("{option}: there are no epochs; expected {expected}"));
@@ -121,6 +142,11 @@ mod tests {
             ("log_every", "training.log_every"),
         ] {
             assert_eq!(key(name, true).as_deref(), Some(expected), "{name}");
+        }
+        for (name, path) in ALIASES {
+            let recipe = Recipe::parse("", &[format!("{path}=\"?\"")]);
+            let unknown = recipe.is_err_and(|e| e.to_string().contains("unknown key"));
+            assert!(!unknown, "{name} is {path}");
         }
         assert_eq!(key("zzzzzz", true), None);
         assert_eq!(key("learning_rat", false), None);

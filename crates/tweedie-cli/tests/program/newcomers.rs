@@ -46,6 +46,8 @@ fn keys_given_as_options_name_the_key_to_set() {
         ("train --learning-rate 0.01 digits", "`--set training.learning_rate=0.01`"),
         ("train digits --batch-size 64", "`--set training.batch=64`"),
         ("train points --hidden 8", "`--set network.hidden=8`"),
+        ("train digits --dropout 0.2", "`--set network.dropout=0.2`"),
+        ("sample runs/digits --num-samples 4", "`-n 4`"),
         ("train digits --epochs 5", "there are no epochs; expected `--set training.steps=N`"),
     ] {
         told(at.path(), 2, &[words], line);

@@ -140,6 +140,7 @@ impl Recipe {
                     return Error::config(key, problem, expected);
                 }
                 let own = own.into_iter().flat_map(Table::keys).map(String::as_str);
+                let own = own.filter(|key| !common.contains(key));
                 let known: Vec<&str> = common.iter().copied().chain(own).collect();
                 let expected = one_of(wrong, &known);
                 Error::config(&key, problem, expected)
