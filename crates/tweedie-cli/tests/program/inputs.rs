@@ -1,6 +1,6 @@
 //! Runs that need other runs: a weaker model that guides, and a target of chains.
 
-use crate::support::{copy_of, digits, done, numbers, refused, training};
+use crate::support::{copy_of, digits, done, numbers, refused, training, tweedie};
 use serde_json::Value;
 use std::path::Path;
 use tweedie::data::{Rows, npy};
@@ -44,6 +44,28 @@ fn a_model_guided_by_itself_is_itself_and_by_earlier_weights_another() {
     ] {
         refused(folder.path(), status, &[words], &[&sample[..], more].concat());
     }
+}
+
+#[test]
+fn guidance_without_a_condition_is_refused_and_of_a_recipe_costs_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = ["sample", "run", "-o", "out.npy", "--guidance", "2"];
+    done(folder.path(), &training("points", &["--set", "sampling.guidance=2"]));
+    refused(folder.path(), 2, &["--guidance: 2", "1, since the model has no classes"], &sample);
+    done(folder.path(), &["sample", "run", "-n", "8", "-o", "out.npy"]);
+    let evaluations = |words: &[&str]| {
+        let ran = tweedie(folder.path(), words);
+        let found: Value = serde_json::from_str(&ran.stdout).unwrap();
+        found["evaluations_per_sample"].as_f64().unwrap()
+    };
+    let sample = ["sample", "run", "-n", "8", "-o", "out.npy", "--json"];
+    let unguided = [&sample[..], &["--guidance", "1"]].concat();
+    assert_eq!(evaluations(&sample), evaluations(&unguided));
+    let folder = tempfile::tempdir().unwrap();
+    let never = ["--data", "moons", "--label", "class", "--set", "objective.label_dropout=0"];
+    done(folder.path(), &training("points", &never));
+    let sample = ["sample", "run", "-o", "out.npy", "--guidance", "2"];
+    refused(folder.path(), 2, &["objective.label_dropout was 0 in training"], &sample);
 }
 
 #[test]

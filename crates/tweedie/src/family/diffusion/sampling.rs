@@ -30,6 +30,17 @@ impl Sampling {
     pub fn new(model: &DiffusionModel, changes: &Table) -> Result<Self> {
         let recipe: SamplingRecipe = read_over(&model.recipe.sampling, changes)?;
         recipe.check()?;
+        let wanted = changes.contains_key("guidance") && recipe.guidance != 1.0;
+        if wanted && recipe.weak.is_none() {
+            let expected = if !is_conditional(model) {
+                "1, since the model has no classes and no conditions"
+            } else if model.recipe.objective.label_dropout == 0.0 {
+                "1, since objective.label_dropout was 0 in training, or a weaker run as sampling.weak"
+            } else {
+                return Ok(Self { recipe });
+            };
+            return Err(Error::config("guidance", recipe.guidance.to_string(), expected));
+        }
         Ok(Self { recipe })
     }
 
@@ -43,7 +54,9 @@ impl Sampling {
             denoiser = Arc::new(Transfer::new(denoiser, trained));
             schedule = Arc::new(other.clone());
         }
-        if recipe.guidance != 1.0 {
+        // Without a condition both networks of classifier-free guidance are one.
+        let guided = is_conditional(model) || recipe.weak.is_some();
+        if guided && recipe.guidance != 1.0 {
             let mut guided = Guidance::new(denoiser, recipe.guidance)?;
             if let Some(path) = &recipe.weak {
                 guided = guided.with_weak(weak(model, path)?);
@@ -88,6 +101,11 @@ impl Sampling {
         let solver = self.recipe.solver.name().to_string();
         Ok(Generator { sampler, solver, before, start, rows_at_once })
     }
+}
+
+/// Whether rows of a model depend on a class or on conditions.
+fn is_conditional(model: &DiffusionModel) -> bool {
+    !model.space.classes().is_empty() || model.space.given().is_some()
 }
 
 /// A generator of rows by a sampler, from its prior or from given rows at the noisiest level.
