@@ -53,7 +53,7 @@ enum Command {
     List(list::Options),
     /// Train a model by a recipe, and judge it.
     Train(train::Options),
-    /// Generate samples of a trained model, as a .png, .npy, .npz, .csv or .safetensors file.
+    /// Generate samples of a trained model, as a .png, .npy, .npz, .csv, .tsv or .safetensors file.
     Sample(sample::Options),
     /// Judge a trained model: sample metrics and log p.
     Evaluate(evaluate::Options),

@@ -34,8 +34,8 @@ pub struct Options {
     /// Number of samples.
     #[arg(short, default_value_t = 100, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     n: u64,
-    /// The file to write; its ending picks the format: .png, .npy, .npz, .csv or .safetensors. `-` is stdout, as a
-    /// table. By default RUN/samples.csv, or RUN/samples.png for pictures.
+    /// The file to write; its ending picks the format: .png, .npy, .npz, .csv, .tsv or .safetensors. `-` is stdout,
+    /// as a table. By default RUN/samples.csv, or RUN/samples.png for pictures.
     #[arg(short, long)]
     output: Option<PathBuf>,
     /// The format, where the ending of the file does not say it.

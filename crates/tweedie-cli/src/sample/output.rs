@@ -28,6 +28,9 @@ impl Format {
     /// The format of a file by its ending.
     fn of(path: &Path) -> Option<Self> {
         let ending = path.extension()?.to_str()?;
+        if ending.eq_ignore_ascii_case("tsv") {
+            return Some(Format::Csv);
+        }
         <Self as clap::ValueEnum>::from_str(ending, true).ok()
     }
 }
@@ -62,7 +65,8 @@ impl Output {
             }
         };
         let Some(format) = wanted.or_else(|| Format::of(&path)) else {
-            let expected = "a file ending in .png, .npy, .npz, .csv or .safetensors, or --format";
+            let expected =
+                "a file ending in .png, .npy, .npz, .csv, .tsv or .safetensors, or --format";
             return Err(Error::config("-o", path.display().to_string(), expected));
         };
         if format == Format::Png && options.units == Units::Model {

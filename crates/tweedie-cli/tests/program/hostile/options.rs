@@ -73,7 +73,7 @@ fn outputs_that_cannot_be_written_are_refused() {
     let folder = copy_of(numbers());
     create_dir(folder.path().join("folder.csv")).unwrap();
     create_dir(folder.path().join("folder.png")).unwrap();
-    let ending = "ending in .png, .npy, .npz, .csv or .safetensors";
+    let ending = "ending in .png, .npy, .npz, .csv, .tsv or .safetensors";
     sampling(folder.path(), 2, &["-o: out.txt", ending], &["-o", "out.txt"]);
     sampling(folder.path(), 2, &["-o: out", ending], &["-o", "out"]);
     sampling(folder.path(), 2, &["-o: .csv", ending], &["-o", ".csv"]);

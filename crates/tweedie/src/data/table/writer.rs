@@ -26,7 +26,8 @@ pub struct TableWriter<W: Write> {
 
 impl<W: Write> TableWriter<W> {
     /// Writes the header: the columns' names with their units and, if labels will be written, the name of their column,
-    /// which comes last. `path` names the output in errors.
+    /// which comes last. `path` names the output in errors; cells are separated by tabs if it ends in `.tsv`, else by
+    /// commas.
     ///
     /// # Errors
     /// [`Error::Io`] if writing fails.
@@ -36,8 +37,10 @@ impl<W: Write> TableWriter<W> {
             .map(|j| if shared { space.column_name(j) } else { space.coordinate(j).title() });
         let header: Vec<String> = titles.chain(label.map(String::from)).collect();
         let path = path.as_ref().to_path_buf();
+        let tabs = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tsv"));
+        let delimiter = if tabs { b'\t' } else { b',' };
         let mut table = Self {
-            out: csv::Writer::from_writer(out),
+            out: csv::WriterBuilder::new().delimiter(delimiter).from_writer(out),
             path,
             space: space.clone(),
             label: label.is_some(),
