@@ -73,11 +73,19 @@ impl Space {
                     return Err(Error::file(file, place(), found, expected));
                 }
                 _ => {
-                    let shift = their.form.origin - own.form.origin;
-                    // −0 stays −0.
-                    to.zip(from).for_each(|(to, from)| {
-                        *to = if shift == 0.0 { from } else { from + shift }
-                    });
+                    let same =
+                        own.form.origin == their.form.origin && own.form.step == their.form.step;
+                    for (to, from) in to.zip(from) {
+                        let number = their.form.number(from);
+                        // −0 stays −0.
+                        *to = if same { from } else { own.form.raw(number) };
+                        let two = own.form.step.is_some() && !to.is_nan();
+                        if two && !(*to == 0.0 || *to == 1.0) {
+                            let [low, high] = [0.0, 1.0].map(|raw| own.text(raw));
+                            let expected = format!("{low} or {high}, as in the rows of training");
+                            return Err(Error::file(file, place(), their.text(from), expected));
+                        }
+                    }
                 }
             }
         }

@@ -173,7 +173,7 @@ impl Coordinate {
 
     /// The number that a raw value stands for, rounded to the decimals of its form; NaN where it is missing.
     pub fn value(&self, raw: f64) -> f64 {
-        self.form.origin + self.form.rounded(raw)
+        self.form.number(self.form.rounded(raw))
     }
 
     /// The text of a raw value in a table; empty for an identifier.
@@ -323,10 +323,12 @@ impl Coordinate {
         }
     }
 
-    /// Whether its values are whole numbers over a range that single precision does not hold.
+    /// Whether single precision does not hold the digits of its values.
     pub(super) fn is_wide(&self) -> bool {
-        let Kind::Bounded { low, high } = self.kind else { return false };
-        self.form.decimals == Some(0) && low.abs().max(high.abs()) > EXACT
+        let (Kind::Bounded { low, high }, Some(decimals)) = (&self.kind, self.form.decimals) else {
+            return false;
+        };
+        low.abs().max(high.abs()) * 10_f64.powi(decimals.into()) > EXACT
     }
 
     fn to_model(&self, raw: f64) -> f32 {

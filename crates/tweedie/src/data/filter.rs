@@ -224,6 +224,10 @@ impl Test {
                 fault(format!("'{value}'"), format!("{form} {example}"))
             })?,
         };
+        if coordinate.form.step.is_some() && equal && ![0.0, 1.0].contains(&raw) && !raw.is_nan() {
+            let both = [0.0, 1.0].map(|raw| coordinate.text(raw));
+            return Err(fault(format!("no row has {value}"), both.join(" or ")));
+        }
         if raw.is_nan() && !equal {
             let problem = format!("a missing value has no order for {sign}");
             return Err(fault(problem, "= or !=".into()));
@@ -265,7 +269,7 @@ fn of(sign: &str) -> (&'static str, Operator) {
 /// else in single precision.
 fn rounded(coordinate: &Coordinate, raw: f64) -> f64 {
     match (coordinate.form.decimals, coordinate.is_quantised() || coordinate.form.date.is_some()) {
-        (None, false) => f64::from(raw as f32) + coordinate.form.origin,
+        (None, false) => coordinate.form.number(f64::from(raw as f32)),
         (None, true) => coordinate.value(raw).round(),
         (Some(_), _) => coordinate.value(raw),
     }
@@ -274,7 +278,7 @@ fn rounded(coordinate: &Coordinate, raw: f64) -> f64 {
 /// The number of a raw value that was read from a text: as [`rounded`] where that is the same but for rounding errors.
 fn written(coordinate: &Coordinate, raw: f64) -> f64 {
     let (origin, number) = (coordinate.form.origin, rounded(coordinate, raw));
-    let value = origin + raw;
+    let value = coordinate.form.number(raw);
     let slack = match coordinate.form.decimals {
         None if !coordinate.is_quantised() => f64::from(f32::EPSILON) * raw.abs(),
         _ => 8.0 * f64::EPSILON * (value.abs() + origin.abs()),

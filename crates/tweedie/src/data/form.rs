@@ -1,10 +1,9 @@
 //! Forms of numbers in the cells of a table: decimals, signs of money and per cent, groups of thousands, dates.
 //!
 //! A raw value v of a row stands for `origin + v`, so that single precision holds large numbers that lie close
-//! together, such as dates written as 20230623. Dates and times count days, minutes or seconds since their origin,
-//! 1970-01-01 plus `origin` steps.
+//! together, such as dates written as 20230623; in a column of two numbers v is 0 or 1 and stands for `origin + step v`.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
+use super::pattern::Pattern;
 use serde::{Deserialize, Serialize};
 
 /// Most digits after the decimal point of a form.
@@ -24,15 +23,27 @@ pub struct Form {
     /// The number that raw values are counted from.
     #[serde(skip_serializing_if = "crate::registry::is_default")]
     pub origin: f64,
+    /// The distance of the two numbers of a column that has no others; none for a distance of 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<f64>,
     /// Most digits after the decimal point; none for the fewest that single precision reads back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decimals: Option<u8>,
     /// Whether all these digits are written, zeros at the end included.
     #[serde(skip_serializing_if = "crate::registry::is_default")]
     pub fixed: bool,
-    /// Whether commas separate groups of three digits.
+    /// Whether signs separate groups of three digits.
     #[serde(skip_serializing_if = "crate::registry::is_default")]
     pub thousands: bool,
+    /// The sign between these groups; none for a comma.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<char>,
+    /// Whether a comma is the decimal point.
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
+    pub comma: bool,
+    /// Whether brackets in place of a minus mark numbers below 0, as in accounts.
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
+    pub brackets: bool,
     /// The text before the digits, such as `$`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub prefix: String,
@@ -44,134 +55,30 @@ pub struct Form {
     pub date: Option<Pattern>,
 }
 
-/// A pattern of dates or times, such as `%Y-%m-%d`, whose numbers count steps of its finest part.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Pattern(String);
-
-/// The patterns that are known. Of two that fit all cells of a column the first is taken.
-const PATTERNS: [&str; 33] = [
-    "%Y-%m-%d",
-    "%Y/%m/%d",
-    "%Y.%m.%d",
-    "%d.%m.%Y",
-    "%m/%d/%Y",
-    "%d/%m/%Y",
-    "%m-%d-%Y",
-    "%d-%m-%Y",
-    "%d %b %Y",
-    "%d-%b-%Y",
-    "%b %d, %Y",
-    "%B %d, %Y",
-    "%Y-%m-%d %H:%M",
-    "%Y-%m-%dT%H:%M",
-    "%Y-%m-%d %H:%M:%S",
-    "%Y-%m-%dT%H:%M:%S",
-    "%Y-%m-%dT%H:%M:%SZ",
-    "%Y/%m/%d %H:%M:%S",
-    "%Y/%m/%d %H:%M",
-    "%d.%m.%Y %H:%M",
-    "%d.%m.%Y %H:%M:%S",
-    "%m/%d/%Y %H:%M",
-    "%d/%m/%Y %H:%M",
-    "%m/%d/%Y %H:%M:%S",
-    "%H:%M",
-    "%H:%M:%S",
-    "%-m/%-d/%Y",
-    "%-d/%-m/%Y",
-    "%-d.%-m.%Y",
-    "%-d %b %Y",
-    "%-m/%-d/%Y %-H:%M",
-    "%-H:%M",
-    COMPACT,
-];
-/// Dates as whole numbers, such as 20230623.
-const COMPACT: &str = "%Y%m%d";
-/// The years of whole numbers that are taken for dates.
-const YEARS: std::ops::RangeInclusive<u32> = 1800..=2200;
-
-impl TryFrom<String> for Pattern {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match PATTERNS.contains(&text.as_str()) {
-            true => Ok(Self(text)),
-            false => Err(format!("an unknown pattern of dates: {text}")),
-        }
-    }
-}
-
-impl From<Pattern> for String {
-    fn from(pattern: Pattern) -> Self {
-        pattern.0
-    }
-}
-
-impl Pattern {
-    /// Every known pattern.
-    pub(super) fn all() -> impl Iterator<Item = Pattern> {
-        PATTERNS.into_iter().map(|pattern| Pattern(pattern.into()))
-    }
-
-    /// The pattern of dates as whole numbers, if all cells are such dates.
-    pub(super) fn compact(cells: &[&str]) -> Option<Self> {
-        let pattern = Pattern(COMPACT.into());
-        let year =
-            |cell: &str| cell.get(..4)?.parse::<u32>().ok().filter(|year| YEARS.contains(year));
-        let dated =
-            |cell: &&str| cell.len() == 8 && year(cell).is_some() && pattern.read(cell).is_some();
-        cells.iter().all(dated).then_some(pattern)
-    }
-
-    /// Seconds of a step: those of a day, a minute or a second.
-    fn step(&self) -> i64 {
-        match (self.0.contains("%S"), self.0.contains("%M")) {
-            (true, _) => 1,
-            (false, true) => 60,
-            (false, false) => 86_400,
-        }
-    }
-
-    /// The steps from 1970-01-01, or from midnight, to a date or time; none for a text that does not have this pattern.
-    pub(super) fn read(&self, text: &str) -> Option<i64> {
-        let seconds = match (self.0.contains("%Y"), self.0.contains("%H")) {
-            (true, true) => {
-                NaiveDateTime::parse_from_str(text, &self.0).ok()?.and_utc().timestamp()
-            }
-            (true, false) => {
-                let midnight =
-                    NaiveDate::parse_from_str(text, &self.0).ok()?.and_time(NaiveTime::MIN);
-                midnight.and_utc().timestamp()
-            }
-            (false, _) => {
-                (NaiveTime::parse_from_str(text, &self.0).ok()? - NaiveTime::MIN).num_seconds()
-            }
-        };
-        Some(seconds.div_euclid(self.step()))
-    }
-
-    /// Whether a text is a date or time just as this pattern writes it.
-    pub(super) fn writes(&self, text: &str) -> bool {
-        self.read(text).is_some_and(|steps| self.write(steps) == text)
-    }
-
-    /// The date or time that many steps after 1970-01-01, or after midnight.
-    fn write(&self, steps: i64) -> String {
-        let seconds = steps.saturating_mul(self.step());
-        let at = DateTime::from_timestamp(seconds, 0).unwrap_or(DateTime::UNIX_EPOCH);
-        at.naive_utc().format(&self.0).to_string()
-    }
-}
-
 impl Form {
     /// Whether the form is that of plain numbers.
     pub(super) fn is_plain(&self) -> bool {
         *self == Form::default()
     }
 
+    /// Whether raw values are the numbers themselves.
+    pub(super) fn counts_from_zero(&self) -> bool {
+        self.origin == 0.0 && self.step.is_none()
+    }
+
+    /// The number that a raw value stands for.
+    pub(super) fn number(&self, raw: f64) -> f64 {
+        self.origin + raw * self.step.unwrap_or(1.0)
+    }
+
+    /// The raw value of a number.
+    pub(super) fn raw(&self, number: f64) -> f64 {
+        (number - self.origin) / self.step.unwrap_or(1.0)
+    }
+
     /// The text of a raw value.
     pub fn write(&self, raw: f64) -> String {
-        let value = self.origin + raw;
+        let value = self.number(raw);
         if let Some(pattern) = &self.date {
             return pattern.write(value.round() as i64);
         }
@@ -183,48 +90,101 @@ impl Form {
         if !self.fixed && digits.contains('.') {
             digits.truncate(digits.trim_end_matches('0').trim_end_matches('.').len());
         }
-        if self.thousands {
-            digits = grouped(&digits);
-        }
         let negative = value < 0.0 && digits.bytes().any(|digit| (b'1'..=b'9').contains(&digit));
-        let sign = if negative { "-" } else { "" };
-        format!("{sign}{}{digits}{}", self.prefix, self.suffix)
+        let number = format!("{}{}{}", self.prefix, self.marked(&digits), self.suffix);
+        match (negative, self.brackets) {
+            (false, _) => number,
+            (true, false) => format!("-{number}"),
+            (true, true) => format!("({number})"),
+        }
     }
 
-    /// The raw value of a text in this form, or of a plain number.
+    /// The raw value of a text in this form, with its marks or without, or of a plain number.
     pub fn read(&self, text: &str) -> Option<f64> {
-        if let Some(pattern) = &self.date {
-            return pattern.read(text.trim()).map(|steps| steps as f64 - self.origin);
-        }
         let text = text.trim();
-        let (sign, digits) = match text.strip_prefix('-') {
-            Some(rest) => (-1.0, rest.trim_start()),
-            None => (1.0, text),
+        let number = match &self.date {
+            Some(pattern) => pattern.read(text)? as f64,
+            None => {
+                let bare = || {
+                    let (prefix, suffix) = (String::new(), String::new());
+                    Form { prefix, suffix, ..self.clone() }.plain(text)
+                };
+                let plain = self.plain(text).or_else(bare);
+                plain.as_deref().unwrap_or(text).parse::<f64>().ok()?
+            }
         };
-        let digits = digits.strip_prefix(self.prefix.as_str()).unwrap_or(digits);
-        let digits = digits.strip_suffix(self.suffix.as_str()).unwrap_or(digits).trim();
-        let digits = if self.thousands { digits.replace(',', "") } else { digits.to_string() };
-        let value = digits.parse::<f64>().ok().filter(|value| value.is_finite())?;
-        Some(sign * value - self.origin)
+        number.is_finite().then(|| self.raw(number))
+    }
+
+    /// A text's number as plain digits with its sign, if it has this form; signs between groups may be left out.
+    pub(super) fn plain(&self, text: &str) -> Option<String> {
+        let unsigned = |text: &str| {
+            let inside = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+            // The second minus is that of typesetting.
+            let rest = text.strip_prefix(['-', '−']).map(str::trim_start);
+            let rest = rest.or(inside.filter(|_| self.brackets));
+            (rest.is_some(), rest.unwrap_or(text).to_string())
+        };
+        let (outside, rest) = unsigned(text);
+        let rest =
+            rest.strip_prefix(self.prefix.as_str())?.strip_suffix(self.suffix.as_str())?.trim();
+        let (inside, digits) = unsigned(rest);
+        let (whole, decimals) = match digits.split_once(self.point()) {
+            Some((whole, decimals)) => (whole, Some(decimals)),
+            None => (digits.as_str(), None),
+        };
+        let are_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        let whole = match self.group() {
+            Some(group) if whole.contains(group) => {
+                let groups: Vec<&str> = whole.split(group).collect();
+                let three = groups[1..].iter().all(|group| group.len() == 3);
+                // 0,125 has no groups, though it looks like 1,125.
+                if !three || !(1..=3).contains(&groups[0].len()) || groups[0].starts_with('0') {
+                    return None;
+                }
+                groups.concat()
+            }
+            _ => whole.to_string(),
+        };
+        if (outside && inside)
+            || !are_digits(&whole)
+            || !decimals.is_none_or(are_digits)
+            || whole.is_empty() && decimals.is_none_or(str::is_empty)
+        {
+            return None;
+        }
+        let sign = if outside || inside { "-" } else { "" };
+        let decimals = decimals.map(|decimals| format!(".{decimals}")).unwrap_or_default();
+        Some(format!("{sign}{whole}{decimals}"))
+    }
+
+    /// Plain digits with the form's signs between groups and its decimal point.
+    fn marked(&self, digits: &str) -> String {
+        let (whole, decimals) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
+        let mut text = String::with_capacity(digits.len() + whole.len() / 3);
+        for (i, digit) in whole.char_indices() {
+            if i > 0 && (whole.len() - i).is_multiple_of(3) {
+                text.extend(self.group());
+            }
+            text.push(digit);
+        }
+        text + &decimals.replace('.', &self.point().to_string())
+    }
+
+    /// The sign between groups of digits, if there is one.
+    pub(super) fn group(&self) -> Option<char> {
+        self.thousands.then_some(self.group.unwrap_or(','))
+    }
+
+    /// The decimal point.
+    pub(super) fn point(&self) -> char {
+        if self.comma { ',' } else { '.' }
     }
 
     /// A value rounded to the digits that are written.
     pub(super) fn rounded(&self, raw: f64) -> f64 {
         let Some(decimals) = self.decimals else { return raw };
         let power = 10_f64.powi(decimals.into());
-        ((self.origin + raw) * power).round() / power - self.origin
+        self.raw((self.number(raw) * power).round() / power)
     }
-}
-
-/// Digits with commas between groups of three before the point.
-fn grouped(digits: &str) -> String {
-    let whole = digits.find('.').unwrap_or(digits.len());
-    let mut text = String::with_capacity(digits.len() + whole / 3);
-    for (i, digit) in digits[..whole].char_indices() {
-        if i > 0 && (whole - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text + &digits[whole..]
 }

@@ -29,7 +29,8 @@ impl Coordinate {
 
     /// The coordinate with the pile of its values, if they have one, standardised anew without it.
     fn piled(mut self, values: impl Iterator<Item = f32> + Clone) -> Self {
-        if self.is_real() && !self.is_wide() && self.map.is_none() {
+        let wide = self.is_wide() && self.form.decimals == Some(0);
+        if self.is_real() && !wide && self.map.is_none() {
             self.pile = pile(values.clone());
             if self.pile.is_some() {
                 (self.shift, self.scale) = (0.0, 1.0);

@@ -314,7 +314,7 @@ impl Source {
             let expected = format!("{}, the values of a row of {}", space.width(), self.source);
             return Err(Error::config("image", problem, expected));
         }
-        if !space.coordinates().iter().all(|c| c.is_number() && c.form.origin == 0.0) {
+        if !space.coordinates().iter().all(|c| c.is_number() && c.form.counts_from_zero()) {
             let problem = format!("{} mixes kinds of columns", self.source);
             return Err(Error::config("image", problem, "columns of plain numbers only"));
         }

@@ -1,11 +1,12 @@
 //! Tables: cells separated by commas, semicolons, tabs, bars or blanks, plain or compressed by gzip.
 //!
 //! Reading. The first line is a header if a column goes from text there to a number in the second line, if it holds no
-//! number at all, or if its texts do not occur again and its numbers look like names (years); without a header the
-//! columns are `x1`, `x2`, …. A name may end in a unit: `alcohol [%]`. Columns of numbers become integers between
-//! limits, or reals between limits with their decimals; dates and times become numbers, and so do numbers with signs of
-//! money or per cent and separated thousands. Numbers may be missing. All other columns become categories; numbers that
-//! begin with a zero, such as post codes, are texts.
+//! number at all, if its texts do not occur again and its numbers look like names (years), or if it counts the columns;
+//! without a header the columns are `x1`, `x2`, …. A name may end in a unit: `alcohol [%]`. Columns of numbers become
+//! integers between limits, or reals between limits with their decimals, or one of two numbers where there are no
+//! others; dates, times and durations become numbers, and so do numbers with signs of money or per cent and separated
+//! thousands. Numbers may be missing. All other columns become categories; numbers that begin with a zero, such as post
+//! codes, or with a plus, such as telephone numbers, are texts.
 //!
 //! Writing is the inverse: the names, units and categories of the table, numbers and dates in their form, or else in
 //! the fewest digits that single precision reads back.
@@ -29,6 +30,10 @@ pub use writer::TableWriter;
 
 /// The most bytes of a table, so that a small compressed file cannot fill the memory.
 const MOST_BYTES: u64 = 1 << 31;
+
+/// The share of the rows from which on there are too many classes, and the rows of too few to tell.
+const MANY: f64 = 0.5;
+const FEW: usize = 20;
 
 /// Options of reading a table: its columns of labels, conditions and values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,6 +120,13 @@ pub(crate) fn parse(bytes: impl Read, path: &Path, options: &TableOptions) -> Re
     let mut rows = Split::new(rows, None)?;
     if let Some(label) = label {
         let (classes, labels) = sheet.labels(label, &names[label].name)?;
+        if sheet.lines.len() >= FEW && classes.len() as f64 >= MANY * sheet.lines.len() as f64 {
+            let (name, rows) = (&names[label].name, sheet.lines.len());
+            sheet.notes.push(format!(
+                "the label '{name}' has {} classes in {rows} rows: without --label it is a column like others",
+                classes.len()
+            ));
+        }
         space = space.with_classes(classes);
         rows = Split::new(rows.rows().clone(), Some(labels))?;
     }

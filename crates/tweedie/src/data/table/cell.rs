@@ -1,10 +1,27 @@
 //! The cells of a column: numbers, missing values, dates, and the form in which they are written.
 
-use crate::data::form::{Form, MOST_DECIMALS, Pattern};
+use crate::data::form::{Form, MOST_DECIMALS};
+use crate::data::pattern::Pattern;
 
 /// Texts of missing values, in upper or lower case.
-const MISSING: [&str; 13] =
-    ["", "?", "na", "n/a", "#n/a", "nan", "nat", "null", "<null>", "<na>", "none", "-", "--"];
+const MISSING: [&str; 15] = [
+    "",
+    "?",
+    "na",
+    "n/a",
+    "#n/a",
+    "nan",
+    "nat",
+    "null",
+    "<null>",
+    "<na>",
+    "none",
+    "-",
+    "--",
+    // MySQL's dates.
+    "0000-00-00",
+    "0000-00-00 00:00:00",
+];
 /// Signs and codes of money.
 const MONEY: [&str; 18] = [
     "$", "€", "£", "¥", "₹", "US$", "R$", "USD", "EUR", "GBP", "JPY", "CHF", "CNY", "INR", "SEK",
@@ -12,6 +29,10 @@ const MONEY: [&str; 18] = [
 ];
 /// Signs of per cent and per mille.
 const SHARES: [&str; 2] = ["%", "‰"];
+/// Signs between groups of three digits: a comma, a point, apostrophes, a blank and narrower ones, a low line.
+const GROUPS: [char; 8] = [',', '.', '\'', '’', ' ', '\u{a0}', '\u{202f}', '_'];
+/// Digits behind a plus from which on they are a telephone number.
+const TELEPHONE: usize = 7;
 
 /// Whether a cell is a plain number.
 pub(super) fn is_number(cell: &str) -> bool {
@@ -23,10 +44,13 @@ pub(in crate::data) fn is_missing(cell: &str) -> bool {
     MISSING.iter().any(|missing| cell.eq_ignore_ascii_case(missing))
 }
 
-/// Whether a cell is a whole number that begins with a zero as post codes do, `01067`, and is a text for that.
+/// Whether a cell is a whole number that begins with a zero as post codes do, `01067`, or with a plus as telephone
+/// numbers do, and is a text for that.
 fn is_code(cell: &str) -> bool {
     let digits = cell.trim_start_matches(['+', '-']);
-    digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())
+    let zero = digits.len() > 1 && digits.starts_with('0');
+    let telephone = cell.starts_with('+') && digits.len() >= TELEPHONE;
+    (zero || telephone) && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// The form of a column of numbers, and their values; none where they are missing.
@@ -55,31 +79,29 @@ pub(super) fn numbers(cells: &[&str], free_commas: bool) -> Option<Numbers> {
         let form = with_decimals(Form::default(), own.iter().copied());
         return read(form, &|cell| cell.parse().ok());
     }
-    let mut patterns = compact.map_or_else(|| dates(&own), |compact| vec![compact]).into_iter();
-    if let Some(pattern) = patterns.next() {
+    let patterns = compact.map_or_else(|| dates(&own), |compact| vec![compact]);
+    if let [pattern, others @ ..] = &patterns[..] {
         let form = Form { date: Some(pattern.clone()), ..Form::default() };
         let found = read(form, &|cell| pattern.read(cell).map(|steps| steps as f64))?;
-        let other =
-            patterns.find(|other| own.iter().any(|cell| other.read(cell) != pattern.read(cell)));
-        return Some(Numbers { other, ..found });
+        let other = others.iter().find(|other| own.iter().any(|cell| pattern.differs(other, cell)));
+        return Some(Numbers { other: other.cloned(), ..found });
     }
-    let (form, comma) = marks(&own, free_commas)?;
-    let plain = |cell: &str| bare(cell, &form, comma);
-    let digits: Vec<String> = own.iter().map(|cell| plain(cell)).collect::<Option<_>>()?;
-    let form = with_decimals(form.clone(), digits.iter().map(String::as_str));
-    read(form, &|cell| plain(cell)?.parse().ok())
+    let form = marks(&own, free_commas)?;
+    let digits: Vec<String> = own.iter().map(|cell| form.plain(cell)).collect::<Option<_>>()?;
+    let mut form = with_decimals(form, digits.iter().map(String::as_str));
+    let found = read(form.clone(), &|cell| form.plain(cell)?.parse().ok())?;
+    // Plain numbers have a point in the tables that are written, in which a comma separates cells.
+    form.comma &= form.thousands || !form.prefix.is_empty() || !form.suffix.is_empty();
+    Some(Numbers { form, ..found })
 }
 
 /// The patterns of dates or times that fit all cells.
-fn dates(cells: &[&str]) -> Vec<Pattern> {
-    let sign = |b: u8| matches!(b, b'-' | b'/' | b'.' | b':' | b' ');
-    if !cells.iter().all(|cell| cell.len() >= 4 && cell.bytes().any(sign)) {
-        return Vec::new();
-    }
-    let writes = |pattern: &Pattern| cells.iter().all(|cell| pattern.writes(cell));
-    let reads = |pattern: &Pattern| cells.iter().all(|cell| pattern.read(cell).is_some());
-    let exact: Vec<Pattern> = Pattern::all().filter(writes).collect();
-    if exact.is_empty() { Pattern::all().filter(reads).collect() } else { exact }
+pub(super) fn dates(cells: &[&str]) -> Vec<Pattern> {
+    let sign = |b: u8| matches!(b, b'-' | b'/' | b'.' | b':' | b' ' | b'T');
+    let like_date = |cell: &&str| {
+        cell.len() >= 4 && cell.bytes().any(sign) && cell.bytes().any(|b| b.is_ascii_digit())
+    };
+    if cells.iter().all(like_date) { Pattern::fitting(cells) } else { Vec::new() }
 }
 
 /// The form with the decimals of numbers: the most that one has; none if one has an exponent or too many.
@@ -102,61 +124,43 @@ fn with_decimals<'a>(form: Form, numbers: impl Iterator<Item = &'a str>) -> Form
 fn prefix(cell: &str) -> String {
     let marks = MONEY.into_iter().filter(|mark| cell.starts_with(mark));
     let mark = marks.max_by_key(|mark| mark.len()).unwrap_or_default();
-    let blank = !mark.is_empty() && cell[mark.len()..].starts_with(' ');
-    format!("{mark}{}", if blank { " " } else { "" })
+    let blank = cell[mark.len()..].chars().next().filter(|c| c.is_whitespace() && !mark.is_empty());
+    format!("{mark}{}", blank.map(String::from).unwrap_or_default())
 }
 
 /// The mark behind a number, with the blank between them.
 fn suffix(cell: &str) -> String {
     let marks = MONEY.into_iter().chain(SHARES).filter(|mark| cell.ends_with(mark));
     let mark = marks.max_by_key(|mark| mark.len()).unwrap_or_default();
-    let blank = !mark.is_empty() && cell[..cell.len() - mark.len()].ends_with(' ');
-    format!("{}{mark}", if blank { " " } else { "" })
+    let before = cell[..cell.len() - mark.len()].chars().next_back();
+    let blank = before.filter(|c| c.is_whitespace() && !mark.is_empty());
+    format!("{}{mark}", blank.map(String::from).unwrap_or_default())
 }
 
-/// The marks of a column's numbers, those of its first cell, and whether a comma is the decimal point; none if commas
-/// are neither that nor separate groups of three digits.
-fn marks(cells: &[&str], free_commas: bool) -> Option<(Form, bool)> {
-    let first = cells.first()?.trim_start_matches('-').trim_start();
-    let form = Form { prefix: prefix(first), suffix: suffix(first), ..Form::default() };
-    let digits = cells.iter().filter_map(|cell| bare(cell, &form, false));
-    let digits: Vec<String> = digits.filter(|digits| digits.contains(',')).collect();
-    let grouped = digits.iter().all(|digits| is_grouped(digits));
-    // 0,125 has no groups, though it looks like 1,125.
-    let point = digits.iter().any(|digits| digits.contains('.'));
-    let fraction = !grouped || !point && digits.iter().any(|digits| digits.starts_with('0'));
-    let comma = free_commas && !digits.is_empty() && fraction;
-    let thousands = grouped && !comma && !digits.is_empty();
-    (comma || grouped).then_some((Form { thousands, ..form }, comma))
-}
-
-/// A cell's number as plain digits with its sign, if it has the marks of the form.
-fn bare(cell: &str, form: &Form, comma: bool) -> Option<String> {
-    let (sign, rest) = match cell.strip_prefix('-') {
-        Some(rest) => ("-", rest.trim_start()),
-        None => ("", cell),
+/// The form of a column's numbers, with the marks of its first cell; none if they have no form. A comma is rather a sign
+/// between groups of three than a decimal point.
+fn marks(cells: &[&str], free_commas: bool) -> Option<Form> {
+    let brackets = cells.iter().any(|cell| cell.starts_with('(') && cell.ends_with(')'));
+    let first = cells.first()?.trim_start_matches(['-', '−', '(']).trim_start();
+    let first = if brackets { first.trim_end_matches(')') } else { first };
+    let (prefix, suffix) = (prefix(first), suffix(first));
+    let form = Form { prefix, suffix, brackets, ..Form::default() };
+    let grouped = |comma: bool| {
+        let form = Form { comma, thousands: true, ..form.clone() };
+        GROUPS.into_iter().filter_map(move |group| {
+            let other = (group != ',').then_some(group);
+            (group != form.point()).then(|| Form { group: other, ..form.clone() })
+        })
     };
-    let digits =
-        rest.strip_prefix(form.prefix.as_str())?.strip_suffix(form.suffix.as_str())?.trim();
-    let (sign, digits) = match digits.strip_prefix('-') {
-        Some(digits) if sign.is_empty() => ("-", digits),
-        _ => (sign, digits),
+    let comma = Form { comma: true, ..form.clone() };
+    // Where commas separate cells, a quoted 1,5 is no number, unless it has other marks.
+    let marked = !form.prefix.is_empty() || !form.suffix.is_empty();
+    let comma = (free_commas || marked).then_some(comma);
+    let forms =
+        std::iter::once(form.clone()).chain(grouped(false)).chain(comma).chain(grouped(true));
+    let fits = |form: &Form| {
+        let has_group = |cell: &&str| form.group().is_none_or(|group| cell.contains(group));
+        cells.iter().all(|cell| form.plain(cell).is_some()) && cells.iter().any(has_group)
     };
-    let digits = match (form.thousands, comma) {
-        (true, _) if digits.contains(',') && !is_grouped(digits) => return None,
-        (true, _) => digits.replace(',', ""),
-        (false, true) => digits.replacen(',', ".", 1),
-        (false, false) => digits.to_string(),
-    };
-    let counts = |digit: char| digit.is_ascii_digit() || matches!(digit, '.' | ',');
-    (digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') && digits.chars().all(counts))
-        .then(|| format!("{sign}{digits}"))
-}
-
-/// Whether the digits before the point are in groups of three with commas between.
-fn is_grouped(digits: &str) -> bool {
-    let whole = digits.trim_start_matches('-').split('.').next().unwrap_or_default();
-    let mut groups = whole.split(',');
-    let first = groups.next().unwrap_or_default();
-    (1..=3).contains(&first.len()) && groups.all(|group| group.len() == 3)
+    forms.into_iter().find(fits)
 }

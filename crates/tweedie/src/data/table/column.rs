@@ -1,6 +1,6 @@
 //! The kind of a column, out of its cells.
 
-use super::cell::{Numbers, is_missing, is_number, numbers};
+use super::cell::{Numbers, dates, is_missing, is_number, numbers};
 use super::sheet::Sheet;
 use crate::data::{Coordinate, Form, Kind};
 use crate::{Error, Result};
@@ -18,6 +18,12 @@ const QUANTISED: f64 = 4_194_304.0;
 const DISTINCT: f64 = 0.9;
 /// Rows of too few texts to tell identifiers from names.
 const FEW: usize = 20;
+/// The least number of values of which all are one of two, so that there are no others.
+const TWO_VALUED: usize = 10;
+/// The share of dates from which on the other texts of a column are wrong dates.
+const DATED: f64 = 0.9;
+/// Texts that say which pattern a column of dates has.
+const SOME: usize = 10;
 
 impl Sheet<'_> {
     /// A column's meaning, with its values: numbers counted from the origin of their form, or indices of categories;
@@ -79,8 +85,9 @@ impl Sheet<'_> {
         Ok(())
     }
 
-    /// Fails for a column of numbers with a text among them.
+    /// Fails for a column of numbers with a text among them, and for one of dates with few others.
     fn refuse_mixture(&self, cells: &[&str], name: &str) -> Result<()> {
+        self.refuse_odd_dates(cells, name)?;
         let is_code = |cell: &&str| is_number(cell) && numbers(&[cell], self.free_commas).is_none();
         if !cells.iter().any(|cell| is_number(cell)) || cells.iter().any(is_code) {
             return Ok(());
@@ -89,6 +96,25 @@ impl Sheet<'_> {
         let Some(odd) = odd else { return Ok(()) };
         let problem = format!("'{}' is not a number, as others here are", cells[odd]);
         Err(Error::file(self.path, place(self.lines[odd].0, name), problem, "a finite number"))
+    }
+
+    /// Fails for a column of dates with a few other texts, naming the first of these.
+    fn refuse_odd_dates(&self, cells: &[&str], name: &str) -> Result<()> {
+        let there: Vec<usize> = (0..cells.len()).filter(|&i| !is_missing(cells[i])).collect();
+        for &i in there.iter().take(SOME) {
+            let Some(pattern) = dates(&cells[i..=i]).into_iter().next() else { continue };
+            let odd: Vec<usize> =
+                there.iter().copied().filter(|&i| pattern.read(cells[i]).is_none()).collect();
+            let dated = there.len() - odd.len();
+            let Some(&first) = odd.first() else { continue };
+            if there.len() >= FEW && dated as f64 >= DATED * there.len() as f64 {
+                let problem = format!("'{}' is not a date, as others here are", cells[first]);
+                let expected = format!("a date like {}", String::from(pattern));
+                let place = place(self.lines[first].0, name);
+                return Err(Error::file(self.path, place, problem, expected));
+            }
+        }
+        Ok(())
     }
 
     /// The classes in a column, in the order of names or numbers, and the class of each line.
@@ -166,8 +192,11 @@ fn numeric(
     if whole && form.decimals.is_none() {
         form.decimals = Some(0);
     }
-    let origin = form.origin;
-    let (low, high) = (low - origin, high - origin);
+    if limits && is_two_valued(there(), low, high) && !(whole && high - low == 1.0) {
+        (form.origin, form.step) = (low, Some(high - low));
+    }
+    let raw = |number: f64| form.raw(number);
+    let (whole, [low, high]) = (whole || form.step.is_some(), [low, high].map(raw));
     let kind = match (whole && high - low < QUANTISED, limits) {
         (true, true) => Kind::Quantised { low: Some(low as i64), high: Some(high as i64) },
         (true, false) => Kind::Quantised { low: None, high: None },
@@ -180,9 +209,16 @@ fn numeric(
     {
         form.decimals = None;
     }
-    let value = |value: Option<f64>| value.map_or(f64::NAN, |value| value - origin);
+    let value = |value: Option<f64>| value.map_or(f64::NAN, |value| form.raw(value));
     let values = found.values.iter().copied().map(value).collect();
     (Coordinate { kind, form, missing, ..named.clone() }, values)
+}
+
+/// Whether many values are all one of two.
+fn is_two_valued(values: impl Iterator<Item = f64> + Clone, low: f64, high: f64) -> bool {
+    low < high
+        && values.clone().count() >= TWO_VALUED
+        && values.into_iter().all(|value| value == low || value == high)
 }
 
 pub(super) fn place(line: u64, column: &str) -> String {

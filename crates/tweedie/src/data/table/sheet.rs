@@ -1,7 +1,7 @@
 //! The cells of a table and the names of its columns.
 
 use super::cell::{is_missing, is_number};
-use super::text::Text;
+use super::text::{TITLE, Text, is_comment};
 use crate::data::Coordinate;
 use crate::error::one_of;
 use crate::{Error, Result};
@@ -14,6 +14,10 @@ use std::path::Path;
 const YEARS: RangeInclusive<f64> = 1800.0..=2200.0;
 /// The name of a column without a name that numbers the rows.
 const INDEX: &str = "index";
+/// One in so many lines may look like the first by chance.
+const FEW: usize = 10;
+/// Signs that separate cells elsewhere.
+const SEPARATORS: [char; 5] = ['^', '~', ':', '¦', '\u{1}'];
 
 /// The cells of a file, each line as long as the first.
 pub(super) struct Sheet<'a> {
@@ -40,14 +44,45 @@ impl<'a> Sheet<'a> {
             );
             lines.remove(0);
         }
-        let Some((_, first)) = lines.first() else {
+        if lines.is_empty() {
             return Err(Error::file(path, "line 1", "the file is empty", "a table"));
-        };
-        let width = first.len();
+        }
+        let title = lines.iter().take_while(|(_, record)| record.len() == 1).count();
+        if (1..=TITLE).contains(&title)
+            && title < lines.len()
+            && !lines.iter().skip(title).any(|(_, record)| record.len() == 1)
+        {
+            for (line, record) in lines.drain(..title) {
+                let text = &record[0];
+                notes.push(format!(
+                    "line {line}, '{text}', is left out: it has one cell, the others more"
+                ));
+            }
+        }
+        let width = lines[0].1.len();
+        let all = lines.len();
+        lines.retain(|(_, record)| record.len() == width || !is_comment(record));
+        if lines.len() < all {
+            let comments = all - lines.len();
+            notes.push(format!("comments, lines that begin with #, are left out: {comments}"));
+        }
         if let Some((line, record)) = lines.iter().find(|(_, record)| record.len() != width) {
-            let problem = format!("there are {} columns", record.len());
-            let expected = format!("{width}, as in the first line");
+            let open = record.iter().any(|cell| cell.contains('\n'));
+            let quote =
+                if open { ", one over several lines, as if a quote were not closed" } else { "" };
+            let problem = format!("there are {} columns{quote}", record.len());
+            let expected = format!("{width}, as in line {}", lines[0].0);
             return Err(Error::file(path, format!("line {line}"), problem, expected));
+        }
+        let alike = |sign: &char| {
+            let count = |cells: &StringRecord| cells[0].matches(*sign).count();
+            let own = count(&lines[0].1);
+            own > 0 && lines.iter().all(|(_, cells)| count(cells) == own)
+        };
+        if let Some(sign) = SEPARATORS.iter().find(|sign| width == 1 && alike(sign)) {
+            let problem =
+                format!("each line has one cell and equally many '{}'", sign.escape_debug());
+            return Err(Error::file(path, "table", problem, "cells between , ; | tabs or blanks"));
         }
         Ok(Sheet { path, lines, free_commas, hidden: Vec::new(), notes })
     }
@@ -55,7 +90,11 @@ impl<'a> Sheet<'a> {
     /// The names and units of the columns, from the header, which is removed; without a header the columns are
     /// numbered. A column without a name that counts the rows is hidden.
     pub fn take_names(&mut self, header: Option<bool>) -> Result<Vec<Coordinate>> {
-        if !header.unwrap_or_else(|| self.has_header()) {
+        let counts = header.is_none() && self.counts_columns();
+        if counts {
+            self.notes.push("the numbers of line 1 are the names of the columns; data.header = false makes them a row".into());
+        }
+        if !header.unwrap_or_else(|| counts || self.has_header()) {
             let width = self.lines[0].1.len();
             return Ok((1..=width).map(|j| Coordinate::real(format!("x{j}"))).collect());
         }
@@ -123,6 +162,27 @@ impl<'a> Sheet<'a> {
             && distinct.len() == first.len()
             && first.iter().any(|cell| !is_number(cell) && !is_missing(cell))
             && (0..first.len()).all(names)
+    }
+
+    /// Whether the first line counts the columns: 0, 1, 2, …, or 1, 2, 3, …, or years, three or more, or two if all
+    /// other cells have decimals, or one behind an empty cell, as pandas names columns without names. Hardly
+    /// another line does so.
+    fn counts_columns(&self) -> bool {
+        let counted = |cells: &StringRecord| {
+            let index = usize::from(cells.len() > 1 && cells[0].is_empty());
+            let numbers = cells.iter().skip(index).map(|cell| cell.parse::<u32>().ok());
+            let numbers: Vec<u32> = numbers.collect::<Option<_>>()?;
+            let all = numbers.windows(2).all(|two| Some(two[1]) == two[0].checked_add(1));
+            numbers.first().copied().filter(|_| all)
+        };
+        let (first, rest) = (&self.lines[0].1, &self.lines[1..]);
+        let decimals = || rest.iter().all(|(_, cells)| cells.iter().all(|cell| cell.contains('.')));
+        let enough = |columns: usize| columns > 2 || columns == 2 && decimals();
+        let starts = |k: u32| k < 2 || YEARS.contains(&f64::from(k));
+        counted(first).is_some_and(starts)
+            && (enough(first.len()) || first.get(0) == Some(""))
+            && !rest.is_empty()
+            && rest.iter().filter(|(_, cells)| counted(cells).is_some()).count() * FEW < rest.len()
     }
 
     /// Whether a column holds 0, 1, 2, … or 1, 2, 3, ….

@@ -1,9 +1,10 @@
 //! From the bytes of a table to its records: encoding, comments, and the separator of cells.
 //!
 //! The separator is the first, of `;` tab `|` `,` and blanks, that gives the first lines equal numbers of cells, more
-//! than one; a comma if there is none. Blanks separate cells only if each line behind the first holds a number. Lines
-//! in front that begin with `#` are comments, unless the last of them names as many columns as the next line has cells.
-//! In KEEL's `.dat` files all lines that begin with `@` are comments.
+//! than one; a comma if there is none. Blanks separate cells only if each line behind the first holds a number. A first
+//! line `sep=;`, as Excel reads it, names the separator. Lines in front that begin with `#` are comments, unless the
+//! last of them names as many columns as the next line has cells; where no separator does, lines of one cell in front
+//! may be a title. In KEEL's `.dat` files all lines that begin with `@` are comments.
 
 use super::cell::is_number;
 use crate::{Error, Result};
@@ -13,6 +14,8 @@ use std::path::Path;
 
 /// Lines that decide the separator.
 const LINES: usize = 100;
+/// Most lines of a title.
+pub(super) const TITLE: usize = 10;
 
 /// The text of a table.
 pub(super) struct Text<'a> {
@@ -40,12 +43,29 @@ impl<'a> Text<'a> {
     /// Decodes bytes and finds their separator.
     pub fn new(bytes: &'a [u8], path: &'a Path) -> Result<Self> {
         let text = decoded(bytes, path)?;
+        let start: String = text.trim_start().chars().take(9).collect::<String>().to_lowercase();
+        for (sign, what) in [
+            ("<!doctype", "a page of HTML, as after a failed download"),
+            ("<html", "a page of HTML"),
+            ("<?xml", "XML"),
+            ("[{", "JSON"),
+            ("{\"", "JSON"),
+        ] {
+            if start.starts_with(sign) {
+                return Err(Error::file(path, "line 1", format!("the file is {what}"), "a table"));
+            }
+        }
         let name = path.to_string_lossy().to_ascii_lowercase();
         let comment = (name.ends_with(".dat") || name.ends_with(".dat.gz")).then_some(b'@');
         let mut found =
             Self { text, separator: Separator::Byte(b','), comment, start: 0, hash: false, path };
-        found.separator = found.separator();
-        (found.start, found.hash) = found.first_record();
+        match found.excels_separator() {
+            Some((separator, start)) => (found.separator, found.start) = (separator, start),
+            None => {
+                found.separator = found.separator();
+                (found.start, found.hash) = found.first_record();
+            }
+        }
         Ok(found)
     }
 
@@ -91,38 +111,59 @@ impl<'a> Text<'a> {
             .from_reader(text.as_bytes())
     }
 
-    /// The separator of the first lines.
-    fn separator(&mut self) -> Separator {
-        // Commas and blanks are frequent in texts and numbers, so that others go first.
-        let bytes = [b';', b'\t', b'|', b','].map(Separator::Byte);
-        for separator in bytes.into_iter().chain([Separator::Blanks]) {
-            self.separator = separator;
-            if self.common_width() > 1 {
-                return separator;
-            }
-        }
-        Separator::Byte(b',')
+    /// The separator that a first line `sep=;` names, and the byte behind this line.
+    fn excels_separator(&self) -> Option<(Separator, usize)> {
+        let (first, _) = self.text.split_once('\n')?;
+        let [separator] = first.trim_end_matches('\r').strip_prefix("sep=")?.as_bytes() else {
+            return None;
+        };
+        Some((Separator::Byte(*separator), first.len() + 1))
     }
 
-    /// The number of cells that all of the first lines have; 1 if they differ. Comments in front do not count.
-    fn common_width(&self) -> usize {
-        let mut width = 0;
+    /// The separator of the first lines.
+    fn separator(&mut self) -> Separator {
+        let comma = Separator::Byte(b',');
+        // Commas and blanks are frequent in texts and numbers, so that others go first.
+        let bytes = [b';', b'\t', b'|', b','].map(Separator::Byte);
+        for title in [0, TITLE] {
+            for separator in bytes.into_iter().chain((title == 0).then_some(Separator::Blanks)) {
+                self.separator = separator;
+                if self.common_width(title).is_some_and(|width| width > 1) {
+                    return separator;
+                }
+            }
+            self.separator = comma;
+            if self.common_width(title).is_some() {
+                return comma;
+            }
+        }
+        comma
+    }
+
+    /// The number of cells that all of the first lines have, behind at most `title` lines of one cell; none if they
+    /// differ. Comments do not count.
+    fn common_width(&self, title: usize) -> Option<usize> {
+        let (mut width, mut titles) = (0, 0);
         let lines = self.reader(&self.text).into_records().take(LINES);
         for record in lines.map_while(std::result::Result::ok) {
-            if width == 0 && record.get(0).is_some_and(|cell| cell.starts_with('#')) {
-                continue;
-            }
             let found = match self.separator {
-                Separator::Blanks if width != 0 && !record.iter().any(is_number) => return 1,
+                Separator::Blanks if width != 0 && !record.iter().any(is_number) => return None,
                 Separator::Blanks => without_empty(&record).len(),
                 Separator::Byte(_) => record.len(),
             };
+            if (width == 0 || found != width) && is_comment(&record) {
+                continue;
+            }
+            if width == 0 && found == 1 && titles < title {
+                titles += 1;
+                continue;
+            }
             if width != 0 && found != width {
-                return 1;
+                return None;
             }
             width = found;
         }
-        width.max(1)
+        Some(width)
     }
 
     /// The byte at which the first record begins, behind comments, and whether it is one that names the columns.
@@ -148,6 +189,11 @@ impl<'a> Text<'a> {
             _ => (at, false),
         }
     }
+}
+
+/// Whether a record begins as comments do.
+pub(super) fn is_comment(record: &StringRecord) -> bool {
+    record.get(0).is_some_and(|cell| cell.starts_with('#'))
 }
 
 /// A record without the cells that have no text.

@@ -1,7 +1,8 @@
 use super::{names, rows};
 use crate::data::table::{TableOptions, TableWriter, parse, read};
-use crate::data::{Coordinate, Kind, Layout, Space, Split, shipped};
+use crate::data::{Coordinate, Filter, Kind, Layout, Space, Split, shipped};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
@@ -31,6 +32,19 @@ fn headers_are_detected() {
         ("2,2,malignant,benign\n1,2,0\n3,4,1\n", vec!["x1", "x2", "x3"]),
         (",a\n0,5\n1,6\n2,7\n", vec!["a"]),
         ("\"a,b\",\"c\"\"d\"\n1,2\n", vec!["a,b", "c\"d"]),
+        // pandas and numpy count columns that have no names.
+        ("0,1,2\n5,0.5,1\n7,1.5,1\n", vec!["0", "1", "2"]),
+        (",0,1\n0,0.5,1.5\n1,2.5,0.5\n", vec!["0", "1"]),
+        ("0,1\n0.5,1.5\n2.5,0.5\n", vec!["0", "1"]),
+        ("2019,2020,2021\n0.5,1,2\n1,0.5,1\n", vec!["2019", "2020", "2021"]),
+        ("0,1\n5,1\n3,0\n", vec!["x1", "x2"]),
+        ("1,2,3\n2,3,4\n3,4,5\n", vec!["x1", "x2", "x3"]),
+        // Excel's first line, titles and comments.
+        ("sep=|\na|b\n1|2\n", vec!["a", "b"]),
+        ("Sales, by month\n\na;b\n1;2\n3;4\n", vec!["a", "b"]),
+        ("// made by hand\na,b\n1,2\n3,4\n", vec!["a", "b"]),
+        ("; made by hand\na,b\n1,2\n3,4\n", vec!["a", "b"]),
+        ("a,b\n1,2\n# a remark\n3,4\n", vec!["a", "b"]),
     ] {
         assert_eq!(names(&table(text, None).0), expected, "{text}");
     }
@@ -126,18 +140,120 @@ fn columns_come_back_as_they_were() {
         "date\n6/3/2023\n12/31/1999\n",
         "date\n3 Jun 2023\n31 Dec 1999\n",
         "truth\nTrue\nFalse\n",
+        "date\n06/23/21\n01/31/99\n",
+        "date\n23-Jun-21\n01-Feb-19\n",
+        "date\n23-JUN-21\n01-FEB-19\n",
+        "date\n3 June 2023\n31 December 1999\n",
+        "date\n\"Friday, June 23, 2023\"\n\"Saturday, June 24, 2023\"\n",
+        "date\n2023-06\n1999-12\n",
+        "month\n202306\n199912\n200001\n200112\n",
+        "day\n2023-06-23 00:00:00\n1999-01-31 00:00:00\n",
+        "at\n6/3/2023 9:15\n12/31/1999 21:05\n",
+        "at\n2023-06-23T10:15:00+02:00\n2023-06-24T23:59:59+02:00\n",
+        "at\n2023-06-23 10:15:00.123456\n2023-06-23 10:15:01.000001\n",
+        "at\n2023-06-23T10:15:00.123Z\n2023-06-23T10:15:01.001Z\n",
+        "at\n20230623T101500\n19990131T000001\n",
+        "at\n20230623101500\n19990131000001\n",
+        "at\nFri Jun 23 10:15:00 2023\nSat Jun 24 23:59:59 2023\n",
+        "clock\n03:15 PM\n12:01 AM\n",
+        "clock\n10:15:00.125\n23:59:59.999\n",
+        "took\n1:15:00\n120:00:59\n",
+        "took\n0 days 01:15:00\n12 days 23:00:59\n",
+        "money\n\"1.234,50 €\"\n\"-0,99 €\"\n",
+        "money\n\"1.234.567,50\"\n\"0,99\"\n",
+        "money\n1'234.50\n0.99\n",
+        "people\n1 234 567\n89\n",
+        "money\n\"1\u{202f}234,50\u{a0}€\"\n\"0,99\u{a0}€\"\n",
+        "balance\n($12.50)\n$3.25\n",
+        "balance\n(12.50)\n3.25\n",
+        "telephone\n+4915112345678\n+4915187654321\n",
     ] {
         assert_eq!(through_the_model(text), text);
     }
 }
 
 #[test]
+fn columns_of_two_numbers_have_no_others() {
+    let text: Vec<String> = (0..12)
+        .map(|i| if i % 3 == 0 { "-1,5,0.25,2023-01-01\n" } else { "1,500,99.75,2024-01-01\n" })
+        .map(String::from)
+        .collect();
+    let text = format!("a,b,c,d\n{}", text.concat());
+    assert_eq!(through_the_model(&text), text);
+    let (space, split) = table(&text, None);
+    let space = space.fitted(split.rows()).unwrap();
+    let model = rows(4, &(0..400).map(|i| (i / 4) as f32 * 0.04 - 2.0).collect::<Vec<_>>());
+    let raw = space.decode(&model).unwrap();
+    for (j, known) in [["-1", "1"], ["5", "500"], ["0.25", "99.75"], ["2023-01-01", "2024-01-01"]]
+        .into_iter()
+        .enumerate()
+    {
+        let found: BTreeSet<String> =
+            (0..100).map(|i| space.coordinate(j).text(raw.exact(i, j))).collect();
+        assert_eq!(found, known.map(String::from).into());
+    }
+    let none = Filter::parse("a = 0", &space, "label").unwrap_err().to_string();
+    assert!(none.contains("no row has 0; expected -1 or 1"), "{none}");
+    assert!(Filter::parse("a > 0, b = 5", &space, "label").is_ok());
+    // Another file with the same numbers is read, one with others is not.
+    let (one, rows_of_one) = table("a,b,c,d\n1,5,99.75,2023-01-01\n", None);
+    let adopted = space.adopt(&one, &rows_of_one, "one.csv").unwrap();
+    assert_eq!(adopted.rows().values(), [1.0, 0.0, 1.0, 0.0]);
+    let (other, rows_of_other) = table("a,b,c,d\n1,6,99.75,2023-01-01\n", None);
+    let error = space.adopt(&other, &rows_of_other, "other.csv").unwrap_err().to_string();
+    assert_eq!(error, "other.csv: column 'b': 6; expected 5 or 500, as in the rows of training");
+}
+
+#[test]
+fn labels_that_are_numbers_of_a_kind_are_spoken_of() {
+    let lines: Vec<String> = (0..30).map(|i| format!("{i}.5,{}.25,{}\n", i * 3, i % 3)).collect();
+    let text = format!("a,b,c\n{}", lines.concat());
+    let notes = |label: &str| {
+        let options = TableOptions { label: Some(label.into()), ..TableOptions::default() };
+        parse(text.as_bytes(), Path::new("t.csv"), &options).unwrap().notes
+    };
+    assert!(notes("b")[0].contains("'b' has 30 classes in 30 rows"), "{:?}", notes("b"));
+    assert_eq!(notes("c"), [""; 0]);
+}
+
+#[test]
+fn separators_and_dates_that_are_not_known_are_spoken_of() {
+    let error = |text: &str| {
+        parse(text.as_bytes(), Path::new("t.csv"), &TableOptions::default())
+            .unwrap_err()
+            .to_string()
+    };
+    let found = error("a^b\n1^2\n3^4\n");
+    assert!(found.contains("equally many '^'"), "{found}");
+    let days: Vec<String> = (1..31).map(|day| format!("2023-01-{day:02}\n")).collect();
+    let found = error(&format!("day\n{}2023-02-30\n", days.concat()));
+    assert!(
+        found.starts_with("t.csv: line 32, column 'day': '2023-02-30' is not a date"),
+        "{found}"
+    );
+    let found = error("a,b\n\"1,2\n3,4\n");
+    assert!(found.contains("line 2") && found.contains("quote"), "{found}");
+    let minus = table("x\n−1.5\n2.5\n", None).1;
+    assert_eq!(minus.rows().values(), [-1.5, 2.5]);
+    let found = error("<!DOCTYPE html>\n<html></html>\n");
+    assert!(found.contains("a page of HTML"), "{found}");
+    for text in ["aspect\n16:9\n4:3\n", "version\n1.2.3\n4.10.2\n", "score\n1/2\n3/4\n"] {
+        let (space, _) = table(text, None);
+        assert!(matches!(space.coordinate(0).kind, Kind::Category { .. }), "{text}");
+    }
+}
+
+#[test]
 fn integers_of_a_wide_range_are_exact_and_samples_have_no_step() {
+    let decimals = ["price\n1234567.89\n0.01\n7654321.12\n", "s\n1678787040.408\n1600489089.999\n"];
     let text = "at\n1612345678\n1798765433\n1700000001\n1650000007\n";
+    for text in decimals.into_iter().chain([text]) {
+        let (space, split) = table(text, None);
+        let mut out = TableWriter::new(Vec::new(), "out.csv", &space, None).unwrap();
+        out.write(split.rows(), None).unwrap();
+        assert_eq!(String::from_utf8(out.finish().unwrap()).unwrap(), text);
+    }
     let (space, split) = table(text, None);
-    let mut out = TableWriter::new(Vec::new(), "out.csv", &space, None).unwrap();
-    out.write(split.rows(), None).unwrap();
-    assert_eq!(String::from_utf8(out.finish().unwrap()).unwrap(), text);
     assert_eq!(split.select(&[2]).rows().exact(0, 0), split.rows().exact(2, 0));
     let space = space.fitted(split.rows()).unwrap();
     let model = rows(1, &(0..1000).map(|i| i as f32 * 0.0013 - 0.6).collect::<Vec<_>>());
@@ -228,6 +344,14 @@ fn a_table_is_written_as_it_was_read() {
         out.write(one.rows(), one.labels()).unwrap();
     }
     assert_eq!(String::from_utf8(out.finish().unwrap()).unwrap(), text);
+}
+
+#[test]
+fn cells_of_a_tsv_file_are_separated_by_tabs() {
+    let (space, split) = table("a,b\n1.5,\"x, y\"\n", None);
+    let mut out = TableWriter::new(Vec::new(), "out.TSV", &space, None).unwrap();
+    out.write(split.rows(), None).unwrap();
+    assert_eq!(out.finish().unwrap(), b"a\tb\n1.5\tx, y\n");
 }
 
 #[test]
