@@ -134,6 +134,13 @@ fn a_checkpoint_with_damaged_files_is_refused_by_name() {
     import(&["config.json", "line 1"]);
     remove_file(file("unet/config.json")).unwrap();
     import(&["config.json"]);
+    // What a training script leaves.
+    for name in ["checkpoint-500", "checkpoint-1000"] {
+        let of = fixture("cosine").join("unet/config.json");
+        std::fs::create_dir_all(file(name)).unwrap();
+        std::fs::copy(of, file(name).join("config.json")).unwrap();
+    }
+    import(&["it has 2 checkpoints", "such as source/checkpoint-1000"]);
 }
 
 #[test]

@@ -14,6 +14,7 @@
 mod cell;
 mod column;
 mod identifier;
+mod lines;
 mod sheet;
 mod text;
 mod writer;

@@ -88,6 +88,9 @@ pub fn import(source: &Path, out: &Path) -> Result<Import> {
     let (folder, note) = pipeline::network(source);
     let mut notes: Vec<String> = note.into_iter().collect();
     let path = folder.join(CONFIG);
+    if !path.exists() {
+        pipeline::refuse_several(source)?;
+    }
     let unet = model::from_json(&model::read_object(&path)?, &path)?;
     let scheduler = match pipeline::scheduler(source) {
         Some(path) => scheduler::from_json(&model::read_object(&path)?, &path)?,

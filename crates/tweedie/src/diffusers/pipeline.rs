@@ -72,6 +72,26 @@ pub(super) fn network(source: &Path) -> (PathBuf, Option<String>) {
     }
 }
 
+/// Fails for a folder with checkpoints of a training script and no network of its own.
+///
+/// # Errors
+/// [`Error::File`] naming the newest checkpoint.
+pub(super) fn refuse_several(source: &Path) -> Result<()> {
+    let folders = std::fs::read_dir(source).into_iter().flatten().flatten().map(|e| e.path());
+    let is_checkpoint = |path: &PathBuf| {
+        std::iter::once(path.clone())
+            .chain(NETWORKS.map(|name| path.join(name)))
+            .any(|folder| folder.join(CONFIG).is_file())
+    };
+    let mut checkpoints: Vec<PathBuf> = folders.filter(is_checkpoint).collect();
+    // checkpoint-500 comes before checkpoint-1000.
+    checkpoints.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
+    let Some(newest) = checkpoints.last() else { return Ok(()) };
+    let problem = format!("it has {} checkpoints and no network of its own", checkpoints.len());
+    let expected = format!("the folder of a checkpoint, such as {}", newest.display());
+    Err(Error::file(source, "folder", problem, expected))
+}
+
 /// The configuration of the scheduler.
 pub(super) fn scheduler(source: &Path) -> Option<PathBuf> {
     SCHEDULERS.iter().map(|name| source.join(name)).find(|path| path.exists())

@@ -179,7 +179,7 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
     let flag = |key: &str, default: bool| keys.get(key, default, "true or false");
     // The multistep solvers leave out their cleanest index; the others clip to ranges of pictures.
     let (solver, steps, last, multistep, spacing) = match class(keys.object) {
-        "DDPMScheduler" => {
+        "DDPMScheduler" | "DDPMParallelScheduler" => {
             let variance = match keys.text("variance_type", "fixed_small")?.as_str() {
                 "fixed_small" | "fixed_small_log" => AncestralVariance::Small,
                 "fixed_large" | "fixed_large_log" => AncestralVariance::Large,
@@ -193,7 +193,7 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
             let solver = AnySolver::Ancestral(Ancestral { variance });
             (solver, STEPS, Last::Denoise, false, "leading")
         }
-        "DDIMScheduler" => {
+        "DDIMScheduler" | "DDIMParallelScheduler" => {
             let last = final_alpha(keys, true)?;
             (AnySolver::Ddim(Ddim::default()), DDIM_STEPS, last, false, "leading")
         }
@@ -273,7 +273,7 @@ fn sampling(keys: &Keys, chain: usize) -> Result<SamplingRecipe> {
         }
     };
     let number = "a number";
-    let clips = matches!(class(keys.object), "DDPMScheduler" | "DDIMScheduler");
+    let clips = ["DDPM", "DDIM"].iter().any(|name| class(keys.object).starts_with(name));
     let clip = if flag("thresholding", false)? {
         let ratio = keys.get("dynamic_thresholding_ratio", 0.995, number)?;
         Some(Clip::Dynamic { ratio, max: keys.get("sample_max_value", 1.0, number)? })

@@ -187,6 +187,22 @@ fn other_schedulers_sample_as_diffusers_does() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+#[test]
+fn parallel_schedulers_are_those_of_one_step_after_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = without_scheduler(&folder, "ddpm");
+    let sampling = |class: &str| {
+        let config = format!(r#"{{"_class_name": "{class}", "clip_sample_range": 2.0}}"#);
+        std::fs::write(source.join("scheduler/scheduler_config.json"), config).unwrap();
+        diffusion(&diffusers::import(&source, &folder.path().join(class)).unwrap().run).sampling
+    };
+    for name in ["DDPM", "DDIM"] {
+        let [one, parallel] = ["", "Parallel"].map(|p| sampling(&format!("{name}{p}Scheduler")));
+        assert_eq!(one, parallel);
+        assert_eq!(one.clip, Some(tweedie::solve::Clip::Range(2.0)));
+    }
+}
+
 /// Reverse diffusion without its corrector, whose step lengths depend on the whole batch in diffusers.
 #[test]
 fn a_variance_exploding_score_network_samples_as_in_diffusers() {

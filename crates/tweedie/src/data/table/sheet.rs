@@ -1,7 +1,8 @@
 //! The cells of a table and the names of its columns.
 
 use super::cell::{is_missing, is_number};
-use super::text::{TITLE, Text, is_comment};
+use super::lines::{self, Lines};
+use super::text::Text;
 use crate::data::Coordinate;
 use crate::error::one_of;
 use crate::{Error, Result};
@@ -16,14 +17,12 @@ const YEARS: RangeInclusive<f64> = 1800.0..=2200.0;
 const INDEX: &str = "index";
 /// One in so many lines may look like the first by chance.
 const FEW: usize = 10;
-/// Signs that separate cells elsewhere.
-const SEPARATORS: [char; 5] = ['^', '~', ':', '¦', '\u{1}'];
 
 /// The cells of a file, each line as long as the first.
 pub(super) struct Sheet<'a> {
     pub path: &'a Path,
     /// Lines with their numbers in the file, from 1.
-    pub lines: Vec<(u64, StringRecord)>,
+    pub lines: Lines,
     /// Whether a comma may be a decimal point.
     pub free_commas: bool,
     /// Columns that are passed over unless they are named.
@@ -37,53 +36,8 @@ impl<'a> Sheet<'a> {
     pub fn read(bytes: &[u8], path: &'a Path) -> Result<Self> {
         let text = Text::new(bytes, path)?;
         let (mut lines, free_commas) = (text.records()?, text.has_free_commas());
-        let mut notes = Vec::new();
-        if counts_the_table(&lines) {
-            notes.push(
-                "line 1 counts rows and columns, as scikit-learn's files do: it is left out".into(),
-            );
-            lines.remove(0);
-        }
-        if lines.is_empty() {
-            return Err(Error::file(path, "line 1", "the file is empty", "a table"));
-        }
-        let title = lines.iter().take_while(|(_, record)| record.len() == 1).count();
-        if (1..=TITLE).contains(&title)
-            && title < lines.len()
-            && !lines.iter().skip(title).any(|(_, record)| record.len() == 1)
-        {
-            for (line, record) in lines.drain(..title) {
-                let text = &record[0];
-                notes.push(format!(
-                    "line {line}, '{text}', is left out: it has one cell, the others more"
-                ));
-            }
-        }
-        let width = lines[0].1.len();
-        let all = lines.len();
-        lines.retain(|(_, record)| record.len() == width || !is_comment(record));
-        if lines.len() < all {
-            let comments = all - lines.len();
-            notes.push(format!("comments, lines that begin with #, are left out: {comments}"));
-        }
-        if let Some((line, record)) = lines.iter().find(|(_, record)| record.len() != width) {
-            let open = record.iter().any(|cell| cell.contains('\n'));
-            let quote =
-                if open { ", one over several lines, as if a quote were not closed" } else { "" };
-            let problem = format!("there are {} columns{quote}", record.len());
-            let expected = format!("{width}, as in line {}", lines[0].0);
-            return Err(Error::file(path, format!("line {line}"), problem, expected));
-        }
-        let alike = |sign: &char| {
-            let count = |cells: &StringRecord| cells[0].matches(*sign).count();
-            let own = count(&lines[0].1);
-            own > 0 && lines.iter().all(|(_, cells)| count(cells) == own)
-        };
-        if let Some(sign) = SEPARATORS.iter().find(|sign| width == 1 && alike(sign)) {
-            let problem =
-                format!("each line has one cell and equally many '{}'", sign.escape_debug());
-            return Err(Error::file(path, "table", problem, "cells between , ; | tabs or blanks"));
-        }
+        let notes = lines::leave_out_others(&mut lines);
+        lines::check(&lines, path)?;
         Ok(Sheet { path, lines, free_commas, hidden: Vec::new(), notes })
     }
 
@@ -92,7 +46,8 @@ impl<'a> Sheet<'a> {
     pub fn take_names(&mut self, header: Option<bool>) -> Result<Vec<Coordinate>> {
         let counts = header.is_none() && self.counts_columns();
         if counts {
-            self.notes.push("the numbers of line 1 are the names of the columns; data.header = false makes them a row".into());
+            let names = "the numbers of the first line are the names of the columns";
+            self.notes.push(format!("{names}; data.header = false makes them a row"));
         }
         if !header.unwrap_or_else(|| counts || self.has_header()) {
             let width = self.lines[0].1.len();
@@ -251,15 +206,6 @@ impl<'a> Sheet<'a> {
     fn fault<T>(&self, problem: String) -> Result<T> {
         Err(Error::file(self.path, "header", problem, "other columns"))
     }
-}
-
-/// Whether the first line holds the number of the others, that of their columns but one, and perhaps names of classes.
-fn counts_the_table(lines: &[(u64, StringRecord)]) -> bool {
-    let [(_, first), (_, second), ..] = lines else { return false };
-    let number = |at: usize| first.get(at).and_then(|cell| cell.parse::<usize>().ok());
-    first.len() != second.len()
-        && number(0) == Some(lines.len() - 1)
-        && number(1) == Some(second.len() - 1)
 }
 
 /// Parses `name [unit]` as a coordinate; whole numbers in brackets, as in `acc[0]`, belong to the name.
