@@ -35,7 +35,8 @@ pub(super) const NAMES: [(&str, &str); 3] = [
 /// # Errors
 /// None in practice: the data are part of the program.
 pub fn digits() -> Result<Dataset> {
-    let options = TableOptions { label: Some("last".into()), ..TableOptions::default() };
+    let label = Some("last".into());
+    let options = TableOptions { label, pixels: true, ..TableOptions::default() };
     let table = read(DIGITS, "digits.csv.gz", &options)?;
     let space = Space::image(1, 8, 8, 17)?.with_classes(table.space.classes().to_vec());
     let (train, held_out) = recorded(&table.rows, DIGITS_HELD_OUT, "digits")?;

@@ -287,7 +287,8 @@ impl Source {
         let (label, columns) = (self.label.clone(), self.columns.clone());
         let (condition, id, header) = (self.condition.clone(), self.id.clone(), self.header);
         let unlimited = self.limits == Some(false);
-        let options = TableOptions { label, condition, columns, id, header, unlimited };
+        let pixels = self.image.is_some();
+        let options = TableOptions { label, condition, columns, id, header, unlimited, pixels };
         let table = table::read(&self.source, &options)?;
         let data = self.divide(table.space, table.rows)?;
         // Pictures have one coordinate for all pixels.

@@ -51,6 +51,8 @@ pub struct TableOptions {
     pub header: Option<bool>,
     /// Leaves samples free to pass the least and greatest value of a column of numbers.
     pub unlimited: bool,
+    /// Whether columns are pixels of pictures, which are numbers of one kind even where a pixel has only two.
+    pub pixels: bool,
 }
 
 /// A table that was read.
@@ -151,7 +153,7 @@ fn columns_of(
     for &column in columns {
         let (coordinate, numbers) = match id.contains(&column) {
             true => sheet.identifiers(column, &names[column]),
-            false => sheet.column(column, &names[column], !options.unlimited)?,
+            false => sheet.column(column, &names[column], options)?,
         };
         coordinates.push(coordinate);
         values.push(numbers);

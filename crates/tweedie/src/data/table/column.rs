@@ -1,5 +1,6 @@
 //! The kind of a column, out of its cells.
 
+use super::TableOptions;
 use super::cell::{Numbers, dates, is_missing, is_number, numbers};
 use super::sheet::Sheet;
 use crate::data::{Coordinate, Form, Kind};
@@ -27,12 +28,12 @@ const SOME: usize = 10;
 
 impl Sheet<'_> {
     /// A column's meaning, with its values: numbers counted from the origin of their form, or indices of categories;
-    /// NaN where a number is missing. With `limits` numbers have the limits of their values.
+    /// NaN where a number is missing.
     pub fn column(
         &mut self,
         column: usize,
         named: &Coordinate,
-        limits: bool,
+        options: &TableOptions,
     ) -> Result<(Coordinate, Vec<f64>)> {
         let cells: Vec<&str> = self.lines.iter().map(|(_, cells)| &cells[column]).collect();
         if let Some(found) = numbers(&cells, self.free_commas) {
@@ -46,7 +47,7 @@ impl Sheet<'_> {
                     "dates in column '{name}' are read as {own}; {other} would fit as well"
                 ));
             }
-            return Ok(numeric(named, found, missing, limits));
+            return Ok(numeric(named, found, missing, options));
         }
         self.refuse_mixture(&cells, &named.name)?;
         let (names, indices) = self.names_in(column, &named.name, true)?;
@@ -173,8 +174,9 @@ fn numeric(
     named: &Coordinate,
     found: Numbers,
     missing: Option<String>,
-    limits: bool,
+    options: &TableOptions,
 ) -> (Coordinate, Vec<f64>) {
+    let limits = !options.unlimited;
     let there = || found.values.iter().flatten().copied();
     let (low, high) =
         there().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
@@ -192,7 +194,8 @@ fn numeric(
     if whole && form.decimals.is_none() {
         form.decimals = Some(0);
     }
-    if limits && is_two_valued(there(), low, high) && !(whole && high - low == 1.0) {
+    let apart = !(whole && high - low == 1.0);
+    if limits && !options.pixels && apart && is_two_valued(there(), low, high) {
         (form.origin, form.step) = (low, Some(high - low));
     }
     let raw = |number: f64| form.raw(number);

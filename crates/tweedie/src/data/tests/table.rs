@@ -195,6 +195,10 @@ fn columns_of_two_numbers_have_no_others() {
     let none = Filter::parse("a = 0", &space, "label").unwrap_err().to_string();
     assert!(none.contains("no row has 0; expected -1 or 1"), "{none}");
     assert!(Filter::parse("a > 0, b = 5", &space, "label").is_ok());
+    // Pixels are numbers of one kind.
+    let options = TableOptions { pixels: true, ..TableOptions::default() };
+    let pixels = parse(text.as_bytes(), Path::new("t.csv"), &options).unwrap().space;
+    assert_eq!(pixels.coordinate(1).kind, Kind::Quantised { low: Some(5), high: Some(500) });
     // Another file with the same numbers is read, one with others is not.
     let (one, rows_of_one) = table("a,b,c,d\n1,5,99.75,2023-01-01\n", None);
     let adopted = space.adopt(&one, &rows_of_one, "one.csv").unwrap();
