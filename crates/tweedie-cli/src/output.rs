@@ -13,7 +13,7 @@ pub fn line(text: &str) {
     bytes(format!("{text}\n").as_bytes());
 }
 
-/// Prints bytes as [`line`] does.
+/// Prints bytes as [`line()`] does.
 pub fn bytes(bytes: &[u8]) {
     note(std::io::stdout().write_all(bytes));
 }

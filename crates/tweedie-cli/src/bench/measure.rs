@@ -43,7 +43,7 @@ pub fn median(values: &mut [f64]) -> f64 {
 pub struct Memory {
     /// The current resident set.
     pub resident: f64,
-    /// The peak since the start, or since [`forget_peak`].
+    /// The peak since the start, or since [`forget_peak`](Self::forget_peak).
     pub peak: f64,
 }
 

@@ -40,7 +40,7 @@ impl Space {
     /// ln |d raw / d model| of each of these rows in model units: log p_raw = log p_model − this.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the width is not [`model_width`](Self::model_width).
+    /// [`crate::Error::Shape`] if the width is not [`model_width`](Self::model_width).
     pub fn log_volumes(&self, model: &Rows) -> Result<Vec<f64>> {
         self.check_width("rows in model units", model, self.model_width())?;
         let mapped: Vec<(usize, &Coordinate)> = self.mapped().collect();

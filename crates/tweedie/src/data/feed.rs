@@ -45,7 +45,7 @@ impl Feed {
     /// A feed of batches of `rows` rows from a split of the model's `space`, with one part per step.
     ///
     /// # Errors
-    /// [`Error::Config`] if the split is empty or `rows` is 0.
+    /// [`crate::Error::Config`] if the split is empty or `rows` is 0.
     pub fn new(
         split: Split,
         space: Space,

@@ -20,7 +20,7 @@ pub trait Generate {
     /// `draws` and i, not on the range.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the condition does not fit; [`Error::Diverged`] if a value is not finite.
+    /// [`crate::Error::Shape`] if the condition does not fit; [`crate::Error::Diverged`] if a value is not finite.
     fn generate(
         &self,
         rows: Range<u64>,

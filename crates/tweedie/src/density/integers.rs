@@ -25,8 +25,8 @@ impl Bound {
     /// The bound of the probabilities of integers, `[n, width]` raw; [`Space::bits_per_dimension`] gives bits.
     ///
     /// # Errors
-    /// As [`Density::log_prob`] and [`Space::encode`]; [`Error::Config`] unless every column is an integer between two
-    /// limits.
+    /// As [`Density::log_prob`](super::Density::log_prob) and [`Space::encode`]; [`Error::Config`] unless every column
+    /// is an integer between two limits.
     pub fn integers(
         &self,
         raw: &Rows,

@@ -27,7 +27,7 @@ pub struct FeatureScores {
 }
 
 /// Compares generated pictures with held-out ones by a classifier's features. Every [`Score`] has its numbers of
-/// pictures; a metric that does not take all takes the [`evaluation_rows`](super::evaluation_rows).
+/// pictures; a metric that does not take all takes the [`evaluation_rows`].
 ///
 /// - Fréchet distance, which is biased by the number of rows: as many generated as training pictures, 10,000 at most,
 ///   against all held-out ones, 10,000 at most. Compare distances of equal numbers only.

@@ -41,7 +41,7 @@ pub struct Score {
 ///
 /// Most metrics compare all generated rows with all held-out rows, within limits of cost or of fairness. Every
 /// [`Score`] has its numbers of rows. A metric that does not take all takes the
-/// [`evaluation_rows`](super::evaluation_rows).
+/// [`evaluation_rows`].
 ///
 /// - Energy distance and MMD², both unbiased at any sizes, and memorisation: 10,000 generated rows at most; the first
 ///   two with 10,000 held-out rows at most, memorisation with all training and all held-out rows.

@@ -57,7 +57,7 @@ impl Histogram {
         Ok(histogram)
     }
 
-    /// The state: √E[ℓ²] of each bin, cleanest first, or a negative number for a bin without observations.
+    /// The state: `√E[ℓ²]` of each bin, cleanest first, or a negative number for a bin without observations.
     pub fn roots(&self) -> &[f32] {
         &self.roots
     }
