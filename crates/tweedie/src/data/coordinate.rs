@@ -208,6 +208,9 @@ impl Coordinate {
             let found = format!("shift {} and scale {}", self.shift, self.scale);
             return refuse(found, "a finite shift and a finite scale above 0");
         }
+        if let Some(step) = self.form.step.filter(|step| !(step.is_finite() && *step > 0.0)) {
+            return refuse(format!("step {step}"), "a finite step above 0");
+        }
         if self.map.is_some() && !matches!(self.kind, Kind::Real | Kind::Bounded { .. }) {
             return refuse("a map".into(), "a map of real numbers alone");
         }

@@ -1,7 +1,8 @@
 //! Forms of numbers in the cells of a table: decimals, signs of money and per cent, groups of thousands, dates.
 //!
 //! A raw value v of a row stands for `origin + v`, so that single precision holds large numbers that lie close
-//! together, such as dates written as 20230623; in a column of two numbers v is 0 or 1 and stands for `origin + step v`.
+//! together, such as dates written as 20230623. In a column of two numbers v is 0 or 1, and stands for
+//! `origin + step v`.
 
 use super::pattern::Pattern;
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,7 @@ pub struct Form {
 }
 
 impl Form {
-    /// Whether the form is that of plain numbers.
+    /// Whether numbers are written as digits alone, with no date, mark, origin or number of decimals of their own.
     pub(super) fn is_plain(&self) -> bool {
         *self == Form::default()
     }

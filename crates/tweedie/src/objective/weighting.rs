@@ -16,8 +16,8 @@
 //! | likelihood | dλ | w = 1: g² on the score, per dt | Song et al. 2021, *Maximum likelihood training* |
 //! | sigmoid | dλ | w = sigmoid(b − λ) | Kingma & Gao 2023, table 1; Hoogeboom et al. 2024 |
 //!
-//! `likelihood` is the weight in *Generative Modeling with Diffusion Models*, eqs. 46–50. *An Introduction to Generative
-//! Modeling with Flows and Diffusion Models*, cor. 6.3, has it with the factor ½.
+//! `likelihood` is the weight in *Generative Modeling with Diffusion Models*, eqs. 46–50. *An Introduction to
+//! Generative Modeling with Flows and Diffusion Models*, cor. 6.3, has it with the factor ½.
 //!
 //! Where w falls as λ grows, the loss is an evidence bound of data with Gaussian noise added, averaged over the noise
 //! (Kingma & Gao 2023, theorem 1); [`Noising::rises`] finds where it does not.

@@ -121,8 +121,8 @@ impl Run {
     /// A run with weights trained elsewhere, which cannot be resumed; `origin` is the name of their file in errors.
     ///
     /// # Errors
-    /// [`Error::Config`] if the folder holds a run already, or if the network does not fit the space; [`Error::File`] if the
-    /// weights do not fit the network; [`Error::Io`] if the folder cannot be written.
+    /// [`Error::Config`] if the folder holds a run already, or if the network does not fit the space; [`Error::File`]
+    /// if the weights do not fit the network; [`Error::Io`] if the folder cannot be written.
     pub fn import(
         folder: &Path,
         recipe: Recipe,

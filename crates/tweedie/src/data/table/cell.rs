@@ -137,8 +137,8 @@ fn suffix(cell: &str) -> String {
     format!("{}{mark}", blank.map(String::from).unwrap_or_default())
 }
 
-/// The form of a column's numbers, with the marks of its first cell; none if they have no form. A comma is rather a sign
-/// between groups of three than a decimal point.
+/// The form of a column's numbers, with the marks of its first cell; none if a cell is not a number in it. Where commas
+/// can separate thousands in all cells, they are no decimal points.
 fn marks(cells: &[&str], free_commas: bool) -> Option<Form> {
     let brackets = cells.iter().any(|cell| cell.starts_with('(') && cell.ends_with(')'));
     let first = cells.first()?.trim_start_matches(['-', '−', '(']).trim_start();

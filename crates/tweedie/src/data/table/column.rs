@@ -218,10 +218,10 @@ fn numeric(
 }
 
 /// Whether many values are all one of two.
-fn is_two_valued(values: impl Iterator<Item = f64> + Clone, low: f64, high: f64) -> bool {
+fn is_two_valued(mut values: impl Iterator<Item = f64> + Clone, low: f64, high: f64) -> bool {
     low < high
         && values.clone().count() >= TWO_VALUED
-        && values.into_iter().all(|value| value == low || value == high)
+        && values.all(|value| value == low || value == high)
 }
 
 pub(super) fn place(line: u64, column: &str) -> String {

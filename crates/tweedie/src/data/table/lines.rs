@@ -65,7 +65,8 @@ pub(super) fn check(lines: &Lines, path: &Path) -> Result<()> {
     }
 }
 
-/// Whether the first line holds the number of the others, that of their columns but one, and perhaps names of classes.
+/// Whether the first line is that of scikit-learn's CSV files: the number of rows, that of columns without the label's,
+/// and perhaps the names of the classes.
 fn counts_the_table(lines: &Lines) -> bool {
     let [(_, first), (_, second), ..] = &lines[..] else { return false };
     let number = |at: usize| first.get(at).and_then(|cell| cell.parse::<usize>().ok());

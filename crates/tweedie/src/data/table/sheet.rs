@@ -15,8 +15,8 @@ use std::path::Path;
 const YEARS: RangeInclusive<f64> = 1800.0..=2200.0;
 /// The name of a column without a name that numbers the rows.
 const INDEX: &str = "index";
-/// One in so many lines may look like the first by chance.
-const FEW: usize = 10;
+/// A first line of numbers 0, 1, 2, … is a header if fewer than one in so many other lines count up like it.
+const COUNTING: usize = 10;
 
 /// The cells of a file, each line as long as the first.
 pub(super) struct Sheet<'a> {
@@ -120,8 +120,8 @@ impl<'a> Sheet<'a> {
     }
 
     /// Whether the first line counts the columns: 0, 1, 2, …, or 1, 2, 3, …, or years, three or more, or two if all
-    /// other cells have decimals, or one behind an empty cell, as pandas names columns without names. Hardly
-    /// another line does so.
+    /// other cells have decimals, or one behind an empty cell, as pandas names columns without names; and
+    /// few other lines count up like it.
     fn counts_columns(&self) -> bool {
         let counted = |cells: &StringRecord| {
             let index = usize::from(cells.len() > 1 && cells[0].is_empty());
@@ -137,7 +137,8 @@ impl<'a> Sheet<'a> {
         counted(first).is_some_and(starts)
             && (enough(first.len()) || first.get(0) == Some(""))
             && !rest.is_empty()
-            && rest.iter().filter(|(_, cells)| counted(cells).is_some()).count() * FEW < rest.len()
+            && rest.iter().filter(|(_, cells)| counted(cells).is_some()).count() * COUNTING
+                < rest.len()
     }
 
     /// Whether a column holds 0, 1, 2, … or 1, 2, 3, ….

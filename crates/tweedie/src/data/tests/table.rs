@@ -195,6 +195,11 @@ fn columns_of_two_numbers_have_no_others() {
     let none = Filter::parse("a = 0", &space, "label").unwrap_err().to_string();
     assert!(none.contains("no row has 0; expected -1 or 1"), "{none}");
     assert!(Filter::parse("a > 0, b = 5", &space, "label").is_ok());
+    for step in [0.0, -1.0, f64::NAN] {
+        let mut bad = space.coordinate(0).clone();
+        bad.form.step = Some(step);
+        assert!(Space::new(Layout::Vector { width: 1 }, vec![bad]).is_err(), "{step}");
+    }
     // Pixels are numbers of one kind.
     let options = TableOptions { pixels: true, ..TableOptions::default() };
     let pixels = parse(text.as_bytes(), Path::new("t.csv"), &options).unwrap().space;
