@@ -48,10 +48,15 @@ pub fn matrix_product(sizes: [usize; 3], x: &[f32], weight: &[f32], y: &mut [f32
 
 impl Linear {
     /// The split of a weight's gradient: the number of partial sums over rows (several for many rows), and the rows of
-    /// the weight of each task.
+    /// the weight of each task, which reads all of x: few tasks read less, and every thread wants one.
     fn split(&self) -> (usize, usize) {
         let parts = (self.rows / 2048).clamp(1, 8);
-        (parts, if parts > 1 { self.output } else { 24.min(self.output) }.max(1))
+        let threads = rayon::current_num_threads();
+        let tasks = match parts {
+            1 => self.output.div_ceil(96).next_multiple_of(threads),
+            _ => 1,
+        };
+        (parts, self.output.div_ceil(tasks).next_multiple_of(12))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sums of outer products.
 
-use super::{WIDE, float, hidden_zero, load, store, vector};
+use super::{UNROLLED, WIDE, float, hidden_zero, load, store, vector};
 use crate::kernels::{elements, inside};
 use pulp::Simd;
 
@@ -124,26 +124,17 @@ impl<S: Simd> Block<'_, '_, S> {
         for segment in segments.iter().filter(|segment| segment.rows > 0) {
             let mut a = u.x[segment.u + row..].as_ptr();
             let mut b = v.x[segment.v + column..].as_ptr();
-            for _ in 0..segment.rows {
-                let columns: [S::f32s; V] = core::array::from_fn(|v| {
-                    if PART {
-                        // SAFETY: `accumulate` has checked that the row of v lies in its slice; the mask leaves
-                        // out what is beyond v.len.
-                        unsafe { simd.mask_load_ptr_f32s(mask, b) }
-                    } else {
-                        // SAFETY: as above; V whole vectors from the column on are within v.len.
-                        unsafe { vector::<S>(b, v * lanes) }
-                    }
-                });
-                for m in 0..M {
-                    // SAFETY: `accumulate` has checked that the row of u lies in its slice; `row + M` is at most u.len.
-                    let a = simd.splat_f32s(unsafe { float(a, m) });
-                    for v in 0..V {
-                        sums[m][v] = simd.mul_add_f32s(a, columns[v], sums[m][v]);
-                    }
+            for _ in 0..segment.rows / UNROLLED {
+                for _ in 0..UNROLLED {
+                    // SAFETY: `accumulate` has checked that each row lies in its slice; `row + M` is at most u.len.
+                    unsafe { add::<S, M, V, PART>(simd, a, b, mask, &mut sums) };
+                    (a, b) = (a.wrapping_add(u.stride), b.wrapping_add(v.stride));
                 }
-                a = a.wrapping_add(u.stride);
-                b = b.wrapping_add(v.stride);
+            }
+            for _ in 0..segment.rows % UNROLLED {
+                // SAFETY: as above; the mask leaves out what is beyond v.len.
+                unsafe { add::<S, M, V, PART>(simd, a, b, mask, &mut sums) };
+                (a, b) = (a.wrapping_add(u.stride), b.wrapping_add(v.stride));
             }
         }
         for (m, sums) in sums.into_iter().enumerate() {
@@ -154,6 +145,36 @@ impl<S: Simd> Block<'_, '_, S> {
                 let before = load(simd, to);
                 store(simd, to, simd.add_f32s(before, sum));
             }
+        }
+    }
+}
+
+/// Adds the outer product of M elements of a row of u with a row of v to the sums.
+///
+/// # Safety
+/// M elements must lie in the allocation of `u`, and in that of `v` V vectors, or one by the mask if `PART`.
+#[inline(always)]
+unsafe fn add<S: Simd, const M: usize, const V: usize, const PART: bool>(
+    simd: S,
+    u: *const f32,
+    v: *const f32,
+    mask: pulp::MemMask<S::m32s>,
+    sums: &mut [[S::f32s; V]; M],
+) {
+    let columns: [S::f32s; V] = core::array::from_fn(|k| {
+        if PART {
+            // SAFETY: the caller's promise.
+            unsafe { simd.mask_load_ptr_f32s(mask, v) }
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { vector::<S>(v, k * S::F32_LANES) }
+        }
+    });
+    for m in 0..M {
+        // SAFETY: the caller's promise.
+        let a = simd.splat_f32s(unsafe { float(u, m) });
+        for k in 0..V {
+            sums[m][k] = simd.mul_add_f32s(a, columns[k], sums[m][k]);
         }
     }
 }

@@ -19,13 +19,57 @@ use crate::pool::Buffer;
 use pulp::Simd;
 use std::marker::PhantomData;
 
-/// Vectors in the width of a full panel.
+/// Products that a loop adds to a sum at a time.
+const UNROLLED: usize = 4;
+
+/// Vectors in the width of a tile of many rows.
 const WIDE: usize = 2;
 
+/// Vectors in the width of a tile of half as many rows, where there are 32 registers: it reads fewer elements for as many
+/// products.
+const WIDEST: usize = 4;
+
 /// Columns of a matrix in panels, each as many vectors wide as its tile takes: (first column, vectors).
-fn panels(columns: usize, lanes: usize) -> impl Iterator<Item = (usize, usize)> {
-    let vectors = move |first| if columns - first > lanes { WIDE } else { 1 };
-    (0..columns).step_by(WIDE * lanes).map(move |first| (first, vectors(first)))
+fn panels(columns: usize, Lanes { lanes, widest }: Lanes) -> impl Iterator<Item = (usize, usize)> {
+    let mut first = 0;
+    std::iter::from_fn(move || {
+        let vectors = match columns.saturating_sub(first).div_ceil(lanes) {
+            0 => return None,
+            1 => 1,
+            left if left < widest => WIDE,
+            _ => widest,
+        };
+        first += vectors * lanes;
+        Some((first - vectors * lanes, vectors))
+    })
+}
+
+/// The vectors of a machine.
+#[derive(Debug, Clone, Copy)]
+struct Lanes {
+    /// Single-precision lanes of a vector.
+    lanes: usize,
+    /// Vectors in the width of the widest panel.
+    widest: usize,
+}
+
+impl Lanes {
+    fn of<S: Simd>() -> Self {
+        let widest = if S::REGISTER_COUNT >= 32 { WIDEST } else { WIDE };
+        Self { lanes: S::F32_LANES, widest }
+    }
+
+    /// Those of this machine.
+    fn new() -> Self {
+        struct Machine;
+        impl pulp::WithSimd for Machine {
+            type Output = Lanes;
+            fn with_simd<S: Simd>(self, _: S) -> Lanes {
+                Lanes::of::<S>()
+            }
+        }
+        pulp::Arch::new().dispatch(Machine)
+    }
 }
 
 /// Matrices `[depth, columns]` in the order in which [`product`] reads them.
@@ -71,6 +115,7 @@ impl Source {
         let (columns, stride) = self.columns;
         let used = width.min(columns - first);
         let abreast = if stride == 1 { width } else { ABREAST.min(width) };
+        let side_by_side = s2 == 1 && stride != 1 && abreast == ABREAST;
         for column in (0..width).step_by(abreast.max(1)) {
             let used = used.saturating_sub(column).min(abreast);
             let origin = self.origin + (first + column) as isize * stride;
@@ -78,6 +123,18 @@ impl Source {
             for i0 in 0..n0 as isize {
                 for i1 in 0..n1 as isize {
                     let mut at = origin + i0 * s0 + i1 * s1;
+                    if side_by_side && used == ABREAST {
+                        let from: [&[f32]; ABREAST] = std::array::from_fn(|j| {
+                            &from[(at + j as isize * stride) as usize..][..n2]
+                        });
+                        for (k, row) in rows.by_ref().take(n2).enumerate() {
+                            let to = &mut row[column..][..ABREAST];
+                            for j in 0..ABREAST {
+                                to[j] = from[j][k];
+                            }
+                        }
+                        continue;
+                    }
                     for row in rows.by_ref().take(n2) {
                         let row = &mut row[column..][..abreast];
                         if stride == 1 {
@@ -99,12 +156,13 @@ impl Source {
 impl Packed {
     /// Packs matrices from their layouts.
     pub fn all<'a>(matrices: impl Iterator<Item = (&'a [f32], Source)>) -> Vec<Self> {
-        let lanes = lanes();
+        let machine = Lanes::new();
+        let lanes = machine.lanes;
         let (mut all, mut tasks, mut size) = (Vec::new(), Vec::new(), 0);
         for (from, source) in matrices {
             let (depth, columns) = (source.depth(), source.columns.0);
             let len = packed(depth, columns);
-            tasks.extend(panels(columns, lanes).map(|panel| (all.len(), from, source, panel)));
+            tasks.extend(panels(columns, machine).map(|panel| (all.len(), from, source, panel)));
             all.push(Self { values: Buffer::new(len), depth, columns });
             size += len;
         }
@@ -131,11 +189,12 @@ impl Packed {
         columns: usize,
         fill: impl Fn(usize, usize, [&mut [f32]; N]) + Sync,
     ) -> Self {
-        let lanes = lanes();
+        let machine = Lanes::new();
+        let lanes = machine.lanes;
         let len = packed(depth, columns);
         let mut values = Buffer::new(elements([N, len]));
         let shared = Shared::new(&mut values);
-        each(N * len >= super::SERIAL, panels(columns, lanes), |(first, vectors)| {
+        each(N * len >= super::SERIAL, panels(columns, machine), |(first, vectors)| {
             let width = vectors * lanes;
             for row in 0..depth {
                 let at = first * depth + row * width;
@@ -171,14 +230,7 @@ fn packed(depth: usize, columns: usize) -> usize {
 
 /// The number of single-precision lanes of this machine's vectors.
 pub(super) fn lanes() -> usize {
-    struct Lanes;
-    impl pulp::WithSimd for Lanes {
-        type Output = usize;
-        fn with_simd<S: Simd>(self, _: S) -> usize {
-            S::F32_LANES
-        }
-    }
-    pulp::Arch::new().dispatch(Lanes)
+    Lanes::new().lanes
 }
 
 /// An output that several tasks write concurrently, each its own elements.

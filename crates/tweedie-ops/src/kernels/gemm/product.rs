@@ -1,6 +1,8 @@
 //! Rows times a packed matrix.
 
-use super::{Matrix, Shared, WIDE, float, hidden_zero, load, panels, store, vector};
+use super::{
+    Lanes, Matrix, Shared, UNROLLED, WIDE, WIDEST, float, hidden_zero, load, panels, store, vector,
+};
 use crate::kernels::{elements, inside};
 use pulp::Simd;
 
@@ -76,12 +78,12 @@ fn product_by<S: Simd, const MR: usize>(
     y: Shared,
     out: &[usize],
 ) {
-    for (first, vectors) in panels(matrix.columns, S::F32_LANES) {
+    for (first, vectors) in panels(matrix.columns, Lanes::of::<S>()) {
         let panel = &matrix.values[first * matrix.depth..][..vectors * S::F32_LANES * matrix.depth];
         let mut r = 0;
         while r < out.len() {
             let left = out.len() - r;
-            let count = left.min(MR);
+            let count = left.min(if vectors == WIDEST { MR / 2 } else { MR });
             let mut tile = Tile {
                 simd,
                 rows,
@@ -95,6 +97,10 @@ fn product_by<S: Simd, const MR: usize>(
                 count,
             };
             match (vectors, left) {
+                (WIDEST, 1) => tile.run::<1, WIDEST>(),
+                (WIDEST, 2) => tile.run::<2, WIDEST>(),
+                (WIDEST, 3..=4) => tile.run::<4, WIDEST>(),
+                (WIDEST, _) => tile.run::<6, WIDEST>(),
                 (WIDE, 1) => tile.run::<1, WIDE>(),
                 (WIDE, 2) => tile.run::<2, WIDE>(),
                 (WIDE, 3..=4) => tile.run::<4, WIDE>(),
@@ -214,20 +220,44 @@ unsafe fn inner<S: Simd, const M: usize, const V: usize>(
     let mut sums = [[hidden_zero(simd); V]; M];
     let mut b = panel.as_ptr();
     for &run in runs {
-        for k in run..run + len {
-            // SAFETY: the caller's promise on the panel.
-            let columns: [S::f32s; V] =
-                core::array::from_fn(|v| unsafe { vector::<S>(b, v * S::F32_LANES) });
-            for m in 0..M {
-                // SAFETY: the caller's promise on the rows.
-                let a = simd.splat_f32s(unsafe { float(rows[m], k) });
-                for v in 0..V {
-                    sums[m][v] = simd.mul_add_f32s(a, columns[v], sums[m][v]);
-                }
+        let end = run + len;
+        let whole = end - len % UNROLLED;
+        for k in (run..whole).step_by(UNROLLED) {
+            for k in k..k + UNROLLED {
+                // SAFETY: the caller's promise; k is in the run.
+                unsafe { step(simd, rows, k, b, &mut sums) };
+                b = b.wrapping_add(V * S::F32_LANES);
             }
-            // SAFETY: at most one past the end of the panel.
-            b = unsafe { b.add(V * S::F32_LANES) };
+        }
+        for k in whole..end {
+            // SAFETY: as above.
+            unsafe { step(simd, rows, k, b, &mut sums) };
+            b = b.wrapping_add(V * S::F32_LANES);
         }
     }
     sums
+}
+
+/// Adds the products of element k of M rows with V vectors to the sums.
+///
+/// # Safety
+/// Element k must lie in the allocation of each row, and V vectors from b on in that of b.
+#[inline(always)]
+unsafe fn step<S: Simd, const M: usize, const V: usize>(
+    simd: S,
+    rows: [*const f32; M],
+    k: usize,
+    b: *const f32,
+    sums: &mut [[S::f32s; V]; M],
+) {
+    // SAFETY: the caller's promise.
+    let columns: [S::f32s; V] =
+        core::array::from_fn(|v| unsafe { vector::<S>(b, v * S::F32_LANES) });
+    for m in 0..M {
+        // SAFETY: the caller's promise.
+        let a = simd.splat_f32s(unsafe { float(rows[m], k) });
+        for v in 0..V {
+            sums[m][v] = simd.mul_add_f32s(a, columns[v], sums[m][v]);
+        }
+    }
 }
