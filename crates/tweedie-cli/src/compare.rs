@@ -3,6 +3,7 @@
 use crate::rows::JudgedRows;
 use crate::sample::Sampling;
 use crate::{Settings, features, output, runs};
+use std::fmt::Write;
 use std::path::PathBuf;
 use toml::Value;
 use tweedie::judge::compare::page;
@@ -111,10 +112,30 @@ impl Sweep {
         Ok(())
     }
 
-    /// What a comparison by each recipe's own sampling depends on, as text.
-    pub fn own_sampling(&self) -> String {
-        let judged = (self.split.part(), &self.features, &self.weights, self.log_p_rows);
-        format!("{:?}", (self.guidance, self.seed, judged))
+    /// What a comparison by each recipe's own sampling depends on, as text. Of files, it holds the names.
+    pub fn judged_by(&self) -> String {
+        let name = |path: &Option<PathBuf>| {
+            let name = path.as_ref().and_then(|path| path.file_name());
+            name.map_or("none".into(), |name| name.to_string_lossy().into_owned())
+        };
+        let mut text = format!("{} rows, seed {}", self.split.part().name(), self.seed);
+        let _ = write!(text, ", features {} {}", name(&self.features), name(&self.weights));
+        if let Some(guidance) = self.guidance {
+            let _ = write!(text, ", guidance {guidance}");
+        }
+        if let Some(rows) = self.log_p_rows {
+            let _ = write!(text, ", {rows} rows of log p");
+        }
+        text
+    }
+
+    /// What a comparison over the values of a key depends on, as text.
+    pub fn swept(&self) -> String {
+        let values = match &self.sweep {
+            Some((key, Values(values))) => format!("{key} {values:?}"),
+            None => format!("steps {:?}", self.steps),
+        };
+        format!("{} samples, {values}, {}", self.n, self.judged_by())
     }
 
     /// Compares the runs in these folders; gives the comparison and what all are judged by.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use tweedie::data::content_hash;
 use tweedie::files::write_atomically;
+use tweedie::run::shipped;
 use tweedie::{Error, Result};
 
 /// A page of the docs, with the runs that it needs.
@@ -19,8 +20,8 @@ struct Figure {
     what: &'static str,
     /// The recipes of its runs.
     models: &'static [&'static str],
-    /// Measures the trained runs; gives the page in Markdown, and its figures as JSON.
-    measure: fn(&Options, &Settings) -> Result<(String, serde_json::Value)>,
+    /// Measures the runs; gives the page in Markdown, and its figures as JSON, unless some runs are left out.
+    measure: fn(&Options, &Settings) -> Result<Option<(String, serde_json::Value)>>,
 }
 
 const FIGURES: [Figure; 2] = [mnist_diffusion::FIGURE, mnist_likelihood::FIGURE];
@@ -33,9 +34,15 @@ pub struct Options {
     /// The folder of the data.
     #[arg(long)]
     data: Option<String>,
-    /// The folder of the runs: finished ones are used, stopped ones resumed, and each keeps what was measured of it.
+    /// The folder of the runs: finished ones are used, stopped ones resumed, missing ones trained.
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
+    /// Use what was measured before of runs that are not in --runs, if their recipes are the same.
+    #[arg(long)]
+    reuse: bool,
+    /// Measure the runs of these recipes alone, separated by commas, and write no page yet.
+    #[arg(long, value_name = "RECIPES", value_delimiter = ',')]
+    only: Vec<String>,
     /// Number of samples of each run by its recipe's own sampling.
     #[arg(long, default_value_t = 10_000, allow_negative_numbers = true, value_parser = crate::whole::<u64>)]
     samples: u64,
@@ -44,7 +51,8 @@ pub struct Options {
     /// Number of test rows for bits per dimension.
     #[arg(long, default_value_t = 10_000, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     rows: usize,
-    /// The page to write, a .md file; its pictures go to `images` beside it. docs/FIGURE.md by default.
+    /// The page to write, a .md file; its pictures go to `images` beside it, and what was measured of each run to
+    /// `figures`. docs/FIGURE.md by default.
     #[arg(short, long)]
     output: Option<PathBuf>,
 }
@@ -57,7 +65,7 @@ struct Page {
     page: String,
 }
 
-/// Trains missing runs, measures all, and writes the page.
+/// Measures all runs, missing ones after training, and writes the page.
 pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let Some(name) = &options.figure else {
         let rows: Vec<Vec<String>> =
@@ -77,17 +85,22 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     if options.rows == 0 {
         return Err(Error::config("--rows", "0", "at least 1"));
     }
-    let Some(source) = options.data.as_deref() else {
+    if options.data.is_none() {
         return Err(Error::config("--data", "absent", "the folder of MNIST's files"));
-    };
+    }
     options.sweep.check()?;
     if options.samples < 2 {
         return Err(Error::config("--samples", options.samples.to_string(), "at least 2"));
     }
-    for name in figure.models {
-        train::finished(name, source, &options.runs.join(name), settings)?;
+    for recipe in &options.only {
+        if !figure.models.contains(&recipe.as_str()) {
+            let expected = tweedie::error::one_of(recipe, figure.models);
+            return Err(Error::config("--only", recipe, expected));
+        }
     }
-    let (text, found) = (figure.measure)(options, settings)?;
+    let Some((text, found)) = (figure.measure)(options, settings)? else {
+        return Ok(());
+    };
     write_atomically(&page, text.as_bytes())?;
     let found = Page { figure: found, page: page.display().to_string() };
     if settings.json {
@@ -98,49 +111,84 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-impl Options {
-    /// The path of the page of a figure.
-    fn page(&self, name: &str) -> PathBuf {
-        self.output.clone().unwrap_or_else(|| PathBuf::from(format!("docs/{name}.md")))
-    }
+/// What is asked of the run of a recipe.
+struct Asked<'a> {
+    recipe: &'static str,
+    /// The name of the measurement.
+    name: &'static str,
+    /// The options that its result depends on.
+    options: String,
+    settings: &'a Settings,
 }
 
 /// What was measured of a run.
 #[derive(Serialize, Deserialize)]
 struct Kept<T> {
-    /// What it depends on.
-    of: serde_json::Value,
+    of: Source,
     found: T,
 }
 
-/// The result of `measure`, which depends on a run and on `options`. It is kept in the run's folder as NAME.json, and
-/// read from there if the run and the options are the same, so that a stopped command goes on where it was.
-fn kept<T: Serialize + DeserializeOwned>(
-    run: &Path,
-    name: &str,
-    options: &str,
-    measure: impl FnOnce() -> Result<T>,
-) -> Result<T> {
-    let hash = |file: &str| {
-        let path = run.join(file);
-        Ok(content_hash(&std::fs::read(&path).map_err(|e| Error::io(&path, e))?))
-    };
-    let of = serde_json::json!({
-        "recipe": hash("run.json")?,
-        "weights": hash("model.safetensors")?,
-        "options": options,
-    });
-    let path = run.join(format!("{name}.json"));
-    let before = std::fs::read(&path).ok();
-    let before = before.and_then(|text| serde_json::from_slice::<Kept<T>>(&text).ok());
-    if let Some(before) = before.filter(|before| before.of == of) {
-        return Ok(before.found);
+/// What a measurement depends on: the hashes of the recipe and of the trained weights, and options.
+#[derive(Serialize, Deserialize)]
+struct Source {
+    recipe: String,
+    weights: String,
+    options: String,
+}
+
+impl Options {
+    /// The path of the page of a figure.
+    fn page(&self, name: &str) -> PathBuf {
+        self.output.clone().unwrap_or_else(|| PathBuf::from(format!("docs/{name}.md")))
     }
-    let measured = Kept { of, found: measure()? };
-    let text = serde_json::to_vec(&measured)
-        .map_err(|e| Error::config("figure", e.to_string(), "values that JSON can hold"))?;
-    write_atomically(&path, &text)?;
-    Ok(measured.found)
+
+    /// The folder beside the page of a figure, made if it is not there.
+    fn beside(&self, figure: &str, folder: &str) -> Result<PathBuf> {
+        let folder = self.page(figure).parent().unwrap_or(Path::new("")).join(folder);
+        std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+        Ok(folder)
+    }
+
+    /// The result of `measure`, which takes the folder of the recipe's run, or none if the recipe is left out; the run is
+    /// trained first if it is not there. The result is kept beside the page as figures/RECIPE-NAME.json, and read from there if run and options are the
+    /// same, so that a stopped command goes on where it was.
+    fn kept<T: Serialize + DeserializeOwned>(
+        &self,
+        figure: &str,
+        asked: Asked,
+        measure: impl FnOnce(&Path) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let Asked { recipe, name, options, settings } = asked;
+        if !self.only.is_empty() && self.only.iter().all(|only| only != recipe) {
+            return Ok(None);
+        }
+        let path = self.beside(figure, "figures")?.join(format!("{recipe}-{name}.json"));
+        let (text, _) = shipped::find(recipe)?;
+        let folder = self.runs.join(recipe);
+        let started = folder.join("run.json").exists();
+        let before = std::fs::read(&path).ok();
+        let before = before.and_then(|text| serde_json::from_slice::<Kept<T>>(&text).ok());
+        let same =
+            |of: &Source| of.recipe == content_hash(text.as_bytes()) && of.options == options;
+        let before = before.filter(|before| same(&before.of));
+        let before = match before {
+            Some(before) if !started && self.reuse => return Ok(Some(before.found)),
+            before => before,
+        };
+        let source = self.data.as_deref().unwrap_or_default();
+        train::finished(recipe, source, &folder, settings)?;
+        let weights = folder.join("model.safetensors");
+        let weights = content_hash(&std::fs::read(&weights).map_err(|e| Error::io(&weights, e))?);
+        if let Some(before) = before.filter(|before| before.of.weights == weights) {
+            return Ok(Some(before.found));
+        }
+        let of = Source { recipe: content_hash(text.as_bytes()), weights, options };
+        let measured = Kept { of, found: measure(&folder)? };
+        let text = serde_json::to_vec(&measured)
+            .map_err(|e| Error::config("figure", e.to_string(), "values that JSON can hold"))?;
+        write_atomically(&path, &text)?;
+        Ok(Some(measured.found))
+    }
 }
 
 /// Results as JSON.

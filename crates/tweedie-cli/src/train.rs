@@ -11,8 +11,8 @@ use std::time::Instant;
 use tweedie::data::Dataset;
 use tweedie::files::shell_word;
 use tweedie::judge::{self, Judgement, score_rows};
-use tweedie::run::Run;
 use tweedie::run::pictures::keep;
+use tweedie::run::{Run, shipped};
 use tweedie::train::{Event, Learner, train_until};
 use tweedie::{Error, Result};
 
@@ -84,10 +84,12 @@ fn print(judged: &Judgement) {
 }
 
 /// Trains a shipped recipe on the data of `source` in a folder; resumes a run that has stopped, and skips one that has
-/// finished.
+/// finished, saying where its recipe differs.
 pub fn finished(recipe: &str, source: &str, folder: &Path, settings: &Settings) -> Result<()> {
     let started = folder.join("run.json").exists();
     if started && folder.join("report.html").exists() {
+        let (text, _) = shipped::find(recipe)?;
+        start::say_differences(&Run::open(folder)?, &text, recipe);
         return Ok(());
     }
     let options = Options {

@@ -1,14 +1,13 @@
 //! Seven diffusion models of one size on MNIST: quality against evaluations.
 
-use super::{Figure, Options, for_machines, kept, table};
+use super::{Asked, Figure, Options, for_machines, table};
 use crate::Settings;
 use serde::Serialize;
 use std::fmt::Write;
-use std::path::Path;
 use tweedie::draw::{picture, save_png};
 use tweedie::judge::{ComparisonResult, Point};
 use tweedie::metric::judge::Score;
-use tweedie::{Error, Result};
+use tweedie::Result;
 
 pub const FIGURE: Figure = Figure {
     name: "mnist-diffusion",
@@ -24,9 +23,6 @@ pub const FIGURE: Figure = Figure {
     ],
     measure,
 };
-
-/// The picture of samples in a run's folder.
-const SAMPLES: &str = "own-sampling.png";
 
 /// The metrics of the first table.
 const METRICS: [&str; 6] = [
@@ -47,41 +43,49 @@ struct Results {
     steps: ComparisonResult,
 }
 
-fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json::Value)> {
+fn measure(options: &Options, settings: &Settings) -> Result<Option<(String, serde_json::Value)>> {
     let (mut own, mut steps) = (None, None);
-    for &name in FIGURE.models {
-        let folder = options.runs.join(name);
-        let path = [folder.clone()];
-        let asked = format!("{} samples, {}", options.samples, options.sweep.own_sampling());
-        let found = kept(&folder, "own-sampling", &asked, || {
-            let n = options.samples;
+    let images = options.beside(FIGURE.name, "images")?;
+    for &recipe in FIGURE.models {
+        let asked = |name, options| Asked { recipe, name, options, settings };
+        let own_sampling = format!("{} samples, {}", options.samples, options.sweep.judged_by());
+        let asked_own = asked("own-sampling", own_sampling);
+        let found = options.kept(FIGURE.name, asked_own, |folder| {
+            let (n, path) = (options.samples, [folder.to_path_buf()]);
             let (found, reference) =
                 options.sweep.compare_at(("steps", &[]), n, &path, None, settings)?;
             let samples = found.points.first().and_then(|point| point.samples.as_ref());
             if let Some(samples) = samples {
                 let real = Some(reference.data.held_out.rows());
-                save_png(&picture(&reference.data.space, samples, real)?, folder.join(SAMPLES))?;
+                let file = images.join(format!("{recipe}.png"));
+                save_png(&picture(&reference.data.space, samples, real)?, file)?;
             }
-            Ok(found)
+            Ok(named(found, recipe))
         })?;
-        add(&mut own, found, name);
-        let asked = format!("{:?}", options.sweep);
-        let found = kept(&folder, "own-solver", &asked, || {
-            Ok(options.sweep.compare(&path, None, settings)?.0)
-        })?;
-        add(&mut steps, found, name);
+        add(&mut own, found);
+        let found =
+            options.kept(FIGURE.name, asked("own-solver", options.sweep.swept()), |folder| {
+                let (found, _) = options.sweep.compare(&[folder.to_path_buf()], None, settings)?;
+                Ok(named(found, recipe))
+            })?;
+        add(&mut steps, found);
     }
-    let (Some(own), Some(steps)) = (own, steps) else {
-        return Err(Error::config("figure", FIGURE.name, "one run at least"));
-    };
+    let complete = options.only.is_empty();
+    let (Some(own), Some(steps)) = (own.filter(|_| complete), steps) else { return Ok(None) };
     let found = Results { own, steps };
-    Ok((page(&found, options)?, for_machines(&found)?))
+    Ok(Some((page(&found, options)?, for_machines(&found)?)))
 }
 
-/// Appends the comparison `one` of a single run to the comparison `all`, with `name` for the run.
-fn add(all: &mut Option<ComparisonResult>, mut one: ComparisonResult, name: &str) {
-    one.runs.iter_mut().for_each(|run| run.run = name.into());
-    one.points.iter_mut().for_each(|point| point.run = name.into());
+/// A comparison of one run under the name of its recipe.
+fn named(mut one: ComparisonResult, recipe: &str) -> ComparisonResult {
+    one.runs.iter_mut().for_each(|run| run.run = recipe.into());
+    one.points.iter_mut().for_each(|point| point.run = recipe.into());
+    one
+}
+
+/// Appends the comparison `one`, if there is one, to the comparison `all`.
+fn add(all: &mut Option<ComparisonResult>, one: Option<ComparisonResult>) {
+    let Some(one) = one else { return };
     match all {
         None => *all = Some(one),
         Some(all) => {
@@ -93,9 +97,7 @@ fn add(all: &mut Option<ComparisonResult>, mut one: ComparisonResult, name: &str
 
 /// The page in Markdown; writes its pictures beside it.
 fn page(Results { own, steps }: &Results, options: &Options) -> Result<String> {
-    let page = options.page(FIGURE.name);
-    let images = page.parent().unwrap_or(Path::new("")).join("images");
-    std::fs::create_dir_all(&images).map_err(|e| Error::io(&images, e))?;
+    let images = options.beside(FIGURE.name, "images")?;
     let mut text = format!(
         "# Diffusion models on MNIST\n\nWritten by `tweedie reproduce mnist-diffusion --data FOLDER`. One UNet of 16, \
          32 and 64 channels, conditional on the class, trained on the same pictures by each recipe; the process, the \
@@ -124,11 +126,9 @@ fn page(Results { own, steps }: &Results, options: &Options) -> Result<String> {
     text += "\n## Samples\n";
     for point in &own.points {
         let (run, evaluations) = (&point.run, point.evaluations);
-        let (from, file) = (options.runs.join(run).join(SAMPLES), format!("{}.png", slug(run)));
-        std::fs::copy(&from, images.join(&file)).map_err(|e| Error::io(&from, e))?;
         let _ = writeln!(
             text,
-            "\n{run}, {evaluations:.0} evaluations:\n\n![Samples of {run}](images/{file})"
+            "\n{run}, {evaluations:.0} evaluations:\n\n![Samples of {run}](images/{run}.png)"
         );
     }
     Ok(text)

@@ -1,6 +1,6 @@
 //! Likelihoods of MNIST's test pictures under diffusion models.
 
-use super::{Figure, Options, for_machines, kept, table};
+use super::{Asked, Figure, Options, for_machines, table};
 use crate::log_p;
 use crate::{Settings, progress::Progress};
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ use tweedie::{Draws, Result};
 pub const FIGURE: Figure = Figure {
     name: "mnist-likelihood",
     what: "bits per dimension of three diffusion models on MNIST, by every density that there is",
-    models: &["mnist-ddpm", "mnist-vdm", "mnist-vp"],
+    models: &["mnist-ddpm", "mnist-vdm", DENSE],
     measure,
 };
 
@@ -82,12 +82,16 @@ struct Variances {
     ratio_error: f64,
 }
 
-fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json::Value)> {
+fn measure(options: &Options, settings: &Settings) -> Result<Option<(String, serde_json::Value)>> {
     let (mut bits, mut variances) = (Vec::new(), Vec::new());
+    let asked = |recipe, name, rows: usize| {
+        let options = format!("{rows} rows");
+        Asked { recipe, name, options, settings }
+    };
     for name in BOUNDED {
-        let folder = options.runs.join(name);
-        let (of_run, spread) = kept(&folder, "bits", &options.rows.to_string(), || {
-            let run = Run::open(&folder)?;
+        let asked = asked(name, "bits", options.rows);
+        let found = options.kept(FIGURE.name, asked, |folder| {
+            let run = Run::open(folder)?;
             let data = run.data()?.judged_on(Part::Test);
             let model = run.model_as::<DiffusionModel>(&settings.device)?;
             let judge = Judge { name, model: &model, data: &data, settings };
@@ -100,13 +104,15 @@ fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json
             }
             Ok((bits, judge.variances()?))
         })?;
-        bits.extend(of_run);
-        variances.extend(spread);
+        if let Some((of_run, spread)) = found {
+            bits.extend(of_run);
+            variances.extend(spread);
+        }
     }
-    let folder = options.runs.join(DENSE);
     let rows = options.rows.min(DENSE_ROWS);
-    let densities = kept(&folder, "densities", &rows.to_string(), || {
-        let run = Run::open(&folder)?;
+    let asked = asked(DENSE, "densities", rows);
+    let densities = options.kept(FIGURE.name, asked, |folder| {
+        let run = Run::open(folder)?;
         let (model, data) = (run.model(&settings.device)?, run.data()?.judged_on(Part::Test));
         let mut found = Vec::new();
         for (density, probes) in [("ode", Some(1)), ("sde", None), ("elbo", None)] {
@@ -116,8 +122,9 @@ fn measure(options: &Options, settings: &Settings) -> Result<(String, serde_json
         }
         Ok(found)
     })?;
+    let Some(densities) = densities.filter(|_| options.only.is_empty()) else { return Ok(None) };
     let found = Results { bits, variances, densities };
-    Ok((page(&found, options.rows), for_machines(&found)?))
+    Ok(Some((page(&found, options.rows), for_machines(&found)?)))
 }
 
 /// A run with the data that judge it.

@@ -105,7 +105,7 @@ impl Options {
         let has_data = !run.is_without_data() || run.is_imported();
         let data = has_data.then(|| run.data()).transpose()?;
         if let Some(found) = found {
-            say_differences(&run, found);
+            say_differences(&run, &found.text, found.given);
         }
         for folder in [folder.to_path_buf(), run.file("samples")].iter().filter(|f| f.is_dir()) {
             tweedie::files::remove_leftovers(folder)?;
@@ -126,10 +126,9 @@ fn beside(recipe: &str, source: &str) -> Option<String> {
 }
 
 /// Prints to stderr the keys in which a recipe now differs from the run's own, which the run keeps.
-fn say_differences(run: &Run, found: &Template) {
+pub(super) fn say_differences(run: &Run, recipe: &str, given: &str) {
     let folder = run.folder().display();
-    let Ok(keys) = run.differences(&found.text) else {
-        let given = found.given;
+    let Ok(keys) = run.differences(recipe) else {
         eprintln!(
             "{folder}: goes on by its own recipe; the options of its start do not fit {given}"
         );
@@ -153,8 +152,5 @@ fn say_differences(run: &Run, found: &Template) {
         more => format!(", and {more} more"),
     };
     let first = differing[..differing.len().min(NAMED)].join(", ");
-    eprintln!(
-        "{folder}: goes on by its own recipe, which differs from {}: {first}{more}",
-        found.given
-    );
+    eprintln!("{folder}: goes on by its own recipe, which differs from {given}: {first}{more}");
 }

@@ -17,15 +17,12 @@ fn figures_are_listed_and_others_refused() {
         (["-n", "from 2"], vec![figure, "--data", "x", "-n", "1"]),
         (["--samples", "at least 2"], vec![figure, "--data", "x", "--samples", "1"]),
         (["--rows", "at least 1"], vec![figure, "--data", "x", "--rows", "0"]),
+        (["--only", "mnist-edm"], vec![figure, "--data", "x", "--only", "mnist-edn"]),
         (["--output", ".md"], vec![figure, "--data", "x", "-o", "page.html"]),
     ] {
         refused(here.path(), 2, &words, &[&["reproduce"][..], &arguments].concat());
     }
 }
-
-/// What `reproduce` keeps in the folder of a run.
-const KEPT: [&str; 5] =
-    ["own-sampling.json", "own-sampling.png", "own-solver.json", "bits.json", "densities.json"];
 
 /// A folder with runs of these names that are there already, on other data.
 fn trained(names: &[&str]) -> tempfile::TempDir {
@@ -41,25 +38,24 @@ fn trained(names: &[&str]) -> tempfile::TempDir {
     here
 }
 
-/// The content of the runs, without what is kept of figures.
-fn weights(here: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut found = content(&here.join("runs"));
-    found.retain(|name, _| KEPT.iter().all(|kept| !name.ends_with(kept)));
-    found
-}
-
 /// What a figure says for machines, and its page; nothing is trained.
 fn reproduced(here: &Path, figure: &str, more: &[&str]) -> (Value, String) {
-    let before = weights(here);
+    let before = content(&here.join("runs"));
     let fixed = ["reproduce", figure, "--data", "x", "-o", "page/figure.md", "--json"];
     let told = serde_json::from_str(&done(here, &[&fixed[..], more].concat())).unwrap();
-    assert!(before == weights(here));
+    assert!(before == content(&here.join("runs")));
     (told, std::fs::read_to_string(here.join("page/figure.md")).unwrap())
 }
 
 #[test]
 fn the_page_of_likelihoods_holds_what_was_measured() {
     let here = trained(&["mnist-ddpm", "mnist-vdm", "mnist-vp"]);
+    // One run alone is measured first, without a page.
+    let fixed = ["reproduce", "mnist-likelihood", "--data", "x", "-o", "page/figure.md"];
+    let alone = [&fixed[..], &["--rows", "10", "--only", "mnist-vdm"]].concat();
+    assert_eq!(done(here.path(), &alone), "");
+    let kept: Vec<String> = content(&here.path().join("page")).into_keys().collect();
+    assert_eq!(kept, ["figures/mnist-vdm-bits.json"]);
     let (told, page) = reproduced(here.path(), "mnist-likelihood", &["--rows", "10"]);
     let bits = told["bits"].as_array().unwrap();
     let word = |line: &Value, key: &str| line[key].as_str().unwrap().to_string();
@@ -106,10 +102,16 @@ fn the_page_of_quality_holds_what_was_measured() {
     let number = |key: &str| score[key].as_f64().unwrap();
     let shown = format!("{:.4} ± {:.4}", number("value"), number("standard_error"));
     assert!(page.contains(&shown), "{shown} in {page}");
-    // What was measured is read the second time, and measured anew where it is of another number of samples.
-    let before = content(&here.path().join("runs"));
+    // What was measured is read the second time, without the runs where asked, and measured anew where it is of another
+    // number of samples.
+    let before = content(&here.path().join("page"));
     assert_eq!(reproduced(here.path(), "mnist-diffusion", &more), (told.clone(), page.clone()));
-    assert!(before == content(&here.path().join("runs")));
+    assert!(before == content(&here.path().join("page")));
+    let without = [&more[..], &["--runs", "none"]].concat();
+    let reused = [&without[..], &["--reuse"]].concat();
+    assert_eq!(reproduced(here.path(), "mnist-diffusion", &reused), (told.clone(), page.clone()));
+    let again = [&["reproduce", "mnist-diffusion", "--data", "x"][..], &without].concat();
+    refused(here.path(), 1, &["x"], &again);
     let fewer = ["--samples", "30", "-n", "40", "--steps", "2,3"];
     let (other, _) = reproduced(here.path(), "mnist-diffusion", &fewer);
     assert_eq!(other["own"]["samples"], 30);
