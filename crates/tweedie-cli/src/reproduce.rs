@@ -163,7 +163,7 @@ impl Options {
             return Ok(None);
         }
         let path = self.beside(figure, "figures")?.join(format!("{recipe}-{name}.json"));
-        let (text, _) = shipped::find(recipe)?;
+        let (_, text) = shipped::find(recipe)?;
         let folder = self.runs.join(recipe);
         let started = folder.join("run.json").exists();
         let before = std::fs::read(&path).ok();

@@ -88,7 +88,7 @@ fn print(judged: &Judgement) {
 pub fn finished(recipe: &str, source: &str, folder: &Path, settings: &Settings) -> Result<()> {
     let started = folder.join("run.json").exists();
     if started && folder.join("report.html").exists() {
-        let (text, _) = shipped::find(recipe)?;
+        let (_, text) = shipped::find(recipe)?;
         start::say_differences(&Run::open(folder)?, &text, recipe);
         return Ok(());
     }

@@ -34,7 +34,7 @@ pub fn names() -> Vec<&'static str> {
     RECIPES.iter().map(|(name, _)| *name).collect()
 }
 
-/// The text of the recipe with this name or path, and the name of its runs.
+/// The name of the runs of the recipe with this name or path, and its text.
 ///
 /// # Errors
 /// [`Error::Config`] for an unknown name, with the command that trains on it if it is a file, a folder or a data set;
