@@ -1,7 +1,7 @@
 //! Normalisation, with affine map and activation.
 
 use crate::activate;
-use crate::kernels::activation::Activation;
+use crate::kernels::activation::{self, Activation};
 use crate::kernels::norm::{
     Affine, AffineGradient, Shape, group_norm, group_norm_backward, layer_norm,
     layer_norm_backward, rms_norm, rms_norm_backward,
@@ -85,12 +85,10 @@ impl Norm {
         activate(x.reshape(shape), self.activation)
     }
 
-    /// A normalisation by position, without an activation; a single position is a group.
+    /// A normalisation by position; a single position is a group.
     fn by_layer(&self, shape: Shape) -> bool {
         match self.shares {
-            Shares::Group(groups) => {
-                groups == 1 && shape.rows == 1 && self.activation == Activation::None
-            }
+            Shares::Group(groups) => groups == 1 && shape.rows == 1,
             Shares::Layer | Shares::RootMeanSquare => {
                 assert!(self.activation == Activation::None, "an activation follows groups only");
                 true
@@ -113,8 +111,12 @@ impl Norm {
         let [mut mean, mut inverse] = [Buffer::new(moments), Buffer::new(moments)];
         if self.shares == Shares::RootMeanSquare {
             rms_norm(shape, epsilon, x, &affine, &mut y);
-        } else if self.by_layer(shape) {
+        } else if self.by_layer(shape) && self.activation == Activation::None {
             layer_norm(shape, epsilon, x, &affine, &mut y);
+        } else if self.by_layer(shape) {
+            let mut z = Buffer::new(x.len());
+            layer_norm(shape, epsilon, x, &affine, &mut z);
+            activation::forward(self.activation, &z, &mut y);
         } else {
             let moments = (&mut *mean, &mut *inverse);
             group_norm(shape, epsilon, x, &affine, self.activation, &mut y, moments);
@@ -211,8 +213,13 @@ impl Operation<4> for Norm {
         };
         if self.shares == Shares::RootMeanSquare {
             rms_norm_backward(shape, epsilon, x, &affine, dy, &mut dx, gradient);
-        } else if self.by_layer(shape) {
+        } else if self.by_layer(shape) && self.activation == Activation::None {
             layer_norm_backward(shape, epsilon, x, &affine, dy, &mut dx, gradient);
+        } else if self.by_layer(shape) {
+            let [mut z, mut dz] = [Buffer::new(x.len()), Buffer::new(x.len())];
+            layer_norm(shape, epsilon, x, &affine, &mut z);
+            activation::backward(self.activation, &z, dy, &mut dz);
+            layer_norm_backward(shape, epsilon, x, &affine, &dz, &mut dx, gradient);
         } else {
             let moments = (mean.values(), inverse.values());
             let f = self.activation;

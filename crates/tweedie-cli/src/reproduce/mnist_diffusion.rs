@@ -7,7 +7,7 @@ use std::fmt::Write;
 use tweedie::draw::{picture, save_png};
 use tweedie::judge::{ComparisonResult, Point};
 use tweedie::metric::judge::Score;
-use tweedie::Result;
+use tweedie::{Error, Result};
 
 pub const FIGURE: Figure = Figure {
     name: "mnist-diffusion",
@@ -45,7 +45,7 @@ struct Results {
 
 fn measure(options: &Options, settings: &Settings) -> Result<Option<(String, serde_json::Value)>> {
     let (mut own, mut steps) = (None, None);
-    let images = options.beside(FIGURE.name, "images")?;
+    let pictures = options.beside(FIGURE.name, "figures")?;
     for &recipe in FIGURE.models {
         let asked = |name, options| Asked { recipe, name, options, settings };
         let own_sampling = format!("{} samples, {}", options.samples, options.sweep.judged_by());
@@ -57,7 +57,7 @@ fn measure(options: &Options, settings: &Settings) -> Result<Option<(String, ser
             let samples = found.points.first().and_then(|point| point.samples.as_ref());
             if let Some(samples) = samples {
                 let real = Some(reference.data.held_out.rows());
-                let file = images.join(format!("{recipe}.png"));
+                let file = pictures.join(format!("{recipe}.png"));
                 save_png(&picture(&reference.data.space, samples, real)?, file)?;
             }
             Ok(named(found, recipe))
@@ -98,6 +98,7 @@ fn add(all: &mut Option<ComparisonResult>, one: Option<ComparisonResult>) {
 /// The page in Markdown; writes its pictures beside it.
 fn page(Results { own, steps }: &Results, options: &Options) -> Result<String> {
     let images = options.beside(FIGURE.name, "images")?;
+    let pictures = options.beside(FIGURE.name, "figures")?;
     let mut text = format!(
         "# Diffusion models on MNIST\n\nWritten by `tweedie reproduce mnist-diffusion --data FOLDER`. One UNet of 16, \
          32 and 64 channels, conditional on the class, trained on the same pictures by each recipe; the process, the \
@@ -126,6 +127,8 @@ fn page(Results { own, steps }: &Results, options: &Options) -> Result<String> {
     text += "\n## Samples\n";
     for point in &own.points {
         let (run, evaluations) = (&point.run, point.evaluations);
+        let (from, to) = (pictures.join(format!("{run}.png")), images.join(format!("{run}.png")));
+        std::fs::copy(&from, to).map_err(|e| Error::io(&from, e))?;
         let _ = writeln!(
             text,
             "\n{run}, {evaluations:.0} evaluations:\n\n![Samples of {run}](images/{run}.png)"

@@ -4,6 +4,7 @@
 //! has mean 0 and variance Σ x²/m.
 
 use super::{Affine, AffineGradient, Shape};
+use crate::kernels::gemm::{load, store};
 use crate::kernels::{SERIAL, each, vectorized, with_scratch};
 use pulp::Simd;
 
@@ -148,6 +149,55 @@ vectorized! {
     }
 }
 
+vectorized! {
+    /// w (1 + s) and b (1 + s) + t of the channels of a sample.
+    fn gain_and_offset<'a>(
+        simd: S, affine: Affine<'a>, sample: usize, gain: &'a mut [f32], offset: &'a mut [f32],
+    ) -> () {
+        let (lanes, channels) = (S::F32_LANES, gain.len());
+        let one = simd.splat_f32s(1.0);
+        let parts = gain.chunks_mut(lanes).zip(offset.chunks_mut(lanes)).enumerate();
+        for (k, (gain, offset)) in parts {
+            let part = |values: Option<&[f32]>, first: usize, or: f32| match values {
+                Some(values) => load(simd, &values[first + k * lanes..][..gain.len()]),
+                None => simd.splat_f32s(or),
+            };
+            let scale = simd.add_f32s(one, part(affine.scale, sample * channels, 0.0));
+            let shift = part(affine.shift, sample * channels, 0.0);
+            let (weight, bias) = (part(affine.weight, 0, 1.0), part(affine.bias, 0, 0.0));
+            store(simd, gain, simd.mul_f32s(weight, scale));
+            store(simd, offset, simd.mul_add_f32s(bias, scale, shift));
+        }
+    }
+}
+
+vectorized! {
+    /// From dv and dv x̂ of a row that is a sample, in `sums` and `products`: ds = w dv x̂ + b dv; adds (1 + s) dv to `bias`
+    /// and (1 + s) dv x̂ to `weight`.
+    fn slopes_of_parts<'a>(
+        simd: S, affine: Affine<'a>, sample: usize, row: [&'a [f32]; 2], scale: &'a mut [f32],
+        bias: &'a mut [f32], weight: &'a mut [f32],
+    ) -> () {
+        let (lanes, channels) = (S::F32_LANES, scale.len());
+        let one = simd.splat_f32s(1.0);
+        let totals = bias.chunks_mut(lanes).zip(weight.chunks_mut(lanes));
+        for (k, (scale, (bias, weight))) in scale.chunks_mut(lanes).zip(totals).enumerate() {
+            let part = |values: Option<&[f32]>, first: usize, or: f32| match values {
+                Some(values) => load(simd, &values[first + k * lanes..][..scale.len()]),
+                None => simd.splat_f32s(or),
+            };
+            let [dv, dvx] = row.map(|values| part(Some(values), 0, 0.0));
+            let (w, b) = (part(affine.weight, 0, 1.0), part(affine.bias, 0, 0.0));
+            let own = simd.add_f32s(one, part(affine.scale, sample * channels, 0.0));
+            store(simd, scale, simd.mul_add_f32s(w, dvx, simd.mul_f32s(b, dv)));
+            let sum = simd.mul_add_f32s(own, dv, load(simd, bias));
+            store(simd, bias, sum);
+            let sum = simd.mul_add_f32s(own, dvx, load(simd, weight));
+            store(simd, weight, sum);
+        }
+    }
+}
+
 /// Numbers in a block of rows.
 fn block(shape: &Shape) -> usize {
     shape.channels * 8192usize.div_ceil(shape.channels).max(64)
@@ -176,10 +226,7 @@ fn forward(shape: Shape, kind: Kind, x: &[f32], affine: &Affine, y: &mut [f32]) 
     each(x.len() >= SERIAL, blocks, |(sample, x, y)| {
         with_scratch(2 * channels, |scratch| {
             let (gain, offset) = scratch.split_at_mut(channels);
-            for (c, (gain, offset)) in gain.iter_mut().zip(&mut *offset).enumerate() {
-                *gain = affine.gain(sample * channels + c, c);
-                *offset = affine.offset(sample * channels + c, c);
-            }
+            gain_and_offset(*affine, sample, gain, offset);
             normalise(kind, x, gain, offset, y);
         });
     });
@@ -195,6 +242,11 @@ fn backward(
     gradient: AffineGradient,
 ) {
     affine.check(&shape);
+    if shape.rows == 1 && !shape.is_empty() {
+        if let AffineGradient { scale: Some(_), shift: Some(_), .. } = &gradient {
+            return backward_by_row(shape, kind, x, affine, dy, dx, gradient);
+        }
+    }
     let apart = gradient.scale.is_some() || gradient.shift.is_some();
     let shape = if apart { shape } else { folded(shape, affine) };
     assert!([x.len(), dy.len(), dx.len()] == [shape.len(); 3]);
@@ -214,9 +266,7 @@ fn backward(
             with_scratch(3 * channels, |scratch| {
                 let (gain, rest) = scratch.split_at_mut(channels);
                 let (a, b) = rest.split_at_mut(channels);
-                for (c, gain) in gain.iter_mut().enumerate() {
-                    *gain = affine.gain(sample * channels + c, c);
-                }
+                gain_and_offset(*affine, sample, gain, a);
                 slopes(kind, x, dy, gain, dx, a, b);
                 for ((into, a), b) in into.as_chunks_mut::<2>().0.iter_mut().zip(a).zip(b) {
                     *into = [f64::from(*a), f64::from(*b)];
@@ -229,6 +279,60 @@ fn backward(
         }
     }
     affine.gradients(&sums, channels, gradient);
+}
+
+/// Rows of a task whose samples are single rows.
+const ROWS: usize = 64;
+
+/// [`backward`] where every sample is one row with its own scale and shift.
+fn backward_by_row(
+    shape: Shape,
+    kind: Kind,
+    x: &[f32],
+    affine: &Affine,
+    dy: &[f32],
+    dx: &mut [f32],
+    gradient: AffineGradient,
+) {
+    assert!([x.len(), dy.len(), dx.len()] == [shape.len(); 3]);
+    let channels = shape.channels;
+    let AffineGradient { weight, bias, scale: Some(scale), shift: Some(shift) } = gradient else {
+        return;
+    };
+    assert!([scale.len(), shift.len()] == [shape.len(); 2]);
+    let block = ROWS * channels;
+    let mut partial = vec![0.0f64; shape.samples.div_ceil(ROWS) * channels * 2];
+    let tasks = x.chunks(block).zip(dy.chunks(block)).zip(dx.chunks_mut(block));
+    let tasks = tasks.zip(scale.chunks_mut(block).zip(shift.chunks_mut(block)));
+    let tasks = tasks.zip(partial.chunks_mut(2 * channels)).enumerate();
+    each(x.len() >= SERIAL, tasks, |(task, ((((x, dy), dx), (scale, shift)), into))| {
+        with_scratch(4 * channels, |scratch| {
+            let (bias, rest) = scratch.split_at_mut(channels);
+            let (weight, rest) = rest.split_at_mut(channels);
+            let (gain, products) = rest.split_at_mut(channels);
+            bias.fill(0.0);
+            weight.fill(0.0);
+            let rows = x.chunks(channels).zip(dy.chunks(channels)).zip(dx.chunks_mut(channels));
+            let rows = rows.zip(scale.chunks_mut(channels).zip(shift.chunks_mut(channels)));
+            for (row, (((x, dy), dx), (scale, shift))) in rows.enumerate() {
+                let sample = task * ROWS + row;
+                gain_and_offset(*affine, sample, gain, products);
+                slopes(kind, x, dy, gain, dx, shift, products);
+                slopes_of_parts(*affine, sample, [&*shift, &*products], scale, bias, weight);
+            }
+            let (into_bias, into_weight) = into.split_at_mut(channels);
+            for (into, from) in [(into_bias, bias), (into_weight, weight)] {
+                into.iter_mut().zip(from).for_each(|(into, from)| *into = f64::from(*from));
+            }
+        });
+    });
+    for (first, into) in [(0, bias), (channels, weight)] {
+        let Some(into) = into else { continue };
+        assert_eq!(into.len(), channels);
+        for (c, into) in into.iter_mut().enumerate() {
+            *into = partial.iter().skip(first + c).step_by(2 * channels).sum::<f64>() as f32;
+        }
+    }
 }
 
 /// Layer normalisation of each row: y from x.
