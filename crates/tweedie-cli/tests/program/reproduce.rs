@@ -2,7 +2,6 @@
 
 use crate::support::{content, digits, done, refused};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 #[test]
@@ -55,7 +54,7 @@ fn the_page_of_likelihoods_holds_what_was_measured() {
     let alone = [&fixed[..], &["--rows", "10", "--only", "mnist-vdm"]].concat();
     assert_eq!(done(here.path(), &alone), "");
     let kept: Vec<String> = content(&here.path().join("page")).into_keys().collect();
-    assert_eq!(kept, ["figures/mnist-vdm-bits.json"]);
+    assert_eq!(kept, ["figures/", "figures/mnist-vdm-bits.json"]);
     let (told, page) = reproduced(here.path(), "mnist-likelihood", &["--rows", "10"]);
     let bits = told["bits"].as_array().unwrap();
     let word = |line: &Value, key: &str| line[key].as_str().unwrap().to_string();
@@ -111,7 +110,7 @@ fn the_page_of_quality_holds_what_was_measured() {
     let reused = [&without[..], &["--reuse"]].concat();
     assert_eq!(reproduced(here.path(), "mnist-diffusion", &reused), (told.clone(), page.clone()));
     let again = [&["reproduce", "mnist-diffusion", "--data", "x"][..], &without].concat();
-    refused(here.path(), 1, &["x"], &again);
+    refused(here.path(), 2, &["data.source", "x"], &again);
     let fewer = ["--samples", "30", "-n", "40", "--steps", "2,3"];
     let (other, _) = reproduced(here.path(), "mnist-diffusion", &fewer);
     assert_eq!(other["own"]["samples"], 30);

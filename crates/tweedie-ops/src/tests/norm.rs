@@ -182,11 +182,12 @@ proptest! {
 }
 
 /// Shapes large enough to run in parallel, with tails, and one image that splits in blocks.
-const LARGE: [(Shape, usize); 4] = [
+const LARGE: [(Shape, usize); 5] = [
     (Shape { samples: 3, rows: 28 * 28, channels: 24 }, 8),
     (Shape { samples: 1, rows: 61 * 61, channels: 13 }, 1),
     (Shape { samples: 2, rows: 97, channels: 300 }, 30),
     (Shape { samples: 9, rows: 4 * 4, channels: 128 }, 32),
+    (Shape { samples: 150, rows: 1, channels: 137 }, 1),
 ];
 
 #[test]
@@ -223,6 +224,21 @@ fn rows_agree_on_any_threads_and_in_any_batch() {
             let alone = run_rows(&parts.alone(0), rms, &dy[..shape.rows * shape.channels]);
             assert_same("y", &alone[0], &all[0][..shape.rows * shape.channels]);
             assert_same("dx", &alone[1], &all[1][..shape.rows * shape.channels]);
+            // Gradients of the weight and bias are sums over the samples; scales and shifts are each sample's own.
+            let mut sums = vec![vec![0.0; shape.channels]; 2];
+            for i in 0..shape.samples {
+                let dy = &dy[i * shape.rows * shape.channels..][..shape.rows * shape.channels];
+                let alone = run_rows(&parts.alone(i), rms, dy);
+                for (sums, part) in sums.iter_mut().zip(&alone[2..4]) {
+                    sums.iter_mut().zip(part).for_each(|(sum, v)| *sum += f64::from(*v));
+                }
+                for part in 4..6 {
+                    let own = &all[part][i * shape.channels..][..shape.channels];
+                    assert_same("scale and shift", &alone[part], own);
+                }
+            }
+            assert_close("weight", &all[2], &sums[0], 1e-5);
+            assert_close("bias", &all[3], &sums[1], 1e-5);
         }
     }
 }
