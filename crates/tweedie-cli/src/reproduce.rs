@@ -13,6 +13,9 @@ use tweedie::files::write_atomically;
 use tweedie::run::shipped;
 use tweedie::{Error, Result};
 
+/// A page in Markdown, and its figures as JSON.
+type Measured = (String, serde_json::Value);
+
 /// A page of the docs, with the runs that it needs.
 struct Figure {
     name: &'static str,
@@ -20,8 +23,8 @@ struct Figure {
     what: &'static str,
     /// The recipes of its runs.
     models: &'static [&'static str],
-    /// Measures the runs; gives the page in Markdown, and its figures as JSON, unless some runs are left out.
-    measure: fn(&Options, &Settings) -> Result<Option<(String, serde_json::Value)>>,
+    /// Measures the runs; gives the page unless some runs are left out.
+    measure: fn(&Options, &Settings) -> Result<Option<Measured>>,
 }
 
 const FIGURES: [Figure; 2] = [mnist_diffusion::FIGURE, mnist_likelihood::FIGURE];

@@ -1,6 +1,6 @@
 //! Seven diffusion models of one size on MNIST: quality against evaluations.
 
-use super::{Asked, Figure, Options, for_machines, table};
+use super::{Asked, Figure, Measured, Options, for_machines, table};
 use crate::Settings;
 use serde::Serialize;
 use std::fmt::Write;
@@ -43,7 +43,7 @@ struct Results {
     steps: ComparisonResult,
 }
 
-fn measure(options: &Options, settings: &Settings) -> Result<Option<(String, serde_json::Value)>> {
+fn measure(options: &Options, settings: &Settings) -> Result<Option<Measured>> {
     let (mut own, mut steps) = (None, None);
     let pictures = options.beside(FIGURE.name, "figures")?;
     for &recipe in FIGURE.models {

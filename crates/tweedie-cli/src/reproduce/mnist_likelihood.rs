@@ -1,6 +1,6 @@
 //! Likelihoods of MNIST's test pictures under diffusion models.
 
-use super::{Asked, Figure, Options, for_machines, table};
+use super::{Asked, Figure, Measured, Options, for_machines, table};
 use crate::log_p;
 use crate::{Settings, progress::Progress};
 use serde::{Deserialize, Serialize};
@@ -82,7 +82,7 @@ struct Variances {
     ratio_error: f64,
 }
 
-fn measure(options: &Options, settings: &Settings) -> Result<Option<(String, serde_json::Value)>> {
+fn measure(options: &Options, settings: &Settings) -> Result<Option<Measured>> {
     let (mut bits, mut variances) = (Vec::new(), Vec::new());
     let asked = |recipe, name, rows: usize| {
         let options = format!("{rows} rows");

@@ -242,11 +242,15 @@ fn backward(
     gradient: AffineGradient,
 ) {
     affine.check(&shape);
-    if shape.rows == 1 && !shape.is_empty() {
-        if let AffineGradient { scale: Some(_), shift: Some(_), .. } = &gradient {
-            return backward_by_row(shape, kind, x, affine, dy, dx, gradient);
+    let gradient = match gradient {
+        AffineGradient { weight, bias, scale: Some(scale), shift: Some(shift) }
+            if shape.rows == 1 && !shape.is_empty() =>
+        {
+            let of_rows = [scale, shift];
+            return backward_by_row(shape, kind, x, affine, (dy, dx), of_rows, [bias, weight]);
         }
-    }
+        gradient => gradient,
+    };
     let apart = gradient.scale.is_some() || gradient.shift.is_some();
     let shape = if apart { shape } else { folded(shape, affine) };
     assert!([x.len(), dy.len(), dx.len()] == [shape.len(); 3]);
@@ -284,21 +288,18 @@ fn backward(
 /// Rows of a task whose samples are single rows.
 const ROWS: usize = 64;
 
-/// [`backward`] where every sample is one row with its own scale and shift.
+/// [`backward`] where every sample is one row with its own scale and shift; the last are the gradients of bias and weight.
 fn backward_by_row(
     shape: Shape,
     kind: Kind,
     x: &[f32],
     affine: &Affine,
-    dy: &[f32],
-    dx: &mut [f32],
-    gradient: AffineGradient,
+    (dy, dx): (&[f32], &mut [f32]),
+    [scale, shift]: [&mut [f32]; 2],
+    bias_and_weight: [Option<&mut [f32]>; 2],
 ) {
     assert!([x.len(), dy.len(), dx.len()] == [shape.len(); 3]);
     let channels = shape.channels;
-    let AffineGradient { weight, bias, scale: Some(scale), shift: Some(shift) } = gradient else {
-        return;
-    };
     assert!([scale.len(), shift.len()] == [shape.len(); 2]);
     let block = ROWS * channels;
     let mut partial = vec![0.0f64; shape.samples.div_ceil(ROWS) * channels * 2];
@@ -326,11 +327,12 @@ fn backward_by_row(
             }
         });
     });
-    for (first, into) in [(0, bias), (channels, weight)] {
+    for (k, into) in bias_and_weight.into_iter().enumerate() {
         let Some(into) = into else { continue };
         assert_eq!(into.len(), channels);
         for (c, into) in into.iter_mut().enumerate() {
-            *into = partial.iter().skip(first + c).step_by(2 * channels).sum::<f64>() as f32;
+            let parts = partial.iter().skip(k * channels + c).step_by(2 * channels);
+            *into = parts.sum::<f64>() as f32;
         }
     }
 }
