@@ -145,11 +145,9 @@ impl Options {
         self.output.clone().unwrap_or_else(|| PathBuf::from(format!("docs/{name}.md")))
     }
 
-    /// The folder beside the page of a figure, made if it is not there.
-    fn beside(&self, figure: &str, folder: &str) -> Result<PathBuf> {
-        let folder = self.page(figure).parent().unwrap_or(Path::new("")).join(folder);
-        std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
-        Ok(folder)
+    /// A folder beside the page of a figure.
+    fn beside(&self, figure: &str, folder: &str) -> PathBuf {
+        self.page(figure).parent().unwrap_or(Path::new("")).join(folder)
     }
 
     /// The result of `measure`, which takes the folder of the recipe's run, or none if the recipe is left out; the run is
@@ -165,7 +163,7 @@ impl Options {
         if !self.only.is_empty() && self.only.iter().all(|only| only != recipe) {
             return Ok(None);
         }
-        let path = self.beside(figure, "figures")?.join(format!("{recipe}-{name}.json"));
+        let path = self.beside(figure, "figures").join(format!("{recipe}-{name}.json"));
         let (_, text) = shipped::find(recipe)?;
         let folder = self.runs.join(recipe);
         let started = folder.join("run.json").exists();
@@ -189,9 +187,16 @@ impl Options {
         let measured = Kept { of, found: measure(&folder)? };
         let text = serde_json::to_vec(&measured)
             .map_err(|e| Error::config("figure", e.to_string(), "values that JSON can hold"))?;
+        make_for(&path)?;
         write_atomically(&path, &text)?;
         Ok(Some(measured.found))
     }
+}
+
+/// Makes the folder of a file.
+fn make_for(file: &Path) -> Result<()> {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))
 }
 
 /// Results as JSON.

@@ -1,6 +1,6 @@
 //! Seven diffusion models of one size on MNIST: quality against evaluations.
 
-use super::{Asked, Figure, Measured, Options, for_machines, table};
+use super::{Asked, Figure, Measured, Options, for_machines, make_for, table};
 use crate::Settings;
 use serde::Serialize;
 use std::fmt::Write;
@@ -45,7 +45,7 @@ struct Results {
 
 fn measure(options: &Options, settings: &Settings) -> Result<Option<Measured>> {
     let (mut own, mut steps) = (None, None);
-    let pictures = options.beside(FIGURE.name, "figures")?;
+    let pictures = options.beside(FIGURE.name, "figures");
     for &recipe in FIGURE.models {
         let asked = |name, options| Asked { recipe, name, options, settings };
         let own_sampling = format!("{} samples, {}", options.samples, options.sweep.judged_by());
@@ -58,6 +58,7 @@ fn measure(options: &Options, settings: &Settings) -> Result<Option<Measured>> {
             if let Some(samples) = samples {
                 let real = Some(reference.data.held_out.rows());
                 let file = pictures.join(format!("{recipe}.png"));
+                make_for(&file)?;
                 save_png(&picture(&reference.data.space, samples, real)?, file)?;
             }
             Ok(named(found, recipe))
@@ -97,8 +98,8 @@ fn add(all: &mut Option<ComparisonResult>, one: Option<ComparisonResult>) {
 
 /// The page in Markdown; writes its pictures beside it.
 fn page(Results { own, steps }: &Results, options: &Options) -> Result<String> {
-    let images = options.beside(FIGURE.name, "images")?;
-    let pictures = options.beside(FIGURE.name, "figures")?;
+    let images = options.beside(FIGURE.name, "images");
+    let pictures = options.beside(FIGURE.name, "figures");
     let mut text = format!(
         "# Diffusion models on MNIST\n\nWritten by `tweedie reproduce mnist-diffusion --data FOLDER`. One UNet of 16, \
          32 and 64 channels, conditional on the class, trained on the same pictures by each recipe; the process, the \
@@ -121,6 +122,7 @@ fn page(Results { own, steps }: &Results, options: &Options) -> Result<String> {
     text += &table(&headings.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
     for (name, plot) in steps.plots() {
         let file = format!("mnist-diffusion-{}.png", slug(name));
+        make_for(&images.join(&file))?;
         save_png(&plot.draw()?, images.join(&file))?;
         let _ = writeln!(text, "\n![{name} against network evaluations](images/{file})");
     }
