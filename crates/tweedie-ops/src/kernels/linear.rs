@@ -53,10 +53,10 @@ impl Linear {
         let parts = (self.rows / 2048).clamp(1, 8);
         let threads = rayon::current_num_threads();
         let tasks = match parts {
-            1 => self.output.div_ceil(96).next_multiple_of(threads),
+            1 => self.output.div_ceil(96).max(1).next_multiple_of(threads),
             _ => 1,
         };
-        (parts, self.output.div_ceil(tasks).next_multiple_of(12))
+        (parts, self.output.div_ceil(tasks).max(1).next_multiple_of(12))
     }
 }
 

@@ -83,3 +83,15 @@ fn many_rows() {
     let dw = times(5, layer.rows, 7, |i, l| dy[l * 5 + i], |l, j| x[l * 7 + j]);
     assert_close("dweight", &all[0], &dw, 2e-5);
 }
+
+/// Weights so wide that tasks take strips of them, as many as there are threads; and one without outputs.
+#[test]
+fn wide_weights() {
+    for (rows, input, output) in [(200, 40, 250), (3, 5, 0)] {
+        let layer = Linear { rows, input, output };
+        let (x, dy) = (numbers(rows * input, 1), numbers(rows * output, 2));
+        let all = on_any_threads(|| vec![weight_gradients(&[(layer, &x, &dy)]).remove(0).to_vec()]);
+        let dw = times(output, rows, input, |i, l| dy[l * output + i], |l, j| x[l * input + j]);
+        assert_close("dweight", &all[0], &dw, 2e-5);
+    }
+}

@@ -172,8 +172,8 @@ vectorized! {
 }
 
 vectorized! {
-    /// From dv and dv x̂ of a row that is a sample, in `sums` and `products`: ds = w dv x̂ + b dv; adds (1 + s) dv to `bias`
-    /// and (1 + s) dv x̂ to `weight`.
+    /// Of a row that is a sample, from dv and dv x̂: ds = w dv x̂ + b dv; adds (1 + s) dv to `bias` and (1 + s) dv x̂ to
+    /// `weight`.
     fn slopes_of_parts<'a>(
         simd: S, affine: Affine<'a>, sample: usize, row: [&'a [f32]; 2], scale: &'a mut [f32],
         bias: &'a mut [f32], weight: &'a mut [f32],
