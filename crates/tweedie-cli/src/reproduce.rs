@@ -114,7 +114,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// What is asked of the run of a recipe.
+/// A measurement of the run of a recipe.
 struct Asked<'a> {
     recipe: &'static str,
     /// The name of the measurement.
@@ -131,10 +131,11 @@ struct Kept<T> {
     found: T,
 }
 
-/// What a measurement depends on: the hashes of the recipe and of the trained weights, and options.
+/// What a measurement depends on: hashes of the shipped recipe, of `run.json` and of the weights, and options.
 #[derive(Serialize, Deserialize)]
 struct Source {
     recipe: String,
+    run: String,
     weights: String,
     options: String,
 }
@@ -150,9 +151,9 @@ impl Options {
         self.page(figure).parent().unwrap_or(Path::new("")).join(folder)
     }
 
-    /// The result of `measure`, which takes the folder of the recipe's run, or none if the recipe is left out; the run is
-    /// trained first if it is not there. The result is kept beside the page as figures/RECIPE-NAME.json, and read from there if run and options are the
-    /// same, so that a stopped command goes on where it was.
+    /// The result of `measure`, which takes the folder of the recipe's run, or none if the recipe is left out; the run
+    /// is trained first if it is not there. The result is kept beside the page as figures/RECIPE-NAME.json, and read
+    /// from there if run and options are the same, so that a stopped command goes on where it was.
     fn kept<T: Serialize + DeserializeOwned>(
         &self,
         figure: &str,
@@ -178,12 +179,16 @@ impl Options {
         };
         let source = self.data.as_deref().unwrap_or_default();
         train::finished(recipe, source, &folder, settings)?;
-        let weights = folder.join("model.safetensors");
-        let weights = content_hash(&std::fs::read(&weights).map_err(|e| Error::io(&weights, e))?);
-        if let Some(before) = before.filter(|before| before.of.weights == weights) {
+        let hash = |file: &str| {
+            let path = folder.join(file);
+            Ok(content_hash(&std::fs::read(&path).map_err(|e| Error::io(&path, e))?))
+        };
+        let (run, weights) = (hash("run.json")?, hash("model.safetensors")?);
+        let unchanged = |of: &Source| of.run == run && of.weights == weights;
+        if let Some(before) = before.filter(|before| unchanged(&before.of)) {
             return Ok(Some(before.found));
         }
-        let of = Source { recipe: content_hash(text.as_bytes()), weights, options };
+        let of = Source { recipe: content_hash(text.as_bytes()), run, weights, options };
         let measured = Kept { of, found: measure(&folder)? };
         let text = serde_json::to_vec(&measured)
             .map_err(|e| Error::config("figure", e.to_string(), "values that JSON can hold"))?;

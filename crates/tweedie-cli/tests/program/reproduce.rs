@@ -111,6 +111,18 @@ fn the_page_of_quality_holds_what_was_measured() {
     assert_eq!(reproduced(here.path(), "mnist-diffusion", &reused), (told.clone(), page.clone()));
     let again = [&["reproduce", "mnist-diffusion", "--data", "x"][..], &without].concat();
     refused(here.path(), 2, &["data.source", "x"], &again);
+    // A run whose recipe was edited is measured anew.
+    let edited = here.path().join("runs/mnist-edm/run.json");
+    let text = std::fs::read_to_string(&edited).unwrap();
+    std::fs::write(&edited, text + "\n").unwrap();
+    reproduced(here.path(), "mnist-diffusion", &more);
+    let after = content(&here.path().join("page"));
+    let changed: Vec<&String> = after
+        .keys()
+        .filter(|name| name.ends_with(".json") && after[*name] != before[*name])
+        .collect();
+    let both = ["figures/mnist-edm-own-sampling.json", "figures/mnist-edm-own-solver.json"];
+    assert_eq!(changed, both);
     let fewer = ["--samples", "30", "-n", "40", "--steps", "2,3"];
     let (other, _) = reproduced(here.path(), "mnist-diffusion", &fewer);
     assert_eq!(other["own"]["samples"], 30);

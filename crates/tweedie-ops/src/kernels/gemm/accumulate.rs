@@ -152,7 +152,7 @@ impl<S: Simd> Block<'_, '_, S> {
 /// Adds the outer product of M elements of a row of u with a row of v to the sums.
 ///
 /// # Safety
-/// M elements must lie in the allocation of `u`, and in that of `v` V vectors, or one by the mask if `PART`.
+/// `u` must point to M floats, and `v` to V vectors, or, if `PART`, to the floats of one vector that the mask selects.
 #[inline(always)]
 unsafe fn add<S: Simd, const M: usize, const V: usize, const PART: bool>(
     simd: S,

@@ -25,8 +25,8 @@ const UNROLLED: usize = 4;
 /// Vectors in the width of a tile of many rows.
 const WIDE: usize = 2;
 
-/// Vectors in the width of a tile of half as many rows, where there are 32 registers: it reads fewer elements for as many
-/// products.
+/// Vectors in the width of a tile of half as many rows, where there are 32 registers: it reads fewer elements for as
+/// many products.
 const WIDEST: usize = 4;
 
 /// Columns of a matrix in panels, each as many vectors wide as its tile takes: (first column, vectors).
@@ -59,7 +59,7 @@ impl Lanes {
         Self { lanes: S::F32_LANES, widest }
     }
 
-    /// Those of this machine.
+    /// The vectors of the machine that this runs on.
     fn new() -> Self {
         struct Machine;
         impl pulp::WithSimd for Machine {

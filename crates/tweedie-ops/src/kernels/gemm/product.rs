@@ -241,7 +241,7 @@ unsafe fn inner<S: Simd, const M: usize, const V: usize>(
 /// Adds the products of element k of M rows with V vectors to the sums.
 ///
 /// # Safety
-/// Element k must lie in the allocation of each row, and V vectors from b on in that of b.
+/// Each row must have an element k, and `b` must point to V vectors.
 #[inline(always)]
 unsafe fn step<S: Simd, const M: usize, const V: usize>(
     simd: S,

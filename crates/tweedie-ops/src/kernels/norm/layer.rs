@@ -149,6 +149,21 @@ vectorized! {
     }
 }
 
+/// A vector of `count` values from `first` on, or of one value if there are none.
+#[inline(always)]
+fn channels_or<S: Simd>(
+    simd: S,
+    values: Option<&[f32]>,
+    first: usize,
+    count: usize,
+    or: f32,
+) -> S::f32s {
+    match values {
+        Some(values) => load(simd, &values[first..][..count]),
+        None => simd.splat_f32s(or),
+    }
+}
+
 vectorized! {
     /// w (1 + s) and b (1 + s) + t of the channels of a sample.
     fn gain_and_offset<'a>(
@@ -158,9 +173,8 @@ vectorized! {
         let one = simd.splat_f32s(1.0);
         let parts = gain.chunks_mut(lanes).zip(offset.chunks_mut(lanes)).enumerate();
         for (k, (gain, offset)) in parts {
-            let part = |values: Option<&[f32]>, first: usize, or: f32| match values {
-                Some(values) => load(simd, &values[first + k * lanes..][..gain.len()]),
-                None => simd.splat_f32s(or),
+            let part = |values: Option<&[f32]>, first: usize, or: f32| {
+                channels_or(simd, values, first + k * lanes, gain.len(), or)
             };
             let scale = simd.add_f32s(one, part(affine.scale, sample * channels, 0.0));
             let shift = part(affine.shift, sample * channels, 0.0);
@@ -172,8 +186,8 @@ vectorized! {
 }
 
 vectorized! {
-    /// Of a row that is a sample, from dv and dv x̂: ds = w dv x̂ + b dv; adds (1 + s) dv to `bias` and (1 + s) dv x̂ to
-    /// `weight`.
+    /// The gradient ds = w dv x̂ + b dv of a sample of one row, from its dv and dv x̂; adds (1 + s) dv to `bias` and
+    /// (1 + s) dv x̂ to `weight`.
     fn slopes_of_parts<'a>(
         simd: S, affine: Affine<'a>, sample: usize, row: [&'a [f32]; 2], scale: &'a mut [f32],
         bias: &'a mut [f32], weight: &'a mut [f32],
@@ -182,9 +196,8 @@ vectorized! {
         let one = simd.splat_f32s(1.0);
         let totals = bias.chunks_mut(lanes).zip(weight.chunks_mut(lanes));
         for (k, (scale, (bias, weight))) in scale.chunks_mut(lanes).zip(totals).enumerate() {
-            let part = |values: Option<&[f32]>, first: usize, or: f32| match values {
-                Some(values) => load(simd, &values[first + k * lanes..][..scale.len()]),
-                None => simd.splat_f32s(or),
+            let part = |values: Option<&[f32]>, first: usize, or: f32| {
+                channels_or(simd, values, first + k * lanes, scale.len(), or)
             };
             let [dv, dvx] = row.map(|values| part(Some(values), 0, 0.0));
             let (w, b) = (part(affine.weight, 0, 1.0), part(affine.bias, 0, 0.0));
@@ -288,7 +301,8 @@ fn backward(
 /// Rows of a task whose samples are single rows.
 const ROWS: usize = 64;
 
-/// [`backward`] where every sample is one row with its own scale and shift; the last are the gradients of bias and weight.
+/// [`backward`] where every sample is one row with its own scale and shift; the last argument holds the gradients of
+/// bias and weight.
 fn backward_by_row(
     shape: Shape,
     kind: Kind,
