@@ -45,7 +45,7 @@ impl Activation {
     }
 
     /// The activation among the fused operations.
-    fn fused(self) -> tweedie_ops::Activation {
+    pub(super) fn fused(self) -> tweedie_ops::Activation {
         match self {
             Activation::Silu => tweedie_ops::Activation::Silu,
             Activation::Gelu => tweedie_ops::Activation::Gelu,
@@ -140,7 +140,7 @@ impl Linear {
         mlp(x, &[(self, None)], Some(residual))
     }
 
-    fn bias(&self) -> Option<Tensor<1>> {
+    pub(super) fn bias(&self) -> Option<Tensor<1>> {
         self.bias.as_ref().map(|b| b.val())
     }
 }

@@ -7,6 +7,7 @@ mod embed;
 pub mod flow;
 mod layer_norm;
 mod layers;
+mod masked;
 mod mlp;
 mod params;
 mod resize;
@@ -27,6 +28,7 @@ pub use layers::{
     Activation, Conv2d, Conv2dConfig, Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig,
     Linear, LinearConfig, mlp,
 };
+pub use masked::{MaskedMlp, MaskedMlpConfig, Sequence};
 pub use mlp::{ResidualMlp, ResidualMlpConfig};
 pub(crate) use params::{EachParam, MapParam, each_param, fitted, map_each};
 pub use params::{collect_params, dtype_of, map_params, param_count};

@@ -24,6 +24,8 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("points", include_str!("../../../../recipes/points.toml")),
     ("table", include_str!("../../../../recipes/table.toml")),
     ("coupling", include_str!("../../../../recipes/coupling.toml")),
+    ("maf", include_str!("../../../../recipes/maf.toml")),
+    ("spline", include_str!("../../../../recipes/spline.toml")),
     ("gmm", include_str!("../../../../recipes/gmm.toml")),
     ("kde", include_str!("../../../../recipes/kde.toml")),
     ("mala", include_str!("../../../../recipes/mala.toml")),

@@ -6,9 +6,10 @@ mod family;
 use crate::double::moved;
 use crate::dual::randomised;
 use crate::support::cpu;
+use serde_json::json;
 use tweedie::Draws;
 use tweedie::data::Condition;
-use tweedie::nn::flow::{AnyBijectionConfig, Flow, FlowConfig};
+use tweedie::nn::flow::{AnyBijectionConfig, AnyScalarMap, Flow, FlowConfig};
 
 /// What the rows of a flow are conditioned on.
 #[derive(Debug, Clone, Copy)]
@@ -48,25 +49,39 @@ impl Given {
     }
 }
 
-/// The default configuration of a bijection by its name.
-fn named(name: &str) -> AnyBijectionConfig {
-    let json = match name {
-        "coupling" => serde_json::json!({ "name": name, "hidden": [16, 16] }),
-        name => serde_json::json!({ "name": name }),
-    };
-    serde_json::from_value(json).expect("a bijection of this name")
+/// The layers of the flows under test, with names: every bijection, every pair of a network and a map, and mixtures.
+fn stacks() -> Vec<(String, Vec<AnyBijectionConfig>)> {
+    let layer = |json: serde_json::Value| serde_json::from_value(json).expect("a bijection");
+    let mut stacks: Vec<(String, Vec<AnyBijectionConfig>)> = Vec::new();
+    for (name, _) in AnyBijectionConfig::NAMES {
+        if !["coupling", "masked"].contains(name) {
+            stacks.push((name.to_string(), vec![layer(json!({ "name": name }))]));
+            continue;
+        }
+        for (map, _) in AnyScalarMap::NAMES {
+            let json = json!({ "name": name, "hidden": [16, 16], "map": { "name": map } });
+            stacks.push((format!("{name} and {map}"), vec![layer(json)]));
+        }
+    }
+    let hidden = [16, 16];
+    let inverse = json!({ "name": "masked", "hidden": hidden, "inverse": true, "residual": true });
+    stacks.push(("inverse masked".into(), vec![layer(inverse)]));
+    let periodic = json!({ "name": "spline", "bins": 3, "bound": 2.0, "periodic": true });
+    let periodic = json!({ "name": "masked", "hidden": hidden, "map": periodic });
+    stacks.push(("periodic spline".into(), vec![layer(periodic)]));
+    let coupling = json!({ "name": "coupling", "hidden": hidden });
+    let mixing = vec![layer(coupling), layer(json!({ "name": "permutation" }))];
+    stacks.push(("coupling, permutation".into(), mixing));
+    stacks
 }
 
-/// Flows of every kind of bijection alone and of couplings with permutations, with random weights.
+/// Flows of all [`stacks`] with random weights.
 fn flows(width: usize, given: Given, sd: f32) -> Vec<(String, Flow)> {
-    let alone = AnyBijectionConfig::NAMES.iter().map(|(name, _)| vec![*name]);
-    let all = alone.chain([vec!["coupling", "permutation"]]);
-    let flow = |names: Vec<&str>| {
-        let layers = names.iter().map(|name| named(name)).collect();
+    let flow = |(name, layers): (String, Vec<AnyBijectionConfig>)| {
         let flow = given.config(width).with_layers(layers).init(&Draws::new(3), &cpu()).unwrap();
-        (format!("{names:?} of {width} columns given {given:?}"), randomised(flow, sd))
+        (format!("{name} of {width} columns given {given:?}"), randomised(flow, sd))
     };
-    all.map(flow).collect()
+    stacks().into_iter().map(flow).collect()
 }
 
 /// The last of [`flows`].

@@ -1,6 +1,6 @@
 //! The registry of the bijections that recipes can name.
 
-use super::{Coupling, CouplingConfig, Permutation, PermutationConfig};
+use super::{Coupling, CouplingConfig, Masked, MaskedConfig, Permutation, PermutationConfig};
 use crate::data::Condition;
 use crate::tensor::Dual;
 use crate::{Draws, Result};
@@ -134,6 +134,8 @@ macro_rules! bijections {
 
 bijections! {
     "coupling" Coupling(CouplingConfig => Coupling)
-        "affine coupling (RealNVP): half of the columns shift and scale the others",
+        "half of the columns determine the map of the others: NICE, RealNVP, spline couplings, Flow++",
+    "masked" Masked(MaskedConfig => Masked)
+        "the columns before a column determine its map: MAF, IAF, autoregressive splines",
     "permutation" Permutation(PermutationConfig => Permutation) "columns in another order",
 }

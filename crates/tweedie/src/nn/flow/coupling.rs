@@ -1,18 +1,18 @@
-//! Affine coupling layers.
+//! Coupling layers.
 //!
-//! The first columns a of a row stay as they are, and determine the shift and scale of the others, b (Dinh,
-//! Sohl-Dickstein & Bengio 2017, *Density estimation using Real NVP*, eqs. 4–8):
+//! The first columns a of a row stay as they are, and an MLP computes from them the parameters θ of a monotone map of
+//! each of the others, b (Dinh, Sohl-Dickstein & Bengio 2017, *Density estimation using Real NVP*, eqs. 4–8):
 //!
-//! > x_a = z_a,  x_b = z_b ⊙ exp s(z_a) + t(z_a),  log|det ∂x/∂z| = Σ_j s_j.
+//! > z_a = x_a,  z_b = g(x_b; θ(x_a)),  log|det ∂z/∂x| = Σ_j log g′(x_j; θ_j).
 //!
-//! The inverse does not need to invert s and t. They are the halves of an MLP's output, which starts at zero, so that
-//! the layer starts as the identity. |s| is bounded by [`MOST_LOG_SCALE`] and the MLP's input by [`REACH`], both
-//! approached as by tanh. The layer then stretches by a bounded factor, so that round trips keep their digits, and is
-//! affine far from the data, so that log p stays finite.
+//! The inverse does not need to invert the MLP. With the affine map, z_b = (x_b − t) e^(−s), it is RealNVP's layer;
+//! with shifts NICE's, with splines that of neural spline flows, with mixtures of logistic functions Flow++'s. The MLP
+//! sees its input bounded by [`REACH`], approached as by tanh, so that log p stays finite far from the data.
 
-use super::{AnyBijection, Bijection, BijectionConfig, Place};
+use super::scalar::{AnyScalarMap, bounded};
+use super::{AnyBijection, Bijection, BijectionConfig, Place, REACH};
 use crate::data::Condition;
-use crate::error::count;
+use crate::error::{count, inside};
 use crate::nn::{
     Activation, ConditionEmbedding, ConditionEmbeddingConfig, Linear, LinearConfig, mlp,
 };
@@ -22,10 +22,6 @@ use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-/// The bound on |s|.
-const MOST_LOG_SCALE: f64 = 3.0;
-/// The bound on an MLP's input, in model units.
-const REACH: f64 = 10.0;
 /// The most hidden layers, and the most units of each.
 const MOST_LAYERS: u64 = 64;
 const MOST_UNITS: u64 = 1 << 14;
@@ -38,11 +34,14 @@ pub struct CouplingConfig {
     pub hidden: Vec<usize>,
     /// The MLP's activation.
     pub activation: Activation,
+    /// The map of the columns that are transformed.
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
+    pub map: AnyScalarMap,
 }
 
 impl Default for CouplingConfig {
     fn default() -> Self {
-        Self { hidden: vec![64, 64], activation: Activation::Silu }
+        Self { hidden: vec![64, 64], activation: Activation::Silu, map: AnyScalarMap::default() }
     }
 }
 
@@ -51,7 +50,8 @@ impl CouplingConfig {
     fn sizes(&self, place: &Place) -> Vec<(usize, usize)> {
         let kept = place.width / 2;
         let ends = |first, last| [first].into_iter().chain(self.hidden.iter().copied()).chain(last);
-        let widths: Vec<usize> = ends(kept, Some(2 * (place.width - kept))).collect();
+        let widths: Vec<usize> =
+            ends(kept, Some(self.map.parameters() * (place.width - kept))).collect();
         widths.windows(2).map(|pair| (pair[0], pair[1])).collect()
     }
 }
@@ -59,7 +59,8 @@ impl CouplingConfig {
 impl BijectionConfig for CouplingConfig {
     fn check(&self) -> Result<()> {
         count("hidden", self.hidden.len() as u64, MOST_LAYERS)?;
-        self.hidden.iter().try_for_each(|units| count("hidden", *units as u64, MOST_UNITS))
+        self.hidden.iter().try_for_each(|units| count("hidden", *units as u64, MOST_UNITS))?;
+        self.map.check().map_err(|e| inside("map", e))
     }
 
     fn fits(&self, place: &Place) -> Result<()> {
@@ -76,7 +77,7 @@ impl BijectionConfig for CouplingConfig {
         let sizes = self.sizes(place);
         let last = sizes.len() - 1;
         let layer = |(k, (input, output)): (usize, (usize, usize))| {
-            let gain = if k == last { 0.0 } else { 1.0 };
+            let gain = if k == last { self.map.initial_gain() } else { 1.0 };
             let draws = draws.purpose("linears").at(k as u64);
             LinearConfig::new(input, output).with_gain(gain).init(&draws, device)
         };
@@ -86,6 +87,7 @@ impl BijectionConfig for CouplingConfig {
             condition: condition.init(&draws.purpose("condition"), device),
             width: place.width,
             activation: self.activation,
+            map: self.map,
         }
         .into())
     }
@@ -99,11 +101,11 @@ impl BijectionConfig for CouplingConfig {
     }
 
     fn activations(&self, place: &Place) -> usize {
-        4 * place.width + 2 * self.hidden.iter().sum::<usize>()
+        (2 + self.map.parameters()) * place.width + 2 * self.hidden.iter().sum::<usize>()
     }
 }
 
-/// An affine coupling layer; see the module's head.
+/// A coupling layer; see the module's head.
 #[derive(Module, Debug)]
 pub struct Coupling {
     /// The MLP's layers.
@@ -114,6 +116,8 @@ pub struct Coupling {
     width: usize,
     #[module(skip)]
     activation: Activation,
+    #[module(skip)]
+    map: AnyScalarMap,
 }
 
 impl Coupling {
@@ -128,12 +132,8 @@ impl Coupling {
         Ok((part(0, kept), part(kept, d - kept)))
     }
 
-    /// t and s of the transformed columns, from the columns that stay.
-    fn shift_and_log_scale(
-        &self,
-        kept: Dual<2>,
-        condition: &Condition,
-    ) -> Result<(Dual<2>, Dual<2>)> {
+    /// The parameters of the maps of the transformed columns, from the columns that stay.
+    fn parameters(&self, kept: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
         let ([n, _], device) = (kept.dims(), kept.value.device());
         let features = self.condition.forward(condition, n, &device)?;
         let (mut h, mut rest) = (bounded(kept, REACH), &self.linears[..]);
@@ -144,31 +144,22 @@ impl Coupling {
         let last = rest.len().saturating_sub(1);
         let activation = |k| (k < last).then_some(self.activation);
         let rest: Vec<_> = rest.iter().enumerate().map(|(k, l)| (l, activation(k))).collect();
-        let both = mlp(h, &rest, None);
-        let moved = self.width - self.width / 2;
-        let half = |from| both.clone().linear(|both| both.narrow(1, from, moved));
-        Ok((half(0), bounded(half(moved), MOST_LOG_SCALE)))
+        Ok(mlp(h, &rest, None))
     }
-}
-
-/// `most` · tanh(x/`most`): about x for small x, and bounded by ±`most`.
-fn bounded(x: Dual<2>, most: f64) -> Dual<2> {
-    Activation::Tanh.forward(x.mul_scalar(1.0 / most)).mul_scalar(most)
 }
 
 impl Bijection for Coupling {
     fn to_noise(&self, x: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
         let (kept, moved) = self.split(x)?;
-        let (shift, log_scale) = self.shift_and_log_scale(kept.clone(), condition)?;
-        let log_shrink = -log_scale;
-        let z = (moved - shift) * log_shrink.clone().exp();
-        Ok((kept.join(z), log_shrink.sum_dim(1)))
+        let parameters = self.parameters(kept.clone(), condition)?;
+        let (z, log_det) = self.map.to_noise(moved, parameters);
+        Ok((kept.join(z), log_det))
     }
 
     fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
         let (kept, moved) = self.split(z)?;
-        let (shift, log_scale) = self.shift_and_log_scale(kept.clone(), condition)?;
-        let x = moved * log_scale.clone().exp() + shift;
-        Ok((kept.join(x), log_scale.sum_dim(1)))
+        let parameters = self.parameters(kept.clone(), condition)?;
+        let (x, log_det) = self.map.to_data(moved, parameters);
+        Ok((kept.join(x), log_det))
     }
 }

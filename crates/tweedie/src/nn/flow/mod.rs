@@ -9,11 +9,15 @@
 
 mod any;
 mod coupling;
+mod masked;
 mod permutation;
+mod scalar;
 
 pub use any::{AnyBijection, AnyBijectionConfig, Bijection, BijectionConfig, Place};
 pub use coupling::{Coupling, CouplingConfig};
+pub use masked::{Masked, MaskedConfig};
 pub use permutation::{Permutation, PermutationConfig};
+pub use scalar::{Affine, AnyScalarMap, LogisticMixture, ScalarMap, Shift, Spline};
 
 use crate::data::{Condition, Generate, LogDensity, Rows};
 use crate::error::{count, inside};
@@ -24,6 +28,9 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
 use std::ops::Range;
+
+/// The bound on the input of a layer's network, in model units.
+const REACH: f64 = 10.0;
 
 /// Configuration of [`Flow`].
 ///

@@ -8,18 +8,35 @@ use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-/// Configuration of [`Permutation`]: columns are reversed in even rounds, so that two couplings transform every column,
-/// and shuffled in odd rounds. The shuffle is fixed, whatever the seed of a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Configuration of [`Permutation`]. Without an order, columns are reversed in even rounds, so that two couplings
+/// transform every column, and shuffled in odd rounds. The shuffle is fixed, whatever the seed of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct PermutationConfig {}
+pub struct PermutationConfig {
+    /// The columns in their new order, each number from 0 once; the same in all rounds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<Vec<usize>>,
+}
 
 impl BijectionConfig for PermutationConfig {
     fn check(&self) -> Result<()> {
         Ok(())
     }
 
+    fn fits(&self, place: &Place) -> Result<()> {
+        let Some(order) = &self.order else { return Ok(()) };
+        if order.len() != place.width {
+            let expected = format!("the {} columns in another order", place.width);
+            return Err(Error::config("order", format!("{} numbers", order.len()), expected));
+        }
+        Permutation::new(order.clone()).map(|_| ())
+    }
+
     fn init(&self, place: &Place, _: &Draws, _: &Device) -> Result<AnyBijection> {
+        self.fits(place)?;
+        if let Some(order) = &self.order {
+            return Ok(Permutation::new(order.clone())?.into());
+        }
         // Two columns have only one other order.
         let order = if place.round.is_multiple_of(2) || place.width <= 2 {
             (0..place.width).rev().collect()

@@ -1,0 +1,77 @@
+//! Monotone maps of single values, whose parameters another network computes: the second factor of a flow's layers.
+//!
+//! A layer of a flow maps every value x_j by a map z_j = g(x_j; θ_j) that rises in x_j. What computes θ_j, and from
+//! which of the other columns, is the layer's conditioner: [`Coupling`](super::Coupling) or
+//! [`Masked`](super::Masked). Layers start from θ = 0, where a map is the identity, or from small random θ
+//! where its parts have to differ from the start.
+
+mod affine;
+mod logistic;
+mod spline;
+
+pub use affine::{Affine, Shift};
+pub use logistic::LogisticMixture;
+pub use spline::Spline;
+
+use crate::Result;
+use crate::registry::registry;
+use crate::tensor::Dual;
+use std::fmt::Debug;
+
+/// A monotone map of each value of `[n, m]` with parameters `[n, m · parameters]`. Each direction returns the sum of
+/// the logarithms of its own slopes in a row.
+pub trait ScalarMap: Debug + Send + Sync {
+    /// Fails, naming the key, unless every value is valid.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config).
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The number of parameters of one value.
+    fn parameters(&self) -> usize;
+
+    /// The column, below `columns`, whose map reads parameter number `index` of a row.
+    fn column(&self, index: usize, columns: usize) -> usize {
+        let _ = columns;
+        index / self.parameters()
+    }
+
+    /// A factor on the initial weights that compute the parameters; 0 starts from parameters of zero.
+    fn initial_gain(&self) -> f64 {
+        0.0
+    }
+
+    /// Maps data `x`, `[n, m]`, to noise; returns noise and log|det ∂z/∂x|, `[n, 1]`.
+    fn to_noise(&self, x: Dual<2>, parameters: Dual<2>) -> (Dual<2>, Dual<2>);
+
+    /// Maps noise `z`, `[n, m]`, to data; returns data and log|det ∂x/∂z|, `[n, 1]`.
+    fn to_data(&self, z: Dual<2>, parameters: Dual<2>) -> (Dual<2>, Dual<2>);
+}
+
+registry! {
+    /// Any named map of single values: `spline`, or `{ name = "spline", bins = 16 }`.
+    #[derive(Copy)]
+    pub enum AnyScalarMap: ScalarMap = Affine, "map" {
+        "affine" Affine(Affine) "scale and shift, the scale between e⁻³ and e³ (RealNVP, MAF); the default",
+        "shift" Shift(Shift) "shift alone: the volume stays (NICE)",
+        "spline" Spline(Spline)
+            "monotone rational-quadratic spline with linear tails, bins = 8, bound = 5; periodic = true for angles",
+        "logistic-mixture" LogisticMixture(LogisticMixture)
+            "logit of a mixture of logistic distribution functions, components = 8 (Flow++, neural autoregressive flows)",
+    }
+}
+
+/// `most` · tanh(x/`most`): about x for small x, and bounded by ±`most`.
+pub(super) fn bounded(x: Dual<2>, most: f64) -> Dual<2> {
+    use crate::nn::Activation;
+    Activation::Tanh.forward(x.mul_scalar(1.0 / most)).mul_scalar(most)
+}
+
+/// u/(1 + |u|/`most`): about u for small u, and bounded by ±`most`.
+fn soft_bounded<const D: usize>(u: Dual<D>, most: f64) -> Dual<D> {
+    let sign = u.value.clone().detach().sign();
+    let size = (u.clone() * sign).mul_scalar(1.0 / most).add_scalar(1.0);
+    u * size.recip()
+}
