@@ -54,6 +54,28 @@ impl Space {
         Ok(model.iter().map(of_row).collect())
     }
 
+    /// [`log_volumes`](Self::log_volumes) of the real numbers of each row alone: integers and names have probabilities,
+    /// and so have missing values and values in a pile.
+    ///
+    /// # Errors
+    /// As [`log_volumes`](Self::log_volumes).
+    pub fn log_volumes_of_reals(&self, model: &Rows) -> Result<Vec<f64>> {
+        self.check_width("rows in model units", model, self.model_width())?;
+        let places = (0..self.width()).scan(0, |at, j| {
+            let coordinate = self.coordinate(j);
+            let from = *at;
+            *at += coordinate.model_width();
+            Some((from..*at, coordinate))
+        });
+        let reals: Vec<_> = places.filter(|(_, coordinate)| !coordinate.is_discrete()).collect();
+        let of_row = |row: &[f32]| {
+            let apart =
+                reals.iter().filter(|(at, _)| row[at.clone()][1..].iter().all(|v| *v < 0.0));
+            apart.map(|(at, coordinate)| coordinate.log_volume(row[at.start])).sum()
+        };
+        Ok(model.iter().map(of_row).collect())
+    }
+
     /// Σ ln scale in nats: [`log_volumes`](Self::log_volumes) of every row where no column has a monotone map.
     /// Categories are not counted, since a probability has no unit.
     pub fn log_volume(&self) -> f64 {

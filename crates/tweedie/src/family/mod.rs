@@ -4,10 +4,12 @@
 //! model alone: it generates rows, gives densities of rows, and draws pictures, or returns the reason why it cannot.
 
 mod arrays;
+pub mod autoregressive;
 pub mod chains;
 mod density;
 pub mod diffusion;
 pub mod flow;
+mod likelihood;
 pub mod mixture;
 mod plan;
 mod plane;
@@ -35,6 +37,7 @@ use toml::Table;
 pub const FAMILIES: &[Entry] = &[
     Entry::of::<diffusion::Diffusion>(),
     Entry::of::<flow::Flow>(),
+    Entry::of::<autoregressive::AutoregressiveRecipe>(),
     Entry::of::<mixture::MixtureRecipe>(),
     Entry::of::<chains::ChainsRecipe>(),
 ];

@@ -30,8 +30,8 @@ const MOST_UNITS: u64 = 1 << 14;
 pub struct MaskedMlpConfig {
     /// For each output the number of first columns that it may read.
     pub limits: Vec<usize>,
-    /// The number of columns of a row.
-    pub columns: usize,
+    /// The number of values of each column of a row, such as 1, or the number of names of a category.
+    pub columns: Vec<usize>,
     /// The widths of the hidden layers.
     pub hidden: Vec<usize>,
     /// The activation of the hidden layers.
@@ -82,10 +82,15 @@ impl MaskedMlpConfig {
         }
     }
 
+    /// The number of values of a row.
+    fn width(&self) -> usize {
+        self.columns.iter().sum()
+    }
+
     /// The number of values in the parameters.
     pub fn parameters(&self) -> u128 {
         let outputs = self.limits.len() as u128;
-        let mut input = self.columns as u128;
+        let mut input = self.width() as u128;
         let mut sum = if self.direct { input * outputs } else { 0 };
         for &units in &self.hidden {
             sum += (input + 1) * units as u128;
@@ -99,7 +104,7 @@ impl MaskedMlpConfig {
 
     /// The approximate number of activations per row.
     pub fn activations(&self) -> usize {
-        self.columns + 2 * self.hidden.iter().sum::<usize>() + self.limits.len()
+        self.width() + 2 * self.hidden.iter().sum::<usize>() + self.limits.len()
     }
 
     /// The network with initial values from `draws`.
@@ -108,8 +113,9 @@ impl MaskedMlpConfig {
     /// As [`MaskedMlpConfig::fits`]; [`Error::Config`] for a limit beyond the columns.
     pub fn init(&self, draws: &Draws, device: &Device) -> Result<MaskedMlp> {
         self.fits()?;
-        if let Some(limit) = self.limits.iter().find(|limit| **limit > self.columns) {
-            let expected = format!("at most {} columns", self.columns);
+        let columns = self.columns.len();
+        if let Some(limit) = self.limits.iter().find(|limit| **limit > columns) {
+            let expected = format!("at most {columns} columns");
             return Err(Error::config("limits", limit.to_string(), expected));
         }
         let (least, degrees) = self.degrees();
@@ -117,7 +123,10 @@ impl MaskedMlpConfig {
         let mut layers: Vec<Vec<usize>> = self.hidden.iter().map(hidden).collect();
         layers.push(self.limits.clone());
         let (mut linears, mut reaches) = (Vec::new(), Vec::new());
-        let mut before: Vec<usize> = (1..=self.columns).collect();
+        let values = self.columns.iter().enumerate();
+        let mut before: Vec<usize> = values.flat_map(|(j, width)| vec![j + 1; *width]).collect();
+        let first_reach = |limit: &usize| before.partition_point(|of| of <= limit);
+        let direct_reach = self.limits.iter().map(first_reach).collect();
         for (k, degrees) in layers.iter().enumerate() {
             let gain = if k + 1 == layers.len() { self.gain } else { 1.0 };
             let config = LinearConfig::new(before.len(), degrees.len()).with_gain(gain);
@@ -126,7 +135,7 @@ impl MaskedMlpConfig {
             reaches.push(degrees.iter().map(reach).collect());
             before = degrees.clone();
         }
-        let direct = LinearConfig::new(self.columns, self.limits.len()).with_bias(false);
+        let direct = LinearConfig::new(self.width(), self.limits.len()).with_bias(false);
         let direct = direct.with_gain(self.gain);
         let first = self.hidden.first().copied().unwrap_or(self.limits.len());
         let condition = ConditionEmbeddingConfig::new(self.classes, self.vector, first);
@@ -136,7 +145,8 @@ impl MaskedMlpConfig {
             condition: condition.init(&draws.purpose("condition"), device),
             reaches,
             degrees: layers,
-            limits: self.limits.clone().into(),
+            limits: self.limits.clone(),
+            direct_reach,
             activation: self.activation,
             residual: self.residual,
         })
@@ -197,7 +207,10 @@ pub struct MaskedMlp {
     #[module(skip)]
     degrees: Vec<Vec<usize>>,
     #[module(skip)]
-    limits: Arc<[usize]>,
+    limits: Vec<usize>,
+    /// The number of first values that each output reads directly.
+    #[module(skip)]
+    direct_reach: Arc<[usize]>,
     #[module(skip)]
     activation: Activation,
     #[module(skip)]
@@ -218,7 +231,7 @@ impl MaskedMlp {
             reach: &self.reaches[k],
         };
         let mut added = self.direct.as_ref().map(|linear| {
-            let layer = MaskedLayer { linear, activation: None, reach: &self.limits };
+            let layer = MaskedLayer { linear, activation: None, reach: &self.direct_reach };
             masked_mlp(x.clone(), &[layer], None)
         });
         let (mut h, mut next) = (x, 0);
@@ -285,7 +298,7 @@ fn whole(parts: &mut Vec<Dual<2>>) -> Option<Dual<2>> {
 }
 
 impl Sequence<'_> {
-    /// Adds the next column, `[n, 1]`.
+    /// Adds the next column, `[n, its number of values]`.
     pub fn push(&mut self, column: Dual<2>) {
         self.layers[0].push(column);
         self.known += 1;
@@ -317,7 +330,8 @@ impl Sequence<'_> {
         match (&self.of.direct, whole(&mut self.layers[0])) {
             (Some(direct), Some(columns)) => {
                 let weight = units.rows(&direct.weight.val());
-                y + project(columns, weight.narrow(1, 0, self.known), None)
+                let reach = columns.dims()[1];
+                y + project(columns, weight.narrow(1, 0, reach), None)
             }
             _ => y,
         }

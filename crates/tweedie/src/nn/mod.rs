@@ -2,6 +2,7 @@
 
 mod any;
 mod attention;
+pub mod autoregressive;
 mod dropout;
 mod embed;
 pub mod flow;

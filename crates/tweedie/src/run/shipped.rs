@@ -26,6 +26,7 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("coupling", include_str!("../../../../recipes/coupling.toml")),
     ("maf", include_str!("../../../../recipes/maf.toml")),
     ("spline", include_str!("../../../../recipes/spline.toml")),
+    ("made", include_str!("../../../../recipes/made.toml")),
     ("gmm", include_str!("../../../../recipes/gmm.toml")),
     ("kde", include_str!("../../../../recipes/kde.toml")),
     ("mala", include_str!("../../../../recipes/mala.toml")),

@@ -1,5 +1,6 @@
 //! The library against closed forms, identities, naive versions and peers' numbers.
 
+mod autoregressive;
 mod bounds;
 mod chain;
 mod classifier;

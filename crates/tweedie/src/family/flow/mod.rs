@@ -4,17 +4,17 @@
 //! the log-volume of the map between the units ([`Space::log_volume`](crate::data::Space::log_volume)). For data with
 //! classes the flow is conditional on the class.
 
-mod learner;
 mod model;
 
 pub use model::FlowModel;
 
+use super::likelihood::{LikelihoodLearner, Units, of_rows_as_they_are};
 use super::{Family, Model, Opening, Start};
+use crate::data::Space;
 use crate::error::{inside, within};
 use crate::nn::flow::FlowConfig;
 use crate::train::{Fit, Learner, MOST_PARAMETERS, State, averages, chosen};
-use crate::{Error, Result};
-use learner::FlowLearner;
+use crate::{Draws, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -100,20 +100,18 @@ impl Family for Flow {
             let expected = "true: integers as they are have no density";
             return Err(Error::config("training.dequantise", "false", expected));
         }
-        let of_rows = "of the rows as they are";
-        if self.training.flip {
-            let expected = format!("false: a flow is {of_rows}");
-            return Err(Error::config("training.flip", "true", expected));
-        }
-        if self.training.augmentation.is_some() {
-            let expected = format!("no such key: a flow is {of_rows}");
-            return Err(Error::config("training.augmentation", "given", expected));
-        }
+        of_rows_as_they_are(&self.training, "a flow")?;
         Ok(self)
     }
 
     fn learner(&self, at: &Start) -> Result<Box<dyn Learner>> {
-        Ok(Box::new(FlowLearner::new(self, at)?))
+        let flow = self.flow.init(&Draws::new(at.seed).purpose("initial"), at.device)?;
+        let units = Units {
+            encoding: self.training.encoding(),
+            columns: self.flow.width,
+            log_volumes: Space::log_volumes,
+        };
+        Ok(Box::new(LikelihoodLearner::new(flow, &self.training, units, at)?))
     }
 
     fn weights(&self, checkpoint: State) -> Result<State> {

@@ -56,7 +56,7 @@ impl MaskedConfig {
         let outputs = self.map.parameters() * place.width;
         MaskedMlpConfig {
             limits: (0..outputs).map(|o| self.map.column(o, place.width)).collect(),
-            columns: place.width,
+            columns: vec![1; place.width],
             hidden: self.hidden.clone(),
             activation: self.activation,
             residual: self.residual,

@@ -18,6 +18,7 @@ pub use coupling::{Coupling, CouplingConfig};
 pub use masked::{Masked, MaskedConfig};
 pub use permutation::{Permutation, PermutationConfig};
 pub use scalar::{Affine, AnyScalarMap, LogisticMixture, ScalarMap, Shift, Spline};
+pub(super) use scalar::{bounded, soft_bounded};
 
 use crate::data::{Condition, Generate, LogDensity, Rows};
 use crate::error::{count, inside};
@@ -30,7 +31,7 @@ use std::f64::consts::TAU;
 use std::ops::Range;
 
 /// The bound on the input of a layer's network, in model units.
-const REACH: f64 = 10.0;
+pub(super) const REACH: f64 = 10.0;
 
 /// Configuration of [`Flow`].
 ///

@@ -30,6 +30,17 @@ impl<const D: usize> Dual<D> {
         self.map(Tensor::log, |x, _| x.recip())
     }
 
+    /// ln Σ exp x over one dimension, which stays with length 1.
+    pub fn log_sum_exp(self, dim: usize) -> Self {
+        let most = self.value.clone().detach().max_dim(dim);
+        (self - most.clone()).exp().sum_dim(dim).log() + most
+    }
+
+    /// ln σ(x) of the logistic function σ, exact far out on either side.
+    pub fn log_sigmoid(self) -> Self {
+        -(-self).softplus()
+    }
+
     /// The sine of x.
     pub fn sin(self) -> Self {
         self.map(Tensor::sin, |x, _| x.cos())

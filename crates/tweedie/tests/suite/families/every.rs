@@ -13,12 +13,13 @@ use tweedie::train::{Learner, load_checkpoint, save_checkpoint};
 use tweedie::{Draws, Result};
 
 /// What makes families small whose defaults are not, or gives them rows in the plane.
-const SMALL: [(&str, &[&str]); 3] = [
+const SMALL: [(&str, &[&str]); 4] = [
     (
         "diffusion",
         &["network.name=mlp", "network.hidden=16", "network.blocks=1", "training.batch=32"],
     ),
     ("flow", &["flow.depth=3", "training.batch=32"]),
+    ("autoregressive", &["autoregressive.hidden=[16, 16]", "training.batch=32"]),
     ("chains", &["target=pinwheel", "chains.rows=12", "chains.keep=8"]),
 ];
 const STEPS: u64 = 12;

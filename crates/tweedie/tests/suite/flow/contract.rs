@@ -120,11 +120,11 @@ fn a_masked_layer_is_triangular() -> Result<()> {
         let masked =
             |(what, _): &(String, Flow)| what.contains("mask") || what.contains("periodic");
         for (what, flow) in flows(WIDTH, given, 0.3).iter().filter(|flow| masked(flow)) {
-            let x = normal::<2>("triangular", [20, WIDTH]).cast(DType::F32);
+            let (flow, x) = (double(flow), normal::<2>("triangular", [20, WIDTH]));
             let condition = given.condition(20);
             for j in 0..WIDTH {
                 let unit: Vec<f64> = (0..20 * WIDTH).map(|i| f64::from(i % WIDTH == j)).collect();
-                let unit = doubles(&unit, WIDTH).cast(DType::F32);
+                let unit = doubles(&unit, WIDTH);
                 for way in 0..2 {
                     let map = |x: Dual<2>| match way {
                         0 => flow.to_noise(x, &condition),

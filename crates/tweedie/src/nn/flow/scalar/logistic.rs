@@ -45,18 +45,6 @@ struct Mixture {
     log_scale: Dual<3>,
 }
 
-/// log Σ exp over the last dimension, `[n, m]`.
-fn log_sum_exp(x: Dual<3>) -> Dual<2> {
-    let [n, m, _] = x.dims();
-    let most = x.value.clone().detach().max_dim(2);
-    ((x - most.clone()).exp().sum_dim(2).log() + most).reshape([n, m])
-}
-
-/// log σ(u), exact far out on either side.
-fn log_sigmoid(u: Dual<3>) -> Dual<3> {
-    -(-u).softplus()
-}
-
 impl Mixture {
     fn new(parameters: Dual<2>, columns: usize, components: usize) -> Self {
         let [n, _] = parameters.dims();
@@ -64,17 +52,20 @@ impl Mixture {
         let part =
             |k| all.clone().linear(|all: Tensor<3>| all.narrow(2, k * components, components));
         let logits = soft_bounded(part(0), MOST);
-        let sum = log_sum_exp(logits.clone()).reshape([n, columns, 1]);
-        Self { log_weight: logits - sum, mean: part(1), log_scale: soft_bounded(part(2), MOST) }
+        Self {
+            log_weight: logits.clone() - logits.log_sum_exp(2),
+            mean: part(1),
+            log_scale: soft_bounded(part(2), MOST),
+        }
     }
 
     /// z and the logarithm of its slope at x, `[n, m]` each.
     fn forward(&self, x: Dual<2>) -> (Dual<2>, Dual<2>) {
         let [n, m] = x.dims();
         let u = (x.reshape([n, m, 1]) - self.mean.clone()) * (-self.log_scale.clone()).exp();
-        let (below, above) = (log_sigmoid(u.clone()), log_sigmoid(-u));
+        let (below, above) = (u.clone().log_sigmoid(), (-u).log_sigmoid());
         let density = below.clone() + above.clone() - self.log_scale.clone();
-        let of = |part: Dual<3>| log_sum_exp(part + self.log_weight.clone());
+        let of = |part: Dual<3>| (part + self.log_weight.clone()).log_sum_exp(2).reshape([n, m]);
         let (below, above, density) = (of(below), of(above), of(density));
         (below.clone() - above.clone(), density - below - above)
     }

@@ -64,13 +64,13 @@ registry! {
 }
 
 /// `most` · tanh(x/`most`): about x for small x, and bounded by ±`most`.
-pub(super) fn bounded(x: Dual<2>, most: f64) -> Dual<2> {
+pub(in crate::nn) fn bounded(x: Dual<2>, most: f64) -> Dual<2> {
     use crate::nn::Activation;
     Activation::Tanh.forward(x.mul_scalar(1.0 / most)).mul_scalar(most)
 }
 
 /// u/(1 + |u|/`most`): about u for small u, and bounded by ±`most`.
-fn soft_bounded<const D: usize>(u: Dual<D>, most: f64) -> Dual<D> {
+pub(in crate::nn) fn soft_bounded<const D: usize>(u: Dual<D>, most: f64) -> Dual<D> {
     let sign = u.value.clone().detach().sign();
     let size = (u.clone() * sign).mul_scalar(1.0 / most).add_scalar(1.0);
     u * size.recip()

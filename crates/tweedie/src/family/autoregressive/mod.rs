@@ -1,0 +1,81 @@
+//! Autoregressive models, trained by maximum likelihood.
+//!
+//! The loss is −log p of a row, in nats per column; integers, names, missing values and piles have probabilities, real
+//! numbers have densities in model units. For data with classes the model is conditional on the class.
+
+mod model;
+
+pub use model::AutoregressiveModel;
+
+use super::likelihood::{LikelihoodLearner, Units, of_rows_as_they_are};
+use super::{Family, Model, Opening, Start};
+use crate::data::{Encoding, Space};
+use crate::error::inside;
+use crate::nn::autoregressive::AutoregressiveConfig;
+use crate::train::{Fit, Learner, MOST_PARAMETERS, State, averages, chosen};
+use crate::{Draws, Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The autoregressive family's part of a recipe. Integers are learnt as integers, whatever `training.dequantise`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AutoregressiveRecipe {
+    /// The order, the network and the conditional distributions.
+    pub autoregressive: AutoregressiveConfig,
+    /// The training of the network.
+    pub training: Fit,
+}
+
+/// The table that [`AutoregressiveConfig`] is read from.
+const TABLE: &str = "autoregressive";
+
+impl Family for AutoregressiveRecipe {
+    const NAME: &'static str = "autoregressive";
+    const ABOUT: &'static str =
+        "autoregressive model: column by column, exact log p of numbers, integers and names";
+
+    fn check(&self) -> Result<()> {
+        self.autoregressive.check().map_err(|e| inside(TABLE, e))?;
+        self.training.check().map_err(|e| inside("training", e))
+    }
+
+    fn check_space(&self, space: &Space) -> Result<()> {
+        self.autoregressive.fits(space).map_err(|e| inside(TABLE, e))
+    }
+
+    fn resolve(self, at: &Start) -> Result<Self> {
+        at.data()?;
+        self.training.check_with(at.training)?;
+        self.check_space(at.space)?;
+        let parameters = self.autoregressive.parameters(at.space)?;
+        if parameters > MOST_PARAMETERS {
+            let problem = format!("{:?} make {parameters} parameters", self.autoregressive.hidden);
+            let expected = format!("at most {MOST_PARAMETERS}");
+            return Err(Error::config("autoregressive.hidden", problem, expected));
+        }
+        let batch = self.training.check_batch(self.autoregressive.activations(at.space)?);
+        batch.map_err(|e| inside("training", e))?;
+        of_rows_as_they_are(&self.training, "an autoregressive model")?;
+        Ok(self)
+    }
+
+    fn learner(&self, at: &Start) -> Result<Box<dyn Learner>> {
+        let draws = Draws::new(at.seed).purpose("initial");
+        let model = self.autoregressive.init(at.space, &draws, at.device)?;
+        let units = Units {
+            encoding: Encoding::Centres,
+            columns: at.space.width(),
+            log_volumes: Space::log_volumes_of_reals,
+        };
+        Ok(Box::new(LikelihoodLearner::new(model, &self.training, units, at)?))
+    }
+
+    fn weights(&self, checkpoint: State) -> Result<State> {
+        chosen(&checkpoint).map_or_else(|| averages(&checkpoint), Ok)
+    }
+
+    fn model(&self, at: &Opening, weights: &State, origin: &Path) -> Result<Box<dyn Model>> {
+        Ok(Box::new(AutoregressiveModel::new(self.clone(), at, weights, origin)?))
+    }
+}

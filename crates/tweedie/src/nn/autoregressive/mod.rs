@@ -1,0 +1,337 @@
+//! Autoregressive models: a product of conditional distributions, column by column.
+//!
+//! > log p(x) = Σ_j log p(x_j | x_1, …, x_{j−1})
+//!
+//! in some order of the columns (Larochelle & Murray 2011; Germain et al. 2015, *MADE*, eq. 4). A model is an order, a
+//! network that computes the parameters of all conditional distributions from the columns before each, and the
+//! distributions. A row's log-probability takes one pass of the network; a sample is drawn column by column.
+//!
+//! Rows are in model units, integers at the centres of their bins. A category is one column of several values.
+
+mod conditional;
+mod order;
+
+pub use conditional::{
+    AnyConditional, Categorical, Conditional, DiscretisedLogistic, GaussianConditional, Random,
+};
+pub use order::Order;
+
+use super::flow::{REACH, bounded};
+use super::{Activation, MaskedMlp, MaskedMlpConfig};
+use crate::data::{Condition, Generate, Kind, LogDensity, Rows, Space};
+use crate::error::inside;
+use crate::tensor::Dual;
+use crate::{Draws, Error, Result};
+use burn::module::Module;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use conditional::OfColumn;
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// Configuration of [`Autoregressive`].
+///
+/// ```
+/// use tweedie::Draws;
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::data::{Space, shipped};
+/// use tweedie::nn::autoregressive::AutoregressiveConfig;
+/// let space = shipped::digits()?.space;
+/// let model = AutoregressiveConfig::default().init(&space, &Draws::new(0), &Device::flex())?;
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AutoregressiveConfig {
+    /// The order of columns.
+    pub order: Order,
+    /// The widths of the masked MLP's hidden layers.
+    pub hidden: Vec<usize>,
+    /// The MLP's activation.
+    pub activation: Activation,
+    /// Whether a hidden layer as wide as the one before is added to it.
+    pub residual: bool,
+    /// Whether a linear map leads from columns to parameters directly.
+    pub direct: bool,
+    /// The conditional distribution of real numbers.
+    pub numbers: AnyConditional,
+    /// The conditional distribution of integers; names always have a categorical one.
+    pub integers: AnyConditional,
+}
+
+impl Default for AutoregressiveConfig {
+    fn default() -> Self {
+        Self {
+            order: Order::Natural,
+            hidden: vec![256, 256],
+            activation: Activation::Relu,
+            residual: false,
+            direct: true,
+            numbers: GaussianConditional::default().into(),
+            integers: AnyConditional::default(),
+        }
+    }
+}
+
+/// Neighbouring columns of an order with the same distribution.
+#[derive(Debug, Clone)]
+struct Group {
+    of: OfColumn,
+    /// The number of columns.
+    columns: usize,
+    /// Their values, in the order.
+    values: Range<usize>,
+    /// Their parameters.
+    parameters: Range<usize>,
+}
+
+impl AutoregressiveConfig {
+    /// Fails, naming the key, unless every value is valid, whatever the data.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check(&self) -> Result<()> {
+        MaskedMlpConfig::check_hidden(&self.hidden)?;
+        self.numbers.check().map_err(|e| inside("numbers", e))?;
+        self.integers.check().map_err(|e| inside("integers", e))
+    }
+
+    /// Fails, naming the key, unless the model can be built for rows of `space`.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn fits(&self, space: &Space) -> Result<()> {
+        self.check()?;
+        self.network(space, &self.plan(space)?.1).fits()
+    }
+
+    /// The columns of a space that a model has, each with its place in model units.
+    fn columns(space: &Space) -> Vec<(usize, Range<usize>)> {
+        let mut at = 0;
+        let place = |j: usize| {
+            let from = at;
+            at += space.coordinate(j).model_width();
+            (j, from..at)
+        };
+        let all = (0..space.width()).map(place);
+        all.filter(|(j, _)| !matches!(space.coordinate(*j).kind, Kind::Identifier { .. })).collect()
+    }
+
+    /// The places of values in the order, and the groups of columns.
+    fn plan(&self, space: &Space) -> Result<(Vec<usize>, Vec<Group>)> {
+        let columns = Self::columns(space);
+        let (mut places, mut groups): (Vec<usize>, Vec<Group>) = (Vec::new(), Vec::new());
+        for j in self.order.of(columns.len())? {
+            let (column, place) = columns[j].clone();
+            let of = OfColumn::new(space.coordinate(column), &self.numbers, &self.integers)?;
+            let (values, parameters) = (of.width(), of.parameters());
+            let from = places.len();
+            places.extend(place);
+            match groups.last_mut().filter(|group| group.of == of) {
+                Some(group) => {
+                    group.columns += 1;
+                    group.values.end += values;
+                    group.parameters.end += parameters;
+                }
+                None => {
+                    let first = groups.last().map_or(0, |group| group.parameters.end);
+                    let parameters = first..first + parameters;
+                    groups.push(Group { of, columns: 1, values: from..from + values, parameters });
+                }
+            }
+        }
+        match places.is_empty() {
+            true => Err(Error::config("data", "no columns", "at least one")),
+            false => Ok((places, groups)),
+        }
+    }
+
+    fn network(&self, space: &Space, groups: &[Group]) -> MaskedMlpConfig {
+        let (mut columns, mut limits) = (Vec::new(), Vec::new());
+        let mut gain = 0.0f64;
+        for group in groups {
+            gain = gain.max(group.of.initial_gain());
+            for _ in 0..group.columns {
+                limits.extend(std::iter::repeat_n(columns.len(), group.of.parameters()));
+                columns.push(group.of.width());
+            }
+        }
+        MaskedMlpConfig {
+            limits,
+            columns,
+            hidden: self.hidden.clone(),
+            activation: self.activation,
+            residual: self.residual,
+            direct: self.direct,
+            classes: space.classes().len(),
+            vector: space.given_width(),
+            gain,
+        }
+    }
+
+    /// The number of values in the parameters of a model of rows of `space`.
+    ///
+    /// # Errors
+    /// As [`AutoregressiveConfig::fits`].
+    pub fn parameters(&self, space: &Space) -> Result<u128> {
+        Ok(self.network(space, &self.plan(space)?.1).parameters())
+    }
+
+    /// The approximate number of activations per row of `space`.
+    ///
+    /// # Errors
+    /// As [`AutoregressiveConfig::fits`].
+    pub fn activations(&self, space: &Space) -> Result<usize> {
+        Ok(self.network(space, &self.plan(space)?.1).activations())
+    }
+
+    /// The model of rows of `space`, with initial values from `draws`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming a key that is invalid, or does not fit the data.
+    pub fn init(&self, space: &Space, draws: &Draws, device: &Device) -> Result<Autoregressive> {
+        self.check()?;
+        let (places, groups) = self.plan(space)?;
+        let network = self.network(space, &groups).init(&draws.purpose("network"), device)?;
+        let discrete = (0..space.width()).all(|j| space.coordinate(j).is_discrete());
+        Ok(Autoregressive { network, places, groups, discrete })
+    }
+}
+
+/// A product of conditional distributions, column by column; see the module's head.
+///
+/// ```
+/// use tweedie::Draws;
+/// use tweedie::burn::tensor::Device;
+/// use tweedie::data::{Condition, LogDensity, shipped};
+/// use tweedie::nn::autoregressive::AutoregressiveConfig;
+/// let (device, data) = (Device::flex(), shipped::digits()?);
+/// let model = AutoregressiveConfig::default().init(&data.space, &Draws::new(0), &device)?;
+/// let x = data.space.encode(&data.train.rows().slice(0..3))?.to_tensor(&device);
+/// let label = Condition::class(7, 3);
+/// assert_eq!(model.log_density(x.into(), &label)?.dims(), [3, 1]);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+#[derive(Module, Debug)]
+pub struct Autoregressive {
+    /// The masked MLP that computes the parameters of all distributions.
+    network: MaskedMlp,
+    /// The place in a row in model units of each value, in the order.
+    #[module(skip)]
+    places: Vec<usize>,
+    #[module(skip)]
+    groups: Vec<Group>,
+    /// Whether every column has probabilities.
+    #[module(skip)]
+    discrete: bool,
+}
+
+/// Columns of `x` in another order.
+fn select(x: Dual<2>, columns: &[usize]) -> Dual<2> {
+    if columns.iter().copied().eq(0..x.dims()[1]) {
+        return x;
+    }
+    let numbers: Vec<i32> = columns.iter().map(|j| *j as i32).collect();
+    let numbers = TensorData::new(numbers, [columns.len()]);
+    let numbers = Tensor::<1, Int>::from_data(numbers, (&x.value.device(), DType::I32));
+    x.linear(|x| x.select(1, numbers.clone()))
+}
+
+impl Autoregressive {
+    /// Whether every column is an integer or a name, so that rows have probabilities.
+    pub fn is_discrete(&self) -> bool {
+        self.discrete
+    }
+
+    /// Values as the network reads them: bounded, so that far rows have a finite density.
+    fn seen(x: Dual<2>) -> Dual<2> {
+        bounded(x, REACH)
+    }
+
+    fn check(&self, x: &Dual<2>) -> Result<()> {
+        let ([n, d], width) = (x.dims(), self.places.len());
+        match d == width {
+            true => Ok(()),
+            false => Err(Error::shape("batch", format!("{n} × {d}"), format!("n × {width}"))),
+        }
+    }
+
+    /// log p of each column given those before it, `[n, columns]`, in the order.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if batch or condition do not fit.
+    pub fn log_conditionals(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
+        self.check(&x)?;
+        let n = x.dims()[0];
+        let x = select(x, &self.places);
+        let parameters = self.network.forward(Self::seen(x.clone()), condition)?;
+        let part = |of: &Dual<2>, range: &Range<usize>, columns: usize| {
+            let part = of.clone().linear(|of: Tensor<2>| of.narrow(1, range.start, range.len()));
+            part.reshape([n, columns, range.len() / columns])
+        };
+        let each = self.groups.iter().map(|group| {
+            let values = part(&x, &group.values, group.columns);
+            group.of.log_prob(values, part(&parameters, &group.parameters, group.columns))
+        });
+        let mut each: Vec<Dual<2>> = each.collect();
+        Ok(if each.len() == 1 { each.remove(0) } else { Dual::cat(each, 1) })
+    }
+}
+
+impl LogDensity for Autoregressive {
+    fn width(&self) -> usize {
+        self.places.len()
+    }
+
+    fn log_density(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
+        Ok(self.log_conditionals(x, condition)?.sum_dim(1))
+    }
+}
+
+impl Generate for Autoregressive {
+    fn generate(
+        &self,
+        rows: Range<u64>,
+        condition: &Condition,
+        draws: &Draws,
+        device: &Device,
+    ) -> Result<Tensor<2>> {
+        let n = (rows.end - rows.start) as usize;
+        let columns: usize = self.groups.iter().map(|group| group.columns).sum();
+        let uniforms = draws.purpose("uniforms").uniforms(rows.clone(), 2 * columns);
+        let normals = draws.purpose("normals").normals(rows, columns);
+        let mut sequence = self.network.sequence(condition, n, device)?;
+        let mut all = Rows::new(vec![0.0; n * self.places.len()], self.places.len())?;
+        let (mut column, mut at) = (0, 0);
+        for group in &self.groups {
+            let (width, count) = (group.of.width(), group.of.parameters());
+            for _ in 0..group.columns {
+                let parameters = Rows::from_tensor(&sequence.outputs().value)?;
+                let mut values = vec![0.0; n * width];
+                for (i, value) in values.chunks_exact_mut(width).enumerate() {
+                    let of = parameters.row(i);
+                    let [choice, uniform] = [0, 1].map(|k| uniforms.row(i)[2 * column + k]);
+                    let random = Random { choice, uniform, normal: normals.row(i)[column] };
+                    if of.len() != count || of.iter().any(|v| !v.is_finite()) {
+                        let what = format!("the distribution of column {column} in row {i}");
+                        return Err(Error::Diverged { what, step: column as u64 });
+                    }
+                    group.of.draw(of, random, value);
+                    let places = &self.places[at..at + width];
+                    let row = &mut all.values_mut()[i * self.places.len()..][..self.places.len()];
+                    places.iter().zip(&*value).for_each(|(place, v)| row[*place] = *v);
+                }
+                at += width;
+                column += 1;
+                if column < columns {
+                    let values = Rows::new(values, width)?.to_tensor(device);
+                    sequence.push(Self::seen(values.into()));
+                }
+            }
+        }
+        Ok(all.to_tensor(device))
+    }
+
+    fn name(&self) -> String {
+        "autoregressive model".into()
+    }
+}
