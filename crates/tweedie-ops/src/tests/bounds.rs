@@ -9,6 +9,7 @@ use crate::kernels::linear::matrix_product;
 use crate::kernels::mlp::Mlp;
 use crate::kernels::norm::{Affine, Shape, layer_norm};
 use crate::kernels::resize::{Pictures, double};
+use crate::kernels::spline::{Direction, Ends, Spline, Splines};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Half of what a `usize` counts, and one more: twice this is 0 where nothing stops at the end.
@@ -160,4 +161,38 @@ fn operations_refuse_shapes_larger_than_memory() {
     assert_refused(words, || attention.forward([&q, &k, &k], &mut [0.0; 6], &mut [0.0; 3]));
     let heads = Attention { queries: 1, heads: HALF, pitch: 2, ..attention };
     assert_refused(words, || heads.forward([&q, &k, &k], &mut [0.0; 2], &mut [0.0]));
+}
+
+#[test]
+fn splines_refuse_other_shapes() {
+    let family = Spline { bins: 2, bound: 1.0, ends: Ends::Linear };
+    let splines = Splines { rows: 2, width: 1, family, direction: Direction::ToNoise };
+    let forward = |splines: Splines, sizes: [usize; 3]| {
+        let [x, parameters, mut y] = sizes.map(|len| vec![0.0; len]);
+        splines.forward(&x, &parameters, &mut y);
+    };
+    forward(splines, [2, 10, 4]);
+    for (sizes, words) in [
+        ([3, 10, 4], "the values have another shape"),
+        ([2, 9, 4], "the parameters have another shape"),
+        ([2, 10, 3], "y has another shape"),
+    ] {
+        assert_refused(words, || forward(splines, sizes));
+    }
+    let gradients = |sizes: [usize; 2]| {
+        let [mut dx, mut dp] = sizes.map(|len| vec![0.0; len]);
+        splines.backward(&[0.0; 2], &[0.0; 10], &[0.0; 4], &mut dx, &mut dp);
+    };
+    gradients([2, 10]);
+    assert_refused("the gradient of the values has", || gradients([1, 10]));
+    assert_refused("the gradient of the parameters has", || gradients([2, 12]));
+    let with = |family: Spline| forward(Splines { family, ..splines }, [2, 10, 4]);
+    assert_refused("at least one bin", || with(Spline { bins: 0, ..family }));
+    for bound in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        assert_refused("positive and finite", || with(Spline { bound, ..family }));
+    }
+    let words = "no memory holds";
+    assert_refused(words, || forward(Splines { rows: HALF, width: 2, ..splines }, [0; 3]));
+    assert_refused(words, || forward(Splines { rows: 2, width: usize::MAX, ..splines }, [0; 3]));
+    assert_refused(words, || with(Spline { bins: HALF, ..family }));
 }

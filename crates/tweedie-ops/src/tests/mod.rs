@@ -12,4 +12,5 @@ mod math;
 mod mlp;
 mod norm;
 mod resize;
+mod spline;
 mod tensors;

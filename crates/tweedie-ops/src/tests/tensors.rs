@@ -2,6 +2,7 @@
 
 use super::common::*;
 use crate::kernels::activation::Activation;
+use crate::kernels::spline::{Direction, Ends, Spline, Splines};
 use crate::{Addend, ConvSizes, LinearLayer, Modulation, Norm, Shares};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use proptest::prelude::*;
@@ -174,4 +175,42 @@ proptest! {
         assert_agree!([x => 4 as x, z => 4 as z], crate::join(x, z));
         assert_agree!([x => 4 as x], crate::activate(x, Activation::ALL[which]));
     }
+}
+
+#[test]
+fn splines() {
+    let device = Device::flex().autodiff();
+    let family = Spline { bins: 6, bound: 1.5, ends: Ends::Linear };
+    let (rows, width) = (5, 4);
+    let wide = width * family.parameters();
+    let [x, parameters] = [(width, 1), (wide, 2)].map(|(len, seed)| numbers(rows * len, seed));
+    let dy = numbers(rows * (width + 1), 3);
+    let tensor = |x: &[f32], width: usize| {
+        let data = TensorData::new(x.to_vec(), [width, rows]);
+        Tensor::<2>::from_data(data, (&device, DType::F32))
+    };
+    let numbers_of = |x: Tensor<2>| x.to_data().try_into_vec::<f32>().unwrap();
+    for direction in [Direction::ToNoise, Direction::ToData] {
+        // Views of transposed leaves.
+        let leaf = |x: &[f32], len: usize| {
+            let across = (0..len).flat_map(|j| x[j..].iter().step_by(len).copied());
+            tensor(&across.collect::<Vec<f32>>(), len).require_grad()
+        };
+        let leaves = [leaf(&x, width), leaf(&parameters, wide)];
+        let [of, by] = leaves.clone().map(Tensor::transpose);
+        let y = crate::spline(of, by, family, direction).unwrap();
+        let weights = leaf(&dy, width + 1).detach().transpose();
+        let gradients = (y.clone() * weights).sum().backward();
+        let splines = Splines { rows, width, family, direction };
+        let [mut exact, mut dx, mut dp] = [&dy, &x, &parameters].map(|like| stale(like.len()));
+        splines.forward(&x, &parameters, &mut exact);
+        splines.backward(&x, &parameters, &dy, &mut dx, &mut dp);
+        assert_same("y", &numbers_of(y.inner()), &exact);
+        for (leaf, exact) in leaves.iter().zip([dx, dp]) {
+            let found = leaf.grad(&gradients).unwrap().transpose();
+            assert_same("gradient", &numbers_of(found), &exact);
+        }
+    }
+    let double = Tensor::<2>::zeros([1, 1], (&device, DType::F64));
+    assert!(crate::spline(double.clone(), double, family, Direction::ToNoise).is_none());
 }
