@@ -112,9 +112,27 @@ proptest! {
             x => 2 as x, first => 2 as first, bias => 1 as bias, second => 2 as second, residual => 2 as residual
         ], {
             let activation = Activation::ALL[which];
-            let first = LinearLayer { weight: first / input as f64, bias: Some(bias), activation };
-            let second = LinearLayer { weight: second / hidden as f64, bias: None, activation: Activation::None };
+            let first = LinearLayer { weight: first / input as f64, bias: Some(bias), activation, reach: None };
+            let second = LinearLayer { weight: second / hidden as f64, bias: None, activation: Activation::None, reach: None };
             crate::mlp(x, vec![first, second], Some(residual))
+        });
+    }
+
+    #[test]
+    fn masked_linear_layers(
+        rows in 1usize..40, input in 1usize..40, hidden in 1usize..80, output in 1usize..40, seed in 0u64..1000,
+    ) {
+        let x = Input::new(&[rows, input], seed);
+        let (first, second) = (Input::new(&[hidden, input], seed + 2), Input::new(&[output, hidden], seed + 3));
+        let bias = Input::new(&[hidden], seed + 4);
+        let reach = |input: usize, output: usize| Some((0..output).map(|o| o * (input + 1) / output).collect());
+        assert_agree!([x => 2 as x, first => 2 as first, bias => 1 as bias, second => 2 as second], {
+            let (first, second) = (first / input as f64, second / hidden as f64);
+            let activation = Activation::Tanh;
+            let first = LinearLayer { weight: first, bias: Some(bias), activation, reach: reach(input, hidden) };
+            let activation = Activation::None;
+            let second = LinearLayer { weight: second, bias: None, activation, reach: reach(hidden, output) };
+            crate::mlp(x, vec![first, second], None)
         });
     }
 
@@ -124,7 +142,7 @@ proptest! {
         let (x, weight) = (Input::new(&[rows, width], seed), Input::new(&[width, width], seed + 1));
         assert_agree!([x => 2 as x, weight => 2 as weight], {
             let weight = weight / width as f64;
-            let layer = LinearLayer { weight: weight.clone(), bias: None, activation: Activation::Silu };
+            let layer = LinearLayer { weight: weight.clone(), bias: None, activation: Activation::Silu, reach: None };
             crate::mlp(x, vec![layer; layers], None) + weight.sum_dim(0)
         });
     }
