@@ -17,6 +17,7 @@ mod norm;
 mod operation;
 mod pool;
 mod resize;
+mod spline;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,8 @@ pub use attention::{attention, self_attention};
 pub use conv::{Addend, ConvSizes, conv2d};
 pub use kernels::activation::Activation;
 pub use kernels::linear::matrix_product;
+pub use kernels::spline::{Direction, Ends, Spline};
 pub use mlp::{LinearLayer, linear, mlp};
 pub use norm::{Modulation, Norm, Shares};
 pub use resize::{double, halve, join};
+pub use spline::spline;

@@ -5,8 +5,9 @@ use crate::kernels::activation::Activation;
 use crate::kernels::mlp::{GradientFlags, Layer, Mlp, Record};
 use crate::operation::{Array, Operation, apply, given, input, is_ours};
 use crate::pool::Buffer;
-use burn::tensor::{Tensor, module};
+use burn::tensor::{Int, Tensor, TensorData, module};
 use burn_flex::FlexTensor;
+use std::sync::Arc;
 
 /// A linear layer with its activation.
 #[derive(Debug, Clone)]
@@ -17,6 +18,23 @@ pub struct LinearLayer {
     pub bias: Option<Tensor<1>>,
     /// Its activation.
     pub activation: Activation,
+    /// The number of inputs, the first ones, that each output depends on, if not all: the weights of others count as
+    /// zero, whatever they are, and have gradient zero.
+    pub reach: Option<Arc<[usize]>>,
+}
+
+impl LinearLayer {
+    /// The weight with its zeros.
+    fn masked_weight(&self) -> Tensor<2> {
+        let weight = self.weight.clone();
+        let Some(reach) = &self.reach else { return weight };
+        let ([output, input], device) = (weight.dims(), weight.device());
+        assert_eq!(reach.len(), output, "reaches have another length");
+        let ends: Vec<i64> = reach.iter().map(|end| *end as i64).collect();
+        let ends = Tensor::<2, Int>::from_data(TensorData::new(ends, [output, 1]), &device);
+        let places = Tensor::<1, Int>::arange(0..input as i64, &device).reshape([1, input]);
+        weight.mask_fill(places.greater_equal(ends), 0.0)
+    }
 }
 
 /// Applies f(x Wᵀ + b) of each layer in turn to rows x `[n, in]`, and adds a residual `[n, out]`; gives `[n, out]`.
@@ -29,7 +47,7 @@ pub struct LinearLayer {
 pub fn mlp(x: Tensor<2>, layers: Vec<LinearLayer>, residual: Option<Tensor<2>>) -> Tensor<2> {
     if !is_ours(&x) || layers.is_empty() {
         let y = layers.into_iter().fold(x, |x, layer| {
-            let y = module::linear(x, layer.weight.transpose(), layer.bias);
+            let y = module::linear(x, layer.masked_weight().transpose(), layer.bias);
             activate(y, layer.activation)
         });
         return if let Some(residual) = residual { y + residual } else { y };
@@ -59,7 +77,7 @@ pub fn linear(
     bias: Option<Tensor<1>>,
     residual: Option<Tensor<2>>,
 ) -> Tensor<2> {
-    mlp(x, vec![LinearLayer { weight, bias, activation: Activation::None }], residual)
+    mlp(x, vec![LinearLayer { weight, bias, activation: Activation::None, reach: None }], residual)
 }
 
 /// [`mlp`] of at most N/2 − 1 layers: the inputs are x, the residual, and each layer's weight and bias.
@@ -69,17 +87,19 @@ fn fused<const N: usize>(
     residual: Option<Tensor<2>>,
 ) -> Tensor<2> {
     let activations = layers.iter().map(|layer| layer.activation).collect();
+    let reaches = layers.iter().map(|layer| layer.reach.clone()).collect();
     let mut inputs = [const { None }; N];
     (inputs[0], inputs[1]) = (input(x), residual.and_then(input));
     for (places, layer) in inputs[2..].chunks_exact_mut(2).zip(layers) {
         (places[0], places[1]) = (input(layer.weight), layer.bias.and_then(input));
     }
-    apply(Fused { activations }, inputs)
+    apply(Fused { activations, reaches }, inputs)
 }
 
 #[derive(Debug)]
 struct Fused {
     activations: Vec<Activation>,
+    reaches: Vec<Option<Arc<[usize]>>>,
 }
 
 /// x, the weights of the layers, and their records for the backward pass.
@@ -100,7 +120,7 @@ impl Fused {
         (x, residual, weights, biases)
     }
 
-    fn mlp<'a>(&self, x: &Array, weights: &'a [Array], biases: &'a [Option<Array>]) -> Mlp<'a> {
+    fn mlp<'a>(&'a self, x: &Array, weights: &'a [Array], biases: &'a [Option<Array>]) -> Mlp<'a> {
         let [rows, input] = x.shape();
         let mut width = input;
         let layer = |(l, weight): (usize, &'a Array)| {
@@ -108,7 +128,8 @@ impl Fused {
             assert_eq!(width, input, "a layer takes rows as long as those that come to it");
             width = output;
             let bias = biases.get(l).and_then(Option::as_ref).map(Array::values);
-            Layer { weight: weight.values(), bias, output, activation: self.activations[l] }
+            let (weight, activation) = (weight.values(), self.activations[l]);
+            Layer { weight, bias, output, activation, reach: self.reaches[l].as_deref() }
         };
         let layers = weights.iter().enumerate().map(layer).collect();
         Mlp { rows, input, layers }

@@ -1,7 +1,9 @@
 //! y = x Wᵀ for rows x `[n, in]` and a weight `[out, in]`, and the weight's gradient.
 
 use super::elements;
-use super::gemm::{Epilogue, Packed, Rows, Segment, Shared, Side, Source, accumulate, product};
+use super::gemm::{
+    Epilogue, Packed, Rows, Segment, Shared, Side, Source, accumulate_within, product,
+};
 use crate::pool::Buffer;
 
 /// The sizes of a linear layer.
@@ -60,10 +62,23 @@ impl Linear {
     }
 }
 
-/// The gradients of several layers' weights, each from the layer's x and dy.
-pub fn weight_gradients(layers: &[(Linear, &[f32], &[f32])]) -> Vec<Buffer> {
+/// What a weight's gradient is computed from.
+#[derive(Debug, Clone, Copy)]
+pub struct Outer<'a> {
+    /// The sizes of the layer.
+    pub layer: Linear,
+    /// Its input.
+    pub x: &'a [f32],
+    /// The gradient by its output.
+    pub dy: &'a [f32],
+    /// The number of inputs, the first ones, that each output depends on, if not all.
+    pub reach: Option<&'a [usize]>,
+}
+
+/// The gradients of several layers' weights, zero where an output does not depend on an input.
+pub fn weight_gradients(layers: &[Outer]) -> Vec<Buffer> {
     let (mut tasks, mut work) = (Vec::new(), 0);
-    for (k, (layer, x, dy)) in layers.iter().enumerate() {
+    for (k, Outer { layer, x, dy, .. }) in layers.iter().enumerate() {
         assert_eq!(x.len(), elements([layer.rows, layer.input]), "an input has another shape");
         assert_eq!(dy.len(), elements([layer.rows, layer.output]), "a gradient has another shape");
         let (parts, each) = layer.split();
@@ -72,26 +87,27 @@ pub fn weight_gradients(layers: &[(Linear, &[f32], &[f32])]) -> Vec<Buffer> {
         work += layer.rows * layer.output * layer.input;
     }
     let size = |layer: &Linear| layer.output * layer.input;
-    let zeros = |(layer, ..): &(Linear, _, _)| Buffer::zeros(layer.split().0 * size(layer));
+    let zeros = |Outer { layer, .. }: &Outer| Buffer::zeros(layer.split().0 * size(layer));
     let mut sums: Vec<Buffer> = layers.iter().map(zeros).collect();
     let shared: Vec<Shared> = sums.iter_mut().map(|sums| Shared::new(sums)).collect();
     super::each(work >= SERIAL, tasks.into_iter(), |(k, part, first)| {
-        let (layer, x, dy) = layers[k];
+        let Outer { layer, x, dy, reach } = layers[k];
         let (parts, each) = layer.split();
         let outputs = each.min(layer.output - first);
         let at = part * size(&layer) + first * layer.input;
         // SAFETY: every task has its own rows of its own part.
         let sums = unsafe { shared[k].part(at, outputs * layer.input) };
+        let reach = reach.map(|reach| &reach[first..][..outputs]);
         let (from, to) = (part * layer.rows / parts, (part + 1) * layer.rows / parts);
         for row in (from..to).step_by(BLOCK) {
             let rows = BLOCK.min(to - row);
             let segment = Segment { u: row * layer.output + first, v: row * layer.input, rows };
             let u = Side { x: dy, stride: layer.output, len: outputs };
             let v = Side { x, stride: layer.input, len: layer.input };
-            accumulate(u, v, &[segment], sums);
+            accumulate_within(u, v, &[segment], reach, sums);
         }
     });
-    layers.iter().zip(sums).map(|((layer, ..), sums)| together(sums, size(layer))).collect()
+    layers.iter().zip(sums).map(|(of, sums)| together(sums, size(&of.layer))).collect()
 }
 
 /// The sum of parts of this size.

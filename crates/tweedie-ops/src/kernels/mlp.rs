@@ -5,8 +5,8 @@
 //! activation; the slopes, computed with the values, are overwritten by the gradients before the activation.
 
 use super::activation::{self, Activation};
-use super::gemm::{Epilogue, Packed, Rows, Shared, Source, product};
-use super::linear::{Linear, SERIAL, weight_gradients};
+use super::gemm::{Epilogue, Packed, Reach, Rows, Shared, Source, product};
+use super::linear::{Linear, Outer, SERIAL, weight_gradients};
 use super::{each, elements, vectorized, with_scratch};
 use crate::pool::Buffer;
 use std::sync::Arc;
@@ -22,6 +22,9 @@ pub struct Layer<'a> {
     pub output: usize,
     /// Its activation.
     pub activation: Activation,
+    /// The number of inputs, the first ones, that each output depends on, if not all; the weight of others counts as
+    /// zero.
+    pub reach: Option<&'a [usize]>,
 }
 
 /// Layers and the rows that go through them.
@@ -148,7 +151,7 @@ impl Mlp<'_> {
         let matrices = Packed::all(self.layers.iter().zip(&sizes).map(|(layer, size)| {
             let columns = (size.output, size.input as isize);
             let depth = [(1, 0), (1, 0), (size.input, 1)];
-            (layer.weight, Source { origin: 0, depth, columns })
+            (layer.weight, Source { origin: 0, depth, columns }, layer.reach.map(Reach::Columns))
         }));
         let y = Shared::new(y);
         let last = self.layers.len() - 1;
@@ -202,6 +205,11 @@ impl Mlp<'_> {
             let (weight, bias) = (layer.weight.len(), layer.bias.map(<[f32]>::len));
             assert_eq!(weight, elements([output, input]), "a weight has another shape");
             assert!(bias.is_none_or(|len| len == output), "a bias has another length");
+            let fits = |reach: &[usize]| reach.len() == output && reach.iter().all(|k| *k <= input);
+            assert!(
+                layer.reach.is_none_or(fits),
+                "reaches have another length, or exceed the input"
+            );
         }
     }
 
@@ -243,7 +251,12 @@ impl Mlp<'_> {
             None => x,
         };
         let layers = sizes.iter().enumerate().filter(|(l, _)| wanted.weights[*l]);
-        let layers = layers.map(|(l, size)| (*size, input(l), inner[l].as_deref().unwrap_or(dy)));
+        let layers = layers.map(|(l, size)| Outer {
+            layer: *size,
+            x: input(l),
+            dy: inner[l].as_deref().unwrap_or(dy),
+            reach: self.layers[l].reach,
+        });
         let mut weights = weight_gradients(&layers.collect::<Vec<_>>()).into_iter();
         let weights =
             wanted.weights.iter().map(|wanted| if *wanted { weights.next() } else { None });
@@ -268,7 +281,8 @@ impl Mlp<'_> {
         let matrices =
             Packed::all(self.layers.iter().zip(&sizes).skip(down).map(|(layer, size)| {
                 let depth = [(1, 0), (1, 0), (size.output, size.input as isize)];
-                (layer.weight, Source { origin: 0, depth, columns: (size.input, 1) })
+                let source = Source { origin: 0, depth, columns: (size.input, 1) };
+                (layer.weight, source, layer.reach.map(Reach::Rows))
             }));
         let inner: Vec<Option<Shared>> = inner.iter_mut().map(shared).collect();
         let sums: Vec<Option<Shared>> = sums.iter_mut().map(shared).collect();

@@ -19,6 +19,8 @@ pub mod mlp;
 pub mod norm;
 pub mod reduce;
 pub mod resize;
+pub mod spline;
+pub mod vector;
 
 use rayon::prelude::*;
 use std::cell::RefCell;

@@ -1,14 +1,17 @@
 //! Shapes that do not fit their slices, or any memory, are refused; what is empty may lie anywhere.
 
+use crate::kernels::activation::Activation;
 use crate::kernels::attention::Attention;
 use crate::kernels::conv::Conv;
 use crate::kernels::gemm::{
-    Epilogue, Packed, Rows, Segment, Shared, Side, Source, accumulate, product,
+    Epilogue, Packed, Reach, Rows, Segment, Shared, Side, Source, accumulate, accumulate_within,
+    product,
 };
 use crate::kernels::linear::matrix_product;
-use crate::kernels::mlp::Mlp;
+use crate::kernels::mlp::{Layer, Mlp};
 use crate::kernels::norm::{Affine, Shape, layer_norm};
 use crate::kernels::resize::{Pictures, double};
+use crate::kernels::spline::{Direction, Ends, Spline, Splines};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Half of what a `usize` counts, and one more: twice this is 0 where nothing stops at the end.
@@ -160,4 +163,68 @@ fn operations_refuse_shapes_larger_than_memory() {
     assert_refused(words, || attention.forward([&q, &k, &k], &mut [0.0; 6], &mut [0.0; 3]));
     let heads = Attention { queries: 1, heads: HALF, pitch: 2, ..attention };
     assert_refused(words, || heads.forward([&q, &k, &k], &mut [0.0; 2], &mut [0.0]));
+}
+
+#[test]
+fn reaches_beyond_inputs_are_refused() {
+    let source = Source { origin: 0, depth: [(1, 0), (1, 0), (2, 4)], columns: (4, 1) };
+    for reach in [
+        Reach::Columns(&[0; 3]),
+        Reach::Columns(&[0, 3, 0, 0]),
+        Reach::Rows(&[0; 3]),
+        Reach::Rows(&[5, 0]),
+    ] {
+        assert_refused("ends outside its matrix", || {
+            Packed::all(std::iter::once((&[1.0; 8][..], source, Some(reach))));
+        });
+    }
+    let side = Side { x: &[1.0; 8], stride: 4, len: 4 };
+    for reach in [&[1, 2, 3][..], &[1, 2, 3, 5]] {
+        assert_refused("ends outside the sum", || {
+            accumulate_within(side, side, &[], Some(reach), &mut [0.0; 16]);
+        });
+        let layer = Layer {
+            weight: &[1.0; 16],
+            bias: None,
+            output: 4,
+            activation: Activation::None,
+            reach: Some(reach),
+        };
+        let mlp = Mlp { rows: 1, input: 4, layers: vec![layer] };
+        assert_refused("exceed the input", || mlp.forward(&[1.0; 4], None, &mut [0.0; 4]));
+    }
+}
+
+#[test]
+fn splines_refuse_other_shapes() {
+    let family = Spline { bins: 2, bound: 1.0, ends: Ends::Linear };
+    let splines = Splines { rows: 2, width: 1, family, direction: Direction::ToNoise };
+    let forward = |splines: Splines, sizes: [usize; 3]| {
+        let [x, parameters, mut y] = sizes.map(|len| vec![0.0; len]);
+        splines.forward(&x, &parameters, &mut y);
+    };
+    forward(splines, [2, 10, 4]);
+    for (sizes, words) in [
+        ([3, 10, 4], "the values have another shape"),
+        ([2, 9, 4], "the parameters have another shape"),
+        ([2, 10, 3], "y has another shape"),
+    ] {
+        assert_refused(words, || forward(splines, sizes));
+    }
+    let gradients = |sizes: [usize; 2]| {
+        let [mut dx, mut dp] = sizes.map(|len| vec![0.0; len]);
+        splines.backward(&[0.0; 2], &[0.0; 10], &[0.0; 4], &mut dx, &mut dp);
+    };
+    gradients([2, 10]);
+    assert_refused("the gradient of the values has", || gradients([1, 10]));
+    assert_refused("the gradient of the parameters has", || gradients([2, 12]));
+    let with = |family: Spline| forward(Splines { family, ..splines }, [2, 10, 4]);
+    assert_refused("at least one bin", || with(Spline { bins: 0, ..family }));
+    for bound in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        assert_refused("positive and finite", || with(Spline { bound, ..family }));
+    }
+    let words = "no memory holds";
+    assert_refused(words, || forward(Splines { rows: HALF, width: 2, ..splines }, [0; 3]));
+    assert_refused(words, || forward(Splines { rows: 2, width: usize::MAX, ..splines }, [0; 3]));
+    assert_refused(words, || with(Spline { bins: HALF, ..family }));
 }

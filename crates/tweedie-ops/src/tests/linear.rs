@@ -2,7 +2,7 @@
 
 use super::common::*;
 use crate::kernels::activation::Activation;
-use crate::kernels::linear::{Linear, matrix_product, weight_gradients};
+use crate::kernels::linear::{Linear, Outer, matrix_product, weight_gradients};
 use crate::kernels::mlp::{GradientFlags, Layer, Mlp};
 use proptest::prelude::*;
 
@@ -36,7 +36,7 @@ proptest! {
         let (weight, bias) = (numbers(output * input, seed + 2), numbers(output, seed + 3));
         let added = numbers(rows * output, seed + 4);
         let residual = adds.then_some(&added[..]);
-        let layer = Layer { weight: &weight, bias: Some(&bias), output, activation: Activation::None };
+        let layer = Layer { weight: &weight, bias: Some(&bias), output, activation: Activation::None, reach: None };
         let wanted = GradientFlags { input: true, weights: vec![true], biases: vec![true] };
         let run = |rows: usize, x: &[f32], residual: Option<&[f32]>, dy: &[f32]| {
             let mlp = Mlp { rows, input, layers: vec![layer] };
@@ -79,7 +79,9 @@ proptest! {
 fn many_rows() {
     let layer = Linear { rows: 5000, input: 7, output: 5 };
     let (x, dy) = (numbers(layer.rows * 7, 1), numbers(layer.rows * 5, 2));
-    let all = on_any_threads(|| vec![weight_gradients(&[(layer, &x, &dy)]).remove(0).to_vec()]);
+    let all = on_any_threads(|| {
+        vec![weight_gradients(&[Outer { layer, x: &x, dy: &dy, reach: None }]).remove(0).to_vec()]
+    });
     let dw = times(5, layer.rows, 7, |i, l| dy[l * 5 + i], |l, j| x[l * 7 + j]);
     assert_close("dweight", &all[0], &dw, 2e-5);
 }
@@ -90,7 +92,13 @@ fn wide_weights() {
     for (rows, input, output) in [(200, 40, 250), (3, 5, 0)] {
         let layer = Linear { rows, input, output };
         let (x, dy) = (numbers(rows * input, 1), numbers(rows * output, 2));
-        let all = on_any_threads(|| vec![weight_gradients(&[(layer, &x, &dy)]).remove(0).to_vec()]);
+        let all = on_any_threads(|| {
+            vec![
+                weight_gradients(&[Outer { layer, x: &x, dy: &dy, reach: None }])
+                    .remove(0)
+                    .to_vec(),
+            ]
+        });
         let dw = times(output, rows, input, |i, l| dy[l * output + i], |l, j| x[l * input + j]);
         assert_close("dweight", &all[0], &dw, 2e-5);
     }

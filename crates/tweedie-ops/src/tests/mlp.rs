@@ -50,7 +50,13 @@ fn layers<'a>(
         let (weight, rest) = all.split_at(sizes[0] * sizes[1]);
         let (bias, rest) = rest.split_at(sizes[1]);
         all = rest;
-        layers.push(Layer { weight, bias: Some(bias), output: sizes[1], activation: *activation });
+        layers.push(Layer {
+            weight,
+            bias: Some(bias),
+            output: sizes[1],
+            activation: *activation,
+            reach: None,
+        });
     }
     (residual, x, Mlp { rows, input: widths[0], layers })
 }

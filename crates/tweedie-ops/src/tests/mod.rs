@@ -11,5 +11,7 @@ mod linear;
 mod math;
 mod mlp;
 mod norm;
+mod reach;
 mod resize;
+mod spline;
 mod tensors;

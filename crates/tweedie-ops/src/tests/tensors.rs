@@ -2,6 +2,7 @@
 
 use super::common::*;
 use crate::kernels::activation::Activation;
+use crate::kernels::spline::{Direction, Ends, Spline, Splines};
 use crate::{Addend, ConvSizes, LinearLayer, Modulation, Norm, Shares};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use proptest::prelude::*;
@@ -111,9 +112,27 @@ proptest! {
             x => 2 as x, first => 2 as first, bias => 1 as bias, second => 2 as second, residual => 2 as residual
         ], {
             let activation = Activation::ALL[which];
-            let first = LinearLayer { weight: first / input as f64, bias: Some(bias), activation };
-            let second = LinearLayer { weight: second / hidden as f64, bias: None, activation: Activation::None };
+            let first = LinearLayer { weight: first / input as f64, bias: Some(bias), activation, reach: None };
+            let second = LinearLayer { weight: second / hidden as f64, bias: None, activation: Activation::None, reach: None };
             crate::mlp(x, vec![first, second], Some(residual))
+        });
+    }
+
+    #[test]
+    fn masked_linear_layers(
+        rows in 1usize..40, input in 1usize..40, hidden in 1usize..80, output in 1usize..40, seed in 0u64..1000,
+    ) {
+        let x = Input::new(&[rows, input], seed);
+        let (first, second) = (Input::new(&[hidden, input], seed + 2), Input::new(&[output, hidden], seed + 3));
+        let bias = Input::new(&[hidden], seed + 4);
+        let reach = |input: usize, output: usize| Some((0..output).map(|o| o * (input + 1) / output).collect());
+        assert_agree!([x => 2 as x, first => 2 as first, bias => 1 as bias, second => 2 as second], {
+            let (first, second) = (first / input as f64, second / hidden as f64);
+            let activation = Activation::Tanh;
+            let first = LinearLayer { weight: first, bias: Some(bias), activation, reach: reach(input, hidden) };
+            let activation = Activation::None;
+            let second = LinearLayer { weight: second, bias: None, activation, reach: reach(hidden, output) };
+            crate::mlp(x, vec![first, second], None)
         });
     }
 
@@ -123,7 +142,7 @@ proptest! {
         let (x, weight) = (Input::new(&[rows, width], seed), Input::new(&[width, width], seed + 1));
         assert_agree!([x => 2 as x, weight => 2 as weight], {
             let weight = weight / width as f64;
-            let layer = LinearLayer { weight: weight.clone(), bias: None, activation: Activation::Silu };
+            let layer = LinearLayer { weight: weight.clone(), bias: None, activation: Activation::Silu, reach: None };
             crate::mlp(x, vec![layer; layers], None) + weight.sum_dim(0)
         });
     }
@@ -174,4 +193,42 @@ proptest! {
         assert_agree!([x => 4 as x, z => 4 as z], crate::join(x, z));
         assert_agree!([x => 4 as x], crate::activate(x, Activation::ALL[which]));
     }
+}
+
+#[test]
+fn splines() {
+    let device = Device::flex().autodiff();
+    let family = Spline { bins: 6, bound: 1.5, ends: Ends::Linear };
+    let (rows, width) = (5, 4);
+    let wide = width * family.parameters();
+    let [x, parameters] = [(width, 1), (wide, 2)].map(|(len, seed)| numbers(rows * len, seed));
+    let dy = numbers(rows * (width + 1), 3);
+    let tensor = |x: &[f32], width: usize| {
+        let data = TensorData::new(x.to_vec(), [width, rows]);
+        Tensor::<2>::from_data(data, (&device, DType::F32))
+    };
+    let numbers_of = |x: Tensor<2>| x.to_data().try_into_vec::<f32>().unwrap();
+    for direction in [Direction::ToNoise, Direction::ToData] {
+        // Views of transposed leaves.
+        let leaf = |x: &[f32], len: usize| {
+            let across = (0..len).flat_map(|j| x[j..].iter().step_by(len).copied());
+            tensor(&across.collect::<Vec<f32>>(), len).require_grad()
+        };
+        let leaves = [leaf(&x, width), leaf(&parameters, wide)];
+        let [of, by] = leaves.clone().map(Tensor::transpose);
+        let y = crate::spline(of, by, family, direction).unwrap();
+        let weights = leaf(&dy, width + 1).detach().transpose();
+        let gradients = (y.clone() * weights).sum().backward();
+        let splines = Splines { rows, width, family, direction };
+        let [mut exact, mut dx, mut dp] = [&dy, &x, &parameters].map(|like| stale(like.len()));
+        splines.forward(&x, &parameters, &mut exact);
+        splines.backward(&x, &parameters, &dy, &mut dx, &mut dp);
+        assert_same("y", &numbers_of(y.inner()), &exact);
+        for (leaf, exact) in leaves.iter().zip([dx, dp]) {
+            let found = leaf.grad(&gradients).unwrap().transpose();
+            assert_same("gradient", &numbers_of(found), &exact);
+        }
+    }
+    let double = Tensor::<2>::zeros([1, 1], (&device, DType::F64));
+    assert!(crate::spline(double.clone(), double, family, Direction::ToNoise).is_none());
 }

@@ -183,6 +183,7 @@ pub fn mlp(
         weight: layer.weight.val(),
         bias: layer.bias(),
         activation: activation.map_or(tweedie_ops::Activation::None, Activation::fused),
+        reach: None,
     });
     tweedie_ops::mlp(x.value, layers.collect(), residual.map(|r| r.value)).into()
 }

@@ -40,25 +40,41 @@ pub struct Segment {
 /// # Panics
 /// If a row lies outside its slice, or the sum has another shape.
 pub fn accumulate(u: Side, v: Side, segments: &[Segment], sum: &mut [f32]) {
-    struct Run<'a>(Side<'a>, Side<'a>, &'a [Segment], &'a mut [f32]);
+    accumulate_within(u, v, segments, None, sum);
+}
+
+/// [`accumulate`] that adds only to the first `reach[k]` elements of row k of the sum.
+///
+/// # Panics
+/// As [`accumulate`], or if there is not one reach for each row of the sum, none beyond its end.
+pub fn accumulate_within(
+    u: Side,
+    v: Side,
+    segments: &[Segment],
+    reach: Option<&[usize]>,
+    sum: &mut [f32],
+) {
+    struct Run<'a>(Side<'a>, Side<'a>, &'a [Segment], Option<&'a [usize]>, &'a mut [f32]);
     impl pulp::WithSimd for Run<'_> {
         type Output = ();
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
-            let Run(u, v, segments, sum) = self;
+            let Run(u, v, segments, reach, sum) = self;
             if S::REGISTER_COUNT >= 32 {
-                accumulate_by::<S, 12>(simd, u, v, segments, sum);
+                accumulate_by::<S, 12>(simd, u, v, segments, reach, sum);
             } else {
-                accumulate_by::<S, 6>(simd, u, v, segments, sum);
+                accumulate_by::<S, 6>(simd, u, v, segments, reach, sum);
             }
         }
     }
     assert_eq!(sum.len(), elements([u.len, v.len]), "a sum has another shape");
+    let fits = |reach: &[usize]| reach.len() == u.len && reach.iter().all(|end| *end <= v.len);
+    assert!(reach.is_none_or(fits), "a reach has another length, or ends outside the sum");
     for Segment { u: first_u, v: first_v, rows } in segments {
         assert!(u.holds(*first_u, *rows), "a row of u lies outside its slice");
         assert!(v.holds(*first_v, *rows), "a row of v lies outside its slice");
     }
-    pulp::Arch::new().dispatch(Run(u, v, segments, sum));
+    pulp::Arch::new().dispatch(Run(u, v, segments, reach, sum));
 }
 
 #[inline(always)]
@@ -67,19 +83,19 @@ fn accumulate_by<S: Simd, const MR: usize>(
     u: Side,
     v: Side,
     segments: &[Segment],
+    reach: Option<&[usize]>,
     sum: &mut [f32],
 ) {
-    let full = v.len / S::F32_LANES * S::F32_LANES;
     let mut row = 0;
     while row < u.len {
         let left = u.len - row;
-        let mut block = Block { simd, u, v, segments, sum, row };
+        let mut block = Block { simd, u, v, segments, reach, sum, row };
         row += match left {
-            1 => block.columns::<1>(full),
-            2..=3 => block.columns::<2>(full),
-            4..=7 if left < MR => block.columns::<4>(full),
-            8..=11 if left < MR => block.columns::<8>(full),
-            _ => block.columns::<MR>(full),
+            1 => block.columns::<1>(),
+            2..=3 => block.columns::<2>(),
+            4..=7 if left < MR => block.columns::<4>(),
+            8..=11 if left < MR => block.columns::<8>(),
+            _ => block.columns::<MR>(),
         };
     }
 }
@@ -90,6 +106,7 @@ struct Block<'a, 'b, S: Simd> {
     u: Side<'a>,
     v: Side<'a>,
     segments: &'a [Segment],
+    reach: Option<&'a [usize]>,
     sum: &'b mut [f32],
     row: usize,
 }
@@ -97,7 +114,12 @@ struct Block<'a, 'b, S: Simd> {
 impl<S: Simd> Block<'_, '_, S> {
     /// All columns of M rows; gives M.
     #[inline(always)]
-    fn columns<const M: usize>(&mut self, full: usize) -> usize {
+    fn columns<const M: usize>(&mut self) -> usize {
+        let mut end = self.v.len;
+        if let Some(reach) = self.reach {
+            end = reach[self.row..][..M].iter().copied().max().unwrap_or(0);
+        }
+        let full = end / S::F32_LANES * S::F32_LANES;
         let mut column = 0;
         while column < full {
             if full - column >= WIDE * S::F32_LANES {
@@ -108,7 +130,7 @@ impl<S: Simd> Block<'_, '_, S> {
                 column += S::F32_LANES;
             }
         }
-        if column < self.v.len {
+        if column < end {
             self.tile::<M, 1, true>(column);
         }
         M
@@ -138,10 +160,11 @@ impl<S: Simd> Block<'_, '_, S> {
             }
         }
         for (m, sums) in sums.into_iter().enumerate() {
+            let end = if let Some(reach) = self.reach { reach[row + m] } else { v.len };
             for (k, sum) in sums.into_iter().enumerate() {
                 let first = column + k * lanes;
                 let to = &mut self.sum[(row + m) * v.len..][..v.len][first..];
-                let to = &mut to[..lanes.min(v.len - first)];
+                let to = &mut to[..lanes.min(end.saturating_sub(first))];
                 let before = load(simd, to);
                 store(simd, to, simd.add_f32s(before, sum));
             }

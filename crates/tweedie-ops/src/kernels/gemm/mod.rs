@@ -10,14 +10,17 @@
 
 mod accumulate;
 mod product;
+mod reach;
 
-pub use accumulate::{Segment, Side, accumulate};
+pub use accumulate::{Segment, Side, accumulate, accumulate_within};
 pub use product::{Epilogue, Rows, product};
+pub use reach::Reach;
 
 use super::{each, elements, inside};
 use crate::pool::Buffer;
 use pulp::Simd;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Products that a loop adds to a sum at a time.
 const UNROLLED: usize = 4;
@@ -78,6 +81,8 @@ pub struct Packed {
     values: Buffer,
     depth: usize,
     columns: usize,
+    /// The runs of rows that each panel has, if not all.
+    runs: Option<Vec<Vec<Range<usize>>>>,
 }
 
 /// One matrix of a [`Packed`].
@@ -86,6 +91,7 @@ pub struct Matrix<'a> {
     values: &'a [f32],
     depth: usize,
     columns: usize,
+    runs: Option<&'a [Vec<Range<usize>>]>,
 }
 
 /// The layout of a matrix in memory: the offset of its first element, and counts and strides of three nested levels of
@@ -154,31 +160,51 @@ impl Source {
 }
 
 impl Packed {
-    /// Packs matrices from their layouts.
-    pub fn all<'a>(matrices: impl Iterator<Item = (&'a [f32], Source)>) -> Vec<Self> {
+    /// Packs matrices from their layouts, and from where they are zero if they are masked.
+    pub fn all<'a>(
+        matrices: impl Iterator<Item = (&'a [f32], Source, Option<Reach<'a>>)>,
+    ) -> Vec<Self> {
         let machine = Lanes::new();
         let lanes = machine.lanes;
         let (mut all, mut tasks, mut size) = (Vec::new(), Vec::new(), 0);
-        for (from, source) in matrices {
+        for (from, source, reach) in matrices {
             let (depth, columns) = (source.depth(), source.columns.0);
             let len = packed(depth, columns);
-            tasks.extend(panels(columns, machine).map(|panel| (all.len(), from, source, panel)));
-            all.push(Self { values: Buffer::new(len), depth, columns });
+            let numbered = panels(columns, machine).enumerate();
+            tasks.extend(numbered.map(|panel| (all.len(), from, source, reach, panel)));
+            let runs = reach.map(|reach| {
+                reach.check(depth, columns);
+                let rows = |(first, vectors): (usize, usize)| {
+                    reach.rows(first..(first + vectors * lanes).min(columns))
+                };
+                panels(columns, machine).map(rows).collect()
+            });
+            all.push(Self { values: Buffer::new(len), depth, columns, runs });
             size += len;
         }
-        let shared: Vec<Shared> = all.iter_mut().map(|one| Shared::new(&mut one.values)).collect();
-        each(size >= super::SERIAL, tasks.into_iter(), |(k, from, source, (first, vectors))| {
+        let (mut shared, mut runs) = (Vec::new(), Vec::new());
+        for one in &mut all {
+            shared.push(Shared::new(&mut one.values));
+            runs.push(&one.runs);
+        }
+        each(size >= super::SERIAL, tasks.into_iter(), |(k, from, source, reach, panel)| {
+            let (number, (first, vectors)) = panel;
             let (width, depth) = (vectors * lanes, source.depth());
             // SAFETY: every task has its own panel.
             let panel = unsafe { shared[k].part(first * depth, width * depth) };
-            source.pack(from, first, width, panel);
+            match (reach, runs[k]) {
+                (Some(reach), Some(runs)) => {
+                    reach.pack(&source, from, &runs[number], (first, width), panel);
+                }
+                _ => source.pack(from, first, width, panel),
+            }
         });
         all
     }
 
     /// Packs a matrix from its layout.
     pub fn new(from: &[f32], source: Source) -> Self {
-        let mut all = Self::all(std::iter::once((from, source)));
+        let mut all = Self::all(std::iter::once((from, source, None)));
         all.remove(0)
     }
 
@@ -206,7 +232,7 @@ impl Packed {
                 );
             }
         });
-        Self { values, depth, columns }
+        Self { values, depth, columns, runs: None }
     }
 
     /// Matrix k.
@@ -219,6 +245,7 @@ impl Packed {
             values: &self.values[elements([k, len])..][..len],
             depth: self.depth,
             columns: self.columns,
+            runs: self.runs.as_deref(),
         }
     }
 }

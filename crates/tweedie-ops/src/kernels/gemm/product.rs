@@ -5,6 +5,7 @@ use super::{
 };
 use crate::kernels::{elements, inside};
 use pulp::Simd;
+use std::ops::Range;
 
 /// The rows of a left factor: row r consists of the runs x[offset(r) + run ..][.. len], in order.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +57,7 @@ pub unsafe fn product(rows: Rows, matrix: Matrix, epilogue: Epilogue, y: Shared,
     let columns = matrix.columns;
     let within = |offsets: &[usize], len, all| offsets.iter().all(|at| inside(*at, len, all));
     assert_eq!(elements([rows.runs.len(), rows.len]), matrix.depth, "a row has another length");
+    assert!(matrix.runs.is_none() || rows.runs == [0], "only whole rows meet a masked matrix");
     assert_eq!(rows.offsets.len(), out.len(), "each row has one output");
     assert!(within(rows.offsets, reach, rows.x.len()), "a row lies outside its slice");
     assert!(within(out, columns, y.len), "an output lies outside its slice");
@@ -78,7 +80,8 @@ fn product_by<S: Simd, const MR: usize>(
     y: Shared,
     out: &[usize],
 ) {
-    for (first, vectors) in panels(matrix.columns, Lanes::of::<S>()) {
+    for (number, (first, vectors)) in panels(matrix.columns, Lanes::of::<S>()).enumerate() {
+        let runs = matrix.runs.map(|runs| &runs[number][..]);
         let panel = &matrix.values[first * matrix.depth..][..vectors * S::F32_LANES * matrix.depth];
         let mut r = 0;
         while r < out.len() {
@@ -88,6 +91,7 @@ fn product_by<S: Simd, const MR: usize>(
                 simd,
                 rows,
                 panel,
+                runs,
                 epilogue,
                 first,
                 columns: matrix.columns,
@@ -121,6 +125,8 @@ struct Tile<'a, S: Simd> {
     simd: S,
     rows: Rows<'a>,
     panel: &'a [f32],
+    /// The runs of rows that the panel has, if not all.
+    runs: Option<&'a [Range<usize>]>,
     epilogue: Epilogue<'a>,
     first: usize,
     columns: usize,
@@ -141,8 +147,9 @@ impl<S: Simd> Tile<'_, S> {
             // SAFETY: `product` has checked that every offset and what a row reaches lie in x.
             *pointer = unsafe { rows.x.as_ptr().add(offset) };
         }
-        // SAFETY: as above for the rows; the panel holds V vectors for each of the runs' elements.
-        let sums = unsafe { inner::<S, M, V>(simd, pointers, rows.runs, rows.len, self.panel) };
+        // SAFETY: as above for the rows; the panel holds V vectors for each of the runs' elements, of which its own runs
+        // are a part.
+        let sums = unsafe { inner::<S, M, V>(simd, pointers, rows, self.runs, self.panel) };
         if self.first + V * S::F32_LANES <= self.columns {
             // Each in its place among the registers.
             for m in 0..M {
@@ -207,31 +214,34 @@ impl<S: Simd> Tile<'_, S> {
 /// The products of M rows with a panel of V vectors.
 ///
 /// # Safety
-/// Each pointer plus each run must be followed by `len` elements, and the panel must hold
-/// `runs.len() * len * V` vectors.
+/// Each pointer plus each run must be followed by the run's elements, and the panel must hold V vectors for each. `own`
+/// are runs in place of those of the rows.
 #[inline(always)]
 unsafe fn inner<S: Simd, const M: usize, const V: usize>(
     simd: S,
-    rows: [*const f32; M],
-    runs: &[usize],
-    len: usize,
+    pointers: [*const f32; M],
+    rows: Rows,
+    own: Option<&[Range<usize>]>,
     panel: &[f32],
 ) -> [[S::f32s; V]; M] {
     let mut sums = [[hidden_zero(simd); V]; M];
     let mut b = panel.as_ptr();
-    for &run in runs {
-        let end = run + len;
-        let whole = end - len % UNROLLED;
-        for k in (run..whole).step_by(UNROLLED) {
+    for i in 0..own.map_or(rows.runs.len(), <[_]>::len) {
+        let (start, end) = match own {
+            Some(own) => (own[i].start, own[i].end),
+            None => (rows.runs[i], rows.runs[i] + rows.len),
+        };
+        let whole = end - (end - start) % UNROLLED;
+        for k in (start..whole).step_by(UNROLLED) {
             for k in k..k + UNROLLED {
                 // SAFETY: the caller's promise; k is in the run.
-                unsafe { step(simd, rows, k, b, &mut sums) };
+                unsafe { step(simd, pointers, k, b, &mut sums) };
                 b = b.wrapping_add(V * S::F32_LANES);
             }
         }
         for k in whole..end {
             // SAFETY: as above.
-            unsafe { step(simd, rows, k, b, &mut sums) };
+            unsafe { step(simd, pointers, k, b, &mut sums) };
             b = b.wrapping_add(V * S::F32_LANES);
         }
     }
