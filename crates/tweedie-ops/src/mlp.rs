@@ -24,8 +24,8 @@ pub struct LinearLayer {
 }
 
 impl LinearLayer {
-    /// The weight with its zeros.
-    fn masked_weight(&self) -> Tensor<2> {
+    /// The weight with zeros beyond each output's reach.
+    pub fn masked_weight(&self) -> Tensor<2> {
         let weight = self.weight.clone();
         let Some(reach) = &self.reach else { return weight };
         let ([output, input], device) = (weight.dims(), weight.device());

@@ -162,15 +162,13 @@ struct MaskedLayer<'a> {
 }
 
 impl MaskedLayer<'_> {
-    /// The weights with zeros beyond each unit's reach.
-    fn weight(&self) -> Tensor<2> {
-        let weight = self.linear.weight.val();
-        let [outputs, inputs] = weight.dims();
-        let row = |o: usize| (0..inputs).map(move |i| f32::from(i < self.reach[o]));
-        let mask: Vec<f32> = (0..outputs).flat_map(row).collect();
-        let mask = TensorData::new(mask, [outputs, inputs]).convert_dtype(weight.dtype());
-        let mask = Tensor::<2>::from_data(mask, (&weight.device(), weight.dtype()));
-        weight * mask
+    fn fused(&self) -> LinearLayer {
+        LinearLayer {
+            weight: self.linear.weight.val(),
+            bias: self.linear.bias(),
+            activation: self.activation.map_or(tweedie_ops::Activation::None, Activation::fused),
+            reach: Some(self.reach.clone()),
+        }
     }
 }
 
@@ -178,17 +176,13 @@ impl MaskedLayer<'_> {
 fn masked_mlp(x: Dual<2>, layers: &[MaskedLayer], residual: Option<Dual<2>>) -> Dual<2> {
     if x.tangent.is_some() || residual.as_ref().is_some_and(|r| r.tangent.is_some()) {
         let y = layers.iter().fold(x, |x, layer| {
-            let y = project(x, layer.weight(), layer.linear.bias());
+            let y = project(x, layer.fused().masked_weight(), layer.linear.bias());
             if let Some(activation) = layer.activation { activation.forward(y) } else { y }
         });
         return if let Some(residual) = residual { y + residual } else { y };
     }
-    let layers = layers.iter().map(|layer| LinearLayer {
-        weight: layer.weight(),
-        bias: layer.linear.bias(),
-        activation: layer.activation.map_or(tweedie_ops::Activation::None, Activation::fused),
-    });
-    tweedie_ops::mlp(x.value, layers.collect(), residual.map(|r| r.value)).into()
+    let layers = layers.iter().map(MaskedLayer::fused).collect();
+    tweedie_ops::mlp(x.value, layers, residual.map(|r| r.value)).into()
 }
 
 /// A multilayer perceptron whose outputs read a limited number of first columns; see the module's head.

@@ -19,6 +19,7 @@ use crate::error::{count, within};
 use crate::tensor::Dual;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
+use tweedie_ops::{Direction, Ends};
 
 /// ln 1000, the bound on the logarithm of a slope.
 const MOST_LOG_SLOPE: f64 = 6.907_755_278_982_137;
@@ -85,6 +86,23 @@ impl Spline {
             false => vec![one(0.0), log_slopes, one(0.0)],
         };
         Knots { from: [x, z], size: [width, height], slopes: Dual::cat(parts, 2).exp() }
+    }
+
+    /// The values and the sum of log slopes by one operation, where there is one.
+    fn fused(
+        &self,
+        x: &Dual<2>,
+        parameters: &Dual<2>,
+        direction: Direction,
+    ) -> Option<(Dual<2>, Dual<2>)> {
+        if x.tangent.is_some() || parameters.tangent.is_some() {
+            return None;
+        }
+        let ends = if self.periodic { Ends::Periodic } else { Ends::Linear };
+        let of = tweedie_ops::Spline { bins: self.bins, bound: self.bound as f32, ends };
+        let (x, parameters, m) = (x.value.clone(), parameters.value.clone(), x.dims()[1]);
+        let all = tweedie_ops::spline(x, parameters, of, direction)?;
+        Some((all.clone().narrow(1, 0, m).into(), all.narrow(1, m, 1).into()))
     }
 
     /// The value held in [−B, B], whether it was inside, as 1 or 0, and the rest beyond.
@@ -159,6 +177,9 @@ impl ScalarMap for Spline {
     }
 
     fn to_noise(&self, x: Dual<2>, parameters: Dual<2>) -> (Dual<2>, Dual<2>) {
+        if let Some(found) = self.fused(&x, &parameters, Direction::ToNoise) {
+            return found;
+        }
         let (x, inside, rest) = self.held(x);
         let bin = self.knots(parameters, x.dims()[1]).bin(0, &x);
         let [from, to] = bin.from.clone();
@@ -172,6 +193,9 @@ impl ScalarMap for Spline {
     }
 
     fn to_data(&self, z: Dual<2>, parameters: Dual<2>) -> (Dual<2>, Dual<2>) {
+        if let Some(found) = self.fused(&z, &parameters, Direction::ToData) {
+            return found;
+        }
         let (z, inside, rest) = self.held(z);
         let bin = self.knots(parameters, z.dims()[1]).bin(1, &z);
         let [to, from] = bin.from.clone();
