@@ -92,7 +92,8 @@ proptest! {
         prop_assume!(rows * input * output < 1 << 24);
         let reach = kind.reach(input, output);
         let weight = numbers(output * input, seed);
-        let (bias, x, dy) = (numbers(output, seed + 1), numbers(rows * input, seed + 2), numbers(rows * output, seed + 3));
+        let (x, dy) = (numbers(rows * input, seed + 1), numbers(rows * output, seed + 2));
+        let bias = numbers(output, seed + 3);
         let (given, zero) = (masked(&weight, input, &reach, value), masked(&weight, input, &reach, 0.0));
         let layer = Layer {
             weight: &given,

@@ -113,7 +113,8 @@ proptest! {
         ], {
             let activation = Activation::ALL[which];
             let first = LinearLayer { weight: first / input as f64, bias: Some(bias), activation, reach: None };
-            let second = LinearLayer { weight: second / hidden as f64, bias: None, activation: Activation::None, reach: None };
+            let (second, activation) = (second / hidden as f64, Activation::None);
+            let second = LinearLayer { weight: second, bias: None, activation, reach: None };
             crate::mlp(x, vec![first, second], Some(residual))
         });
     }

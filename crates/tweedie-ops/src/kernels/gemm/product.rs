@@ -147,8 +147,8 @@ impl<S: Simd> Tile<'_, S> {
             // SAFETY: `product` has checked that every offset and what a row reaches lie in x.
             *pointer = unsafe { rows.x.as_ptr().add(offset) };
         }
-        // SAFETY: as above for the rows; the panel holds V vectors for each of the runs' elements, of which its own runs
-        // are a part.
+        // SAFETY: as above for the rows; the panel holds V vectors for each of the runs' elements, of which its own
+        // runs are a part.
         let sums = unsafe { inner::<S, M, V>(simd, pointers, rows, self.runs, self.panel) };
         if self.first + V * S::F32_LANES <= self.columns {
             // Each in its place among the registers.

@@ -31,7 +31,7 @@ impl Reach<'_> {
         match self {
             Self::Columns(reach) => {
                 let end = reach[columns].iter().copied().max().unwrap_or(0);
-                if end > 0 { vec![0..end] } else { Vec::new() }
+                std::iter::once(0..end).filter(|run| !run.is_empty()).collect()
             }
             Self::Rows(reach) => {
                 let mut runs: Vec<Range<usize>> = Vec::new();
