@@ -44,7 +44,7 @@ pub(super) fn read(path: &Path, with_held_out: bool) -> Result<Parts> {
         }
     };
     let [channels, height, width] = axes;
-    Parts::numbered(Space::image(channels, height, width, 256)?, train, held_out, path)
+    Parts::numbered(Space::image(channels, height, width, 256)?, train, [None, held_out], path)
 }
 
 /// The file of pictures in a folder whose name begins with `stem`.

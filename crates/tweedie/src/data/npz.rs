@@ -1,7 +1,8 @@
 //! NumPy's `.npz`: a ZIP archive (PKWARE, "APPNOTE.TXT: .ZIP file format specification", 6.3) of `.npy` arrays.
 //!
 //! Names of arrays: `images`, `x` or `arr_0` for pictures or rows, `labels`, `label` or `y` for their labels; or
-//! `x_train`, `x_test`, `y_train` and `y_test`. An array of texts, `classes`, names the classes of labels 0, 1, ….
+//! `x_train`, `x_valid` and `x_test` with labels `y_train`, `y_valid` and `y_test`, or `train`, `valid` and `test`, of
+//! which `train` is required (`val` and `validation` stand for `valid`). An array of texts, `classes`, names the classes of labels 0, 1, ….
 
 mod writer;
 
@@ -21,6 +22,9 @@ const ROWS: [&str; 3] = ["images", "x", "arr_0"];
 /// The names of labels in an archive of one part.
 const LABELS: [&str; 3] = ["labels", "label", "y"];
 
+/// The names of the parts of a divided archive: for training, for validation, for tests.
+const PARTS: [&[&str]; 3] = [&["train"], &["valid", "val", "validation"], &["test"]];
+
 /// An archive, open for reading.
 struct Archive {
     archive: ZipArchive<BufReader<File>>,
@@ -38,6 +42,13 @@ impl Archive {
 
     fn has(&self, name: &str) -> bool {
         self.archive.index_for_name(name).is_some()
+    }
+
+    /// The name of the array of rows of a part, and that of its labels.
+    fn part_of(&self, names: &[&str]) -> Option<(String, String)> {
+        let full = names.iter().map(|name| (format!("x_{name}"), format!("y_{name}")));
+        let short = names.iter().map(|name| (name.to_string(), format!("y_{name}")));
+        full.chain(short).find(|(rows, _)| self.has(&format!("{rows}.npy")))
     }
 
     /// The content of an entry, checked by its checksum.
@@ -64,19 +75,8 @@ fn fault(path: &Path, place: &str, problem: impl ToString) -> Error {
 /// damaged, or if arrays are missing or do not belong together.
 pub(super) fn read(path: &Path) -> Result<Parts> {
     let mut archive = Archive::open(path)?;
-    if archive.has("x_train.npy") {
-        let (space, train, note) = part(&mut archive, "x_train", &["y_train"])?;
-        let noted = |parts: Parts| Parts { notes: note.into_iter().collect(), ..parts };
-        if !archive.has("x_test.npy") {
-            return Parts::numbered(space, train, None, path).map(noted);
-        }
-        let (other, held_out, _) = part(&mut archive, "x_test", &["y_test"])?;
-        if other != space {
-            let problem = format!("a row is {}", shape(&other));
-            let expected = format!("{} as in x_train, and of the same type", shape(&space));
-            return Err(Error::file(path, "x_test", problem, expected));
-        }
-        return Parts::numbered(space, train, Some(held_out), path).map(noted);
+    if archive.part_of(PARTS[0]).is_some() {
+        return divided(&mut archive);
     }
     let Some(name) = ROWS.iter().find(|name| archive.has(&format!("{name}.npy"))) else {
         let names: Vec<_> = archive.archive.file_names().flatten().collect();
@@ -88,15 +88,39 @@ pub(super) fn read(path: &Path) -> Result<Parts> {
             path,
             "archive",
             problem,
-            "images, x, arr_0, or x_train and x_test",
+            "images, x, arr_0, or x_train (or train) with x_valid and x_test",
         ));
     };
     let (space, part, note) = part(&mut archive, name, &LABELS)?;
     let names = part.labels.is_some().then(|| names(&mut archive)).transpose()?.flatten();
     let parts = match names {
         Some(names) => Parts::named(space, part, names, path)?,
-        None => Parts::numbered(space, part, None, path)?,
+        None => Parts::numbered(space, part, [None, None], path)?,
     };
+    Ok(Parts { notes: note.into_iter().collect(), ..parts })
+}
+
+/// The parts of an archive that is divided into them.
+fn divided(archive: &mut Archive) -> Result<Parts> {
+    let path = archive.path.clone();
+    let mut of = |names: &[&str]| {
+        let found = archive.part_of(names);
+        found.map(|(rows, labels)| Ok((part(archive, &rows, &[&labels])?, rows))).transpose()
+    };
+    let [train, validation, test] = [of(PARTS[0])?, of(PARTS[1])?, of(PARTS[2])?];
+    let Some(((space, train, note), name)) = train else {
+        return Err(fault(&path, "archive", "there is no array of training rows"));
+    };
+    let like_train = |other: Option<((Space, Part, Option<String>), String)>| match other {
+        Some(((found, _, _), array)) if found != space => {
+            let problem = format!("a row is {}", shape(&found));
+            let expected = format!("{} as in {name}, and of the same type", shape(&space));
+            Err(Error::file(&path, array, problem, expected))
+        }
+        other => Ok(other.map(|((_, part, _), _)| part)),
+    };
+    let (validation, test) = (like_train(validation)?, like_train(test)?);
+    let parts = Parts::numbered(space, train, [validation, test], &path)?;
     Ok(Parts { notes: note.into_iter().collect(), ..parts })
 }
 

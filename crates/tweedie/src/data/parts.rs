@@ -24,6 +24,7 @@ pub(super) struct Parts {
 
 impl Parts {
     /// The parts with labels that are any whole numbers: these become classes, named by number, in ascending order.
+    /// The training part is followed by the rows for validation and the held-out rows.
     ///
     /// # Errors
     /// [`Error::Shape`] if there is not one label for each row; [`Error::File`] if the held-out part has a label that
@@ -31,15 +32,16 @@ impl Parts {
     pub fn numbered(
         space: Space,
         train: Part,
-        held_out: Option<Part>,
+        [validation, held_out]: [Option<Part>; 2],
         path: &Path,
     ) -> Result<Self> {
         let classes: BTreeSet<u32> = train.labels.iter().flatten().copied().collect();
         let labelled = |part: &Part| part.labels.is_some();
-        if held_out.as_ref().is_some_and(|part| labelled(part) != labelled(&train)) {
+        let others = validation.iter().chain(&held_out);
+        if others.into_iter().any(|part| labelled(part) != labelled(&train)) {
             let problem =
                 "one of the training and the held-out part has labels, the other has none";
-            return Err(Error::file(path, "labels", problem, "labels for both parts, or for none"));
+            return Err(Error::file(path, "labels", problem, "labels for all parts, or for none"));
         }
         let classes: Vec<u32> = classes.into_iter().collect();
         let split = |part: Part| -> Result<Split> {
@@ -55,8 +57,8 @@ impl Parts {
         Ok(Self {
             train: split(train)?,
             held_out: held_out.map(split).transpose()?,
+            validation: validation.map(split).transpose()?,
             space: space.with_classes(classes.iter().map(u32::to_string).collect()),
-            validation: None,
             notes: Vec::new(),
         })
     }

@@ -16,7 +16,6 @@ pub use conditional::{
 };
 pub use order::Order;
 
-use super::flow::{REACH, bounded};
 use super::{Activation, MaskedMlp, MaskedMlpConfig};
 use crate::data::{Condition, Generate, Kind, LogDensity, Rows, Space};
 use crate::error::inside;
@@ -236,15 +235,32 @@ fn select(x: Dual<2>, columns: &[usize]) -> Dual<2> {
     x.linear(|x| x.select(1, numbers.clone()))
 }
 
+/// A range of values as those of `columns` columns, `[n, columns, width]`.
+fn part(of: &Dual<2>, range: &Range<usize>, columns: usize) -> Dual<3> {
+    let n = of.dims()[0];
+    let part = of.clone().linear(|of: Tensor<2>| of.narrow(1, range.start, range.len()));
+    part.reshape([n, columns, range.len() / columns])
+}
+
+/// Parts side by side, of which there is at least one.
+fn side_by_side(mut parts: Vec<Dual<2>>) -> Dual<2> {
+    if parts.len() == 1 { parts.remove(0) } else { Dual::cat(parts, 1) }
+}
+
 impl Autoregressive {
     /// Whether every column is an integer or a name, so that rows have probabilities.
     pub fn is_discrete(&self) -> bool {
         self.discrete
     }
 
-    /// Values as the network reads them: bounded, so that far rows have a finite density.
-    fn seen(x: Dual<2>) -> Dual<2> {
-        bounded(x, REACH)
+    /// Values in the order as the network reads them.
+    fn seen(&self, x: &Dual<2>) -> Dual<2> {
+        let n = x.dims()[0];
+        let each = self.groups.iter().map(|group| {
+            let values = part(x, &group.values, group.columns);
+            group.of.seen(values).reshape([n, group.values.len()])
+        });
+        side_by_side(each.collect())
     }
 
     fn check(&self, x: &Dual<2>) -> Result<()> {
@@ -261,19 +277,13 @@ impl Autoregressive {
     /// [`Error::Shape`] if batch or condition do not fit.
     pub fn log_conditionals(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
         self.check(&x)?;
-        let n = x.dims()[0];
         let x = select(x, &self.places);
-        let parameters = self.network.forward(Self::seen(x.clone()), condition)?;
-        let part = |of: &Dual<2>, range: &Range<usize>, columns: usize| {
-            let part = of.clone().linear(|of: Tensor<2>| of.narrow(1, range.start, range.len()));
-            part.reshape([n, columns, range.len() / columns])
-        };
+        let parameters = self.network.forward(self.seen(&x), condition)?;
         let each = self.groups.iter().map(|group| {
             let values = part(&x, &group.values, group.columns);
             group.of.log_prob(values, part(&parameters, &group.parameters, group.columns))
         });
-        let mut each: Vec<Dual<2>> = each.collect();
-        Ok(if each.len() == 1 { each.remove(0) } else { Dual::cat(each, 1) })
+        Ok(side_by_side(each.collect()))
     }
 }
 
@@ -323,8 +333,9 @@ impl Generate for Autoregressive {
                 at += width;
                 column += 1;
                 if column < columns {
-                    let values = Rows::new(values, width)?.to_tensor(device);
-                    sequence.push(Self::seen(values.into()));
+                    let values = Dual::from(Rows::new(values, width)?.to_tensor(device));
+                    let seen = group.of.seen(values.reshape([n, 1, width]));
+                    sequence.push(seen.reshape([n, width]));
                 }
             }
         }

@@ -6,6 +6,7 @@
 
 use super::{AnyConditional, Conditional, DiscretisedLogistic, Random, choose};
 use crate::data::{Coordinate, Kind};
+use crate::nn::flow::{REACH, bounded};
 use crate::tensor::Dual;
 use crate::{Error, Result};
 use burn::tensor::{Int, Tensor};
@@ -81,6 +82,15 @@ impl Conditional for Categorical {
 
     fn parameters(&self) -> usize {
         if self.is_binary() { 1 } else { self.levels }
+    }
+
+    /// Names are read as they are, and two integers as 0 and 1: where most are 0, only the others count.
+    fn seen(&self, x: Dual<3>) -> Dual<3> {
+        match self.steps {
+            None => x,
+            Some((low, step)) if self.is_binary() => x.add_scalar(-low).mul_scalar(1.0 / step),
+            Some(_) => bounded(x, REACH),
+        }
     }
 
     fn log_prob(&self, x: Dual<3>, parameters: Dual<3>) -> Dual<2> {

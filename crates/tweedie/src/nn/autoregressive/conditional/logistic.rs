@@ -15,15 +15,13 @@ use crate::error::count;
 use crate::nn::flow::soft_bounded;
 use crate::tensor::Dual;
 use crate::{Error, Result};
-use burn::tensor::Tensor;
+use burn::tensor::{Bool, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// The bound on |s|.
 const MOST: f64 = 9.0;
 /// The logarithm of the scale where s is 0.
 const USUAL: f64 = -2.0;
-/// A distance of bins' edges from zero that stands for infinity, in model units.
-const OPEN: f64 = 1e8;
 
 /// A mixture of discretised logistic distributions; see the module's head.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,23 +47,21 @@ impl Default for DiscretisedLogistic {
 }
 
 impl DiscretisedLogistic {
-    /// The lower and upper edge of the bin of each value, far out where the bin is open.
-    fn edges(&self, x: &Tensor<3>) -> (Tensor<3>, Tensor<3>) {
-        // Neighbours share an edge to the bit.
+    /// The lower and upper edge of the bin of each value. Neighbours share an edge to the bit.
+    fn edges(&self, x: &Tensor<3>) -> [Tensor<3>; 2] {
         let step = 2.0 * self.half;
         let index = x.clone().sub_scalar(self.origin).div_scalar(step).round();
-        let edge =
-            |shift: f64| index.clone().add_scalar(shift).mul_scalar(step).add_scalar(self.origin);
-        let (mut low, mut high) = (edge(-0.5), edge(0.5));
-        if let Some(end) = self.ends.0 {
-            let is_end = x.clone().lower_elem(end + 0.5 * self.half);
-            low = low.mask_fill(is_end, -OPEN);
-        }
-        if let Some(end) = self.ends.1 {
-            let is_end = x.clone().greater_elem(end - 0.5 * self.half);
-            high = high.mask_fill(is_end, OPEN);
-        }
-        (low, high)
+        let edge = |shift: f64| index.clone().add_scalar(shift).mul_scalar(step);
+        [-0.5, 0.5].map(|shift| edge(shift).add_scalar(self.origin))
+    }
+
+    /// 1 where the bin of a value ends below, and where it ends above; 0 where it is open.
+    fn ends(&self, x: &Tensor<3>) -> [Tensor<3>; 2] {
+        let flag = |ends: Tensor<3, Bool>| ends.float().cast(x.dtype());
+        let near = 0.5 * self.half;
+        let low = self.ends.0.map(|end| flag(x.clone().greater_elem(end + near)));
+        let high = self.ends.1.map(|end| flag(x.clone().lower_elem(end - near)));
+        [low, high].map(|ends| ends.unwrap_or_else(|| x.ones_like()))
     }
 }
 
@@ -100,13 +96,14 @@ impl Conditional for DiscretisedLogistic {
         let part = |from| parameters.clone().linear(|p: Tensor<3>| p.narrow(2, from, k));
         let log_scale = soft_bounded(part(2 * k), MOST).add_scalar(USUAL);
         let (logits, mean, shrink) = (part(0), part(k), (-log_scale).exp());
-        let (low, high) = self.edges(&x.value.detach());
+        let x = x.value.detach();
+        let ([low, high], [from, to]) = (self.edges(&x), self.ends(&x));
         let width = Dual::from(high.clone() - low.clone()) * shrink.clone();
         let above = (Dual::from(high) - mean.clone()) * shrink.clone();
         let below = (Dual::from(low) - mean) * shrink;
-        // log(1 − e^{−w}), by w + ln(e^w − 1) where the difference would cancel.
-        let gap = log_one_minus_exp(width);
-        let log_p = above.log_sigmoid() + (-below).log_sigmoid() + gap;
+        // An open bin has σ(B) = 1 above, σ(A) = 0 below.
+        let gap = log_one_minus_exp(width) * (from.clone() * to.clone());
+        let log_p = above.log_sigmoid() * to + (-below).log_sigmoid() * from + gap;
         let all = logits.clone().log_sum_exp(2);
         ((log_p + logits).log_sum_exp(2) - all).reshape([n, m])
     }

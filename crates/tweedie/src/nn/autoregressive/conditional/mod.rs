@@ -14,6 +14,7 @@ pub use logistic::DiscretisedLogistic;
 
 use crate::Result;
 use crate::data::{Coordinate, Kind};
+use crate::nn::flow::{REACH, bounded};
 use crate::registry::registry;
 use crate::tensor::Dual;
 use burn::tensor::Tensor;
@@ -55,6 +56,11 @@ pub trait Conditional: Debug + Send + Sync {
     /// A factor on the initial weights that compute the parameters.
     fn initial_gain(&self) -> f64 {
         0.0
+    }
+
+    /// The values `x`, `[n, m, width]`, as a network reads them: bounded, so that far rows have a finite density.
+    fn seen(&self, x: Dual<3>) -> Dual<3> {
+        bounded(x, REACH)
     }
 
     /// The log-probability of values `x`, `[n, m, width]`, by their parameters, `[n, m, parameters]`; `[n, m]`.
@@ -112,6 +118,16 @@ impl OfColumn {
 
     pub fn initial_gain(&self) -> f64 {
         self.value.initial_gain()
+    }
+
+    /// As [`Conditional::seen`].
+    pub fn seen(&self, x: Dual<3>) -> Dual<3> {
+        if self.indicators == 0 {
+            return self.value.seen(x);
+        }
+        let width = self.value.width();
+        let part = |from, len| x.clone().linear(|x: Tensor<3>| x.narrow(2, from, len));
+        Dual::cat(vec![self.value.seen(part(0, width)), part(width, self.indicators)], 2)
     }
 
     /// As [`Conditional::log_prob`].

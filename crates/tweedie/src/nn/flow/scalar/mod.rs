@@ -64,7 +64,7 @@ registry! {
 }
 
 /// `most` · tanh(x/`most`): about x for small x, and bounded by ±`most`.
-pub(in crate::nn) fn bounded(x: Dual<2>, most: f64) -> Dual<2> {
+pub(in crate::nn) fn bounded<const D: usize>(x: Dual<D>, most: f64) -> Dual<D> {
     use crate::nn::Activation;
     Activation::Tanh.forward(x.mul_scalar(1.0 / most)).mul_scalar(most)
 }
