@@ -95,6 +95,9 @@ pub fn integral(
 /// A function of points, row after row.
 type Function<'a> = &'a mut dyn FnMut(&[f64]) -> Result<Vec<f64>>;
 
+/// A function of points x on several lines, each given by the number of its line and x.
+type OnLines<'a> = &'a mut dyn FnMut(&[(usize, f64)]) -> Result<Vec<f64>>;
+
 /// The Gauss–Legendre rule on [−1, 1].
 struct Rule {
     nodes: Vec<f64>,
@@ -174,11 +177,7 @@ impl Rule {
     }
 
     /// Panels with their integrals.
-    fn panels(
-        &self,
-        places: Vec<(usize, f64, f64)>,
-        at: &mut dyn FnMut(&[(usize, f64)]) -> Result<Vec<f64>>,
-    ) -> Result<Vec<Panel>> {
+    fn panels(&self, places: Vec<(usize, f64, f64)>, at: OnLines) -> Result<Vec<Panel>> {
         let points = places.iter().flat_map(|&(line, low, high)| {
             let node = move |z: &f64| (line, 0.5 * (low + high + (high - low) * z));
             self.nodes.iter().map(node)

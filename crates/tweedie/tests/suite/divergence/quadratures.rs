@@ -63,10 +63,11 @@ fn quadrature_in_the_plane_equals_the_closed_forms() {
 /// ∫ p T − q f*(T) is the divergence for T = f′(p/q), and less for any other critic.
 #[test]
 fn the_optimal_critic_attains_the_divergence_and_others_are_below() {
+    type Critic<'a> = &'a dyn Fn(f64, f64) -> f64;
     let (p, q) = (Gaussian::new(&[0.7], &[0.8]), Gaussian::unit(&[0.0]));
     let both = both(&p, &q);
     for f in entries() {
-        let value = |critic: &dyn Fn(f64, f64) -> f64| {
+        let value = |critic: Critic| {
             let integrand = |x: &[f64], log_p: f64, log_q: f64| {
                 let t = critic(x[0], log_p - log_q);
                 log_p.exp() * t - log_q.exp() * f.conjugate(t)
@@ -75,7 +76,7 @@ fn the_optimal_critic_attains_the_divergence_and_others_are_below() {
         };
         let divergence = quadrature(&f, &both, &[[-8.0, 8.0]]).unwrap().value;
         within(format!("{f:?}"), value(&|_, r| f.slope(r)), divergence, 1e-6);
-        let others: [(&str, &dyn Fn(f64, f64) -> f64); 4] = [
+        let others: [(&str, Critic); 4] = [
             ("none", &|_, _| 0.0),
             ("moved", &|x, r| f.slope(r + 0.3 * x.sin() + 0.2)),
             ("half", &|_, r| f.slope(0.5 * r) * 0.9),

@@ -8,8 +8,8 @@ use tweedie::Error;
 
 #[test]
 fn every_f_is_the_one_of_its_divergence() {
-    // f at 2 and at ½, from the integrals that define the divergences.
-    let expected: [(FDivergence, fn(f64) -> f64); 8] = [
+    type Function = fn(f64) -> f64;
+    let expected: [(FDivergence, Function); 8] = [
         (Kl, |u| u * u.ln() - u + 1.0),
         (ReverseKl, |u| -u.ln() + u - 1.0),
         (JensenShannon, |u| 0.5 * (u * (2.0 * u / (1.0 + u)).ln() + (2.0 / (1.0 + u)).ln())),
