@@ -1,6 +1,6 @@
 //! Variational estimates of f-divergences by a trained critic.
 //!
-//! For any critic T, E_P[T] − E_Q[f*(T)] ≤ D_f(P‖Q), with equality at T = f′(p/q) (Nguyen, Wainwright and Jordan 2010;
+//! For any critic T, E_P(T) − E_Q(f*(T)) ≤ D_f(P‖Q), with equality at T = f′(p/q) (Nguyen, Wainwright and Jordan 2010;
 //! Nowozin, Cseke and Tomioka 2016). The critic is an MLP of rows, trained to raise the left side. On the rows that it
 //! was trained on the value is too high; on other rows its expectation is at most the divergence. So half of the rows
 //! train, and the other half gives the value and its standard error
@@ -120,7 +120,7 @@ impl Critic {
     }
 }
 
-/// E_P[T] − E_Q[f*(T)] from a critic's values T at draws of P and of Q: at most the divergence in expectation, if the
+/// E_P(T) − E_Q(f*(T)) from a critic's values T at draws of P and of Q: at most the divergence in expectation, if the
 /// critic does not depend on the draws. −∞ where a value lies outside of the domain of f*.
 ///
 /// ```

@@ -3,12 +3,12 @@
 //! With weights w = p/q at draws x₁, …, x_n of Q (*An Introduction to Generative Modeling with Flows and Diffusion
 //! Models*, sec. 2.5.3):
 //!
-//! | estimate of E_P[h] | | variance |
+//! | estimate of E_P(h) | | variance |
 //! |---|---|---|
-//! | plain | (1/n) Σ wᵢ h(xᵢ), unbiased | (E_Q[w² h²] − E_P[h]²)/n (eq. 2.33) |
-//! | self-normalised | Σ wᵢ h(xᵢ)/Σ wᵢ, for w known up to a constant | Σ w̃ᵢ² (h(xᵢ) − mean)², w̃ᵢ = wᵢ/Σ w, to first order |
+//! | plain | (1/n) Σ wᵢ h(xᵢ), unbiased | (E_Q(w² h²) − E_P(h)²)/n (eq. 2.33) |
+//! | self-normalised | Σ w̃ᵢ h(xᵢ), w̃ᵢ = wᵢ/Σ w: w up to a constant | Σ w̃ᵢ² (h(xᵢ) − mean)², to first order |
 //!
-//! The plain one's variance is least for q ∝ |h| p, where it is ((E_P|h|)² − E_P[h]²)/n: zero for h ≥ 0 alone (which
+//! The plain one's variance is least for q ∝ |h| p, where it is ((E_P|h|)² − E_P(h)²)/n: zero for h ≥ 0 alone (which
 //! corrects eq. 2.34). The self-normalised one has the bias −Σ w̃ᵢ² (h(xᵢ) − mean) to first order (Owen, *Monte Carlo
 //! theory, methods and examples*, ch. 9).
 //!
@@ -64,8 +64,8 @@ impl Weights {
     /// Weights from their natural logarithms, −∞ for a weight of zero.
     ///
     /// # Errors
-    /// [`Error::Shape`] for fewer than 2 weights; [`Error::Undefined`] naming a weight that is NaN or infinite, or if all
-    /// are zero.
+    /// [`Error::Shape`] for fewer than 2 weights; [`Error::Undefined`] naming a weight that is NaN or infinite, or if
+    /// all are zero.
     pub fn new(log: Vec<f64>) -> Result<Self> {
         if log.len() < 2 {
             return Err(Error::shape("importance weights", log.len(), "at least 2"));
@@ -82,7 +82,7 @@ impl Weights {
         Ok(Self { relative, largest, log })
     }
 
-    /// E_P[h] from h at each draw, by plain importance sampling: Z E_P[h] for weights γ/q. `h` = 1 gives Z.
+    /// E_P(h) from h at each draw, by plain importance sampling: Z E_P(h) for weights γ/q. `h` = 1 gives Z.
     ///
     /// # Errors
     /// [`Error::Shape`] unless there is a value for each weight.
@@ -101,7 +101,7 @@ impl Weights {
         Estimate { value: self.largest + mean.ln(), standard_error: error / mean }
     }
 
-    /// E_P[h] from h at each draw, self-normalised.
+    /// E_P(h) from h at each draw, self-normalised.
     ///
     /// # Errors
     /// [`Error::Shape`] unless there is a value for each weight.
@@ -132,7 +132,8 @@ impl Weights {
         psis_k(&self.log)
     }
 
-    /// A warning if estimates by these weights cannot be relied on: k̂ is above 0.7, or there are fewer than 25 weights.
+    /// A warning if estimates by these weights cannot be relied on: k̂ is above 0.7, or there are fewer than 25
+    /// weights.
     pub fn warning(&self) -> Option<String> {
         let n = self.log.len();
         if n < LEAST {
@@ -143,8 +144,8 @@ impl Weights {
         let k = self.pareto_k().filter(|k| *k > RELIABLE)?;
         let ess = self.ess();
         Some(format!(
-            "the importance weights have a tail of shape {k:.2}, above {RELIABLE}: estimates are not reliable, whatever \
-             their standard error and effective sample size ({ess:.1} of {n})"
+            "the importance weights have a tail of shape {k:.2}, above {RELIABLE}: estimates are not reliable, \
+             whatever their standard error and effective sample size ({ess:.1} of {n})"
         ))
     }
 

@@ -1,16 +1,16 @@
 //! The 1-Wasserstein distance by its dual,
 //!
-//! > W₁(P, Q) = min E‖X − Y‖ = sup over ‖T‖_Lip ≤ 1 of E_P[T] − E_Q[T]
+//! > W₁(P, Q) = min E‖X − Y‖ = sup over ‖T‖_Lip ≤ 1 of E_P(T) − E_Q(T)
 //!
-//! (Kantorovich and Rubinstein; *An Introduction to Generative Modeling with Flows and Diffusion Models*, sec. 2.4). The
-//! critic is a maximum of minima of affine functions with slopes of length 1,
+//! (Kantorovich and Rubinstein; *An Introduction to Generative Modeling with Flows and Diffusion Models*, sec. 2.4).
+//! The critic is a maximum of minima of affine functions with slopes of length 1,
 //!
 //! > T(x) = max_i min_j (⟨a_ij, x⟩ + b_ij), ‖a_ij‖ = 1.
 //!
 //! So its Lipschitz constant is 1 by construction, and its gradient has length 1 almost everywhere, as that of the best
 //! critic has along every path of the transport; no penalty of gradients, which holds on average alone. With enough
-//! terms every function of Lipschitz constant 1 is approximated, by the formula of E. J. McShane ("Extension of range of
-//! functions", Bull. Amer. Math. Soc. 40 (1934)), T(x) = max_z (T(z) − ‖x − z‖), as −‖x − z‖ = min_a ⟨a, x − z⟩.
+//! terms every function of Lipschitz constant 1 is approximated, by the formula of E. J. McShane ("Extension of range
+//! of functions", Bull. Amer. Math. Soc. 40 (1934)), T(x) = max_z (T(z) − ‖x − z‖), as −‖x − z‖ = min_a ⟨a, x − z⟩.
 //!
 //! In training maximum and minimum are those of temperature τ, ±τ ln Σ exp(±·/τ), which keep the Lipschitz constant, as
 //! their gradients are averages of slopes; τ falls geometrically. As for f-divergences, half of the rows train and the
@@ -154,7 +154,7 @@ impl LipschitzCritic {
 /// W₁ by a critic.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct W1 {
-    /// E_P[T] − E_Q[T] on held-out rows over the largest gradient norm: in expectation at most W₁, in the units of the
+    /// E_P(T) − E_Q(T) on held-out rows over the largest gradient norm: in expectation at most W₁, in the units of the
     /// data.
     pub value: f64,
     /// The standard error of `value`.
@@ -163,8 +163,8 @@ pub struct W1 {
     pub gradient_norm: f64,
 }
 
-/// W₁(P, Q) from two samples by its dual: a [`LipschitzCritic`] trained on a random half of each sample and valued on the
-/// other.
+/// W₁(P, Q) from two samples by its dual: a [`LipschitzCritic`] trained on a random half of each sample and valued on
+/// the other.
 ///
 /// ```
 /// use tweedie::Draws;

@@ -4,7 +4,7 @@
 //! An f-divergence, for a convex f with f(1) = 0 and P absolutely continuous by Q, is (*An Introduction to Generative
 //! Modeling with Flows and Diffusion Models*, eq. 2.18, where the integral is by dQ)
 //!
-//! > D_f(P‖Q) = ∫ f(dP/dQ) dQ = sup_T E_P[T] − E_Q[f*(T)],
+//! > D_f(P‖Q) = ∫ f(dP/dQ) dQ = sup_T E_P(T) − E_Q(f*(T)),
 //!
 //! f* being the convex conjugate of f; the supremum is at T = f′(p/q) (ibid., eq. 2.30 with its second f as f*; Nguyen,
 //! Wainwright and Jordan, "Estimating divergence functionals and the likelihood ratio by convex risk minimization",
@@ -17,8 +17,8 @@
 //!
 //! [`FDivergence`] is the one table of f, f′, f* and the critic's output map for all of these. Beside them are
 //! [`fisher`], the Fisher divergence; [`wasserstein`], W₁ by its dual with a critic of Lipschitz constant 1 (exactly:
-//! [`metric::wasserstein::exact_w1`](crate::metric::wasserstein::exact_w1)); and [`Weights`] of importance sampling. The
-//! maximum mean discrepancy is [`metric::mmd`](crate::metric::mmd).
+//! [`metric::wasserstein::exact_w1`](crate::metric::wasserstein::exact_w1)); and [`Weights`] of importance sampling.
+//! The maximum mean discrepancy is [`metric::mmd`](crate::metric::mmd).
 
 mod ascent;
 mod critic;

@@ -79,8 +79,8 @@ impl Normal {
         Ok(shift.squared_norm_l2() + trace)
     }
 
-    /// The mean m and the variance c of this Gaussian along each axis [m, c] of coordinates where `q` is standard normal
-    /// and this covariance is diagonal.
+    /// The mean m and the variance c of this Gaussian along each axis [m, c] of coordinates where `q` is standard
+    /// normal and this covariance is diagonal.
     pub(super) fn relative_to(&self, q: &Self) -> Result<Vec<[f64; 2]>> {
         self.check_width(q)?;
         let (values, vectors) = parts(&eigen(&q.covariance)?);

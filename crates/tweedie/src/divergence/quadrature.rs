@@ -2,11 +2,13 @@
 //!
 //! A panel is integrated by the Gauss–Legendre rule of 16 nodes and again as two halves; it is divided until both agree
 //! to its share of the tolerance, or until its width is 2⁻⁴⁰ of the whole, where a jump contributes next to nothing. So
-//! kinks, as total variation has where p = q, are found. All panels of one depth are evaluated at once. In two dimensions
-//! the integral over the second coordinate, by the same rule to a smaller tolerance, is a function of the first.
+//! kinks, as total variation has where p = q, are found. All panels of one depth are evaluated at once. In two
+//! dimensions the integral over the second coordinate, by the same rule to a smaller tolerance, is a function of the
+//! first.
 //!
-//! The nodes are the eigenvalues of the Legendre polynomials' Jacobi matrix, and the weights are twice the squared first
-//! entries of its eigenvectors (Golub and Welsch, "Calculation of Gauss quadrature rules", Math. Comp. 23 (1969)).
+//! The nodes are the eigenvalues of the Legendre polynomials' Jacobi matrix, and the weights are twice the squared
+//! first entries of its eigenvectors (Golub and Welsch, "Calculation of Gauss quadrature rules", Math. Comp. 23
+//! (1969)).
 
 use super::{Densities, FDivergence};
 use crate::{Error, Result};

@@ -101,7 +101,7 @@ impl FDivergence {
         self.integrand(u.ln(), 0.0)
     }
 
-    /// f′(u) at u = e^`log_ratio`, the optimal critic where ln(p/q) = `log_ratio`. For total variation it is 0 at u = 1.
+    /// f′(u) at u = e^`log_ratio`, the optimal critic where ln(p/q) = `log_ratio`; 0 at the kink of total variation.
     pub fn slope(&self, log_ratio: f64) -> f64 {
         match self.form() {
             Form::Power { alpha, scale } => scale * psi(alpha - 1.0, log_ratio),
@@ -165,7 +165,8 @@ impl FDivergence {
         }
     }
 
-    /// q f(p/q) from ln p and ln q, also where p or q is zero (its logarithm −∞) or p/q overflows; ≥ 0 but for rounding.
+    /// q f(p/q) from ln p and ln q, also where p or q is zero (its logarithm −∞) or p/q overflows; ≥ 0 but for
+    /// rounding.
     pub fn integrand(&self, log_p: f64, log_q: f64) -> f64 {
         if log_p.is_nan() || log_q.is_nan() {
             return f64::NAN;

@@ -46,8 +46,8 @@ pub fn gaussian(x: &Rows, y: &Rows, bandwidths: &[f64]) -> Result<Discrepancy> {
     })
 }
 
-/// MMD² between two samples in any symmetric, positive definite kernel of two rows. The unbiased estimate does not depend
-/// on k(x, x). The time is that of (n + m)² kernels.
+/// MMD² between two samples in any symmetric, positive definite kernel of two rows. The unbiased estimate does not
+/// depend on k(x, x). The time is that of (n + m)² kernels.
 ///
 /// ```
 /// use tweedie::{data::Rows, metric::mmd};
@@ -123,8 +123,8 @@ mod tests {
         Ok(())
     }
 
-    /// The same kernel as a function of rows and of distances: equal up to rounding. A larger diagonal changes the biased
-    /// estimate by its means alone, and no bit of the unbiased one.
+    /// The same kernel as a function of rows and of distances: equal up to rounding. A larger diagonal changes the
+    /// biased estimate by its means alone, and no bit of the unbiased one.
     #[test]
     fn any_kernel_is_the_fast_one_and_the_diagonal_does_not_count() -> Result<()> {
         let peer = Peer::read();
@@ -155,7 +155,8 @@ mod tests {
     }
 
     /// Between equal distributions the unbiased estimate has mean 0 and is negative as it likes, never set to 0: of 200
-    /// pairs of samples, fewer than 50 or more than 190 negative ones are a false alarm in 10⁹ at a share of 0.4 to 0.8.
+    /// pairs of samples, fewer than 30 or more than 195 negative ones are a false alarm in 10⁹ at a share of 0.4 to
+    /// 0.8.
     #[test]
     fn negative_estimates_are_kept() -> Result<()> {
         let (mut negative, mut values) = (0, Vec::new());
@@ -167,7 +168,7 @@ mod tests {
             negative += u32::from(found.unbiased < 0.0);
             values.push(found.unbiased);
         }
-        assert!((50..190).contains(&negative), "{negative} of 200 are negative");
+        assert!((30..=195).contains(&negative), "{negative} of 200 are negative");
         let (mean, error) = crate::tensor::mean_and_error(&values);
         assert!(mean.abs() < 6.0 * error, "{mean} ± {error}");
         Ok(())

@@ -1,5 +1,5 @@
-//! The 2-Wasserstein distance, W₂² = min E‖X − Y‖² over all couplings of the two samples' uniform distributions, and the
-//! 1-Wasserstein distance, W₁ = min E‖X − Y‖.
+//! The 2-Wasserstein distance, W₂² = min E‖X − Y‖² over all couplings of the two samples' uniform distributions, and
+//! the 1-Wasserstein distance, W₁ = min E‖X − Y‖.
 //!
 //! - Exact, n = m: an optimal coupling is a permutation, so W₂² = (1/n) min_π Σᵢ ‖xᵢ − y_π(i)‖² (Peyré and Cuturi,
 //!   "Computational optimal transport", 2019, Proposition 2.1).

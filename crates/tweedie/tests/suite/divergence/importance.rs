@@ -135,8 +135,8 @@ fn shapes_of_tails_are_those_of_arviz() {
     assert_eq!(count, 9);
 }
 
-/// Weights with a tail of a known shape: u^{−k} is Pareto. The error of k̂ from M of n weights is about (1 + k)/√M, here
-/// M = 3 √n = 949: the bar is 6 of them.
+/// Weights with a tail of a known shape: u^{−k} is Pareto. The error of k̂ from M of n weights is about (1 + k)/√M,
+/// here M = 3 √n = 949: the bar is 6 of them.
 #[test]
 fn a_known_pareto_tail_is_found_and_above_seven_tenths_warned_of() {
     let n = 100_000;
