@@ -6,6 +6,7 @@ pub mod data;
 pub mod denoise;
 pub mod density;
 pub mod diffusers;
+pub mod divergence;
 pub mod draw;
 pub mod draws;
 pub mod error;

@@ -1,4 +1,4 @@
-//! Kernel two-sample statistics, written once for every kernel κ that depends on the distance or the inner product:
+//! Kernel two-sample statistics, written once for every kernel κ, fast where it depends on the distance or the product:
 //!
 //! Δ = E κ(X, X′) + E κ(Y, Y′) − 2 E κ(X, Y).
 //!
@@ -43,7 +43,7 @@ pub struct Discrepancy {
     pub standard_error: f64,
 }
 
-/// The discrepancy in the kernel κ = `kernel(pair)`, of squared distances or of products by `pairs`.
+/// The discrepancy in the kernel κ = `kernel(pair)`, of the quantity of each pair by `pairs`.
 pub(super) fn discrepancy(
     pairs: Pairs,
     x: &Rows,
@@ -57,7 +57,7 @@ pub(super) fn discrepancy(
 
 /// A reference sample under K kernels: pairs within it, and distances between two rows, are computed once.
 pub(super) struct Against<'a, const K: usize, F> {
-    pairs: Pairs,
+    pairs: Pairs<'a>,
     y: &'a Rows,
     kernel: F,
     within: Within<K>,
@@ -65,7 +65,7 @@ pub(super) struct Against<'a, const K: usize, F> {
 
 impl<'a, const K: usize, F: Fn(f64) -> [f64; K] + Sync> Against<'a, K, F> {
     /// Fails for fewer than 2 rows or a value that is not finite.
-    pub fn new(pairs: Pairs, y: &'a Rows, kernel: F) -> Result<Self> {
+    pub fn new(pairs: Pairs<'a>, y: &'a Rows, kernel: F) -> Result<Self> {
         check("second sample", y, 2)?;
         let within = Within::new(pairs, y, &kernel);
         Ok(Self { pairs, y, kernel, within })

@@ -23,12 +23,14 @@ const TILE: usize = 32;
 const DEPTH: usize = 192;
 
 /// The quantity of a pair of rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pairs {
+#[derive(Clone, Copy)]
+pub(super) enum Pairs<'a> {
     /// ‖x − y‖².
     SquaredDistances,
     /// ⟨x, y⟩.
     Products,
+    /// Any function of two rows.
+    Function(&'a (dyn Fn(&[f32], &[f32]) -> f64 + Sync)),
 }
 
 /// Calls `fold(i, distances)` for every row i of `x`, `distances[j]` being the squared distance from it to row j of
@@ -42,18 +44,26 @@ pub(super) fn fold_rows<R: Send>(
     fold_pairs(Pairs::SquaredDistances, x, y, fold)
 }
 
-/// The results as by [`fold_rows`], for distances or products.
+/// The results as by [`fold_rows`], for any quantity of pairs.
 pub(super) fn fold_pairs<R: Send>(
     pairs: Pairs,
     x: &Rows,
     y: &Rows,
     fold: impl Fn(usize, &[f64]) -> R + Sync,
 ) -> Vec<R> {
+    let squared = match pairs {
+        Pairs::SquaredDistances => true,
+        Pairs::Products => false,
+        Pairs::Function(of) => {
+            let row = |i: usize| y.iter().map(|y| of(x.row(i), y)).collect::<Vec<f64>>();
+            return (0..x.len()).into_par_iter().map(|i| fold(i, &row(i))).collect();
+        }
+    };
     let packed = Panels::new(y);
     let arch = pulp::Arch::new();
     let tile = |first: usize| {
         let rows = first..x.len().min(first + TILE);
-        let distances = arch.dispatch(Tile { pairs, x, rows: rows.clone(), y: &packed });
+        let distances = arch.dispatch(Tile { squared, x, rows: rows.clone(), y: &packed });
         let folded =
             rows.enumerate().map(|(r, i)| fold(i, &distances[r * packed.stride()..][..y.len()]));
         folded.collect::<Vec<R>>()
@@ -91,7 +101,8 @@ impl Panels {
 
 /// A parallel task: the distances or products from some rows of x to all of y.
 struct Tile<'a> {
-    pairs: Pairs,
+    /// Whether the distances are computed, and not the products.
+    squared: bool,
     x: &'a Rows,
     rows: Range<usize>,
     y: &'a Panels,
@@ -130,13 +141,9 @@ impl Tile<'_> {
                             let (sums, _) = S::as_simd_f64s(&distances[row(r)..][..LANES]);
                             std::array::from_fn(|v| sums[v])
                         });
-                        match self.pairs {
-                            Pairs::SquaredDistances => {
-                                add::<S, R, V, true>(simd, group, first, panel, &mut sums);
-                            }
-                            Pairs::Products => {
-                                add::<S, R, V, false>(simd, group, first, panel, &mut sums);
-                            }
+                        match self.squared {
+                            true => add::<S, R, V, true>(simd, group, first, panel, &mut sums),
+                            false => add::<S, R, V, false>(simd, group, first, panel, &mut sums),
                         }
                         for (r, sums) in sums.iter().enumerate() {
                             let to = &mut distances[row(r)..][..LANES];
@@ -219,8 +226,8 @@ mod tests {
         let x = Draws::new(1).purpose("x").normals(0..11, 5);
         let y = Draws::new(1).purpose("y").normals(0..19, 5);
         let y = Panels::new(&y);
-        for pairs in [Pairs::SquaredDistances, Pairs::Products] {
-            let tile = || Tile { pairs, x: &x, rows: 0..11, y: &y };
+        for squared in [true, false] {
+            let tile = || Tile { squared, x: &x, rows: 0..11, y: &y };
             let narrow = pulp::Scalar::new().vectorize(tile());
             assert_eq!(pulp::Arch::new().dispatch(tile()), narrow);
         }

@@ -53,7 +53,7 @@ pub(super) struct Transport {
 pub(super) fn transport(x: &SortedSample, y: &SortedSample) -> Transport {
     let (mut of_x, mut of_y) = (vec![0.0; x.values.len()], vec![0.0; y.values.len()]);
     let (n, m) = (of_x.len() as f64, of_y.len() as f64);
-    let squared = couple(&x.values, &y.values, |i, j, mass| {
+    let squared = couple(&x.values, &y.values, square, |i, j, mass| {
         of_x[i] += mass * y.values[j] / m;
         of_y[j] += mass * x.values[i] / n;
     });
@@ -62,18 +62,32 @@ pub(super) fn transport(x: &SortedSample, y: &SortedSample) -> Transport {
 
 /// W₂² between two non-empty samples.
 pub(super) fn squared(x: &SortedSample, y: &SortedSample) -> f64 {
-    couple(&x.values, &y.values, |_, _, _| ())
+    couple(&x.values, &y.values, square, |_, _, _| ())
 }
 
-/// W₂² between two sorted samples; calls `pair` with each coupled pair of observations and its mass. Positions are
-/// counted in units of 1 / nm, so that they are exact.
-fn couple(x: &[f64], y: &[f64], mut pair: impl FnMut(usize, usize, f64)) -> f64 {
+/// W₁ between two non-empty samples.
+pub(super) fn first(x: &SortedSample, y: &SortedSample) -> f64 {
+    couple(&x.values, &y.values, f64::abs, |_, _, _| ())
+}
+
+fn square(difference: f64) -> f64 {
+    difference.powi(2)
+}
+
+/// The least mean cost of the difference, convex, between two sorted samples; calls `pair` with each coupled pair of
+/// observations and its mass. Positions are counted in units of 1 / nm, so that they are exact.
+fn couple(
+    x: &[f64],
+    y: &[f64],
+    cost: fn(f64) -> f64,
+    mut pair: impl FnMut(usize, usize, f64),
+) -> f64 {
     let (mut i, mut j, mut at, mut total) = (0, 0, 0, 0.0);
     while i < x.len() && j < y.len() {
         let (x_end, y_end) = ((i + 1) * y.len(), (j + 1) * x.len());
         let end = x_end.min(y_end);
         let mass = (end - at) as f64;
-        total += mass * (x[i] - y[j]).powi(2);
+        total += mass * cost(x[i] - y[j]);
         pair(i, j, mass);
         at = end;
         i += usize::from(x_end == end);

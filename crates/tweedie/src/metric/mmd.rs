@@ -1,4 +1,5 @@
-//! The squared maximum mean discrepancy, MMD² = E k(X, X′) + E k(Y, Y′) − 2 E k(X, Y), in a sum of Gaussian kernels
+//! The squared maximum mean discrepancy, MMD² = E k(X, X′) + E k(Y, Y′) − 2 E k(X, Y), in any kernel, or in a sum of
+//! Gaussian kernels
 //!
 //! k(x, y) = Σ_σ exp(−‖x − y‖² / 2σ²).
 //!
@@ -43,6 +44,34 @@ pub fn gaussian(x: &Rows, y: &Rows, bandwidths: &[f64]) -> Result<Discrepancy> {
     discrepancy(Pairs::SquaredDistances, x, y, |squared| {
         rates.iter().map(|rate| (rate * squared).exp()).sum()
     })
+}
+
+/// MMD² between two samples in any symmetric, positive definite kernel of two rows. The unbiased estimate does not
+/// depend on k(x, x). The time is that of (n + m)² kernels.
+///
+/// ```
+/// use tweedie::{data::Rows, metric::mmd};
+/// let x = Rows::new(vec![0.0, 2.0], 1)?;
+/// let y = Rows::new(vec![1.0, 3.0], 1)?;
+/// // In the kernel x y, MMD² is the squared difference of the means.
+/// let product = |a: &[f32], b: &[f32]| f64::from(a[0] * b[0]);
+/// assert_eq!(mmd::with_kernel(&x, &y, product)?.biased, 1.0);
+/// # Ok::<(), tweedie::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Shape`] if the widths differ or a sample has fewer than 2 rows; [`Error::Config`] naming the row of a
+/// value that is not finite; [`Error::Undefined`] if a sum of kernels is not finite.
+pub fn with_kernel(
+    x: &Rows,
+    y: &Rows,
+    kernel: impl Fn(&[f32], &[f32]) -> f64 + Sync,
+) -> Result<Discrepancy> {
+    let found = discrepancy(Pairs::Function(&kernel), x, y, |value| value)?;
+    if found.biased.is_finite() {
+        return Ok(found);
+    }
+    Err(Error::undefined("MMD²", format!("the kernels add up to {}", found.biased)))
 }
 
 /// −1/2σ², the factor on the squared distance in the exponent of the Gaussian kernel.
@@ -91,6 +120,57 @@ mod tests {
             peer.agrees(&format!("/{name}/biased"), found.biased);
             peer.agrees(&format!("/{name}/unbiased"), found.unbiased);
         }
+        Ok(())
+    }
+
+    /// The same kernel as a function of rows and of distances: equal up to rounding. A larger diagonal changes the
+    /// biased estimate by its means alone, and no bit of the unbiased one.
+    #[test]
+    fn any_kernel_is_the_fast_one_and_the_diagonal_does_not_count() -> Result<()> {
+        let peer = Peer::read();
+        let (x, y) = (peer.rows("x"), peer.rows("y"));
+        let square = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
+        };
+        let fast = gaussian(&x, &y, &[0.8])?;
+        let plain = with_kernel(&x, &y, |a, b| (square(a, b) * rate(0.8)).exp())?;
+        for (a, b) in [
+            (fast.biased, plain.biased),
+            (fast.unbiased, plain.unbiased),
+            (fast.standard_error, plain.standard_error),
+        ] {
+            assert!((a - b).abs() < 1e-13, "{a} {b}");
+        }
+        let heavy = |a: &[f32], b: &[f32]| {
+            let squared = square(a, b);
+            (squared * rate(0.8)).exp() + if squared == 0.0 { 7.0 } else { 0.0 }
+        };
+        let heavy = with_kernel(&x, &y, heavy)?;
+        assert_eq!(heavy.unbiased, plain.unbiased);
+        let added = 7.0 / x.len() as f64 + 7.0 / y.len() as f64;
+        assert!((heavy.biased - plain.biased - added).abs() < 1e-12, "{}", heavy.biased);
+        let refused = with_kernel(&x, &y, |_, _| f64::NAN);
+        assert!(matches!(refused, Err(Error::Undefined { .. })));
+        Ok(())
+    }
+
+    /// Between equal distributions the unbiased estimate has mean 0 and is negative as it likes, never set to 0: of 200
+    /// pairs of samples, fewer than 30 or more than 195 negative ones are a false alarm in 10⁹ at a share of 0.4 to
+    /// 0.8.
+    #[test]
+    fn negative_estimates_are_kept() -> Result<()> {
+        let (mut negative, mut values) = (0, Vec::new());
+        for seed in 0..200 {
+            let draws = crate::draws::Draws::new(seed);
+            let [x, y] = ["x", "y"].map(|name| draws.purpose(name).normals(0..60, 2));
+            let found = gaussian(&x, &y, &[1.0])?;
+            assert!(found.biased >= 0.0);
+            negative += u32::from(found.unbiased < 0.0);
+            values.push(found.unbiased);
+        }
+        assert!((30..=195).contains(&negative), "{negative} of 200 are negative");
+        let (mean, error) = crate::tensor::mean_and_error(&values);
+        assert!(mean.abs() < 6.0 * error, "{mean} ± {error}");
         Ok(())
     }
 

@@ -56,7 +56,7 @@ use crate::data::Rows;
 use crate::{Error, Result};
 
 /// Fails if two samples have different widths, fewer than `least` rows, or values that are not finite.
-fn check_pair(named: [(&str, &Rows); 2], least: usize) -> Result<()> {
+pub(crate) fn check_pair(named: [(&str, &Rows); 2], least: usize) -> Result<()> {
     let [(a, x), (b, y)] = named;
     if x.width() != y.width() {
         return Err(Error::shape(

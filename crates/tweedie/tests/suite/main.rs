@@ -9,6 +9,7 @@ mod dequantise;
 mod derivative;
 mod determinism;
 mod diffusers;
+mod divergence;
 mod double;
 mod dual;
 mod energy;

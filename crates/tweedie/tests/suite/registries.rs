@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use toml::{Table, Value};
 use tweedie::denoise::{Clock, Prediction};
+use tweedie::divergence::FDivergence;
 use tweedie::family::chains::{AnyPlace, AnyTarget};
 use tweedie::family::mixture::AnyFit;
 use tweedie::mcmc::AnyKernel;
@@ -29,12 +30,14 @@ macro_rules! every {
         $check::<AnyFit>(AnyFit::NAMES);
         $check::<AnyTarget>(AnyTarget::NAMES);
         $check::<AnyPlace>(AnyPlace::NAMES);
+        $check::<FDivergence>(FDivergence::NAMES);
     };
 }
 
 /// The table of a choice with the numbers that it has no defaults of.
 fn table(name: &str) -> Table {
     let text = match name {
+        "alpha" => "alpha = 0.5",
         "fixed" => "log_snr = 1.5",
         "run" => "path = \"runs/other\"",
         "log-normal" | "logit-normal" => "mean = -0.5\nsd = 2.0",

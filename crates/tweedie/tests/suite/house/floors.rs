@@ -19,7 +19,7 @@ const FLOORS: [&[&str]; 18] = [
     &["objective"],
     &["metric"],
     &["train"],
-    &["draw"],
+    &["divergence", "draw"],
     &["family"],
     &["run"],
     &["judge", "diffusers"],
