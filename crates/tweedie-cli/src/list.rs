@@ -8,8 +8,8 @@ use tweedie::{Error, Result};
 /// Options of `tweedie list`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Kind of names to list: recipes, families, data, networks, objectives, schedules, predictions, clocks, solvers,
-    /// grids or devices.
+    /// Kind of names to list: recipes, families, data, networks, column-networks, objectives, schedules, predictions, clocks, solvers,
+    /// grids, bijections, maps, conditionals, orders, fits, kernels or devices.
     kind: Option<String>,
 }
 
@@ -18,8 +18,11 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     let recipes: Vec<(String, String)> = RECIPES
         .iter()
         .map(|(name, text)| {
-            let about = tweedie::run::Recipe::parse(text, &[]).map(|r| r.about).unwrap_or_default();
-            (name.to_string(), about)
+            let of = |recipe: tweedie::run::Recipe| match recipe.plan.family() {
+                family if family == FAMILIES[0].name => recipe.about,
+                family => format!("({family}) {}", recipe.about),
+            };
+            (name.to_string(), tweedie::run::Recipe::parse(text, &[]).map(of).unwrap_or_default())
         })
         .collect();
     let own = |entries: &[(&str, &str)]| {
@@ -31,12 +34,19 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         ("families", own(&FAMILIES.iter().map(|f| (f.name, f.about)).collect::<Vec<_>>())),
         ("data", own(&tweedie::data::list())),
         ("networks", own(tweedie::nn::AnyNetworkConfig::NAMES)),
+        ("column-networks", own(tweedie::nn::autoregressive::AnyColumnNetworkConfig::NAMES)),
         ("objectives", own(tweedie::objective::AnyObjective::NAMES)),
         ("schedules", own(tweedie::process::AnySchedule::NAMES)),
         ("predictions", own(tweedie::denoise::Prediction::NAMES)),
         ("clocks", own(tweedie::denoise::Clock::NAMES)),
         ("solvers", own(tweedie::solve::AnySolver::NAMES)),
         ("grids", own(tweedie::solve::AnyGrid::NAMES)),
+        ("bijections", own(tweedie::nn::flow::AnyBijectionConfig::NAMES)),
+        ("maps", own(tweedie::nn::flow::AnyScalarMap::NAMES)),
+        ("conditionals", own(tweedie::nn::autoregressive::AnyConditional::NAMES)),
+        ("orders", own(tweedie::nn::autoregressive::Order::NAMES)),
+        ("fits", own(tweedie::family::mixture::AnyFit::NAMES)),
+        ("kernels", own(tweedie::mcmc::AnyKernel::NAMES)),
         ("devices", devices),
     ];
     if let Some(kind) = &options.kind {

@@ -103,23 +103,21 @@ pub(super) fn read(path: &Path) -> Result<Parts> {
 /// The parts of an archive that is divided into them.
 fn divided(archive: &mut Archive) -> Result<Parts> {
     let path = archive.path.clone();
-    let mut of = |names: &[&str]| {
-        let found = archive.part_of(names);
-        found.map(|(rows, labels)| Ok((part(archive, &rows, &[&labels])?, rows))).transpose()
-    };
-    let [train, validation, test] = [of(PARTS[0])?, of(PARTS[1])?, of(PARTS[2])?];
-    let Some(((space, train, note), name)) = train else {
+    let Some((name, labels)) = archive.part_of(PARTS[0]) else {
         return Err(fault(&path, "archive", "there is no array of training rows"));
     };
-    let like_train = |other: Option<((Space, Part, Option<String>), String)>| match other {
-        Some(((found, _, _), array)) if found != space => {
-            let problem = format!("a row is {}", shape(&found));
-            let expected = format!("{} as in {name}, and of the same type", shape(&space));
-            Err(Error::file(&path, array, problem, expected))
+    let (space, train, note) = part(archive, &name, &[&labels])?;
+    let mut like_train = |names: &[&str]| -> Result<Option<Part>> {
+        let Some((other, labels)) = archive.part_of(names) else { return Ok(None) };
+        let (found, part, _) = part(archive, &other, &[&labels])?;
+        if found == space {
+            return Ok(Some(part));
         }
-        other => Ok(other.map(|((_, part, _), _)| part)),
+        let problem = format!("a row is {}", shape(&found));
+        let expected = format!("{} as in {name}, and of the same type", shape(&space));
+        Err(Error::file(&path, other, problem, expected))
     };
-    let (validation, test) = (like_train(validation)?, like_train(test)?);
+    let (validation, test) = (like_train(PARTS[1])?, like_train(PARTS[2])?);
     let parts = Parts::numbered(space, train, [validation, test], &path)?;
     Ok(Parts { notes: note.into_iter().collect(), ..parts })
 }

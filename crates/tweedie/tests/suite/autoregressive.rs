@@ -30,7 +30,8 @@ fn space(columns: Vec<Coordinate>, classes: usize) -> Space {
 
 /// A model with random weights from a table of changes.
 fn model(space: &Space, changes: serde_json::Value, sd: f32) -> Result<Autoregressive> {
-    let mut json = json!({ "hidden": [24, 24], "residual": true });
+    let network = json!({ "name": "masked", "hidden": [24, 24], "residual": true });
+    let mut json = json!({ "network": network });
     for (key, value) in changes.as_object().expect("a table") {
         json[key] = value.clone();
     }
@@ -304,11 +305,11 @@ fn what_does_not_fit_an_autoregressive_model_is_refused_by_name() -> Result<()> 
     let space = mixed(0);
     for (changes, why) in [
         (json!({ "order": { "name": "list", "columns": [0, 1, 2, 3, 4, 5, 5] } }), "order.columns"),
-        (json!({ "hidden": [2, 24] }), "hidden"),
+        (json!({ "network": { "name": "masked", "hidden": [2, 24] } }), "network.hidden"),
         (json!({ "integers": "gaussian-mixture" }), "integers"),
         (json!({ "integers": { "name": "logistic-mixture", "components": 0 } }), "components"),
     ] {
-        let error = model(&space, changes, 0.1).err().expect(why);
+        let error = model(&space, changes, 0.1).expect_err(why);
         assert!(matches!(error, Error::Config { .. }), "{error}");
         assert!(error.to_string().contains(why), "{error}");
     }

@@ -224,3 +224,33 @@ fn archives_that_are_written_are_read_with_their_classes() {
     let error = load(&archive.finish(&classes[..2]).unwrap(), None).unwrap_err().to_string();
     assert!(error.contains("the label 2; expected a label below 2"), "{error}");
 }
+
+/// An array of bytes, one column, as NumPy writes it.
+fn column(values: &[u8]) -> Vec<u8> {
+    let shape = values.len();
+    let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({shape}, 1), }}\n");
+    let start = [b"\x93NUMPY\x01\x00".as_slice(), &(header.len() as u16).to_le_bytes()].concat();
+    [&start[..], header.as_bytes(), values].concat()
+}
+
+/// Rows that are published for validation are the validation rows, whatever the parts are called.
+#[test]
+fn divided_archives_keep_their_parts() {
+    for (train, valid, test) in [
+        ("train", "valid", "test"),
+        ("x_train", "x_val", "x_test"),
+        ("train", "validation", "test"),
+    ] {
+        let arrays = [(train, vec![1, 2, 3, 4]), (valid, vec![5, 6]), (test, vec![7, 8, 9])];
+        let entries = arrays.map(|(name, v)| (format!("{name}.npy"), column(&v)));
+        let entries = entries.each_ref().map(|(name, v)| (name.as_str(), v.clone()));
+        let data = load(&archive(&entries), None).unwrap();
+        let rows = |rows: &Rows| rows.values().to_vec();
+        assert_eq!(rows(data.fit_rows().rows()), [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(rows(data.validation().rows()), [5.0, 6.0]);
+        assert_eq!(rows(data.test().rows()), [7.0, 8.0, 9.0]);
+    }
+    let only = archive(&[("valid.npy", column(&[1, 2]))]);
+    let error = load(&only, None).unwrap_err().to_string();
+    assert!(error.contains("there are the arrays valid.npy"), "{error}");
+}

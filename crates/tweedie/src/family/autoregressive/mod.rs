@@ -50,9 +50,9 @@ impl Family for AutoregressiveRecipe {
         self.check_space(at.space)?;
         let parameters = self.autoregressive.parameters(at.space)?;
         if parameters > MOST_PARAMETERS {
-            let problem = format!("{:?} make {parameters} parameters", self.autoregressive.hidden);
+            let problem = format!("{parameters} parameters");
             let expected = format!("at most {MOST_PARAMETERS}");
-            return Err(Error::config("autoregressive.hidden", problem, expected));
+            return Err(Error::config("autoregressive.network", problem, expected));
         }
         let batch = self.training.check_batch(self.autoregressive.activations(at.space)?);
         batch.map_err(|e| inside("training", e))?;

@@ -9,14 +9,19 @@
 //! Rows are in model units, integers at the centres of their bins. A category is one column of several values.
 
 mod conditional;
+mod masked;
+mod network;
 mod order;
 
 pub use conditional::{
     AnyConditional, Categorical, Conditional, DiscretisedLogistic, GaussianConditional, Random,
 };
+pub use masked::{MaskedNetwork, MaskedNetworkConfig};
+pub use network::{
+    AnyColumnNetwork, AnyColumnNetworkConfig, ColumnNetwork, ColumnNetworkConfig, Columns, Outline,
+};
 pub use order::Order;
 
-use super::{Activation, MaskedMlp, MaskedMlpConfig};
 use crate::data::{Condition, Generate, Kind, LogDensity, Rows, Space};
 use crate::error::inside;
 use crate::tensor::Dual;
@@ -43,14 +48,8 @@ use std::ops::Range;
 pub struct AutoregressiveConfig {
     /// The order of columns.
     pub order: Order,
-    /// The widths of the masked MLP's hidden layers.
-    pub hidden: Vec<usize>,
-    /// The MLP's activation.
-    pub activation: Activation,
-    /// Whether a hidden layer as wide as the one before is added to it.
-    pub residual: bool,
-    /// Whether a linear map leads from columns to parameters directly.
-    pub direct: bool,
+    /// The network that computes the parameters of all conditional distributions.
+    pub network: AnyColumnNetworkConfig,
     /// The conditional distribution of real numbers.
     pub numbers: AnyConditional,
     /// The conditional distribution of integers; names always have a categorical one.
@@ -61,10 +60,7 @@ impl Default for AutoregressiveConfig {
     fn default() -> Self {
         Self {
             order: Order::Natural,
-            hidden: vec![256, 256],
-            activation: Activation::Relu,
-            residual: false,
-            direct: true,
+            network: AnyColumnNetworkConfig::default(),
             numbers: GaussianConditional::default().into(),
             integers: AnyConditional::default(),
         }
@@ -89,7 +85,7 @@ impl AutoregressiveConfig {
     /// # Errors
     /// [`Error::Config`].
     pub fn check(&self) -> Result<()> {
-        MaskedMlpConfig::check_hidden(&self.hidden)?;
+        self.network.check().map_err(|e| inside("network", e))?;
         self.numbers.check().map_err(|e| inside("numbers", e))?;
         self.integers.check().map_err(|e| inside("integers", e))
     }
@@ -100,7 +96,8 @@ impl AutoregressiveConfig {
     /// [`Error::Config`].
     pub fn fits(&self, space: &Space) -> Result<()> {
         self.check()?;
-        self.network(space, &self.plan(space)?.1).fits()
+        let columns = self.outline(space, &self.plan(space)?);
+        self.network.fits(&columns).map_err(|e| inside("network", e))
     }
 
     /// The columns of a space that a model has, each with its place in model units.
@@ -144,23 +141,18 @@ impl AutoregressiveConfig {
         }
     }
 
-    fn network(&self, space: &Space, groups: &[Group]) -> MaskedMlpConfig {
-        let (mut columns, mut limits) = (Vec::new(), Vec::new());
-        let mut gain = 0.0f64;
+    fn outline(&self, space: &Space, (places, groups): &(Vec<usize>, Vec<Group>)) -> Outline {
+        let (mut values, mut parameters, mut gain) = (Vec::new(), Vec::new(), 0.0f64);
         for group in groups {
             gain = gain.max(group.of.initial_gain());
-            for _ in 0..group.columns {
-                limits.extend(std::iter::repeat_n(columns.len(), group.of.parameters()));
-                columns.push(group.of.width());
-            }
+            values.extend(vec![group.of.width(); group.columns]);
+            parameters.extend(vec![group.of.parameters(); group.columns]);
         }
-        MaskedMlpConfig {
-            limits,
-            columns,
-            hidden: self.hidden.clone(),
-            activation: self.activation,
-            residual: self.residual,
-            direct: self.direct,
+        Outline {
+            values,
+            parameters,
+            layout: space.layout(),
+            natural: places.is_sorted(),
             classes: space.classes().len(),
             vector: space.given_width(),
             gain,
@@ -172,7 +164,7 @@ impl AutoregressiveConfig {
     /// # Errors
     /// As [`AutoregressiveConfig::fits`].
     pub fn parameters(&self, space: &Space) -> Result<u128> {
-        Ok(self.network(space, &self.plan(space)?.1).parameters())
+        Ok(self.network.parameters(&self.outline(space, &self.plan(space)?)))
     }
 
     /// The approximate number of activations per row of `space`.
@@ -180,7 +172,7 @@ impl AutoregressiveConfig {
     /// # Errors
     /// As [`AutoregressiveConfig::fits`].
     pub fn activations(&self, space: &Space) -> Result<usize> {
-        Ok(self.network(space, &self.plan(space)?.1).activations())
+        Ok(self.network.activations(&self.outline(space, &self.plan(space)?)))
     }
 
     /// The model of rows of `space`, with initial values from `draws`.
@@ -189,8 +181,11 @@ impl AutoregressiveConfig {
     /// [`Error::Config`] naming a key that is invalid, or does not fit the data.
     pub fn init(&self, space: &Space, draws: &Draws, device: &Device) -> Result<Autoregressive> {
         self.check()?;
-        let (places, groups) = self.plan(space)?;
-        let network = self.network(space, &groups).init(&draws.purpose("network"), device)?;
+        let plan = self.plan(space)?;
+        let columns = self.outline(space, &plan);
+        let network = self.network.init(&columns, &draws.purpose("network"), device);
+        let network = network.map_err(|e| inside("network", e))?;
+        let (places, groups) = plan;
         let discrete = (0..space.width()).all(|j| space.coordinate(j).is_discrete());
         Ok(Autoregressive { network, places, groups, discrete })
     }
@@ -212,8 +207,8 @@ impl AutoregressiveConfig {
 /// ```
 #[derive(Module, Debug)]
 pub struct Autoregressive {
-    /// The masked MLP that computes the parameters of all distributions.
-    network: MaskedMlp,
+    /// The network that computes the parameters of all distributions.
+    network: AnyColumnNetwork,
     /// The place in a row in model units of each value, in the order.
     #[module(skip)]
     places: Vec<usize>,
@@ -309,13 +304,13 @@ impl Generate for Autoregressive {
         let columns: usize = self.groups.iter().map(|group| group.columns).sum();
         let uniforms = draws.purpose("uniforms").uniforms(rows.clone(), 2 * columns);
         let normals = draws.purpose("normals").normals(rows, columns);
-        let mut sequence = self.network.sequence(condition, n, device)?;
+        let mut sequence = self.network.columns(condition, n, device)?;
         let mut all = Rows::new(vec![0.0; n * self.places.len()], self.places.len())?;
         let (mut column, mut at) = (0, 0);
         for group in &self.groups {
             let (width, count) = (group.of.width(), group.of.parameters());
             for _ in 0..group.columns {
-                let parameters = Rows::from_tensor(&sequence.outputs().value)?;
+                let parameters = Rows::from_tensor(&sequence.next().value)?;
                 let mut values = vec![0.0; n * width];
                 for (i, value) in values.chunks_exact_mut(width).enumerate() {
                     let of = parameters.row(i);

@@ -1,0 +1,139 @@
+//! The registry of the networks that compute the parameters of all conditional distributions.
+
+use super::{MaskedNetwork, MaskedNetworkConfig};
+use crate::data::{Condition, Layout};
+use crate::registry::registry;
+use crate::tensor::Dual;
+use crate::{Draws, Result};
+use burn::module::Module;
+use burn::tensor::Device;
+use std::fmt::Debug;
+
+/// The columns of a model in its order, for its network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outline {
+    /// The number of values of each column.
+    pub values: Vec<usize>,
+    /// The number of parameters of each column.
+    pub parameters: Vec<usize>,
+    /// The layout of the data.
+    pub layout: Layout,
+    /// Whether the order is that of the data.
+    pub natural: bool,
+    /// The number of classes that rows are conditioned on; 0 for none.
+    pub classes: usize,
+    /// The length of vectors that rows are conditioned on; 0 for none.
+    pub vector: usize,
+    /// A factor on the initial weights that compute parameters.
+    pub gain: f64,
+}
+
+/// The configuration of a network as recipes write it.
+pub trait ColumnNetworkConfig: Debug + Send + Sync {
+    /// Fails, naming the key, unless every value is valid, whatever the data.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config).
+    fn check(&self) -> Result<()>;
+
+    /// Fails, naming the key, if the network does not fit the columns.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config).
+    fn fits(&self, columns: &Outline) -> Result<()>;
+
+    /// The network of columns that it fits, with initial values from `draws`.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if a value is invalid.
+    fn init(&self, columns: &Outline, draws: &Draws, device: &Device) -> Result<AnyColumnNetwork>;
+
+    /// The number of values in the parameters.
+    fn parameters(&self, columns: &Outline) -> u128;
+
+    /// The approximate number of activations per row.
+    fn activations(&self, columns: &Outline) -> usize;
+}
+
+/// A network whose outputs for a column, the parameters of its distribution, depend on the columns before it alone.
+pub trait ColumnNetwork: Module {
+    /// Maps the values of rows, `[n, values]`, to the parameters of all columns, `[n, parameters]`, column by column.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) if the condition does not fit.
+    fn forward(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>>;
+
+    /// The network on `n` rows of which no column is known yet.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) if the condition does not fit.
+    fn columns(
+        &self,
+        condition: &Condition,
+        n: usize,
+        device: &Device,
+    ) -> Result<Box<dyn Columns + '_>>;
+}
+
+/// A network on rows whose columns come one after the other.
+pub trait Columns {
+    /// The parameters of the next column, `[n, parameters]`.
+    fn next(&mut self) -> Dual<2>;
+
+    /// Adds the next column, `[n, values]`.
+    fn push(&mut self, column: Dual<2>);
+}
+
+/// The registry of networks: for each a name, a configuration, a module, and a description in one line.
+macro_rules! networks {
+    ($($name:literal $variant:ident($config:ty => $network:ty) $about:literal,)+) => {
+        registry! {
+            /// The configuration of any named network of columns: `masked`, or `{ name = "masked", hidden = [500] }`.
+            pub enum AnyColumnNetworkConfig: ColumnNetworkConfig = Masked, "network" {
+                $($name $variant($config) $about,)+
+            }
+        }
+
+        /// Any named network of columns. Its parameters have the same names as in the network itself.
+        #[derive(Module, Debug)]
+        #[allow(clippy::large_enum_variant, reason = "a model has one")]
+        pub enum AnyColumnNetwork {
+            $(
+                #[doc = $about]
+                $variant($network),
+            )+
+        }
+
+        $(
+            impl From<$network> for AnyColumnNetwork {
+                fn from(network: $network) -> Self {
+                    Self::$variant(network)
+                }
+            }
+        )+
+
+        impl ColumnNetwork for AnyColumnNetwork {
+            fn forward(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
+                match self {
+                    $(Self::$variant(network) => network.forward(x, condition),)+
+                }
+            }
+
+            fn columns(
+                &self,
+                condition: &Condition,
+                n: usize,
+                device: &Device,
+            ) -> Result<Box<dyn Columns + '_>> {
+                match self {
+                    $(Self::$variant(network) => network.columns(condition, n, device),)+
+                }
+            }
+        }
+    };
+}
+
+networks! {
+    "masked" Masked(MaskedNetworkConfig => MaskedNetwork)
+        "masked MLP (MADE): one pass for log p, every unit once for a sample",
+}
