@@ -19,7 +19,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         .iter()
         .map(|(name, text)| {
             let of = |recipe: tweedie::run::Recipe| match recipe.plan.family() {
-                family if family == FAMILIES[0].name => recipe.about,
+                family if settings.json || family == FAMILIES[0].name => recipe.about,
                 family => format!("({family}) {}", recipe.about),
             };
             (name.to_string(), tweedie::run::Recipe::parse(text, &[]).map(of).unwrap_or_default())

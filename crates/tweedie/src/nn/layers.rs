@@ -193,7 +193,7 @@ pub fn mlp(
 pub struct Conv2dConfig {
     input: usize,
     output: usize,
-    kernel: usize,
+    kernel: [usize; 2],
     stride: usize,
     padding: (usize, usize),
     gain: f64,
@@ -203,7 +203,14 @@ impl Conv2dConfig {
     /// A convolution from `input` to `output` channels by a square kernel of odd side, padded to keep the size, with a
     /// bias.
     pub fn new(input: usize, output: usize, kernel: usize) -> Self {
-        Self { input, output, kernel, stride: 1, padding: (kernel / 2, kernel / 2), gain: 1.0 }
+        let padding = (kernel / 2, kernel / 2);
+        Self { input, output, kernel: [kernel; 2], stride: 1, padding, gain: 1.0 }
+    }
+
+    /// Sets the number of rows of the kernel.
+    pub fn with_rows(mut self, rows: usize) -> Self {
+        self.kernel[0] = rows;
+        self
     }
 
     /// Sets the zeros before and after each row and column; by default half the kernel on both sides.
@@ -226,10 +233,10 @@ impl Conv2dConfig {
 
     /// The layer with initial values from `draws`: uniform in ±1/√fan-in, as in PyTorch.
     pub fn init(&self, draws: &Draws, device: &Device) -> Conv2d {
-        let (i, o, k) = (self.input, self.output, self.kernel);
-        let bound = self.gain / ((i * k * k) as f64).sqrt();
+        let (i, o, [h, w]) = (self.input, self.output, self.kernel);
+        let bound = self.gain / ((i * h * w) as f64).sqrt();
         Conv2d {
-            weight: uniform(&draws.purpose("weight"), bound, [o, i, k, k], device),
+            weight: uniform(&draws.purpose("weight"), bound, [o, i, h, w], device),
             bias: Some(uniform(&draws.purpose("bias"), bound, [o], device)),
             stride: self.stride,
             padding: self.padding,
@@ -237,10 +244,10 @@ impl Conv2dConfig {
     }
 }
 
-/// A 2-D convolution of channels-last pictures with W `[out, in, k, k]`.
+/// A 2-D convolution of channels-last pictures with W `[out, in, k, k′]`.
 #[derive(Module, Debug)]
 pub struct Conv2d {
-    /// The weights W, `[out, in, k, k]`.
+    /// The weights W, `[out, in, k, k′]`.
     pub weight: Param<Tensor<4>>,
     /// The bias, `[out]`.
     pub bias: Option<Param<Tensor<1>>>,

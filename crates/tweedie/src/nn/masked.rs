@@ -44,6 +44,8 @@ pub struct MaskedMlpConfig {
     pub classes: usize,
     /// The length of vectors that rows are conditioned on; 0 for none.
     pub vector: usize,
+    /// Whether each row comes with features of its own, which are added to the first layer.
+    pub features: bool,
     /// A factor on the initial weights of the outputs.
     pub gain: f64,
 }
@@ -52,7 +54,8 @@ impl MaskedMlpConfig {
     /// The degrees of hidden units: the least, and their number. Units of degree 0 carry the condition alone.
     fn degrees(&self) -> (usize, usize) {
         let most = self.limits.iter().copied().max().unwrap_or(0);
-        let least = usize::from(self.classes == 0 && self.vector == 0 && most > 0);
+        let given = self.classes > 0 || self.vector > 0 || self.features;
+        let least = usize::from(!given && most > 0);
         (least, most + 1 - least)
     }
 
@@ -218,6 +221,12 @@ impl MaskedMlp {
     /// [`Error::Shape`] if the condition does not fit.
     pub fn forward(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
         let features = self.condition.forward(condition, x.dims()[0], &x.value.device())?;
+        Ok(self.forward_plus(x, features))
+    }
+
+    /// Maps rows `x`, `[n, columns]`, with `features` of the first layer's width that are added before its activation,
+    /// to `[n, outputs]`.
+    pub fn forward_plus(&self, x: Dual<2>, features: Option<Dual<2>>) -> Dual<2> {
         let last = self.linears.len() - 1;
         let layer = |k: usize| MaskedLayer {
             linear: &self.linears[k],
@@ -247,7 +256,7 @@ impl MaskedMlp {
             h = masked_mlp(h, &layers, residual);
             next = until;
         }
-        Ok(if let Some(added) = added { h + added } else { h })
+        if let Some(added) = added { h + added } else { h }
     }
 
     /// Whether hidden layer `k` has the width of the layer before it.
@@ -265,9 +274,13 @@ impl MaskedMlp {
         n: usize,
         device: &Device,
     ) -> Result<Sequence<'_>> {
-        let features = self.condition.forward(condition, n, device)?;
+        Ok(self.sequence_plus(self.condition.forward(condition, n, device)?, n))
+    }
+
+    /// The network on `n` rows of which no column is known yet, with features as in [`MaskedMlp::forward_plus`].
+    pub fn sequence_plus(&self, features: Option<Dual<2>>, n: usize) -> Sequence<'_> {
         let layers = vec![Vec::new(); self.linears.len()];
-        Ok(Sequence { of: self, features, layers, known: 0, rows: n })
+        Sequence { of: self, features, layers, known: 0, rows: n }
     }
 }
 

@@ -6,8 +6,10 @@ use crate::support::{cpu, doubles, host, simpson, within};
 use burn::tensor::{DType, Tensor};
 use serde_json::json;
 use tweedie::data::{Condition, Coordinate, Generate, Kind, Layout, LogDensity, Rows, Space};
-use tweedie::nn::autoregressive::{Autoregressive, AutoregressiveConfig};
-use tweedie::nn::{Activation, MaskedMlp, MaskedMlpConfig};
+use tweedie::nn::autoregressive::{
+    AnyColumnNetworkConfig, Autoregressive, AutoregressiveConfig, ColumnNetwork, Outline,
+};
+use tweedie::nn::{Activation, MaskedMlp, MaskedMlpConfig, param_count};
 use tweedie::{Draws, Error, Result};
 
 const CLASSES: usize = 2;
@@ -103,6 +105,121 @@ fn probabilities_sum_to_one_over_all_rows() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// Pictures of one and of three channels, with networks for them.
+fn of_pictures() -> Result<Vec<(Space, serde_json::Value)>> {
+    let small = json!({ "name": "pixelcnn", "channels": 6, "layers": 3, "hidden": 8 });
+    let masked = json!({ "name": "masked", "hidden": [24] });
+    let [one, three] = [[1, 4, 3], [3, 2, 2]].map(|[c, h, w]| Space::image(c, h, w, 2));
+    let (one, three) = (one?, three?);
+    Ok(vec![(one.clone(), small.clone()), (one, masked), (three, small)])
+}
+
+#[test]
+fn probabilities_of_pictures_sum_to_one() -> Result<()> {
+    for (space, network) in of_pictures()? {
+        for classes in [0, CLASSES] {
+            let names = (0..classes).map(|k| k.to_string()).collect();
+            let space = space.clone().with_classes(names);
+            let raw = states(&space)?;
+            assert_eq!(raw.len(), 4096);
+            let model = moved(&model(&space, json!({ "network": network }), 0.5)?, 0.0);
+            let condition = match classes {
+                0 => Condition::None,
+                _ => Condition::class(1, raw.len()),
+            };
+            let log_p = log_p(&model, &space, &raw, &condition)?;
+            let (least, most) =
+                log_p.iter().fold((0.0f64, -99.0f64), |(a, b), v| (a.min(*v), b.max(*v)));
+            assert!(most - least > 1.0, "the weights are not all alike: {least} to {most}");
+            within(format!("{network}"), log_p.iter().map(|v| v.exp()).sum(), 1.0, 1e-9);
+        }
+    }
+    Ok(())
+}
+
+/// Every network of columns in every layout that it fits: a pass, and column after column, in double precision; later
+/// values change no bit of the parameters of earlier columns in single precision; every earlier value is read.
+#[test]
+fn networks_read_all_earlier_columns_and_no_later_one() -> Result<()> {
+    let mut tried = 0;
+    for (layout, values) in [
+        (Layout::Vector { width: 5 }, vec![1, 3, 1, 1, 2]),
+        (Layout::Image { channels: 1, height: 7, width: 6 }, vec![1; 42]),
+        (Layout::Image { channels: 3, height: 5, width: 4 }, vec![1; 60]),
+    ] {
+        for ((name, _), classes) in
+            AnyColumnNetworkConfig::NAMES.iter().flat_map(|name| [0, CLASSES].map(|c| (name, c)))
+        {
+            let config: AnyColumnNetworkConfig =
+                serde_json::from_value(json!({ "name": name })).expect("a network");
+            let columns = values.len();
+            let order = config.natural_order(layout).unwrap_or_else(|| (0..columns).collect());
+            let outline = Outline {
+                parameters: vec![2; columns],
+                values: values.clone(),
+                layout,
+                order,
+                classes,
+                vector: 0,
+                gain: 1.0,
+            };
+            if config.fits(&outline).is_err() {
+                continue;
+            }
+            tried += 1;
+            let single = randomised(config.init(&outline, &Draws::new(4), &cpu())?, 0.15);
+            assert_eq!(config.parameters(&outline), param_count(&single) as u128, "{name}");
+            let (n, width) = (3, values.iter().sum::<usize>());
+            let condition = if classes > 0 { Condition::class(1, n) } else { Condition::None };
+            let x: Tensor<2> = normal("columns", [n, width]);
+            let double = moved(&single, 0.0);
+            let whole = double.forward(x.clone().into(), &condition)?.value;
+            let mut one_by_one = double.columns(&condition, n, &cpu())?;
+            let starts: Vec<usize> = (0..=columns).map(|j| values[..j].iter().sum()).collect();
+            for (j, from) in starts[..columns].iter().enumerate() {
+                let right = host(&whole.clone().narrow(1, 2 * j, 2));
+                for (found, right) in host(&one_by_one.next().value).iter().zip(&right) {
+                    within(format!("{name} {layout:?}: column {j}"), *found, *right, 1e-10);
+                }
+                one_by_one.push(x.clone().narrow(1, *from, values[j]).into());
+            }
+            // One column changed.
+            let plain = x.clone().cast(DType::F32);
+            let right = host(&single.forward(plain.clone().into(), &condition)?.value);
+            for j in 0..columns {
+                let mut values_of = host(&x);
+                values_of.chunks_mut(width).for_each(|row| row[starts[j]] += 1.0);
+                let other = doubles(&values_of, width).cast(DType::F32);
+                let found = host(&single.forward(other.into(), &condition)?.value);
+                let differs = |i: usize| {
+                    let at =
+                        |all: &[f64], row: usize| all[row * 2 * columns + 2 * i..][..2].to_vec();
+                    (0..n).any(|row| at(&found, row) != at(&right, row))
+                };
+                for i in 0..=j {
+                    assert!(!differs(i), "{name} {layout:?}: column {i} reads column {j}");
+                }
+                if j + 1 < columns {
+                    assert!(differs(j + 1), "{name} {layout:?}: column {} is blind to {j}", j + 1);
+                }
+            }
+            // The last column reads the first.
+            let mut values_of = host(&x);
+            values_of.chunks_mut(width).for_each(|row| row[0] += 1.0);
+            let other = doubles(&values_of, width);
+            let found = host(&double.forward(other.into(), &condition)?.value.narrow(
+                1,
+                2 * columns - 2,
+                2,
+            ));
+            let right = host(&whole.clone().narrow(1, 2 * columns - 2, 2));
+            assert!(found != right, "{name} {layout:?}: the last column is blind to the first");
+        }
+    }
+    assert!(tried >= 10, "{tried} pairs of a network and a layout");
     Ok(())
 }
 
@@ -271,6 +388,7 @@ fn a_sequence_has_the_outputs_of_one_pass() -> Result<()> {
             direct,
             classes,
             vector: 0,
+            features: false,
             gain: 1.0,
         };
         let network = config.init(&Draws::new(2), &cpu())?;

@@ -5,20 +5,25 @@ use crate::support::{cpu, host};
 use std::path::Path;
 use std::sync::Arc;
 use tweedie::Draws;
-use tweedie::data::{Condition, Generate, Toy};
+use tweedie::data::{Condition, Generate, Space, Toy};
 use tweedie::mcmc::{Banana, Funnel};
+use tweedie::nn::autoregressive::AutoregressiveConfig;
 use tweedie::nn::flow::FlowConfig;
 use tweedie::solve::Sampler;
 
 /// Generators by the names of their types.
 fn generators() -> Vec<(&'static str, Box<dyn Generate>)> {
     let flow = FlowConfig::new(3).with_depth(2).init(&Draws::new(0), &cpu()).expect("a flow");
+    let space = Space::image(1, 3, 3, 5).expect("a space");
+    let columns = AutoregressiveConfig::default().init(&space, &Draws::new(0), &cpu());
+    let columns = columns.expect("an autoregressive model");
     let sampler = Sampler::new(Arc::new(eight_gaussians()), Arc::new(COSINE)).with_steps(8);
     let mut all: Vec<(&'static str, Box<dyn Generate>)> = vec![
         ("Banana", Box::new(Banana::default())),
         ("Funnel", Box::new(Funnel::default())),
         ("GaussianMixture", Box::new(eight_gaussians())),
         ("Flow", Box::new(flow)),
+        ("Autoregressive", Box::new(columns)),
         ("Sampler", Box::new(sampler)),
     ];
     all.extend(Toy::ALL.map(|toy| ("Toy", Box::new(toy) as Box<dyn Generate>)));
@@ -26,7 +31,8 @@ fn generators() -> Vec<(&'static str, Box<dyn Generate>)> {
 }
 
 /// Generators that only a family's model has, which the test of every family runs.
-const OF_FAMILIES: [&str; 4] = ["ByClass", "Generator", "ShuffledDraws", "TemperedFlow"];
+const OF_FAMILIES: [&str; 5] =
+    ["ByClass", "Generator", "RowCounter", "ShuffledDraws", "TemperedFlow"];
 
 /// The types that the library's sources make generators.
 fn implementors(folder: &Path) -> Vec<String> {

@@ -87,7 +87,7 @@ impl Model for AutoregressiveModel {
 
     fn generator(&self, sampling: &Table, _: &Setting) -> Result<Box<dyn Generate + '_>> {
         no_keys(sampling, "no option: every column is drawn from its distribution")?;
-        Ok(Box::new(Counted { model: self, rows: 0.into() }))
+        Ok(Box::new(RowCounter { model: self, rows: 0.into() }))
     }
 
     fn densities(&self) -> Vec<DensityEntry> {
@@ -112,7 +112,7 @@ impl Model for AutoregressiveModel {
 
     fn exact(&self) -> Result<Box<dyn Generate + '_>> {
         self.check_real("exact draws of a run")?;
-        Ok(Box::new(Counted { model: self, rows: 0.into() }))
+        Ok(Box::new(RowCounter { model: self, rows: 0.into() }))
     }
 
     fn pictures<'a>(&'a self, at: &'a PictureSetting<'a>) -> Vec<Picture<'a>> {
@@ -136,12 +136,12 @@ impl Model for AutoregressiveModel {
 }
 
 /// The model as a generator that counts its rows.
-struct Counted<'a> {
+struct RowCounter<'a> {
     model: &'a AutoregressiveModel,
     rows: AtomicU64,
 }
 
-impl Generate for Counted<'_> {
+impl Generate for RowCounter<'_> {
     fn generate(
         &self,
         rows: Range<u64>,

@@ -42,6 +42,7 @@ impl MaskedNetworkConfig {
             direct: self.direct,
             classes: columns.classes,
             vector: columns.vector,
+            features: false,
             gain: columns.gain,
         }
     }

@@ -12,6 +12,7 @@ mod conditional;
 mod masked;
 mod network;
 mod order;
+mod pixelcnn;
 
 pub use conditional::{
     AnyConditional, Categorical, Conditional, DiscretisedLogistic, GaussianConditional, Random,
@@ -21,6 +22,7 @@ pub use network::{
     AnyColumnNetwork, AnyColumnNetworkConfig, ColumnNetwork, ColumnNetworkConfig, Columns, Outline,
 };
 pub use order::Order;
+pub use pixelcnn::{PixelCnn, PixelCnnConfig};
 
 use crate::data::{Condition, Generate, Kind, LogDensity, Rows, Space};
 use crate::error::inside;
@@ -96,7 +98,7 @@ impl AutoregressiveConfig {
     /// [`Error::Config`].
     pub fn fits(&self, space: &Space) -> Result<()> {
         self.check()?;
-        let columns = self.outline(space, &self.plan(space)?);
+        let columns = self.outline(space, &self.plan(space)?)?;
         self.network.fits(&columns).map_err(|e| inside("network", e))
     }
 
@@ -112,11 +114,20 @@ impl AutoregressiveConfig {
         all.filter(|(j, _)| !matches!(space.coordinate(*j).kind, Kind::Identifier { .. })).collect()
     }
 
+    /// The numbers of columns in the model's order.
+    fn ordered(&self, space: &Space, count: usize) -> Result<Vec<usize>> {
+        let own = self.network.natural_order(space.layout());
+        match own.filter(|own| self.order == Order::Natural && own.len() == count) {
+            Some(own) => Ok(own),
+            None => self.order.of(count),
+        }
+    }
+
     /// The places of values in the order, and the groups of columns.
     fn plan(&self, space: &Space) -> Result<(Vec<usize>, Vec<Group>)> {
         let columns = Self::columns(space);
         let (mut places, mut groups): (Vec<usize>, Vec<Group>) = (Vec::new(), Vec::new());
-        for j in self.order.of(columns.len())? {
+        for j in self.ordered(space, columns.len())? {
             let (column, place) = columns[j].clone();
             let of = OfColumn::new(space.coordinate(column), &self.numbers, &self.integers)?;
             let (values, parameters) = (of.width(), of.parameters());
@@ -141,22 +152,22 @@ impl AutoregressiveConfig {
         }
     }
 
-    fn outline(&self, space: &Space, (places, groups): &(Vec<usize>, Vec<Group>)) -> Outline {
+    fn outline(&self, space: &Space, (_, groups): &(Vec<usize>, Vec<Group>)) -> Result<Outline> {
         let (mut values, mut parameters, mut gain) = (Vec::new(), Vec::new(), 0.0f64);
         for group in groups {
             gain = gain.max(group.of.initial_gain());
             values.extend(vec![group.of.width(); group.columns]);
             parameters.extend(vec![group.of.parameters(); group.columns]);
         }
-        Outline {
+        Ok(Outline {
+            order: self.ordered(space, values.len())?,
             values,
             parameters,
             layout: space.layout(),
-            natural: places.is_sorted(),
             classes: space.classes().len(),
             vector: space.given_width(),
             gain,
-        }
+        })
     }
 
     /// The number of values in the parameters of a model of rows of `space`.
@@ -164,7 +175,7 @@ impl AutoregressiveConfig {
     /// # Errors
     /// As [`AutoregressiveConfig::fits`].
     pub fn parameters(&self, space: &Space) -> Result<u128> {
-        Ok(self.network.parameters(&self.outline(space, &self.plan(space)?)))
+        Ok(self.network.parameters(&self.outline(space, &self.plan(space)?)?))
     }
 
     /// The approximate number of activations per row of `space`.
@@ -172,7 +183,7 @@ impl AutoregressiveConfig {
     /// # Errors
     /// As [`AutoregressiveConfig::fits`].
     pub fn activations(&self, space: &Space) -> Result<usize> {
-        Ok(self.network.activations(&self.outline(space, &self.plan(space)?)))
+        Ok(self.network.activations(&self.outline(space, &self.plan(space)?)?))
     }
 
     /// The model of rows of `space`, with initial values from `draws`.
@@ -182,7 +193,7 @@ impl AutoregressiveConfig {
     pub fn init(&self, space: &Space, draws: &Draws, device: &Device) -> Result<Autoregressive> {
         self.check()?;
         let plan = self.plan(space)?;
-        let columns = self.outline(space, &plan);
+        let columns = self.outline(space, &plan)?;
         let network = self.network.init(&columns, &draws.purpose("network"), device);
         let network = network.map_err(|e| inside("network", e))?;
         let (places, groups) = plan;

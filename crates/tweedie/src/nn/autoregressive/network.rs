@@ -1,6 +1,6 @@
 //! The registry of the networks that compute the parameters of all conditional distributions.
 
-use super::{MaskedNetwork, MaskedNetworkConfig};
+use super::{MaskedNetwork, MaskedNetworkConfig, PixelCnn, PixelCnnConfig};
 use crate::data::{Condition, Layout};
 use crate::registry::registry;
 use crate::tensor::Dual;
@@ -18,8 +18,8 @@ pub struct Outline {
     pub parameters: Vec<usize>,
     /// The layout of the data.
     pub layout: Layout,
-    /// Whether the order is that of the data.
-    pub natural: bool,
+    /// The numbers of the columns in the data.
+    pub order: Vec<usize>,
     /// The number of classes that rows are conditioned on; 0 for none.
     pub classes: usize,
     /// The length of vectors that rows are conditioned on; 0 for none.
@@ -35,6 +35,12 @@ pub trait ColumnNetworkConfig: Debug + Send + Sync {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config).
     fn check(&self) -> Result<()>;
+
+    /// The numbers of columns in the order that stands for the data's, if the network has one of its own.
+    fn natural_order(&self, layout: Layout) -> Option<Vec<usize>> {
+        let _ = layout;
+        None
+    }
 
     /// Fails, naming the key, if the network does not fit the columns.
     ///
@@ -136,4 +142,6 @@ macro_rules! networks {
 networks! {
     "masked" Masked(MaskedNetworkConfig => MaskedNetwork)
         "masked MLP (MADE): one pass for log p, every unit once for a sample",
+    "pixelcnn" PixelCnn(PixelCnnConfig => PixelCnn)
+        "gated PixelCNN, of pictures: convolutions of the rows above and of the pixels to the left",
 }

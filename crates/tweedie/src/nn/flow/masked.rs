@@ -63,6 +63,7 @@ impl MaskedConfig {
             direct: false,
             classes: place.classes,
             vector: place.vector,
+            features: false,
             gain: self.map.initial_gain(),
         }
     }

@@ -19,7 +19,10 @@ const SMALL: [(&str, &[&str]); 4] = [
         &["network.name=mlp", "network.hidden=16", "network.blocks=1", "training.batch=32"],
     ),
     ("flow", &["flow.depth=3", "training.batch=32"]),
-    ("autoregressive", &["autoregressive.network.hidden=[16, 16]", "training.batch=32"]),
+    (
+        "autoregressive",
+        &["autoregressive.network={ name = \"masked\", hidden = [16, 16] }", "training.batch=32"],
+    ),
     ("chains", &["target=pinwheel", "chains.rows=12", "chains.keep=8"]),
 ];
 const STEPS: u64 = 12;

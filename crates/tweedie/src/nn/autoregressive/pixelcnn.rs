@@ -1,0 +1,418 @@
+//! Gated PixelCNN.
+//!
+//! Two stacks of convolutions read the pixels before a pixel, row by row (van den Oord et al. 2016, *Conditional image
+//! generation with PixelCNN decoders*, eqs. 2–4 and fig. 2). A layer has, with ∗ a convolution,
+//!
+//! > v ← gate(a),  a = W_v ∗ v,  h ← h + W_o gate(W_h ∗ h + W_a a),  gate(a, b) = tanh a ⊙ σ(b).
+//!
+//! v at a row reads the row and the one above it, three columns each; of the picture itself the two rows above. h at a
+//! pixel reads the pixel and the two to its left; of the picture itself only pixels to the left. So nothing reads its
+//! own pixel, and no pixel before it is blind. The channels of a pixel follow each other by a masked MLP with the
+//! features h of the pixel (row-wise MADE), whose outputs are the parameters of each channel.
+//!
+//! The order is pixel by pixel with its channels together. A sample takes each row of v and each pixel of h once.
+
+use super::network::{AnyColumnNetwork, ColumnNetwork, ColumnNetworkConfig, Columns, Outline};
+use crate::data::{Condition, Layout};
+use crate::error::count;
+use crate::nn::{
+    Activation, ConditionEmbedding, ConditionEmbeddingConfig, Conv2d, Conv2dConfig, Linear,
+    LinearConfig, MaskedMlp, MaskedMlpConfig, Sequence,
+};
+use crate::tensor::Dual;
+use crate::{Draws, Error, Result};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// The number of columns that a convolution of v reads, and one of h.
+const TAPS: usize = 3;
+/// The number of rows that a convolution of v reads. Kernels of three by three would go by Winograd's algorithm, whose
+/// rounding lets later pixels touch earlier ones.
+const ROWS: usize = 2;
+
+/// Configuration of [`PixelCnn`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PixelCnnConfig {
+    /// The number of channels of each stack.
+    pub channels: usize,
+    /// The number of layers.
+    pub layers: usize,
+    /// The width of the hidden layer that leads from a pixel's features to its parameters.
+    pub hidden: usize,
+}
+
+impl Default for PixelCnnConfig {
+    fn default() -> Self {
+        Self { channels: 32, layers: 5, hidden: 64 }
+    }
+}
+
+/// Channels, height and width of pictures.
+fn sizes(layout: Layout) -> Option<[usize; 3]> {
+    match layout {
+        Layout::Image { channels, height, width } => Some([channels, height, width]),
+        Layout::Vector { .. } => None,
+    }
+}
+
+impl PixelCnnConfig {
+    /// The masked MLP of a pixel's channels.
+    fn head(&self, columns: &Outline, channels: usize) -> MaskedMlpConfig {
+        let parameters = columns.parameters.iter().take(channels).enumerate();
+        MaskedMlpConfig {
+            limits: parameters.flat_map(|(c, count)| vec![c; *count]).collect(),
+            columns: vec![1; channels],
+            hidden: vec![self.hidden],
+            activation: Activation::Relu,
+            residual: false,
+            direct: false,
+            classes: 0,
+            vector: 0,
+            features: true,
+            gain: columns.gain,
+        }
+    }
+}
+
+impl ColumnNetworkConfig for PixelCnnConfig {
+    fn check(&self) -> Result<()> {
+        count("channels", self.channels as u64, 1 << 12)?;
+        count("layers", self.layers as u64, 256)?;
+        count("hidden", self.hidden as u64, 1 << 14)
+    }
+
+    fn natural_order(&self, layout: Layout) -> Option<Vec<usize>> {
+        let [channels, height, width] = sizes(layout)?;
+        let pixels = height * width;
+        Some((0..pixels).flat_map(|pixel| (0..channels).map(move |c| c * pixels + pixel)).collect())
+    }
+
+    fn fits(&self, columns: &Outline) -> Result<()> {
+        let refuse = |problem: &str, expected: &str| Err(Error::config("name", problem, expected));
+        let Some([channels, height, width]) = sizes(columns.layout) else {
+            return refuse("pixelcnn, and the data are no pictures", "masked");
+        };
+        if self.natural_order(columns.layout).as_ref() != Some(&columns.order) {
+            return refuse("pixelcnn, in another order", "the natural order");
+        }
+        let alike =
+            columns.parameters.chunks(channels).all(|p| *p == columns.parameters[..channels]);
+        if !alike || columns.values != vec![1; channels * height * width] {
+            return refuse("pixelcnn, of pixels that differ in kind", "masked");
+        }
+        self.head(columns, channels).fits()
+    }
+
+    fn init(&self, columns: &Outline, draws: &Draws, device: &Device) -> Result<AnyColumnNetwork> {
+        self.check()?;
+        self.fits(columns)?;
+        let Some(sizes) = sizes(columns.layout) else {
+            return Err(Error::config("name", "pixelcnn", "masked: the data are no pictures"));
+        };
+        let f = self.channels;
+        let layer = |k: usize| {
+            let (input, draws) =
+                (if k == 0 { sizes[0] } else { f }, draws.purpose("layers").at(k as u64));
+            let linear = |name: &str, from, to| {
+                LinearConfig::new(from, to).init(&draws.purpose(name), device)
+            };
+            let condition = ConditionEmbeddingConfig::new(columns.classes, columns.vector, 4 * f);
+            Gated {
+                vertical: Conv2dConfig::new(input, 2 * f, TAPS)
+                    .with_rows(ROWS)
+                    .init(&draws.purpose("vertical"), device),
+                horizontal: linear("horizontal", TAPS * input, 2 * f),
+                across: linear("across", 2 * f, 2 * f),
+                out: linear("out", f, f),
+                condition: condition.init(&draws.purpose("condition"), device),
+            }
+        };
+        Ok(PixelCnn {
+            layers: (0..self.layers).map(layer).collect(),
+            features: LinearConfig::new(f, self.hidden).init(&draws.purpose("features"), device),
+            head: self.head(columns, sizes[0]).init(&draws.purpose("head"), device)?,
+            sizes,
+            channels: f,
+        }
+        .into())
+    }
+
+    fn parameters(&self, columns: &Outline) -> u128 {
+        let (f, [c, ..]) = (self.channels as u128, sizes(columns.layout).unwrap_or([1; 3]));
+        let linear = |from: u128, to: u128| (from + 1) * to;
+        let classes = if columns.classes > 0 { (columns.classes as u128 + 1) * 4 * f } else { 0 };
+        let vector = if columns.vector > 0 { (columns.vector as u128 + 2) * 4 * f } else { 0 };
+        let layer = |input: u128| {
+            let taps = TAPS as u128;
+            linear(ROWS as u128 * taps * input, 2 * f)
+                + linear(taps * input, 2 * f)
+                + linear(2 * f, 2 * f)
+                + linear(f, f)
+                + classes
+                + vector
+        };
+        layer(c as u128)
+            + (self.layers as u128 - 1) * layer(f)
+            + linear(f, self.hidden as u128)
+            + self.head(columns, c).parameters()
+    }
+
+    fn activations(&self, columns: &Outline) -> usize {
+        let [channels, height, width] = sizes(columns.layout).unwrap_or([1; 3]);
+        let head = self.hidden + self.head(columns, channels).activations();
+        height * width * (self.layers * 12 * self.channels + head)
+    }
+}
+
+/// A layer of both stacks.
+#[derive(Module, Debug)]
+struct Gated {
+    /// The convolution of v.
+    vertical: Conv2d,
+    /// The map of h at neighbouring pixels.
+    horizontal: Linear,
+    /// The map from the convolution of v to the gates of h.
+    across: Linear,
+    /// The map from the gates of h to its change.
+    out: Linear,
+    /// The condition's part of the gates of v, and of those of h.
+    condition: ConditionEmbedding,
+}
+
+/// A gated PixelCNN; see the module's head.
+#[derive(Module, Debug)]
+pub struct PixelCnn {
+    layers: Vec<Gated>,
+    /// The map from h to the features of the head.
+    features: Linear,
+    /// The masked MLP from a pixel's features to the parameters of its channels.
+    head: MaskedMlp,
+    /// Channels, height and width of the pictures.
+    #[module(skip)]
+    sizes: [usize; 3],
+    #[module(skip)]
+    channels: usize,
+}
+
+/// tanh a ⊙ σ(b) of the halves of the last dimension.
+fn gate<const D: usize>(x: Dual<D>, channels: usize) -> Dual<D> {
+    let half = |from| x.clone().linear(|x| x.narrow(D - 1, from, channels));
+    half(0).tanh() * half(channels).sigmoid()
+}
+
+/// The picture moved by `by` places along a dimension, with zeros first.
+fn moved(x: Dual<4>, dim: usize, by: usize) -> Dual<4> {
+    x.linear(|x| {
+        let mut sizes = x.dims();
+        let len = sizes[dim];
+        sizes[dim] = by.min(len);
+        let zeros = Tensor::zeros(sizes, (&x.device(), x.dtype()));
+        match by {
+            0 => x,
+            by if by >= len => zeros,
+            by => Tensor::cat(vec![zeros, x.narrow(dim, 0, len - by)], dim),
+        }
+    })
+}
+
+/// A linear layer at every pixel.
+fn at_pixels(linear: &Linear, x: Dual<4>) -> Dual<4> {
+    let [n, h, w, c] = x.dims();
+    let y = linear.forward(x.reshape([n * h * w, c]));
+    let [_, out] = y.dims();
+    y.reshape([n, h, w, out])
+}
+
+impl Gated {
+    /// The condition's parts of the gates of v and of h, `[n, 2 channels]` each.
+    fn given(
+        &self,
+        condition: &Condition,
+        n: usize,
+        device: &Device,
+        channels: usize,
+    ) -> Result<[Option<Dual<2>>; 2]> {
+        let all = self.condition.forward(condition, n, device)?;
+        let half = |from: usize| {
+            all.clone().map(|all| all.linear(|all| all.narrow(1, from, 2 * channels)))
+        };
+        Ok([half(0), half(2 * channels)])
+    }
+}
+
+impl ColumnNetwork for PixelCnn {
+    fn forward(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
+        let ([n, d], [c, height, width], f) = (x.dims(), self.sizes, self.channels);
+        let device = x.value.device();
+        let x = x.reshape([n, height, width, c]);
+        let (mut v, mut h) = (x.clone(), x.clone());
+        for (k, layer) in self.layers.iter().enumerate() {
+            let [to_v, to_h] = layer.given(condition, n, &device, f)?;
+            // With zeros around the picture, row y of the convolution reads the rows y − 1 and y; in the first layer it
+            // is moved down.
+            let seen = if k == 0 { moved(v, 1, 1) } else { v };
+            let a = layer.vertical.forward_plus(seen, to_v, None);
+            let a = a.linear(|a| a.narrow(1, 0, height));
+            let first = if k == 0 { 1 } else { 0 };
+            let taps = (first..first + TAPS).map(|by| moved(h.clone(), 2, by)).collect();
+            let mut b = at_pixels(&layer.horizontal, Dual::cat(taps, 3))
+                + at_pixels(&layer.across, a.clone());
+            if let Some(features) = to_h {
+                b = b + features.reshape([n, 1, 1, 2 * f]);
+            }
+            let more = at_pixels(&layer.out, gate(b, f));
+            h = if k == 0 { more } else { h + more };
+            v = gate(a, f);
+        }
+        let pixels = n * height * width;
+        let features = self.features.forward(h.relu().reshape([pixels, f]));
+        let all = self.head.forward_plus(x.reshape([pixels, c]), Some(features));
+        let [_, parameters] = all.dims();
+        Ok(all.reshape([n, d / c * parameters]))
+    }
+
+    fn columns(
+        &self,
+        condition: &Condition,
+        n: usize,
+        device: &Device,
+    ) -> Result<Box<dyn Columns + '_>> {
+        let given =
+            self.layers.iter().map(|layer| layer.given(condition, n, device, self.channels));
+        let given = given.collect::<Result<Vec<_>>>()?;
+        let kind = crate::nn::dtype_of(self);
+        let layers = self.layers.len();
+        let mut pixels = Pixels {
+            of: self,
+            given,
+            zeros: Tensor::zeros([n, 1], (device, kind)),
+            rows: vec![Vec::new(); layers],
+            across: Vec::new(),
+            left: vec![Vec::new(); layers],
+            picture: Vec::new(),
+            pixel: Vec::new(),
+            head: None,
+            at: [0, 0],
+        };
+        pixels.begin_row();
+        pixels.begin_pixel();
+        Ok(Box::new(pixels))
+    }
+}
+
+/// A PixelCNN on pictures whose pixels come one after the other.
+struct Pixels<'a> {
+    of: &'a PixelCnn,
+    /// The condition's parts of the gates of each layer.
+    given: Vec<[Option<Dual<2>>; 2]>,
+    /// A column of zeros.
+    zeros: Tensor<2>,
+    /// The last rows of each layer's v before it, `[n, 1, width, channels]`; of the first layer, of the picture.
+    rows: Vec<Vec<Dual<4>>>,
+    /// The part of the gates of h from v in the present row, of each layer, `[n, width, 2 channels]`.
+    across: Vec<Dual<3>>,
+    /// The last values of each layer's h before it in the present row, `[n, channels]`.
+    left: Vec<Vec<Dual<2>>>,
+    /// The pixels of the present row, `[n, channels]` each.
+    picture: Vec<Dual<2>>,
+    /// The channels of the present pixel.
+    pixel: Vec<Dual<2>>,
+    /// The head at the present pixel.
+    head: Option<Sequence<'a>>,
+    /// The present row and column.
+    at: [usize; 2],
+}
+
+impl Pixels<'_> {
+    fn zeros(&self, sizes: [usize; 4]) -> Dual<4> {
+        Tensor::zeros(sizes, (&self.zeros.device(), self.zeros.dtype())).into()
+    }
+
+    /// Computes all layers of v in the present row.
+    fn begin_row(&mut self) {
+        let ([n, _], [_, _, width], f) = (self.zeros.dims(), self.of.sizes, self.of.channels);
+        self.across.clear();
+        self.left.iter_mut().for_each(Vec::clear);
+        let mut v: Option<Dual<4>> = None;
+        for (k, layer) in self.of.layers.iter().enumerate() {
+            // The first layer reads the two rows above, the others one of them and their own.
+            self.rows[k].extend(v.take());
+            let have = self.rows[k].len();
+            let input = if k == 0 { self.of.sizes[0] } else { f };
+            let mut strip: Vec<Dual<4>> =
+                (have..ROWS).map(|_| self.zeros([n, 1, width, input])).collect();
+            strip.extend(self.rows[k][have.saturating_sub(ROWS)..].iter().cloned());
+            let strip = Dual::cat(strip, 1);
+            let a = layer.vertical.forward_plus(strip, self.given[k][0].clone(), None);
+            let a = a.linear(|a| a.narrow(1, 1, 1));
+            let across = at_pixels(&layer.across, a.clone());
+            self.across.push(across.reshape([n, width, 2 * f]));
+            v = Some(gate(a, f));
+            let keep = self.rows[k].len().saturating_sub(ROWS - usize::from(k > 0));
+            self.rows[k].drain(..keep);
+        }
+    }
+
+    /// Computes all layers of h at the present pixel, and begins its channels.
+    fn begin_pixel(&mut self) {
+        let ([n, _], f, x) = (self.zeros.dims(), self.of.channels, self.at[1]);
+        let mut h: Option<Dual<2>> = None;
+        for (k, layer) in self.of.layers.iter().enumerate() {
+            self.left[k].extend(h.clone());
+            let input = if k == 0 { self.of.sizes[0] } else { f };
+            // The nearest first.
+            let zeros = || Tensor::zeros([n, input], (&self.zeros.device(), self.zeros.dtype()));
+            let known = self.left[k].iter().rev().cloned();
+            let padded = known.chain(std::iter::repeat_with(|| zeros().into()));
+            let taps = Dual::cat(padded.take(TAPS).collect(), 1);
+            let across = self.across[k].clone().linear(|a: Tensor<3>| a.narrow(1, x, 1));
+            let mut b = layer.horizontal.forward(taps) + across.reshape([n, 2 * f]);
+            if let Some(features) = &self.given[k][1] {
+                b = b + features.clone();
+            }
+            let more = layer.out.forward(gate(b, f));
+            h = Some(if let Some(h) = h { h + more } else { more });
+            let keep = self.left[k].len().saturating_sub(TAPS - usize::from(k > 0));
+            self.left[k].drain(..keep);
+        }
+        let features = h.map(|h| self.of.features.forward(h.relu()));
+        self.head = Some(self.of.head.sequence_plus(features, n));
+    }
+}
+
+impl Columns for Pixels<'_> {
+    fn next(&mut self) -> Dual<2> {
+        match &mut self.head {
+            Some(head) => head.outputs(),
+            None => self.zeros.clone().into(),
+        }
+    }
+
+    fn push(&mut self, column: Dual<2>) {
+        let [channels, height, width] = self.of.sizes;
+        self.pixel.push(column.clone());
+        if self.pixel.len() < channels {
+            if let Some(head) = &mut self.head {
+                head.push(column);
+            }
+            return;
+        }
+        let pixel = Dual::cat(std::mem::take(&mut self.pixel), 1);
+        self.left[0].push(pixel.clone());
+        self.picture.push(pixel);
+        self.at[1] += 1;
+        if self.at[1] == width {
+            let [n, _] = self.zeros.dims();
+            let row = Dual::cat(std::mem::take(&mut self.picture), 1);
+            self.rows[0].push(row.reshape([n, 1, width, channels]));
+            self.at = [self.at[0] + 1, 0];
+            if self.at[0] == height {
+                return;
+            }
+            self.begin_row();
+        }
+        self.begin_pixel();
+    }
+}
