@@ -1,6 +1,9 @@
 //! The registry of the bijections that recipes can name.
 
-use super::{Coupling, CouplingConfig, Masked, MaskedConfig, Permutation, PermutationConfig};
+use super::{
+    Coupling, CouplingConfig, Masked, MaskedConfig, Permutation, PermutationConfig, Triangular,
+    TriangularConfig,
+};
 use crate::data::Condition;
 use crate::tensor::Dual;
 use crate::{Draws, Result};
@@ -138,4 +141,6 @@ bijections! {
     "masked" Masked(MaskedConfig => Masked)
         "the columns before a column determine its map: MAF, IAF, autoregressive splines",
     "permutation" Permutation(PermutationConfig => Permutation) "columns in another order",
+    "linear" Linear(TriangularConfig => Triangular)
+        "a linear map of all columns, P L U: the mixing layer of Glow",
 }

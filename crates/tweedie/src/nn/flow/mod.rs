@@ -9,12 +9,14 @@
 
 mod any;
 mod coupling;
+mod linear;
 mod masked;
 mod permutation;
 mod scalar;
 
 pub use any::{AnyBijection, AnyBijectionConfig, Bijection, BijectionConfig, Place};
 pub use coupling::{Coupling, CouplingConfig};
+pub use linear::{Triangular, TriangularConfig};
 pub use masked::{Masked, MaskedConfig};
 pub use permutation::{Permutation, PermutationConfig};
 pub use scalar::{Affine, AnyScalarMap, LogisticMixture, ScalarMap, Shift, Spline};
