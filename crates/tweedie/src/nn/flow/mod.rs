@@ -7,6 +7,7 @@
 //!
 //! The log-determinant of a chain of maps is the sum of the log-determinants of the maps.
 
+mod activation_norm;
 mod any;
 mod coupling;
 mod linear;
@@ -14,6 +15,7 @@ mod masked;
 mod permutation;
 mod scalar;
 
+pub use activation_norm::{ActivationNorm, ActivationNormConfig};
 pub use any::{AnyBijection, AnyBijectionConfig, Bijection, BijectionConfig, Place};
 pub use coupling::{Coupling, CouplingConfig};
 pub use linear::{Triangular, TriangularConfig};
@@ -267,6 +269,16 @@ impl Bijection for Flow {
             let (x, log_det) = layer.to_data(z, condition)?;
             Ok((x, sum + log_det))
         })
+    }
+
+    /// Each layer starts from the batch as the layers before it leave it.
+    fn start(mut self, mut x: Tensor<2>, condition: &Condition) -> Result<(Self, Tensor<2>)> {
+        self.check(&x.clone().into(), condition)?;
+        for layer in &mut self.layers {
+            let (started, z) = layer.clone().start(x, condition)?;
+            (*layer, x) = (started, z);
+        }
+        Ok((self, x))
     }
 }
 
