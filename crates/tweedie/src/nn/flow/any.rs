@@ -2,7 +2,8 @@
 
 use super::{
     ActivationNorm, ActivationNormConfig, Coupling, CouplingConfig, Masked, MaskedConfig,
-    Permutation, PermutationConfig, Triangular, TriangularConfig,
+    Permutation, PermutationConfig, Planar, PlanarConfig, Radial, RadialConfig, Triangular,
+    TriangularConfig,
 };
 use crate::data::Condition;
 use crate::tensor::Dual;
@@ -164,4 +165,8 @@ bijections! {
         "a linear map of all columns, P L U: the mixing layer of Glow",
     "activation-norm" ActivationNorm(ActivationNormConfig => ActivationNorm)
         "a shift and a scale of each column, which start from the first batch (Glow)",
+    "planar" Planar(PlanarConfig => Planar)
+        "a ridge across all columns: a planar flow; inverse = true turns it round",
+    "radial" Radial(RadialConfig => Radial)
+        "columns drawn towards a point or away from it: a radial flow; inverse = true turns it round",
 }

@@ -12,7 +12,10 @@ mod any;
 mod coupling;
 mod linear;
 mod masked;
+mod parameters;
 mod permutation;
+mod planar;
+mod radial;
 mod scalar;
 
 pub use activation_norm::{ActivationNorm, ActivationNormConfig};
@@ -21,6 +24,8 @@ pub use coupling::{Coupling, CouplingConfig};
 pub use linear::{Triangular, TriangularConfig};
 pub use masked::{Masked, MaskedConfig};
 pub use permutation::{Permutation, PermutationConfig};
+pub use planar::{Planar, PlanarConfig};
+pub use radial::{Radial, RadialConfig};
 pub use scalar::{Affine, AnyScalarMap, LogisticMixture, ScalarMap, Shift, Spline};
 pub(super) use scalar::{bounded, soft_bounded};
 
