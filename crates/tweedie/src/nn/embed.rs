@@ -110,12 +110,19 @@ pub struct ConditionEmbeddingConfig {
     classes: usize,
     vector: usize,
     width: usize,
+    gain: f64,
 }
 
 impl ConditionEmbeddingConfig {
     /// A configuration for `classes` classes (0 for none) and vectors of length `vector` (0 for none).
     pub fn new(classes: usize, vector: usize, width: usize) -> Self {
-        Self { classes, vector, width }
+        Self { classes, vector, width, gain: 1.0 }
+    }
+
+    /// Sets a factor on the initial values; 0 starts every condition at zero.
+    pub fn with_gain(mut self, gain: f64) -> Self {
+        self.gain = gain;
+        self
     }
 
     /// The embedding with initial values from `draws`.
@@ -123,11 +130,13 @@ impl ConditionEmbeddingConfig {
         ConditionEmbedding {
             classes: (self.classes > 0).then(|| {
                 EmbeddingConfig::new(self.classes + 1, self.width)
+                    .with_gain(self.gain)
                     .init(&draws.purpose("classes"), device)
             }),
             // One more input distinguishes "none" from the zero vector.
             vector: (self.vector > 0).then(|| {
                 LinearConfig::new(self.vector + 1, self.width)
+                    .with_gain(self.gain)
                     .init(&draws.purpose("vector"), device)
             }),
             class_count: self.classes,

@@ -412,18 +412,25 @@ impl GroupNorm {
 pub struct EmbeddingConfig {
     count: usize,
     width: usize,
+    gain: f64,
 }
 
 impl EmbeddingConfig {
     /// A table of `count` vectors of `width` values.
     pub fn new(count: usize, width: usize) -> Self {
-        Self { count, width }
+        Self { count, width, gain: 1.0 }
     }
 
-    /// The table, with standard normal values as in PyTorch.
+    /// Sets a factor on the initial values.
+    pub fn with_gain(mut self, gain: f64) -> Self {
+        self.gain = gain;
+        self
+    }
+
+    /// The table, with standard normal values as in PyTorch, times the gain.
     pub fn init(&self, draws: &Draws, device: &Device) -> Embedding {
         let rows = draws.purpose("weight").normals(0..self.count as u64, self.width);
-        Embedding { weight: Param::from_tensor(rows.to_tensor(device)) }
+        Embedding { weight: Param::from_tensor(rows.to_tensor(device).mul_scalar(self.gain)) }
     }
 }
 

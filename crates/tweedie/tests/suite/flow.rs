@@ -2,6 +2,7 @@
 
 mod contract;
 mod family;
+mod layers;
 
 use crate::double::moved;
 use crate::dual::randomised;
@@ -66,6 +67,10 @@ fn stacks() -> Vec<(String, Vec<AnyBijectionConfig>)> {
     let hidden = [16, 16];
     let inverse = json!({ "name": "masked", "hidden": hidden, "inverse": true, "residual": true });
     stacks.push(("inverse masked".into(), vec![layer(inverse)]));
+    for name in ["planar", "radial"] {
+        let json = json!({ "name": name, "inverse": true });
+        stacks.push((format!("inverse {name}"), vec![layer(json)]));
+    }
     let periodic = json!({ "name": "spline", "bins": 3, "bound": 2.0, "periodic": true });
     let periodic = json!({ "name": "masked", "hidden": hidden, "map": periodic });
     stacks.push(("periodic spline".into(), vec![layer(periodic)]));

@@ -2,7 +2,7 @@
 //!
 //! The loss is −log p of the rows in model units, in nats per column. log p of a row in the data's own units is less by
 //! the log-volume of the map between the units ([`Space::log_volume`](crate::data::Space::log_volume)). For data with
-//! classes the flow is conditional on the class.
+//! classes the flow is conditional on the class. Layers that start from data see the first batch before the first step.
 
 mod model;
 
@@ -10,9 +10,9 @@ pub use model::FlowModel;
 
 use super::likelihood::{LikelihoodLearner, Units, of_rows_as_they_are};
 use super::{Family, Model, Opening, Start};
-use crate::data::Space;
+use crate::data::{Feed, Space};
 use crate::error::{inside, within};
-use crate::nn::flow::FlowConfig;
+use crate::nn::flow::{Bijection, FlowConfig};
 use crate::train::{Fit, Learner, MOST_PARAMETERS, State, averages, chosen};
 use crate::{Draws, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -106,6 +106,10 @@ impl Family for Flow {
 
     fn learner(&self, at: &Start) -> Result<Box<dyn Learner>> {
         let flow = self.flow.init(&Draws::new(at.seed).purpose("initial"), at.device)?;
+        let (fit, data) = (&self.training, at.data()?);
+        let mut first = Feed::training(data, fit.encoding(), fit.batch, at.seed)?;
+        let first = first.batch(0, 0, at.device)?;
+        let (flow, _) = flow.start(first.x, &first.condition)?;
         let units = Units {
             encoding: self.training.encoding(),
             columns: self.flow.width,

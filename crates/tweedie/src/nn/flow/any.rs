@@ -1,11 +1,15 @@
 //! The registry of the bijections that recipes can name.
 
-use super::{Coupling, CouplingConfig, Masked, MaskedConfig, Permutation, PermutationConfig};
+use super::{
+    ActivationNorm, ActivationNormConfig, Coupling, CouplingConfig, Masked, MaskedConfig,
+    Permutation, PermutationConfig, Planar, PlanarConfig, Radial, RadialConfig, Triangular,
+    TriangularConfig,
+};
 use crate::data::Condition;
 use crate::tensor::Dual;
 use crate::{Draws, Result};
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::ops::Deref;
@@ -24,6 +28,16 @@ pub trait Bijection: Module {
     /// # Errors
     /// [`crate::Error::Shape`] if batch or condition do not fit.
     fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)>;
+
+    /// The bijection before the first step of training, whose first batch arrives as `x`, and the noise of that batch.
+    /// Most bijections ignore the data.
+    ///
+    /// # Errors
+    /// As [`Bijection::to_noise`].
+    fn start(self, x: Tensor<2>, condition: &Condition) -> Result<(Self, Tensor<2>)> {
+        let (z, _) = self.to_noise(x.into(), condition)?;
+        Ok((self, z.value))
+    }
 }
 
 /// The position of a bijection in a flow, and the shapes of its input.
@@ -128,6 +142,15 @@ macro_rules! bijections {
                     $(Self::$variant(bijection) => bijection.to_data(z, condition),)+
                 }
             }
+
+            fn start(self, x: Tensor<2>, condition: &Condition) -> Result<(Self, Tensor<2>)> {
+                match self {
+                    $(Self::$variant(bijection) => {
+                        let (bijection, z) = bijection.start(x, condition)?;
+                        Ok((Self::$variant(bijection), z))
+                    })+
+                }
+            }
         }
     };
 }
@@ -138,4 +161,12 @@ bijections! {
     "masked" Masked(MaskedConfig => Masked)
         "the columns before a column determine its map: MAF, IAF, autoregressive splines",
     "permutation" Permutation(PermutationConfig => Permutation) "columns in another order",
+    "linear" Linear(TriangularConfig => Triangular)
+        "a linear map of all columns, P L U: the mixing layer of Glow",
+    "activation-norm" ActivationNorm(ActivationNormConfig => ActivationNorm)
+        "a shift and a scale of each column, which start from the first batch (Glow)",
+    "planar" Planar(PlanarConfig => Planar)
+        "a ridge across all columns: a planar flow; inverse = true turns it round",
+    "radial" Radial(RadialConfig => Radial)
+        "columns drawn towards a point or away from it: a radial flow; inverse = true turns it round",
 }

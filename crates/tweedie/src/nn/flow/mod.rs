@@ -7,16 +7,25 @@
 //!
 //! The log-determinant of a chain of maps is the sum of the log-determinants of the maps.
 
+mod activation_norm;
 mod any;
 mod coupling;
+mod linear;
 mod masked;
+mod parameters;
 mod permutation;
+mod planar;
+mod radial;
 mod scalar;
 
+pub use activation_norm::{ActivationNorm, ActivationNormConfig};
 pub use any::{AnyBijection, AnyBijectionConfig, Bijection, BijectionConfig, Place};
 pub use coupling::{Coupling, CouplingConfig};
+pub use linear::{Triangular, TriangularConfig};
 pub use masked::{Masked, MaskedConfig};
 pub use permutation::{Permutation, PermutationConfig};
+pub use planar::{Planar, PlanarConfig};
+pub use radial::{Radial, RadialConfig};
 pub use scalar::{Affine, AnyScalarMap, LogisticMixture, ScalarMap, Shift, Spline};
 pub(super) use scalar::{bounded, soft_bounded};
 
@@ -265,6 +274,16 @@ impl Bijection for Flow {
             let (x, log_det) = layer.to_data(z, condition)?;
             Ok((x, sum + log_det))
         })
+    }
+
+    /// Each layer starts from the batch as the layers before it leave it.
+    fn start(mut self, mut x: Tensor<2>, condition: &Condition) -> Result<(Self, Tensor<2>)> {
+        self.check(&x.clone().into(), condition)?;
+        for layer in &mut self.layers {
+            let (started, z) = layer.clone().start(x, condition)?;
+            (*layer, x) = (started, z);
+        }
+        Ok((self, x))
     }
 }
 

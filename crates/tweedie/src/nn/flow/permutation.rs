@@ -18,6 +18,16 @@ pub struct PermutationConfig {
     pub order: Option<Vec<usize>>,
 }
 
+/// The order of columns in a round: reversed in even rounds, shuffled in odd ones.
+pub(super) fn columns(place: &Place) -> Vec<usize> {
+    // Two columns have only one other order.
+    if place.round.is_multiple_of(2) || place.width <= 2 {
+        (0..place.width).rev().collect()
+    } else {
+        Draws::new(0).purpose("columns").at(place.round as u64).permutation(place.width)
+    }
+}
+
 impl BijectionConfig for PermutationConfig {
     fn check(&self) -> Result<()> {
         Ok(())
@@ -37,13 +47,7 @@ impl BijectionConfig for PermutationConfig {
         if let Some(order) = &self.order {
             return Ok(Permutation::new(order.clone())?.into());
         }
-        // Two columns have only one other order.
-        let order = if place.round.is_multiple_of(2) || place.width <= 2 {
-            (0..place.width).rev().collect()
-        } else {
-            Draws::new(0).purpose("columns").at(place.round as u64).permutation(place.width)
-        };
-        Ok(Permutation::new(order)?.into())
+        Ok(Permutation::new(columns(place))?.into())
     }
 
     fn parameters(&self, _: &Place) -> u128 {

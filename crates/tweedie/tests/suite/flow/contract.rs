@@ -16,14 +16,14 @@ use tweedie::nn::{collect_params, load_safetensors, map_params, param_count, sav
 use tweedie::tensor::{Dual, jvp};
 
 /// Points near the data, at zero, at the reach of couplings and far beyond it.
-fn points(width: usize) -> Tensor<2> {
+pub fn points(width: usize) -> Tensor<2> {
     let far = [0.0, 10.0, -10.0, 100.0, -1e6];
     let far: Vec<f64> = far.iter().flat_map(|v| vec![*v; width]).collect();
     Tensor::cat(vec![normal("points", [31, width]), doubles(&far, width)], 0)
 }
 
 /// ln|det A| and A⁻¹ of a square matrix, by elimination with pivots.
-fn log_det_and_inverse(mut a: Vec<Vec<f64>>) -> (f64, Vec<Vec<f64>>) {
+pub fn log_det_and_inverse(mut a: Vec<Vec<f64>>) -> (f64, Vec<Vec<f64>>) {
     let d = a.len();
     let mut log_det = 0.0;
     a.iter_mut().enumerate().for_each(|(i, row)| row.extend((0..d).map(|j| f64::from(i == j))));
@@ -42,7 +42,7 @@ fn log_det_and_inverse(mut a: Vec<Vec<f64>>) -> (f64, Vec<Vec<f64>>) {
 }
 
 /// ln|det J| and the condition number ‖J‖ ‖J⁻¹‖ of each row's Jacobian, by directional derivatives.
-fn jacobians(
+pub fn jacobians(
     f: impl Fn(Dual<2>) -> Result<Dual<2>>,
     x: &Tensor<2>,
 ) -> Result<(Vec<f64>, Vec<f64>)> {
@@ -64,7 +64,7 @@ fn jacobians(
 }
 
 /// Asserts that rows came back, to `relative` of max(1, ‖x‖, ‖z‖) times the map's condition number.
-fn came_back(what: &str, [x, z, back]: [&Tensor<2>; 3], conditions: &[f64], relative: f64) {
+pub fn came_back(what: &str, [x, z, back]: [&Tensor<2>; 3], conditions: &[f64], relative: f64) {
     let [_, d] = x.dims();
     let norm = |row: &[f64]| row.iter().map(|v| v * v).sum::<f64>().sqrt();
     let [x, z, back] = [x, z, back].map(host);
