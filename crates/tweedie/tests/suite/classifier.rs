@@ -1,6 +1,7 @@
 //! Classifiers given as files: every kind of layer against PyTorch (`bench/image_metrics_peer.py` writes the file read
 //! here), the published accuracy on MNIST, and files that are wrong.
 
+use crate::support::shared;
 use burn::tensor::Device;
 use flate2::read::GzDecoder;
 use safetensors::{Dtype, tensor::TensorView};
@@ -189,17 +190,6 @@ fn other_pictures_are_refused() {
             assert!(error.contains(word), "no {word:?} in {error}");
         }
     }
-}
-
-/// A folder of data that some machines have beside the checkout; says so where it is missing.
-fn shared(name: &str) -> Option<PathBuf> {
-    let folder = [env!("CARGO_MANIFEST_DIR"), "..", "..", "..", "shared", "data", name];
-    let folder: PathBuf = folder.iter().collect();
-    if !folder.is_dir() {
-        println!("skipped: there is no {}", folder.display());
-        return None;
-    }
-    Some(folder)
 }
 
 /// What an IDX file holds after its header.

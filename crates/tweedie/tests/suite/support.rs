@@ -2,6 +2,7 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::fmt::Display;
+use std::path::PathBuf;
 use tweedie::process::{AnySchedule, Level, Schedule};
 
 /// The reference device.
@@ -126,4 +127,15 @@ impl Schedule for Still {
     fn range(&self) -> (f64, f64) {
         (0.0, 1.0)
     }
+}
+
+/// A folder of data that some machines have beside the checkout; says so where it is missing.
+pub fn shared(name: &str) -> Option<PathBuf> {
+    let folder = [env!("CARGO_MANIFEST_DIR"), "..", "..", "..", "shared", "data", name];
+    let folder: PathBuf = folder.iter().collect();
+    if !folder.is_dir() {
+        println!("skipped: there is no {}", folder.display());
+        return None;
+    }
+    Some(folder)
 }

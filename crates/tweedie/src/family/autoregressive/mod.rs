@@ -4,6 +4,7 @@
 //! numbers have densities in model units. For data with classes the model is conditional on the class.
 
 mod model;
+mod picture;
 
 pub use model::AutoregressiveModel;
 

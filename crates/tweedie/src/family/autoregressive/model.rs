@@ -1,6 +1,7 @@
 //! An autoregressive network with its weights, as a model.
 
 use super::AutoregressiveRecipe;
+use super::picture::filling;
 use crate::data::{Condition, Generate, LogDensity, Rows, Space};
 use crate::density::{Kind, LogProb, Measure, NormalisedDensity, RawDensity, in_parts};
 use crate::error::one_of;
@@ -8,6 +9,7 @@ use crate::family::density::{chunk, no_keys};
 use crate::family::plane::Plane;
 use crate::family::{
     DensityEntry, Drawing, Integers, Judge, Model, Opening, Picture, PictureSetting, Setting,
+    sample,
 };
 use crate::nn::autoregressive::Autoregressive;
 use crate::nn::map_params;
@@ -122,8 +124,30 @@ impl Model for AutoregressiveModel {
             let plane = Plane { space, classes, density, title: "Density of the model" };
             plane.draw(at).map(Drawing::Still)
         };
-        let about = "the data and the model's density";
-        vec![Picture { name: "density", about, draw: Box::new(draw) }]
+        let filled = move || {
+            let setting = Setting { device: at.device, seed: at.seed, observe: &|_| {} };
+            let generator = self.generator(at.sampling, &setting)?;
+            let classes = self.space.classes().len() as u64;
+            let given = |rows: Range<u64>| match classes {
+                0 => Ok(Condition::None),
+                _ => Ok(Condition::Class(rows.map(|i| Some((i % classes) as u32)).collect())),
+            };
+            let samples = sample(self, &*generator, 0..6, given, at.seed, at.device, |_| {})?;
+            let (network, space) = (&self.network, &self.space);
+            filling(network, space, &samples, at.real(), at.device).map(Drawing::Still)
+        };
+        vec![
+            Picture {
+                name: "density",
+                about: "the data and the model's density",
+                draw: Box::new(draw),
+            },
+            Picture {
+                name: "filling",
+                about: "samples in the order of their columns, and the surprise of each pixel",
+                draw: Box::new(filled),
+            },
+        ]
     }
 
     fn any(&self) -> &dyn Any {

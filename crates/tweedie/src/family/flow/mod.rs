@@ -5,6 +5,7 @@
 //! classes the flow is conditional on the class. Layers that start from data see the first batch before the first step.
 
 mod model;
+mod picture;
 
 pub use model::FlowModel;
 

@@ -1,5 +1,6 @@
 //! A normalising flow with its weights, as a model.
 
+use super::picture::layers;
 use super::{Flow, FlowSampling};
 use crate::data::{Condition, Generate, LogDensity, Space};
 use crate::density::{Dequantise, NormalisedDensity, Uniform};
@@ -156,7 +157,12 @@ impl Model for FlowModel {
             plane.draw(at).map(Drawing::Still)
         };
         let about = "the data and the model's density";
-        vec![Picture { name: "density", about, draw: Box::new(draw) }]
+        let layers = move || layers(&self.flow, &self.space, at.device).map(Drawing::Still);
+        let of_layers = "a grid of noise carried through the layers";
+        vec![
+            Picture { name: "density", about, draw: Box::new(draw) },
+            Picture { name: "layers", about: of_layers, draw: Box::new(layers) },
+        ]
     }
 
     fn any(&self) -> &dyn Any {

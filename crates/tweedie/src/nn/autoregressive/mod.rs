@@ -277,6 +277,11 @@ impl Autoregressive {
         }
     }
 
+    /// The place in a row in model units of each value, in the order.
+    pub fn order(&self) -> &[usize] {
+        &self.places
+    }
+
     /// log p of each column given those before it, `[n, columns]`, in the order.
     ///
     /// # Errors

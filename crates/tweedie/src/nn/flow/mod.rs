@@ -210,6 +210,20 @@ impl Flow {
         Ok((x.value, (standard_normal(z.into()) - log_det).value))
     }
 
+    /// The values on the way from noise `z`, `[n, width]`, to rows: the noise, then the result of each layer.
+    ///
+    /// # Errors
+    /// As [`Bijection::to_data`].
+    pub fn stages(&self, z: Tensor<2>, condition: &Condition) -> Result<Vec<Tensor<2>>> {
+        self.check(&z.clone().into(), condition)?;
+        let mut stages = vec![z];
+        for layer in self.layers.iter().rev() {
+            let z = stages[stages.len() - 1].clone();
+            stages.push(layer.to_data(z.into(), condition)?.0.value);
+        }
+        Ok(stages)
+    }
+
     /// Maps noise `z`, `[n, width]`, to rows of the same shape.
     ///
     /// # Errors

@@ -237,6 +237,19 @@ fn the_derivatives_of_log_p_are_those_of_differences() -> Result<()> {
     Ok(())
 }
 
+/// The stages of a flow lead from the noise to the rows that it maps to.
+#[test]
+fn the_stages_of_a_flow_end_in_its_rows() -> Result<()> {
+    let flow = mixing(3, Given::Class, 0.3);
+    let z = normal::<2>("noise", [9, 3]).cast(DType::F32);
+    let condition = Given::Class.condition(9);
+    let stages = flow.stages(z.clone(), &condition)?;
+    assert_eq!(stages.len(), 1 + 2 * 4);
+    assert_eq!(host(&stages[0]), host(&z));
+    assert_eq!(host(&stages[8]), host(&flow.sample(z, &condition)?));
+    Ok(())
+}
+
 /// Samples with their log p by one pass: the same density, the same noise, and gradients through both.
 #[test]
 fn a_sample_s_log_p_is_the_density_there() -> Result<()> {
