@@ -75,7 +75,7 @@ def peer(kind, parts, seed, steps, rate):
 def own(program, kind, archive, seed, steps, rate, threads):
     layers = '[{ name = "masked", hidden = [128, 128], activation = "relu", map = "%s" }, { name = "permutation" }]'
     settings = {
-        "data": '{ source = "%s", map = "affine" }' % archive,
+        "data": '{ source = "%s" }' % archive,
         "flow.depth": 5,
         "flow.layers": layers % kind,
         "seed": seed,

@@ -11,6 +11,8 @@ use crate::Result;
 /// The least share of rows in a pile, and the least number of other values.
 const SHARE: f64 = 0.05;
 const OTHERS: usize = 20;
+/// The share of rows at one value from which a density is said to have no upper bound.
+const ATOM: f64 = 0.01;
 
 /// The indicator of a missing value or a pile, and of any other.
 const YES: f32 = 1.0;
@@ -64,21 +66,55 @@ impl Coordinate {
     }
 }
 
-/// The value of at least a twentieth of the values, the missing ones included, if there are many other values.
-fn pile(values: impl Iterator<Item = f32> + Clone) -> Option<f32> {
-    let rows = values.clone().count();
+impl Dataset {
+    /// The data set with a note on each column of real numbers whose density has no upper bound, because more than a
+    /// hundredth of the training rows are one value, or all of them.
+    pub(crate) fn noting_atoms(mut self) -> Self {
+        let rows = self.train.len();
+        let note = |j: usize| {
+            let coordinate = self.space.coordinate(j);
+            let (value, count, distinct) = most_common(self.train.rows().iter().map(|row| row[j]))?;
+            let share = count as f64 / rows as f64;
+            if !coordinate.is_real() || coordinate.pile.is_some() || count < 10 || share <= ATOM {
+                return None;
+            }
+            let (name, value) = (self.space.column_name(j), coordinate.text(value.into()));
+            let what = match distinct {
+                1 => format!("all rows are {value}"),
+                _ => format!("{:.1} % of the rows are {value}", 100.0 * share),
+            };
+            Some(format!(
+                "column '{name}': {what}, so that its density has no upper bound and log p says little; \
+                 `data.columns` leaves it out"
+            ))
+        };
+        let notes: Vec<String> = (0..self.space.width()).filter_map(note).collect();
+        self.notes.extend(notes);
+        self
+    }
+}
+
+/// The most common value, how often it occurs, and the number of different values.
+fn most_common(values: impl Iterator<Item = f32>) -> Option<(f32, usize, usize)> {
     // −0 and 0 are one value.
     let mut sorted: Vec<f32> = values.filter(|value| !value.is_nan()).map(|v| v + 0.0).collect();
     sorted.sort_by(f32::total_cmp);
-    let (mut most, mut distinct) = ((0, 0.0), 0);
+    let (mut most, mut distinct) = (None, 0);
     for equal in sorted.chunk_by(|a, b| a == b) {
         distinct += 1;
-        if equal.len() > most.0 {
-            most = (equal.len(), equal[0]);
+        if most.is_none_or(|(_, count)| equal.len() > count) {
+            most = Some((equal[0], equal.len()));
         }
     }
-    let many = most.0 as f64 >= SHARE * rows as f64 && most.0 > 1 && distinct > OTHERS;
-    many.then_some(most.1)
+    most.map(|(value, count)| (value, count, distinct))
+}
+
+/// The value of at least a twentieth of the values, the missing ones included, if there are many other values.
+fn pile(values: impl Iterator<Item = f32> + Clone) -> Option<f32> {
+    let rows = values.clone().count();
+    let (value, count, distinct) = most_common(values)?;
+    let many = count as f64 >= SHARE * rows as f64 && count > 1 && distinct > OTHERS;
+    many.then_some(value)
 }
 
 impl Space {

@@ -235,6 +235,7 @@ impl Recipe {
             }
             other => other,
         })?;
+        let data = if self.plan.needs_density() { data.noting_atoms() } else { data };
         let view = Validation::of(&data);
         data.with_validation(view)
     }

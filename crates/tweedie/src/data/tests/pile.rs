@@ -105,3 +105,23 @@ fn only_columns_of_real_numbers_with_many_others_have_piles_and_only_on_demand()
         reason.contains("'rain' has an indicator of rows of 0.00") && reason.contains("data.piles")
     );
 }
+
+/// A column with many rows at one value is said to have no density; one without is not.
+#[test]
+fn atoms_are_noted() {
+    let data = load(&weather(3000), Some(false), ColumnMap::Affine);
+    let before = data.notes.len();
+    let noted = data.noting_atoms();
+    let [note] = &noted.notes[before..] else { panic!("one column has an atom") };
+    assert!(note.contains("'rain") && note.contains("% of the rows are 0"), "{note}");
+    let constant =
+        "a,b\n".to_string() + &(0..50).map(|i| format!("1.5,{}.5\n", i)).collect::<String>();
+    let noted = load(&constant, Some(false), ColumnMap::Affine).noting_atoms();
+    assert!(
+        noted.notes.iter().any(|note| note.contains("'a': all rows are 1.5")),
+        "{:?}",
+        noted.notes
+    );
+    let piled = load(&weather(3000), Some(true), ColumnMap::Affine).noting_atoms();
+    assert!(!piled.notes.iter().any(|note| note.contains("no upper bound")));
+}

@@ -71,7 +71,7 @@ impl Conditional for Categorical {
             _ => {
                 let problem = format!("categorical, of the real numbers in '{}'", column.name);
                 let expected = "gaussian-mixture";
-                Err(Error::config("autoregressive.numbers", problem, expected))
+                Err(Error::config("numbers", problem, expected))
             }
         }
     }

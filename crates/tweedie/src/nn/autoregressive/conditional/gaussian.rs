@@ -43,7 +43,7 @@ impl Conditional for GaussianConditional {
             Kind::Category { .. } | Kind::Quantised { .. } | Kind::Identifier { .. } => {
                 let problem = format!("gaussian-mixture, and '{}' holds integers", column.name);
                 let expected = "categorical or logistic-mixture";
-                Err(Error::config("autoregressive.integers", problem, expected))
+                Err(Error::config("integers", problem, expected))
             }
             _ => Ok(self.clone().into()),
         }

@@ -74,7 +74,7 @@ impl Conditional for DiscretisedLogistic {
         let Kind::Quantised { low, high } = &column.kind else {
             let problem = format!("logistic-mixture, of the real numbers in '{}'", column.name);
             let expected = "gaussian-mixture";
-            return Err(Error::config("autoregressive.numbers", problem, expected));
+            return Err(Error::config("numbers", problem, expected));
         };
         let centre = |v: i64| (v as f64 + 0.5 - column.shift) / column.scale;
         let ends = (low.map(centre), high.map(centre));
