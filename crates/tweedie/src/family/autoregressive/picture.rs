@@ -61,7 +61,8 @@ pub(super) fn filling(
         bits[(height - 1 - row) * width + column] -= f64::from(*log_p) / LN_2;
     }
     let (x, y) = ((0.0, width as f64), (0.0, height as f64));
-    let plot = Plot::new("").size(720, 640).equal_units().heat("bits", &bits, width, x, y)?;
+    let plot = Plot::new("").size(720, 640).equal_units().x_name("column").y_name("row from below");
+    let plot = plot.heat("bits", &bits, width, x, y)?;
     let surprise = panels(&[plot], 1)?;
     stacked(&[
         ("Samples in the order of their columns; orange is not yet drawn", grid),
