@@ -27,6 +27,7 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("maf", include_str!("../../../../recipes/maf.toml")),
     ("spline", include_str!("../../../../recipes/spline.toml")),
     ("made", include_str!("../../../../recipes/made.toml")),
+    ("transformer", include_str!("../../../../recipes/transformer.toml")),
     ("pixelcnn", include_str!("../../../../recipes/pixelcnn.toml")),
     ("gmm", include_str!("../../../../recipes/gmm.toml")),
     ("kde", include_str!("../../../../recipes/kde.toml")),

@@ -108,18 +108,21 @@ fn probabilities_sum_to_one_over_all_rows() -> Result<()> {
     Ok(())
 }
 
-/// Pictures of one and of three channels, with networks for them.
-fn of_pictures() -> Result<Vec<(Space, serde_json::Value)>> {
+/// Pictures of one and of three channels and mixed columns, with networks for them.
+fn of_networks() -> Result<Vec<(Space, serde_json::Value)>> {
     let small = json!({ "name": "pixelcnn", "channels": 6, "layers": 3, "hidden": 8 });
     let masked = json!({ "name": "masked", "hidden": [24] });
     let [one, three] = [[1, 4, 3], [3, 2, 2]].map(|[c, h, w]| Space::image(c, h, w, 2));
     let (one, three) = (one?, three?);
-    Ok(vec![(one.clone(), small.clone()), (one, masked), (three, small)])
+    let tokens = json!({ "name": "transformer", "width": 8, "layers": 2, "heads": 2 });
+    let mut all = vec![(one.clone(), small.clone()), (one.clone(), masked), (one, tokens.clone())];
+    all.extend([(three.clone(), small), (three, tokens.clone()), (mixed(0), tokens)]);
+    Ok(all)
 }
 
 #[test]
-fn probabilities_of_pictures_sum_to_one() -> Result<()> {
-    for (space, network) in of_pictures()? {
+fn probabilities_by_every_network_sum_to_one() -> Result<()> {
+    for (space, network) in of_networks()? {
         for classes in [0, CLASSES] {
             let names = (0..classes).map(|k| k.to_string()).collect();
             let space = space.clone().with_classes(names);
@@ -219,7 +222,7 @@ fn networks_read_all_earlier_columns_and_no_later_one() -> Result<()> {
             assert!(found != right, "{name} {layout:?}: the last column is blind to the first");
         }
     }
-    assert!(tried >= 10, "{tried} pairs of a network and a layout");
+    assert!(tried >= 16, "{tried} pairs of a network and a layout");
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod masked;
 mod network;
 mod order;
 mod pixelcnn;
+mod transformer;
 
 pub use conditional::{
     AnyConditional, Categorical, Conditional, DiscretisedLogistic, GaussianConditional, Random,
@@ -23,6 +24,7 @@ pub use network::{
 };
 pub use order::Order;
 pub use pixelcnn::{PixelCnn, PixelCnnConfig};
+pub use transformer::{CausalTransformer, CausalTransformerConfig};
 
 use crate::data::{Condition, Generate, Kind, LogDensity, Rows, Space};
 use crate::error::inside;

@@ -1,6 +1,9 @@
 //! The registry of the networks that compute the parameters of all conditional distributions.
 
-use super::{MaskedNetwork, MaskedNetworkConfig, PixelCnn, PixelCnnConfig};
+use super::{
+    CausalTransformer, CausalTransformerConfig, MaskedNetwork, MaskedNetworkConfig, PixelCnn,
+    PixelCnnConfig,
+};
 use crate::data::{Condition, Layout};
 use crate::registry::registry;
 use crate::tensor::Dual;
@@ -144,4 +147,6 @@ networks! {
         "masked MLP (MADE): one pass for log p, every unit once for a sample",
     "pixelcnn" PixelCnn(PixelCnnConfig => PixelCnn)
         "gated PixelCNN, of pictures: convolutions of the rows above and of the pixels to the left",
+    "transformer" Transformer(CausalTransformerConfig => CausalTransformer)
+        "causal transformer: each column attends to all columns before it",
 }
