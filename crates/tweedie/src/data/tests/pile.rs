@@ -112,7 +112,8 @@ fn atoms_are_noted() {
     let data = load(&weather(3000), Some(false), ColumnMap::Affine);
     let before = data.notes.len();
     let noted = data.noting_atoms();
-    let [note] = &noted.notes[before..] else { panic!("one column has an atom") };
+    // Temperatures are rounded to a tenth, and may have one, too.
+    let note = &noted.notes[before];
     assert!(note.contains("'rain") && note.contains("% of the rows are 0"), "{note}");
     let constant =
         "a,b\n".to_string() + &(0..50).map(|i| format!("1.5,{}.5\n", i)).collect::<String>();
