@@ -8,8 +8,8 @@ use tweedie::{Error, Result};
 /// Options of `tweedie list`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Kind of names to list: recipes, families, data, networks, column-networks, objectives, schedules, predictions, clocks, solvers,
-    /// grids, bijections, maps, conditionals, orders, fits, kernels or devices.
+    /// Kind of names to list: recipes, families, data, networks, column-networks, objectives, schedules, predictions,
+    /// clocks, solvers, grids, bijections, maps, conditionals, orders, fits, kernels or devices.
     kind: Option<String>,
 }
 

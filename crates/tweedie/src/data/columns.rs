@@ -3,6 +3,13 @@
 use super::{Coordinate, Kind, Rows, Space};
 use crate::Result;
 
+impl Coordinate {
+    /// Whether its raw values are integers or names, which have probabilities.
+    pub fn is_discrete(&self) -> bool {
+        !matches!(self.kind, Kind::Real | Kind::Periodic { .. } | Kind::Bounded { .. })
+    }
+}
+
 impl Space {
     /// Whether two spaces have the same columns, of equal kinds in equal forms, conditions included.
     pub fn reads_as(&self, other: &Space) -> bool {

@@ -147,11 +147,6 @@ impl Coordinate {
             && self.pile.is_none()
     }
 
-    /// Whether its raw values are integers or names, which have probabilities.
-    pub fn is_discrete(&self) -> bool {
-        !matches!(self.kind, Kind::Real | Kind::Periodic { .. } | Kind::Bounded { .. })
-    }
-
     /// Whether its raw values are integers whose order has a meaning.
     pub fn is_quantised(&self) -> bool {
         matches!(self.kind, Kind::Quantised { .. })

@@ -2,7 +2,8 @@
 //!
 //! Names of arrays: `images`, `x` or `arr_0` for pictures or rows, `labels`, `label` or `y` for their labels; or
 //! `x_train`, `x_valid` and `x_test` with labels `y_train`, `y_valid` and `y_test`, or `train`, `valid` and `test`, of
-//! which `train` is required (`val` and `validation` stand for `valid`). An array of texts, `classes`, names the classes of labels 0, 1, ….
+//! which `train` is required (`val` and `validation` stand for `valid`). An array of texts, `classes`, names the
+//! classes of labels 0, 1, ….
 
 mod writer;
 

@@ -8,9 +8,7 @@ use crate::tensor::Dual;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
-use tweedie_ops::{
-    Addend, ConvSizes, LinearLayer, Modulation, Norm, Shares, activate, conv2d, linear,
-};
+use tweedie_ops::{LinearLayer, Modulation, Norm, Shares, activate, linear};
 
 /// An activation function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,124 +184,6 @@ pub fn mlp(
         reach: None,
     });
     tweedie_ops::mlp(x.value, layers.collect(), residual.map(|r| r.value)).into()
-}
-
-/// Configuration of [`Conv2d`].
-#[derive(Debug, Clone, Copy)]
-pub struct Conv2dConfig {
-    input: usize,
-    output: usize,
-    kernel: [usize; 2],
-    stride: usize,
-    padding: (usize, usize),
-    gain: f64,
-}
-
-impl Conv2dConfig {
-    /// A convolution from `input` to `output` channels by a square kernel of odd side, padded to keep the size, with a
-    /// bias.
-    pub fn new(input: usize, output: usize, kernel: usize) -> Self {
-        let padding = (kernel / 2, kernel / 2);
-        Self { input, output, kernel: [kernel; 2], stride: 1, padding, gain: 1.0 }
-    }
-
-    /// Sets the number of rows of the kernel.
-    pub fn with_rows(mut self, rows: usize) -> Self {
-        self.kernel[0] = rows;
-        self
-    }
-
-    /// Sets the zeros before and after each row and column; by default half the kernel on both sides.
-    pub fn with_padding(mut self, before: usize, after: usize) -> Self {
-        self.padding = (before, after);
-        self
-    }
-
-    /// Sets the stride in both directions.
-    pub fn with_stride(mut self, stride: usize) -> Self {
-        self.stride = stride;
-        self
-    }
-
-    /// Sets a factor on the initial values; 0 starts the layer at zero.
-    pub fn with_gain(mut self, gain: f64) -> Self {
-        self.gain = gain;
-        self
-    }
-
-    /// The layer with initial values from `draws`: uniform in ±1/√fan-in, as in PyTorch.
-    pub fn init(&self, draws: &Draws, device: &Device) -> Conv2d {
-        let (i, o, [h, w]) = (self.input, self.output, self.kernel);
-        let bound = self.gain / ((i * h * w) as f64).sqrt();
-        Conv2d {
-            weight: uniform(&draws.purpose("weight"), bound, [o, i, h, w], device),
-            bias: Some(uniform(&draws.purpose("bias"), bound, [o], device)),
-            stride: self.stride,
-            padding: self.padding,
-        }
-    }
-}
-
-/// A 2-D convolution of channels-last pictures with W `[out, in, k, k′]`.
-#[derive(Module, Debug)]
-pub struct Conv2d {
-    /// The weights W, `[out, in, k, k′]`.
-    pub weight: Param<Tensor<4>>,
-    /// The bias, `[out]`.
-    pub bias: Option<Param<Tensor<1>>>,
-    /// The stride in both directions.
-    #[module(skip)]
-    pub stride: usize,
-    /// The zeros before and after each row and column.
-    #[module(skip)]
-    pub padding: (usize, usize),
-}
-
-impl Conv2d {
-    /// Maps `[n, h, w, in]` to `[n, h′, w′, out]` with h′ = ⌊(h + padding − k)/stride⌋ + 1.
-    pub fn forward(&self, x: Dual<4>) -> Dual<4> {
-        self.forward_plus(x, None, None)
-    }
-
-    /// Applies the convolution, then adds features, `[n, out]` for each picture or `[1, out]` for all, and a residual
-    /// of the output's shape.
-    pub fn forward_plus(
-        &self,
-        x: Dual<4>,
-        features: Option<Dual<2>>,
-        residual: Option<Dual<4>>,
-    ) -> Dual<4> {
-        let [n, ..] = x.dims();
-        let features = features.map(|f| {
-            let [_, out] = f.dims();
-            f.linear(|f| f.expand([n, out]))
-        });
-        let weight = self.weight.val();
-        let sizes = ConvSizes { stride: self.stride, padding: self.padding };
-        let bias = self.bias.as_ref().map(|b| b.val());
-        let tangents = x.tangent.is_some()
-            || features.as_ref().is_some_and(|f| f.tangent.is_some())
-            || residual.as_ref().is_some_and(|r| r.tangent.is_some());
-        if !tangents {
-            let features = features.map(|f| f.value);
-            let residual = residual.map(|r| r.value);
-            let added = Addend { bias, features, residual };
-            return conv2d(x.value, weight, added, sizes).into();
-        }
-        let copy = weight.clone();
-        let mut y = x.affine(
-            |x| conv2d(x, weight, Addend { bias, ..Addend::default() }, sizes),
-            |dx| conv2d(dx, copy.clone(), Addend::default(), sizes),
-        );
-        if let Some(features) = features {
-            let [n, out] = features.dims();
-            y = y + features.reshape([n, 1, 1, out]);
-        }
-        match residual {
-            Some(residual) => y + residual,
-            None => y,
-        }
-    }
 }
 
 /// Configuration of [`GroupNorm`].

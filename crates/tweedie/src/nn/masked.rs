@@ -158,13 +158,13 @@ impl MaskedMlpConfig {
 
 /// A linear layer of which unit o reads the first `reach[o]` inputs alone, with its optional activation.
 #[derive(Clone, Copy)]
-struct MaskedLayer<'a> {
+struct MaskedLinear<'a> {
     linear: &'a Linear,
     activation: Option<Activation>,
     reach: &'a Arc<[usize]>,
 }
 
-impl MaskedLayer<'_> {
+impl MaskedLinear<'_> {
     fn fused(&self) -> LinearLayer {
         LinearLayer {
             weight: self.linear.weight.val(),
@@ -176,7 +176,7 @@ impl MaskedLayer<'_> {
 }
 
 /// [`mlp`](super::mlp) of masked layers.
-fn masked_mlp(x: Dual<2>, layers: &[MaskedLayer], residual: Option<Dual<2>>) -> Dual<2> {
+fn masked_mlp(x: Dual<2>, layers: &[MaskedLinear], residual: Option<Dual<2>>) -> Dual<2> {
     if x.tangent.is_some() || residual.as_ref().is_some_and(|r| r.tangent.is_some()) {
         let y = layers.iter().fold(x, |x, layer| {
             let y = project(x, layer.fused().masked_weight(), layer.linear.bias());
@@ -184,7 +184,7 @@ fn masked_mlp(x: Dual<2>, layers: &[MaskedLayer], residual: Option<Dual<2>>) -> 
         });
         return if let Some(residual) = residual { y + residual } else { y };
     }
-    let layers = layers.iter().map(MaskedLayer::fused).collect();
+    let layers = layers.iter().map(MaskedLinear::fused).collect();
     tweedie_ops::mlp(x.value, layers, residual.map(|r| r.value)).into()
 }
 
@@ -228,18 +228,18 @@ impl MaskedMlp {
     /// to `[n, outputs]`.
     pub fn forward_plus(&self, x: Dual<2>, features: Option<Dual<2>>) -> Dual<2> {
         let last = self.linears.len() - 1;
-        let layer = |k: usize| MaskedLayer {
+        let layer = |k: usize| MaskedLinear {
             linear: &self.linears[k],
             activation: (k < last).then_some(self.activation),
             reach: &self.reaches[k],
         };
         let mut added = self.direct.as_ref().map(|linear| {
-            let layer = MaskedLayer { linear, activation: None, reach: &self.direct_reach };
+            let layer = MaskedLinear { linear, activation: None, reach: &self.direct_reach };
             masked_mlp(x.clone(), &[layer], None)
         });
         let (mut h, mut next) = (x, 0);
         if let Some(features) = features {
-            let plain = MaskedLayer { activation: None, ..layer(0) };
+            let plain = MaskedLinear { activation: None, ..layer(0) };
             let first = masked_mlp(h, &[plain], Some(features));
             (h, next) = (if last > 0 { self.activation.forward(first) } else { first }, 1);
         }

@@ -3,6 +3,7 @@
 mod any;
 mod attention;
 pub mod autoregressive;
+mod conv;
 mod dropout;
 mod embed;
 pub mod flow;
@@ -19,6 +20,7 @@ mod unet;
 
 pub use any::{AnyNetwork, AnyNetworkConfig, Clock, NetworkConfig};
 pub use attention::{attention, self_attention};
+pub use conv::{Conv2d, Conv2dConfig};
 pub use dropout::Dropout;
 pub use embed::{
     ConditionEmbedding, ConditionEmbeddingConfig, DescriptionEmbedding, TimeEmbedding,
@@ -26,8 +28,7 @@ pub use embed::{
 };
 pub use layer_norm::{LayerNorm, LayerNormConfig};
 pub use layers::{
-    Activation, Conv2d, Conv2dConfig, Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig,
-    Linear, LinearConfig, mlp,
+    Activation, Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig, Linear, LinearConfig, mlp,
 };
 pub use masked::{MaskedMlp, MaskedMlpConfig, Sequence};
 pub use mlp::{ResidualMlp, ResidualMlpConfig};

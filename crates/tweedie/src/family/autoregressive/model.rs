@@ -103,7 +103,7 @@ impl Model for AutoregressiveModel {
         }
         no_keys(options, "no option: this density is exact")?;
         let how = "sum over columns".into();
-        Ok(Judge { density: Box::new(OfRows(self)), how, evaluations: 1.0 })
+        Ok(Judge { density: Box::new(ExactDensity(self)), how, evaluations: 1.0 })
     }
 
     fn target(&self, options: &Table) -> Result<Arc<dyn LogDensity>> {
@@ -191,9 +191,9 @@ impl Generate for RowCounter<'_> {
 }
 
 /// The probabilities, or densities in the data's units, of raw rows.
-struct OfRows<'a>(&'a AutoregressiveModel);
+struct ExactDensity<'a>(&'a AutoregressiveModel);
 
-impl RawDensity for OfRows<'_> {
+impl RawDensity for ExactDensity<'_> {
     fn log_prob(
         &self,
         raw: &Rows,

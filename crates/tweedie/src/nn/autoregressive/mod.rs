@@ -32,7 +32,7 @@ use crate::tensor::Dual;
 use crate::{Draws, Error, Result};
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use conditional::OfColumn;
+use conditional::ColumnDistribution;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -74,7 +74,7 @@ impl Default for AutoregressiveConfig {
 /// Neighbouring columns of an order with the same distribution.
 #[derive(Debug, Clone)]
 struct Group {
-    of: OfColumn,
+    of: ColumnDistribution,
     /// The number of columns.
     columns: usize,
     /// Their values, in the order.
@@ -131,7 +131,8 @@ impl AutoregressiveConfig {
         let (mut places, mut groups): (Vec<usize>, Vec<Group>) = (Vec::new(), Vec::new());
         for j in self.ordered(space, columns.len())? {
             let (column, place) = columns[j].clone();
-            let of = OfColumn::new(space.coordinate(column), &self.numbers, &self.integers)?;
+            let of =
+                ColumnDistribution::new(space.coordinate(column), &self.numbers, &self.integers)?;
             let (values, parameters) = (of.width(), of.parameters());
             let from = places.len();
             places.extend(place);

@@ -119,7 +119,7 @@ impl ColumnNetworkConfig for PixelCnnConfig {
                 LinearConfig::new(from, to).init(&draws.purpose(name), device)
             };
             let condition = ConditionEmbeddingConfig::new(columns.classes, columns.vector, 4 * f);
-            Gated {
+            GatedLayer {
                 vertical: Conv2dConfig::new(input, 2 * f, TAPS)
                     .with_rows(ROWS)
                     .init(&draws.purpose("vertical"), device),
@@ -168,7 +168,7 @@ impl ColumnNetworkConfig for PixelCnnConfig {
 
 /// A layer of both stacks.
 #[derive(Module, Debug)]
-struct Gated {
+struct GatedLayer {
     /// The convolution of v.
     vertical: Conv2d,
     /// The map of h at neighbouring pixels.
@@ -184,7 +184,7 @@ struct Gated {
 /// A gated PixelCNN; see the module's head.
 #[derive(Module, Debug)]
 pub struct PixelCnn {
-    layers: Vec<Gated>,
+    layers: Vec<GatedLayer>,
     /// The map from h to the features of the head.
     features: Linear,
     /// The masked MLP from a pixel's features to the parameters of its channels.
@@ -225,7 +225,7 @@ fn at_pixels(linear: &Linear, x: Dual<4>) -> Dual<4> {
     y.reshape([n, h, w, out])
 }
 
-impl Gated {
+impl GatedLayer {
     /// The condition's parts of the gates of v and of h, `[n, 2 channels]` each.
     fn given(
         &self,

@@ -1,7 +1,7 @@
 //! The registry of the bijections that recipes can name.
 
 use super::{
-    ActivationNorm, ActivationNormConfig, Coupling, CouplingConfig, Masked, MaskedConfig,
+    ActivationNorm, ActivationNormConfig, Coupling, CouplingConfig, MaskedLayer, MaskedLayerConfig,
     Permutation, PermutationConfig, Planar, PlanarConfig, Radial, RadialConfig, Triangular,
     TriangularConfig,
 };
@@ -158,7 +158,7 @@ macro_rules! bijections {
 bijections! {
     "coupling" Coupling(CouplingConfig => Coupling)
         "half of the columns determine the map of the others: NICE, RealNVP, spline couplings, Flow++",
-    "masked" Masked(MaskedConfig => Masked)
+    "masked" Masked(MaskedLayerConfig => MaskedLayer)
         "the columns before a column determine its map: MAF, IAF, autoregressive splines",
     "permutation" Permutation(PermutationConfig => Permutation) "columns in another order",
     "linear" Linear(TriangularConfig => Triangular)

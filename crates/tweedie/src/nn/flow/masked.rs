@@ -20,10 +20,10 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// Configuration of [`Masked`].
+/// Configuration of [`MaskedLayer`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct MaskedConfig {
+pub struct MaskedLayerConfig {
     /// The widths of the MLP's hidden layers.
     pub hidden: Vec<usize>,
     /// The MLP's activation.
@@ -38,7 +38,7 @@ pub struct MaskedConfig {
     pub inverse: bool,
 }
 
-impl Default for MaskedConfig {
+impl Default for MaskedLayerConfig {
     fn default() -> Self {
         Self {
             hidden: vec![64, 64],
@@ -50,7 +50,7 @@ impl Default for MaskedConfig {
     }
 }
 
-impl MaskedConfig {
+impl MaskedLayerConfig {
     /// The MLP at a place: parameter o belongs to a column, and reads the columns before it.
     fn network(&self, place: &Place) -> MaskedMlpConfig {
         let outputs = self.map.parameters() * place.width;
@@ -69,7 +69,7 @@ impl MaskedConfig {
     }
 }
 
-impl BijectionConfig for MaskedConfig {
+impl BijectionConfig for MaskedLayerConfig {
     fn check(&self) -> Result<()> {
         MaskedMlpConfig::check_hidden(&self.hidden)?;
         self.map.check().map_err(|e| inside("map", e))
@@ -82,7 +82,7 @@ impl BijectionConfig for MaskedConfig {
     fn init(&self, place: &Place, draws: &Draws, device: &Device) -> Result<AnyBijection> {
         self.check()?;
         let network = self.network(place).init(draws, device)?;
-        Ok(Masked { network, width: place.width, map: self.map, inverse: self.inverse }.into())
+        Ok(MaskedLayer { network, width: place.width, map: self.map, inverse: self.inverse }.into())
     }
 
     fn parameters(&self, place: &Place) -> u128 {
@@ -96,7 +96,7 @@ impl BijectionConfig for MaskedConfig {
 
 /// A masked autoregressive layer; see the module's head.
 #[derive(Module, Debug)]
-pub struct Masked {
+pub struct MaskedLayer {
     /// The masked MLP that computes the maps' parameters.
     network: MaskedMlp,
     #[module(skip)]
@@ -107,7 +107,7 @@ pub struct Masked {
     inverse: bool,
 }
 
-impl Masked {
+impl MaskedLayer {
     fn check(&self, x: &Dual<2>) -> Result<()> {
         let [n, d] = x.dims();
         match d == self.width {
@@ -143,7 +143,7 @@ impl Masked {
     }
 }
 
-impl Bijection for Masked {
+impl Bijection for MaskedLayer {
     fn to_noise(&self, x: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
         self.check(&x)?;
         if self.inverse { self.in_turn(x, condition) } else { self.pass(x, condition) }

@@ -22,7 +22,7 @@ pub use activation_norm::{ActivationNorm, ActivationNormConfig};
 pub use any::{AnyBijection, AnyBijectionConfig, Bijection, BijectionConfig, Place};
 pub use coupling::{Coupling, CouplingConfig};
 pub use linear::{Triangular, TriangularConfig};
-pub use masked::{Masked, MaskedConfig};
+pub use masked::{MaskedLayer, MaskedLayerConfig};
 pub use permutation::{Permutation, PermutationConfig};
 pub use planar::{Planar, PlanarConfig};
 pub use radial::{Radial, RadialConfig};

@@ -9,7 +9,7 @@
 //!
 //! The paper has δ = 0; with δ = [`LEAST_SLOPE`] no slope is less than that, and round trips keep their digits. With
 //! t = wᵀx + b the inverse is the root of t + wᵀû tanh t = wᵀz + b, which lies within |wᵀû| of the right-hand side. It
-//! is found by Newton's method held in that bracket. Two last steps carry the derivatives, of first and of second order.
+//! is found by Newton's method held in that bracket. Two last steps carry the derivatives of first and second order.
 //!
 //! Turned round, x takes the closed form and z the root. The map starts as the identity, up to rounding.
 

@@ -2,9 +2,9 @@
 //!
 //! > p(x) = Σ_k π_k N(x; μ_k, e^{2 s_k})
 //!
-//! (Papamakarios, Pavlakou & Murray 2017, *Masked autoregressive flow*, appendix: MADE with a mixture of Gaussians). |s|
-//! is bounded by [`MOST`], so that no component collapses onto a value that repeats. Parameters are logits, then μ, then
-//! s.
+//! (Papamakarios, Pavlakou & Murray 2017, *Masked autoregressive flow*, appendix: MADE with a mixture of Gaussians).
+//! |s| is bounded by [`MOST`], so that no component collapses onto a value that repeats. Parameters are logits, then μ,
+//! then s.
 
 use super::{AnyConditional, Conditional, Random, choose};
 use crate::data::{Coordinate, Kind};

@@ -85,13 +85,13 @@ registry! {
 /// The distribution of a column with its indicators: of the value where there is one, and of whether it is missing or
 /// in the pile.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct OfColumn {
+pub(super) struct ColumnDistribution {
     value: AnyConditional,
     /// The number of indicators: of missing values, of a pile.
     indicators: usize,
 }
 
-impl OfColumn {
+impl ColumnDistribution {
     /// The distribution of a column: `numbers` of real numbers, `integers` of integers.
     pub fn new(
         column: &Coordinate,

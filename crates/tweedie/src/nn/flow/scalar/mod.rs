@@ -2,7 +2,7 @@
 //!
 //! A layer of a flow maps every value x_j by a map z_j = g(x_j; θ_j) that rises in x_j. What computes θ_j, and from
 //! which of the other columns, is the layer's conditioner: [`Coupling`](super::Coupling) or
-//! [`Masked`](super::Masked). Layers start from θ = 0, where a map is the identity, or from small random θ
+//! [`MaskedLayer`](super::MaskedLayer). Layers start from θ = 0, where a map is the identity, or from small random θ
 //! where its parts have to differ from the start.
 
 mod affine;
@@ -54,12 +54,13 @@ registry! {
     /// Any named map of single values: `spline`, or `{ name = "spline", bins = 16 }`.
     #[derive(Copy)]
     pub enum AnyScalarMap: ScalarMap = Affine, "map" {
-        "affine" Affine(Affine) "scale and shift, the scale between e⁻³ and e³ (RealNVP, MAF); the default",
+        "affine" Affine(Affine)
+            "scale and shift, the scale between e⁻³ and e³ (RealNVP, MAF); the default",
         "shift" Shift(Shift) "shift alone: the volume stays (NICE)",
         "spline" Spline(Spline)
             "monotone rational-quadratic spline with linear tails, bins = 8, bound = 5; periodic = true for angles",
         "logistic-mixture" LogisticMixture(LogisticMixture)
-            "logit of a mixture of logistic distribution functions, components = 8 (Flow++, neural autoregressive flows)",
+            "logit of a mixture of logistic distribution functions (Flow++, deep sigmoids), components = 8",
     }
 }
 

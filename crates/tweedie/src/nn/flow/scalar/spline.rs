@@ -1,8 +1,8 @@
 //! Monotone rational-quadratic splines.
 //!
 //! On [−B, B] the map is a rational-quadratic function in each of K bins and the identity outside (Durkan, Bekasov,
-//! Murray & Papamakarios 2019, *Neural spline flows*, eqs. 4–8). In a bin of width w and height h, with slopes δ₀, δ₁ at
-//! its ends, s = h/w and ξ = (x − x₀)/w,
+//! Murray & Papamakarios 2019, *Neural spline flows*, eqs. 4–8). In a bin of width w and height h, with slopes δ₀, δ₁
+//! at its ends, s = h/w and ξ = (x − x₀)/w,
 //!
 //! > z = z₀ + h (s ξ² + δ₀ ξ(1 − ξ)) / r,  ∂z/∂x = s² (δ₁ ξ² + 2 s ξ(1 − ξ) + δ₀ (1 − ξ)²) / r²,
 //! > r = s + (δ₀ + δ₁ − 2 s) ξ(1 − ξ),
