@@ -38,9 +38,7 @@ impl<const D: usize> Dual<D> {
 
     /// ln σ(x) of the logistic function σ, exact far out on either side.
     pub fn log_sigmoid(self) -> Self {
-        // The usual softplus is x from 20 on, which is off by 2e-9 there.
-        let softplus = |x| activation::softplus_with_threshold(x, 1.0, 40.0);
-        -(-self).map(softplus, |x, _| x.sigmoid())
+        -(-self).softplus()
     }
 
     /// The sine of x.

@@ -131,15 +131,11 @@ impl ScalarMap for LogisticMixture {
     fn to_data(&self, z: Dual<2>, parameters: Dual<2>) -> (Dual<2>, Dual<2>) {
         let of = Mixture::new(parameters, z.dims()[1], self.components);
         let x = of.solve(z.value.clone().detach());
-        // A step of Newton's method has the first derivatives of the inverse, by the implicit function theorem, and a
-        // second step the second ones. The slope is taken where the last step takes it.
-        let step = |x: Dual<2>| {
-            let (at, log_slope) = of.forward(x.clone());
-            let steep = (-log_slope.value.clone().detach()).exp();
-            ((z.clone() - at) * steep + x, log_slope)
-        };
-        let (x, _) = step(x.into());
-        let (x, log_slope) = step(x);
+        // One step of Newton's method: by the implicit function theorem its derivatives are those of the inverse.
+        let (at, log_slope) = of.forward(x.clone().into());
+        let steep = (-log_slope.value.detach()).exp();
+        let x = (z - at) * steep + x;
+        let (_, log_slope) = of.forward(x.clone());
         (x, -log_slope.sum_dim(1))
     }
 }
