@@ -214,8 +214,8 @@ impl<S: Simd> Tile<'_, S> {
 /// The products of M rows with a panel of V vectors.
 ///
 /// # Safety
-/// Each pointer plus each run must be followed by the run's elements, and the panel must hold V vectors for each. `own`
-/// are runs in place of those of the rows.
+/// Each pointer plus each run must be followed by the run's elements, and the panel must hold V vectors for each. With
+/// `own`, these runs are read instead of the rows' own.
 #[inline(always)]
 unsafe fn inner<S: Simd, const M: usize, const V: usize>(
     simd: S,

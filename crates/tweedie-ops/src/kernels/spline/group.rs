@@ -1,4 +1,5 @@
-//! Groups of values, one for each lane of a vector; formulas and letters are those of the module above.
+//! Splines of several values at once: each lane of a SIMD vector holds one value. The formulas are in the head of
+//! [`spline`](super).
 
 use super::{Direction, Ends, Spline};
 use crate::kernels::gemm::{load, store};
@@ -157,7 +158,8 @@ fn clamp<S: Simd>(x: Vector<S>, low: f32, high: f32) -> Vector<S> {
 }
 
 impl<'a, S: Simd> Group<'a, S> {
-    /// Transposes the parameters of at most as many values as a vector has lanes; those of others are zero.
+    /// Loads the parameters of up to one value a lane and transposes them, so that a vector holds the same parameter of
+    /// all values; lanes without a value get zeros.
     #[inline(always)]
     fn new(
         simd: S,

@@ -38,9 +38,9 @@ pub enum Direction {
 /// Ends of a spline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ends {
-    /// Slopes 1 at both ends, that of the identity outside.
+    /// Slope 1 at both ends, so that the spline joins the identity outside smoothly.
     Linear,
-    /// One learned slope at both ends, which are the same point.
+    /// One learned slope for both ends, which are the same point of a circle.
     Periodic,
 }
 
