@@ -11,7 +11,7 @@ pub use model::FlowModel;
 
 use super::likelihood::{LikelihoodLearner, Units, of_rows_as_they_are};
 use super::{Family, Model, Opening, Start};
-use crate::data::{Feed, Space};
+use crate::data::{Feed, Layout, Space};
 use crate::error::{inside, within};
 use crate::nn::flow::{Bijection, FlowConfig};
 use crate::train::{Fit, Learner, MOST_PARAMETERS, State, averages, chosen};
@@ -88,6 +88,17 @@ impl Family for Flow {
         own("width", &mut self.flow.width, space.model_width())?;
         own("classes", &mut self.flow.classes, space.classes().len())?;
         own("vector", &mut self.flow.vector, space.given_width())?;
+        if let Layout::Image { channels, height, width } = space.layout() {
+            let picture = [channels, height, width];
+            if self.flow.picture.is_some_and(|given| given != picture) {
+                let (found, expected) = (
+                    format!("{:?}", self.flow.picture),
+                    format!("no such key: it is {picture:?} for these data"),
+                );
+                return Err(Error::config("flow.picture", found, expected));
+            }
+            self.flow.picture = Some(picture);
+        }
         self.flow.fits().map_err(|e| inside("flow", e))?;
         let parameters = self.flow.parameters();
         if parameters > MOST_PARAMETERS {

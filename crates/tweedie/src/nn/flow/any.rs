@@ -45,6 +45,8 @@ pub trait Bijection: Module {
 pub struct Place {
     /// The width of a row.
     pub width: usize,
+    /// The channels, height and width of rows that are pictures, channel by channel.
+    pub picture: Option<[usize; 3]>,
     /// The number of classes that rows are conditioned on; 0 for none.
     pub classes: usize,
     /// The length of vectors that rows are conditioned on; 0 for none.

@@ -56,6 +56,9 @@ pub(super) const REACH: f64 = 10.0;
 pub struct FlowConfig {
     /// The width of a row; 0 means the width of the data.
     pub width: usize,
+    /// The channels, height and width of rows that are pictures, channel by channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub picture: Option<[usize; 3]>,
     /// The number of classes that rows are conditioned on; 0 for none.
     pub classes: usize,
     /// The length of vectors that rows are conditioned on; 0 for none.
@@ -70,6 +73,7 @@ impl Default for FlowConfig {
     fn default() -> Self {
         Self {
             width: 0,
+            picture: None,
             classes: 0,
             vector: 0,
             depth: 8,
@@ -85,6 +89,12 @@ impl FlowConfig {
     /// A flow on rows of `width` values: eight affine couplings with permutations between them.
     pub fn new(width: usize) -> Self {
         Self { width, ..Self::default() }
+    }
+
+    /// Sets the channels, height and width of rows that are pictures.
+    pub fn with_picture(mut self, picture: [usize; 3]) -> Self {
+        self.picture = Some(picture);
+        self
     }
 
     /// Sets the number of classes to condition on.
@@ -130,13 +140,21 @@ impl FlowConfig {
     /// [`Error::Config`].
     pub fn fits(&self) -> Result<()> {
         self.check()?;
+        if let Some(picture) = self.picture {
+            let values = picture.iter().fold(1usize, |values, side| values.saturating_mul(*side));
+            if values != self.width {
+                let expected = format!("channels, height and width of {} values", self.width);
+                return Err(Error::config("picture", format!("{picture:?}"), expected));
+            }
+        }
         let fits = |layer: &AnyBijectionConfig| layer.fits(&self.place(0));
         self.layers.iter().try_for_each(fits).map_err(|e| inside("layers", e))
     }
 
     /// The place of the bijections of round `round`.
     fn place(&self, round: usize) -> Place {
-        Place { width: self.width, classes: self.classes, vector: self.vector, round }
+        let Self { width, picture, classes, vector, .. } = *self;
+        Place { width, picture, classes, vector, round }
     }
 
     /// The number of values in the parameters.
