@@ -1,6 +1,6 @@
 //! Two-dimensional convolutions over [`Dual`], with PyTorch's parameter names and layouts.
 
-use super::layers::uniform;
+use super::layers::{Linear, uniform};
 use crate::Draws;
 use crate::tensor::Dual;
 use burn::module::{Module, Param};
@@ -123,4 +123,22 @@ impl Conv2d {
             None => y,
         }
     }
+}
+
+/// Pictures `[n, h, w, c]` from `[n, c, h, w]`.
+pub(super) fn channels_last(x: Dual<4>) -> Dual<4> {
+    x.linear(|x| x.permute([0, 2, 3, 1]))
+}
+
+/// Pictures `[n, c, h, w]` from `[n, h, w, c]`.
+pub(super) fn channels_first(x: Dual<4>) -> Dual<4> {
+    x.linear(|x| x.permute([0, 3, 1, 2]))
+}
+
+/// A linear layer at every pixel.
+pub(super) fn at_pixels(linear: &Linear, x: Dual<4>) -> Dual<4> {
+    let [n, h, w, c] = x.dims();
+    let y = linear.forward(x.reshape([n * h * w, c]));
+    let [_, out] = y.dims();
+    y.reshape([n, h, w, out])
 }

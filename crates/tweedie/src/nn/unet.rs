@@ -13,6 +13,7 @@ pub use config::{
     UpBlock,
 };
 
+use super::conv::{channels_first, channels_last};
 use super::{
     Activation, Conv2d, Conv2dConfig, DescriptionEmbedding, Embedding, EmbeddingConfig, GroupNorm,
     GroupNormConfig, Linear, LinearConfig, Network,
@@ -280,14 +281,6 @@ impl UNet {
 }
 
 /// Permutes `[n, c, h, w]`, the order of rows, to `[n, h, w, c]`, the order of layers.
-fn channels_last(x: Dual<4>) -> Dual<4> {
-    x.linear(|x| x.permute([0, 2, 3, 1]))
-}
-
-fn channels_first(x: Dual<4>) -> Dual<4> {
-    x.linear(|x| x.permute([0, 3, 1, 2]))
-}
-
 /// A constant row `[1, len]` on the device and in the type of `like`.
 fn row(values: Vec<f32>, like: &Tensor<2>) -> Tensor<2> {
     let data = TensorData::new::<f32, _>(values.clone(), [1, values.len()]);

@@ -26,6 +26,7 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("coupling", include_str!("../../../../recipes/coupling.toml")),
     ("maf", include_str!("../../../../recipes/maf.toml")),
     ("spline", include_str!("../../../../recipes/spline.toml")),
+    ("glow", include_str!("../../../../recipes/glow.toml")),
     ("made", include_str!("../../../../recipes/made.toml")),
     ("transformer", include_str!("../../../../recipes/transformer.toml")),
     ("pixelcnn", include_str!("../../../../recipes/pixelcnn.toml")),

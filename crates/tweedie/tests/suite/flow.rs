@@ -3,6 +3,7 @@
 mod contract;
 mod family;
 mod layers;
+mod pictures;
 
 use crate::double::moved;
 use crate::dual::randomised;
@@ -54,8 +55,9 @@ impl Given {
 fn stacks() -> Vec<(String, Vec<AnyBijectionConfig>)> {
     let layer = |json: serde_json::Value| serde_json::from_value(json).expect("a bijection");
     let mut stacks: Vec<(String, Vec<AnyBijectionConfig>)> = Vec::new();
-    for (name, _) in AnyBijectionConfig::NAMES {
-        if !["coupling", "masked"].contains(name) {
+    let of_rows = |name: &str| name != "convolutional-coupling";
+    for name in AnyBijectionConfig::NAMES.iter().map(|entry| entry.0).filter(|name| of_rows(name)) {
+        if !["coupling", "masked"].contains(&name) {
             stacks.push((name.to_string(), vec![layer(json!({ "name": name }))]));
             continue;
         }
@@ -87,6 +89,63 @@ fn flows(width: usize, given: Given, sd: f32) -> Vec<(String, Flow)> {
         (format!("{name} of {width} columns given {given:?}"), randomised(flow, sd))
     };
     stacks().into_iter().map(flow).collect()
+}
+
+/// Flows on pictures with random weights, with the number of values of a picture.
+fn picture_flows(given: Given, sd: f32) -> Vec<(String, Flow, usize)> {
+    let coupling = |mask: &str, map: &str| {
+        json!({
+            "name": "convolutional-coupling", "mask": mask, "features": 4, "blocks": 1, "map": { "name": map },
+        })
+    };
+    let flow = |what: String, picture: [usize; 3], keys: serde_json::Value| {
+        let width = picture.iter().product();
+        let (classes, vector) = (given.config(width).classes, given.config(width).vector);
+        let mut config: FlowConfig = serde_json::from_value(keys).expect("a flow");
+        (config.width, config.classes, config.vector) = (width, classes, vector);
+        let flow = config.with_picture(picture).init(&Draws::new(3), &cpu()).unwrap();
+        (format!("{what} of {picture:?} given {given:?}"), randomised(flow, sd), width)
+    };
+    let mut flows = Vec::new();
+    for (map, _) in AnyScalarMap::NAMES {
+        for (mask, picture) in [("channels", [3, 1, 2]), ("checkerboard", [2, 2, 3])] {
+            let layers = [coupling(mask, map)];
+            let what = format!("{mask} and {map}");
+            flows.push(flow(what, picture, json!({ "depth": 2, "layers": layers })));
+        }
+    }
+    for name in ["linear", "activation-norm"] {
+        let layers = [json!({ "name": name, "channels": true })];
+        let what = format!("{name} of channels");
+        flows.push(flow(what, [3, 2, 2], json!({ "depth": 2, "layers": layers })));
+    }
+    for (map, _) in AnyScalarMap::NAMES {
+        let network = json!({ "width": 8, "layers": 1, "heads": 2 });
+        let layer = json!({ "name": "transformer", "patch": 2, "network": network, "map": map });
+        let what = format!("transformer of patches and {map}");
+        flows.push(flow(what, [2, 2, 4], json!({ "depth": 2, "layers": [layer] })));
+    }
+    let layers = [
+        json!({ "name": "activation-norm", "channels": true }),
+        json!({ "name": "linear", "channels": true }),
+        coupling("channels", "affine"),
+    ];
+    let keys = json!({ "levels": 2, "depth": 2, "first": [{ "name": "logit" }], "layers": layers });
+    flows.push(flow("Glow".into(), [1, 4, 8], keys));
+    let layers = [coupling("checkerboard", "affine"), coupling("channels", "affine")];
+    flows.push(flow(
+        "RealNVP".into(),
+        [1, 4, 8],
+        json!({ "levels": 2, "depth": 1, "layers": layers }),
+    ));
+    flows
+}
+
+/// All flows under test of two and five columns, and of pictures.
+fn all_flows(given: Given, sd: f32) -> Vec<(String, Flow, usize)> {
+    let rows =
+        |width| flows(width, given, sd).into_iter().map(move |(what, flow)| (what, flow, width));
+    [2, 5].into_iter().flat_map(rows).chain(picture_flows(given, sd)).collect()
 }
 
 /// The last of [`flows`].

@@ -15,6 +15,7 @@
 use super::network::{AnyColumnNetwork, ColumnNetwork, ColumnNetworkConfig, Columns, Outline};
 use crate::data::{Condition, Layout};
 use crate::error::count;
+use crate::nn::conv::at_pixels;
 use crate::nn::{
     Activation, ConditionEmbedding, ConditionEmbeddingConfig, Conv2d, Conv2dConfig, Linear,
     LinearConfig, MaskedMlp, MaskedMlpConfig, Sequence,
@@ -215,14 +216,6 @@ fn moved(x: Dual<4>, dim: usize, by: usize) -> Dual<4> {
             by => Tensor::cat(vec![zeros, x.narrow(dim, 0, len - by)], dim),
         }
     })
-}
-
-/// A linear layer at every pixel.
-fn at_pixels(linear: &Linear, x: Dual<4>) -> Dual<4> {
-    let [n, h, w, c] = x.dims();
-    let y = linear.forward(x.reshape([n * h * w, c]));
-    let [_, out] = y.dims();
-    y.reshape([n, h, w, out])
 }
 
 impl GatedLayer {

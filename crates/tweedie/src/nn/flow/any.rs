@@ -1,9 +1,10 @@
 //! The registry of the bijections that recipes can name.
 
 use super::{
-    ActivationNorm, ActivationNormConfig, Coupling, CouplingConfig, MaskedLayer, MaskedLayerConfig,
-    Permutation, PermutationConfig, Planar, PlanarConfig, Radial, RadialConfig, Triangular,
-    TriangularConfig,
+    ActivationNorm, ActivationNormConfig, ConvolutionalCoupling, ConvolutionalCouplingConfig,
+    Coupling, CouplingConfig, Logit, LogitConfig, MaskedLayer, MaskedLayerConfig, Permutation,
+    PermutationConfig, Planar, PlanarConfig, Radial, RadialConfig, TransformerLayer,
+    TransformerLayerConfig, Triangular, TriangularConfig,
 };
 use crate::data::Condition;
 use crate::tensor::Dual;
@@ -160,13 +161,19 @@ macro_rules! bijections {
 bijections! {
     "coupling" Coupling(CouplingConfig => Coupling)
         "half of the columns determine the map of the others: NICE, RealNVP, spline couplings, Flow++",
+    "convolutional-coupling" ConvolutionalCoupling(ConvolutionalCouplingConfig => ConvolutionalCoupling)
+        "half of a picture determines the map of the other, by convolutions; mask = channels or checkerboard",
     "masked" Masked(MaskedLayerConfig => MaskedLayer)
         "the columns before a column determine its map: MAF, IAF, autoregressive splines",
+    "transformer" Transformer(TransformerLayerConfig => TransformerLayer)
+        "the patches of a picture before a patch determine its map (TarFlow); columns of other rows, one by one",
     "permutation" Permutation(PermutationConfig => Permutation) "columns in another order",
     "linear" Linear(TriangularConfig => Triangular)
         "a linear map of all columns, P L U: the mixing layer of Glow",
     "activation-norm" ActivationNorm(ActivationNormConfig => ActivationNorm)
         "a shift and a scale of each column, which start from the first batch (Glow)",
+    "logit" Logit(LogitConfig => Logit)
+        "the logit of values between −1 and 1, such as a picture's; for the flow's `first` layers",
     "planar" Planar(PlanarConfig => Planar)
         "a ridge across all columns: a planar flow; inverse = true turns it round",
     "radial" Radial(RadialConfig => Radial)

@@ -12,6 +12,7 @@
 //! that round trips keep their digits.
 
 use super::permutation::columns;
+use super::pixels::{columns_and_pixels, fits, per_pixel};
 use super::{AnyBijection, Bijection, BijectionConfig, Permutation, Place, soft_bounded};
 use crate::data::Condition;
 use crate::nn::layers::{constant, project};
@@ -24,28 +25,37 @@ use serde::{Deserialize, Serialize};
 /// The bound on |log s|.
 const MOST_LOG_SCALE: f64 = 3.0;
 
-/// Configuration of [`Triangular`]: it has no options.
+/// Configuration of [`Triangular`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TriangularConfig {}
+#[serde(deny_unknown_fields, default)]
+pub struct TriangularConfig {
+    /// Whether the map is of a picture's channels, alike at every pixel (a 1 × 1 convolution), and not of all columns.
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
+    pub channels: bool,
+}
 
 impl BijectionConfig for TriangularConfig {
     fn check(&self) -> Result<()> {
         Ok(())
     }
 
+    fn fits(&self, place: &Place) -> Result<()> {
+        fits(place, self.channels)
+    }
+
     fn init(&self, place: &Place, _: &Draws, device: &Device) -> Result<AnyBijection> {
-        let d = place.width;
+        let (d, pixels) = columns_and_pixels(place, self.channels);
         Ok(Triangular {
             factors: constant(0.0, [d, d], device),
             log_scale: constant(0.0, [d], device),
-            permutation: Permutation::new(columns(place))?,
+            permutation: Permutation::new(columns(&Place { width: d, ..*place }))?,
+            pixels,
         }
         .into())
     }
 
     fn parameters(&self, place: &Place) -> u128 {
-        let d = place.width as u128;
+        let d = columns_and_pixels(place, self.channels).0 as u128;
         d * d + d
     }
 
@@ -57,11 +67,14 @@ impl BijectionConfig for TriangularConfig {
 /// A linear map P L (U + diag s); see the module's head.
 #[derive(Module, Debug)]
 pub struct Triangular {
-    /// L below the diagonal and U above it, `[width, width]`; the diagonal does not count.
+    /// L below the diagonal and U above it, `[columns, columns]`; the diagonal does not count.
     factors: Param<Tensor<2>>,
-    /// log s before its bound, `[width]`.
+    /// log s before its bound, `[columns]`.
     log_scale: Param<Tensor<1>>,
     permutation: Permutation,
+    /// The number of pixels at which the map is applied to the channels of a picture; 1 for rows that are none.
+    #[module(skip)]
+    pixels: usize,
 }
 
 /// The three factors of a linear map.
@@ -123,20 +136,24 @@ impl Factors {
 
 impl Bijection for Triangular {
     fn to_noise(&self, x: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
-        let (of, [n, _]) = (self.factors(&x)?, x.dims());
-        let y = project(x.clone(), of.upper.clone(), None) + x * of.log_scale.clone().exp();
-        let y = project(y.clone(), of.lower.clone(), None) + y;
-        Ok((self.permutation.to_noise(y, condition)?.0, of.log_det(n).into()))
+        per_pixel(x, self.pixels, |x| {
+            let (of, [n, _]) = (self.factors(&x)?, x.dims());
+            let y = project(x.clone(), of.upper.clone(), None) + x * of.log_scale.clone().exp();
+            let y = project(y.clone(), of.lower.clone(), None) + y;
+            Ok((self.permutation.to_noise(y, condition)?.0, of.log_det(n).into()))
+        })
     }
 
     fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
-        let (of, [n, _]) = (self.factors(&z)?, z.dims());
-        let (y, _) = self.permutation.to_data(z, condition)?;
-        // (U + diag s) x = y is (I + U diag(1/s)) (s x) = y.
-        let shrink = of.log_scale.clone().neg().exp();
-        let upper = of.upper.clone() * shrink.clone();
-        let y = y.linear(|y| solve(y, &of.lower, true));
-        let x = y.linear(|y| solve(y, &upper, false)) * shrink;
-        Ok((x, of.log_det(n).neg().into()))
+        per_pixel(z, self.pixels, |z| {
+            let (of, [n, _]) = (self.factors(&z)?, z.dims());
+            let (y, _) = self.permutation.to_data(z, condition)?;
+            // (U + diag s) x = y is (I + U diag(1/s)) (s x) = y.
+            let shrink = of.log_scale.clone().neg().exp();
+            let upper = of.upper.clone() * shrink.clone();
+            let y = y.linear(|y| solve(y, &of.lower, true));
+            let x = y.linear(|y| solve(y, &upper, false)) * shrink;
+            Ok((x, of.log_det(n).neg().into()))
+        })
     }
 }

@@ -9,25 +9,32 @@
 
 mod activation_norm;
 mod any;
+mod convolutional;
 mod coupling;
 mod linear;
+mod logit;
 mod masked;
 mod parameters;
 mod permutation;
+mod pixels;
 mod planar;
 mod radial;
 mod scalar;
+mod transformer;
 
 pub use activation_norm::{ActivationNorm, ActivationNormConfig};
 pub use any::{AnyBijection, AnyBijectionConfig, Bijection, BijectionConfig, Place};
+pub use convolutional::{ConvolutionalCoupling, ConvolutionalCouplingConfig, Mask};
 pub use coupling::{Coupling, CouplingConfig};
 pub use linear::{Triangular, TriangularConfig};
+pub use logit::{Logit, LogitConfig};
 pub use masked::{MaskedLayer, MaskedLayerConfig};
 pub use permutation::{Permutation, PermutationConfig};
 pub use planar::{Planar, PlanarConfig};
 pub use radial::{Radial, RadialConfig};
 pub use scalar::{Affine, AnyScalarMap, LogisticMixture, ScalarMap, Shift, Spline};
 pub(super) use scalar::{bounded, soft_bounded};
+pub use transformer::{TransformerLayer, TransformerLayerConfig};
 
 use crate::data::{Condition, Generate, LogDensity, Rows};
 use crate::error::{count, inside};
@@ -36,9 +43,12 @@ use crate::{Draws, Error, Result};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::f64::consts::TAU;
 use std::ops::Range;
 
+/// The most resolutions of a picture.
+const MOST_LEVELS: u64 = 16;
 /// The bound on the input of a layer's network, in model units.
 pub(super) const REACH: f64 = 10.0;
 
@@ -63,8 +73,15 @@ pub struct FlowConfig {
     pub classes: usize,
     /// The length of vectors that rows are conditioned on; 0 for none.
     pub vector: usize,
-    /// The number of repetitions of the layers, each with weights of its own.
+    /// The number of resolutions of a picture; 0 for a flow that knows no pixels. At each, every 2 × 2 pixels become one
+    /// with four times the channels, the layers follow, and half of the channels are noise from there on.
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
+    pub levels: usize,
+    /// The number of repetitions of the layers, at each resolution, each with weights of its own.
     pub depth: usize,
+    /// The bijections before the first round, the nearest to the data first.
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
+    pub first: Vec<AnyBijectionConfig>,
     /// The bijections of one round, the nearest to the data first.
     pub layers: Vec<AnyBijectionConfig>,
 }
@@ -76,7 +93,9 @@ impl Default for FlowConfig {
             picture: None,
             classes: 0,
             vector: 0,
+            levels: 0,
             depth: 8,
+            first: Vec::new(),
             layers: vec![
                 AnyBijectionConfig::Coupling(CouplingConfig::default()),
                 AnyBijectionConfig::Permutation(PermutationConfig::default()),
@@ -115,6 +134,18 @@ impl FlowConfig {
         self
     }
 
+    /// Sets the number of resolutions of a picture.
+    pub fn with_levels(mut self, levels: usize) -> Self {
+        self.levels = levels;
+        self
+    }
+
+    /// Sets the bijections before the first round, the nearest to the data first.
+    pub fn with_first(mut self, first: Vec<AnyBijectionConfig>) -> Self {
+        self.first = first;
+        self
+    }
+
     /// Sets the bijections of one round, the nearest to the data first.
     pub fn with_layers(mut self, layers: Vec<AnyBijectionConfig>) -> Self {
         self.layers = layers;
@@ -130,8 +161,14 @@ impl FlowConfig {
         if self.layers.is_empty() {
             return Err(Error::config("layers", "none", "at least one bijection"));
         }
-        let check = |layer: &AnyBijectionConfig| layer.check().map_err(|e| inside("layers", e));
-        self.layers.iter().try_for_each(check)
+        if self.levels as u64 > MOST_LEVELS {
+            let expected = format!("from 0 to {MOST_LEVELS}");
+            return Err(Error::config("levels", self.levels.to_string(), expected));
+        }
+        for (key, layers) in [("first", &self.first), ("layers", &self.layers)] {
+            layers.iter().try_for_each(|layer| layer.check()).map_err(|e| inside(key, e))?;
+        }
+        Ok(())
     }
 
     /// Fails, naming the key, unless the flow can be built for its width.
@@ -147,26 +184,58 @@ impl FlowConfig {
                 return Err(Error::config("picture", format!("{picture:?}"), expected));
             }
         }
-        let fits = |layer: &AnyBijectionConfig| layer.fits(&self.place(0));
-        self.layers.iter().try_for_each(fits).map_err(|e| inside("layers", e))
+        let halves = |side: usize| side > 0 && side.is_multiple_of(1 << self.levels);
+        match self.picture {
+            Some([_, height, width]) if halves(height) && halves(width) => {}
+            _ if self.levels == 0 => {}
+            None => {
+                let expected = "0: the rows are no pictures";
+                return Err(Error::config("levels", self.levels.to_string(), expected));
+            }
+            Some([_, height, width]) => {
+                let expected = format!("fewer: {height} × {width} pixels are halved at each");
+                return Err(Error::config("levels", self.levels.to_string(), expected));
+            }
+        }
+        self.plan()
+            .iter()
+            .try_for_each(|(key, layer, place)| layer.fits(place).map_err(|e| inside(key, e)))
     }
 
-    /// The place of the bijections of round `round`.
-    fn place(&self, round: usize) -> Place {
+    /// All bijections from the data to the noise: the key of each, its configuration and its place.
+    fn plan(&self) -> Vec<(&'static str, Cow<'_, AnyBijectionConfig>, Place)> {
         let Self { width, picture, classes, vector, .. } = *self;
-        Place { width, picture, classes, vector, round }
+        let mut place = Place { width, picture, classes, vector, round: 0 };
+        let first = self.first.iter().map(|layer| ("first", Cow::Borrowed(layer), place));
+        let mut plan: Vec<_> = first.collect();
+        for level in 0..self.levels.max(1) {
+            if let Some(sides) = place.picture.filter(|_| self.levels > 0) {
+                let [channels, height, width] = sides;
+                let order = AnyBijectionConfig::Permutation(pixels::squeeze(sides));
+                plan.push(("levels", Cow::Owned(order), place));
+                place.picture = Some([4 * channels, height / 2, width / 2]);
+            }
+            for _ in 0..self.depth {
+                let layers = self.layers.iter().map(|l| ("layers", Cow::Borrowed(l), place));
+                plan.extend(layers);
+                place.round += 1;
+            }
+            if level + 1 < self.levels {
+                place.width /= 2;
+                place.picture = place.picture.map(|[channels, h, w]| [channels / 2, h, w]);
+            }
+        }
+        plan
     }
 
     /// The number of values in the parameters.
     pub fn parameters(&self) -> u128 {
-        let round = |layer: &AnyBijectionConfig| layer.parameters(&self.place(0));
-        self.depth as u128 * self.layers.iter().map(round).sum::<u128>()
+        self.plan().iter().map(|(_, layer, place)| layer.parameters(place)).sum()
     }
 
     /// The approximate number of activations per row.
     pub fn activations(&self) -> usize {
-        let round = |layer: &AnyBijectionConfig| layer.activations(&self.place(0));
-        self.depth * self.layers.iter().map(round).sum::<usize>()
+        self.plan().iter().map(|(_, layer, place)| layer.activations(place)).sum()
     }
 
     /// The flow with initial values from `draws`: the identity up to the order of columns.
@@ -175,15 +244,15 @@ impl FlowConfig {
     /// [`Error::Config`] naming a key that is invalid, or does not fit the width.
     pub fn init(&self, draws: &Draws, device: &Device) -> Result<Flow> {
         self.fits()?;
-        let mut layers = Vec::with_capacity(self.depth * self.layers.len());
-        for round in 0..self.depth {
-            for config in &self.layers {
-                let draws = draws.purpose("layers").at(layers.len() as u64);
-                let layer = config.init(&self.place(round), &draws, device);
-                layers.push(layer.map_err(|e| inside("layers", e))?);
-            }
+        let plan = self.plan();
+        let (mut layers, mut widths) =
+            (Vec::with_capacity(plan.len()), Vec::with_capacity(plan.len()));
+        for (key, config, place) in plan {
+            let draws = draws.purpose("layers").at(layers.len() as u64);
+            layers.push(config.init(&place, &draws, device).map_err(|e| inside(key, e))?);
+            widths.push(place.width);
         }
-        Ok(Flow { layers, width: self.width, classes: self.classes, vector: self.vector })
+        Ok(Flow { layers, widths, width: self.width, classes: self.classes, vector: self.vector })
     }
 }
 
@@ -205,6 +274,9 @@ impl FlowConfig {
 pub struct Flow {
     /// The bijections, the nearest to the data first.
     layers: Vec<AnyBijection>,
+    /// The number of columns, from the first on, that each bijection maps; the others are noise already.
+    #[module(skip)]
+    widths: Vec<usize>,
     #[module(skip)]
     width: usize,
     #[module(skip)]
@@ -235,9 +307,10 @@ impl Flow {
     pub fn stages(&self, z: Tensor<2>, condition: &Condition) -> Result<Vec<Tensor<2>>> {
         self.check(&z.clone().into(), condition)?;
         let mut stages = vec![z];
-        for layer in self.layers.iter().rev() {
-            let z = stages[stages.len() - 1].clone();
-            stages.push(layer.to_data(z.into(), condition)?.0.value);
+        for (layer, width) in self.layers.iter().zip(&self.widths).rev() {
+            let (mapped, noise) = parts(stages[stages.len() - 1].clone().into(), *width);
+            let (mapped, _) = layer.to_data(mapped, condition)?;
+            stages.push(whole(mapped, noise).value);
         }
         Ok(stages)
     }
@@ -289,33 +362,67 @@ fn standard_normal(z: Dual<2>) -> Dual<2> {
     z.square().sum_dim(1).mul_scalar(-0.5).add_scalar(-0.5 * d as f64 * TAU.ln())
 }
 
+/// The first `width` columns, and the others if there are any.
+fn parts(x: Dual<2>, width: usize) -> (Dual<2>, Option<Dual<2>>) {
+    let [_, d] = x.dims();
+    if d == width {
+        return (x, None);
+    }
+    let part = |from, len| x.clone().linear(|x| x.narrow(1, from, len));
+    (part(0, width), Some(part(width, d - width)))
+}
+
+/// The columns of both parts; see [`parts`].
+fn whole(first: Dual<2>, others: Option<Dual<2>>) -> Dual<2> {
+    match others {
+        Some(others) => first.join(others),
+        None => first,
+    }
+}
+
 impl Bijection for Flow {
     fn to_noise(&self, x: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
         self.check(&x, condition)?;
-        let log_det = x.value.clone().narrow(1, 0, 1).zeros_like().into();
-        self.layers.iter().try_fold((x, log_det), |(x, sum), layer| {
-            let (z, log_det) = layer.to_noise(x, condition)?;
-            Ok((z, sum + log_det))
-        })
+        let mut sum = x.value.clone().narrow(1, 0, 1).zeros_like().into();
+        let (mut x, mut noise) = (x, Vec::new());
+        for (layer, width) in self.layers.iter().zip(&self.widths) {
+            let (mapped, ready) = parts(x, *width);
+            noise.extend(ready);
+            let (z, log_det) = layer.to_noise(mapped, condition)?;
+            (x, sum) = (z, sum + log_det);
+        }
+        Ok((noise.into_iter().rev().fold(x, Dual::join), sum))
     }
 
     fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
         self.check(&z, condition)?;
-        let log_det = z.value.clone().narrow(1, 0, 1).zeros_like().into();
-        self.layers.iter().rev().try_fold((z, log_det), |(z, sum), layer| {
-            let (x, log_det) = layer.to_data(z, condition)?;
-            Ok((x, sum + log_det))
-        })
+        let mut sum = z.value.clone().narrow(1, 0, 1).zeros_like().into();
+        let first = self.widths.last().map_or(self.width, |width| *width);
+        let (mut x, mut noise) = parts(z, first);
+        for (layer, width) in self.layers.iter().zip(&self.widths).rev() {
+            let [_, known] = x.dims();
+            if let Some(left) = noise.take_if(|_| known < *width) {
+                let (next, left) = parts(left, *width - known);
+                (x, noise) = (x.join(next), left);
+            }
+            let (mapped, log_det) = layer.to_data(x, condition)?;
+            (x, sum) = (mapped, sum + log_det);
+        }
+        Ok((x, sum))
     }
 
     /// Each layer starts from the batch as the layers before it leave it.
-    fn start(mut self, mut x: Tensor<2>, condition: &Condition) -> Result<(Self, Tensor<2>)> {
+    fn start(mut self, x: Tensor<2>, condition: &Condition) -> Result<(Self, Tensor<2>)> {
         self.check(&x.clone().into(), condition)?;
-        for layer in &mut self.layers {
-            let (started, z) = layer.clone().start(x, condition)?;
-            (*layer, x) = (started, z);
+        let (mut x, mut noise) = (Dual::from(x), Vec::new());
+        for (layer, width) in self.layers.iter_mut().zip(&self.widths) {
+            let (mapped, ready) = parts(x, *width);
+            noise.extend(ready);
+            let (started, z) = layer.clone().start(mapped.value, condition)?;
+            (*layer, x) = (started, z.into());
         }
-        Ok((self, x))
+        let z = noise.into_iter().rev().fold(x, Dual::join);
+        Ok((self, z.value))
     }
 }
 

@@ -98,6 +98,14 @@ impl Permutation {
     }
 }
 
+/// The parts of a dimension with the given numbers, in their order.
+pub(super) fn chosen<const D: usize>(x: Dual<D>, dim: usize, numbers: &[usize]) -> Dual<D> {
+    let data: Vec<i32> = numbers.iter().map(|&j| j as i32).collect();
+    let data = TensorData::new(data, [numbers.len()]);
+    let numbers = Tensor::<1, Int>::from_data(data, (&x.value.device(), DType::I32));
+    x.linear(|x| x.select(dim, numbers.clone()))
+}
+
 /// The columns with the numbers `columns`, and a log-determinant of zero.
 fn select(x: Dual<2>, columns: &[usize]) -> Result<(Dual<2>, Dual<2>)> {
     let [n, d] = x.dims();
@@ -105,11 +113,8 @@ fn select(x: Dual<2>, columns: &[usize]) -> Result<(Dual<2>, Dual<2>)> {
         let expected = format!("n × {}", columns.len());
         return Err(Error::shape("batch", format!("{n} × {d}"), expected));
     }
-    let numbers: Vec<i32> = columns.iter().map(|&j| j as i32).collect();
-    let numbers = TensorData::new(numbers, [d]);
-    let numbers = Tensor::<1, Int>::from_data(numbers, (&x.value.device(), DType::I32));
     let zero = x.value.clone().narrow(1, 0, 1).zeros_like();
-    Ok((x.linear(|x| x.select(1, numbers.clone())), zero.into()))
+    Ok((chosen(x, 1, columns), zero.into()))
 }
 
 impl Bijection for Permutation {

@@ -80,11 +80,10 @@ pub fn came_back(what: &str, [x, z, back]: [&Tensor<2>; 3], conditions: &[f64], 
 /// precision.
 #[test]
 fn a_bijection_comes_back_and_its_log_determinant_is_the_jacobian_s() -> Result<()> {
-    for (width, given) in [2, 5].into_iter().flat_map(|d| Given::ALL.map(|g| (d, g))) {
-        let x = points(width);
-        let condition = given.condition(x.dims()[0]);
-        for (what, flow) in flows(width, given, 0.3) {
-            let flow = double(&flow);
+    for given in Given::ALL {
+        for (what, flow, width) in all_flows(given, 0.3) {
+            let (x, flow) = (points(width), double(&flow));
+            let condition = given.condition(x.dims()[0]);
             let to_noise = |x: Dual<2>| flow.to_noise(x, &condition);
             let to_data = |z: Dual<2>| flow.to_data(z, &condition);
             let (z, log_det) = to_noise(x.clone().into())?;
@@ -147,12 +146,10 @@ fn a_masked_layer_is_triangular() -> Result<()> {
 
 #[test]
 fn round_trips_keep_their_digits_in_single_precision() -> Result<()> {
-    for (width, given) in
-        [2, 5].into_iter().flat_map(|d| [Given::Nothing, Given::Class].map(|g| (d, g)))
-    {
-        let exact = points(width);
-        let condition = given.condition(exact.dims()[0]);
-        for (what, flow) in flows(width, given, 0.3) {
+    for given in [Given::Nothing, Given::Class] {
+        for (what, flow, width) in all_flows(given, 0.3) {
+            let exact = points(width);
+            let condition = given.condition(exact.dims()[0]);
             let (_, conditions) =
                 jacobians(|x| Ok(double(&flow).to_noise(x, &condition)?.0), &exact)?;
             let x = exact.clone().cast(DType::F32);

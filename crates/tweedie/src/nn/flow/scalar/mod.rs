@@ -38,6 +38,12 @@ pub trait ScalarMap: Debug + Send + Sync {
         index / self.parameters()
     }
 
+    /// Whether a row has the first parameter of all columns, then the second, and not all of the first column, then all
+    /// of the second.
+    fn by_parameter(&self) -> bool {
+        self.parameters() > 1 && self.column(1, 2) == 1
+    }
+
     /// A factor on the initial weights that compute the parameters; 0 starts from parameters of zero.
     fn initial_gain(&self) -> f64 {
         0.0
