@@ -79,7 +79,7 @@ impl ConvolutionalCouplingConfig {
         let second = round.is_multiple_of(2);
         let moves = |channel: usize, pixel: usize| match self.mask {
             Mask::Channels => (channel < c / 2) == second,
-            Mask::Checkerboard => ((pixel / w + pixel % w) % 2 == 0) == second,
+            Mask::Checkerboard => (pixel / w + pixel % w).is_multiple_of(2) == second,
         };
         let of = |which: bool| {
             (0..c * h * w).filter(move |column| moves(column / (h * w), column % (h * w)) == which)
