@@ -3,7 +3,7 @@
 use super::Options;
 use crate::runs;
 use std::path::{Path, PathBuf};
-use toml::Value;
+use toml::{Table, Value};
 use tweedie::data::Dataset;
 use tweedie::run::{Lock, Recipe, Run, shipped};
 use tweedie::{Error, Result};
@@ -47,13 +47,13 @@ impl Options {
         }
     }
 
-    /// The options that change the recipe, as overrides. `--data` replaces the whole `data` table of a new run's
-    /// recipe, and its `source` alone for a run to resume.
-    fn overrides(&self) -> Vec<String> {
+    /// The options that change the recipe, as overrides. `--data` replaces the `data` table of a new run's recipe but
+    /// for `kept` of its keys, and its `source` alone for a run to resume.
+    fn overrides(&self, kept: &str) -> Vec<String> {
         let quoted = |text: &String| Value::String(text.clone()).to_string();
         let source = |data: &String| match self.resume {
             true => format!("data.source={}", quoted(data)),
-            false => format!("data={{ source = {} }}", quoted(data)),
+            false => format!("data={{ source = {}{kept} }}", quoted(data)),
         };
         let mut overrides: Vec<String> = self.data.iter().map(source).collect();
         overrides.extend(self.set.iter().cloned());
@@ -69,7 +69,7 @@ impl Options {
     /// Creates a run.
     fn start(&self, found: &Template) -> Result<Session> {
         let located = |error| shipped::located(error, found.given, &found.text);
-        let overrides = self.overrides();
+        let overrides = self.overrides(&whatever_the_source(&found.text));
         let mut recipe = Recipe::parse(&found.text, &overrides).map_err(located)?;
         if let (Some(source), None) = (&mut recipe.data, &self.data)
             && let Some(beside) = beside(found.given, &source.source)
@@ -96,7 +96,7 @@ impl Options {
         let run = runs::open(folder)?;
         let lock = run.lock()?;
         let moved = self.data.as_ref().filter(|data| run.may_have_moved_to(data));
-        let mut overrides = self.overrides();
+        let mut overrides = self.overrides("");
         overrides.drain(..usize::from(moved.is_some()));
         let mut run = run.with_overrides(&overrides)?;
         if let Some(moved) = moved {
@@ -112,6 +112,18 @@ impl Options {
         }
         Ok(Session { run: run.remember_data()?, data, lock })
     }
+}
+
+/// The keys of a recipe's `data` that hold for any source, as in `, binarise = "dynamic"`: binarisation, and that labels
+/// are left out.
+fn whatever_the_source(recipe: &str) -> String {
+    let table: Option<Table> = recipe.parse().ok();
+    let data = table.and_then(|mut table| table.remove("data"));
+    let key = |key: &str| {
+        let value = data.as_ref()?.get(key)?;
+        (key != "label" || value.as_str() == Some("none")).then(|| format!(", {key} = {value}"))
+    };
+    ["label", "binarise"].into_iter().filter_map(key).collect()
 }
 
 /// The path of data that stand beside the file of the recipe that names them, where they are not in the working folder.

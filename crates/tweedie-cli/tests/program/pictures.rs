@@ -48,6 +48,26 @@ fn a_folder_of_pictures_is_trained_on_and_sampled() {
     assert_eq!(run["space"]["classes"], serde_json::json!([]));
 }
 
+/// `--data` leaves in place what a recipe says of any pictures.
+#[test]
+fn other_pictures_are_binarised_as_a_recipe_says() {
+    let folder = tempfile::tempdir().unwrap();
+    pictures(folder.path());
+    let recipe = "family = \"autoregressive\"\n[data]\nsource = \"digits\"\nlabel = \"none\"\n\
+                  binarise = \"dynamic\"\n[autoregressive]\n\
+                  network = { name = \"masked\", hidden = [32] }\n[training]\nsteps = 3\nbatch = 4\n\
+                  [evaluation]\nsamples = 4\n";
+    write(folder.path().join("bits.toml"), recipe).unwrap();
+    let options = ["--data", "pictures", "--set", "data.size=4", "--out", "run"];
+    done(folder.path(), &[&["train", "bits.toml"], &options[..]].concat());
+    let run = read_to_string(folder.path().join("run/run.json")).unwrap();
+    let run: serde_json::Value = serde_json::from_str(&run).unwrap();
+    let data = &run["recipe"]["data"];
+    assert_eq!(data["source"], "pictures");
+    assert_eq!((&data["label"], &data["binarise"]), (&"none".into(), &"dynamic".into()));
+    assert_eq!(run["space"]["classes"], serde_json::json!([]));
+}
+
 #[test]
 fn what_cannot_be_trained_on_is_named() {
     let folder = tempfile::tempdir().unwrap();
