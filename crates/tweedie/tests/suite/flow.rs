@@ -3,6 +3,7 @@
 mod contract;
 mod family;
 mod layers;
+mod oracle;
 mod pictures;
 
 use crate::double::moved;
