@@ -1,4 +1,4 @@
-//! `tweedie compare`: quality of runs on the same data against network evaluations.
+//! `tweedie compare`: runs on the same data, by log p, by their samples and by what they cost.
 
 use crate::rows::JudgedRows;
 use crate::sample::Sampling;
@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use toml::Value;
 use tweedie::judge::compare::page;
 use tweedie::judge::{Comparison, ComparisonResult, Reference};
+use tweedie::run::Run;
 use tweedie::{Error, Result};
 
 /// Options of `tweedie compare`.
@@ -21,7 +22,8 @@ pub struct Options {
     data: Option<String>,
     #[command(flatten)]
     sweep: Sweep,
-    /// Write a report to this file: the table, a plot of each metric, samples of each run.
+    /// Write a page to this file: the tables, densities in the plane, samples of each run, a plot of each metric, and
+    /// what the numbers say.
     #[arg(short, long, value_name = "FILE.html")]
     output: Option<PathBuf>,
 }
@@ -87,8 +89,9 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         let expected = "a file that ends in .html";
         return Err(Error::config("--output", path.display().to_string(), expected));
     }
+    let data = options.data.as_deref();
     let (mut compared, reference) =
-        options.sweep.compare(&options.runs, options.data.as_deref(), settings)?;
+        options.sweep.compare(&options.runs, data, options.output.is_some(), settings)?;
     if let Some(path) = options.output.as_deref() {
         output::make_folder_of(path)?;
         page(&compared, &reference.data)?.save(path)?;
@@ -138,11 +141,13 @@ impl Sweep {
         format!("{} samples, {values}, {}", self.n, self.judged_by())
     }
 
-    /// Compares the runs in these folders; gives the comparison and what all are judged by.
+    /// Compares the runs in these folders, with their densities in the plane if `densities`; gives the comparison and
+    /// what all are judged by.
     pub fn compare(
         &self,
         paths: &[PathBuf],
         data: Option<&str>,
+        densities: bool,
         settings: &Settings,
     ) -> Result<(ComparisonResult, Reference)> {
         let steps: Vec<Value> = self.steps.iter().map(|n| Value::Integer(*n as i64)).collect();
@@ -150,7 +155,9 @@ impl Sweep {
             Some((key, Values(values))) => (key, values),
             None => ("steps", &steps),
         };
-        self.compare_at(sweep, self.n, paths, data, settings)
+        let open = |path: &PathBuf| runs::open_with(path, data);
+        let runs = paths.iter().map(open).collect::<Result<Vec<_>>>()?;
+        self.compare_at(sweep, self.n, &runs, densities, settings)
     }
 
     /// Compares the runs by `n` samples at the values of a key; without values, each by its recipe's own sampling.
@@ -158,12 +165,10 @@ impl Sweep {
         &self,
         sweep: (&str, &[Value]),
         n: u64,
-        paths: &[PathBuf],
-        data: Option<&str>,
+        runs: &[Run],
+        densities: bool,
         settings: &Settings,
     ) -> Result<(ComparisonResult, Reference)> {
-        let open = |path: &PathBuf| runs::open_with(path, data);
-        let runs = paths.iter().map(open).collect::<Result<Vec<_>>>()?;
         let classifier = match (&self.features, runs.first()) {
             (Some(features), Some(first)) => {
                 let data = first.data()?;
@@ -179,8 +184,9 @@ impl Sweep {
             part: self.split.part(),
             classifier: classifier.as_ref(),
             log_p_rows: self.log_p_rows,
+            densities,
         };
-        settings.with(self.seed, |at| comparison.compare(&runs, at)).map_err(Sampling::as_option)
+        settings.with(self.seed, |at| comparison.compare(runs, at)).map_err(Sampling::as_option)
     }
 }
 
@@ -190,9 +196,19 @@ fn print(compared: &ComparisonResult) {
             output::line(&format!("{}: training has not finished: step {step}.", run.run));
         }
     }
-    let (headings, rows) = compared.table();
-    let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
-    output::table(&headings, &rows);
+    let table = |(headings, rows): (Vec<String>, Vec<Vec<String>>)| {
+        let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
+        output::table(&headings, &rows);
+    };
+    table(compared.models());
+    if let Some(differences) = compared.log_p_differences() {
+        output::line(
+            "\nlog p on the same rows, of the run of a line less that of a column, nats a row",
+        );
+        table(differences);
+    }
+    output::line("");
+    table(compared.samples(false));
     let rows = compared.part.map_or("exact draws".into(), |part| format!("{} rows", part.name()));
     output::line(&format!(
         "\n{} samples each, against {rows} of {}",

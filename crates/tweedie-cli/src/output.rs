@@ -67,7 +67,7 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) {
         table.add_row(row.clone());
     });
     let is_number = |cell: &String| {
-        cell.is_empty() || cell.starts_with(|c: char| "-−".contains(c) || c.is_ascii_digit())
+        cell.is_empty() || cell.starts_with(|c: char| "-−–".contains(c) || c.is_ascii_digit())
     };
     for (i, column) in table.column_iter_mut().enumerate() {
         if rows.iter().filter_map(|row| row.get(i)).all(is_number) {

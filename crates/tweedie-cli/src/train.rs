@@ -12,8 +12,8 @@ use tweedie::data::Dataset;
 use tweedie::files::shell_word;
 use tweedie::judge::{self, Judgement, score_rows};
 use tweedie::run::pictures::keep;
-use tweedie::run::{Run, shipped};
-use tweedie::train::{Event, Learner, train_until};
+use tweedie::run::{Cost, Run, shipped};
+use tweedie::train::{Event, Learner, Memory, train_until};
 use tweedie::{Error, Result};
 
 /// Options of `tweedie train`.
@@ -189,8 +189,13 @@ fn train(
     let progress = Progress::new("training", config.steps, "steps", settings.json);
     let (mut smooth, mut held_out) = (None, String::new());
     let mut began = 0;
-    let (before, started) = (run.training_seconds()?.unwrap_or(0.0), Instant::now());
-    let seconds = || before + started.elapsed().as_secs_f64();
+    let (before, started) = (run.cost()?.unwrap_or_default(), Instant::now());
+    Memory::forget_peak();
+    let cost = || {
+        let peaks = [Memory::now().map(|memory| memory.peak), before.peak_memory_mb];
+        let peak_memory_mb = peaks.into_iter().flatten().reduce(f64::max);
+        Cost { seconds: before.seconds + started.elapsed().as_secs_f64(), peak_memory_mb }
+    };
     let wanted = || stop.and_then(Stop::status).is_some();
     let stopped = train_until(learner, run.folder(), &config, wanted, |event| {
         match event {
@@ -207,7 +212,7 @@ fn train(
                 progress.set(step);
             }
             Event::HeldOut(_, values) => {
-                run.save_training_seconds(seconds())?;
+                run.save_cost(cost())?;
                 if let Some(value) = values.loss() {
                     held_out = format!(", held out {value:.4}");
                 }
@@ -223,7 +228,7 @@ fn train(
     })?;
     if began < config.steps {
         progress.finish();
-        run.save_training_seconds(seconds())?
+        run.save_cost(cost())?
     }
     Ok(stopped)
 }

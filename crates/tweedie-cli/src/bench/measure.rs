@@ -1,4 +1,4 @@
-//! Times, rates and memory.
+//! Times and rates.
 
 use std::time::{Duration, Instant};
 use tweedie::Result;
@@ -35,33 +35,6 @@ pub fn median(values: &mut [f64]) -> f64 {
         0 => f64::NAN,
         n if n % 2 == 1 => values[middle],
         _ => 0.5 * (values[middle - 1] + values[middle]),
-    }
-}
-
-/// The memory of this process in MB (10⁶ bytes), where the system reports it.
-#[derive(Debug, Clone, Copy)]
-pub struct Memory {
-    /// The current resident set.
-    pub resident: f64,
-    /// The peak since the start, or since [`forget_peak`](Self::forget_peak).
-    pub peak: f64,
-}
-
-impl Memory {
-    /// The current memory of the process.
-    pub fn now() -> Option<Self> {
-        let status = std::fs::read_to_string("/proc/self/status").ok()?;
-        let of = |key: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-            let kib: f64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-            Some(kib * 1024.0 / 1e6)
-        };
-        Some(Self { resident: of("VmRSS:")?, peak: of("VmHWM:")? })
-    }
-
-    /// Resets the peak, where the system can.
-    pub fn forget_peak() {
-        let _ = std::fs::write("/proc/self/clear_refs", "5");
     }
 }
 

@@ -7,10 +7,11 @@ mod ops;
 mod train;
 
 use crate::{Settings, output, progress::Progress};
-use measure::{Memory, Others, Work, median, round, timed};
+use measure::{Others, Work, median, round, timed};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use tweedie::burn::tensor::Device;
+use tweedie::train::Memory;
 use tweedie::{Error, Result};
 use tweedie_ops::matrix_product;
 

@@ -1,7 +1,7 @@
 //! Seven diffusion models of one size on MNIST: quality against evaluations.
 
 use super::{Asked, Figure, Measured, Options, for_machines, make_for, table};
-use crate::Settings;
+use crate::{Settings, runs};
 use serde::Serialize;
 use std::fmt::Write;
 use tweedie::draw::{picture, save_png};
@@ -51,9 +51,9 @@ fn measure(options: &Options, settings: &Settings) -> Result<Option<Measured>> {
         let own_sampling = format!("{} samples, {}", options.samples, options.sweep.judged_by());
         let asked_own = asked("own-sampling", own_sampling);
         let found = options.kept(FIGURE.name, asked_own, |folder| {
-            let (n, path) = (options.samples, [folder.to_path_buf()]);
+            let (n, run) = (options.samples, [runs::open(folder)?]);
             let (found, reference) =
-                options.sweep.compare_at(("steps", &[]), n, &path, None, settings)?;
+                options.sweep.compare_at(("steps", &[]), n, &run, false, settings)?;
             let samples = found.points.first().and_then(|point| point.samples.as_ref());
             if let Some(samples) = samples {
                 let real = Some(reference.data.held_out.rows());
@@ -66,7 +66,8 @@ fn measure(options: &Options, settings: &Settings) -> Result<Option<Measured>> {
         add(&mut own, found);
         let found =
             options.kept(FIGURE.name, asked("own-solver", options.sweep.swept()), |folder| {
-                let (found, _) = options.sweep.compare(&[folder.to_path_buf()], None, settings)?;
+                let path = [folder.to_path_buf()];
+                let (found, _) = options.sweep.compare(&path, None, false, settings)?;
                 Ok(named(found, recipe))
             })?;
         add(&mut steps, found);
@@ -118,9 +119,9 @@ fn page(Results { own, steps }: &Results, options: &Options) -> Result<String> {
          solver.\n\n",
         steps.samples
     );
-    let (headings, rows) = steps.table();
+    let (headings, rows) = steps.samples(false);
     text += &table(&headings.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
-    for (name, plot) in steps.plots() {
+    for (name, plot) in steps.plots().into_iter().filter(|(name, _)| METRICS.contains(name)) {
         let file = format!("mnist-diffusion-{}.png", slug(name));
         make_for(&images.join(&file))?;
         save_png(&plot.draw()?, images.join(&file))?;

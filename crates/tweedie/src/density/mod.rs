@@ -53,6 +53,17 @@ pub enum Measure {
     Standardised,
 }
 
+impl Measure {
+    /// What numbers against this measure are, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Measure::Counting => "probabilities of integers",
+            Measure::Raw => "densities in the data's units",
+            Measure::Standardised => "densities in model units",
+        }
+    }
+}
+
 /// log p of each row of a batch, in nats.
 ///
 /// ```

@@ -18,7 +18,15 @@ pub(super) enum Layer {
     /// Bars from zero to `heights[i]` between `edges[i]` and `edges[i + 1]`.
     Bars { name: String, edges: Vec<f64>, heights: Vec<f64>, series: usize },
     /// Values on a grid of equal cells, rows from the bottom up.
-    Heat { name: String, values: Vec<f64>, columns: usize, x: (f64, f64), y: (f64, f64) },
+    Heat {
+        name: String,
+        values: Vec<f64>,
+        columns: usize,
+        x: (f64, f64),
+        y: (f64, f64),
+        /// The values of the ends of the colours.
+        range: Option<(f64, f64)>,
+    },
 }
 
 /// The space between two axes, on a page of its own.
@@ -88,7 +96,11 @@ impl Layer {
             Layer::Paths { paths } => paths.iter().for_each(|path| thin(panel, path)),
             Layer::Errors { points, series } => errors(panel, points, *series),
             Layer::Bars { edges, heights, series, .. } => bars(panel, edges, heights, *series),
-            Layer::Heat { values, columns, x, y, .. } => heat(panel, values, *columns, *x, *y),
+            Layer::Heat { values, columns, x, y, range, .. } => {
+                if let Some(range) = range {
+                    heat(panel, values, *columns, (*x, *y), *range);
+                }
+            }
         }
     }
 
@@ -238,11 +250,14 @@ fn bars(panel: &mut Panel, edges: &[f64], heights: &[f64], series: usize) {
     panel.canvas.line(&places, 2.5, ink, 1.0, false);
 }
 
-fn heat(panel: &mut Panel, values: &[f64], columns: usize, x: (f64, f64), y: (f64, f64)) {
+fn heat(
+    panel: &mut Panel,
+    values: &[f64],
+    columns: usize,
+    (x, y): ((f64, f64), (f64, f64)),
+    (low, high): (f64, f64),
+) {
     let rows = values.len() / columns.max(1);
-    let Some((low, high)) = extent(values) else {
-        return;
-    };
     let (width, height) = (panel.width as i64, panel.height as i64);
     let cell = |value: f64, (from, to): (f64, f64), count: usize| {
         let place = (value - from) / (to - from) * count as f64;
@@ -309,7 +324,8 @@ mod tests {
     #[test]
     fn a_grid_of_values_is_drawn_from_the_bottom_up() {
         let mut panel = panel();
-        heat(&mut panel, &[0.0, 1.0, 2.0, f64::NAN], 2, (0.0, 1.0), (0.0, 1.0));
+        let unit = (0.0, 1.0);
+        heat(&mut panel, &[0.0, 1.0, 2.0, f64::NAN], 2, (unit, unit), (0.0, 2.0));
         let image = panel.canvas.into_image();
         assert_eq!(image.get_pixel(25, 75).0, colour::viridis(0.0));
         assert_eq!(image.get_pixel(75, 75).0, colour::viridis(0.5));

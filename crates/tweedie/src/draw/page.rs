@@ -6,7 +6,7 @@ use super::axis::Scale;
 use super::canvas::{Align, Area, Canvas, fitting_size};
 use super::colour::INK;
 use super::frame::{self, GridLines};
-use super::layer::{Layer, extent};
+use super::layer::Layer;
 use super::plot::{Axis, Plot};
 use crate::Result;
 
@@ -70,7 +70,7 @@ impl Plot {
     /// The name and the range of the values of the density, if there is one.
     fn heat_layer(&self) -> Option<(&str, (f64, f64))> {
         self.layers.iter().find_map(|layer| match layer {
-            Layer::Heat { name, values, .. } => Some((name.as_str(), extent(values)?)),
+            Layer::Heat { name, range, .. } => Some((name.as_str(), (*range)?)),
             _ => None,
         })
     }

@@ -5,7 +5,7 @@
 //! (Kingma and Ba, *Adam*, 2015, section 3), with β = 1 − 1/window.
 
 use super::axis::Scale;
-use super::layer::Layer;
+use super::layer::{Layer, extent};
 use crate::data::Rows;
 use crate::{Error, Result};
 
@@ -191,8 +191,22 @@ impl Plot {
             }
         }
         let (name, values) = (name.to_string(), values.to_vec());
-        self.layers.push(Layer::Heat { name, values, columns, x, y });
+        let range = extent(&values);
+        self.layers.push(Layer::Heat { name, values, columns, x, y, range });
         Ok(self)
+    }
+
+    /// Sets the values of the ends of the colours of all densities, for panels to share; values beyond an end have its
+    /// colour. A range that is empty or not finite is ignored.
+    pub fn colours(mut self, low: f64, high: f64) -> Self {
+        if Scale::between(low, high, false).is_some() {
+            for layer in &mut self.layers {
+                if let Layer::Heat { range, .. } = layer {
+                    *range = Some((low, high));
+                }
+            }
+        }
+        self
     }
 }
 

@@ -12,7 +12,7 @@ pub mod flow;
 mod likelihood;
 pub mod mixture;
 mod plan;
-mod plane;
+pub(crate) mod plane;
 
 pub use plan::{Entry, Plan, family};
 

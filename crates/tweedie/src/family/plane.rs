@@ -1,22 +1,26 @@
 //! Pictures of densities in the plane, for any model.
 
-use super::PictureSetting;
-use crate::data::{Condition, Kind, Rows, Space, Toy};
+use super::{Judge, PictureSetting};
+use crate::data::{Condition, Dataset, Kind, Rows, Space, Toy};
 use crate::density::{Density, Measure};
 use crate::draw::{Plot, in_the_plane, panels};
 use crate::{Error, Result};
 use burn::tensor::Device;
 use image::RgbImage;
+use std::ops::Range;
 
-/// The number of cells of a picture in either direction, and of rows whose densities are computed at once.
+/// The number of cells of a picture in either direction, if no other is given, and of rows whose densities are computed at once.
 const CELLS: usize = 90;
 const AT_ONCE: usize = 4096;
 
 /// A rectangle in raw units, divided into cells.
-pub(super) struct Window {
+#[derive(Clone, Copy)]
+pub(crate) struct Window {
     /// The ends of the sides.
     pub x: (f64, f64),
     pub y: (f64, f64),
+    /// The number of cells in either direction.
+    pub cells: usize,
 }
 
 impl Window {
@@ -42,21 +46,32 @@ impl Window {
             let margin = margin * (high - low).max(1e-6);
             (low - margin, high + margin)
         };
-        Ok(Self { x: side(0), y: side(1) })
+        Ok(Self { x: side(0), y: side(1), cells: CELLS })
+    }
+
+    /// The same rectangle with `cells` cells in either direction.
+    pub fn divided(self, cells: usize) -> Self {
+        Self { cells, ..self }
     }
 
     /// The cells' centres, row after row from the bottom.
     pub fn centres(&self) -> impl Iterator<Item = [f64; 2]> {
-        let middle = |cell: usize, (low, high): (f64, f64)| {
-            low + (high - low) * (cell as f64 + 0.5) / CELLS as f64
+        let (x, y, cells) = (self.x, self.y, self.cells);
+        let middle = move |cell: usize, (low, high): (f64, f64)| {
+            low + (high - low) * (cell as f64 + 0.5) / cells as f64
         };
-        let (x, y) = (self.x, self.y);
-        (0..CELLS * CELLS).map(move |at| [middle(at % CELLS, x), middle(at / CELLS, y)])
+        (0..cells * cells).map(move |at| [middle(at % cells, x), middle(at / cells, y)])
     }
 
     /// The centres as raw rows.
     pub fn rows(&self) -> Result<Rows> {
         Rows::new(self.centres().flatten().map(|v| v as f32).collect(), 2)
+    }
+
+    /// The density of a toy's points at the centres; none for other data.
+    pub fn known(&self, data: &Dataset) -> Option<Vec<f64>> {
+        let toy = data.name.parse::<Toy>().ok()?;
+        Some(self.centres().map(|x| toy.log_density(x).exp()).collect())
     }
 
     /// An empty panel with the space's axes.
@@ -73,7 +88,7 @@ impl Window {
 
     /// A panel with values at the centres as colours.
     pub fn heat(&self, title: &str, space: &Space, values: &[f64]) -> Result<Plot> {
-        self.plot(title, space).heat("p", values, CELLS, self.x, self.y)
+        self.plot(title, space).heat("p", values, self.cells, self.x, self.y)
     }
 }
 
@@ -92,12 +107,9 @@ pub(super) fn beside_data(
     let real = data.train.rows();
     let window = Window::around(real, space, 0.15, what)?;
     let model = density(&window.rows()?)?;
-    let truth = match data.name.parse::<Toy>() {
-        Ok(toy) => {
-            let values: Vec<f64> = window.centres().map(|x| toy.log_density(x).exp()).collect();
-            window.heat("The data's density, which is known", space, &values)?
-        }
-        Err(_) => window.cloud("Data", space, real)?,
+    let truth = match window.known(data) {
+        Some(values) => window.heat("The data's density, which is known", space, &values)?,
+        None => window.cloud("Data", space, real)?,
     };
     panels(&[truth, window.heat(title, space, &model)?], 2)
 }
@@ -125,29 +137,49 @@ impl Plane<'_> {
 
     /// The model's density p of raw rows; with classes, of their mixture with the frequencies of training.
     fn densities(&self, raw: &Rows, device: &Device) -> Result<Vec<f64>> {
-        let counts = self.classes;
-        let all: usize = counts.iter().sum();
         let x = self.space.encode(raw)?;
-        let mut sums = vec![0.0; raw.len()];
-        for class in 0..counts.len().max(1) {
-            let share = counts.get(class).map_or(1.0, |count| *count as f64 / all.max(1) as f64);
-            if share == 0.0 {
-                continue;
-            }
-            for start in (0..x.len()).step_by(AT_ONCE) {
-                let rows = start..(start + AT_ONCE).min(x.len());
-                let condition = match counts.is_empty() {
-                    true => Condition::None,
-                    false => Condition::Class(vec![Some(class as u32); rows.len()]),
-                };
-                let part = x.slice(rows.clone());
-                let log_p = self.density.log_prob(part.to_tensor(device), &condition)?;
-                let log_p = log_p.in_units_of(&self.space.log_volumes(&part)?, Measure::Raw);
-                for (sum, log_p) in sums[rows].iter_mut().zip(log_p.value) {
-                    *sum += share * log_p.exp();
-                }
-            }
-        }
-        Ok(sums)
+        mixed(self.classes, x.len(), |rows, condition| {
+            let part = x.slice(rows);
+            let log_p = self.density.log_prob(part.to_tensor(device), condition)?;
+            Ok(log_p.in_units_of(&self.space.log_volumes(&part)?, Measure::Raw).value)
+        })
     }
+}
+
+/// The density p of raw rows by one of a model's densities; with `classes`, the numbers of training rows of each, of
+/// their mixture.
+///
+/// # Errors
+/// As [`crate::density::RawDensity::log_prob`].
+pub(crate) fn judged(judge: &Judge, raw: &Rows, classes: &[usize]) -> Result<Vec<f64>> {
+    mixed(classes, raw.len(), |rows, condition| {
+        Ok(judge.density.log_prob(&raw.slice(rows), condition, &mut |_| {})?.value)
+    })
+}
+
+/// Σ_c π_c p(x | c) of `len` rows, π_c being the shares of the classes; p(x) without classes. `log_p` gives log p of a
+/// range of rows under a condition.
+fn mixed(
+    classes: &[usize],
+    len: usize,
+    log_p: impl Fn(Range<usize>, &Condition) -> Result<Vec<f64>>,
+) -> Result<Vec<f64>> {
+    let all: usize = classes.iter().sum();
+    let mut sums = vec![0.0; len];
+    for class in 0..classes.len().max(1) {
+        let share = classes.get(class).map_or(1.0, |count| *count as f64 / all.max(1) as f64);
+        if share == 0.0 {
+            continue;
+        }
+        for start in (0..len).step_by(AT_ONCE) {
+            let rows = start..(start + AT_ONCE).min(len);
+            let condition = match classes.is_empty() {
+                true => Condition::None,
+                false => Condition::Class(vec![Some(class as u32); rows.len()]),
+            };
+            let log_p = log_p(rows.clone(), &condition)?;
+            sums[rows].iter_mut().zip(log_p).for_each(|(sum, log_p)| *sum += share * log_p.exp());
+        }
+    }
+    Ok(sums)
 }

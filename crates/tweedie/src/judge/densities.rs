@@ -65,6 +65,9 @@ pub struct LogP {
     pub divergence: Option<f64>,
     /// The standard error of `divergence`.
     pub divergence_error: Option<f64>,
+    /// log p of each row; it is not part of the JSON.
+    #[serde(skip)]
+    pub by_row: Option<LogProb>,
 }
 
 impl LogP {
@@ -164,15 +167,37 @@ impl LogPOptions {
         if lines.is_empty() || data.held_out.is_empty() {
             return Ok(Vec::new());
         }
-        let judges = lines
-            .iter()
-            .map(|line| model.density(line.density, &self.options, line.integers, at))
-            .collect::<Result<Vec<_>>>()?;
+        let judges = self.judges(lines, model, at)?;
         let rows = self.rows(&judges, model, data);
         let held_out = data.held_out.select(&evaluation_rows(data.held_out.len(), rows));
         let truth = known(data, &held_out);
         let pairs = lines.iter().zip(&judges);
         pairs.map(|(line, judge)| measured(line, judge, model, &held_out, &truth, at)).collect()
+    }
+
+    /// The number of held-out rows that [`LogPOptions::measure`] takes.
+    ///
+    /// # Errors
+    /// As [`Model::density`].
+    pub fn count(
+        &self,
+        lines: &[Line],
+        model: &dyn Model,
+        data: &Dataset,
+        at: &Setting,
+    ) -> Result<usize> {
+        Ok(self.rows(&self.judges(lines, model, at)?, model, data))
+    }
+
+    /// The density of each line.
+    fn judges<'a>(
+        &self,
+        lines: &[Line],
+        model: &'a dyn Model,
+        at: &Setting,
+    ) -> Result<Vec<Judge<'a>>> {
+        let of = |line: &Line| model.density(line.density, &self.options, line.integers, at);
+        lines.iter().map(of).collect()
     }
 
     /// The number of rows to evaluate.
@@ -233,6 +258,7 @@ fn measured(
         bits_per_dimension_error: bits.map(|_| standard_error * per_bit),
         divergence: divergence.map(|d| d.0),
         divergence_error: divergence.map(|d| d.1),
+        by_row: Some(log_p),
     })
 }
 
@@ -247,12 +273,7 @@ fn known(data: &Dataset, rows: &Split) -> Option<LogProb> {
 
 /// The heading of a table of log p: the number of rows, and the measure.
 pub fn heading(found: &LogP) -> String {
-    let measure = match found.measure {
-        Measure::Counting => "probabilities of integers",
-        Measure::Raw => "densities in the data's units",
-        Measure::Standardised => "densities in model units",
-    };
-    format!("log p of {} held-out rows, {measure}", found.rows)
+    format!("log p of {} held-out rows, {}", found.rows, found.measure.words())
 }
 
 /// A line for each density and the headings, without empty columns.
@@ -281,11 +302,17 @@ pub fn table(found: &[LogP]) -> (Vec<&'static str>, Vec<Vec<String>>) {
         "bits per dimension",
         "KL(data ‖ model)",
     ];
-    let rows: Vec<Vec<String>> = found.iter().map(row).collect();
+    filled(&headings, found.iter().map(row).collect())
+}
+
+/// A table without its empty columns.
+pub(super) fn filled<H: Clone>(
+    headings: &[H],
+    rows: Vec<Vec<String>>,
+) -> (Vec<H>, Vec<Vec<String>>) {
     let kept: Vec<usize> =
         (0..headings.len()).filter(|&j| rows.iter().any(|row| !row[j].is_empty())).collect();
-    let headings: Vec<&'static str> = kept.iter().map(|&j| headings[j]).collect();
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| kept.iter().map(|&j| row[j].clone()).collect()).collect();
-    (headings, rows)
+    let headings = kept.iter().map(|&j| headings[j].clone()).collect();
+    let cut = |row: &Vec<String>| kept.iter().map(|&j| row[j].clone()).collect();
+    (headings, rows.iter().map(cut).collect())
 }

@@ -86,8 +86,12 @@ pub fn judge(
     }))
 }
 
-/// The metrics between two sets of features, with floors by training rows, at most as many as the others.
-fn compared(fake: &Rows, train: &Rows, real: &Rows) -> Result<Vec<Score>> {
+/// The metrics between two sets of features or other rows, with floors by training rows, at most as many as the others;
+/// none if there are fewer than 4 rows of a kind.
+pub(super) fn compared(fake: &Rows, train: &Rows, real: &Rows) -> Result<Vec<Score>> {
+    if fake.len().min(train.len()).min(real.len()) <= NEIGHBOURS {
+        return Ok(Vec::new());
+    }
     let some = |rows: &Rows, n: usize| rows.select(&evaluation_rows(rows.len(), n));
     let mut scores = Vec::new();
     let mut add = |name, value, standard_error, [rows, reference_rows]: [usize; 2], floor, good| {

@@ -3,7 +3,9 @@
 use super::discrepancy::Against;
 use super::distance::Pairs;
 use super::memorisation::nearest_distance;
-use super::{Columns, Forest, evaluation_rows, memorisation, mmd, neighbours, wasserstein};
+use super::{
+    Columns, Forest, evaluation_rows, features, memorisation, mmd, neighbours, wasserstein,
+};
 use crate::data::{Dataset, Layout, Rows, Space, Split};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -47,6 +49,8 @@ pub struct Score {
 ///   two with 10,000 held-out rows at most, memorisation with all training and all held-out rows.
 /// - Sliced W₂, whose floor depends on the number of rows: no more generated than training rows.
 /// - 1-NN accuracies and W₂: equally many of each kind, 10,000 and 1,500 at most.
+/// - Fréchet and kernel distance, precision and recall, unless rows are pictures, which are judged so by their features:
+///   see [`features::judge`](super::features::judge).
 /// - Label agreement: all rows. Samples should bear the [`sample_labels`](super::sample_labels).
 /// - Shapes and trends of columns, for tables of two columns or more: all rows, in raw units; see [`Columns`].
 /// - Labels learnt from samples, for labelled tables: equally many generated and training rows, 10,000 at most, tested
@@ -61,6 +65,7 @@ pub struct Score {
 pub fn judge(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>> {
     let Some(judged) = ModelRows::new(generated, data)? else { return Ok(Vec::new()) };
     let mut scores = judged.distances(seed)?;
+    scores.extend(judged.moments(&data.space)?);
     scores.extend(judged.memorisation()?);
     scores.push(judged.nearest());
     scores.extend(judged.labels(generated, data)?);
@@ -76,6 +81,7 @@ pub fn judge(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>>
 pub fn distances(generated: &Split, data: &Dataset, seed: u64) -> Result<Vec<Score>> {
     let Some(judged) = ModelRows::new(generated, data)? else { return Ok(Vec::new()) };
     let mut scores = judged.distances(seed)?;
+    scores.extend(judged.moments(&data.space)?);
     scores.extend(judged.labels(generated, data)?);
     scores.extend(of_columns(generated, data)?);
     scores.extend(judged.utility(generated, data)?);
@@ -225,6 +231,15 @@ impl ModelRows {
             score("1-NN accuracy, real", found.real, floor.real),
             score("1-NN accuracy, generated", found.fake, floor.fake),
         ])
+    }
+
+    /// Fréchet and kernel distance, precision and recall of rows that are no pictures.
+    fn moments(&self, space: &Space) -> Result<Vec<Score>> {
+        if matches!(space.layout(), Layout::Image { .. }) {
+            return Ok(Vec::new());
+        }
+        let train = some(&self.train, self.fake.len().min(MOST_PAIRED));
+        features::compared(&self.fake, &train, &some(&self.real, MOST_PAIRED))
     }
 
     fn memorisation(&self) -> Result<[Score; 2]> {
@@ -409,6 +424,10 @@ mod tests {
                 ("MMD²", 600, 80, true),
                 ("1-NN accuracy, real", 80, 80, true),
                 ("1-NN accuracy, generated", 80, 80, true),
+                ("Fréchet distance", 500, 80, true),
+                ("kernel distance", 600, 80, true),
+                ("precision", 80, 80, true),
+                ("recall", 80, 80, true),
                 ("nearer to training", 600, 580, false),
                 ("memorisation", 600, 580, false),
                 ("nearest training row", 600, 500, true),

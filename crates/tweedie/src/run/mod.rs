@@ -5,7 +5,7 @@
 //! | `run.json` | version, recipe, space, widths, the path of the data, and hashes of their parts |
 //! | `checkpoint.safetensors` | the learner's whole state |
 //! | `model.safetensors` | the averaged weights, for sampling |
-//! | `time.json` | the seconds of training |
+//! | `time.json` | the seconds and the peak memory of training |
 //! | `weights/step-….safetensors` | the averaged weights of earlier steps, with `training.keep_every` |
 //! | `curves.jsonl`, `events.out.tfevents…` | the curves |
 
@@ -25,6 +25,7 @@ pub use inputs::Input;
 use inputs::opener;
 pub use lock::Lock;
 pub use recipe::{EvaluationRecipe, Recipe};
+pub use time::Cost;
 
 use crate::data::{Dataset, Space, Split};
 use crate::family::{Loader, Model, Opening, Start};

@@ -1,4 +1,4 @@
-//! The training time of a run: the one thing in its folder that is not a function of its recipe.
+//! What training a run cost, in time and memory: the one thing in its folder that is not a function of its recipe.
 
 use super::Run;
 use crate::files::write_atomically;
@@ -8,37 +8,73 @@ use serde::{Deserialize, Serialize};
 /// The name of the file.
 const TIME: &str = "time.json";
 
-/// The content of the file.
-#[derive(Serialize, Deserialize)]
+/// The cost of training a run so far, over all sessions. What a killed session took after its last record is not
+/// counted.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Time {
-    /// The seconds of training, over all sessions.
-    seconds: f64,
+pub struct Cost {
+    /// The seconds of training.
+    pub seconds: f64,
+    /// The most memory of a process that trained the run, in MB (10⁶ bytes); none where it was not measured. It
+    /// includes the data, and not the memory of an accelerator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_mb: Option<f64>,
+}
+
+impl Cost {
+    /// The cost that a file's text states; none unless it is one.
+    fn of(text: &str) -> Option<Self> {
+        let cost: Self = serde_json::from_str(text).ok()?;
+        let sound = cost.seconds >= 0.0 && cost.peak_memory_mb.is_none_or(|mb| mb >= 0.0);
+        sound.then_some(cost)
+    }
+
+    /// The text of the file.
+    fn text(&self) -> String {
+        let memory = self.peak_memory_mb.map(|mb| format!(", \"peak_memory_mb\": {mb:.1}"));
+        format!("{{\"seconds\": {:.3}{}}}\n", self.seconds, memory.unwrap_or_default())
+    }
 }
 
 impl Run {
-    /// The seconds of training so far, over all sessions; none for a run whose time was not measured. The time of a
-    /// killed session after its last record is not counted.
+    /// The cost of training so far; none for a run whose time was not measured.
     ///
     /// # Errors
     /// [`Error::File`] if the file is damaged; [`Error::Io`] if it cannot be read.
-    pub fn training_seconds(&self) -> Result<Option<f64>> {
+    pub fn cost(&self) -> Result<Option<Cost>> {
         let path = self.file(TIME);
         if !path.exists() {
             return Ok(None);
         }
         let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
-        match serde_json::from_str(&text) {
-            Ok(Time { seconds }) if seconds >= 0.0 => Ok(Some(seconds)),
-            _ => Err(Error::file(&path, "seconds", "no time", "{\"seconds\": a number}")),
-        }
+        let expected = "{\"seconds\": a number}";
+        let found = Cost::of(&text);
+        found.map(Some).ok_or_else(|| Error::file(&path, "seconds", "no time", expected))
     }
 
-    /// Records the seconds of training, over all sessions.
+    /// Records the cost of training so far.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.
-    pub fn save_training_seconds(&self, seconds: f64) -> Result<()> {
-        write_atomically(self.file(TIME), format!("{{\"seconds\": {seconds:.3}}}\n").as_bytes())
+    pub fn save_cost(&self, cost: Cost) -> Result<()> {
+        write_atomically(self.file(TIME), cost.text().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cost_is_read_as_written_and_older_runs_have_no_memory() {
+        for peak_memory_mb in [None, Some(123.5)] {
+            let cost = Cost { seconds: 2.25, peak_memory_mb };
+            assert_eq!(Cost::of(&cost.text()), Some(cost));
+        }
+        let older = "{\"seconds\": 1.500}\n";
+        assert_eq!(Cost { seconds: 1.5, peak_memory_mb: None }.text(), older);
+        for damaged in ["", "{}", "{\"seconds\": -1}", "{\"seconds\": 1, \"minutes\": 2}"] {
+            assert_eq!(Cost::of(damaged), None);
+        }
     }
 }

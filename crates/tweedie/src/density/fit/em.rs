@@ -251,6 +251,17 @@ impl Em {
         &self.best().mixture
     }
 
+    /// The mixture of each start, in the order of the starts.
+    pub fn starts(&self) -> impl Iterator<Item = &Mixture> {
+        self.runs.iter().map(|run| &run.mixture)
+    }
+
+    /// The number of the start whose mixture is [`Em::mixture`].
+    pub fn best_start(&self) -> usize {
+        let best = self.best();
+        self.runs.iter().position(|run| std::ptr::eq(run, best)).unwrap_or(0)
+    }
+
     /// The mean log-likelihood before the last step, in nats per row: the value returned by that step; none before the
     /// first.
     pub fn likelihood(&self) -> Option<f64> {

@@ -63,6 +63,14 @@ impl ByClass {
         all.filter_map(|(class, (share, of))| Some((class, *share, of.as_deref()?)))
     }
 
+    /// The mixture of Gaussians of data without classes.
+    pub(super) fn single(&self) -> Option<&Mixture> {
+        match &self.classes[..] {
+            [(_, Some(of))] => of.mixture(),
+            _ => None,
+        }
+    }
+
     /// The distribution of a class.
     fn of_class(&self, class: u32) -> Option<&dyn AsArrays> {
         self.classes.get(class as usize)?.1.as_deref()

@@ -89,6 +89,19 @@ impl Default for EmFit {
     }
 }
 
+impl EmFit {
+    /// The options of EM with a number of components.
+    pub(super) fn config(&self, components: usize) -> EmConfig {
+        EmConfig {
+            components,
+            covariance: self.covariance,
+            regularisation: self.regularisation,
+            tolerance: self.tolerance,
+            restarts: self.restarts,
+        }
+    }
+}
+
 impl Fit for EmFit {
     fn check(&self) -> Result<()> {
         let Components(candidates) = &self.components;
@@ -110,16 +123,7 @@ impl Fit for EmFit {
     }
 
     fn begin(&self, points: Arc<Points>, draws: &Draws) -> Result<Box<dyn Fitter>> {
-        let start = |components: &usize| {
-            let config = EmConfig {
-                components: *components,
-                covariance: self.covariance,
-                regularisation: self.regularisation,
-                tolerance: self.tolerance,
-                restarts: self.restarts,
-            };
-            Em::new(points.clone(), &config, draws)
-        };
+        let start = |components: &usize| Em::new(points.clone(), &self.config(*components), draws);
         Ok(Box::new(Candidates(self.components.0.iter().map(start).collect::<Result<_>>()?)))
     }
 

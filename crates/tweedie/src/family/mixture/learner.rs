@@ -29,8 +29,8 @@ impl MixtureLearner {
     /// The learner before the first step of its fits.
     pub fn new(fit: &dyn Fit, at: &Start) -> Result<Self> {
         let (data, draws) = (at.data()?, Draws::new(at.seed));
-        let (points, labels, volume) =
-            encoded(&data.fit_rows(), at.space, &draws.purpose("dequantise"))?;
+        let (noise, _) = row_draws(at.seed, 0);
+        let (points, labels, volume) = encoded(&data.fit_rows(), at.space, &noise)?;
         let names = at.space.classes();
         let begin = |class: usize| {
             let own: Vec<usize> =
@@ -41,7 +41,7 @@ impl MixtureLearner {
             let rows = own.iter().flat_map(|&i| points.row(i)).copied().collect();
             let rows = Arc::new(Points::new(rows, points.width())?);
             let share = own.len() as f64 / labels.len() as f64;
-            let fitter = fit.begin(rows, &draws.purpose("fit").at(class as u64));
+            let fitter = fit.begin(rows, &row_draws(at.seed, class as u64).1);
             Ok((share, Some(fitter.map_err(|error| of_class(error, names.get(class)))?)))
         };
         let classes: Vec<(f64, Option<Box<dyn Fitter>>)> =
@@ -73,8 +73,19 @@ impl MixtureLearner {
     }
 }
 
-/// Rows in double precision and model units, with their labels; 0 where data have no labels.
-fn encoded(split: &Split, space: &Space, draws: &Draws) -> Result<(Points, Vec<u32>, f64)> {
+/// The random numbers that dequantise the training rows, and those of the fit of a class.
+pub(super) fn row_draws(seed: u64, class: u64) -> (Draws, Draws) {
+    let draws = Draws::new(seed);
+    (draws.purpose("dequantise"), draws.purpose("fit").at(class))
+}
+
+/// Rows in double precision and model units, with their labels, 0 where data have no labels, and the mean of log p in
+/// model units less log p in raw units.
+pub(super) fn encoded(
+    split: &Split,
+    space: &Space,
+    draws: &Draws,
+) -> Result<(Points, Vec<u32>, f64)> {
     let ids: Vec<u64> = (0..split.len() as u64).collect();
     let rows = space.encode_dequantised(split.rows(), draws, &ids)?;
     let volume = mean_and_error(&space.log_volumes(&rows)?).0;

@@ -13,6 +13,7 @@ mod fits;
 mod learner;
 mod model;
 mod one_step;
+mod picture;
 
 pub use by_class::ByClass;
 pub use em::{Components, EmFit};
@@ -96,6 +97,10 @@ impl Family for MixtureRecipe {
 
     fn model(&self, at: &Opening, weights: &State, origin: &Path) -> Result<Box<dyn Model>> {
         let of = ByClass::take(&*self.mixture, &at.space, &mut weights.clone(), origin)?;
-        Ok(Box::new(MixtureModel::new(at.space.clone(), of)))
+        let model = MixtureModel::new(at.space.clone(), of);
+        Ok(Box::new(match &self.mixture {
+            AnyFit::GaussianMixture(fit) => model.with_fit(fit.clone()),
+            _ => model,
+        }))
     }
 }

@@ -1,6 +1,6 @@
 //! A fitted distribution as a model.
 
-use super::ByClass;
+use super::{ByClass, EmFit, picture};
 use crate::data::{Condition, Generate, LogDensity, Rows, Space};
 use crate::denoise::GaussianMixture;
 use crate::density::{Density, Measure};
@@ -24,12 +24,19 @@ const EXACT: &str = "exact";
 pub struct MixtureModel {
     space: Space,
     of: Arc<ByClass>,
+    /// The options of EM, if the distribution was fitted by it.
+    fit: Option<EmFit>,
 }
 
 impl MixtureModel {
     /// The model with the distribution `of` on the model units of `space`.
     pub fn new(space: Space, of: ByClass) -> Self {
-        Self { space, of: Arc::new(of) }
+        Self { space, of: Arc::new(of), fit: None }
+    }
+
+    /// The model with the options of EM by which it was fitted, for a picture of its steps.
+    pub fn with_fit(self, fit: EmFit) -> Self {
+        Self { fit: Some(fit), ..self }
     }
 
     /// The distribution in model units.
@@ -106,7 +113,16 @@ impl Model for MixtureModel {
             picture.map(Drawing::Still)
         };
         let about = "the data and the model's density";
-        vec![Picture { name: "density", about, draw: Box::new(draw) }]
+        let density = Picture { name: "density", about, draw: Box::new(draw) };
+        let Some(fit) = &self.fit else { return vec![density] };
+        let draw = move || {
+            let what = "a picture of the steps of EM";
+            let why = "each class has a fit of its own";
+            let found = self.of.single().ok_or_else(|| Error::undefined(what, why))?;
+            picture::steps(fit, found, &self.space, at).map(Drawing::Still)
+        };
+        let about = "the components of the mixture over the steps of EM, with log p";
+        vec![density, Picture { name: "em", about, draw: Box::new(draw) }]
     }
 
     fn any(&self) -> &dyn Any {
