@@ -9,6 +9,8 @@ use image::RgbImage;
 
 /// Panels of densities beside each other.
 const BESIDE: usize = 3;
+/// The width of a density in pixels, without its axes, approximately.
+const DENSITY: f64 = 520.0;
 
 /// A page with tables of models, of their differences and of samples, pictures, and what the numbers say.
 ///
@@ -98,7 +100,13 @@ fn samples(report: &mut Report, compared: &ComparisonResult, data: &Dataset) -> 
         STEPS => "Quality against evaluations",
         _ => "Quality",
     });
-    report.paragraph("Bars are two standard errors to either side.");
+    report.paragraph(match compared.key.as_str() {
+        STEPS => {
+            "Bars are two standard errors to either side. Models that need one evaluation or none stand side by side at \
+             the left."
+        }
+        _ => "Bars are two standard errors to either side.",
+    });
     let draw = |(name, plot): &(&str, Plot)| Ok((png_bytes(&plot.draw()?)?, name.to_string()));
     beside(report, &plots.iter().map(draw).collect::<Result<Vec<_>>>()?)
 }
@@ -129,6 +137,8 @@ fn densities(compared: &ComparisonResult, data: &Dataset) -> Result<Option<RgbIm
     let mut tops: Vec<f64> = known.iter().map(|(_, values)| greatest(values)).collect();
     tops.sort_by(f64::total_cmp);
     let top = truth.as_ref().map_or(tops[tops.len() / 2], |truth| greatest(truth));
+    let shape = (window.y.1 - window.y.0) / (window.x.1 - window.x.0);
+    let height = (shape * DENSITY).clamp(240.0, 900.0) as u32 + 170;
     let space = &data.space;
     let mut plots = vec![match &truth {
         Some(values) => window.heat("the data, known", space, values)?.colours(0.0, top),
@@ -138,5 +148,6 @@ fn densities(compared: &ComparisonResult, data: &Dataset) -> Result<Option<RgbIm
         let window = Window { cells: values.len().isqrt(), ..window };
         plots.push(window.heat(label, space, values)?.colours(0.0, top));
     }
+    let plots: Vec<Plot> = plots.into_iter().map(|plot| plot.size(820, height)).collect();
     panels(&plots, BESIDE).map(Some)
 }
