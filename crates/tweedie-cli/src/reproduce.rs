@@ -1,5 +1,7 @@
-//! `tweedie reproduce`: figures that take hours, from their recipes to a page of the docs.
+//! `tweedie reproduce`: pages of the docs with their figures, some of which take hours, from recipes or from known
+//! distributions.
 
+mod lessons;
 mod mnist_diffusion;
 mod mnist_likelihood;
 
@@ -23,11 +25,14 @@ struct Figure {
     what: &'static str,
     /// The recipes of its runs.
     models: &'static [&'static str],
+    /// Whether it needs a folder of data.
+    needs_data: bool,
     /// Measures the runs; gives the page unless some runs are left out.
     measure: fn(&Options, &Settings) -> Result<Option<Measured>>,
 }
 
-const FIGURES: [Figure; 2] = [mnist_diffusion::FIGURE, mnist_likelihood::FIGURE];
+const FIGURES: [Figure; 4] =
+    [mnist_diffusion::FIGURE, mnist_likelihood::FIGURE, lessons::FITS, lessons::PATHS];
 
 /// Options of `tweedie reproduce`.
 #[derive(clap::Args)]
@@ -88,7 +93,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
     if options.rows == 0 {
         return Err(Error::config("--rows", "0", "at least 1"));
     }
-    if options.data.is_none() {
+    if figure.needs_data && options.data.is_none() {
         return Err(Error::config("--data", "absent", "the folder of MNIST's files"));
     }
     options.sweep.check()?;
@@ -177,8 +182,7 @@ impl Options {
             Some(before) if !started && self.reuse => return Ok(Some(before.found)),
             before => before,
         };
-        let source = self.data.as_deref().unwrap_or_default();
-        train::finished(recipe, source, &folder, settings)?;
+        train::finished(recipe, self.data.as_deref(), &folder, settings)?;
         let hash = |file: &str| {
             let path = folder.join(file);
             Ok(content_hash(&std::fs::read(&path).map_err(|e| Error::io(&path, e))?))

@@ -83,9 +83,14 @@ fn print(judged: &Judgement) {
     output::line(&format!("report   {}", judged.report));
 }
 
-/// Trains a shipped recipe on the data of `source` in a folder; resumes a run that has stopped, and skips one that has
+/// Trains a shipped recipe on the data of `source`, or else of the recipe, in a folder; resumes a run that has stopped, and skips one that has
 /// finished, saying where its recipe differs.
-pub fn finished(recipe: &str, source: &str, folder: &Path, settings: &Settings) -> Result<()> {
+pub fn finished(
+    recipe: &str,
+    source: Option<&str>,
+    folder: &Path,
+    settings: &Settings,
+) -> Result<()> {
     let started = folder.join("run.json").exists();
     if started && folder.join("report.html").exists() {
         let (_, text) = shipped::find(recipe)?;
@@ -94,7 +99,7 @@ pub fn finished(recipe: &str, source: &str, folder: &Path, settings: &Settings) 
     }
     let options = Options {
         recipe: Some(recipe.into()),
-        data: (!started).then(|| source.into()),
+        data: source.filter(|_| !started).map(String::from),
         label: None,
         condition: Vec::new(),
         set: Vec::new(),
@@ -135,6 +140,7 @@ fn finish(
     if let Some(step) = stopped.map_err(|error| diverged(error, run))? {
         return Ok(Outcome::Stopped(step));
     }
+    learner.notes().iter().for_each(|note| eprintln!("note: {note}"));
     run.save_weights(&learner.weights()?)?;
     if stop.and_then(Stop::status).is_some() {
         return Ok(Outcome::Stopped(recipe.training.steps));

@@ -1,6 +1,7 @@
 //! `tweedie bench`: times of operations and networks, and their share of the machine's rate of matrix products.
 
 mod attention;
+mod flows;
 mod measure;
 mod networks;
 mod ops;
@@ -218,7 +219,7 @@ impl Measurement {
 
 /// Every benchmark, in the order in which they are measured.
 fn all() -> Vec<Benchmark> {
-    ops::benchmarks().into_iter().chain(train::benchmarks()).collect()
+    ops::benchmarks().into_iter().chain(train::benchmarks()).chain(flows::benchmarks()).collect()
 }
 
 /// Whether the name, or one of its parts after a dot or hyphen, begins with `with`.

@@ -21,6 +21,7 @@ pub const FIGURE: Figure = Figure {
         "mnist-ve",
         "mnist-ncsn",
     ],
+    needs_data: true,
     measure,
 };
 

@@ -23,6 +23,7 @@ pub const FIGURE: Figure = Figure {
     name: "mnist-likelihood",
     what: "bits per dimension of three diffusion models on MNIST, by every density that there is",
     models: &["mnist-ddpm", "mnist-vdm", DENSE],
+    needs_data: true,
     measure,
 };
 

@@ -82,6 +82,11 @@ pub trait Learner: Send {
     /// # Errors
     /// [`Error::Device`] if an array cannot be read.
     fn weights(&self) -> Result<State>;
+
+    /// What a user should know of the training since this value was made, each in a line; nothing by default.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Options of the training loop.

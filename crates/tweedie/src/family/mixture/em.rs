@@ -204,6 +204,28 @@ impl Fitter for Candidates {
         })
     }
 
+    /// The BIC of each number of components, where there are several, and how many empty components were moved.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.0.len() > 1 {
+            let bic = |em: &Em| em.mixture().bic(em.points());
+            let each =
+                self.0.iter().map(|em| format!("{}: {:.1}", em.mixture().components(), bic(em)));
+            let (all, k) = (each.collect::<Vec<_>>(), least(&self.0, bic).mixture().components());
+            let all = all.join(", ");
+            notes
+                .push(format!("BIC by number of components: {all}; {k} components have the least"));
+        }
+        for em in self.0.iter().filter(|em| em.reseeded() > 0) {
+            let (k, moved) = (em.mixture().components(), em.reseeded());
+            let what = if moved == 1 { "empty component was" } else { "empty components were" };
+            notes.push(format!(
+                "EM with {k} components: {moved} {what} moved to rows of least density"
+            ));
+        }
+        notes
+    }
+
     fn save(&self, prefix: &str, into: &mut State) {
         for em in &self.0 {
             let (k, width) = (em.mixture().components(), em.points().width());
@@ -243,5 +265,51 @@ impl Fitter for Candidates {
         ["weights", "means", "covariances"]
             .iter()
             .try_for_each(|name| take_doubles(from, &format!("{prefix}{name}"), origin).map(|_| ()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two groups of rows, one of them a single row 40 times, under three components, one of them far from all rows.
+    #[test]
+    fn planted_empty_and_singular_components_are_survived_and_reported() {
+        let noise = Draws::new(5);
+        let mut values: Vec<f64> = (0..120).map(|i| noise.normal_f64(i, 0)).collect();
+        values.extend([9.0; 80]);
+        let points = Arc::new(Points::new(values, 2).unwrap());
+        let means = vec![0.0, 0.0, 9.0, 9.0, 1e4, -1e4];
+        let start =
+            Mixture::new(Covariance::Full, vec![1.0; 3], means, [1.0, 0.0, 0.0, 1.0].repeat(3), 2);
+        let em = Em::from_mixture(points.clone(), &EmFit::default().config(3), start.unwrap());
+        let mut fit = Candidates(vec![em.unwrap()]);
+        assert_eq!(fit.notes(), Vec::<String>::new());
+        for _ in 0..60 {
+            assert!(fit.step().unwrap().is_finite());
+        }
+        let notes = fit.notes();
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert!(notes[0].contains("3 components: 1 empty component was moved"), "{notes:?}");
+        // The component on the single row is as narrow as the floor, and its density is finite.
+        let mixture = fit.0[0].mixture();
+        let narrow = (0..3).map(|k| mixture.covariance(k)[0]).fold(f64::INFINITY, f64::min);
+        assert!(narrow > 0.0 && narrow < 1e-3, "{narrow}");
+        assert!(mixture.mean_log_density(&points).is_finite());
+    }
+
+    #[test]
+    fn the_criterion_of_each_number_of_components_is_reported() {
+        let noise = Draws::new(6);
+        let value = |i: u64| noise.normal_f64(i, 0) + 12.0 * (i % 2) as f64;
+        let points = Arc::new(Points::new((0..200).map(value).collect(), 1).unwrap());
+        let fit = EmFit { components: Components(vec![1, 2, 3]), ..EmFit::default() };
+        let mut fitter = fit.begin(points, &Draws::new(1)).unwrap();
+        for _ in 0..50 {
+            fitter.step().unwrap();
+        }
+        let notes = fitter.notes();
+        assert!(notes[0].starts_with("BIC by number of components: 1: "), "{notes:?}");
+        assert!(notes[0].ends_with("; 2 components have the least"), "{notes:?}");
     }
 }

@@ -84,6 +84,11 @@ pub trait Fitter: Send {
     /// The distribution so far; none before the step of a one-step fit.
     fn found(&self) -> Option<&dyn AsArrays>;
 
+    /// What a user should know of the fit, each in a line; nothing by default.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Adds the state beyond the parameters of [`Fitter::found`], under names that begin with `prefix` and `state.`.
     fn save(&self, prefix: &str, into: &mut State);
 

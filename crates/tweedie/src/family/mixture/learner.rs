@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub(super) struct MixtureLearner {
     /// The frequency of each class with its fit; none for a class without rows.
     classes: Vec<(f64, Option<Box<dyn Fitter>>)>,
+    /// The names of the classes.
+    names: Vec<String>,
     /// The held-out rows and their labels.
     held_out: Option<(Points, Vec<u32>)>,
     /// log p in model units less log p in raw units, in the mean over the training rows and over the held-out rows.
@@ -63,7 +65,12 @@ impl MixtureLearner {
         };
         let log_volumes = [volume, held_out.as_ref().map_or(0.0, |(_, _, volume)| *volume)];
         let held_out = held_out.map(|(points, labels, _)| (points, labels));
-        Ok(Self { classes, held_out, log_volumes })
+        Ok(Self { classes, names: names.to_vec(), held_out, log_volumes })
+    }
+
+    /// The name of a class in notes; empty for data without classes.
+    fn named(&self, class: usize) -> String {
+        self.names.get(class).map_or(String::new(), |name| format!("class '{name}': "))
     }
 
     /// The classes that have a fit, with it.
@@ -147,6 +154,14 @@ impl Learner for MixtureLearner {
             }
         }
         none_left(&state, origin)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let of = |(class, fitter): (usize, &dyn Fitter)| {
+            let notes = fitter.notes().into_iter();
+            notes.map(|note| format!("{}{note}", self.named(class))).collect::<Vec<_>>()
+        };
+        self.fits().flat_map(of).collect()
     }
 
     fn weights(&self) -> Result<State> {

@@ -20,7 +20,7 @@ impl ComparisonResult {
     /// The plots of each metric against evaluations, with a line for each run and for the floors; empty if samples need
     /// no evaluations.
     pub fn plots(&self) -> Vec<(&'static str, Plot)> {
-        if self.points.iter().all(|point| point.evaluations == 0.0) {
+        if self.points.iter().all(|point| point.evaluations <= 1.0) {
             return Vec::new();
         }
         self.shown().into_iter().map(|name| (name, self.plot(name))).collect()

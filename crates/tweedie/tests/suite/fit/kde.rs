@@ -110,6 +110,93 @@ fn a_factor_by_leave_one_out_does_not_depend_on_units_or_threads() {
     }
 }
 
+/// log Σᵢ N(x; xᵢ, h² S)/n written out for a 2 × 2 matrix S, around the largest term.
+fn direct(points: &Points, covariance: [f64; 3], h: f64, x: &[f64]) -> f64 {
+    let [a, b, d] = covariance;
+    let det = a * d - b * b;
+    let terms: Vec<f64> = points
+        .iter()
+        .map(|y| {
+            let (u, v) = ((x[0] - y[0]) / h, (x[1] - y[1]) / h);
+            -0.5 * (d * u * u - 2.0 * b * u * v + a * v * v) / det
+        })
+        .collect();
+    let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = terms.iter().map(|t| (t - largest).exp()).sum();
+    let constant = (std::f64::consts::TAU * h * h).ln() + 0.5 * det.ln();
+    largest + sum.ln() - (points.len() as f64).ln() - constant
+}
+
+/// The covariance with the divisor n − 1, as [xx, xy, yy].
+fn covariance(points: &Points) -> [f64; 3] {
+    let n = points.len() as f64;
+    let mean = [0, 1].map(|j| points.iter().map(|x| x[j]).sum::<f64>() / n);
+    [(0, 0), (0, 1), (1, 1)].map(|(i, j)| {
+        points.iter().map(|x| (x[i] - mean[i]) * (x[j] - mean[j])).sum::<f64>() / (n - 1.0)
+    })
+}
+
+#[test]
+fn densities_are_direct_sums_at_every_bandwidth() {
+    let points = groups(120, 3, 2.0, 4);
+    let [xx, xy, yy] = covariance(&points);
+    for (shape, matrix) in
+        [(KernelShape::Covariance, [xx, xy, yy]), (KernelShape::Columns, [xx, 0.0, yy])]
+    {
+        for h in [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 2.0] {
+            let kde = Kde::new(&points, None, Bandwidth::Factor(h), shape).unwrap();
+            for row in points.iter().take(40) {
+                for step in [0.0, 0.3, 1.0, 2.0] {
+                    let x = [row[0] + step * h, row[1] - 0.7 * step * h];
+                    let expected = direct(&points, matrix, h, &x);
+                    within(format!("h = {h}"), kde.log_density(&x), expected, 1e-10);
+                }
+            }
+        }
+    }
+}
+
+/// By the trapezoid rule, which for smooth functions on the whole plane is exact up to its ends.
+#[test]
+fn an_estimate_integrates_to_1() {
+    let points = groups(60, 3, 2.0, 4);
+    for shape in [KernelShape::Columns, KernelShape::Covariance] {
+        for bandwidth in [Bandwidth::Scott, Bandwidth::LeaveOneOut, Bandwidth::Factor(0.1)] {
+            let kde = Kde::new(&points, None, bandwidth, shape).unwrap();
+            let (n, reach) = (400, 12.0);
+            let step = 2.0 * reach / f64::from(n);
+            let at = |i: i32| -reach + step * f64::from(i);
+            let rows: Vec<f64> = (0..n * n).flat_map(|k| [at(k % n), at(k / n)]).collect();
+            let sum: f64 = kde.log_densities(&rows).iter().map(|log| log.exp()).sum();
+            within(format!("{bandwidth:?}, {shape:?}"), sum * step * step, 1.0, 1e-9);
+        }
+    }
+}
+
+/// In other units of the columns, and for a whole covariance in any other coordinates, the factor stays and log p
+/// differs by the logarithm of the determinant.
+#[test]
+fn the_rules_follow_a_change_of_units() {
+    let points = groups(150, 4, 3.0, 8);
+    let units = |[a, b, c, d]: [f64; 4], shape, tolerance| {
+        let map = |x: &[f64]| [a * x[0] + b * x[1] - 3.0, c * x[0] + d * x[1] + 50.0];
+        let moved = Points::new(points.iter().flat_map(map).collect(), 2).unwrap();
+        for bandwidth in [Bandwidth::Scott, Bandwidth::Silverman, Bandwidth::Factor(0.2)] {
+            let fit = |points: &Points| Kde::new(points, None, bandwidth, shape).unwrap();
+            let (here, there) = (fit(&points), fit(&moved));
+            assert_eq!(here.factor(), there.factor());
+            let volume = (a * d - b * c).abs().ln();
+            for x in points.iter().take(20) {
+                let found = there.log_density(&map(x)) + volume;
+                within(format!("{shape:?}"), found, here.log_density(x), tolerance);
+            }
+        }
+    };
+    units([1e5, 0.0, 0.0, -1e-3], KernelShape::Columns, 1e-7);
+    units([1e5, 0.0, 0.0, -1e-3], KernelShape::Covariance, 1e-7);
+    units([2.0, 1.5, -0.5, 0.3], KernelShape::Covariance, 1e-9);
+}
+
 #[test]
 fn duplicates_of_every_row_leave_no_bandwidth() {
     let points = groups(50, 3, 2.0, 1);

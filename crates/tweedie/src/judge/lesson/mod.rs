@@ -1,0 +1,35 @@
+//! Pages that teach: computations in closed form or by quadrature, with their pictures.
+
+mod fits;
+mod paths;
+
+pub use fits::{Gaussian, fits, least_kl, least_w1};
+pub use paths::paths;
+
+use crate::Result;
+use image::RgbImage;
+use serde_json::Value;
+
+/// A page that teaches.
+pub struct Lesson {
+    /// The page in Markdown; it has its pictures in the folder `images` beside it.
+    pub text: String,
+    /// The names of the files of its pictures, with the pictures.
+    pub pictures: Vec<(String, RgbImage)>,
+    /// The numbers of the page.
+    pub figures: Value,
+}
+
+/// A table in Markdown.
+fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let headings: Vec<String> = headings.iter().map(|heading| heading.to_string()).collect();
+    let rule = vec!["---".to_string(); headings.len()];
+    [&headings, &rule].into_iter().chain(rows).map(|cells| line(cells)).collect()
+}
+
+/// Numbers as JSON.
+fn for_machines(numbers: &impl serde::Serialize) -> Result<Value> {
+    serde_json::to_value(numbers)
+        .map_err(|e| crate::Error::config("figure", e.to_string(), "values that JSON can hold"))
+}
