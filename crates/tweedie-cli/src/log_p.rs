@@ -62,6 +62,13 @@ impl Options {
         }
     }
 
+    /// Options that judge `rows` rows by the model's first density, with each of these treatments of integers; its own
+    /// without any.
+    pub fn of_integers(names: &[&str], rows: usize) -> Self {
+        let dequantise = names.iter().map(|name| name.to_string()).collect();
+        Self { rows: Some(rows), dequantise, ..Self::default() }
+    }
+
     /// Fails for options that no run can have.
     pub fn check(&self) -> Result<()> {
         check_count("--paths", self.paths.map(|n| n as u64), 100_000)?;

@@ -2,6 +2,7 @@
 //! distributions.
 
 mod lessons;
+mod mnist_densities;
 mod mnist_diffusion;
 mod mnist_likelihood;
 
@@ -31,8 +32,13 @@ struct Figure {
     measure: fn(&Options, &Settings) -> Result<Option<Measured>>,
 }
 
-const FIGURES: [Figure; 4] =
-    [mnist_diffusion::FIGURE, mnist_likelihood::FIGURE, lessons::FITS, lessons::PATHS];
+const FIGURES: [Figure; 5] = [
+    mnist_diffusion::FIGURE,
+    mnist_likelihood::FIGURE,
+    mnist_densities::FIGURE,
+    lessons::FITS,
+    lessons::PATHS,
+];
 
 /// Options of `tweedie reproduce`.
 #[derive(clap::Args)]

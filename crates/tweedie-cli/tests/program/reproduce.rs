@@ -86,6 +86,45 @@ fn the_page_of_likelihoods_holds_what_was_measured() {
 }
 
 #[test]
+fn the_page_of_exact_densities_holds_what_was_measured() {
+    let here = tempfile::tempdir().unwrap();
+    std::fs::create_dir(here.path().join("page")).unwrap();
+    let made = ["made", "--set", "data.binarise=dynamic", "--out", "runs/mnist-made"];
+    let glow = ["glow", "--set", "flow.depth=1", "--out", "runs/mnist-glow"];
+    for recipe in [made, glow] {
+        let few = ["--set", "training.steps=2", "--set", "evaluation.samples=4"];
+        let labels = ["--set", "data.label=none", "--set", "training.held_out_every=2"];
+        done(here.path(), &[&["train"][..], &recipe, &few, &labels].concat());
+    }
+    for (from, to) in [("made", "pixelcnn"), ("glow", "maf")] {
+        let run = |name: &str| here.path().join("runs").join(format!("mnist-{name}"));
+        std::fs::create_dir(run(to)).unwrap();
+        for file in ["run.json", "model.safetensors", "report.html", "time.json"] {
+            std::fs::copy(run(from).join(file), run(to).join(file)).unwrap();
+        }
+    }
+    let (told, page) = reproduced(here.path(), "mnist-densities", &["--rows", "30"]);
+    let (grey, bits) = page.split_once("## 256 levels").unwrap();
+    for run in told["models"].as_array().unwrap() {
+        assert_eq!(run["steps"], 2);
+        let name = run["run"].as_str().unwrap();
+        let binary = ["mnist-made", "mnist-pixelcnn"].contains(&name);
+        let lines = run["log_p"].as_array().unwrap();
+        assert_eq!(lines.len(), if binary { 1 } else { 2 });
+        for line in lines {
+            let number = |key: &str| line[key].as_f64().unwrap();
+            let shown = match binary {
+                true => format!("{:.2} ± {:.2}", -number("mean"), number("standard_error")),
+                false => format!("{:.3} ±", number("bits_per_dimension")),
+            };
+            let part = if binary { grey } else { bits };
+            assert!(part.contains(name) && part.contains(&shown), "{shown} of {name} in {page}");
+            assert_eq!(line["kind"], if binary { "exact" } else { "lower-bound" });
+        }
+    }
+}
+
+#[test]
 fn the_page_of_quality_holds_what_was_measured() {
     let names = ["ddpm", "vdm", "edm", "vp", "sub-vp", "ve", "ncsn"].map(|n| format!("mnist-{n}"));
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
