@@ -8,7 +8,9 @@ use std::path::Path;
 fn figures_are_listed_and_others_refused() {
     let here = tempfile::tempdir().unwrap();
     let listed = done(here.path(), &["reproduce"]);
-    assert!(listed.contains("mnist-diffusion") && listed.contains("mnist-likelihood"), "{listed}");
+    for name in ["mnist-diffusion", "mnist-likelihood", "fits", "paths"] {
+        assert!(listed.contains(name), "{listed}");
+    }
     let figure = "mnist-diffusion";
     for (words, arguments) in [
         (["figure", "mnist-diffusion"], vec!["mnist-difusion"]),
@@ -20,6 +22,23 @@ fn figures_are_listed_and_others_refused() {
         (["--output", ".md"], vec![figure, "--data", "x", "-o", "page.html"]),
     ] {
         refused(here.path(), 2, &words, &[&["reproduce"][..], &arguments].concat());
+    }
+}
+
+/// A page of known distributions needs no data and no run.
+#[test]
+fn the_page_of_fits_has_its_numbers_and_pictures() {
+    let here = tempfile::tempdir().unwrap();
+    let told = done(here.path(), &["reproduce", "fits", "-o", "page/fits.md", "--json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["page"], "page/fits.md");
+    let page = std::fs::read_to_string(here.path().join("page/fits.md")).unwrap();
+    for fit in told["fits"].as_array().unwrap() {
+        let shown = format!("{:.4}", fit["deviation"].as_f64().unwrap());
+        assert!(page.contains(&shown), "{shown} in {page}");
+    }
+    for file in page.split("](images/").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+        assert!(here.path().join("page/images").join(file).exists(), "{file}");
     }
 }
 
