@@ -79,7 +79,9 @@ impl<M: Module + LogDensity> Learner for LikelihoodLearner<M> {
         for part in 0..parts as u64 {
             let batch = self.train.batch(step, part, &device)?;
             let columns = self.units.columns as f64;
-            let log_p = self.model.module.log_density(batch.x.into(), &batch.condition)?.value;
+            let draws = self.draws.purpose("training").at(step).at(part);
+            let model = &self.model.module;
+            let log_p = model.training_log_density(batch.x.into(), &batch.condition, &draws)?.value;
             loss -= mean_and_error(&host_column(&log_p)?).0 / columns / parts as f64;
             if !loss.is_finite() {
                 let what = format!("the loss became {loss}");

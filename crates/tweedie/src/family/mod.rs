@@ -404,6 +404,11 @@ pub fn sample_encoded(
     seed: u64,
     device: &Device,
 ) -> Result<Rows> {
-    let draws = Draws::new(seed).purpose("sample");
+    let draws = draws_of_samples(seed);
     Rows::from_tensor(&generator.generate(rows.clone(), &condition(rows)?, &draws, device)?)
+}
+
+/// The random numbers of the samples of a seed.
+pub(crate) fn draws_of_samples(seed: u64) -> Draws {
+    Draws::new(seed).purpose("sample")
 }

@@ -8,6 +8,16 @@
 //!
 //! Rows that come column by column need one pass in all: when the first k columns are known, only the units of degree
 //! k are new ([`Sequence`]).
+//!
+//! A network may have masks for several orders of its columns and several placements of its degrees, one for each of
+//! its members; all members share the weights. The bias of a unit of the first layer is then b + Σ U_j over the columns
+//! j that it reads, so that a column that is not read differs from one whose value is zero (sec. 4.2).
+
+mod masks;
+mod sequence;
+mod units;
+
+pub use sequence::Sequence;
 
 use super::layers::project;
 use super::{Activation, ConditionEmbedding, ConditionEmbeddingConfig, Linear, LinearConfig};
@@ -16,14 +26,17 @@ use crate::error::count;
 use crate::tensor::Dual;
 use crate::{Draws, Error, Result};
 use burn::module::Module;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use std::ops::Range;
+use burn::tensor::{Device, Tensor};
+use masks::Masks;
 use std::sync::Arc;
 use tweedie_ops::LinearLayer;
+use units::Units;
 
 /// The most hidden layers, and the most units of each.
 const MOST_LAYERS: u64 = 64;
 const MOST_UNITS: u64 = 1 << 14;
+/// The most members.
+const MOST_MEMBERS: usize = 1 << 10;
 
 /// Configuration of [`MaskedMlp`].
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +59,10 @@ pub struct MaskedMlpConfig {
     pub vector: usize,
     /// Whether each row comes with features of its own, which are added to the first layer.
     pub features: bool,
+    /// The number of orders: the one in which columns come, then random ones.
+    pub orders: usize,
+    /// The number of placements of degrees, for each order: the one of rising degrees, then random ones.
+    pub masks: usize,
     /// A factor on the initial weights of the outputs.
     pub gain: f64,
 }
@@ -68,12 +85,22 @@ impl MaskedMlpConfig {
         hidden.iter().try_for_each(|units| count("hidden", *units as u64, MOST_UNITS))
     }
 
+    /// Fails, naming the key, unless there are some orders and placements, and not too many.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check_members(orders: usize, masks: usize) -> Result<()> {
+        count("orders", orders as u64, MOST_MEMBERS as u64)?;
+        count("masks", masks as u64, (MOST_MEMBERS / orders) as u64)
+    }
+
     /// Fails, naming the key, unless every hidden layer has a unit for every two columns.
     ///
     /// # Errors
     /// [`Error::Config`].
     pub fn fits(&self) -> Result<()> {
         Self::check_hidden(&self.hidden)?;
+        Self::check_members(self.orders, self.masks)?;
         let least = self.degrees().1.div_ceil(2);
         match self.hidden.iter().find(|units| **units < least) {
             None => Ok(()),
@@ -102,7 +129,8 @@ impl MaskedMlpConfig {
         let first = self.hidden.first().map_or(outputs, |units| *units as u128);
         let classes = if self.classes > 0 { (self.classes as u128 + 1) * first } else { 0 };
         let vector = if self.vector > 0 { (self.vector as u128 + 2) * first } else { 0 };
-        sum + (input + 1) * outputs + classes + vector
+        let known = if self.orders > 1 { self.columns.len() as u128 * first } else { 0 };
+        sum + (input + 1) * outputs + classes + vector + known
     }
 
     /// The approximate number of activations per row.
@@ -121,35 +149,24 @@ impl MaskedMlpConfig {
             let expected = format!("at most {columns} columns");
             return Err(Error::config("limits", limit.to_string(), expected));
         }
-        let (least, degrees) = self.degrees();
-        let hidden = |units: &usize| (0..*units).map(|i| least + i * degrees / units).collect();
-        let mut layers: Vec<Vec<usize>> = self.hidden.iter().map(hidden).collect();
-        layers.push(self.limits.clone());
-        let (mut linears, mut reaches) = (Vec::new(), Vec::new());
-        let values = self.columns.iter().enumerate();
-        let mut before: Vec<usize> = values.flat_map(|(j, width)| vec![j + 1; *width]).collect();
-        let first_reach = |limit: &usize| before.partition_point(|of| of <= limit);
-        let direct_reach = self.limits.iter().map(first_reach).collect();
-        for (k, degrees) in layers.iter().enumerate() {
-            let gain = if k + 1 == layers.len() { self.gain } else { 1.0 };
-            let config = LinearConfig::new(before.len(), degrees.len()).with_gain(gain);
+        let (mut linears, mut width) = (Vec::new(), self.width());
+        for (k, units) in self.hidden.iter().chain([&self.limits.len()]).enumerate() {
+            let gain = if k == self.hidden.len() { self.gain } else { 1.0 };
+            let config = LinearConfig::new(width, *units).with_gain(gain);
             linears.push(config.init(&draws.purpose("linears").at(k as u64), device));
-            let reach = |degree: &usize| before.partition_point(|of| of <= degree);
-            reaches.push(degrees.iter().map(reach).collect());
-            before = degrees.clone();
+            width = *units;
         }
         let direct = LinearConfig::new(self.width(), self.limits.len()).with_bias(false);
         let direct = direct.with_gain(self.gain);
         let first = self.hidden.first().copied().unwrap_or(self.limits.len());
+        let known = LinearConfig::new(columns, first).with_bias(false);
         let condition = ConditionEmbeddingConfig::new(self.classes, self.vector, first);
         Ok(MaskedMlp {
             linears,
             direct: self.direct.then(|| direct.init(&draws.purpose("direct"), device)),
+            known: (self.orders > 1).then(|| known.init(&draws.purpose("known"), device)),
             condition: condition.init(&draws.purpose("condition"), device),
-            reaches,
-            degrees: layers,
-            limits: self.limits.clone(),
-            direct_reach,
+            members: (0..self.orders * self.masks).map(|k| Masks::new(self, k)).collect(),
             activation: self.activation,
             residual: self.residual,
         })
@@ -157,18 +174,19 @@ impl MaskedMlpConfig {
 }
 
 /// A linear layer of which unit o reads the first `reach[o]` inputs alone, with its optional activation.
-#[derive(Clone, Copy)]
-struct MaskedLinear<'a> {
-    linear: &'a Linear,
+#[derive(Debug, Clone)]
+struct MaskedLinear {
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
     activation: Option<Activation>,
-    reach: &'a Arc<[usize]>,
+    reach: Arc<[usize]>,
 }
 
-impl MaskedLinear<'_> {
+impl MaskedLinear {
     fn fused(&self) -> LinearLayer {
         LinearLayer {
-            weight: self.linear.weight.val(),
-            bias: self.linear.bias(),
+            weight: self.weight.clone(),
+            bias: self.bias.clone(),
             activation: self.activation.map_or(tweedie_ops::Activation::None, Activation::fused),
             reach: Some(self.reach.clone()),
         }
@@ -179,7 +197,7 @@ impl MaskedLinear<'_> {
 fn masked_mlp(x: Dual<2>, layers: &[MaskedLinear], residual: Option<Dual<2>>) -> Dual<2> {
     if x.tangent.is_some() || residual.as_ref().is_some_and(|r| r.tangent.is_some()) {
         let y = layers.iter().fold(x, |x, layer| {
-            let y = project(x, layer.fused().masked_weight(), layer.linear.bias());
+            let y = project(x, layer.fused().masked_weight(), layer.bias.clone());
             if let Some(activation) = layer.activation { activation.forward(y) } else { y }
         });
         return if let Some(residual) = residual { y + residual } else { y };
@@ -195,19 +213,13 @@ pub struct MaskedMlp {
     linears: Vec<Linear>,
     /// The map from columns to outputs.
     direct: Option<Linear>,
+    /// The map U from the columns that a unit reads to the first layer, of several orders.
+    known: Option<Linear>,
     /// The embedding of the condition, added to the first layer before its activation.
     condition: ConditionEmbedding,
-    /// The reach of each unit, layer by layer.
+    /// The masks of each member.
     #[module(skip)]
-    reaches: Vec<Arc<[usize]>>,
-    /// The degree of each unit, layer by layer; of the outputs, their limits.
-    #[module(skip)]
-    degrees: Vec<Vec<usize>>,
-    #[module(skip)]
-    limits: Vec<usize>,
-    /// The number of first values that each output reads directly.
-    #[module(skip)]
-    direct_reach: Arc<[usize]>,
+    members: Vec<Masks>,
     #[module(skip)]
     activation: Activation,
     #[module(skip)]
@@ -215,53 +227,43 @@ pub struct MaskedMlp {
 }
 
 impl MaskedMlp {
+    /// The number of members: orders of columns, times placements of degrees.
+    pub fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The numbers of columns in the order of a member.
+    ///
+    /// # Panics
+    /// If there are fewer members.
+    pub fn order(&self, member: usize) -> &[usize] {
+        &self.members[member].columns
+    }
+
     /// Maps rows `x`, `[n, columns]`, to `[n, outputs]`.
     ///
     /// # Errors
     /// [`Error::Shape`] if the condition does not fit.
     pub fn forward(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
+        self.forward_by(0, x, condition)
+    }
+
+    /// [`MaskedMlp::forward`] by the masks of a member.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the condition does not fit.
+    ///
+    /// # Panics
+    /// If there are fewer members.
+    pub fn forward_by(&self, member: usize, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
         let features = self.condition.forward(condition, x.dims()[0], &x.value.device())?;
-        Ok(self.forward_plus(x, features))
+        Ok(self.arranged(member).forward(x, features))
     }
 
     /// Maps rows `x`, `[n, columns]`, with `features` of the first layer's width that are added before its activation,
     /// to `[n, outputs]`.
     pub fn forward_plus(&self, x: Dual<2>, features: Option<Dual<2>>) -> Dual<2> {
-        let last = self.linears.len() - 1;
-        let layer = |k: usize| MaskedLinear {
-            linear: &self.linears[k],
-            activation: (k < last).then_some(self.activation),
-            reach: &self.reaches[k],
-        };
-        let mut added = self.direct.as_ref().map(|linear| {
-            let layer = MaskedLinear { linear, activation: None, reach: &self.direct_reach };
-            masked_mlp(x.clone(), &[layer], None)
-        });
-        let (mut h, mut next) = (x, 0);
-        if let Some(features) = features {
-            let plain = MaskedLinear { activation: None, ..layer(0) };
-            let first = masked_mlp(h, &[plain], Some(features));
-            (h, next) = (if last > 0 { self.activation.forward(first) } else { first }, 1);
-        }
-        while next <= last {
-            // Layers run together up to the next sum.
-            let adds = |k: usize| self.residual && k > 0 && k < last && self.same_width(k);
-            let until = (next + 1..=last).find(|k| adds(*k) || adds(*k - 1)).unwrap_or(last + 1);
-            let layers: Vec<_> = (next..until).map(layer).collect();
-            let residual = match () {
-                () if adds(next) => Some(h.clone()),
-                () if until > last => added.take(),
-                () => None,
-            };
-            h = masked_mlp(h, &layers, residual);
-            next = until;
-        }
-        if let Some(added) = added { h + added } else { h }
-    }
-
-    /// Whether hidden layer `k` has the width of the layer before it.
-    fn same_width(&self, k: usize) -> bool {
-        self.degrees[k].len() == self.degrees[k - 1].len()
+        self.arranged(0).forward(x, features)
     }
 
     /// The network on `n` rows of which no column is known yet.
@@ -274,135 +276,109 @@ impl MaskedMlp {
         n: usize,
         device: &Device,
     ) -> Result<Sequence<'_>> {
-        Ok(self.sequence_plus(self.condition.forward(condition, n, device)?, n))
+        self.sequence_by(0, condition, n, device)
+    }
+
+    /// [`MaskedMlp::sequence`] by the masks of a member: columns come in its order.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the condition does not fit.
+    ///
+    /// # Panics
+    /// If there are fewer members.
+    pub fn sequence_by(
+        &self,
+        member: usize,
+        condition: &Condition,
+        n: usize,
+        device: &Device,
+    ) -> Result<Sequence<'_>> {
+        let features = self.condition.forward(condition, n, device)?;
+        Ok(Sequence::new(self.arranged(member), features, n))
     }
 
     /// The network on `n` rows of which no column is known yet, with features as in [`MaskedMlp::forward_plus`].
     pub fn sequence_plus(&self, features: Option<Dual<2>>, n: usize) -> Sequence<'_> {
-        let layers = vec![Vec::new(); self.linears.len()];
-        Sequence { of: self, features, layers, known: 0, rows: n }
-    }
-}
-
-/// A masked network on rows whose columns come one after the other: every unit is computed once.
-#[derive(Debug)]
-pub struct Sequence<'a> {
-    of: &'a MaskedMlp,
-    features: Option<Dual<2>>,
-    /// The known columns, then the known units of each hidden layer, in parts by degree.
-    layers: Vec<Vec<Dual<2>>>,
-    known: usize,
-    rows: usize,
-}
-
-/// The known parts of a layer side by side; none before the first.
-fn whole(parts: &mut Vec<Dual<2>>) -> Option<Dual<2>> {
-    if parts.len() > 1 {
-        let all = Dual::cat(std::mem::take(parts), 1);
-        parts.push(all);
-    }
-    parts.first().cloned()
-}
-
-impl Sequence<'_> {
-    /// Adds the next column, `[n, its number of values]`.
-    pub fn push(&mut self, column: Dual<2>) {
-        self.layers[0].push(column);
-        self.known += 1;
+        Sequence::new(self.arranged(0), features, n)
     }
 
-    /// The outputs whose limit is the number of known columns, `[n, their number]`, in their order.
-    pub fn outputs(&mut self) -> Dual<2> {
-        let last = self.of.linears.len() - 1;
-        for k in 0..last {
-            let degrees = &self.of.degrees[k];
-            let from = degrees.partition_point(|degree| *degree < self.known);
-            let units = from..degrees.partition_point(|degree| *degree <= self.known);
-            if units.is_empty() {
-                continue;
-            }
-            // The part of the same units in the layer before, which came in this pass.
-            let before = (self.of.residual && k > 0 && self.of.same_width(k))
-                .then(|| self.layers[k].last().cloned())
-                .flatten();
-            let h = self.units(k, Units::Range(units));
-            let h = self.of.activation.forward(h);
-            let h = if let Some(before) = before { h + before } else { h };
-            self.layers[k + 1].push(h);
-        }
-        let outputs = &self.of.limits;
-        let wanted = (0..outputs.len()).filter(|o| outputs[*o] == self.known).collect();
-        let units = Units::of(wanted);
-        let y = self.units(last, units.clone());
-        match (&self.of.direct, whole(&mut self.layers[0])) {
-            (Some(direct), Some(columns)) => {
-                let weight = units.rows(&direct.weight.val());
-                let reach = columns.dims()[1];
-                y + project(columns, weight.narrow(1, 0, reach), None)
-            }
-            _ => y,
-        }
-    }
-
-    /// Units of layer `k` before their activation, from what is known of the layer before.
-    fn units(&mut self, k: usize, units: Units) -> Dual<2> {
-        let linear = &self.of.linears[k];
-        let bias = linear.bias();
-        let bias = bias.map(|bias| units.rows(&bias.unsqueeze_dim::<2>(1)).squeeze_dim::<1>(1));
-        let weight = units.rows(&linear.weight.val());
-        let count = weight.dims()[0];
-        let z = match (whole(&mut self.layers[k]), bias) {
-            (Some(input), bias) => {
-                let reach = input.dims()[1];
-                project(input, weight.narrow(1, 0, reach), bias)
-            }
-            (None, Some(bias)) => bias.unsqueeze_dim::<2>(0).expand([self.rows, count]).into(),
-            (None, None) => {
-                let kind = (&weight.device(), weight.dtype());
-                Tensor::<2>::zeros([self.rows, count], kind).into()
-            }
+    /// The network in the order of the masks of a member.
+    fn arranged(&self, member: usize) -> Arranged<'_> {
+        let (masks, last) = (&self.members[member], self.linears.len() - 1);
+        let layer = |(k, linear): (usize, &Linear)| MaskedLinear {
+            weight: masks.weight(k, linear.weight.val()),
+            bias: linear.bias().map(|bias| masks.bias(k, bias)),
+            activation: (k < last).then_some(self.activation),
+            reach: masks.reaches[k].clone(),
         };
-        match self.features.as_ref().filter(|_| k == 0) {
-            Some(features) => z + units.columns(features),
-            None => z,
+        let mut layers: Vec<MaskedLinear> = self.linears.iter().enumerate().map(layer).collect();
+        if let Some(known) = &self.known {
+            layers[0].bias = Some(self.with_known(known, masks, layers[0].bias.take()));
         }
+        let direct = self.direct.as_ref().map(|linear| MaskedLinear {
+            weight: masks.direct(linear.weight.val()),
+            bias: None,
+            activation: None,
+            reach: masks.direct_reach.clone(),
+        });
+        let (activation, residual) = (self.activation, self.residual);
+        Arranged { masks, layers, direct, activation, residual }
+    }
+
+    /// b + Σ U_j over the columns j that a unit reads, `[units]`.
+    fn with_known(&self, known: &Linear, masks: &Masks, bias: Option<Tensor<1>>) -> Tensor<1> {
+        let weight = masks.known(known.weight.val());
+        let [units, columns] = weight.dims();
+        let ones = Tensor::<2>::ones([1, columns], (&weight.device(), weight.dtype()));
+        let reach = masks.degrees[0].clone().into();
+        let sum = MaskedLinear { weight, bias, activation: None, reach };
+        masked_mlp(ones.into(), &[sum], None).value.reshape([units])
     }
 }
 
-/// Some units of a layer: neighbours, or any.
-#[derive(Clone)]
-enum Units {
-    Range(Range<usize>),
-    List(Vec<usize>),
+/// A network with weights in the order of its masks.
+#[derive(Debug)]
+struct Arranged<'a> {
+    masks: &'a Masks,
+    /// The hidden layers, then the outputs.
+    layers: Vec<MaskedLinear>,
+    /// The map from columns to outputs.
+    direct: Option<MaskedLinear>,
+    activation: Activation,
+    residual: bool,
 }
 
-impl Units {
-    fn of(list: Vec<usize>) -> Self {
-        match (list.first(), list.last()) {
-            (Some(first), Some(last)) if last - first + 1 == list.len() => {
-                Self::Range(*first..last + 1)
-            }
-            _ => Self::List(list),
+impl Arranged<'_> {
+    /// The outputs of rows `x` with features of the first layer.
+    fn forward(&self, x: Dual<2>, features: Option<Dual<2>>) -> Dual<2> {
+        let (last, x) = (self.layers.len() - 1, self.masks.values(x));
+        let mut added =
+            self.direct.as_ref().map(|of| masked_mlp(x.clone(), std::slice::from_ref(of), None));
+        let (mut h, mut next) = (x, 0);
+        if let Some(features) = features {
+            let plain = MaskedLinear { activation: None, ..self.layers[0].clone() };
+            let first = masked_mlp(h, &[plain], Some(self.masks.features(features)));
+            (h, next) = (if last > 0 { self.activation.forward(first) } else { first }, 1);
         }
-    }
-
-    fn select(&self, x: &Tensor<2>, dim: usize) -> Tensor<2> {
-        match self {
-            Self::Range(range) => x.clone().narrow(dim, range.start, range.len()),
-            Self::List(list) => {
-                let numbers: Vec<i32> = list.iter().map(|i| *i as i32).collect();
-                let numbers = TensorData::new(numbers, [list.len()]);
-                let numbers = Tensor::<1, Int>::from_data(numbers, (&x.device(), DType::I32));
-                x.clone().select(dim, numbers)
-            }
+        while next <= last {
+            // Layers run together up to the next sum.
+            let until = (next + 1..=last).find(|k| self.adds(*k) || self.adds(*k - 1));
+            let until = until.unwrap_or(last + 1);
+            let residual = match () {
+                () if self.adds(next) => Some(h.clone()),
+                () if until > last => added.take(),
+                () => None,
+            };
+            h = masked_mlp(h, &self.layers[next..until], residual);
+            next = until;
         }
+        self.masks.outputs(if let Some(added) = added { h + added } else { h })
     }
 
-    fn rows(&self, x: &Tensor<2>) -> Tensor<2> {
-        self.select(x, 0)
-    }
-
-    fn columns(&self, x: &Dual<2>) -> Dual<2> {
-        x.clone().linear(|x| self.select(&x, 1))
+    /// Whether hidden layer `k` is added to the one before it: both have one width.
+    fn adds(&self, k: usize) -> bool {
+        let degrees = &self.masks.degrees;
+        let hidden = k > 0 && k + 1 < self.layers.len();
+        self.residual && hidden && degrees[k].len() == degrees[k - 1].len()
     }
 }

@@ -7,7 +7,8 @@ use burn::tensor::{DType, Tensor};
 use serde_json::json;
 use tweedie::data::{Condition, Coordinate, Generate, Kind, Layout, LogDensity, Rows, Space};
 use tweedie::nn::autoregressive::{
-    AnyColumnNetworkConfig, Autoregressive, AutoregressiveConfig, ColumnNetwork, Outline,
+    AnyColumnNetwork, AnyColumnNetworkConfig, Autoregressive, AutoregressiveConfig, ColumnNetwork,
+    Outline,
 };
 use tweedie::nn::{Activation, MaskedMlp, MaskedMlpConfig, param_count};
 use tweedie::{Draws, Error, Result};
@@ -143,86 +144,166 @@ fn probabilities_by_every_network_sum_to_one() -> Result<()> {
     Ok(())
 }
 
-/// Every network of columns in every layout that it fits: a pass, and column after column, in double precision; later
-/// values change no bit of the parameters of earlier columns in single precision; every earlier value is read.
+/// Columns for a network, of two parameters each.
+fn outline(layout: Layout, values: &[usize], order: Vec<usize>, classes: usize) -> Outline {
+    let (values, parameters) = (values.to_vec(), vec![2; values.len()]);
+    Outline { values, parameters, layout, order, classes, vector: 0, gain: 1.0 }
+}
+
+/// Every network of columns in every layout that it fits, and an ensemble of orders and masks.
 #[test]
 fn networks_read_all_earlier_columns_and_no_later_one() -> Result<()> {
+    let names = AnyColumnNetworkConfig::NAMES.iter().map(|(name, _)| json!({ "name": name }));
+    let ensemble =
+        json!({ "name": "masked", "hidden": [40, 40], "residual": true, "orders": 2, "masks": 2 });
+    let networks: Vec<_> = names.chain([ensemble]).collect();
     let mut tried = 0;
     for (layout, values) in [
         (Layout::Vector { width: 5 }, vec![1, 3, 1, 1, 2]),
         (Layout::Image { channels: 1, height: 7, width: 6 }, vec![1; 42]),
         (Layout::Image { channels: 3, height: 5, width: 4 }, vec![1; 60]),
     ] {
-        for ((name, _), classes) in
-            AnyColumnNetworkConfig::NAMES.iter().flat_map(|name| [0, CLASSES].map(|c| (name, c)))
-        {
+        for (name, classes) in networks.iter().flat_map(|name| [0, CLASSES].map(|c| (name, c))) {
             let config: AnyColumnNetworkConfig =
-                serde_json::from_value(json!({ "name": name })).expect("a network");
-            let columns = values.len();
-            let order = config.natural_order(layout).unwrap_or_else(|| (0..columns).collect());
-            let outline = Outline {
-                parameters: vec![2; columns],
-                values: values.clone(),
-                layout,
-                order,
-                classes,
-                vector: 0,
-                gain: 1.0,
-            };
+                serde_json::from_value(name.clone()).expect("a network");
+            let order = config.natural_order(layout);
+            let order = order.unwrap_or_else(|| (0..values.len()).collect());
+            let outline = outline(layout, &values, order, classes);
             if config.fits(&outline).is_err() {
                 continue;
             }
-            tried += 1;
-            let single = randomised(config.init(&outline, &Draws::new(4), &cpu())?, 0.15);
-            assert_eq!(config.parameters(&outline), param_count(&single) as u128, "{name}");
-            let (n, width) = (3, values.iter().sum::<usize>());
-            let condition = if classes > 0 { Condition::class(1, n) } else { Condition::None };
-            let x: Tensor<2> = normal("columns", [n, width]);
-            let double = moved(&single, 0.0);
-            let whole = double.forward(x.clone().into(), &condition)?.value;
-            let mut one_by_one = double.columns(&condition, n, &cpu())?;
-            let starts: Vec<usize> = (0..=columns).map(|j| values[..j].iter().sum()).collect();
-            for (j, from) in starts[..columns].iter().enumerate() {
-                let right = host(&whole.clone().narrow(1, 2 * j, 2));
-                for (found, right) in host(&one_by_one.next().value).iter().zip(&right) {
-                    within(format!("{name} {layout:?}: column {j}"), *found, *right, 1e-10);
-                }
-                one_by_one.push(x.clone().narrow(1, *from, values[j]).into());
+            let network = randomised(config.init(&outline, &Draws::new(4), &cpu())?, 0.15);
+            assert_eq!(config.parameters(&outline), param_count(&network) as u128, "{name}");
+            for member in 0..network.members() {
+                tried += 1;
+                let what = format!("{name} {layout:?} member {member}");
+                reads_all_earlier_columns(&what, &network, member, &outline)?;
             }
-            // One column changed.
-            let plain = x.clone().cast(DType::F32);
-            let right = host(&single.forward(plain.clone().into(), &condition)?.value);
-            for j in 0..columns {
-                let mut values_of = host(&x);
-                values_of.chunks_mut(width).for_each(|row| row[starts[j]] += 1.0);
-                let other = doubles(&values_of, width).cast(DType::F32);
-                let found = host(&single.forward(other.into(), &condition)?.value);
-                let differs = |i: usize| {
-                    let at =
-                        |all: &[f64], row: usize| all[row * 2 * columns + 2 * i..][..2].to_vec();
-                    (0..n).any(|row| at(&found, row) != at(&right, row))
-                };
-                for i in 0..=j {
-                    assert!(!differs(i), "{name} {layout:?}: column {i} reads column {j}");
-                }
-                if j + 1 < columns {
-                    assert!(differs(j + 1), "{name} {layout:?}: column {} is blind to {j}", j + 1);
-                }
-            }
-            // The last column reads the first.
-            let mut values_of = host(&x);
-            values_of.chunks_mut(width).for_each(|row| row[0] += 1.0);
-            let other = doubles(&values_of, width);
-            let found = host(&double.forward(other.into(), &condition)?.value.narrow(
-                1,
-                2 * columns - 2,
-                2,
-            ));
-            let right = host(&whole.clone().narrow(1, 2 * columns - 2, 2));
-            assert!(found != right, "{name} {layout:?}: the last column is blind to the first");
         }
     }
-    assert!(tried >= 16, "{tried} pairs of a network and a layout");
+    assert!(tried >= 30, "{tried} members of networks in a layout");
+    Ok(())
+}
+
+/// A pass, and column after column, in double precision; later values change no bit of the parameters of earlier
+/// columns in single precision; every earlier value is read.
+fn reads_all_earlier_columns(
+    what: &str,
+    single: &AnyColumnNetwork,
+    member: usize,
+    outline: &Outline,
+) -> Result<()> {
+    let (n, columns) = (3, outline.values.len());
+    let width = outline.values.iter().sum::<usize>();
+    let condition = if outline.classes > 0 { Condition::class(1, n) } else { Condition::None };
+    let order = single.order(member).map_or_else(|| (0..columns).collect(), <[usize]>::to_vec);
+    let starts: Vec<usize> = (0..columns).map(|j| outline.values[..j].iter().sum()).collect();
+    let x: Tensor<2> = normal("columns", [n, width]);
+    let double = moved(single, 0.0);
+    let whole = double.forward_by(member, x.clone().into(), &condition)?.value;
+    let mut one_by_one = double.columns_by(member, &condition, n, &cpu())?;
+    for j in &order {
+        let right = host(&whole.clone().narrow(1, 2 * j, 2));
+        for (found, right) in host(&one_by_one.next().value).iter().zip(&right) {
+            within(format!("{what}: column {j}"), *found, *right, 1e-10);
+        }
+        one_by_one.push(x.clone().narrow(1, starts[*j], outline.values[*j]).into());
+    }
+    // One column changed.
+    let changed = |j: usize| {
+        let mut values_of = host(&x);
+        values_of.chunks_mut(width).for_each(|row| row[starts[j]] += 1.0);
+        doubles(&values_of, width)
+    };
+    let plain = x.clone().cast(DType::F32);
+    let right = host(&single.forward_by(member, plain.into(), &condition)?.value);
+    for (step, j) in order.iter().enumerate() {
+        let other = changed(*j).cast(DType::F32);
+        let found = host(&single.forward_by(member, other.into(), &condition)?.value);
+        let differs = |i: usize| {
+            let at = |all: &[f64], row: usize| all[row * 2 * columns + 2 * i..][..2].to_vec();
+            (0..n).any(|row| at(&found, row) != at(&right, row))
+        };
+        for i in &order[..=step] {
+            assert!(!differs(*i), "{what}: column {i} reads column {j}");
+        }
+        if let Some(next) = order.get(step + 1) {
+            assert!(differs(*next), "{what}: column {next} is blind to {j}");
+        }
+    }
+    // The last column reads the first.
+    let last = |all: Tensor<2>| host(&all.narrow(1, 2 * order[columns - 1], 2));
+    let found = last(double.forward_by(member, changed(order[0]).into(), &condition)?.value);
+    assert!(found != last(whole), "{what}: the last column is blind to the first");
+    Ok(())
+}
+
+/// An ensemble of three orders with two masks each, of two classes, with its rows' log p.
+#[test]
+fn an_ensemble_is_the_mean_of_the_probabilities_of_its_members() -> Result<()> {
+    let space = mixed(CLASSES);
+    let (raw, n) = (states(&space)?, 4096);
+    let given = Condition::class(1, n);
+    let network = json!({
+        "name": "masked", "hidden": [24, 24], "residual": true, "orders": 3, "masks": 2
+    });
+    let single = model(&space, json!({ "network": network, "order": "reversed" }), 0.7)?;
+    assert_eq!(single.members(), 6);
+    for (model, tolerance) in [(&single, 1e-6), (&moved(&single, 0.0), 1e-12)] {
+        let x = space.encode(&raw)?.to_tensor(&cpu()).cast(tweedie::nn::dtype_of(model));
+        let by = |member| Ok(host(&model.log_density_by(member, x.clone().into(), &given)?.value));
+        let members: Vec<Vec<f64>> = (0..6).map(by).collect::<Result<_>>()?;
+        for (k, log_p) in members.iter().enumerate() {
+            within(format!("member {k}"), log_p.iter().map(|v| v.exp()).sum(), 1.0, tolerance);
+            for other in &members[..k] {
+                let far = log_p.iter().zip(other).map(|(a, b)| (a - b).abs());
+                assert!(far.fold(0.0, f64::max) > 0.5, "member {k} is one of those before it");
+            }
+        }
+        let log_p = log_p(model, &space, &raw, &given)?;
+        within("the ensemble".into(), log_p.iter().map(|v| v.exp()).sum(), 1.0, tolerance);
+        for (i, log_p) in log_p.iter().enumerate() {
+            let mean = members.iter().map(|of| of[i].exp()).sum::<f64>() / 6.0;
+            within(format!("row {i}"), log_p.exp(), mean, tolerance);
+        }
+        // Training takes any member, at each of its draws one.
+        let mut taken = [false; 6];
+        for step in 0..200 {
+            let draws = Draws::new(5).at(step);
+            let log_p = model.training_log_density(x.clone().into(), &given, &draws)?;
+            let log_p = host(&log_p.value);
+            taken[members.iter().position(|of| *of == log_p).expect("a member")] = true;
+        }
+        // All are, but once in 10¹⁵.
+        assert_eq!(taken, [true; 6]);
+    }
+    Ok(())
+}
+
+/// The weights of an ensemble are those of a single network, and its first member has the same masks; a column of zeros
+/// differs from one that is not read.
+#[test]
+fn members_share_the_weights_of_a_single_network() -> Result<()> {
+    let space = mixed(0);
+    let raw = states(&space)?;
+    let of = |masks: usize| {
+        let network = json!({ "name": "masked", "hidden": [24, 24], "masks": masks });
+        model(&space, json!({ "network": network }), 0.7)
+    };
+    let (one, all) = (of(1)?, of(3)?);
+    let x = space.encode(&raw)?.to_tensor(&cpu());
+    let right = host(&one.log_density(x.clone().into(), &Condition::None)?.value);
+    assert_eq!(host(&all.log_density_by(0, x.into(), &Condition::None)?.value), right);
+    let outline = outline(Layout::Vector { width: 4 }, &[1; 4], (0..4).collect(), 0);
+    let config = json!({ "name": "masked", "hidden": [16], "orders": 4 });
+    let config: AnyColumnNetworkConfig = serde_json::from_value(config).expect("a network");
+    let network = moved(&randomised(config.init(&outline, &Draws::new(4), &cpu())?, 0.5), 0.0);
+    let zeros = || Tensor::<2>::zeros([1, 4], (&cpu(), DType::F64));
+    let of = |k| Ok(host(&network.forward_by(k, zeros().into(), &Condition::None)?.value));
+    let all: Vec<Vec<f64>> = (0..4).map(of).collect::<Result<_>>()?;
+    for (k, j) in (0..4).flat_map(|k| (0..k).map(move |j| (k, j))) {
+        assert!(all[k] != all[j], "orders {k} and {j} are alike to zeros");
+    }
     Ok(())
 }
 
@@ -256,7 +337,7 @@ fn later_columns_change_no_earlier_conditional() -> Result<()> {
             (raw.select(&pick), raw.select(&pick.iter().map(|k| 4095 - k).collect::<Vec<_>>()));
         let each = |rows: &Rows| -> Result<Vec<f64>> {
             let x = space.encode(rows)?.to_tensor(&cpu());
-            Ok(host(&model.log_conditionals(x.into(), &Condition::None)?.value))
+            Ok(host(&model.log_conditionals(0, x.into(), &Condition::None)?.value))
         };
         let right = each(&some)?;
         for known in 0..columns.len() {
@@ -282,8 +363,12 @@ fn samples_have_the_frequencies_of_the_probabilities() -> Result<()> {
     let columns = vec![integer("bit", 0, 1), category("name", 3), integer("steps", -1, 3)];
     let space = space(columns, CLASSES);
     let raw = states(&space)?;
-    for integers in ["categorical", "logistic-mixture"] {
-        let changes = json!({ "order": "reversed", "integers": integers });
+    let ensemble = json!({ "name": "masked", "hidden": [24], "orders": 3, "masks": 2 });
+    for (integers, changes) in [
+        ("categorical", json!({ "order": "reversed" })),
+        ("logistic-mixture", json!({ "order": "reversed", "integers": "logistic-mixture" })),
+        ("of an ensemble", json!({ "network": ensemble })),
+    ] {
         let model = model(&space, changes, 0.7)?;
         let probabilities = log_p(&model, &space, &raw, &Condition::class(1, raw.len()))?;
         let draws = Draws::new(17).purpose("sample");
@@ -336,7 +421,7 @@ fn a_column_with_missing_values_and_a_pile_has_total_probability_one() -> Result
     let given = |block: [f64; 3]| -> Result<f64> {
         let bit = (1.0 + 0.5 - 1.5) / 2.5;
         let x = doubles(&[bit, block[0], block[1], block[2]], 4);
-        Ok(host(&model.log_conditionals(x.into(), &Condition::None)?.value)[1].exp())
+        Ok(host(&model.log_conditionals(0, x.into(), &Condition::None)?.value)[1].exp())
     };
     let (missing, pile) = (given([0.0, 1.0, -1.0])?, given([0.0, -1.0, 1.0])?);
     let density = |x: f64| given([x, -1.0, -1.0]).expect("a density");
@@ -392,6 +477,8 @@ fn a_sequence_has_the_outputs_of_one_pass() -> Result<()> {
             classes,
             vector: 0,
             features: false,
+            orders: 1,
+            masks: 1,
             gain: 1.0,
         };
         let network = config.init(&Draws::new(2), &cpu())?;
@@ -427,6 +514,8 @@ fn what_does_not_fit_an_autoregressive_model_is_refused_by_name() -> Result<()> 
     for (changes, why) in [
         (json!({ "order": { "name": "list", "columns": [0, 1, 2, 3, 4, 5, 5] } }), "order.columns"),
         (json!({ "network": { "name": "masked", "hidden": [2, 24] } }), "network.hidden"),
+        (json!({ "network": { "name": "masked", "orders": 0 } }), "network.orders"),
+        (json!({ "network": { "name": "masked", "orders": 64, "masks": 17 } }), "network.masks"),
         (json!({ "integers": "gaussian-mixture" }), "integers"),
         (json!({ "integers": { "name": "logistic-mixture", "components": 0 } }), "components"),
     ] {

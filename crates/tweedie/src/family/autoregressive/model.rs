@@ -9,7 +9,7 @@ use crate::family::density::{chunk, no_keys};
 use crate::family::plane::Plane;
 use crate::family::{
     DensityEntry, Drawing, Integers, Judge, Model, Opening, Picture, PictureSetting, Setting,
-    sample,
+    draws_of_samples, sample,
 };
 use crate::nn::autoregressive::Autoregressive;
 use crate::nn::map_params;
@@ -134,7 +134,8 @@ impl Model for AutoregressiveModel {
             };
             let samples = sample(self, &*generator, 0..6, given, at.seed, at.device, |_| {})?;
             let (network, space) = (&self.network, &self.space);
-            filling(network, space, &samples, at.real(), at.device).map(Drawing::Still)
+            let draws = draws_of_samples(at.seed);
+            filling(network, space, &samples, &draws, at.real(), at.device).map(Drawing::Still)
         };
         vec![
             Picture {

@@ -3,7 +3,7 @@
 use crate::data::{Condition, Layout, Rows, Space, Split};
 use crate::draw::{Grid, Plot, panels, stacked};
 use crate::nn::autoregressive::Autoregressive;
-use crate::{Error, Result};
+use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use image::RgbImage;
 use std::f64::consts::LN_2;
@@ -15,7 +15,8 @@ const STAGES: usize = 7;
 const REAL: usize = 256;
 
 /// Samples in raw units at several stages, in which what is not yet drawn is orange, above the mean surprise
-/// −log₂ p of each pixel of real pictures given the pixels before it.
+/// −log₂ p of each pixel of real pictures given the pixels before it, of an ensemble the mean over its members.
+/// Samples are the first rows by `draws`.
 ///
 /// # Errors
 /// [`Error::Undefined`] unless rows are pictures that can be drawn; errors of the network.
@@ -23,6 +24,7 @@ pub(super) fn filling(
     network: &Autoregressive,
     space: &Space,
     samples: &Rows,
+    draws: &Draws,
     real: Option<&Split>,
     device: &Device,
 ) -> Result<RgbImage> {
@@ -30,9 +32,9 @@ pub(super) fn filling(
         let what = "a picture of the order of columns";
         return Err(Error::undefined(what, "there are only those of pictures"));
     };
-    let order = network.order();
     let mut stages = Rows::new(Vec::new(), samples.width())?;
-    for sample in samples.iter().take(SAMPLES) {
+    for (i, sample) in samples.iter().take(SAMPLES).enumerate() {
+        let order = network.order_of(i as u64, draws);
         for stage in 0..STAGES {
             let known = order.len() * stage / (STAGES - 1);
             let mut row = sample.to_vec();
@@ -52,13 +54,16 @@ pub(super) fn filling(
         _ => Condition::None,
     };
     let x = space.encode(some.rows())?.to_tensor(device);
-    let log_p = network.log_conditionals(x.into(), &condition)?.value.mean_dim(0);
-    let log_p = Rows::from_tensor(&log_p)?;
     let mut bits = vec![0.0; height * width];
-    for (place, log_p) in order.iter().zip(log_p.row(0)) {
-        let (row, column) = (place / width % height, place % width);
-        // Rows of a heat map go up.
-        bits[(height - 1 - row) * width + column] -= f64::from(*log_p) / LN_2;
+    for member in 0..network.members() {
+        let log_p = network.log_conditionals(member, x.clone().into(), &condition)?;
+        let log_p = Rows::from_tensor(&log_p.value.mean_dim(0))?;
+        for (place, log_p) in network.places().iter().zip(log_p.row(0)) {
+            let (row, column) = (place / width % height, place % width);
+            let surprise = -f64::from(*log_p) / LN_2 / network.members() as f64;
+            // Rows of a heat map go up.
+            bits[(height - 1 - row) * width + column] += surprise;
+        }
     }
     let (x, y) = ((0.0, width as f64), (0.0, height as f64));
     let plot = Plot::new("").size(720, 640).equal_units().x_name("column").y_name("row from below");

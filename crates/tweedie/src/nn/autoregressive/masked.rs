@@ -1,4 +1,8 @@
 //! A masked MLP as the network of an autoregressive model: MADE.
+//!
+//! With several orders, or several placements of degrees (connectivity-agnostic masks), the model is an ensemble that
+//! shares its weights (Germain, Gregor, Murray & Larochelle 2015, *MADE: masked autoencoder for distribution
+//! estimation*, secs. 4.2–4.3).
 
 use super::network::{AnyColumnNetwork, ColumnNetwork, ColumnNetworkConfig, Columns, Outline};
 use crate::data::Condition;
@@ -21,12 +25,17 @@ pub struct MaskedNetworkConfig {
     pub residual: bool,
     /// Whether a linear map leads from columns to parameters directly.
     pub direct: bool,
+    /// The number of orders of an ensemble: that of the model, then random ones.
+    pub orders: usize,
+    /// The number of placements of degrees, for each order: that of rising degrees, then random ones.
+    pub masks: usize,
 }
 
 impl Default for MaskedNetworkConfig {
     fn default() -> Self {
         let activation = Activation::Relu;
-        Self { hidden: vec![256, 256], activation, residual: false, direct: true }
+        let hidden = vec![256, 256];
+        Self { hidden, activation, residual: false, direct: true, orders: 1, masks: 1 }
     }
 }
 
@@ -43,6 +52,8 @@ impl MaskedNetworkConfig {
             classes: columns.classes,
             vector: columns.vector,
             features: false,
+            orders: self.orders,
+            masks: self.masks,
             gain: columns.gain,
         }
     }
@@ -50,7 +61,8 @@ impl MaskedNetworkConfig {
 
 impl ColumnNetworkConfig for MaskedNetworkConfig {
     fn check(&self) -> Result<()> {
-        MaskedMlpConfig::check_hidden(&self.hidden)
+        MaskedMlpConfig::check_hidden(&self.hidden)?;
+        MaskedMlpConfig::check_members(self.orders, self.masks)
     }
 
     fn fits(&self, columns: &Outline) -> Result<()> {
@@ -88,7 +100,29 @@ impl ColumnNetwork for MaskedNetwork {
         n: usize,
         device: &Device,
     ) -> Result<Box<dyn Columns + '_>> {
-        Ok(Box::new(self.mlp.sequence(condition, n, device)?))
+        self.columns_by(0, condition, n, device)
+    }
+
+    fn members(&self) -> usize {
+        self.mlp.members()
+    }
+
+    fn order(&self, member: usize) -> Option<&[usize]> {
+        Some(self.mlp.order(member))
+    }
+
+    fn forward_by(&self, member: usize, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
+        self.mlp.forward_by(member, x, condition)
+    }
+
+    fn columns_by(
+        &self,
+        member: usize,
+        condition: &Condition,
+        n: usize,
+        device: &Device,
+    ) -> Result<Box<dyn Columns + '_>> {
+        Ok(Box::new(self.mlp.sequence_by(member, condition, n, device)?))
     }
 }
 

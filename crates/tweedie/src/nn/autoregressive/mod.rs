@@ -6,9 +6,18 @@
 //! network that computes the parameters of all conditional distributions from the columns before each, and the
 //! distributions. A row's log-probability takes one pass of the network; a sample is drawn column by column.
 //!
+//! The mean of several such densities, with other orders or masks and the same weights, is one more: an ensemble (Uria,
+//! Murray & Larochelle 2014, *A deep and tractable density estimator*, sec. 4; Germain et al. 2015, secs. 4.2–4.3),
+//!
+//! > log p(x) = ln Σ_m p_m(x) − ln M.
+//!
+//! Training maximises log p_m of a random member m at each step, of mean at most log p by Jensen's inequality. A sample
+//! is drawn by one member, which its row number chooses.
+//!
 //! Rows are in model units, integers at the centres of their bins. A category is one column of several values.
 
 mod conditional;
+mod generate;
 mod masked;
 mod network;
 mod order;
@@ -26,7 +35,7 @@ pub use order::Order;
 pub use pixelcnn::{PixelCnn, PixelCnnConfig};
 pub use transformer::{CausalTransformer, CausalTransformerConfig};
 
-use crate::data::{Condition, Generate, Kind, LogDensity, Rows, Space};
+use crate::data::{Condition, Kind, LogDensity, Space};
 use crate::error::inside;
 use crate::tensor::Dual;
 use crate::{Draws, Error, Result};
@@ -280,24 +289,54 @@ impl Autoregressive {
         }
     }
 
-    /// The place in a row in model units of each value, in the order.
-    pub fn order(&self) -> &[usize] {
+    /// The number of members of an ensemble with shared weights, each with an order or masks of its own; 1 for a single
+    /// network.
+    pub fn members(&self) -> usize {
+        self.network.members()
+    }
+
+    /// The place in a row in model units of each value, in the order of the model.
+    pub fn places(&self) -> &[usize] {
         &self.places
     }
 
-    /// log p of each column given those before it, `[n, columns]`, in the order.
+    /// log p of each column given those before it in the order of a member, `[n, columns]`, in the order of the model.
     ///
     /// # Errors
     /// [`Error::Shape`] if batch or condition do not fit.
-    pub fn log_conditionals(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
+    ///
+    /// # Panics
+    /// If there are fewer members.
+    pub fn log_conditionals(
+        &self,
+        member: usize,
+        x: Dual<2>,
+        condition: &Condition,
+    ) -> Result<Dual<2>> {
         self.check(&x)?;
         let x = select(x, &self.places);
-        let parameters = self.network.forward(self.seen(&x), condition)?;
+        let parameters = self.network.forward_by(member, self.seen(&x), condition)?;
         let each = self.groups.iter().map(|group| {
             let values = part(&x, &group.values, group.columns);
             group.of.log_prob(values, part(&parameters, &group.parameters, group.columns))
         });
         Ok(side_by_side(each.collect()))
+    }
+
+    /// log p of each row by a member, `[n, 1]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if batch or condition do not fit.
+    ///
+    /// # Panics
+    /// If there are fewer members.
+    pub fn log_density_by(
+        &self,
+        member: usize,
+        x: Dual<2>,
+        condition: &Condition,
+    ) -> Result<Dual<2>> {
+        Ok(self.log_conditionals(member, x, condition)?.sum_dim(1))
     }
 }
 
@@ -306,57 +345,25 @@ impl LogDensity for Autoregressive {
         self.places.len()
     }
 
+    /// Of an ensemble, ln of the mean probability over its members.
     fn log_density(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
-        Ok(self.log_conditionals(x, condition)?.sum_dim(1))
+        let members = self.network.members();
+        if members == 1 {
+            return self.log_density_by(0, x, condition);
+        }
+        let each = (0..members).map(|member| self.log_density_by(member, x.clone(), condition));
+        let all = Dual::cat(each.collect::<Result<_>>()?, 1);
+        Ok(all.log_sum_exp(1).add_scalar(-(members as f64).ln()))
     }
-}
 
-impl Generate for Autoregressive {
-    fn generate(
+    /// Of an ensemble, log p by a random member, whose mean over members is at most log p of the ensemble.
+    fn training_log_density(
         &self,
-        rows: Range<u64>,
+        x: Dual<2>,
         condition: &Condition,
         draws: &Draws,
-        device: &Device,
-    ) -> Result<Tensor<2>> {
-        let n = (rows.end - rows.start) as usize;
-        let columns: usize = self.groups.iter().map(|group| group.columns).sum();
-        let uniforms = draws.purpose("uniforms").uniforms(rows.clone(), 2 * columns);
-        let normals = draws.purpose("normals").normals(rows, columns);
-        let mut sequence = self.network.columns(condition, n, device)?;
-        let mut all = Rows::new(vec![0.0; n * self.places.len()], self.places.len())?;
-        let (mut column, mut at) = (0, 0);
-        for group in &self.groups {
-            let (width, count) = (group.of.width(), group.of.parameters());
-            for _ in 0..group.columns {
-                let parameters = Rows::from_tensor(&sequence.next().value)?;
-                let mut values = vec![0.0; n * width];
-                for (i, value) in values.chunks_exact_mut(width).enumerate() {
-                    let of = parameters.row(i);
-                    let [choice, uniform] = [0, 1].map(|k| uniforms.row(i)[2 * column + k]);
-                    let random = Random { choice, uniform, normal: normals.row(i)[column] };
-                    if of.len() != count || of.iter().any(|v| !v.is_finite()) {
-                        let what = format!("the distribution of column {column} in row {i}");
-                        return Err(Error::Diverged { what, step: column as u64 });
-                    }
-                    group.of.draw(of, random, value);
-                    let places = &self.places[at..at + width];
-                    let row = &mut all.values_mut()[i * self.places.len()..][..self.places.len()];
-                    places.iter().zip(&*value).for_each(|(place, v)| row[*place] = *v);
-                }
-                at += width;
-                column += 1;
-                if column < columns {
-                    let values = Dual::from(Rows::new(values, width)?.to_tensor(device));
-                    let seen = group.of.seen(values.reshape([n, 1, width]));
-                    sequence.push(seen.reshape([n, width]));
-                }
-            }
-        }
-        Ok(all.to_tensor(device))
-    }
-
-    fn name(&self) -> String {
-        "autoregressive model".into()
+    ) -> Result<Dual<2>> {
+        let member = draws.below(0, 0, self.network.members() as u64) as usize;
+        self.log_density_by(member, x, condition)
     }
 }

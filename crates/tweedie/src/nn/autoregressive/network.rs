@@ -82,6 +82,41 @@ pub trait ColumnNetwork: Module {
         n: usize,
         device: &Device,
     ) -> Result<Box<dyn Columns + '_>>;
+
+    /// The number of members of an ensemble with shared weights: 1 for a single network.
+    fn members(&self) -> usize {
+        1
+    }
+
+    /// The numbers of columns in the order of a member, if it is another than that of all.
+    fn order(&self, member: usize) -> Option<&[usize]> {
+        let _ = member;
+        None
+    }
+
+    /// [`ColumnNetwork::forward`] by a member; rows and parameters stay in the order of all.
+    ///
+    /// # Errors
+    /// As [`ColumnNetwork::forward`].
+    fn forward_by(&self, member: usize, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
+        let _ = member;
+        self.forward(x, condition)
+    }
+
+    /// [`ColumnNetwork::columns`] by a member, whose columns come in its own order.
+    ///
+    /// # Errors
+    /// As [`ColumnNetwork::columns`].
+    fn columns_by(
+        &self,
+        member: usize,
+        condition: &Condition,
+        n: usize,
+        device: &Device,
+    ) -> Result<Box<dyn Columns + '_>> {
+        let _ = member;
+        self.columns(condition, n, device)
+    }
 }
 
 /// A network on rows whose columns come one after the other.
@@ -136,6 +171,41 @@ macro_rules! networks {
             ) -> Result<Box<dyn Columns + '_>> {
                 match self {
                     $(Self::$variant(network) => network.columns(condition, n, device),)+
+                }
+            }
+
+            fn members(&self) -> usize {
+                match self {
+                    $(Self::$variant(network) => network.members(),)+
+                }
+            }
+
+            fn order(&self, member: usize) -> Option<&[usize]> {
+                match self {
+                    $(Self::$variant(network) => network.order(member),)+
+                }
+            }
+
+            fn forward_by(
+                &self,
+                member: usize,
+                x: Dual<2>,
+                condition: &Condition,
+            ) -> Result<Dual<2>> {
+                match self {
+                    $(Self::$variant(network) => network.forward_by(member, x, condition),)+
+                }
+            }
+
+            fn columns_by(
+                &self,
+                member: usize,
+                condition: &Condition,
+                n: usize,
+                device: &Device,
+            ) -> Result<Box<dyn Columns + '_>> {
+                match self {
+                    $(Self::$variant(network) => network.columns_by(member, condition, n, device),)+
                 }
             }
         }

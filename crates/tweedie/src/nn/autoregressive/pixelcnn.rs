@@ -72,6 +72,8 @@ impl PixelCnnConfig {
             classes: 0,
             vector: 0,
             features: true,
+            orders: 1,
+            masks: 1,
             gain: columns.gain,
         }
     }

@@ -64,6 +64,8 @@ impl MaskedLayerConfig {
             classes: place.classes,
             vector: place.vector,
             features: false,
+            orders: 1,
+            masks: 1,
             gain: self.map.initial_gain(),
         }
     }
