@@ -3,7 +3,7 @@
 use crate::kernels::attention::Attention;
 use crate::operation::{Array, Operation, apply, given, input, is_ours};
 use crate::pool::Buffer;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Bool, Tensor, activation};
 use burn_flex::FlexTensor;
 
 /// Attention softmax(q kᵀ/√d) v of each head: queries `[n, tokens, heads · d]`, keys and values `[n, others, heads ·
@@ -35,22 +35,48 @@ pub fn self_attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
     let width = all / 3;
     assert_eq!(all, 3 * width, "queries, keys and values are of one width");
     if is_ours(&qkv) && tokens > 0 {
-        return apply(Thirds(heads), [input(qkv)]);
+        return apply(Thirds { heads, causal: false }, [input(qkv)]);
     }
     let third = |k: usize| qkv.clone().narrow(2, k * width, width);
     attention(third(0), third(1), third(2), heads)
 }
 
+/// [`self_attention`] of which each token reads the tokens up to itself alone.
+///
+/// # Panics
+/// If shapes do not fit.
+pub fn causal_self_attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
+    let [n, tokens, all] = qkv.dims();
+    let width = all / 3;
+    assert_eq!(all, 3 * width, "queries, keys and values are of one width");
+    if is_ours(&qkv) && tokens > 0 {
+        return apply(Thirds { heads, causal: true }, [input(qkv)]);
+    }
+    let third = |k: usize| {
+        let third = qkv.clone().narrow(2, k * width, width);
+        third.reshape([n, tokens, heads, width / heads]).swap_dims(1, 2)
+    };
+    let q = third(0).mul_scalar(1.0 / ((width / heads) as f64).sqrt());
+    let later = Tensor::<2, Bool>::tril_mask([tokens, tokens], 0, &qkv.device());
+    let later = later.reshape([1, 1, tokens, tokens]).expand([n, heads, tokens, tokens]);
+    let scores = q.matmul(third(1).swap_dims(2, 3)).mask_fill(later, f64::NEG_INFINITY);
+    let mixed = activation::softmax(scores, 3).matmul(third(2));
+    mixed.swap_dims(1, 2).reshape([n, tokens, width])
+}
+
 #[derive(Debug)]
-struct Thirds(usize);
+struct Thirds {
+    heads: usize,
+    causal: bool,
+}
 
 impl Thirds {
     fn sizes(&self, qkv: &Array) -> Attention {
         let [samples, tokens, pitch] = qkv.shape();
-        let width = pitch / 3;
-        assert!(width % self.0 == 0, "{} heads do not divide {width}", self.0);
-        let head = width / self.0;
-        Attention { samples, queries: tokens, keys: tokens, heads: self.0, head, pitch }
+        let (width, &Self { heads, causal }) = (pitch / 3, self);
+        assert!(width % heads == 0, "{heads} heads do not divide {width}");
+        let head = width / heads;
+        Attention { samples, queries: tokens, keys: tokens, heads, head, pitch, causal }
     }
 
     fn run(&self, [qkv]: [Option<Array>; 1]) -> (Array, FlexTensor, Buffer) {
@@ -101,7 +127,8 @@ impl Heads {
         let ([samples, queries, width], [_, keys, _]) = (q.shape(), k.shape());
         assert!(k.shape() == [samples, keys, width] && k.shape::<3>() == v.shape());
         assert!(width % self.0 == 0, "{} heads do not divide {width}", self.0);
-        Attention { samples, queries, keys, heads: self.0, head: width / self.0, pitch: width }
+        let (heads, head) = (self.0, width / self.0);
+        Attention { samples, queries, keys, heads, head, pitch: width, causal: false }
     }
 
     fn run(&self, inputs: [Option<Array>; 3]) -> ([Array; 3], Buffer, Buffer, Attention) {

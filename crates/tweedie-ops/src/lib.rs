@@ -23,7 +23,7 @@ mod tests;
 
 pub use activation::activate;
 pub use adamw::{AdamW, State, adamw, square_sum};
-pub use attention::{attention, self_attention};
+pub use attention::{attention, causal_self_attention, self_attention};
 pub use conv::{Addend, ConvSizes, conv2d};
 pub use kernels::activation::Activation;
 pub use kernels::linear::matrix_product;

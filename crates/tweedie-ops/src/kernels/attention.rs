@@ -9,6 +9,9 @@
 //! > dq_i = Σ_j ds_ij k_j,  dk_j = Σ_i ds_ij q_i,  dv_j = Σ_i p_ij do_i
 //!
 //! (Dao et al. 2022, appendix B). Only the scores of a block of queries are ever in memory.
+//!
+//! Causal attention, p_ij = 0 of j > i, computes the scores of a block of queries with the keys up to its last query
+//! alone: half of all, and half of a block.
 
 use super::gemm::{
     Epilogue, Matrix, Packed, Rows, Segment, Shared, Side, Source, accumulate, product,
@@ -34,6 +37,8 @@ pub struct Attention {
     pub head: usize,
     /// The stride from a token's q, k or v to the next: heads · head, or more in longer rows.
     pub pitch: usize,
+    /// Whether query i reads the keys up to i alone; there are as many keys as queries.
+    pub causal: bool,
 }
 
 /// The offsets of the first rows of a head of a sample.
@@ -82,6 +87,7 @@ impl Attention {
 
     /// Panics unless all slices hold all rows.
     fn check(&self, [q, k, v]: [&[f32]; 3], outputs: &[&[f32]], logarithms: &[f32]) {
+        assert!(!self.causal || self.queries == self.keys, "queries and keys of other tokens");
         assert!(self.pitch >= self.row(), "rows overlap");
         let there = |x: &[f32], tokens: usize| match elements([self.samples, tokens]) {
             0 => true,
@@ -110,15 +116,18 @@ impl Attention {
             for block in cut * blocks / cuts..(cut + 1) * blocks / cuts {
                 let (first, count) = self.block(block);
                 let queries = self.places(head.query, self.pitch, first, count);
-                self.scores(q, &queries, keys.matrix(0), &mut scores);
+                let read = self.read(first, count);
+                self.scores(q, &queries, keys.matrix(0).first_columns(read), &mut scores);
                 // SAFETY: every task has its own queries of its own head.
                 let l = unsafe { logarithms.part(head.logarithm + first, count) };
-                softmax(&mut scores[..count * self.keys], self.keys, self.scale(), l);
+                self.softmax(&mut scores[..count * self.keys], first, l);
                 let offsets: Vec<usize> = (0..count).map(|i| i * self.keys).collect();
                 let out = self.places(head.output, self.row(), first, count);
-                let p = Rows { x: &scores, offsets: &offsets, runs: &[0], len: self.keys };
+                let p = Rows { x: &scores, offsets: &offsets, runs: &[0], len: read };
                 // SAFETY: as above.
-                unsafe { product(p, values.matrix(0), Epilogue::default(), o, &out) };
+                unsafe {
+                    product(p, values.matrix(0).first_rows(read), Epilogue::default(), o, &out)
+                };
             }
         });
     }
@@ -126,6 +135,50 @@ impl Attention {
     /// The first query of a block, and its number of queries.
     fn block(&self, block: usize) -> (usize, usize) {
         (block * BLOCK, BLOCK.min(self.queries - block * BLOCK))
+    }
+
+    /// The number of keys, the first ones, that the queries of a block read.
+    fn read(&self, first: usize, count: usize) -> usize {
+        if self.causal { first + count } else { self.keys }
+    }
+
+    /// Turns the scores of the queries from `first` on into probabilities, in place, and writes their logarithms. Scores
+    /// that a query does not read become zero, up to those that its block reads.
+    fn softmax(&self, scores: &mut [f32], first: usize, logarithms: &mut [f32]) {
+        if !self.causal {
+            return softmax(scores, self.keys, self.scale(), logarithms);
+        }
+        let read = first + logarithms.len();
+        let rows = scores.chunks_exact_mut(self.keys).zip(logarithms.chunks_exact_mut(1));
+        for (i, (row, logarithm)) in rows.enumerate() {
+            let (own, later) = row[..read].split_at_mut(first + i + 1);
+            softmax(own, own.len(), self.scale(), logarithm);
+            later.fill(0.0);
+        }
+    }
+
+    /// Turns the scores of the queries from `first` on into probabilities, and products do·v into gradients of scores;
+    /// zeros as in [`Attention::softmax`].
+    fn differentiate(
+        &self,
+        [p, ds]: [&mut [f32]; 2],
+        first: usize,
+        logarithms: &[f32],
+        deltas: &[f32],
+    ) {
+        if !self.causal {
+            return differentiate(p, ds, self.keys, self.scale(), logarithms, deltas);
+        }
+        let read = first + logarithms.len();
+        let rows = p.chunks_exact_mut(self.keys).zip(ds.chunks_exact_mut(self.keys));
+        let sums = logarithms.chunks_exact(1).zip(deltas.chunks_exact(1));
+        for (i, ((p, ds), (logarithm, delta))) in rows.zip(sums).enumerate() {
+            let (p, later) = p[..read].split_at_mut(first + i + 1);
+            later.fill(0.0);
+            let (ds, later) = ds[..read].split_at_mut(first + i + 1);
+            later.fill(0.0);
+            differentiate(p, ds, p.len(), self.scale(), logarithm, delta);
+        }
     }
 
     /// The offsets of the rows of a block.
@@ -195,22 +248,25 @@ impl Attention {
                 let (first, count) = self.block(block);
                 let queries = self.places(head.query, self.pitch, first, count);
                 let outputs = self.places(head.output, self.row(), first, count);
-                self.scores(q, &queries, keys_across.matrix(0), &mut p);
-                self.scores(d, &outputs, values_across.matrix(0), &mut ds);
+                let read = self.read(first, count);
+                self.scores(q, &queries, keys_across.matrix(0).first_columns(read), &mut p);
+                self.scores(d, &outputs, values_across.matrix(0).first_columns(read), &mut ds);
                 for (delta, &at) in deltas.iter_mut().zip(&outputs) {
                     *delta = dot(&d[at..][..self.head], &o[at..][..self.head]);
                 }
                 let l = &logarithms[head.logarithm + first..][..count];
-                differentiate(&mut p, &mut ds, self.keys, self.scale(), l, &deltas);
+                self.differentiate([&mut p, &mut ds], first, l, &deltas);
                 let offsets: Vec<usize> = (0..count).map(|i| i * self.keys).collect();
-                let rows = Rows { x: &ds, offsets: &offsets, runs: &[0], len: self.keys };
+                let rows = Rows { x: &ds, offsets: &offsets, runs: &[0], len: read };
+                let keys = keys_along.matrix(0).first_rows(read);
                 // SAFETY: every task has its own head.
-                unsafe { product(rows, keys_along.matrix(0), Epilogue::default(), dq, &queries) };
+                unsafe { product(rows, keys, Epilogue::default(), dq, &queries) };
                 let [for_keys, for_values] = &mut sums;
                 let query = head.query + first * self.pitch;
-                self.accumulate(&ds, (q, self.pitch, query), count, for_keys);
+                let block = (count, read);
+                self.accumulate(&ds, (q, self.pitch, query), block, for_keys);
                 let output = head.output + first * self.row();
-                self.accumulate(&p, (d, self.row(), output), count, for_values);
+                self.accumulate(&p, (d, self.row(), output), block, for_values);
             }
             for (sum, to) in sums.iter().zip([dk, dv]) {
                 for (j, row) in sum.chunks_exact(self.head).enumerate() {
@@ -222,16 +278,17 @@ impl Attention {
         });
     }
 
-    /// Adds scoresᵀ x to `sum` for a block of rows; x has an offset and a stride.
+    /// Adds scoresᵀ x to `sum` for a block of rows and the keys that they read; x has an offset and a stride.
     fn accumulate(
         &self,
         scores: &[f32],
         (x, stride, offset): (&[f32], usize, usize),
-        count: usize,
+        (count, read): (usize, usize),
         sum: &mut [f32],
     ) {
-        let u = Side { x: scores, stride: self.keys, len: self.keys };
+        let u = Side { x: scores, stride: self.keys, len: read };
         let v = Side { x, stride, len: self.head };
+        let sum = &mut sum[..read * self.head];
         accumulate(u, v, &[Segment { u: 0, v: offset, rows: count }], sum);
     }
 }

@@ -158,7 +158,15 @@ fn operations_refuse_shapes_larger_than_memory() {
     // The height with the zeros before and after it is more than a `usize` holds.
     let around = Conv { count: 1, input: [1, 1], padding: (HALF, HALF), ..sizes };
     assert_refused(words, || forward(around, &[1.0], &[1.0]));
-    let attention = Attention { samples: 1, queries: 3, keys: 1, heads: 1, head: 2, pitch: HALF };
+    let attention = Attention {
+        samples: 1,
+        queries: 3,
+        keys: 1,
+        heads: 1,
+        head: 2,
+        pitch: HALF,
+        causal: false,
+    };
     let [q, k] = [[1.0; 2], [1.0; 2]];
     assert_refused(words, || attention.forward([&q, &k, &k], &mut [0.0; 6], &mut [0.0; 3]));
     let heads = Attention { queries: 1, heads: HALF, pitch: 2, ..attention };

@@ -181,6 +181,7 @@ proptest! {
         assert_agree!([q => 3 as q, k => 3 as k, v => 3 as v], crate::attention(q, k, v, heads));
         let qkv = Input::new(&[n, queries, 3 * width], seed + 3);
         assert_agree!([qkv => 3 as qkv], crate::self_attention(qkv, heads));
+        assert_agree!([qkv => 3 as qkv], crate::causal_self_attention(qkv, heads));
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod transformer;
 mod unet;
 
 pub use any::{AnyNetwork, AnyNetworkConfig, Clock, NetworkConfig};
-pub use attention::{attention, self_attention};
+pub use attention::{attention, causal_self_attention, self_attention};
 pub use conv::{Conv2d, Conv2dConfig};
 pub use dropout::Dropout;
 pub use embed::{

@@ -91,7 +91,28 @@ pub struct Matrix<'a> {
     values: &'a [f32],
     depth: usize,
     columns: usize,
+    /// The rows of a panel in memory, of which `depth` count.
+    pitch: usize,
+    /// The number of columns, the first ones, by which products are wanted.
+    wanted: usize,
     runs: Option<&'a [Vec<Range<usize>>]>,
+}
+
+impl Matrix<'_> {
+    /// The matrix of the first `depth` rows.
+    ///
+    /// # Panics
+    /// If there are fewer, or the matrix is masked.
+    pub fn first_rows(self, depth: usize) -> Self {
+        assert!(depth <= self.depth && self.runs.is_none(), "a matrix has fewer rows");
+        Self { depth, ..self }
+    }
+
+    /// The matrix for products by its first `wanted` columns. Other elements of an output keep their values, or are the
+    /// products by some of the next columns.
+    pub fn first_columns(self, wanted: usize) -> Self {
+        Self { wanted, ..self }
+    }
 }
 
 /// The layout of a matrix in memory: the offset of its first element, and counts and strides of three nested levels of
@@ -245,6 +266,8 @@ impl Packed {
             values: &self.values[elements([k, len])..][..len],
             depth: self.depth,
             columns: self.columns,
+            pitch: self.depth,
+            wanted: self.columns,
             runs: self.runs.as_deref(),
         }
     }

@@ -80,9 +80,11 @@ fn product_by<S: Simd, const MR: usize>(
     y: Shared,
     out: &[usize],
 ) {
-    for (number, (first, vectors)) in panels(matrix.columns, Lanes::of::<S>()).enumerate() {
+    let panels = panels(matrix.columns, Lanes::of::<S>());
+    let wanted = panels.take_while(|(first, _)| *first < matrix.wanted);
+    for (number, (first, vectors)) in wanted.enumerate() {
         let runs = matrix.runs.map(|runs| &runs[number][..]);
-        let panel = &matrix.values[first * matrix.depth..][..vectors * S::F32_LANES * matrix.depth];
+        let panel = &matrix.values[first * matrix.pitch..][..vectors * S::F32_LANES * matrix.depth];
         let mut r = 0;
         while r < out.len() {
             let left = out.len() - r;

@@ -13,19 +13,18 @@
 use super::network::{AnyColumnNetwork, ColumnNetwork, ColumnNetworkConfig, Columns, Outline};
 use crate::data::{Condition, Layout};
 use crate::error::count;
+use crate::nn::attention::attend;
 use crate::nn::layers::uniform;
 use crate::nn::{
     Activation, ConditionEmbedding, ConditionEmbeddingConfig, LayerNorm, LayerNormConfig, Linear,
-    LinearConfig, mlp,
+    LinearConfig, causal_self_attention, mlp,
 };
 use crate::tensor::Dual;
 use crate::{Draws, Error, Result};
 use burn::module::{Module, Param};
-use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-/// A score that leaves no weight after a softmax.
-const NEVER: f64 = -1e30;
 /// The ratio of the width of a block's hidden layer to that of a token.
 const HIDDEN: usize = 4;
 
@@ -187,47 +186,13 @@ pub struct CausalTransformer {
     heads: usize,
 }
 
-/// Heads side by side as a dimension of their own, `[n, heads, tokens, width/heads]`.
-fn split(x: Dual<3>, heads: usize) -> Dual<4> {
-    let [n, tokens, width] = x.dims();
-    x.reshape([n, tokens, heads, width / heads]).swap_dims(1, 2)
-}
-
-/// softmax(q kᵀ/√d) v of each head; with `later`, scores of tokens after a query count as never.
-fn attend(
-    q: Dual<3>,
-    k: Dual<3>,
-    v: Dual<3>,
-    heads: usize,
-    later: Option<Tensor<4, Bool>>,
-) -> Dual<3> {
-    let [n, tokens, width] = q.dims();
-    let q = split(q, heads).mul_scalar(1.0 / ((width / heads) as f64).sqrt());
-    let mut scores = q.matmul(split(k, heads).swap_dims(2, 3));
-    if let Some(later) = later {
-        let filled = |x: Tensor<4>, value: f64| x.mask_fill(later.clone(), value);
-        scores = Dual {
-            value: filled(scores.value, NEVER),
-            tangent: scores.tangent.map(|d| filled(d, 0.0)),
-            second: scores.second.map(|d| filled(d, 0.0)),
-        };
-    }
-    let mixed = scores.softmax(3).matmul(split(v, heads));
-    mixed.swap_dims(1, 2).reshape([n, tokens, width])
-}
-
 impl Block {
-    /// The change of tokens `x` by attention over keys and values that `with` makes of its own, and by the perceptron.
-    fn forward(
-        &self,
-        x: Dual<3>,
-        with: impl FnOnce(Dual<3>, Dual<3>, Dual<3>) -> Dual<3>,
-    ) -> Dual<3> {
+    /// The tokens `x` after attention, by `attend` from queries, keys and values side by side, and the perceptron.
+    fn forward(&self, x: Dual<3>, attend: impl FnOnce(Dual<3>) -> Dual<3>) -> Dual<3> {
         let [n, tokens, width] = x.dims();
         let rows = self.norm1.forward(x.clone()).reshape([n * tokens, width]);
         let qkv = self.qkv.forward(rows).reshape([n, tokens, 3 * width]);
-        let third = |k: usize| qkv.clone().linear(|x| x.narrow(2, k * width, width));
-        let mixed = with(third(0), third(1), third(2)).reshape([n * tokens, width]);
+        let mixed = attend(qkv).reshape([n * tokens, width]);
         let x = self.out.forward_plus(mixed, x.reshape([n * tokens, width]));
         let layers = [(&self.linear1, Some(Activation::Gelu)), (&self.linear2, None)];
         mlp(self.norm2.forward(x.clone()), &layers, Some(x)).reshape([n, tokens, width])
@@ -306,11 +271,8 @@ impl ColumnNetwork for CausalTransformer {
         if let Some(given) = given {
             x = x + given.reshape([n, 1, width]);
         }
-        let later = Tensor::<2, Bool>::tril_mask([tokens, tokens], 0, &device);
-        let later = later.reshape([1, 1, tokens, tokens]);
         for block in &self.blocks {
-            let later = later.clone().expand([n, self.heads, tokens, tokens]);
-            x = block.forward(x, |q, k, v| attend(q, k, v, self.heads, Some(later)));
+            x = block.forward(x, |qkv| causal_self_attention(qkv, self.heads));
         }
         Ok(self.parameters(x, None))
     }
@@ -357,7 +319,10 @@ impl Tokens<'_> {
             x = x + given.clone().reshape([n, 1, width]);
         }
         for (block, known) in of.blocks.iter().zip(&mut self.known) {
-            x = block.forward(x, |q, k, v| {
+            x = block.forward(x, |qkv| {
+                let [q, k, v] = [0, 1, 2].map(|third| {
+                    qkv.clone().linear(|x: Tensor<3>| x.narrow(2, third * width, width))
+                });
                 let longer = |before: Dual<3>, own: Dual<3>| Dual::cat(vec![before, own], 1);
                 let [keys, values] = match known.take() {
                     None => [k, v],
