@@ -261,7 +261,7 @@ fn an_ensemble_is_the_mean_of_the_probabilities_of_its_members() -> Result<()> {
             }
         }
         let log_p = log_p(model, &space, &raw, &given)?;
-        within("the ensemble".into(), log_p.iter().map(|v| v.exp()).sum(), 1.0, tolerance);
+        within("the ensemble", log_p.iter().map(|v| v.exp()).sum(), 1.0, tolerance);
         for (i, log_p) in log_p.iter().enumerate() {
             let mean = members.iter().map(|of| of[i].exp()).sum::<f64>() / 6.0;
             within(format!("row {i}"), log_p.exp(), mean, tolerance);

@@ -5,6 +5,7 @@ mod family;
 mod layers;
 mod oracle;
 mod pictures;
+mod residual;
 
 use crate::double::moved;
 use crate::dual::randomised;

@@ -3,8 +3,8 @@
 use super::{
     ActivationNorm, ActivationNormConfig, ConvolutionalCoupling, ConvolutionalCouplingConfig,
     Coupling, CouplingConfig, Logit, LogitConfig, MaskedLayer, MaskedLayerConfig, Permutation,
-    PermutationConfig, Planar, PlanarConfig, Radial, RadialConfig, TransformerLayer,
-    TransformerLayerConfig, Triangular, TriangularConfig,
+    PermutationConfig, Planar, PlanarConfig, Radial, RadialConfig, Residual, ResidualConfig,
+    TransformerLayer, TransformerLayerConfig, Triangular, TriangularConfig,
 };
 use crate::data::Condition;
 use crate::tensor::Dual;
@@ -29,6 +29,30 @@ pub trait Bijection: Module {
     /// # Errors
     /// [`crate::Error::Shape`] if batch or condition do not fit.
     fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)>;
+
+    /// Maps data `x` to noise as [`Bijection::to_noise`] does, with an estimate of the log-determinant for training: its
+    /// mean and that of its gradient are right where the bijection says so, over the random numbers of `draws`, of which
+    /// row i of the batch takes row i. Most bijections are exact.
+    ///
+    /// # Errors
+    /// As [`Bijection::to_noise`].
+    fn training_to_noise(
+        &self,
+        x: Dual<2>,
+        condition: &Condition,
+        draws: &Draws,
+    ) -> Result<(Dual<2>, Dual<2>)> {
+        let _ = draws;
+        self.to_noise(x, condition)
+    }
+
+    /// The data of noise `z`, `[n, width]`, without a log-determinant.
+    ///
+    /// # Errors
+    /// As [`Bijection::to_data`].
+    fn data(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
+        Ok(self.to_data(z.into(), condition)?.0.value)
+    }
 
     /// The bijection before the first step of training, whose first batch arrives as `x`, and the noise of that batch.
     /// Most bijections ignore the data.
@@ -146,6 +170,23 @@ macro_rules! bijections {
                 }
             }
 
+            fn training_to_noise(
+                &self,
+                x: Dual<2>,
+                condition: &Condition,
+                draws: &Draws,
+            ) -> Result<(Dual<2>, Dual<2>)> {
+                match self {
+                    $(Self::$variant(bijection) => bijection.training_to_noise(x, condition, draws),)+
+                }
+            }
+
+            fn data(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
+                match self {
+                    $(Self::$variant(bijection) => bijection.data(z, condition),)+
+                }
+            }
+
             fn start(self, x: Tensor<2>, condition: &Condition) -> Result<(Self, Tensor<2>)> {
                 match self {
                     $(Self::$variant(bijection) => {
@@ -178,4 +219,6 @@ bijections! {
         "a ridge across all columns: a planar flow; inverse = true turns it round",
     "radial" Radial(RadialConfig => Radial)
         "columns drawn towards a point or away from it: a radial flow; inverse = true turns it round",
+    "residual" Residual(ResidualConfig => Residual)
+        "the identity and a contraction of all columns, an MLP or convolutions: a residual flow",
 }

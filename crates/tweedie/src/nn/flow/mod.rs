@@ -19,6 +19,7 @@ mod permutation;
 mod pixels;
 mod planar;
 mod radial;
+mod residual;
 mod scalar;
 mod transformer;
 
@@ -32,6 +33,10 @@ pub use masked::{MaskedLayer, MaskedLayerConfig};
 pub use permutation::{Permutation, PermutationConfig};
 pub use planar::{Planar, PlanarConfig};
 pub use radial::{Radial, RadialConfig};
+pub use residual::{
+    AnyLogDet, Exact, LogDet, LogDetEstimate, Residual, ResidualConfig, ResidualNetwork, Roulette,
+    Series, convolution_norm, matrix_norm,
+};
 pub use scalar::{Affine, AnyScalarMap, LogisticMixture, ScalarMap, Shift, Spline};
 pub(super) use scalar::{bounded, soft_bounded};
 pub use transformer::{TransformerLayer, TransformerLayerConfig};
@@ -309,8 +314,8 @@ impl Flow {
         let mut stages = vec![z];
         for (layer, width) in self.layers.iter().zip(&self.widths).rev() {
             let (mapped, noise) = parts(stages[stages.len() - 1].clone().into(), *width);
-            let (mapped, _) = layer.to_data(mapped, condition)?;
-            stages.push(whole(mapped, noise).value);
+            let mapped = layer.data(mapped.value, condition)?;
+            stages.push(whole(mapped.into(), noise).value);
         }
         Ok(stages)
     }
@@ -320,10 +325,10 @@ impl Flow {
     /// # Errors
     /// As [`Generate::generate`].
     pub fn sample(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
-        let (x, _) = self.to_data(z.into(), condition)?;
+        let x = self.data(z, condition)?;
         let finite = |row: &[f32]| row.iter().all(|v| v.is_finite());
-        match Rows::from_tensor(&x.value)?.iter().position(|row| !finite(row)) {
-            None => Ok(x.value),
+        match Rows::from_tensor(&x)?.iter().position(|row| !finite(row)) {
+            None => Ok(x),
             Some(row) => {
                 let what = format!("row {row} of a flow's sample became NaN or infinite");
                 Err(Error::Diverged { what, step: self.layers.len() as u64 })
@@ -380,23 +385,28 @@ fn whole(first: Dual<2>, others: Option<Dual<2>>) -> Dual<2> {
     }
 }
 
-impl Bijection for Flow {
-    fn to_noise(&self, x: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
-        self.check(&x, condition)?;
-        let mut sum = x.value.clone().narrow(1, 0, 1).zeros_like().into();
-        let (mut x, mut noise) = (x, Vec::new());
-        for (layer, width) in self.layers.iter().zip(&self.widths) {
+impl Flow {
+    /// Maps rows to noise by `map` of each layer with its number, which sees the columns that the layer maps.
+    fn forward(
+        &self,
+        mut x: Dual<2>,
+        mut map: impl FnMut(u64, &AnyBijection, Dual<2>) -> Result<Dual<2>>,
+    ) -> Result<Dual<2>> {
+        let mut noise = Vec::new();
+        for ((layer, width), k) in self.layers.iter().zip(&self.widths).zip(0..) {
             let (mapped, ready) = parts(x, *width);
             noise.extend(ready);
-            let (z, log_det) = layer.to_noise(mapped, condition)?;
-            (x, sum) = (z, sum + log_det);
+            x = map(k, layer, mapped)?;
         }
-        Ok((noise.into_iter().rev().fold(x, Dual::join), sum))
+        Ok(noise.into_iter().rev().fold(x, Dual::join))
     }
 
-    fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
-        self.check(&z, condition)?;
-        let mut sum = z.value.clone().narrow(1, 0, 1).zeros_like().into();
+    /// Maps noise to rows by `map` of each layer, from the last to the first.
+    fn backward(
+        &self,
+        z: Dual<2>,
+        mut map: impl FnMut(&AnyBijection, Dual<2>) -> Result<Dual<2>>,
+    ) -> Result<Dual<2>> {
         let first = self.widths.last().map_or(self.width, |width| *width);
         let (mut x, mut noise) = parts(z, first);
         for (layer, width) in self.layers.iter().zip(&self.widths).rev() {
@@ -405,10 +415,60 @@ impl Bijection for Flow {
                 let (next, left) = parts(left, *width - known);
                 (x, noise) = (x.join(next), left);
             }
-            let (mapped, log_det) = layer.to_data(x, condition)?;
-            (x, sum) = (mapped, sum + log_det);
+            x = map(layer, x)?;
         }
+        Ok(x)
+    }
+}
+
+/// A log-determinant of zero for each row.
+fn zeros(x: &Dual<2>) -> Dual<2> {
+    x.value.clone().narrow(1, 0, 1).zeros_like().into()
+}
+
+impl Bijection for Flow {
+    fn to_noise(&self, x: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
+        self.check(&x, condition)?;
+        let mut sum = zeros(&x);
+        let z = self.forward(x, |_, layer, x| {
+            let (z, log_det) = layer.to_noise(x, condition)?;
+            sum = sum.clone() + log_det;
+            Ok(z)
+        })?;
+        Ok((z, sum))
+    }
+
+    fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
+        self.check(&z, condition)?;
+        let mut sum = zeros(&z);
+        let x = self.backward(z, |layer, z| {
+            let (x, log_det) = layer.to_data(z, condition)?;
+            sum = sum.clone() + log_det;
+            Ok(x)
+        })?;
         Ok((x, sum))
+    }
+
+    fn training_to_noise(
+        &self,
+        x: Dual<2>,
+        condition: &Condition,
+        draws: &Draws,
+    ) -> Result<(Dual<2>, Dual<2>)> {
+        self.check(&x, condition)?;
+        let mut sum = zeros(&x);
+        let z = self.forward(x, |k, layer, x| {
+            let (z, log_det) = layer.training_to_noise(x, condition, &draws.at(k))?;
+            sum = sum.clone() + log_det;
+            Ok(z)
+        })?;
+        Ok((z, sum))
+    }
+
+    fn data(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
+        self.check(&z.clone().into(), condition)?;
+        let x = self.backward(z.into(), |layer, z| Ok(layer.data(z.value, condition)?.into()))?;
+        Ok(x.value)
     }
 
     /// Each layer starts from the batch as the layers before it leave it.
@@ -433,6 +493,16 @@ impl LogDensity for Flow {
 
     fn log_density(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
         let (z, log_det) = self.to_noise(x, condition)?;
+        Ok(standard_normal(z) + log_det)
+    }
+
+    fn training_log_density(
+        &self,
+        x: Dual<2>,
+        condition: &Condition,
+        draws: &Draws,
+    ) -> Result<Dual<2>> {
+        let (z, log_det) = self.training_to_noise(x, condition, draws)?;
         Ok(standard_normal(z) + log_det)
     }
 }

@@ -1,4 +1,4 @@
-//! Linear maps, activation normalisation, planar and radial maps.
+//! Linear maps, activation normalisation, planar, radial and residual maps.
 
 use super::contract::{came_back, jacobians, log_det_and_inverse, points};
 use super::family::{log_p, model, recipe, start_of};
@@ -18,7 +18,7 @@ use tweedie::tensor::{Dual, jvp, mean_and_error};
 use tweedie::train::{AdamW, Fit};
 
 /// The names of the bijections of this file.
-const NAMES: [&str; 4] = ["linear", "activation-norm", "planar", "radial"];
+const NAMES: [&str; 5] = ["linear", "activation-norm", "planar", "radial", "residual"];
 
 /// A flow of layers in JSON.
 fn flow_of(width: usize, depth: usize, layers: serde_json::Value) -> Result<Flow> {
@@ -146,9 +146,9 @@ fn layers_start_as_the_base_and_refuse_what_does_not_fit() -> Result<()> {
         let narrow = normal::<2>("narrow", [2, 2]).cast(DType::F32);
         let error = flow.to_noise(narrow.into(), &Condition::None).unwrap_err().to_string();
         assert!(error.contains("n × 3"), "{error}");
-        let wrong = json!({ "name": name, "hidden": [4] });
+        let wrong = json!({ "name": name, "units": [4] });
         let error = serde_json::from_value::<AnyBijectionConfig>(wrong).unwrap_err().to_string();
-        assert!(error.contains("`hidden`"), "{error}");
+        assert!(error.contains("`units`"), "{error}");
     }
     for name in ["planar", "radial"] {
         let wrong = json!({ "name": name, "inverse": 2 });
