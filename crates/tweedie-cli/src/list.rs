@@ -9,7 +9,7 @@ use tweedie::{Error, Result};
 #[derive(clap::Args)]
 pub struct Options {
     /// Kind of names to list: recipes, families, data, networks, column-networks, objectives, schedules, predictions,
-    /// clocks, solvers, grids, bijections, maps, conditionals, orders, fits, kernels or devices.
+    /// clocks, solvers, grids, bijections, maps, log-determinants, conditionals, orders, fits, kernels or devices.
     kind: Option<String>,
 }
 
@@ -43,6 +43,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         ("grids", own(tweedie::solve::AnyGrid::NAMES)),
         ("bijections", own(tweedie::nn::flow::AnyBijectionConfig::NAMES)),
         ("maps", own(tweedie::nn::flow::AnyScalarMap::NAMES)),
+        ("log-determinants", own(tweedie::nn::flow::AnyLogDet::NAMES)),
         ("conditionals", own(tweedie::nn::autoregressive::AnyConditional::NAMES)),
         ("orders", own(tweedie::nn::autoregressive::Order::NAMES)),
         ("fits", own(tweedie::family::mixture::AnyFit::NAMES)),

@@ -3,9 +3,9 @@
 //! > z = x + g(x),  Lip(g) ≤ c < 1,  log|det ∂z/∂x| = log det(I + ∂g/∂x)
 //!
 //! (Behrmann et al. 2019, *Invertible residual networks*, theorem 1 and algorithm 1; Chen et al. 2019, *Residual flows
-//! for invertible generative modeling*). g is a network of L affine maps with [`lip_swish`](network) between them, whose
-//! slopes do not pass 1. Each weight is divided by max(1, ‖W‖/c^(1/L)), with ‖W‖ from above ([`norm`]). A condition is
-//! added to the first map, so that it does not change the bound.
+//! for invertible generative modeling*). g is a network of L affine maps with activations between them, whose
+//! slopes do not pass 1 ([`network`]). Each weight is divided by max(1, ‖W‖/c^(1/L)), with ‖W‖ from above ([`norm`]). A
+//! condition is added to the first map, so that it does not change the bound.
 //!
 //! The inverse is the limit of x ← z − g(x), which comes closer by a factor c at each step. A row is left as it is once
 //! it has converged, so that it does not depend on the others. Two steps of Newton's method, with the Jacobian held
@@ -24,7 +24,7 @@ pub use norm::{convolution_norm, matrix_norm};
 
 use super::{AnyBijection, Bijection, BijectionConfig, Place};
 use crate::data::Condition;
-use crate::error::{count, inside};
+use crate::error::{count, inside, within};
 use crate::nn::layers::constant;
 use crate::nn::{ConditionEmbedding, ConditionEmbeddingConfig, Conv2dConfig, LinearConfig};
 use crate::tensor::{Dual, host_column};
@@ -32,7 +32,7 @@ use crate::{Draws, Error, Result};
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, activation};
 use determinant::{identity, inverse, log_det};
-use network::{Contraction, Layer};
+use network::{Contraction, Layer, SWISH_SLOPE};
 use serde::{Deserialize, Serialize};
 
 /// The most hidden layers, and the most units of each.
@@ -40,8 +40,10 @@ const MOST_LAYERS: u64 = 64;
 const MOST_UNITS: u64 = 1 << 14;
 /// The side of the kernels of the first and the last convolution; those between see one pixel each.
 const KERNEL: usize = 3;
-/// β of the activations before softplus, at the start.
-const INITIAL_BETA: f32 = 0.5;
+/// The least β of an activation.
+const LEAST_BETA: f64 = 1e-3;
+/// The least norm that initial weights are divided by.
+const LEAST_NORM: f64 = 1e-6;
 /// The widest rows for which the inverse has its derivatives by Newton's method.
 const WIDEST_NEWTON: usize = 64;
 /// The most values of a layer of g that exact log-determinants compute at once.
@@ -69,6 +71,8 @@ pub struct ResidualConfig {
     pub network: ResidualNetwork,
     /// The bound c on the Lipschitz constant of g, from 0.01 to 0.99.
     pub lipschitz: f64,
+    /// β of the activations at the start, from 0.01 to 100: their bend is 1/β wide in model units.
+    pub beta: f64,
     /// The log-determinant in training; densities are always exact.
     #[serde(skip_serializing_if = "crate::registry::is_default")]
     pub log_det: AnyLogDet,
@@ -80,6 +84,7 @@ impl Default for ResidualConfig {
             hidden: vec![64, 64],
             network: ResidualNetwork::default(),
             lipschitz: 0.97,
+            beta: 10.0,
             log_det: AnyLogDet::default(),
         }
     }
@@ -116,7 +121,8 @@ impl BijectionConfig for ResidualConfig {
     fn check(&self) -> Result<()> {
         count("hidden", self.hidden.len() as u64, MOST_LAYERS)?;
         self.hidden.iter().try_for_each(|units| count("hidden", *units as u64, MOST_UNITS))?;
-        crate::error::within("lipschitz", self.lipschitz, 0.01, 0.99)?;
+        within("lipschitz", self.lipschitz, 0.01, 0.99)?;
+        within("beta", self.beta, 0.01, 100.0)?;
         self.log_det.check().map_err(|e| inside("log_det", e))
     }
 
@@ -133,9 +139,10 @@ impl BijectionConfig for ResidualConfig {
         self.fits(place)?;
         let sizes = self.sizes(place);
         let last = sizes.len() - 1;
+        let sides = place.picture.map_or([1, 1], |[_, h, w]| [h, w]);
         let layer = |(k, (input, output, kernel)): (usize, (usize, usize, usize))| {
-            let (draws, gain) = (draws.purpose("layers").at(k as u64), f64::from(k != last));
-            match self.network {
+            let draws = draws.purpose("layers").at(k as u64);
+            let of_gain = |gain: f64| match self.network {
                 ResidualNetwork::Mlp => {
                     let config = LinearConfig::new(input, output).with_gain(gain);
                     Layer::Linear(config.init(&draws, device))
@@ -144,12 +151,19 @@ impl BijectionConfig for ResidualConfig {
                     let config = Conv2dConfig::new(input, output, kernel).with_gain(gain);
                     Layer::Convolution(config.init(&draws, device))
                 }
-            }
+            };
+            // Weights begin at a norm of 1, and biases at the scale of what they are added to.
+            let norm = host_column(&of_gain(1.0).norm(sides).reshape([1, 1]))?;
+            Ok(of_gain(if k == last { 0.0 } else { 1.0 / norm[0].max(LEAST_NORM) }))
         };
+        let layers = sizes.into_iter().enumerate().map(layer).collect::<Result<_>>()?;
+        // softplus of ln(eᵝ − 1) is β.
+        let beta = self.beta - LEAST_BETA;
+        let beta = (beta + (-(-beta).exp()).ln_1p()) as f32;
         let condition = ConditionEmbeddingConfig::new(place.classes, place.vector, self.hidden[0]);
         Ok(Residual {
-            layers: sizes.into_iter().enumerate().map(layer).collect(),
-            beta: constant(INITIAL_BETA, [self.hidden.len()], device),
+            layers,
+            beta: constant(beta, [self.hidden.len()], device),
             condition: condition.init(&draws.purpose("condition"), device),
             width: place.width,
             picture: place.picture.filter(|_| self.network == ResidualNetwork::Convolution),
@@ -185,7 +199,7 @@ impl BijectionConfig for ResidualConfig {
 pub struct Residual {
     /// The affine maps of g.
     layers: Vec<Layer>,
-    /// β of each activation before softplus.
+    /// β of each activation: its inverse by softplus, but for the least.
     beta: Param<Tensor<1>>,
     /// The embedding of the condition, added to the first map.
     condition: ConditionEmbedding,
@@ -214,15 +228,17 @@ impl Residual {
         let features = self.condition.forward(condition, n, &device)?;
         let limit = self.lipschitz.powf(1.0 / self.layers.len() as f64);
         let sides = self.picture.map_or([1, 1], |[_, h, w]| [h, w]);
-        let beta = activation::softplus(self.beta.val(), 1.0);
-        Ok(Contraction {
-            maps: self.layers.iter().map(|layer| layer.limited(sides, limit)).collect(),
-            betas: (0..beta.dims()[0])
-                .map(|k| beta.clone().narrow(0, k, 1).reshape([1, 1]))
-                .collect(),
-            features: features.map(|features| features.value),
-            picture: self.picture,
-        })
+        let beta = activation::softplus(self.beta.val(), 1.0).add_scalar(LEAST_BETA);
+        let hidden = self.layers.len() - 1;
+        let beta = |k: usize| (k < hidden).then(|| beta.clone().narrow(0, k, 1));
+        let map = |(k, layer): (usize, &Layer)| {
+            let before = k.checked_sub(1).and_then(beta);
+            let before = before.map(|beta| beta.mul_scalar(SWISH_SLOPE).recip());
+            layer.limited(sides, limit).scaled(before, beta(k))
+        };
+        let maps = self.layers.iter().enumerate().map(map).collect();
+        let features = features.zip(beta(0)).map(|(f, beta)| f.value * beta.reshape([1, 1]));
+        Ok(Contraction { maps, features, picture: self.picture })
     }
 
     /// g(x) and log det(I + ∂g/∂x), exactly.
@@ -249,7 +265,7 @@ impl Residual {
         let g = g.detached();
         let epsilon = if z.dtype() == DType::F64 { f64::EPSILON } else { f32::EPSILON.into() };
         let tolerance = 32.0 * epsilon;
-        // A bound of 0.97 leaves 10⁻⁵ after 380 steps.
+        // Twice as many steps as the bound on g needs.
         let most = 10 + (2.0 * tolerance.ln() / self.lipschitz.ln()) as usize;
         let mut x = z.clone();
         let mut moving = x.clone().narrow(1, 0, 1).ones_like().greater_elem(0.0);

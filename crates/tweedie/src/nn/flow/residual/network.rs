@@ -1,15 +1,24 @@
 //! The network g of a residual layer, with a bound on its Lipschitz constant.
+//!
+//! Its activation is LipSwish (Chen et al. 2019, *Residual flows for invertible generative modeling*, sec. 3.3), with a
+//! β > 0 for each layer,
+//!
+//! > x σ(βx)/1.1 = silu(βx)/(1.1 β),
+//!
+//! whose slopes lie between −0.1 and 1. The map before it takes the factor β, the map after it 1/(1.1 β), so that the
+//! activation itself is silu.
 
 use super::determinant::identity;
 use super::norm::{convolution_norm, limited, matrix_norm};
-use crate::nn::{Conv2d, Linear};
+use crate::nn::{Activation, Conv2d, Linear};
 use crate::tensor::Dual;
 use burn::module::Module;
 use burn::tensor::Tensor;
-use tweedie_ops::{Addend, ConvSizes, conv2d};
+use tweedie_ops::Activation::Silu;
+use tweedie_ops::{Addend, ConvSizes, LinearLayer, conv2d};
 
 /// The largest slope of x σ(x), 1.0998…, from above.
-const SWISH_SLOPE: f64 = 1.1;
+pub(super) const SWISH_SLOPE: f64 = 1.1;
 
 /// A layer of g.
 #[derive(Module, Debug)]
@@ -22,19 +31,25 @@ pub(super) enum Layer {
 }
 
 impl Layer {
-    /// The affine map of this layer with a spectral norm of at most `limit`, on pictures with these sides.
+    /// The spectral norm of this layer, from above, on pictures with these sides; `[1]`.
+    pub fn norm(&self, sides: [usize; 2]) -> Tensor<1> {
+        match self {
+            Self::Linear(linear) => matrix_norm(linear.weight.val()),
+            Self::Convolution(convolution) => convolution_norm(convolution.weight.val(), sides),
+        }
+    }
+
+    /// The affine map of this layer, with a spectral norm of at most `limit` on pictures with these sides.
     pub fn limited(&self, sides: [usize; 2], limit: f64) -> Affine {
         let (weight, bias) = match self {
             Self::Linear(linear) => {
-                let weight = linear.weight.val();
-                let norm = matrix_norm(weight.clone());
-                (Weight::Matrix(limited(weight, norm, limit)), linear.bias())
+                let weight = limited(linear.weight.val(), self.norm(sides), limit);
+                (Weight::Matrix(weight), linear.bias())
             }
             Self::Convolution(convolution) => {
-                let weight = convolution.weight.val();
-                let norm = convolution_norm(weight.clone(), sides);
+                let weight = limited(convolution.weight.val(), self.norm(sides), limit);
                 let bias = convolution.bias.as_ref().map(|bias| bias.val());
-                (Weight::Kernel(limited(weight, norm, limit), sides), bias)
+                (Weight::Kernel(weight, sides), bias)
             }
         };
         Affine { weight, bias }
@@ -58,6 +73,26 @@ pub(super) struct Affine {
 }
 
 impl Affine {
+    /// The map with its weights times `before` and all of it times `after`, `[1]` each.
+    pub fn scaled(self, before: Option<Tensor<1>>, after: Option<Tensor<1>>) -> Self {
+        let both = match (before, after.clone()) {
+            (Some(before), Some(after)) => Some(before * after),
+            (before, after) => before.or(after),
+        };
+        let Some(factor) = both else { return self };
+        let weight = match self.weight {
+            Weight::Matrix(weight) => Weight::Matrix(weight * factor.reshape([1, 1])),
+            Weight::Kernel(weight, sides) => {
+                Weight::Kernel(weight * factor.reshape([1, 1, 1, 1]), sides)
+            }
+        };
+        let bias = match (self.bias, after) {
+            (Some(bias), Some(after)) => Some(bias * after),
+            (bias, _) => bias,
+        };
+        Self { weight, bias }
+    }
+
     fn detached(&self) -> Self {
         let weight = match &self.weight {
             Weight::Matrix(weight) => Weight::Matrix(weight.clone().detach()),
@@ -97,22 +132,11 @@ impl Affine {
     }
 }
 
-/// x σ(βx)/1.1, with slopes from −0.1 to 1, and its slope. The activation LipSwish of Chen et al. 2019, *Residual flows
-/// for invertible generative modeling*, sec. 3.3.
-fn lip_swish(x: Dual<2>, beta: Tensor<2>) -> (Dual<2>, Dual<2>) {
-    let u = x.clone() * beta;
-    let s = u.clone().sigmoid();
-    let slope = s.clone() + u * (s.clone() - s.clone().square());
-    ((x * s).mul_scalar(1.0 / SWISH_SLOPE), slope.mul_scalar(1.0 / SWISH_SLOPE))
-}
-
 /// g with weights within their bounds, for the rows of one batch.
 #[derive(Clone)]
 pub(super) struct Contraction {
     /// The affine maps, with an activation between any two.
     pub maps: Vec<Affine>,
-    /// β of each activation, `[1, 1]`.
-    pub betas: Vec<Tensor<2>>,
     /// What the condition adds to the first map, `[n, units]` or `[n, channels]`.
     pub features: Option<Tensor<2>>,
     /// The channels, height and width of rows that are pictures, for convolutions.
@@ -124,7 +148,6 @@ impl Contraction {
     pub fn detached(&self) -> Self {
         Self {
             maps: self.maps.iter().map(Affine::detached).collect(),
-            betas: self.betas.iter().map(|beta| beta.clone().detach()).collect(),
             features: self.features.clone().map(Tensor::detach),
             picture: self.picture,
         }
@@ -154,13 +177,13 @@ impl Contraction {
     /// g(x), and the slopes of the activations on the way.
     fn pass(&self, x: Dual<2>) -> (Dual<2>, Vec<Dual<2>>) {
         let mut h = x.linear(|x| self.turned(x, true));
-        let mut slopes = Vec::with_capacity(self.betas.len());
+        let (mut slopes, last) = (Vec::with_capacity(self.maps.len()), self.maps.len() - 1);
         for (k, map) in self.maps.iter().enumerate() {
             h = map.forward(h, if k == 0 { self.features.clone() } else { None });
-            if let Some(beta) = self.betas.get(k) {
-                let (y, slope) = lip_swish(h, beta.clone());
-                slopes.push(slope);
-                h = y;
+            if k < last {
+                let s = h.clone().sigmoid();
+                h = Activation::Silu.forward(h);
+                slopes.push(s.clone() + h.clone() - h.clone() * s);
             }
         }
         (h.linear(|h| self.turned(h, false)), slopes)
@@ -168,7 +191,25 @@ impl Contraction {
 
     /// g(x), `[n, d]`.
     pub fn forward(&self, x: Dual<2>) -> Dual<2> {
-        self.pass(x).0
+        match self.fused() {
+            Some(layers) if x.tangent.is_none() => tweedie_ops::mlp(x.value, layers, None).into(),
+            _ => self.pass(x).0,
+        }
+    }
+
+    /// The layers of a network of matrices, without a condition, for one pass.
+    fn fused(&self) -> Option<Vec<LinearLayer>> {
+        let last = self.maps.len() - 1;
+        let layer = |(k, map): (usize, &Affine)| match (&map.weight, &self.features) {
+            (Weight::Matrix(weight), None) => Some(LinearLayer {
+                weight: weight.clone(),
+                bias: map.bias.clone(),
+                activation: if k < last { Silu } else { tweedie_ops::Activation::None },
+                reach: None,
+            }),
+            _ => None,
+        };
+        self.maps.iter().enumerate().map(layer).collect()
     }
 
     /// The slopes of the activations at x.
