@@ -19,20 +19,25 @@
 mod conditional;
 mod generate;
 mod masked;
+mod nade;
 mod network;
 mod order;
 mod pixelcnn;
+mod pixelcnn_plus;
+mod pixels;
 mod transformer;
 
 pub use conditional::{
     AnyConditional, Categorical, Conditional, DiscretisedLogistic, GaussianConditional, Random,
 };
 pub use masked::{MaskedNetwork, MaskedNetworkConfig};
+pub use nade::{Nade, NadeConfig};
 pub use network::{
     AnyColumnNetwork, AnyColumnNetworkConfig, ColumnNetwork, ColumnNetworkConfig, Columns, Outline,
 };
 pub use order::Order;
 pub use pixelcnn::{PixelCnn, PixelCnnConfig};
+pub use pixelcnn_plus::{PixelCnnPlus, PixelCnnPlusConfig};
 pub use transformer::{CausalTransformer, CausalTransformerConfig};
 
 use crate::data::{Condition, Kind, LogDensity, Space};

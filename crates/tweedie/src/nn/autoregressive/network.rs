@@ -1,8 +1,8 @@
 //! The registry of the networks that compute the parameters of all conditional distributions.
 
 use super::{
-    CausalTransformer, CausalTransformerConfig, MaskedNetwork, MaskedNetworkConfig, PixelCnn,
-    PixelCnnConfig,
+    CausalTransformer, CausalTransformerConfig, MaskedNetwork, MaskedNetworkConfig, Nade,
+    NadeConfig, PixelCnn, PixelCnnConfig, PixelCnnPlus, PixelCnnPlusConfig,
 };
 use crate::data::{Condition, Layout};
 use crate::registry::registry;
@@ -214,9 +214,13 @@ macro_rules! networks {
 
 networks! {
     "masked" Masked(MaskedNetworkConfig => MaskedNetwork)
-        "masked MLP (MADE): one pass for log p, every unit once for a sample",
+        "masked MLP (MADE): one pass for log p, every unit once for a sample; orders = 8 is an ensemble",
+    "nade" Nade(NadeConfig => Nade)
+        "NADE: a hidden layer for each column with tied weights, by a running sum",
     "pixelcnn" PixelCnn(PixelCnnConfig => PixelCnn)
         "gated PixelCNN, of pictures: convolutions of the rows above and of the pixels to the left",
+    "pixelcnn++" PixelCnnPlus(PixelCnnPlusConfig => PixelCnnPlus)
+        "PixelCNN++, of pictures: gated residual blocks at two resolutions",
     "transformer" Transformer(CausalTransformerConfig => CausalTransformer)
         "causal transformer: each column attends to all columns before it",
 }

@@ -13,15 +13,16 @@
 //! The order is pixel by pixel with its channels together. A sample takes each row of v and each pixel of h once.
 
 use super::network::{AnyColumnNetwork, ColumnNetwork, ColumnNetworkConfig, Columns, Outline};
+use super::pixels::{self, Channels, Pixels, moved};
 use crate::data::{Condition, Layout};
 use crate::error::count;
 use crate::nn::conv::at_pixels;
 use crate::nn::{
-    Activation, ConditionEmbedding, ConditionEmbeddingConfig, Conv2d, Conv2dConfig, Linear,
-    LinearConfig, MaskedMlp, MaskedMlpConfig, Sequence,
+    ConditionEmbedding, ConditionEmbeddingConfig, Conv2d, Conv2dConfig, Linear, LinearConfig,
+    MaskedMlp, MaskedMlpConfig,
 };
 use crate::tensor::Dual;
-use crate::{Draws, Error, Result};
+use crate::{Draws, Result};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -50,32 +51,9 @@ impl Default for PixelCnnConfig {
     }
 }
 
-/// Channels, height and width of pictures.
-fn sizes(layout: Layout) -> Option<[usize; 3]> {
-    match layout {
-        Layout::Image { channels, height, width } => Some([channels, height, width]),
-        Layout::Vector { .. } => None,
-    }
-}
-
 impl PixelCnnConfig {
-    /// The masked MLP of a pixel's channels.
     fn head(&self, columns: &Outline, channels: usize) -> MaskedMlpConfig {
-        let parameters = columns.parameters.iter().take(channels).enumerate();
-        MaskedMlpConfig {
-            limits: parameters.flat_map(|(c, count)| vec![c; *count]).collect(),
-            columns: vec![1; channels],
-            hidden: vec![self.hidden],
-            activation: Activation::Relu,
-            residual: false,
-            direct: false,
-            classes: 0,
-            vector: 0,
-            features: true,
-            orders: 1,
-            masks: 1,
-            gain: columns.gain,
-        }
+        pixels::head(columns, channels, self.hidden)
     }
 }
 
@@ -87,33 +65,17 @@ impl ColumnNetworkConfig for PixelCnnConfig {
     }
 
     fn natural_order(&self, layout: Layout) -> Option<Vec<usize>> {
-        let [channels, height, width] = sizes(layout)?;
-        let pixels = height * width;
-        Some((0..pixels).flat_map(|pixel| (0..channels).map(move |c| c * pixels + pixel)).collect())
+        pixels::natural_order(layout)
     }
 
     fn fits(&self, columns: &Outline) -> Result<()> {
-        let refuse = |problem: &str, expected: &str| Err(Error::config("name", problem, expected));
-        let Some([channels, height, width]) = sizes(columns.layout) else {
-            return refuse("pixelcnn, and the data are no pictures", "masked");
-        };
-        if self.natural_order(columns.layout).as_ref() != Some(&columns.order) {
-            return refuse("pixelcnn, in another order", "the natural order");
-        }
-        let alike =
-            columns.parameters.chunks(channels).all(|p| *p == columns.parameters[..channels]);
-        if !alike || columns.values != vec![1; channels * height * width] {
-            return refuse("pixelcnn, of pixels that differ in kind", "masked");
-        }
+        let [channels, ..] = pixels::fits("pixelcnn", columns)?;
         self.head(columns, channels).fits()
     }
 
     fn init(&self, columns: &Outline, draws: &Draws, device: &Device) -> Result<AnyColumnNetwork> {
         self.check()?;
-        self.fits(columns)?;
-        let Some(sizes) = sizes(columns.layout) else {
-            return Err(Error::config("name", "pixelcnn", "masked: the data are no pictures"));
-        };
+        let sizes = pixels::fits("pixelcnn", columns)?;
         let f = self.channels;
         let layer = |k: usize| {
             let (input, draws) =
@@ -143,7 +105,7 @@ impl ColumnNetworkConfig for PixelCnnConfig {
     }
 
     fn parameters(&self, columns: &Outline) -> u128 {
-        let (f, [c, ..]) = (self.channels as u128, sizes(columns.layout).unwrap_or([1; 3]));
+        let (f, [c, ..]) = (self.channels as u128, pixels::sizes(columns.layout).unwrap_or([1; 3]));
         let linear = |from: u128, to: u128| (from + 1) * to;
         let classes = if columns.classes > 0 { (columns.classes as u128 + 1) * 4 * f } else { 0 };
         let vector = if columns.vector > 0 { (columns.vector as u128 + 2) * 4 * f } else { 0 };
@@ -163,7 +125,7 @@ impl ColumnNetworkConfig for PixelCnnConfig {
     }
 
     fn activations(&self, columns: &Outline) -> usize {
-        let [channels, height, width] = sizes(columns.layout).unwrap_or([1; 3]);
+        let [channels, height, width] = pixels::sizes(columns.layout).unwrap_or([1; 3]);
         let head = self.hidden + self.head(columns, channels).activations();
         height * width * (self.layers * 12 * self.channels + head)
     }
@@ -203,21 +165,6 @@ pub struct PixelCnn {
 fn gate<const D: usize>(x: Dual<D>, channels: usize) -> Dual<D> {
     let half = |from| x.clone().linear(|x| x.narrow(D - 1, from, channels));
     half(0).tanh() * half(channels).sigmoid()
-}
-
-/// The picture moved by `by` places along a dimension, with zeros first.
-fn moved(x: Dual<4>, dim: usize, by: usize) -> Dual<4> {
-    x.linear(|x| {
-        let mut sizes = x.dims();
-        let len = sizes[dim];
-        sizes[dim] = by.min(len);
-        let zeros = Tensor::zeros(sizes, (&x.device(), x.dtype()));
-        match by {
-            0 => x,
-            by if by >= len => zeros,
-            by => Tensor::cat(vec![zeros, x.narrow(dim, 0, len - by)], dim),
-        }
-    })
 }
 
 impl GatedLayer {
@@ -279,7 +226,7 @@ impl ColumnNetwork for PixelCnn {
         let given = given.collect::<Result<Vec<_>>>()?;
         let kind = crate::nn::dtype_of(self);
         let layers = self.layers.len();
-        let mut pixels = Pixels {
+        let stacks = Stacks {
             of: self,
             given,
             zeros: Tensor::zeros([n, 1], (device, kind)),
@@ -287,18 +234,13 @@ impl ColumnNetwork for PixelCnn {
             across: Vec::new(),
             left: vec![Vec::new(); layers],
             picture: Vec::new(),
-            pixel: Vec::new(),
-            head: None,
-            at: [0, 0],
         };
-        pixels.begin_row();
-        pixels.begin_pixel();
-        Ok(Box::new(pixels))
+        Ok(Box::new(Channels::new(&self.head, stacks, self.sizes)))
     }
 }
 
 /// A PixelCNN on pictures whose pixels come one after the other.
-struct Pixels<'a> {
+struct Stacks<'a> {
     of: &'a PixelCnn,
     /// The condition's parts of the gates of each layer.
     given: Vec<[Option<Dual<2>>; 2]>,
@@ -310,24 +252,23 @@ struct Pixels<'a> {
     across: Vec<Dual<3>>,
     /// The last values of each layer's h before it in the present row, `[n, channels]`.
     left: Vec<Vec<Dual<2>>>,
-    /// The pixels of the present row, `[n, channels]` each.
+    /// The known pixels of the present row, `[n, channels]` each.
     picture: Vec<Dual<2>>,
-    /// The channels of the present pixel.
-    pixel: Vec<Dual<2>>,
-    /// The head at the present pixel.
-    head: Option<Sequence<'a>>,
-    /// The present row and column.
-    at: [usize; 2],
 }
 
-impl Pixels<'_> {
+impl Stacks<'_> {
     fn zeros(&self, sizes: [usize; 4]) -> Dual<4> {
         Tensor::zeros(sizes, (&self.zeros.device(), self.zeros.dtype())).into()
     }
 
     /// Computes all layers of v in the present row.
     fn begin_row(&mut self) {
-        let ([n, _], [_, _, width], f) = (self.zeros.dims(), self.of.sizes, self.of.channels);
+        let ([n, _], [channels, _, width], f) =
+            (self.zeros.dims(), self.of.sizes, self.of.channels);
+        if !self.picture.is_empty() {
+            let row = Dual::cat(std::mem::take(&mut self.picture), 1);
+            self.rows[0].push(row.reshape([n, 1, width, channels]));
+        }
         self.across.clear();
         self.left.iter_mut().for_each(Vec::clear);
         let mut v: Option<Dual<4>> = None;
@@ -349,10 +290,16 @@ impl Pixels<'_> {
             self.rows[k].drain(..keep);
         }
     }
+}
 
-    /// Computes all layers of h at the present pixel, and begins its channels.
-    fn begin_pixel(&mut self) {
-        let ([n, _], f, x) = (self.zeros.dims(), self.of.channels, self.at[1]);
+impl Pixels for Stacks<'_> {
+    /// All layers of h at the present pixel; in a new row, those of v first.
+    fn features(&mut self) -> Dual<2> {
+        let ([n, _], [_, _, width], f) = (self.zeros.dims(), self.of.sizes, self.of.channels);
+        if self.across.is_empty() || self.picture.len() == width {
+            self.begin_row();
+        }
+        let x = self.picture.len();
         let mut h: Option<Dual<2>> = None;
         for (k, layer) in self.of.layers.iter().enumerate() {
             self.left[k].extend(h.clone());
@@ -372,42 +319,12 @@ impl Pixels<'_> {
             let keep = self.left[k].len().saturating_sub(TAPS - usize::from(k > 0));
             self.left[k].drain(..keep);
         }
-        let features = h.map(|h| self.of.features.forward(h.relu()));
-        self.head = Some(self.of.head.sequence_plus(features, n));
-    }
-}
-
-impl Columns for Pixels<'_> {
-    fn next(&mut self) -> Dual<2> {
-        match &mut self.head {
-            Some(head) => head.outputs(),
-            None => self.zeros.clone().into(),
-        }
+        let h = h.unwrap_or_else(|| self.zeros.clone().into());
+        self.of.features.forward(h.relu())
     }
 
-    fn push(&mut self, column: Dual<2>) {
-        let [channels, height, width] = self.of.sizes;
-        self.pixel.push(column.clone());
-        if self.pixel.len() < channels {
-            if let Some(head) = &mut self.head {
-                head.push(column);
-            }
-            return;
-        }
-        let pixel = Dual::cat(std::mem::take(&mut self.pixel), 1);
+    fn push(&mut self, pixel: Dual<2>) {
         self.left[0].push(pixel.clone());
         self.picture.push(pixel);
-        self.at[1] += 1;
-        if self.at[1] == width {
-            let [n, _] = self.zeros.dims();
-            let row = Dual::cat(std::mem::take(&mut self.picture), 1);
-            self.rows[0].push(row.reshape([n, 1, width, channels]));
-            self.at = [self.at[0] + 1, 0];
-            if self.at[0] == height {
-                return;
-            }
-            self.begin_row();
-        }
-        self.begin_pixel();
     }
 }

@@ -13,10 +13,9 @@ pub(super) enum Units {
 
 impl Units {
     pub fn of(list: Vec<usize>) -> Self {
+        let neighbours = list.windows(2).all(|pair| pair[1] == pair[0] + 1);
         match (list.first(), list.last()) {
-            (Some(first), Some(last)) if last - first + 1 == list.len() => {
-                Self::Range(*first..last + 1)
-            }
+            (Some(first), Some(last)) if neighbours => Self::Range(*first..last + 1),
             _ => Self::List(list),
         }
     }
