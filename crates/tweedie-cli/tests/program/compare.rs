@@ -28,6 +28,12 @@ fn a_run_is_as_good_as_its_copy_and_as_evaluate_says() {
     assert_eq!(alone["scores"], points[1]["scores"]);
     let html = std::fs::read_to_string(folder.path().join("both.html")).unwrap();
     assert!(html.matches("data:image/png;base64,").count() >= 5, "{}", html.len());
+    let few = ["compare", "run", "copy", "--steps", "4", "-n", "20", "--log-p-rows", "4", "--json"];
+    let told: Value = serde_json::from_str(&done(folder.path(), &few)).unwrap();
+    assert_eq!(told["runs"][0]["log_p"]["rows"], 4);
+    let difference = &told["differences"][0];
+    assert_eq!((&difference["run"], &difference["other"]), (&"run".into(), &"copy".into()));
+    assert_eq!((&difference["mean"], &difference["standard_error"]), (&0.0.into(), &0.0.into()));
     let text = done(folder.path(), &["compare", "run", "--steps", "4", "-n", "20"]);
     for word in ["run", "solver", "evaluations", "sliced W2", "label agreement", "training data"] {
         assert!(text.contains(word), "no {word} in {text}");

@@ -24,7 +24,7 @@ const LAW: [(f64, f64, f64); 3] = [(0.3, -1.3, 0.25), (0.45, 0.2, 0.3), (0.25, 1
 /// Steps of the SDE, of the ODE and of the chain.
 const STEPS: [usize; 3] = [600, 60, 25];
 /// Paths drawn, samples that distances are of, and points of the density behind the paths.
-const PATHS: u64 = 8;
+const PATHS: u64 = 12;
 const SAMPLES: u64 = 10_000;
 const DATA: usize = 1000;
 /// Levels of the table, the noise aside, and bins of histograms.
@@ -80,7 +80,7 @@ fn values(moment: &Moment) -> Result<Vec<f64>> {
     Ok(Rows::from_tensor(&moment.x)?.iter().map(|row| f64::from(row[0])).collect())
 }
 
-/// A page on the three views, with the seed 7 of all noise.
+/// A page on the three views.
 ///
 /// # Errors
 /// Errors of sampling and of drawing.
@@ -97,7 +97,7 @@ pub fn paths() -> Result<Lesson> {
     let solvers = [sde, AnySolver::default(), chain];
     let kinds = ["reverse SDE", "probability-flow ODE", "chain of denoising steps"];
     let device = Device::flex();
-    let draws = Draws::new(7);
+    let draws = Draws::new(1);
     let sampler = |k: usize| {
         Sampler::from(model.clone()).with_solver(solvers[k].clone()).with_steps(STEPS[k])
     };
@@ -153,10 +153,7 @@ fn marginals(kinds: &[Vec<Moment>]) -> Result<RgbImage> {
     };
     let plots = (1..=LEVELS).map(|at| {
         let level = kinds[0][at].level;
-        let title = match level.lambda.is_finite() {
-            true => format!("log-SNR {:.1}", level.lambda).replace('-', "−"),
-            false => "data".to_string(),
-        };
+        let title = place(Some(level.lambda).filter(|lambda| lambda.is_finite()));
         let exact = (0..=8 * BINS).map(|i| low + (high - low) * i as f64 / (8 * BINS) as f64);
         let exact: Vec<(f64, f64)> = exact.map(|x| (x, density(&level, x))).collect();
         let plot = Plot::new(&title).size(820, 620).x_name("x").y_name("p");
@@ -167,14 +164,16 @@ fn marginals(kinds: &[Vec<Moment>]) -> Result<RgbImage> {
     panels(&plots.collect::<Result<Vec<_>>>()?, 2)
 }
 
+/// The name of a level by its log-SNR, which clean data do not have.
+fn place(log_snr: Option<f64>) -> String {
+    let number = |log_snr: f64| format!("{log_snr:.1}").replace('-', "−");
+    log_snr.map_or("data".to_string(), |log_snr| format!("log-SNR {}", number(log_snr)))
+}
+
 /// The page in Markdown.
 fn text(distances: &[Distances]) -> String {
-    let heading = |log_snr: &Option<f64>| match log_snr {
-        Some(log_snr) => format!("log-SNR {log_snr:.1}").replace('-', "−"),
-        None => "data".to_string(),
-    };
     let mut headings = vec!["view".to_string(), "steps".to_string()];
-    headings.extend(distances[0].log_snr.iter().map(heading));
+    headings.extend(distances[0].log_snr.iter().copied().map(place));
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
     let line = |of: &Distances| {
         let first = [of.kind.to_string(), of.steps.to_string()];
