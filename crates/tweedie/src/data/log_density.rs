@@ -5,7 +5,7 @@
 
 use crate::data::Condition;
 use crate::tensor::{Dual, host_column};
-use crate::{Draws, Error, Result};
+use crate::{Error, Result};
 use burn::tensor::{DType, Tensor, TensorData};
 use rayon::prelude::*;
 
@@ -35,21 +35,6 @@ pub trait LogDensity: Send + Sync {
     /// # Errors
     /// [`Error::Shape`] if batch and condition do not fit; [`Error::Undefined`] if only the score is known.
     fn log_density(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>>;
-
-    /// ln γ of a batch as training maximises it: a bound of [`LogDensity::log_density`] from below, or that itself.
-    /// `draws` are random numbers of the batch, by which an ensemble chooses one of its members.
-    ///
-    /// # Errors
-    /// As [`LogDensity::log_density`].
-    fn training_log_density(
-        &self,
-        x: Dual<2>,
-        condition: &Condition,
-        draws: &Draws,
-    ) -> Result<Dual<2>> {
-        let _ = draws;
-        self.log_density(x, condition)
-    }
 
     /// ∇ₓ ln γ of each row, `[n, width]`, without automatic differentiation.
     ///

@@ -29,10 +29,10 @@
 use crate::data::{Batch, Condition};
 use crate::denoise::{Denoiser, Diffusing};
 use crate::density::sde::Reverse;
-use crate::density::{Decoder, Density, Kind, LogProb, Measure, addresses, check_batch};
+use crate::density::{Decoder, Density, Kind, LogProb, Measure, check_batch};
 use crate::process::{Corruption, Level, LevelDistribution, Levels, Schedule, finite_log_snrs};
 use crate::solve::{ReverseVariance, Variance};
-use crate::tensor::{column, host_column, mean_and_error};
+use crate::tensor::{addresses, column, host_column, mean_and_error};
 use crate::{Draws, Error, Result};
 use burn::tensor::Tensor;
 use std::sync::Arc;

@@ -2,8 +2,9 @@
 
 use crate::data::{self, Condition, Rows, Space};
 use crate::density::bound::ends;
-use crate::density::{Bound, Measure, Terms, addresses};
+use crate::density::{Bound, Measure, Terms};
 use crate::process::{Level, Levels};
+use crate::tensor::addresses;
 use crate::{Error, Result};
 use burn::tensor::Device;
 use statrs::function::erf::erfc;

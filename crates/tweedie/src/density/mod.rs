@@ -22,7 +22,7 @@ pub use raw::{InSpace, RawDensity};
 pub use sde::ReverseSde;
 
 use crate::data::Condition;
-use crate::tensor::{host_column, mean_and_error};
+use crate::tensor::mean_and_error;
 use crate::{Error, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -151,7 +151,7 @@ pub trait Density {
 }
 
 /// Fails unless `x` is `[n, width]` with n ≥ 1 and `condition` has n entries.
-fn check_batch(width: usize, x: &Tensor<2>, condition: &Condition) -> Result<()> {
+pub(crate) fn check_batch(width: usize, x: &Tensor<2>, condition: &Condition) -> Result<()> {
     let [n, d] = x.dims();
     if n == 0 || d != width {
         let expected = format!("n × {width}, n above 0");
@@ -159,14 +159,3 @@ fn check_batch(width: usize, x: &Tensor<2>, condition: &Condition) -> Result<()>
     }
     condition.check(n)
 }
-
-/// A hash of each row's values, which addresses its random numbers: equal rows have equal numbers in every batch.
-fn addresses(x: &Tensor<2>) -> Result<Vec<u64>> {
-    let [_, d] = x.dims();
-    let values = host_column(&x.clone().reshape([-1, 1]))?;
-    let mix = |hash: u64, v: &f64| (hash.rotate_left(23) ^ v.to_bits()).wrapping_mul(FNV_PRIME);
-    Ok(values.chunks(d).map(|row| row.iter().fold(0, mix)).collect())
-}
-
-/// The multiplier of the 64-bit Fowler–Noll–Vo hash.
-const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;

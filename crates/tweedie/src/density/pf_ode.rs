@@ -13,10 +13,10 @@
 
 use crate::data::Condition;
 use crate::denoise::{Denoiser, Diffusing};
-use crate::density::{Density, Kind, LogProb, Measure, addresses, check_batch};
+use crate::density::{Density, Kind, LogProb, Measure, check_batch};
 use crate::process::{Level, Levels, Schedule, finite_log_snrs};
 use crate::solve::{Clock, Tolerance, integrate_adaptive};
-use crate::tensor::{Divergence, Probes, divergence, host_column};
+use crate::tensor::{Divergence, Probes, addresses, divergence, host_column};
 use crate::{Draws, Result};
 use burn::tensor::{DType, Tensor};
 use std::sync::Arc;

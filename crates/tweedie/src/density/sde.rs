@@ -13,11 +13,11 @@
 
 use crate::data::Condition;
 use crate::denoise::{Denoiser, Diffusing};
-use crate::density::{Density, Kind, LogProb, Measure, addresses, centred, check_batch, log_prior};
+use crate::density::{Density, Kind, LogProb, Measure, centred, check_batch, log_prior};
 use crate::path::{Direction, Gaussian, Pair, weighted_path};
 use crate::process::{Level, Schedule};
 use crate::solve::{AnyGrid, ReverseVariance, Variance};
-use crate::tensor::host_column;
+use crate::tensor::{addresses, host_column};
 use crate::{Draws, Error, Result};
 use burn::tensor::{DType, Tensor};
 use std::sync::Arc;

@@ -5,15 +5,18 @@ use crate::data::{Condition, Rows, Space};
 use crate::density::{Density, Dequantise, Dequantiser, InSpace, LogProb, RawDensity, Uniform};
 use crate::error::one_of;
 use crate::objective::LogDensity;
+use crate::tensor::Divergence;
 use crate::train::{DequantiserFit, fit_dequantiser};
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use toml::Table;
+use toml::{Table, Value};
 
 /// The number of channels or hidden units of a dequantiser.
 const HIDDEN: usize = 32;
+/// The number of evaluations of an adaptive solver's path, approximately.
+pub(super) const OF_A_PATH: f64 = 100.0;
 
 /// Dequantisers fitted to a model, by their steps and seed.
 pub(super) type Dequantisers = Mutex<BTreeMap<(u64, u64), Dequantiser>>;
@@ -141,4 +144,38 @@ pub(super) fn no_keys(table: &Table, expected: &str) -> Result<()> {
         None => Ok(()),
         Some(key) => Err(Error::config(key, "unknown key", expected)),
     }
+}
+
+/// A number from 1 to `most`, or none for the word `word`.
+pub(super) fn number(
+    key: &str,
+    value: &Value,
+    most: usize,
+    word: Option<&str>,
+) -> Result<Option<usize>> {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
+    if word == Some(text.as_str()) {
+        return Ok(None);
+    }
+    let found = text.parse().ok().filter(|n| (1..=most).contains(n));
+    let expected = match word {
+        Some(word) => format!("`{word}` or a number from 1 to {most}"),
+        None => format!("a number from 1 to {most}"),
+    };
+    found.map(Some).ok_or_else(|| Error::config(key, text, expected))
+}
+
+/// The estimator of the divergence.
+pub(super) fn divergence(value: Option<&Value>, space: &Space) -> Result<Divergence> {
+    let given = value.map(|value| number("probes", value, 10_000, Some("exact"))).transpose()?;
+    Ok(match given {
+        Some(None) => Divergence::Exact,
+        Some(Some(probes)) => Divergence::hutchinson(probes),
+        None => Divergence::usual(space.model_width(), 4),
+    })
+}
+
+/// `n` of `what`, in words.
+pub(super) fn plural(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }

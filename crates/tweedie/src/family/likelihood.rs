@@ -1,14 +1,53 @@
 //! Maximum likelihood training by AdamW of any model with a log-density.
 
 use super::Start;
-use crate::data::{Encoding, Feed, LogDensity, Rows, Space};
+use crate::data::{Condition, Encoding, Feed, LogDensity, Rows, Space};
 use crate::nn::{State, collect_params};
 use crate::tensor::{host_column, mean_and_error};
-use crate::train::{Choice, Fit, Learner, Trainee, Values};
+use crate::train::{self, AdamW, Choice, Fit, Learner, Trainee, Values};
 use crate::{Draws, Error, Result};
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Gradients, Tensor};
 use std::path::Path;
+
+/// A density that [`LikelihoodLearner`] trains.
+pub(super) trait Likelihood: LogDensity {
+    /// log p of a batch as training maximises it, `[n, 1]`: a bound of it from below, or that itself. `draws` are random
+    /// numbers of the batch, by which an ensemble chooses one of its members.
+    fn training_log_p(
+        &self,
+        x: Tensor<2>,
+        condition: &Condition,
+        draws: &Draws,
+    ) -> Result<Tensor<2>> {
+        let _ = draws;
+        Ok(self.log_density(x.into(), condition)?.value)
+    }
+
+    /// Hands the gradients of the mean of (−log p + penalty) · `scale` over the rows of `x`, `[n, width]`, to `take`,
+    /// each part with its factor, if they are finite. Returns the mean of log p and that of the penalty.
+    fn descend(
+        &self,
+        x: Tensor<2>,
+        condition: &Condition,
+        scale: f64,
+        draws: &Draws,
+        take: &mut dyn FnMut(&Gradients, f64),
+    ) -> Result<(f64, f64)> {
+        let log_p = self.training_log_p(x, condition, draws)?;
+        let mean = mean_and_error(&host_column(&log_p)?).0;
+        if mean.is_finite() {
+            take(&log_p.mean().mul_scalar(-scale).backward(), 1.0);
+        }
+        Ok((mean, 0.0))
+    }
+
+    /// log p of held-out rows, `[n, 1]`, or unbiased estimates of it by `draws`.
+    fn held_out(&self, x: Tensor<2>, condition: &Condition, draws: &Draws) -> Result<Tensor<2>> {
+        let _ = draws;
+        Ok(self.log_density(x.into(), condition)?.value)
+    }
+}
 
 /// The data and the units of a model trained by [`LikelihoodLearner`].
 pub(super) struct Units {
@@ -36,7 +75,7 @@ pub(super) struct LikelihoodLearner<M: Module> {
     device: Device,
 }
 
-impl<M: Module + LogDensity> LikelihoodLearner<M> {
+impl<M: Module + Likelihood> LikelihoodLearner<M> {
     /// The learner of a model before its first step.
     pub fn new(model: M, fit: &Fit, units: Units, at: &Start) -> Result<Self> {
         let (data, batch, encoding) = (at.data()?, fit.batch, units.encoding);
@@ -62,32 +101,42 @@ impl<M: Module + LogDensity> LikelihoodLearner<M> {
     /// curve depends on the model alone.
     fn held_out_loss(&self, model: &M, feed: &Feed) -> Result<(f64, f64)> {
         let (mut all, mut volumes) = (Vec::new(), Vec::new());
-        for batch in feed.all(&self.draws.purpose("held out"), &self.device) {
+        let draws = self.draws.purpose("held out");
+        for batch in feed.all(&draws, &self.device) {
             let batch = batch?;
             volumes.extend((self.units.log_volumes)(&self.space, &Rows::from_tensor(&batch.x)?)?);
-            all.extend(host_column(&model.log_density(batch.x.into(), &batch.condition)?.value)?);
+            let probes = draws.purpose("probes");
+            all.extend(host_column(&model.held_out(batch.x, &batch.condition, &probes)?)?);
         }
         let (log_p, volume) = (mean_and_error(&all).0, mean_and_error(&volumes).0);
         Ok((-log_p / self.units.columns as f64, log_p - volume))
     }
 }
 
-impl<M: Module + LogDensity> Learner for LikelihoodLearner<M> {
+impl<M: Module + Likelihood> Learner for LikelihoodLearner<M> {
     fn step(&mut self, step: u64) -> Result<Values> {
         let (device, parts) = (self.device.clone().autodiff(), self.fit.accumulate);
         let mut loss = 0.0;
         for part in 0..parts as u64 {
             let batch = self.train.batch(step, part, &device)?;
             let columns = self.units.columns as f64;
-            let draws = self.draws.purpose("training").at(step).at(part);
-            let model = &self.model.module;
-            let log_p = model.training_log_density(batch.x.into(), &batch.condition, &draws)?.value;
-            loss -= mean_and_error(&host_column(&log_p)?).0 / columns / parts as f64;
+            let draws = self.draws.purpose("probes").at(step).at(part);
+            let (module, mut sum) = (&self.model.module, train::Gradients::new());
+            let mut take = |backward: &Gradients, factor: f64| {
+                let mut part = AdamW::gradients(module, backward);
+                if factor != 1.0 {
+                    part.values_mut().for_each(|g| *g = g.clone().mul_scalar(factor));
+                }
+                AdamW::accumulate(&mut sum, part);
+            };
+            let (x, of) = (batch.x, &batch.condition);
+            let (log_p, penalty) = module.descend(x, of, 1.0 / columns, &draws, &mut take)?;
+            loss -= (log_p - penalty) / columns / parts as f64;
             if !loss.is_finite() {
                 let what = format!("the loss became {loss}");
                 return Err(Error::Diverged { what, step: step + 1 });
             }
-            self.model.take_in(&log_p.mean().mul_scalar(-1.0 / columns).backward());
+            self.model.take_in_sum(sum);
         }
         let factor = self.fit.decay.factor(step, self.steps, self.fit.warmup);
         let (norm, rate) = (self.model.step(factor)?, self.fit.learning_rate * factor);

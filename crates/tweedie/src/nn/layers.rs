@@ -42,6 +42,19 @@ impl Activation {
         }
     }
 
+    /// The function and its derivative, elementwise.
+    pub(super) fn with_slope<const D: usize>(self, x: Dual<D>) -> (Dual<D>, Dual<D>) {
+        let y = self.forward(x.clone());
+        let slope = match self {
+            Activation::Silu => x.silu_slope(y.clone()),
+            Activation::Gelu => x.gelu_slope(),
+            Activation::Relu => x.relu_slope(),
+            Activation::Tanh => y.clone().square().one_minus(),
+            Activation::Softplus => x.sigmoid(),
+        };
+        (y, slope)
+    }
+
     /// The activation among the fused operations.
     pub(super) fn fused(self) -> tweedie_ops::Activation {
         match self {

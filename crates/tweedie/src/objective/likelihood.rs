@@ -18,7 +18,7 @@ use crate::error::count;
 use crate::nn::Network;
 use crate::process::{Schedule, finite_log_snrs};
 use crate::solve::Clock;
-use crate::tensor::Divergence;
+use crate::tensor::{Divergence, Dual, Stage, runge_kutta};
 use crate::{Draws, Error, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -112,25 +112,16 @@ impl<N: Network> Objective<NeuralDenoiser<N>> for OdeLikelihood {
         let probes = self.divergence.probes(&draws.purpose("probes"), &rows, &batch.x)?;
         let clock = Clock::of_log_snr(schedule);
         let (high, low) = finite_log_snrs(schedule);
-        let step = (high - low) / self.steps as f64;
-        let rates = |at: f64, y: Tensor<2>| -> Result<Tensor<2>> {
-            let levels = clock.levels(&vec![at; n]);
-            let x = y.narrow(1, 0, d);
+        let rates = |at: Stage, y: Dual<2>| -> Result<Dual<2>> {
+            let levels = clock.levels(&vec![at.time; n]);
+            let x = y.value.narrow(1, 0, d);
             let rates =
                 velocity_and_divergence(model, schedule, x, &levels, &batch.condition, &probes)?;
-            Ok(clock.rates(rates, &levels))
+            Ok(clock.rates(rates, &levels).into())
         };
         let zeros = Tensor::zeros([n, probes.estimates()], (&batch.x.device(), batch.x.dtype()));
-        let mut y = Tensor::cat(vec![batch.x.clone(), zeros], 1);
-        for k in 0..self.steps {
-            let from = k as f64 * step - high;
-            let (half, to) = (from + 0.5 * step, from + step);
-            let k1 = rates(from, y.clone())?;
-            let k2 = rates(half, y.clone() + k1.clone().mul_scalar(0.5 * step))?;
-            let k3 = rates(half, y.clone() + k2.clone().mul_scalar(0.5 * step))?;
-            let k4 = rates(to, y.clone() + k3.clone().mul_scalar(step))?;
-            y = y + (k1 + (k2 + k3).mul_scalar(2.0) + k4).mul_scalar(step / 6.0);
-        }
+        let start = Tensor::cat(vec![batch.x.clone(), zeros], 1);
+        let y = runge_kutta(rates, start.into(), (-high, -low), self.steps)?.value;
         let prior_sd = schedule.level(schedule.time(low)).sd(model.sigma_data);
         let trace = y.clone().narrow(1, d, probes.estimates()).mean_dim(1);
         Ok((log_prior(y.narrow(1, 0, d), prior_sd) + trace).neg().into())

@@ -32,6 +32,7 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("spline", include_str!("../../../../recipes/spline.toml")),
     ("glow", include_str!("../../../../recipes/glow.toml")),
     ("residual", include_str!("../../../../recipes/residual.toml")),
+    ("cnf", include_str!("../../../../recipes/cnf.toml")),
     ("made", include_str!("../../../../recipes/made.toml")),
     ("transformer", include_str!("../../../../recipes/transformer.toml")),
     ("pixelcnn", include_str!("../../../../recipes/pixelcnn.toml")),

@@ -19,13 +19,14 @@ pub mod unipc;
 mod variance;
 
 pub use crate::process::Noise;
+pub use crate::tensor::{Tolerance, integrate_adaptive};
 pub use annealed::AnnealedLangevin;
 pub use clip::Clip;
 pub use corrector::{Corrector, Langevin, Mcmc, Predictor, PredictorCorrector};
 pub use ddim::Ddim;
 pub use deis::Deis;
 pub(crate) use dormand_prince::Clock;
-pub use dormand_prince::{DormandPrince, Tolerance, integrate_adaptive};
+pub use dormand_prince::DormandPrince;
 pub use dpm::{DpmSolver, DpmSolverPp2M, DpmSolverPp2S, DpmSolverPp3M};
 pub use edm::StochasticHeun;
 pub use grid::{AnyGrid, Grid};

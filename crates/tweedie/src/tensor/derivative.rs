@@ -125,6 +125,9 @@ pub(crate) fn pull<const D: usize, const E: usize>(x: &Tensor<D>, y: Tensor<E>) 
     found.unwrap_or_else(|| x.clone().inner().zeros_like())
 }
 
+/// The greatest width at which a divergence is exact by default.
+const MOST_EXACT: usize = 16;
+
 /// The law of random vectors v with E[v vᵀ] = I, so that E[vᵀ A v] = tr A.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -170,6 +173,11 @@ impl Divergence {
         Divergence::Hutchinson { probes, law: Probe::Rademacher }
     }
 
+    /// The usual method for rows of `width` values: exact up to 16, else by `probes` vectors of random signs.
+    pub(crate) fn usual(width: usize, probes: usize) -> Self {
+        if width <= MOST_EXACT { Divergence::Exact } else { Divergence::hutchinson(probes) }
+    }
+
     /// The vectors for a batch like `like`; random vectors are the ones that `draws` addresses for `rows`.
     ///
     /// # Errors
@@ -212,6 +220,11 @@ impl Probes {
     /// The vectors, each `[n, d]`.
     pub fn vectors(&self) -> &[Tensor<2>] {
         &self.vectors
+    }
+
+    /// Whether the vectors are the basis.
+    pub(crate) fn is_basis(&self) -> bool {
+        self.basis
     }
 
     /// The vectors of the rows with the given indices.

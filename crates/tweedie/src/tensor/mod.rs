@@ -1,11 +1,15 @@
-//! Tensors of a batch: duals with their derivatives, columns, and reading values back to the host.
+//! Tensors of a batch: duals with their derivatives, integration in time, columns, and reading values back to the host.
 
+mod adaptive;
 mod derivative;
 mod dual;
+mod runge_kutta;
 
+pub use adaptive::{Tolerance, integrate_adaptive};
 pub use derivative::{Divergence, Probe, Probes, divergence, gradient, hessian_vector, jvp, vjp};
 pub(crate) use derivative::{leaf, pull};
 pub use dual::Dual;
+pub(crate) use runge_kutta::{Stage, integrate_dual, runge_kutta};
 
 use crate::{Error, Result};
 use burn::tensor::{DType, Int, Tensor, TensorData};
@@ -38,6 +42,17 @@ pub(crate) fn select_rows(x: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
     let data = TensorData::new(indices, [rows.len()]);
     x.clone().select(0, Tensor::<1, Int>::from_data(data, (&x.device(), DType::I64)))
 }
+
+/// A hash of each row's values, which addresses its random numbers: equal rows have equal numbers in every batch.
+pub(crate) fn addresses(x: &Tensor<2>) -> Result<Vec<u64>> {
+    let [_, d] = x.dims();
+    let values = host_column(&x.clone().reshape([-1, 1]))?;
+    let mix = |hash: u64, v: &f64| (hash.rotate_left(23) ^ v.to_bits()).wrapping_mul(FNV_PRIME);
+    Ok(values.chunks(d).map(|row| row.iter().fold(0, mix)).collect())
+}
+
+/// The multiplier of the 64-bit Fowler–Noll–Vo hash.
+const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
 /// The tensor detached from its graph.
 pub(crate) fn detached<const D: usize>(x: Tensor<D>) -> Tensor<D> {

@@ -80,7 +80,12 @@ impl<M: Module> Trainee<M> {
 
     /// Adds the gradients of the mean of a loss; a step follows the mean of all gradients since the last step.
     pub fn take_in(&mut self, backward: &burn::tensor::Gradients) {
-        AdamW::accumulate(&mut self.gradients, AdamW::gradients(&self.module, backward));
+        self.take_in_sum(AdamW::gradients(&self.module, backward));
+    }
+
+    /// Adds the gradients of the mean of a loss by parameter path, as [`Trainee::take_in`] does.
+    pub fn take_in_sum(&mut self, gradients: Gradients) {
+        AdamW::accumulate(&mut self.gradients, gradients);
         self.passes += 1;
     }
 

@@ -1,5 +1,6 @@
 //! Normalising flows: the contract of bijections, the density of a flow, and the family.
 
+mod continuous;
 mod contract;
 mod family;
 mod layers;
@@ -25,6 +26,8 @@ enum Given {
 
 const CLASSES: usize = 3;
 const VECTOR: usize = 2;
+/// The tolerance of the solver of continuous flows.
+const TOLERANCE: f64 = 1e-8;
 
 impl Given {
     const ALL: [Given; 3] = [Given::Nothing, Given::Class, Given::Vector];
@@ -59,6 +62,11 @@ fn stacks() -> Vec<(String, Vec<AnyBijectionConfig>)> {
     let mut stacks: Vec<(String, Vec<AnyBijectionConfig>)> = Vec::new();
     let of_rows = |name: &str| name != "convolutional-coupling";
     for name in AnyBijectionConfig::NAMES.iter().map(|entry| entry.0).filter(|name| of_rows(name)) {
+        if name == "continuous" {
+            let json = json!({ "name": name, "hidden": [8], "tolerance": TOLERANCE });
+            stacks.push((name.to_string(), vec![layer(json)]));
+            continue;
+        }
         if !["coupling", "masked"].contains(&name) {
             stacks.push((name.to_string(), vec![layer(json!({ "name": name }))]));
             continue;
@@ -82,6 +90,11 @@ fn stacks() -> Vec<(String, Vec<AnyBijectionConfig>)> {
     let mixing = vec![layer(coupling), layer(json!({ "name": "permutation" }))];
     stacks.push(("coupling, permutation".into(), mixing));
     stacks
+}
+
+/// A bar of rounding, or that of a solver with [`TOLERANCE`] in each of four layers.
+fn bar(what: &str, rounding: f64) -> f64 {
+    if what.contains("continuous") { rounding.max(100.0 * TOLERANCE) } else { rounding }
 }
 
 /// Flows of all [`stacks`] with random weights.

@@ -8,13 +8,14 @@ mod picture;
 
 pub use model::AutoregressiveModel;
 
-use super::likelihood::{LikelihoodLearner, Units, of_rows_as_they_are};
+use super::likelihood::{Likelihood, LikelihoodLearner, Units, of_rows_as_they_are};
 use super::{Family, Model, Opening, Start};
-use crate::data::{Encoding, Space};
+use crate::data::{Condition, Encoding, Space};
 use crate::error::inside;
-use crate::nn::autoregressive::AutoregressiveConfig;
+use crate::nn::autoregressive::{Autoregressive, AutoregressiveConfig};
 use crate::train::{Fit, Learner, MOST_PARAMETERS, State, averages, chosen};
 use crate::{Draws, Error, Result};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -30,6 +31,17 @@ pub struct AutoregressiveRecipe {
 
 /// The table that [`AutoregressiveConfig`] is read from.
 const TABLE: &str = "autoregressive";
+
+impl Likelihood for Autoregressive {
+    fn training_log_p(
+        &self,
+        x: Tensor<2>,
+        condition: &Condition,
+        draws: &Draws,
+    ) -> Result<Tensor<2>> {
+        Autoregressive::training_log_p(self, x, condition, draws)
+    }
+}
 
 impl Family for AutoregressiveRecipe {
     const NAME: &'static str = "autoregressive";

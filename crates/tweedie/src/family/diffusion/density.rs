@@ -6,7 +6,9 @@ use crate::data::{Condition, Kind, Rows, Space};
 use crate::density::{
     Bound, Decoder, Dequantise, LogProb, RawDensity, ReverseSde, Uniform, in_parts,
 };
-use crate::family::density::{DequantisedDensity, chunk, fitted_dequantiser};
+use crate::family::density::{
+    DequantisedDensity, OF_A_PATH, chunk, divergence, fitted_dequantiser, number, plural,
+};
 use crate::family::{DensityEntry, Integers, Judge, Setting};
 use crate::registry::read;
 use crate::tensor::Divergence;
@@ -15,10 +17,6 @@ use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-/// The greatest width at which the divergence is exact by default.
-const MOST_EXACT: usize = 16;
-/// The number of evaluations of an adaptive solver's path, approximately.
-const OF_A_PATH: f64 = 100.0;
 /// The number of steps of the reverse SDE's paths.
 const OF_WEIGHTS: f64 = 200.0;
 
@@ -140,45 +138,15 @@ pub(super) fn judge<'a>(
     })
 }
 
-/// `n` of `what`, in words.
-fn plural(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
-
 /// The variational bound in `steps` steps, or in continuous time.
 fn bound(model: &DiffusionModel, steps: Option<usize>, draws: Draws) -> Bound {
     Bound::from(model.diffusing()).with_steps(steps).with_draws(draws)
-}
-
-/// A number from 1 to `most`, or none for the word `word`.
-fn number(key: &str, value: &Value, most: usize, word: Option<&str>) -> Result<Option<usize>> {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
-    if word == Some(text.as_str()) {
-        return Ok(None);
-    }
-    let found = text.parse().ok().filter(|n| (1..=most).contains(n));
-    let expected = match word {
-        Some(word) => format!("`{word}` or a number from 1 to {most}"),
-        None => format!("a number from 1 to {most}"),
-    };
-    found.map(Some).ok_or_else(|| Error::config(key, text, expected))
 }
 
 /// The number of noise levels that the bound draws per row; `exact`, an option of the ODE, gives the default.
 fn probes(value: Option<&Value>) -> Result<usize> {
     let Some(value) = value else { return Ok(64) };
     Ok(number("probes", value, 1_000_000, Some("exact"))?.unwrap_or(64))
-}
-
-/// The estimator of the divergence.
-fn divergence(value: Option<&Value>, space: &Space) -> Result<Divergence> {
-    let given = value.map(|value| number("probes", value, 10_000, Some("exact"))).transpose()?;
-    Ok(match given {
-        Some(None) => Divergence::Exact,
-        Some(Some(probes)) => Divergence::hutchinson(probes),
-        None if space.model_width() <= MOST_EXACT => Divergence::Exact,
-        None => Divergence::hutchinson(4),
-    })
 }
 
 /// The number of steps of the discrete bound; none in continuous time.

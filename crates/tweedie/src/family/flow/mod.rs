@@ -1,21 +1,26 @@
 //! Normalising flows, trained by maximum likelihood.
 //!
-//! The loss is −log p of the rows in model units, in nats per column. log p of a row in the data's own units is less by
-//! the log-volume of the map between the units ([`Space::log_volume`](crate::data::Space::log_volume)). For data with
-//! classes the flow is conditional on the class. Layers that start from data see the first batch before the first step.
+//! The loss is −log p of the rows in model units, and the penalties of layers that have some, in nats per column. log p
+//! of a row in the data's own units is less by the log-volume of the map between the units
+//! ([`Space::log_volume`](crate::data::Space::log_volume)). For data with classes the flow is conditional on the class.
+//! Layers that start from data see the first batch before the first step.
 
+mod estimate;
 mod model;
 mod picture;
 
 pub use model::FlowModel;
 
-use super::likelihood::{LikelihoodLearner, Units, of_rows_as_they_are};
+use super::likelihood::{Likelihood, LikelihoodLearner, Units, of_rows_as_they_are};
 use super::{Family, Model, Opening, Start};
-use crate::data::{Feed, Layout, Space};
+use crate::data::{Condition, Feed, Layout, LogDensity, Space};
 use crate::error::{inside, within};
-use crate::nn::flow::{Bijection, FlowConfig};
+use crate::nn;
+use crate::nn::flow::{Bijection, FlowConfig, Take};
+use crate::tensor::Divergence;
 use crate::train::{Fit, Learner, MOST_PARAMETERS, State, averages, chosen};
 use crate::{Draws, Error, Result};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -61,6 +66,29 @@ fn own(key: &str, value: &mut usize, own: usize) -> Result<()> {
     }
     *value = own;
     Ok(())
+}
+
+impl Likelihood for nn::flow::Flow {
+    fn descend(
+        &self,
+        x: Tensor<2>,
+        condition: &Condition,
+        scale: f64,
+        draws: &Draws,
+        take: Take,
+    ) -> Result<(f64, f64)> {
+        nn::flow::Flow::descend(self, x, condition, scale, draws, take)
+    }
+
+    /// By one random vector where a trace of all columns would take long.
+    fn held_out(&self, x: Tensor<2>, condition: &Condition, draws: &Draws) -> Result<Tensor<2>> {
+        match Divergence::usual(self.width(), 1) {
+            Divergence::Exact => Ok(self.log_density(x.into(), condition)?.value),
+            Divergence::Hutchinson { probes, .. } => {
+                self.log_p_estimates(x, condition, probes, draws)
+            }
+        }
+    }
 }
 
 impl Family for Flow {

@@ -1,12 +1,14 @@
 //! A normalising flow with its weights, as a model.
 
+use super::estimate::FlowEstimate;
 use super::picture::layers;
 use super::{Flow, FlowSampling};
 use crate::data::{Condition, Generate, LogDensity, Space};
-use crate::density::{Dequantise, NormalisedDensity, Uniform};
+use crate::density::{Density, Dequantise, NormalisedDensity, Uniform};
 use crate::error::one_of;
 use crate::family::density::{
-    DequantisedDensity, Dequantisers, fitted_dequantiser, no_keys, spread_integers,
+    DequantisedDensity, Dequantisers, OF_A_PATH, divergence, fitted_dequantiser, no_keys, plural,
+    spread_integers,
 };
 use crate::family::plane::Plane;
 use crate::family::{
@@ -15,6 +17,7 @@ use crate::family::{
 };
 use crate::nn::{self, map_params};
 use crate::registry::{read, read_over};
+use crate::tensor::Divergence;
 use crate::train::State;
 use crate::{Draws, Error, Result};
 use burn::tensor::{Device, Tensor};
@@ -49,6 +52,8 @@ pub struct FlowModel {
 struct Options {
     /// Steps of fitting a dequantiser; the usual number if absent.
     dequantise_steps: Option<u64>,
+    /// The number of random vectors that estimate the divergence of a velocity, or `exact`.
+    probes: Option<Value>,
 }
 
 impl FlowModel {
@@ -88,6 +93,18 @@ impl FlowModel {
     /// The exact density of rows in model units.
     fn exact(&self) -> Result<NormalisedDensity> {
         NormalisedDensity::new(Arc::new(self.flow.clone()))
+    }
+
+    /// The divergence of log p by velocities, exact for flows without them.
+    fn divergence(&self, probes: Option<&Value>) -> Result<Divergence> {
+        match (self.recipe.flow.probed_layers(), probes) {
+            (0, Some(probes)) => {
+                let expected = "no such key: no layer of this flow has a divergence";
+                Err(Error::config("probes", probes.to_string(), expected))
+            }
+            (0, None) => Ok(Divergence::Exact),
+            (_, probes) => divergence(probes, &self.space),
+        }
     }
 
     /// A small network fitted to the flow that dequantises integers.
@@ -131,10 +148,18 @@ impl Model for FlowModel {
             Integers::Variational => self.dequantiser(options.dequantise_steps, at)?,
             _ => Box::new(Uniform),
         };
-        let (density, draws) = (Box::new(self.exact()?), Draws::new(at.seed).purpose("log p"));
+        let draws = Draws::new(at.seed).purpose("log p");
+        let (mut how, mut cost) = ("change of variables".into(), self.space.model_width());
+        let density: Box<dyn Density + '_> = match self.divergence(options.probes.as_ref())? {
+            Divergence::Exact => Box::new(self.exact()?),
+            Divergence::Hutchinson { probes, .. } => {
+                (how, cost) = (format!("{how}, {}", plural(probes, "probe")), probes);
+                Box::new(FlowEstimate { flow: &self.flow, probes, draws })
+            }
+        };
+        let evaluations = self.recipe.flow.probed_layers() as f64 * OF_A_PATH * (1 + cost) as f64;
         let density = DequantisedDensity::new(density, &self.space, dequantise, draws, at.device);
-        let how = "change of variables".into();
-        Ok(Judge { density: Box::new(density), how, evaluations: 1.0 })
+        Ok(Judge { density: Box::new(density), how, evaluations: evaluations.max(1.0) })
     }
 
     /// The flow's density in model units; where integers were dequantised, their noise is included.

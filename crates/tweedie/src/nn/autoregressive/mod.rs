@@ -343,6 +343,21 @@ impl Autoregressive {
     ) -> Result<Dual<2>> {
         Ok(self.log_conditionals(member, x, condition)?.sum_dim(1))
     }
+
+    /// log p of rows `x`, `[n, 1]`, as training maximises it. Of an ensemble, it is that by a random member, chosen by
+    /// `draws`, whose mean over members is at most log p of the ensemble.
+    ///
+    /// # Errors
+    /// As [`LogDensity::log_density`].
+    pub fn training_log_p(
+        &self,
+        x: Tensor<2>,
+        condition: &Condition,
+        draws: &Draws,
+    ) -> Result<Tensor<2>> {
+        let member = draws.below(0, 0, self.network.members() as u64) as usize;
+        Ok(self.log_density_by(member, x.into(), condition)?.value)
+    }
 }
 
 impl LogDensity for Autoregressive {
@@ -359,16 +374,5 @@ impl LogDensity for Autoregressive {
         let each = (0..members).map(|member| self.log_density_by(member, x.clone(), condition));
         let all = Dual::cat(each.collect::<Result<_>>()?, 1);
         Ok(all.log_sum_exp(1).add_scalar(-(members as f64).ln()))
-    }
-
-    /// Of an ensemble, log p by a random member, whose mean over members is at most log p of the ensemble.
-    fn training_log_density(
-        &self,
-        x: Dual<2>,
-        condition: &Condition,
-        draws: &Draws,
-    ) -> Result<Dual<2>> {
-        let member = draws.below(0, 0, self.network.members() as u64) as usize;
-        self.log_density_by(member, x, condition)
     }
 }

@@ -1,10 +1,11 @@
 //! The registry of the bijections that recipes can name.
 
 use super::{
-    ActivationNorm, ActivationNormConfig, ConvolutionalCoupling, ConvolutionalCouplingConfig,
-    Coupling, CouplingConfig, Logit, LogitConfig, MaskedLayer, MaskedLayerConfig, Permutation,
-    PermutationConfig, Planar, PlanarConfig, Radial, RadialConfig, Residual, ResidualConfig,
-    TransformerLayer, TransformerLayerConfig, Triangular, TriangularConfig,
+    ActivationNorm, ActivationNormConfig, Continuous, ContinuousConfig, ConvolutionalCoupling,
+    ConvolutionalCouplingConfig, Coupling, CouplingConfig, Logit, LogitConfig, MaskedLayer,
+    MaskedLayerConfig, Pass, Permutation, PermutationConfig, Planar, PlanarConfig, Radial,
+    RadialConfig, Residual, ResidualConfig, Take, TransformerLayer, TransformerLayerConfig,
+    Triangular, TriangularConfig, training,
 };
 use crate::data::Condition;
 use crate::tensor::Dual;
@@ -30,27 +31,11 @@ pub trait Bijection: Module {
     /// [`crate::Error::Shape`] if batch or condition do not fit.
     fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)>;
 
-    /// Maps data `x` to noise as [`Bijection::to_noise`] does, with an estimate of the log-determinant for training: its
-    /// mean and that of its gradient are right where the bijection says so, over the random numbers of `draws`, of which
-    /// row i of the batch takes row i. Most bijections are exact.
-    ///
-    /// # Errors
-    /// As [`Bijection::to_noise`].
-    fn training_to_noise(
-        &self,
-        x: Dual<2>,
-        condition: &Condition,
-        draws: &Draws,
-    ) -> Result<(Dual<2>, Dual<2>)> {
-        let _ = draws;
-        self.to_noise(x, condition)
-    }
-
-    /// The data of noise `z`, `[n, width]`, without a log-determinant.
+    /// Maps noise `z`, `[n, width]`, to data x alone.
     ///
     /// # Errors
     /// As [`Bijection::to_data`].
-    fn data(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
+    fn rows(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
         Ok(self.to_data(z.into(), condition)?.0.value)
     }
 
@@ -62,6 +47,53 @@ pub trait Bijection: Module {
     fn start(self, x: Tensor<2>, condition: &Condition) -> Result<(Self, Tensor<2>)> {
         let (z, _) = self.to_noise(x.into(), condition)?;
         Ok((self, z.value))
+    }
+
+    /// Maps data `x`, `[n, width]`, to noise z; returns z and `probes` independent and unbiased estimates of
+    /// log|det ∂z/∂x| by random vectors from `draws`, `[n, probes]`, or that itself, `[n, 1]`.
+    ///
+    /// # Errors
+    /// As [`Bijection::to_noise`].
+    fn estimates(
+        &self,
+        x: Tensor<2>,
+        condition: &Condition,
+        (probes, draws): (usize, &Draws),
+    ) -> Result<(Tensor<2>, Tensor<2>)> {
+        let _ = (probes, draws);
+        let (z, log_det) = self.to_noise(x.into(), condition)?;
+        Ok((z.value, log_det.value))
+    }
+
+    /// Maps data `x`, `[n, width]`, to noise in a step of training.
+    ///
+    /// # Errors
+    /// As [`Bijection::to_noise`].
+    fn pass(&self, x: Tensor<2>, condition: &Condition, draws: &Draws) -> Result<Pass> {
+        let _ = draws;
+        let (z, log_det) = self.to_noise(x.into(), condition)?;
+        Ok(Pass { z: z.value, log_det: log_det.value, penalty: None })
+    }
+
+    /// Whether gradients come from [`Bijection::pull`] and not from reverse mode through [`Bijection::pass`].
+    fn has_adjoint(&self) -> bool {
+        false
+    }
+
+    /// Hands the gradients of the parameters of Σ zᵀ `by_z` + `weight` (penalty − log-determinant) over the rows of
+    /// [`Bijection::pass`] from x to z to `take`, and returns the gradient by x, `[n, width]`.
+    ///
+    /// # Errors
+    /// As [`Bijection::pass`].
+    fn pull(
+        &self,
+        [x, _]: [Tensor<2>; 2],
+        condition: &Condition,
+        draws: &Draws,
+        (by_z, weight): (Tensor<2>, f64),
+        take: Take,
+    ) -> Result<Tensor<2>> {
+        training::pull_by_graph(self, x, condition, draws, (by_z, weight), take)
     }
 }
 
@@ -95,6 +127,11 @@ pub trait BijectionConfig: Debug + Send + Sync {
     fn fits(&self, place: &Place) -> Result<()> {
         let _ = place;
         Ok(())
+    }
+
+    /// Whether [`Bijection::estimates`] takes random vectors.
+    fn takes_probes(&self) -> bool {
+        false
     }
 
     /// The bijection at a place that it fits, with initial values from `draws`.
@@ -170,20 +207,9 @@ macro_rules! bijections {
                 }
             }
 
-            fn training_to_noise(
-                &self,
-                x: Dual<2>,
-                condition: &Condition,
-                draws: &Draws,
-            ) -> Result<(Dual<2>, Dual<2>)> {
+            fn rows(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
                 match self {
-                    $(Self::$variant(bijection) => bijection.training_to_noise(x, condition, draws),)+
-                }
-            }
-
-            fn data(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
-                match self {
-                    $(Self::$variant(bijection) => bijection.data(z, condition),)+
+                    $(Self::$variant(bijection) => bijection.rows(z, condition),)+
                 }
             }
 
@@ -193,6 +219,42 @@ macro_rules! bijections {
                         let (bijection, z) = bijection.start(x, condition)?;
                         Ok((Self::$variant(bijection), z))
                     })+
+                }
+            }
+
+            fn estimates(
+                &self,
+                x: Tensor<2>,
+                condition: &Condition,
+                by: (usize, &Draws),
+            ) -> Result<(Tensor<2>, Tensor<2>)> {
+                match self {
+                    $(Self::$variant(bijection) => bijection.estimates(x, condition, by),)+
+                }
+            }
+
+            fn pass(&self, x: Tensor<2>, condition: &Condition, draws: &Draws) -> Result<Pass> {
+                match self {
+                    $(Self::$variant(bijection) => bijection.pass(x, condition, draws),)+
+                }
+            }
+
+            fn has_adjoint(&self) -> bool {
+                match self {
+                    $(Self::$variant(bijection) => bijection.has_adjoint(),)+
+                }
+            }
+
+            fn pull(
+                &self,
+                ends: [Tensor<2>; 2],
+                condition: &Condition,
+                draws: &Draws,
+                by: (Tensor<2>, f64),
+                take: Take,
+            ) -> Result<Tensor<2>> {
+                match self {
+                    $(Self::$variant(own) => own.pull(ends, condition, draws, by, take),)+
                 }
             }
         }
@@ -221,4 +283,6 @@ bijections! {
         "columns drawn towards a point or away from it: a radial flow; inverse = true turns it round",
     "residual" Residual(ResidualConfig => Residual)
         "the identity and a contraction of all columns, an MLP or convolutions: a residual flow",
+    "continuous" Continuous(ContinuousConfig => Continuous)
+        "rows carried along a velocity field: a neural ODE, FFJORD; gradient = \"adjoint\" saves memory",
 }

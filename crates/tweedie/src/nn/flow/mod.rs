@@ -9,6 +9,7 @@
 
 mod activation_norm;
 mod any;
+mod continuous;
 mod convolutional;
 mod coupling;
 mod linear;
@@ -21,10 +22,13 @@ mod planar;
 mod radial;
 mod residual;
 mod scalar;
+mod training;
 mod transformer;
+mod velocity;
 
 pub use activation_norm::{ActivationNorm, ActivationNormConfig};
 pub use any::{AnyBijection, AnyBijectionConfig, Bijection, BijectionConfig, Place};
+pub use continuous::{Continuous, ContinuousConfig, SolveGradient};
 pub use convolutional::{ConvolutionalCoupling, ConvolutionalCouplingConfig, Mask};
 pub use coupling::{Coupling, CouplingConfig};
 pub use linear::{Triangular, TriangularConfig};
@@ -39,6 +43,7 @@ pub use residual::{
 };
 pub use scalar::{Affine, AnyScalarMap, LogisticMixture, ScalarMap, Shift, Spline};
 pub(super) use scalar::{bounded, soft_bounded};
+pub use training::{Pass, Take};
 pub use transformer::{TransformerLayer, TransformerLayerConfig};
 
 use crate::data::{Condition, Generate, LogDensity, Rows};
@@ -243,6 +248,11 @@ impl FlowConfig {
         self.plan().iter().map(|(_, layer, place)| layer.activations(place)).sum()
     }
 
+    /// The number of layers whose log-determinants random vectors can estimate in evaluation.
+    pub(crate) fn probed_layers(&self) -> usize {
+        self.plan().iter().filter(|(_, layer, _)| layer.takes_probes()).count()
+    }
+
     /// The flow with initial values from `draws`: the identity up to the order of columns.
     ///
     /// # Errors
@@ -314,10 +324,26 @@ impl Flow {
         let mut stages = vec![z];
         for (layer, width) in self.layers.iter().zip(&self.widths).rev() {
             let (mapped, noise) = parts(stages[stages.len() - 1].clone().into(), *width);
-            let mapped = layer.data(mapped.value, condition)?;
+            let mapped = layer.rows(mapped.value, condition)?;
             stages.push(whole(mapped.into(), noise).value);
         }
         Ok(stages)
+    }
+
+    /// `probes` independent and unbiased estimates of log p of each row of `x`, `[n, probes]`, equal where no layer's
+    /// log-determinant is estimated; random vectors are from `draws`.
+    ///
+    /// # Errors
+    /// As [`Bijection::to_noise`].
+    pub fn log_p_estimates(
+        &self,
+        x: Tensor<2>,
+        condition: &Condition,
+        probes: usize,
+        draws: &Draws,
+    ) -> Result<Tensor<2>> {
+        let (z, log_det) = self.estimates(x, condition, (probes, draws))?;
+        Ok(standard_normal(z.into()).value + log_det)
     }
 
     /// Maps noise `z`, `[n, width]`, to rows of the same shape.
@@ -325,7 +351,7 @@ impl Flow {
     /// # Errors
     /// As [`Generate::generate`].
     pub fn sample(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
-        let x = self.data(z, condition)?;
+        let x = self.rows(z, condition)?;
         let finite = |row: &[f32]| row.iter().all(|v| v.is_finite());
         match Rows::from_tensor(&x)?.iter().position(|row| !finite(row)) {
             None => Ok(x),
@@ -386,103 +412,87 @@ fn whole(first: Dual<2>, others: Option<Dual<2>>) -> Dual<2> {
 }
 
 impl Flow {
-    /// Maps rows to noise by `map` of each layer with its number, which sees the columns that the layer maps.
-    fn forward(
-        &self,
-        mut x: Dual<2>,
-        mut map: impl FnMut(u64, &AnyBijection, Dual<2>) -> Result<Dual<2>>,
-    ) -> Result<Dual<2>> {
-        let mut noise = Vec::new();
-        for ((layer, width), k) in self.layers.iter().zip(&self.widths).zip(0..) {
-            let (mapped, ready) = parts(x, *width);
-            noise.extend(ready);
-            x = map(k, layer, mapped)?;
-        }
-        Ok(noise.into_iter().rev().fold(x, Dual::join))
+    /// The layers with their numbers and the number of columns that each maps, the nearest to the data first.
+    fn steps(&self) -> impl DoubleEndedIterator<Item = (u64, &AnyBijection, usize)> {
+        let numbered = self.layers.iter().zip(&self.widths).enumerate();
+        numbered.map(|(k, (layer, width))| (k as u64, layer, *width))
     }
-
-    /// Maps noise to rows by `map` of each layer, from the last to the first.
-    fn backward(
-        &self,
-        z: Dual<2>,
-        mut map: impl FnMut(&AnyBijection, Dual<2>) -> Result<Dual<2>>,
-    ) -> Result<Dual<2>> {
-        let first = self.widths.last().map_or(self.width, |width| *width);
-        let (mut x, mut noise) = parts(z, first);
-        for (layer, width) in self.layers.iter().zip(&self.widths).rev() {
-            let [_, known] = x.dims();
-            if let Some(left) = noise.take_if(|_| known < *width) {
-                let (next, left) = parts(left, *width - known);
-                (x, noise) = (x.join(next), left);
-            }
-            x = map(layer, x)?;
-        }
-        Ok(x)
-    }
-}
-
-/// A log-determinant of zero for each row.
-fn zeros(x: &Dual<2>) -> Dual<2> {
-    x.value.clone().narrow(1, 0, 1).zeros_like().into()
 }
 
 impl Bijection for Flow {
     fn to_noise(&self, x: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
         self.check(&x, condition)?;
-        let mut sum = zeros(&x);
-        let z = self.forward(x, |_, layer, x| {
-            let (z, log_det) = layer.to_noise(x, condition)?;
-            sum = sum.clone() + log_det;
-            Ok(z)
-        })?;
-        Ok((z, sum))
+        let log_det = x.value.clone().narrow(1, 0, 1).zeros_like().into();
+        self.steps().try_fold((x, log_det), |(x, sum), (_, layer, width)| {
+            let (mapped, noise) = parts(x, width);
+            let (z, log_det) = layer.to_noise(mapped, condition)?;
+            Ok((whole(z, noise), sum + log_det))
+        })
     }
 
     fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
         self.check(&z, condition)?;
-        let mut sum = zeros(&z);
-        let x = self.backward(z, |layer, z| {
-            let (x, log_det) = layer.to_data(z, condition)?;
-            sum = sum.clone() + log_det;
-            Ok(x)
-        })?;
-        Ok((x, sum))
+        let log_det = z.value.clone().narrow(1, 0, 1).zeros_like().into();
+        self.steps().rev().try_fold((z, log_det), |(z, sum), (_, layer, width)| {
+            let (mapped, noise) = parts(z, width);
+            let (x, log_det) = layer.to_data(mapped, condition)?;
+            Ok((whole(x, noise), sum + log_det))
+        })
     }
 
-    fn training_to_noise(
+    fn rows(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
+        self.check(&z.clone().into(), condition)?;
+        self.steps().rev().try_fold(z, |z, (_, layer, width)| {
+            let (mapped, noise) = parts(z.into(), width);
+            Ok(whole(layer.rows(mapped.value, condition)?.into(), noise).value)
+        })
+    }
+
+    fn estimates(
         &self,
-        x: Dual<2>,
+        x: Tensor<2>,
+        condition: &Condition,
+        (probes, draws): (usize, &Draws),
+    ) -> Result<(Tensor<2>, Tensor<2>)> {
+        self.check(&x.clone().into(), condition)?;
+        let sum = Tensor::zeros([x.dims()[0], probes], (&x.device(), x.dtype()));
+        self.steps().try_fold((x, sum), |(x, sum), (k, layer, width)| {
+            let (mapped, noise) = parts(x.into(), width);
+            let by = (probes, &draws.at(k));
+            let (z, log_det) = layer.estimates(mapped.value, condition, by)?;
+            Ok((whole(z.into(), noise).value, sum + log_det))
+        })
+    }
+
+    fn pass(&self, x: Tensor<2>, condition: &Condition, draws: &Draws) -> Result<Pass> {
+        self.pass_layers(x, condition, draws)
+    }
+
+    fn has_adjoint(&self) -> bool {
+        self.layers.iter().any(Bijection::has_adjoint)
+    }
+
+    fn pull(
+        &self,
+        [x, _]: [Tensor<2>; 2],
         condition: &Condition,
         draws: &Draws,
-    ) -> Result<(Dual<2>, Dual<2>)> {
-        self.check(&x, condition)?;
-        let mut sum = zeros(&x);
-        let z = self.forward(x, |k, layer, x| {
-            let (z, log_det) = layer.training_to_noise(x, condition, &draws.at(k))?;
-            sum = sum.clone() + log_det;
-            Ok(z)
-        })?;
-        Ok((z, sum))
-    }
-
-    fn data(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
-        self.check(&z.clone().into(), condition)?;
-        let x = self.backward(z.into(), |layer, z| Ok(layer.data(z.value, condition)?.into()))?;
-        Ok(x.value)
+        by: (Tensor<2>, f64),
+        take: Take,
+    ) -> Result<Tensor<2>> {
+        let stages = self.plain_stages(x, condition, draws)?;
+        self.pull_layers(&stages, condition, draws, by, take)
     }
 
     /// Each layer starts from the batch as the layers before it leave it.
-    fn start(mut self, x: Tensor<2>, condition: &Condition) -> Result<(Self, Tensor<2>)> {
+    fn start(mut self, mut x: Tensor<2>, condition: &Condition) -> Result<(Self, Tensor<2>)> {
         self.check(&x.clone().into(), condition)?;
-        let (mut x, mut noise) = (Dual::from(x), Vec::new());
         for (layer, width) in self.layers.iter_mut().zip(&self.widths) {
-            let (mapped, ready) = parts(x, *width);
-            noise.extend(ready);
+            let (mapped, noise) = parts(x.into(), *width);
             let (started, z) = layer.clone().start(mapped.value, condition)?;
-            (*layer, x) = (started, z.into());
+            (*layer, x) = (started, whole(z.into(), noise).value);
         }
-        let z = noise.into_iter().rev().fold(x, Dual::join);
-        Ok((self, z.value))
+        Ok((self, x))
     }
 }
 
@@ -493,16 +503,6 @@ impl LogDensity for Flow {
 
     fn log_density(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
         let (z, log_det) = self.to_noise(x, condition)?;
-        Ok(standard_normal(z) + log_det)
-    }
-
-    fn training_log_density(
-        &self,
-        x: Dual<2>,
-        condition: &Condition,
-        draws: &Draws,
-    ) -> Result<Dual<2>> {
-        let (z, log_det) = self.training_to_noise(x, condition, draws)?;
         Ok(standard_normal(z) + log_det)
     }
 }

@@ -63,23 +63,34 @@ impl<const D: usize> Dual<D> {
 
     /// The rectifier max(x, 0).
     pub fn relu(self) -> Self {
-        self.map(activation::relu, |x, _| {
-            x.value.clone().zeros_like().mask_fill(x.value.greater_scalar(0.0), 1.0).into()
-        })
+        self.map(activation::relu, |x, _| x.relu_slope())
+    }
+
+    /// The derivative of [`Dual::relu`], which is 0 at 0.
+    pub(crate) fn relu_slope(self) -> Self {
+        self.value.zeros_like().mask_fill(self.value.greater_scalar(0.0), 1.0).into()
     }
 
     /// The sigmoid-weighted unit x · sigmoid(x).
     pub fn silu(self) -> Self {
-        self.map(activation::silu, |x, y| {
-            // s + x s (1 − s) = s + y (1 − s)
-            let s = x.sigmoid();
-            s.clone() + y * s.one_minus()
-        })
+        self.map(activation::silu, Self::silu_slope)
+    }
+
+    /// The derivative of y = [`Dual::silu`].
+    pub(crate) fn silu_slope(self, y: Self) -> Self {
+        // s + x s (1 − s) = s + y (1 − s)
+        let s = self.sigmoid();
+        s.clone() + y * s.one_minus()
     }
 
     /// The Gaussian error unit x · Φ(x), in its exact form.
     pub fn gelu(self) -> Self {
-        self.map(activation::gelu, |x, _| x.clone().normal_cdf() + x.clone() * x.normal_pdf())
+        self.map(activation::gelu, |x, _| x.gelu_slope())
+    }
+
+    /// The derivative of [`Dual::gelu`].
+    pub(crate) fn gelu_slope(self) -> Self {
+        self.clone().normal_cdf() + self.clone() * self.normal_pdf()
     }
 
     /// The softplus ln(1 + eˣ).
@@ -99,7 +110,7 @@ impl<const D: usize> Dual<D> {
     }
 
     /// The complement 1 − x.
-    fn one_minus(self) -> Self {
+    pub(crate) fn one_minus(self) -> Self {
         self.affine(|x| x.neg().add_scalar(1.0), Tensor::neg)
     }
 }

@@ -89,22 +89,22 @@ fn a_bijection_comes_back_and_its_log_determinant_is_the_jacobian_s() -> Result<
             let (z, log_det) = to_noise(x.clone().into())?;
             let (back, opposite) = to_data(z.value.clone().into())?;
             let (right, conditions) = jacobians(|x| Ok(to_noise(x)?.0), &x)?;
-            came_back(&what, [&x, &z.value, &back.value], &conditions, 1e-11);
+            came_back(&what, [&x, &z.value, &back.value], &conditions, bar(&what, 1e-11));
             let log_det = host(&log_det.value);
             for (i, (found, right)) in log_det.iter().zip(&right).enumerate() {
-                within(format!("{what}, log-determinant {i}"), *found, *right, 1e-9);
+                within(format!("{what}, log-determinant {i}"), *found, *right, bar(&what, 1e-9));
             }
             for (a, b) in log_det.iter().zip(host(&opposite.value)) {
                 // What the second pass sees is rounded.
-                within(format!("{what}, both ways"), *a, -b, 1e-9);
+                within(format!("{what}, both ways"), *a, -b, bar(&what, 1e-9));
             }
             // The other way round, from the same points as noise.
             let (data, log_det) = to_data(x.clone().into())?;
             let (back, _) = to_noise(data.value.clone().into())?;
             let (right, conditions) = jacobians(|z| Ok(to_data(z)?.0), &x)?;
-            came_back(&what, [&x, &data.value, &back.value], &conditions, 1e-11);
+            came_back(&what, [&x, &data.value, &back.value], &conditions, bar(&what, 1e-11));
             for (found, right) in host(&log_det.value).iter().zip(&right) {
-                within(format!("{what}, to data"), *found, *right, 1e-9);
+                within(format!("{what}, to data"), *found, *right, bar(&what, 1e-9));
             }
         }
     }
@@ -155,7 +155,7 @@ fn round_trips_keep_their_digits_in_single_precision() -> Result<()> {
             let x = exact.clone().cast(DType::F32);
             let (z, _) = flow.to_noise(x.clone().into(), &condition)?;
             let (back, _) = flow.to_data(z.value.clone().into(), &condition)?;
-            came_back(&what, [&x, &z.value, &back.value], &conditions, 1e-5);
+            came_back(&what, [&x, &z.value, &back.value], &conditions, bar(&what, 1e-5));
             let (log_p, score) = flow.with_score(x, &condition)?;
             let finite = host(&log_p).iter().chain(&host(&score)).all(|v| v.is_finite());
             assert!(finite, "{what}: log p and its gradient are finite everywhere");

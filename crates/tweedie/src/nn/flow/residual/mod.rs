@@ -22,7 +22,7 @@ mod norm;
 pub use determinant::{AnyLogDet, Exact, LogDet, LogDetEstimate, Roulette, Series};
 pub use norm::{convolution_norm, matrix_norm};
 
-use super::{AnyBijection, Bijection, BijectionConfig, Place};
+use super::{AnyBijection, Bijection, BijectionConfig, Pass, Place};
 use crate::data::Condition;
 use crate::error::{count, inside, within};
 use crate::nn::layers::constant;
@@ -332,31 +332,24 @@ impl Bijection for Residual {
         Ok((x, -log_det))
     }
 
-    /// Unbiased with `roulette`. Exact for rows with derivatives along a path, which an estimate has not.
-    fn training_to_noise(
-        &self,
-        x: Dual<2>,
-        condition: &Condition,
-        draws: &Draws,
-    ) -> Result<(Dual<2>, Dual<2>)> {
-        if x.tangent.is_some() || matches!(self.log_det, AnyLogDet::Exact(_)) {
-            return self.to_noise(x, condition);
-        }
-        let g = self.contraction(&x, condition)?;
-        let (plain, at) = (g.detached(), x.value.clone().detach());
+    /// Unbiased with `roulette`.
+    fn pass(&self, x: Tensor<2>, condition: &Condition, draws: &Draws) -> Result<Pass> {
+        let g = self.contraction(&x.clone().into(), condition)?;
+        let (plain, at) = (g.detached(), x.clone().detach());
         let slopes = plain.slopes(at.clone());
         let product = |v| plain.product(&slopes, v);
         let Some(found) = LogDetEstimate::new(&*self.log_det, product, &at, draws) else {
-            return self.to_noise(x, condition);
+            let (z, log_det) = self.to_noise(x.into(), condition)?;
+            return Ok(Pass { z: z.value, log_det: log_det.value, penalty: None });
         };
-        let y = g.forward(Dual::new(x.value.clone(), found.direction));
+        let y = g.forward(Dual::new(x.clone(), found.direction));
         let along = y.tangent.unwrap_or_else(|| at.zeros_like());
         let gradient = (found.probe * along).sum_dim(1);
         let log_det = found.value + gradient.clone() - gradient.detach();
-        Ok((x + y.value, log_det.into()))
+        Ok(Pass { z: x + y.value, log_det, penalty: None })
     }
 
-    fn data(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
+    fn rows(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
         let z = z.into();
         Ok(self.inverse(&self.contraction(&z, condition)?, z)?.value)
     }
