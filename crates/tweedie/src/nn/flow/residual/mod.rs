@@ -164,10 +164,10 @@ impl BijectionConfig for ResidualConfig {
         Ok(Residual {
             layers,
             beta: constant(beta, [self.hidden.len()], device),
-            condition: condition.init(&draws.purpose("condition"), device),
+            condition: condition.with_gain(0.0).init(&draws.purpose("condition"), device),
             width: place.width,
             picture: place.picture.filter(|_| self.network == ResidualNetwork::Convolution),
-            at_once: (MOST_VALUES / place.width / self.values(place).0).max(1),
+            at_once: (MOST_VALUES / place.width.max(1) / self.values(place).0).max(1),
             lipschitz: self.lipschitz,
             log_det: self.log_det,
         }

@@ -55,7 +55,7 @@ fn schatten(blocks: Tensor<3>) -> Tensor<1> {
             product = product.matmul(power.clone()).mul_scalar(lift);
         }
     }
-    let norm = log_trace.mul_scalar(2.0 / ORDER as f64).exp();
+    let norm = log_trace.div_scalar(ORDER as f64).exp();
     let way = tall.clone().matmul(product);
     let along = total(tall * way.clone());
     let way = way * of(&(norm / along));
