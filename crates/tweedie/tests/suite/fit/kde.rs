@@ -146,7 +146,7 @@ fn densities_are_direct_sums_at_every_bandwidth() {
         for h in [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 2.0] {
             let kde = Kde::new(&points, None, Bandwidth::Factor(h), shape).unwrap();
             for row in points.iter().take(40) {
-                for step in [0.0, 0.3, 1.0, 2.0] {
+                for step in [0.0, 0.3, 1.0, 1.5] {
                     let x = [row[0] + step * h, row[1] - 0.7 * step * h];
                     let expected = direct(&points, matrix, h, &x);
                     within(format!("h = {h}"), kde.log_density(&x), expected, 1e-10);
