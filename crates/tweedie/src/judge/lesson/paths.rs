@@ -98,9 +98,8 @@ pub fn paths() -> Result<Lesson> {
     let kinds = ["reverse SDE", "probability-flow ODE", "chain of denoising steps"];
     let device = Device::flex();
     let draws = Draws::new(1);
-    let sampler = |k: usize| {
-        Sampler::from(model.clone()).with_solver(solvers[k].clone()).with_steps(STEPS[k])
-    };
+    let sampler =
+        |k: usize| Sampler::from(model.clone()).with_solver(solvers[k]).with_steps(STEPS[k]);
     let path = |k: usize, n: u64, count: usize| {
         sampler(k).path(0..n, &Condition::None, &draws, &device, count)
     };
