@@ -61,6 +61,13 @@ pub enum ResidualNetwork {
 }
 
 /// Configuration of [`Residual`].
+///
+/// ```
+/// use tweedie::nn::flow::{AnyBijectionConfig, FlowConfig, ResidualConfig};
+/// let layer = ResidualConfig { hidden: vec![32, 32], ..ResidualConfig::default() };
+/// let flow = FlowConfig::new(2).with_layers(vec![AnyBijectionConfig::Residual(layer)]);
+/// assert!(flow.check().is_ok());
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResidualConfig {
