@@ -45,13 +45,18 @@ fn compared(runs: &[Run]) -> Result<(ComparisonResult, Reference), Error> {
     comparison.compare(runs, &Setting { device: &device, seed: 0, observe: &|_| {} })
 }
 
-const MOONS: &str = "n = 600";
+const MOONS: &str = "n = 3000";
+const ONE: &str = "name = \"gaussian-mixture\"\ncomponents = 1";
 
 /// Three runs on the same moons.
 fn three(folder: &Path) -> Vec<Run> {
-    [("one", "components = 1"), ("five", "components = 5"), ("kernel", "name = \"kde\"")]
-        .map(|(name, options)| trained(folder, name, &mixture(options, MOONS)))
-        .into()
+    [
+        ("one", ONE),
+        ("five", "name = \"gaussian-mixture\"\ncomponents = 5"),
+        ("kernel", "name = \"kde\""),
+    ]
+    .map(|(name, options)| trained(folder, name, &mixture(options, MOONS)))
+    .into()
 }
 
 /// log p of the test rows by a run's model, without the comparison.
@@ -124,13 +129,13 @@ fn densities_on_a_grid_have_their_mass() {
 #[test]
 fn what_differs_between_data_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let first = trained(folder.path(), "first", &mixture("components = 1", MOONS));
+    let first = trained(folder.path(), "first", &mixture(ONE, MOONS));
     for (name, data, words) in [
-        ("more", "n = 700", vec!["other held-out rows", "other training rows"]),
-        ("seed", "n = 600\nseed = 9", vec!["other held-out rows"]),
-        ("labelled", "n = 600\nlabel = \"class\"", vec!["other labels", "columns with other"]),
+        ("more", "n = 3100", vec!["other held-out rows", "other training rows"]),
+        ("seed", "n = 3000\nseed = 9", vec!["other held-out rows"]),
+        ("labelled", "n = 3000\nlabel = \"class\"", vec!["other labels", "columns with other"]),
     ] {
-        let other = trained(folder.path(), name, &mixture("components = 1", data));
+        let other = trained(folder.path(), name, &mixture(ONE, data));
         let error = compared(&[first.clone(), other]).unwrap_err();
         assert!(matches!(error, Error::File { .. }), "{error}");
         let text = error.to_string();
