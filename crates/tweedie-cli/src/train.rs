@@ -83,8 +83,8 @@ fn print(judged: &Judgement) {
     output::line(&format!("report   {}", judged.report));
 }
 
-/// Trains a shipped recipe on the data of `source`, or else of the recipe, in a folder; resumes a run that has stopped, and skips one that has
-/// finished, saying where its recipe differs.
+/// Trains a shipped recipe on the data of `source`, or else of the recipe, in a folder; resumes a run that has stopped,
+/// and skips one that has finished, saying where its recipe differs.
 pub fn finished(
     recipe: &str,
     source: Option<&str>,

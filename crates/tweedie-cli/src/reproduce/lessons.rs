@@ -34,12 +34,12 @@ const TRAINED: [(&str, &str, &str); 2] = [
 
 fn measure_paths(options: &Options, settings: &Settings) -> Result<Option<Measured>> {
     let mut lesson = lesson::paths()?;
-    lesson.text += "\n## A flow against a denoiser\n\nA flow carries noise to data by layers that are trained together: \
-                    the likelihood of a row passes through all of them, a step of training changes all of them, and \
-                    nothing says what lies between two layers. A denoiser is trained at one level at a time, on rows \
-                    that a fixed process has noised: what lies between noise and data is known before training, and \
-                    each level is a problem of regression by itself. Both below have learnt eight Gaussians, by the \
-                    recipes `coupling` and `points`.\n";
+    lesson.text += "\n## A flow against a denoiser\n\nA flow carries noise to data by layers that are trained \
+                    together: the likelihood of a row passes through all of them, a step of training changes all of \
+                    them, and nothing says what lies between two layers. A denoiser is trained at one level at a time, \
+                    on rows that a fixed process has noised: what lies between noise and data is known before \
+                    training, and each level is a problem of regression by itself. Both below have learnt eight \
+                    Gaussians, by the recipes `coupling` and `points`.\n";
     for (recipe, name, caption) in TRAINED {
         let folder = options.runs.join(recipe);
         train::finished(recipe, options.data.as_deref(), &folder, settings)?;

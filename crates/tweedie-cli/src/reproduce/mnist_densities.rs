@@ -120,9 +120,9 @@ fn page(found: &[Found], rows: usize) -> String {
         (
             false,
             "## 256 levels\n\nA flow's density is of pixels with noise. With uniform noise, or with noise that a small \
-             network has learnt for the bound, its mean is a lower bound of log p of the integers, so that figures here \
-             are upper bounds. They are bits per dimension of the integers, whatever a flow's layers make of them: those \
-             of a model behind a logit count its log-determinant.",
+             network has learnt for the bound, its mean is a lower bound of log p of the integers, so that figures \
+             here are upper bounds. They are bits per dimension of the integers, whatever a flow's layers make of \
+             them: those of a model behind a logit count its log-determinant.",
             "bits per dimension, at most",
         ),
     ] {

@@ -114,8 +114,8 @@ impl Options {
     }
 }
 
-/// The keys of a recipe's `data` that hold for any source, as in `, binarise = "dynamic"`: binarisation, and that labels
-/// are left out.
+/// The keys of a recipe's `data` that hold for any source, as in `, binarise = "dynamic"`: binarisation, and that
+/// labels are left out.
 fn whatever_the_source(recipe: &str) -> String {
     let table: Option<Table> = recipe.parse().ok();
     let data = table.and_then(|mut table| table.remove("data"));

@@ -142,8 +142,8 @@ impl Attention {
         if self.causal { first + count } else { self.keys }
     }
 
-    /// Turns the scores of the queries from `first` on into probabilities, in place, and writes their logarithms. Scores
-    /// that a query does not read become zero, up to those that its block reads.
+    /// Turns the scores of the queries from `first` on into probabilities, in place, and writes their logarithms.
+    /// Scores that a query does not read become zero, up to those that its block reads.
     fn softmax(&self, scores: &mut [f32], first: usize, logarithms: &mut [f32]) {
         if !self.causal {
             return softmax(scores, self.keys, self.scale(), logarithms);

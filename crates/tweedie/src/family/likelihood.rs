@@ -12,8 +12,8 @@ use std::path::Path;
 
 /// A density that [`LikelihoodLearner`] trains.
 pub(super) trait Likelihood: LogDensity {
-    /// log p of a batch as training maximises it, `[n, 1]`: a bound of it from below, or that itself. `draws` are random
-    /// numbers of the batch, by which an ensemble chooses one of its members.
+    /// log p of a batch as training maximises it, `[n, 1]`: a bound of it from below, or that itself. `draws` are
+    /// random numbers of the batch, by which an ensemble chooses one of its members.
     fn training_log_p(
         &self,
         x: Tensor<2>,

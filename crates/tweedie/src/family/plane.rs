@@ -9,7 +9,8 @@ use burn::tensor::Device;
 use image::RgbImage;
 use std::ops::Range;
 
-/// The number of cells of a picture in either direction, if no other is given, and of rows whose densities are computed at once.
+/// The number of cells of a picture in either direction, if no other is given, and of rows whose densities are computed
+/// at once.
 const CELLS: usize = 90;
 const AT_ONCE: usize = 4096;
 

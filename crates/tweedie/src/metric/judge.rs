@@ -49,8 +49,8 @@ pub struct Score {
 ///   two with 10,000 held-out rows at most, memorisation with all training and all held-out rows.
 /// - Sliced W₂, whose floor depends on the number of rows: no more generated than training rows.
 /// - 1-NN accuracies and W₂: equally many of each kind, 10,000 and 1,500 at most.
-/// - Fréchet and kernel distance, precision and recall, unless rows are pictures, which are judged so by their features:
-///   see [`features::judge`](super::features::judge).
+/// - Fréchet and kernel distance, precision and recall, unless rows are pictures, which are judged so by their
+///   features: see [`features::judge`](super::features::judge).
 /// - Label agreement: all rows. Samples should bear the [`sample_labels`](super::sample_labels).
 /// - Shapes and trends of columns, for tables of two columns or more: all rows, in raw units; see [`Columns`].
 /// - Labels learnt from samples, for labelled tables: equally many generated and training rows, 10,000 at most, tested

@@ -42,8 +42,8 @@ impl Mixture {
         Self::new(Covariance::Spherical, vec![1.0; components], means, variances, 1)
     }
 
-    /// The probability of values of at most `x`, Σ_k w_k Φ((x − μ_k)/σ_k), of a mixture on the line; of the first column
-    /// alone where there are several.
+    /// The probability of values of at most `x`, Σ_k w_k Φ((x − μ_k)/σ_k), of a mixture on the line; of the first
+    /// column alone where there are several.
     pub fn cumulative(&self, x: f64) -> f64 {
         let below = |(k, weight): (usize, &f64)| {
             weight * below_normal((x - self.mean(k)[0]) / self.covariance(k)[0].sqrt())

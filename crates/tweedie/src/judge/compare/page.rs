@@ -102,8 +102,8 @@ fn samples(report: &mut Report, compared: &ComparisonResult, data: &Dataset) -> 
     });
     report.paragraph(match compared.key.as_str() {
         STEPS => {
-            "Bars are two standard errors to either side. Models that need one evaluation or none stand side by side at \
-             the left."
+            "Bars are two standard errors to either side. Models that need one evaluation or none stand side by side \
+             at the left."
         }
         _ => "Bars are two standard errors to either side.",
     });

@@ -26,8 +26,8 @@ impl ComparisonResult {
         self.shown().into_iter().map(|name| (name, self.plot(name))).collect()
     }
 
-    /// The position of a point of the run number `run` on the horizontal axis: its evaluations, or its value of the swept
-    /// key if that is not `steps`. Runs that need one evaluation or none stand side by side at the left.
+    /// The position of a point of the run number `run` on the horizontal axis: its evaluations, or its value of the
+    /// swept key if that is not `steps`. Runs that need one evaluation or none stand side by side at the left.
     fn place(&self, run: usize, point: &Point) -> Option<f64> {
         match &point.value {
             _ if self.key == STEPS && point.evaluations > 1.0 => Some(point.evaluations),

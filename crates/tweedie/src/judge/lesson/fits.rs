@@ -330,15 +330,15 @@ fn text(Figures { fits, gaps }: &Figures) -> String {
     let gaps = table(&headings, &gaps.iter().map(gap).collect::<Vec<_>>());
     format!(
         "# What a fit is asked for\n\nWritten by `tweedie reproduce fits`, in a few seconds and without training. All \
-         data are known distributions on the line, so that every number is exact up to quadrature.\n\n## Two distances, \
-         two Gaussians\n\nThe Gaussian of greatest likelihood, which is that of least KL(data ‖ fit), has the mean and \
-         the variance of the data. The Gaussian of least Wasserstein-1 distance is another one, unless the data are \
-         Gaussian: then both find it.\n\n{fits}\nNeither knows that the uniform distribution ends. Samples of either \
-         fall outside of 0 to 1, where there are no data: more of them by W₁, since moving a little mass a little way \
-         costs it little, while KL pays for every place where data are thought improbable.\n\n![The uniform \
-         distribution and two Gaussians](images/fits-uniform.png)\n\n## A family that is too small\n\nNo Gaussian is \
-         close to a rugged distribution, whatever the distance and however many rows there are. A mixture of \
-         {COMPONENTS}, fitted by EM to {ROWS} rows, is.\n\n![Densities and distribution \
+         data are known distributions on the line, so that every number is exact up to quadrature.\n\n## Two \
+         distances, two Gaussians\n\nThe Gaussian of greatest likelihood, which is that of least KL(data ‖ fit), has \
+         the mean and the variance of the data. The Gaussian of least Wasserstein-1 distance is another one, unless \
+         the data are Gaussian: then both find it.\n\n{fits}\nNeither knows that the uniform distribution ends. \
+         Samples of either fall outside of 0 to 1, where there are no data: more of them by W₁, since moving a little \
+         mass a little way costs it little, while KL pays for every place where data are thought improbable.\n\n![The \
+         uniform distribution and two Gaussians](images/fits-uniform.png)\n\n## A family that is too small\n\nNo \
+         Gaussian is close to a rugged distribution, whatever the distance and however many rows there are. A mixture \
+         of {COMPONENTS}, fitted by EM to {ROWS} rows, is.\n\n![Densities and distribution \
          functions](images/fits-rugged.png)\n\n## A family that is large enough\n\nn steps of height 1/n at the \
          quantiles of the levels (i − ½)/n follow any distribution function f. With a Gaussian in place of each step \
          they are a mixture, which is never further from f than 3/(2n) + L r + Φ(−r/σ), for every r, where L is the \

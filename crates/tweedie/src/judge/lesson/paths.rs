@@ -181,17 +181,17 @@ fn text(distances: &[Distances]) -> String {
     let table = table(&headings, &distances.iter().map(line).collect::<Vec<_>>());
     let chance = [0.87, 1.63].map(|factor| factor / (SAMPLES as f64).sqrt());
     format!(
-        "# One path, seen three ways\n\nWritten by `tweedie reproduce paths`. The data are a mixture of three Gaussians \
-         on the line, whose denoiser is exact, so that what is left is the numerical error of the steps and the chance \
-         of samples.\n\n## The same noise, three ways to the data\n\nThe reverse SDE takes new noise at every step. The \
-         probability-flow ODE takes none: its paths never cross. A chain of denoising steps draws each state from a \
-         Gaussian given the one before, as diffusion models did first; with more and smaller steps it becomes the \
-         SDE.\n\n![Paths of the SDE, of the ODE and of the chain from the same noise](images/paths-one.png)\n\n## Other \
-         paths, the same densities\n\nAt every level the samples of SDE and ODE have the same density, though no path \
-         of one is a path of the other.\n\n![Histograms of both, and the exact density](images/paths-marginals.png)\n\n\
-         The greatest difference between the distribution functions of {SAMPLES} samples and of the exact density: by \
-         chance about {:.4}, and above {:.4} in one case of a hundred. What is above that is the error of the \
-         steps.\n\n{table}",
+        "# One path, seen three ways\n\nWritten by `tweedie reproduce paths`. The data are a mixture of three \
+         Gaussians on the line, whose denoiser is exact, so that what is left is the numerical error of the steps and \
+         the chance of samples.\n\n## The same noise, three ways to the data\n\nThe reverse SDE takes new noise at \
+         every step. The probability-flow ODE takes none: its paths never cross. A chain of denoising steps draws each \
+         state from a Gaussian given the one before, as diffusion models did first; with more and smaller steps it \
+         becomes the SDE.\n\n![Paths of the SDE, of the ODE and of the chain from the same \
+         noise](images/paths-one.png)\n\n## Other paths, the same densities\n\nAt every level the samples of SDE and \
+         ODE have the same density, though no path of one is a path of the other.\n\n![Histograms of both, and the \
+         exact density](images/paths-marginals.png)\n\nThe greatest difference between the distribution functions of \
+         {SAMPLES} samples and of the exact density: by chance about {:.4}, and above {:.4} in one case of a hundred. \
+         What is above that is the error of the steps.\n\n{table}",
         chance[0], chance[1],
     )
 }

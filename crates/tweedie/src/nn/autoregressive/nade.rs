@@ -6,8 +6,8 @@
 //! > h_j = σ(a_j),  a_j = c + Σ_{k<j} W_k x_k,  parameters of column j = V_j h_j + b_j.
 //!
 //! The sums a_j are running ones, a_{j+1} = a_j + W_j x_j (sec. 2.2): a row of D columns and H hidden units costs
-//! O(D H), in a pass and in a sample. A class or a vector adds to c. A pass for gradients keeps all h_j, 4 D H bytes a row
-//! and as much again for their gradients; other passes keep [`ABREAST`] columns of them at a time.
+//! O(D H), in a pass and in a sample. A class or a vector adds to c. A pass for gradients keeps all h_j, 4 D H bytes a
+//! row and as much again for their gradients; other passes keep [`ABREAST`] columns of them at a time.
 
 use super::network::{AnyColumnNetwork, ColumnNetwork, ColumnNetworkConfig, Columns, Outline};
 use crate::data::Condition;

@@ -1,20 +1,21 @@
 //! PixelCNN++: gated residual blocks at several resolutions.
 //!
 //! Two stacks read the pixels before a pixel (Salimans, Karpathy, Chen & Kingma 2017, *PixelCNN++*, secs. 2.3–2.4 and
-//! fig. 2). Stack u has convolutions of 2 × 3 pixels, which read a row and the one above it; stack v those of 2 × 2, which
-//! read a pixel, the one to its left, and those above both. Of the picture itself, u reads rows above alone, and v also
-//! pixels to the left, so that nothing reads its own pixel and no pixel before it is blind. A block changes its stack x by
+//! fig. 2). Stack u has convolutions of 2 × 3 pixels, which read a row and the one above it; stack v those of 2 × 2,
+//! which read a pixel, the one to its left, and those above both. Of the picture itself, u reads rows above alone, and
+//! v also pixels to the left, so that nothing reads its own pixel and no pixel before it is blind. A block changes its
+//! stack x by
 //!
 //! > x ← x + a ⊙ σ(b),  (a, b) = W₂ ∗ e(W₁ ∗ e(x) + W_s e(s)),  e(x) = (elu x, elu(−x)),
 //!
-//! where s is the short-cut of the block. A resolution has `blocks` blocks, then the coarser resolution, half as high and
-//! wide by convolutions of stride 2, comes and goes back by transposed convolutions of 2 × 2 pixels, then the blocks back.
-//! v's short-cut is u at its block, and on the way back u beside v's own values on the way there, whose last is the first
-//! short-cut back; u's is its own values. There is no weight normalisation.
+//! where s is the short-cut of the block. A resolution has `blocks` blocks, then the coarser resolution, half as high
+//! and wide by convolutions of stride 2, comes and goes back by transposed convolutions of 2 × 2 pixels, then the
+//! blocks back. v's short-cut is u at its block, and on the way back u beside v's own values on the way there, whose
+//! last is the first short-cut back; u's is its own values. There is no weight normalisation.
 //!
-//! The channels of a pixel follow each other by a masked MLP, as those of [`PixelCnn`](super::PixelCnn): a mean may depend
-//! on the channels before in any way, not only linearly as in eq. 3. A sample computes each row of u and each pixel of v
-//! once at each resolution.
+//! The channels of a pixel follow each other by a masked MLP, as those of [`PixelCnn`](super::PixelCnn): a mean may
+//! depend on the channels before in any way, not only linearly as in eq. 3. A sample computes each row of u and each
+//! pixel of v once at each resolution.
 
 mod stream;
 

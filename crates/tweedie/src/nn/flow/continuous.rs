@@ -7,9 +7,9 @@
 //! > dx/dt = v(x, t),  d log|det ∂x(t)/∂x(0)|/dt = tr ∂v/∂x,
 //!
 //! and from noise to data backwards. Densities and samples take adaptive steps with the exact trace, so that the two
-//! directions are each other's inverse up to the tolerance. Training takes `steps` equal Runge–Kutta steps, in which the
-//! trace may be the mean of εᵀ (∂v/∂x) ε over random vectors, each held fixed through the solve (*FFJORD*, section 3.1),
-//! and may add a penalty (Finlay et al. 2020, *How to train your neural ODE*, section 4):
+//! directions are each other's inverse up to the tolerance. Training takes `steps` equal Runge–Kutta steps, in which
+//! the trace may be the mean of εᵀ (∂v/∂x) ε over random vectors, each held fixed through the solve (*FFJORD*, section
+//! 3.1), and may add a penalty (Finlay et al. 2020, *How to train your neural ODE*, section 4):
 //!
 //! > ∫ (`kinetic` ‖v‖² + `jacobian` ‖∂v/∂x‖²) dt,  E ‖(∂v/∂x) ε‖² = ‖∂v/∂x‖² in Frobenius's norm.
 //!
@@ -44,7 +44,8 @@ pub enum SolveGradient {
     /// Reverse mode through all steps: the gradient of the discretised loss, with memory for every step.
     #[default]
     Discrete,
-    /// The adjoint solved backwards: that of the exact flow up to the error of the steps, with memory for one evaluation.
+    /// The adjoint solved backwards: that of the exact flow up to the error of the steps, with memory for one
+    /// evaluation.
     Adjoint,
 }
 

@@ -83,8 +83,8 @@ pub struct FlowConfig {
     pub classes: usize,
     /// The length of vectors that rows are conditioned on; 0 for none.
     pub vector: usize,
-    /// The number of resolutions of a picture; 0 for a flow that knows no pixels. At each, every 2 × 2 pixels become one
-    /// with four times the channels, the layers follow, and half of the channels are noise from there on.
+    /// The number of resolutions of a picture; 0 for a flow that knows no pixels. At each, every 2 × 2 pixels become
+    /// one with four times the channels, the layers follow, and half of the channels are noise from there on.
     #[serde(skip_serializing_if = "crate::registry::is_default")]
     pub levels: usize,
     /// The number of repetitions of the layers, at each resolution, each with weights of its own.

@@ -1,13 +1,13 @@
 //! Autoregressive layers of patches, with causal transformers.
 //!
-//! A picture is a sequence of square patches x_1, …, x_T, and a causal transformer computes the parameters of a monotone
-//! map of each value of a patch from the patches before it (Zhai et al. 2024, *Normalizing flows are capable generative
-//! models*, eqs. 2–5):
+//! A picture is a sequence of square patches x_1, …, x_T, and a causal transformer computes the parameters of a
+//! monotone map of each value of a patch from the patches before it (Zhai et al. 2024, *Normalizing flows are capable
+//! generative models*, eqs. 2–5):
 //!
 //! > z_t = g(x_t; θ_t(x_1, …, x_{t−1})),  log|det ∂z/∂x| = Σ_t Σ_j log g′(x_tj; θ_tj).
 //!
-//! The order of patches is turned round in every second round. z takes one pass of the transformer, and x comes patch by
-//! patch, with the keys and values of known patches kept. Rows that are no pictures are sequences of columns.
+//! The order of patches is turned round in every second round. z takes one pass of the transformer, and x comes patch
+//! by patch, with the keys and values of known patches kept. Rows that are no pictures are sequences of columns.
 
 use super::scalar::{AnyScalarMap, bounded};
 use super::{AnyBijection, Bijection, BijectionConfig, Permutation, Place, REACH};

@@ -1,9 +1,9 @@
 //! The masks of a masked network, for an order of its columns and a placement of its degrees.
 //!
-//! Masks of other orders are those of the first with columns, units and outputs in other places: weights are shared, and
-//! in their new places what a unit reads is a prefix again (Germain, Gregor, Murray & Larochelle 2015, *MADE: masked
-//! autoencoder for distribution estimation*, secs. 4.2–4.3; Uria, Murray & Larochelle 2014, *A deep and tractable
-//! density estimator*).
+//! Masks of other orders are those of the first with columns, units and outputs in other places: weights are shared,
+//! and in their new places what a unit reads is a prefix again (Germain, Gregor, Murray & Larochelle 2015, *MADE:
+//! masked autoencoder for distribution estimation*, secs. 4.2–4.3; Uria, Murray & Larochelle 2014, *A deep and
+//! tractable density estimator*).
 
 use super::{MaskedMlpConfig, Units};
 use crate::Draws;

@@ -109,8 +109,8 @@ fn gradients(flow: &Flow, x: &Tensor<2>, of: &Condition) -> Result<(Gradients, u
     Ok((sum, parts, [log_p, penalty]))
 }
 
-/// For z = e^A x the gradient of Σ uᵀz by A is that of ∫ (e^{(1−t)A})ᵀ u (e^{tA} x)ᵀ dt, the gradient by x (e^A)ᵀ u, and
-/// the trace adds 1 on the diagonal.
+/// For z = e^A x the gradient of Σ uᵀz by A is that of ∫ (e^{(1−t)A})ᵀ u (e^{tA} x)ᵀ dt, the gradient by x (e^A)ᵀ u,
+/// and the trace adds 1 on the diagonal.
 #[test]
 fn a_linear_field_s_gradients_are_the_matrix_exponential_s() -> Result<()> {
     let (x, u, none) = (small(5), normal::<2>("u", [5, 2]), &Condition::None);

@@ -176,8 +176,8 @@ pub struct LogDetEstimate {
 }
 
 impl LogDetEstimate {
-    /// The estimate for rows like `like`, `[n, d]`, from `product`, which maps vectors v to J v row by row; none if `of`
-    /// is exact. Row i has the probe and the length of row i of `draws`.
+    /// The estimate for rows like `like`, `[n, d]`, from `product`, which maps vectors v to J v row by row; none if
+    /// `of` is exact. Row i has the probe and the length of row i of `draws`.
     ///
     /// ```
     /// use tweedie::Draws;

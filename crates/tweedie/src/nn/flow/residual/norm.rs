@@ -16,8 +16,8 @@
 //!
 //! > ‖conv‖₂ ≤ max_ω ‖Σ_k W_k e^(iωk)‖₂.
 //!
-//! On a grid of N < h + r frequencies a side, the maximum over all ω is at most 1/cos(π r/N) times that on the grid, for
-//! each side: such a factor holds for every trigonometric polynomial of degree r.
+//! On a grid of N < h + r frequencies a side, the maximum over all ω is at most 1/cos(π r/N) times that on the grid,
+//! for each side: such a factor holds for every trigonometric polynomial of degree r.
 
 use crate::tensor::detached;
 use burn::tensor::{Tensor, TensorData};
