@@ -244,6 +244,48 @@ fn reads_all_earlier_columns(
     Ok(())
 }
 
+/// At the size of whole pictures, where other kernels compute convolutions and products, too: a value that comes later
+/// changes no bit, and the next column reads it.
+#[test]
+fn whole_pictures_keep_the_order_of_their_columns() -> Result<()> {
+    let mut tried = 0;
+    for (channels, side) in [(1, 28), (3, 16)] {
+        let layout = Layout::Image { channels, height: side, width: side };
+        let columns = layout.width();
+        for (name, _) in AnyColumnNetworkConfig::NAMES {
+            let config: AnyColumnNetworkConfig =
+                serde_json::from_value(json!({ "name": name })).expect("a network");
+            let order = config.natural_order(layout);
+            let order: Vec<usize> = order.unwrap_or_else(|| (0..columns).collect());
+            let outline = outline(layout, &vec![1; columns], order, 0);
+            if config.fits(&outline).is_err() {
+                continue;
+            }
+            tried += 1;
+            let network = randomised(config.init(&outline, &Draws::new(4), &cpu())?, 0.1);
+            let x = normal::<2>("pictures", [2, columns]).cast(DType::F32);
+            let pass = |x: Tensor<2>| {
+                Ok::<_, tweedie::Error>(host(&network.forward(x.into(), &Condition::None)?.value))
+            };
+            let right = pass(x.clone())?;
+            for step in [0, 1, side * channels, columns / 2 + 1, columns - 2] {
+                let mut changed = host(&x);
+                changed.chunks_mut(columns).for_each(|row| row[step] += 1.0);
+                let found = pass(doubles(&changed, columns).cast(DType::F32))?;
+                let differs = |column: usize| {
+                    let places = [0, 1].map(|row| 2 * (row * columns + column));
+                    places.iter().any(|at| found[*at..at + 2] != right[*at..at + 2])
+                };
+                let late = (0..=step).find(|column| differs(*column));
+                assert_eq!(late, None, "{name} {layout:?} reads column {step}");
+                assert!(differs(step + 1), "{name} {layout:?} is blind to {step}");
+            }
+        }
+    }
+    assert!(tried >= 8, "{tried} networks of a layout");
+    Ok(())
+}
+
 /// An ensemble of three orders with two masks each, of two classes, with its rows' log p.
 #[test]
 fn an_ensemble_is_the_mean_of_the_probabilities_of_its_members() -> Result<()> {
