@@ -22,6 +22,7 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("mnist-edm", include_str!("../../../../recipes/mnist-edm.toml")),
     ("mnist-vdm", include_str!("../../../../recipes/mnist-vdm.toml")),
     ("mnist-glow", include_str!("../../../../recipes/mnist-glow.toml")),
+    ("mnist-pixelcnn-grey", include_str!("../../../../recipes/mnist-pixelcnn-grey.toml")),
     ("mnist-made", include_str!("../../../../recipes/mnist-made.toml")),
     ("mnist-pixelcnn", include_str!("../../../../recipes/mnist-pixelcnn.toml")),
     ("mnist-maf", include_str!("../../../../recipes/mnist-maf.toml")),
