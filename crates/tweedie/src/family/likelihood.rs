@@ -24,8 +24,9 @@ pub(super) trait Likelihood: LogDensity {
         Ok(self.log_density(x.into(), condition)?.value)
     }
 
-    /// Hands the gradients of the mean of (−log p + penalty) · `scale` over the rows of `x`, `[n, width]`, to `take`,
-    /// each part with its factor, if they are finite. Returns the mean of log p and that of the penalty.
+    /// Computes the gradients of the loss, the mean of (−log p + penalty) · `scale` over the rows of `x`, `[n, width]`,
+    /// and calls `take` with them: once, or once for each of several parts, with a factor for each part. Returns the
+    /// means of log p and of the penalty over the rows. If one of them is not finite, `take` is not called.
     fn descend(
         &self,
         x: Tensor<2>,

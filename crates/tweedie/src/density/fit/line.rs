@@ -1,13 +1,15 @@
 //! Mixtures on the line by their cumulative distribution functions.
 //!
-//! Any continuous distribution function f on the line is close to that of a mixture (*Introduction to generative
-//! modeling*, Proposition 2.1 and equation 2.21, after C.-W. Huang, D. Krueger, A. Lacoste and A. Courville, "Neural
-//! autoregressive flows", ICML 2018): n Gaussians of weight 1/n and standard deviation σ at the quantiles of f have
+//! A mixture of enough Gaussians comes close to any continuous cumulative distribution function f (*Introduction to
+//! generative modeling*, Proposition 2.1 and equation 2.21, after C.-W. Huang, D. Krueger, A. Lacoste and A. Courville,
+//! "Neural autoregressive flows", ICML 2018). Let S_n be the cumulative distribution function of n Gaussians of weight
+//! 1/n and standard deviation σ, whose means are quantiles of f, and let L be the greatest slope of f. Then
 //!
-//! > |f(x) − S_n(x)| ≤ 3/(2n) + L r + Φ(−r/σ) for every x and every r > 0,
+//! > |f(x) − S_n(x)| ≤ 3/(2n) + L r + Φ(−r/σ) for every x and every r > 0.
 //!
-//! f being L-Lipschitz. The levels are (i − ½)/n; those of the proof, i/n, reach infinity where f does not reach 1. For
-//! a tolerance ε = 9/(2n), r = ε/(3L) and Φ(−r/σ) = ε/3 make each term ε/3 (equation 2.23).
+//! The means are the quantiles of the levels (i − ½)/n. Those of the proof, i/n, end at the level 1, whose quantile may
+//! be infinite. With ε = 9/(2n), the choices r = ε/(3L) and Φ(−r/σ) = ε/3 make each of the three terms ε/3 (equation
+//! 2.23).
 
 use super::{Covariance, Mixture};
 use crate::{Error, Result};

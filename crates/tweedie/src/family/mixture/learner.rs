@@ -80,7 +80,7 @@ impl MixtureLearner {
     }
 }
 
-/// The random numbers that dequantise the training rows, and those of the fit of a class.
+/// Two sources of random numbers: of the dequantisation noise of training rows, and of the starts of EM for a class.
 pub(super) fn row_draws(seed: u64, class: u64) -> (Draws, Draws) {
     let draws = Draws::new(seed);
     (draws.purpose("dequantise"), draws.purpose("fit").at(class))

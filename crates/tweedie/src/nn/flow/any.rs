@@ -80,8 +80,10 @@ pub trait Bijection: Module {
         false
     }
 
-    /// Hands the gradients of the parameters of Σ zᵀ `by_z` + `weight` (penalty − log-determinant) over the rows of
-    /// [`Bijection::pass`] from x to z to `take`, and returns the gradient by x, `[n, width]`.
+    /// Propagates gradients backwards through [`Bijection::pass`], from `by_z`, the gradient of the loss by the noise,
+    /// `[n, width]`, where the loss also has `weight` · Σ (penalty − log-determinant) over the rows. Calls `take` with
+    /// the gradients of the parameters, and returns the gradient by x, `[n, width]`. The arguments in brackets are x
+    /// and z of the pass.
     ///
     /// # Errors
     /// As [`Bijection::pass`].

@@ -17,7 +17,7 @@ pub struct Pass {
     pub penalty: Option<Tensor<2>>,
 }
 
-/// A receiver of gradients of parts of a loss, each with its factor.
+/// A function that is called with the gradients of each part of a loss, and with a factor to multiply them by.
 pub type Take<'a> = &'a mut dyn FnMut(&Gradients, f64);
 
 /// The sum of two optional terms.
@@ -116,9 +116,10 @@ impl Flow {
         Ok(stages.into_iter().map(detached).collect())
     }
 
-    /// Hands the gradients of the mean of (−log p + penalty) · `scale` over the rows of `x`, `[n, width]`, to `take`:
-    /// in one part, or in as many as evaluations of the layers where one has an adjoint. Returns the mean of log p and
-    /// of the penalty; without gradients if one of them is not finite.
+    /// Computes the gradients of the loss, the mean of (−log p + penalty) · `scale` over the rows of `x`, `[n, width]`,
+    /// and calls `take` with them: once by reverse mode, or once for each evaluation of the layers where one has an
+    /// adjoint, with a factor each time. Returns the means of log p and of the penalty over the rows. If one of them is
+    /// not finite, `take` is not called.
     ///
     /// # Errors
     /// As [`Bijection::to_noise`].
