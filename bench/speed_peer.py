@@ -25,6 +25,7 @@ import sys
 import time
 from pathlib import Path
 
+import speed_densities
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -377,7 +378,7 @@ def benchmarks():
         found[f"{name}.train-unfused"] = training(make, fused=False)
         found[f"{name}.train-clip"] = training(make, clip=True)
         found[f"{name}.train-adamw"] = training(make, optimiser=torch.optim.AdamW)
-    return found
+    return found | speed_densities.benchmarks()
 
 
 def begins(name, starts):

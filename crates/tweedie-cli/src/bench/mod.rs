@@ -1,7 +1,8 @@
 //! `tweedie bench`: times of operations and networks, and their share of the machine's rate of matrix products.
 
 mod attention;
-mod flows;
+mod classical;
+mod densities;
 mod measure;
 mod networks;
 mod ops;
@@ -219,7 +220,9 @@ impl Measurement {
 
 /// Every benchmark, in the order in which they are measured.
 fn all() -> Vec<Benchmark> {
-    ops::benchmarks().into_iter().chain(train::benchmarks()).chain(flows::benchmarks()).collect()
+    let groups =
+        [ops::benchmarks(), train::benchmarks(), densities::benchmarks(), classical::benchmarks()];
+    groups.into_iter().flatten().collect()
 }
 
 /// Whether the name, or one of its parts after a dot or hyphen, begins with `with`.
