@@ -13,8 +13,9 @@ use burn_flex::FlexTensor;
 pub struct ConvSizes {
     /// The stride in both directions.
     pub stride: usize,
-    /// The zeros before and after each row and column.
-    pub padding: (usize, usize),
+    /// The zeros before and after the rows, and those before and after the columns; less than 0 after them cuts the last
+    /// ones off.
+    pub padding: [(usize, isize); 2],
 }
 
 /// An addend to the output of a convolution.
@@ -28,7 +29,7 @@ pub struct Addend {
     pub residual: Option<Tensor<4>>,
 }
 
-/// The convolution of pictures `[n, h, w, in]` with a weight `[out, in, k, k]`, `[n, h′, w′, out]`, plus an optional
+/// The convolution of pictures `[n, h, w, in]` with a weight `[out, in, k, k′]`, `[n, h′, w′, out]`, plus an optional
 /// addend.
 ///
 /// # Panics
@@ -40,9 +41,11 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, added: Addend, sizes: ConvSizes) 
         return apply(sizes, [input(x), input(weight), added.0, added.1, added.2]);
     }
     let ConvSizes { stride, padding } = sizes;
-    let options = ConvOptions::new_with_padding([stride; 2], [padding; 2], [1, 1], 1);
+    let [height, width] = sizes.of(x.dims(), weight.dims()).output();
+    let zeros = padding.map(|(before, after)| (before, after.max(0) as usize));
+    let options = ConvOptions::new_with_padding([stride; 2], zeros, [1, 1], 1);
     let y = module::conv2d(x.permute([0, 3, 1, 2]), weight, added.bias, options);
-    let mut y = y.permute([0, 2, 3, 1]);
+    let mut y = y.permute([0, 2, 3, 1]).narrow(1, 0, height).narrow(2, 0, width);
     if let Some(features) = added.features {
         let [n, c] = features.dims();
         y = y + features.reshape([n, 1, 1, c]);

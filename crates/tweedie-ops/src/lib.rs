@@ -21,7 +21,7 @@ mod spline;
 #[cfg(test)]
 mod tests;
 
-pub use activation::activate;
+pub use activation::{activate, gate};
 pub use adamw::{AdamW, State, adamw, square_sum};
 pub use attention::{attention, causal_self_attention, self_attention};
 pub use conv::{Addend, ConvSizes, conv2d};

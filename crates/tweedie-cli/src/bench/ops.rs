@@ -137,7 +137,7 @@ fn conv(
         let x = input("x", shape, device);
         let weight = input("weight", [output, channels, kernel, kernel], device);
         let bias = input("bias", [output], device);
-        let sizes = ConvSizes { stride, padding: (kernel / 2, kernel / 2) };
+        let sizes = ConvSizes { stride, padding: [(kernel / 2, kernel as isize / 2); 2] };
         Box::new(move || {
             let added = Addend { bias: Some(bias.clone()), ..Addend::default() };
             conv2d(x.clone(), weight.clone(), added, sizes)

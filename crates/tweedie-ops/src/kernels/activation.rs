@@ -198,6 +198,7 @@ macro_rules! with_curve {
         }
     }};
 }
+pub(crate) use with_curve;
 
 vectorized! {
     fn values<'a, C: Curve>(simd: S, curve: C, x: &'a [f32], y: &'a mut [f32]) -> () {

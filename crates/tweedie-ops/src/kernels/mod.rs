@@ -12,6 +12,7 @@ pub mod activation;
 pub mod adamw;
 pub mod attention;
 pub mod conv;
+pub mod gate;
 pub mod gemm;
 pub mod linear;
 pub mod math;

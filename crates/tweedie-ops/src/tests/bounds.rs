@@ -146,7 +146,7 @@ fn operations_refuse_shapes_larger_than_memory() {
         channels: [1, 1],
         kernel: [1, 1],
         stride: 1,
-        padding: (0, 0),
+        padding: [(0, 0); 2],
     };
     let forward = |conv: Conv, x: &[f32], weight: &[f32]| {
         conv.forward(x, weight, Epilogue::default(), &mut []);
@@ -156,7 +156,7 @@ fn operations_refuse_shapes_larger_than_memory() {
         sizes.weight_gradient(empty, empty);
     });
     // The height with the zeros before and after it is more than a `usize` holds.
-    let around = Conv { count: 1, input: [1, 1], padding: (HALF, HALF), ..sizes };
+    let around = Conv { count: 1, input: [1, 1], padding: [(HALF, isize::MAX); 2], ..sizes };
     assert_refused(words, || forward(around, &[1.0], &[1.0]));
     let attention = Attention {
         samples: 1,

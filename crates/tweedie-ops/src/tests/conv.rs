@@ -19,12 +19,12 @@ fn plain(conv: &Conv, x: &[f32], weight: &[f32], dy: &[f32]) -> [Vec<f64>; 3] {
             let d = f64::from(dy[at]);
             for (k, l) in (0..kh).flat_map(|k| (0..kw).map(move |l| (k, l))) {
                 let (a, b) = (i * conv.stride + k, j * conv.stride + l);
-                let before = conv.padding.0;
-                if a < before || b < before || a - before >= h || b - before >= w {
+                let [top, left] = conv.padding.map(|(before, _)| before);
+                if a < top || b < left || a - top >= h || b - left >= w {
                     continue;
                 }
                 for c in 0..ci {
-                    let from = ((n * h + a - before) * w + b - before) * ci + c;
+                    let from = ((n * h + a - top) * w + b - left) * ci + c;
                     let tap = ((o * ci + c) * kh + k) * kw + l;
                     y[at] += f64::from(x[from]) * f64::from(weight[tap]);
                     dx[from] += d * f64::from(weight[tap]);
@@ -46,7 +46,7 @@ prop_compose! {
         count in 1usize..5,
         input in [1usize..14, 1usize..14],
         channels in [1usize..4, 1usize..4],
-        padding in (0usize..4, 0usize..4),
+        padding in [(0usize..4, -2isize..4), (0usize..4, -2isize..4)],
     ) -> Conv {
         Conv { count, input, channels: channels.map(|c| 16 * c), kernel: [3, 3], stride: 1, padding }
     }
@@ -59,7 +59,7 @@ prop_compose! {
         channels in [channels(), channels()],
         kernel in [1usize..6, 1usize..6],
         stride in 1usize..4,
-        padding in (0usize..4, 0usize..4),
+        padding in [(0usize..4, -2isize..4), (0usize..4, -2isize..4)],
     ) -> Conv {
         Conv { count, input, channels, kernel, stride, padding }
     }
@@ -125,7 +125,7 @@ fn large_pictures_and_many_small_ones() {
     for (count, input) in [(1, [70, 45]), (3, [40, 41]), (150, [3, 2])] {
         for (channels, kernel, stride) in [([3, 5], 3, 1), ([8, 2], 3, 1), ([4, 3], 4, 2)] {
             let conv =
-                Conv { count, input, channels, kernel: [kernel; 2], stride, padding: (1, 2) };
+                Conv { count, input, channels, kernel: [kernel; 2], stride, padding: [(1, 2); 2] };
             let ([h, w], [oh, ow], [ci, co]) = (conv.input, conv.output(), conv.channels);
             let (x, dy) = (numbers(count * h * w * ci, 1), numbers(count * oh * ow * co, 2));
             let weight = numbers(co * ci * kernel * kernel, 3);

@@ -84,7 +84,7 @@ proptest! {
         kernel in prop_oneof![Just(1usize), Just(3)], stride in 1usize..3, seed in 0u64..1000,
     ) {
         let [ci, co] = channels;
-        let sizes = ConvSizes { stride, padding: (kernel / 2, kernel / 2) };
+        let sizes = ConvSizes { stride, padding: [(kernel / 2, kernel as isize / 2); 2] };
         let (oh, ow) = ((h - 1) / stride + 1, (w - 1) / stride + 1);
         let (x, weight) = (Input::new(&[n, h, w, ci], seed), Input::new(&[co, ci, kernel, kernel], seed + 1));
         let (bias, features) = (Input::new(&[co], seed + 2), Input::new(&[n, co], seed + 3));
@@ -95,6 +95,29 @@ proptest! {
             let added = Addend { bias: Some(bias), features: Some(features), residual: Some(residual) };
             crate::conv2d(x, weight, added, sizes)
         });
+    }
+
+    #[test]
+    fn convolutions_with_one_side_of_zeros(
+        n in 1usize..4, h in 1usize..9, w in 2usize..9, cut in 0isize..2, seed in 0u64..1000,
+    ) {
+        // What reads the rows above and the pixels to the left: with the pixel itself, or one further on.
+        let sizes = ConvSizes { stride: 1, padding: [(1 + cut as usize, -cut), (2 + cut as usize, -cut)] };
+        let (x, weight) = (Input::new(&[n, h, w, 5], seed), Input::new(&[7, 5, 2, 3], seed + 1));
+        assert_agree!([x => 4 as x, weight => 4 as weight], {
+            let y = crate::conv2d(x, weight, Addend::default(), sizes);
+            assert_eq!(y.dims(), [n, h, w, 7]);
+            y
+        });
+    }
+
+    #[test]
+    fn gates(
+        n in 1usize..40, width in 1usize..40, which in 0..Activation::ALL.len(), seed in 0u64..1000,
+    ) {
+        prop_assume!(![Activation::Relu, Activation::Exp].contains(&Activation::ALL[which]));
+        let x = Input::new(&[n, 2, 2 * width], seed);
+        assert_agree!([x => 3 as x], crate::gate(x, Activation::ALL[which]));
     }
 
     #[test]

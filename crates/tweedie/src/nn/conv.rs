@@ -1,5 +1,6 @@
 //! Two-dimensional convolutions over [`Dual`], with PyTorch's parameter names and layouts.
 
+use super::Activation;
 use super::layers::{Linear, uniform};
 use crate::Draws;
 use crate::tensor::Dual;
@@ -14,7 +15,7 @@ pub struct Conv2dConfig {
     output: usize,
     kernel: [usize; 2],
     stride: usize,
-    padding: (usize, usize),
+    padding: [(usize, isize); 2],
     gain: f64,
 }
 
@@ -22,7 +23,7 @@ impl Conv2dConfig {
     /// A convolution from `input` to `output` channels by a square kernel of odd side, padded to keep the size, with a
     /// bias.
     pub fn new(input: usize, output: usize, kernel: usize) -> Self {
-        let padding = (kernel / 2, kernel / 2);
+        let padding = [(kernel / 2, kernel as isize / 2); 2];
         Self { input, output, kernel: [kernel; 2], stride: 1, padding, gain: 1.0 }
     }
 
@@ -32,9 +33,21 @@ impl Conv2dConfig {
         self
     }
 
-    /// Sets the zeros before and after each row and column; by default half the kernel on both sides.
-    pub fn with_padding(mut self, before: usize, after: usize) -> Self {
-        self.padding = (before, after);
+    /// Sets the zeros before and after the rows and the columns; by default half the kernel on both sides. Less than 0
+    /// after them cuts the last ones off.
+    pub fn with_padding(self, before: usize, after: isize) -> Self {
+        self.with_row_padding(before, after).with_column_padding(before, after)
+    }
+
+    /// Sets the zeros before and after the rows, as [`Conv2dConfig::with_padding`].
+    pub fn with_row_padding(mut self, before: usize, after: isize) -> Self {
+        self.padding[0] = (before, after);
+        self
+    }
+
+    /// Sets the zeros before and after the columns, as [`Conv2dConfig::with_padding`].
+    pub fn with_column_padding(mut self, before: usize, after: isize) -> Self {
+        self.padding[1] = (before, after);
         self
     }
 
@@ -73,9 +86,9 @@ pub struct Conv2d {
     /// The stride in both directions.
     #[module(skip)]
     pub stride: usize,
-    /// The zeros before and after each row and column.
+    /// The zeros before and after the rows, and the columns.
     #[module(skip)]
-    pub padding: (usize, usize),
+    pub padding: [(usize, isize); 2],
 }
 
 impl Conv2d {
@@ -92,36 +105,46 @@ impl Conv2d {
         features: Option<Dual<2>>,
         residual: Option<Dual<4>>,
     ) -> Dual<4> {
-        let [n, ..] = x.dims();
-        let features = features.map(|f| {
-            let [_, out] = f.dims();
-            f.linear(|f| f.expand([n, out]))
-        });
-        let weight = self.weight.val();
         let sizes = ConvSizes { stride: self.stride, padding: self.padding };
         let bias = self.bias.as_ref().map(|b| b.val());
-        let tangents = x.tangent.is_some()
-            || features.as_ref().is_some_and(|f| f.tangent.is_some())
-            || residual.as_ref().is_some_and(|r| r.tangent.is_some());
-        if !tangents {
-            let features = features.map(|f| f.value);
-            let residual = residual.map(|r| r.value);
-            let added = Addend { bias, features, residual };
-            return conv2d(x.value, weight, added, sizes).into();
-        }
-        let copy = weight.clone();
-        let mut y = x.affine(
-            |x| conv2d(x, weight, Addend { bias, ..Addend::default() }, sizes),
-            |dx| conv2d(dx, copy.clone(), Addend::default(), sizes),
-        );
-        if let Some(features) = features {
-            let [n, out] = features.dims();
-            y = y + features.reshape([n, 1, 1, out]);
-        }
-        match residual {
-            Some(residual) => y + residual,
-            None => y,
-        }
+        convolve(x, (self.weight.val(), bias), sizes, features, residual)
+    }
+}
+
+/// The convolution with a weight `[out, in, k, k′]` and a bias, and what [`Conv2d::forward_plus`] adds.
+pub(super) fn convolve(
+    x: Dual<4>,
+    (weight, bias): (Tensor<4>, Option<Tensor<1>>),
+    sizes: ConvSizes,
+    features: Option<Dual<2>>,
+    residual: Option<Dual<4>>,
+) -> Dual<4> {
+    let [n, ..] = x.dims();
+    let features = features.map(|f| {
+        let [_, out] = f.dims();
+        f.linear(|f| f.expand([n, out]))
+    });
+    let tangents = x.tangent.is_some()
+        || features.as_ref().is_some_and(|f| f.tangent.is_some())
+        || residual.as_ref().is_some_and(|r| r.tangent.is_some());
+    if !tangents {
+        let features = features.map(|f| f.value);
+        let residual = residual.map(|r| r.value);
+        let added = Addend { bias, features, residual };
+        return conv2d(x.value, weight, added, sizes).into();
+    }
+    let copy = weight.clone();
+    let mut y = x.affine(
+        |x| conv2d(x, weight, Addend { bias, ..Addend::default() }, sizes),
+        |dx| conv2d(dx, copy.clone(), Addend::default(), sizes),
+    );
+    if let Some(features) = features {
+        let [n, out] = features.dims();
+        y = y + features.reshape([n, 1, 1, out]);
+    }
+    match residual {
+        Some(residual) => y + residual,
+        None => y,
     }
 }
 
@@ -141,4 +164,27 @@ pub(super) fn at_pixels(linear: &Linear, x: Dual<4>) -> Dual<4> {
     let y = linear.forward(x.reshape([n * h * w, c]));
     let [_, out] = y.dims();
     y.reshape([n, h, w, out])
+}
+
+/// A linear layer at every pixel, and a residual of the output's shape.
+pub(super) fn at_pixels_plus(linear: &Linear, x: Dual<4>, residual: Dual<4>) -> Dual<4> {
+    let ([n, h, w, c], sizes) = (x.dims(), residual.dims());
+    let residual = residual.reshape([n * h * w, sizes[3]]);
+    linear.forward_plus(x.reshape([n * h * w, c]), residual).reshape(sizes)
+}
+
+/// f(a) ⊙ σ(b) of the halves a and b of the last dimension, with an activation f and the logistic function σ.
+pub(super) fn gate<const D: usize>(x: Dual<D>, activation: Option<Activation>) -> Dual<D> {
+    if x.tangent.is_none() {
+        let fused = activation.map_or(tweedie_ops::Activation::None, Activation::fused);
+        return tweedie_ops::gate(x.value, fused).into();
+    }
+    let half = x.dims()[D - 1] / 2;
+    let part = |from| x.clone().linear(|x| x.narrow(D - 1, from, half));
+    let value = part(0);
+    let value = match activation {
+        Some(activation) => activation.forward(value),
+        None => value,
+    };
+    value * part(half).sigmoid()
 }

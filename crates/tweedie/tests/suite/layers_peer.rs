@@ -72,7 +72,8 @@ fn convolutions_are_pytorch_s() {
         let bias: Param<Tensor<1>> = peer.param(&format!("/{name}/bias"));
         let weight: Param<Tensor<4>> = peer.param(&format!("/{name}/weight"));
         let half = weight.dims()[2] / 2;
-        let layer = Conv2d { weight, bias: Some(bias), stride, padding: (half, half) };
+        let layer =
+            Conv2d { weight, bias: Some(bias), stride, padding: [(half, half as isize); 2] };
         let bias = layer.bias.as_ref().unwrap().val();
         peer.layer(name, layer.weight.val(), bias, |x| as_pytorch(x, |x| layer.forward(x)));
     }

@@ -1,6 +1,6 @@
 //! Two-dimensional convolutions of channels-last pictures, forward and both gradients.
 //!
-//! > y[n, i, j, o] = b[o] + Σ_{k, l, c} x[n, s i + k − p, s j + l − p, c] w[o, c, k, l],
+//! > y[n, i, j, o] = b[o] + Σ_{k, l, c} x[n, s i + k − p, s j + l − q, c] w[o, c, k, l],
 //!
 //! zero outside the picture. The gradient with respect to x is s² correlations of the same kind, one for each
 //! remainder of a position by the stride, with the kernel's taps of that remainder in reverse; so there is one
@@ -31,16 +31,16 @@ pub struct Conv {
     pub kernel: [usize; 2],
     /// The stride in both directions.
     pub stride: usize,
-    /// The zeros before and after each row and column.
-    pub padding: (usize, usize),
+    /// The zeros before and after the rows, and the columns; less than 0 after them cuts the last ones off.
+    pub padding: [(usize, isize); 2],
 }
 
 impl Conv {
     /// Height and width of the output; 0 where the kernel does not fit.
     pub fn output(&self) -> [usize; 2] {
-        let (before, after) = self.padding;
         std::array::from_fn(|d| {
-            let padded = self.input[d].saturating_add(before).saturating_add(after);
+            let (before, after) = self.padding[d];
+            let padded = self.input[d].saturating_add(before).saturating_add_signed(after);
             if padded < self.kernel[d] { 0 } else { (padded - self.kernel[d]) / self.stride + 1 }
         })
     }
@@ -81,11 +81,12 @@ impl Conv {
         let s = self.stride;
         for remainders in (0..s * s).map(|k| [k / s, k % s]) {
             // Of the positions s i + remainder: the taps r + s j reach output i + (remainder + p − r)/s − j.
-            let first: [usize; 2] = std::array::from_fn(|d| (remainders[d] + self.padding.0) % s);
+            let first: [usize; 2] =
+                std::array::from_fn(|d| (remainders[d] + self.padding[d].0) % s);
             let taps: [usize; 2] =
                 std::array::from_fn(|d| self.kernel[d].saturating_sub(first[d]).div_ceil(s));
             let origin = std::array::from_fn(|d| {
-                let reach = (remainders[d] + self.padding.0 - first[d]) / s;
+                let reach = (remainders[d] + self.padding[d].0 - first[d]) / s;
                 reach as isize - (taps[d] as isize - 1)
             });
             // The last tap first.
@@ -125,7 +126,7 @@ impl Conv {
             channels: self.channels,
             taps: self.kernel,
             step: self.stride,
-            origin: [-(self.padding.0 as isize); 2],
+            origin: self.padding.map(|(before, _)| -(before as isize)),
             grid: self.output(),
             output: self.output(),
             first: [0, 0],

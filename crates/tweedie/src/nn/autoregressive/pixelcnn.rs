@@ -13,25 +13,27 @@
 //! The order is pixel by pixel with its channels together. A sample takes each row of v and each pixel of h once.
 
 use super::network::{AnyColumnNetwork, ColumnNetwork, ColumnNetworkConfig, Columns, Outline};
-use super::pixels::{self, Channels, Pixels, moved};
+use super::pixels::{self, Channels, Pixels};
 use crate::data::{Condition, Layout};
 use crate::error::count;
-use crate::nn::conv::at_pixels;
+use crate::nn::conv::{at_pixels, at_pixels_plus, convolve, gate};
 use crate::nn::{
-    ConditionEmbedding, ConditionEmbeddingConfig, Conv2d, Conv2dConfig, Linear, LinearConfig,
-    MaskedMlp, MaskedMlpConfig,
+    Activation, ConditionEmbedding, ConditionEmbeddingConfig, Conv2d, Conv2dConfig, Linear,
+    LinearConfig, MaskedMlp, MaskedMlpConfig,
 };
 use crate::tensor::Dual;
 use crate::{Draws, Result};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use tweedie_ops::ConvSizes;
 
 /// The number of columns that a convolution of v reads, and one of h.
 const TAPS: usize = 3;
 /// The number of rows that a convolution of v reads. Kernels of three by three would go by Winograd's algorithm, whose
 /// rounding lets later pixels touch earlier ones.
 const ROWS: usize = 2;
+const TANH: Option<Activation> = Some(Activation::Tanh);
 
 /// Configuration of [`PixelCnn`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,8 +87,10 @@ impl ColumnNetworkConfig for PixelCnnConfig {
             };
             let condition = ConditionEmbeddingConfig::new(columns.classes, columns.vector, 4 * f);
             GatedLayer {
+                // v at a row reads the row and the one above it, of the picture the two rows above.
                 vertical: Conv2dConfig::new(input, 2 * f, TAPS)
                     .with_rows(ROWS)
+                    .with_row_padding(ROWS - usize::from(k > 0), -isize::from(k == 0))
                     .init(&draws.purpose("vertical"), device),
                 horizontal: linear("horizontal", TAPS * input, 2 * f),
                 across: linear("across", 2 * f, 2 * f),
@@ -161,12 +165,6 @@ pub struct PixelCnn {
     channels: usize,
 }
 
-/// tanh a ⊙ σ(b) of the halves of the last dimension.
-fn gate<const D: usize>(x: Dual<D>, channels: usize) -> Dual<D> {
-    let half = |from| x.clone().linear(|x| x.narrow(D - 1, from, channels));
-    half(0).tanh() * half(channels).sigmoid()
-}
-
 impl GatedLayer {
     /// The condition's parts of the gates of v and of h, `[n, 2 channels]` each.
     fn given(
@@ -182,6 +180,24 @@ impl GatedLayer {
         };
         Ok([half(0), half(2 * channels)])
     }
+
+    /// The gates of h from h at a pixel and the two to its left, of the picture from the three pixels to its left.
+    fn along_row(
+        &self,
+        h: Dual<4>,
+        of_picture: bool,
+        features: Option<Dual<2>>,
+        across: Dual<4>,
+    ) -> Dual<4> {
+        let weight = self.horizontal.weight.val();
+        let [out, all] = weight.dims();
+        // The layer has the nearest pixel first, a convolution has it last.
+        let weight = weight.reshape([out, TAPS, all / TAPS]).flip([1]).permute([0, 2, 1]);
+        let weight = weight.reshape([out, all / TAPS, 1, TAPS]);
+        let columns = (TAPS - usize::from(!of_picture), -isize::from(of_picture));
+        let sizes = ConvSizes { stride: 1, padding: [(0, 0), columns] };
+        convolve(h, (weight, self.horizontal.bias()), sizes, features, Some(across))
+    }
 }
 
 impl ColumnNetwork for PixelCnn {
@@ -192,21 +208,14 @@ impl ColumnNetwork for PixelCnn {
         let (mut v, mut h) = (x.clone(), x.clone());
         for (k, layer) in self.layers.iter().enumerate() {
             let [to_v, to_h] = layer.given(condition, n, &device, f)?;
-            // With zeros around the picture, row y of the convolution reads the rows y − 1 and y; in the first layer it
-            // is moved down.
-            let seen = if k == 0 { moved(v, 1, 1) } else { v };
-            let a = layer.vertical.forward_plus(seen, to_v, None);
-            let a = a.linear(|a| a.narrow(1, 0, height));
-            let first = if k == 0 { 1 } else { 0 };
-            let taps = (first..first + TAPS).map(|by| moved(h.clone(), 2, by)).collect();
-            let mut b = at_pixels(&layer.horizontal, Dual::cat(taps, 3))
-                + at_pixels(&layer.across, a.clone());
-            if let Some(features) = to_h {
-                b = b + features.reshape([n, 1, 1, 2 * f]);
-            }
-            let more = at_pixels(&layer.out, gate(b, f));
-            h = if k == 0 { more } else { h + more };
-            v = gate(a, f);
+            let a = layer.vertical.forward_plus(v, to_v, None);
+            let across = at_pixels(&layer.across, a.clone());
+            let b = gate(layer.along_row(h.clone(), k == 0, to_h, across), TANH);
+            h = match k {
+                0 => at_pixels(&layer.out, b),
+                _ => at_pixels_plus(&layer.out, b, h),
+            };
+            v = gate(a, TANH);
         }
         let pixels = n * height * width;
         let features = self.features.forward(h.relu().reshape([pixels, f]));
@@ -273,19 +282,23 @@ impl Stacks<'_> {
         self.left.iter_mut().for_each(Vec::clear);
         let mut v: Option<Dual<4>> = None;
         for (k, layer) in self.of.layers.iter().enumerate() {
-            // The first layer reads the two rows above, the others one of them and their own.
+            // The first layer reads the two rows above its own, the others one of them and their own.
             self.rows[k].extend(v.take());
             let have = self.rows[k].len();
             let input = if k == 0 { self.of.sizes[0] } else { f };
             let mut strip: Vec<Dual<4>> =
                 (have..ROWS).map(|_| self.zeros([n, 1, width, input])).collect();
             strip.extend(self.rows[k][have.saturating_sub(ROWS)..].iter().cloned());
+            if k == 0 {
+                strip.push(self.zeros([n, 1, width, input]));
+            }
+            let present = strip.len() - 1;
             let strip = Dual::cat(strip, 1);
             let a = layer.vertical.forward_plus(strip, self.given[k][0].clone(), None);
-            let a = a.linear(|a| a.narrow(1, 1, 1));
+            let a = a.linear(|a| a.narrow(1, present, 1));
             let across = at_pixels(&layer.across, a.clone());
             self.across.push(across.reshape([n, width, 2 * f]));
-            v = Some(gate(a, f));
+            v = Some(gate(a, TANH));
             let keep = self.rows[k].len().saturating_sub(ROWS - usize::from(k > 0));
             self.rows[k].drain(..keep);
         }
@@ -314,7 +327,7 @@ impl Pixels for Stacks<'_> {
             if let Some(features) = &self.given[k][1] {
                 b = b + features.clone();
             }
-            let more = layer.out.forward(gate(b, f));
+            let more = layer.out.forward(gate(b, TANH));
             h = Some(if let Some(h) = h { h + more } else { more });
             let keep = self.left[k].len().saturating_sub(TAPS - usize::from(k > 0));
             self.left[k].drain(..keep);

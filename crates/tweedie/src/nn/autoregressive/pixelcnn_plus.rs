@@ -23,7 +23,7 @@ use super::network::{AnyColumnNetwork, ColumnNetwork, ColumnNetworkConfig, Colum
 use super::pixels::{self, Channels, moved};
 use crate::data::{Condition, Layout};
 use crate::error::count;
-use crate::nn::conv::at_pixels;
+use crate::nn::conv::{at_pixels, gate};
 use crate::nn::{
     ConditionEmbedding, ConditionEmbeddingConfig, Conv2d, Conv2dConfig, Linear, LinearConfig,
     MaskedMlp, MaskedMlpConfig,
@@ -112,7 +112,7 @@ impl PixelCnnPlusConfig {
 
 /// A convolution that reads a row and the one above it, of three columns.
 fn rows_above(input: usize, output: usize) -> Conv2dConfig {
-    Conv2dConfig::new(input, output, 3).with_rows(2)
+    Conv2dConfig::new(input, output, 3).with_rows(2).with_row_padding(1, 0)
 }
 
 /// A convolution that reads a pixel, the one to its left, and those above both.
@@ -250,19 +250,6 @@ fn both_signs<const D: usize>(x: Dual<D>) -> Dual<D> {
     elu([above.clone(), below.clone()]).join(elu([below, above]))
 }
 
-/// a ⊙ σ(b) of the halves of the last dimension.
-fn gate<const D: usize>(x: Dual<D>) -> Dual<D> {
-    let half = x.dims()[D - 1] / 2;
-    let part = |from| x.clone().linear(|x| x.narrow(D - 1, from, half));
-    part(0) * part(half).sigmoid()
-}
-
-/// A convolution of either kind, without the row that zeros below the picture add.
-fn conv(of: &Conv2d, x: Dual<4>, features: Option<Dual<2>>) -> Dual<4> {
-    let rows = x.dims()[1].div_ceil(of.stride);
-    of.forward_plus(x, features, None).linear(|y| y.narrow(1, 0, rows))
-}
-
 /// The four pixels of each pixel side by side, cut to a height and a width.
 fn double(of: &Linear, x: Dual<4>, [height, width]: [usize; 2]) -> Dual<4> {
     let ([n, h, w, _], y) = (x.dims(), at_pixels(of, x));
@@ -288,11 +275,10 @@ impl Given<'_> {
 impl Block {
     /// The stack `x` after the block, with a short-cut.
     fn forward(&self, x: Dual<4>, short: Option<Dual<4>>, given: Given) -> Result<Dual<4>> {
-        let mut h = conv(&self.first, both_signs(x.clone()), None);
-        if let (Some(across), Some(short)) = (&self.across, short) {
-            h = h + at_pixels(across, both_signs(short));
-        }
-        Ok(x + gate(conv(&self.second, both_signs(h), given.of(self)?)))
+        let across = self.across.as_ref().zip(short);
+        let across = across.map(|(across, short)| at_pixels(across, both_signs(short)));
+        let h = self.first.forward_plus(both_signs(x.clone()), None, across);
+        Ok(x + gate(self.second.forward_plus(both_signs(h), given.of(self)?, None), None))
     }
 }
 
@@ -314,7 +300,7 @@ impl PixelCnnPlus {
         }
         if let (Some(for_u), Some(for_v)) = (&of.u_halve, &of.v_halve) {
             kept.push([u.clone(), v.clone()]);
-            [u, v] = self.level(level + 1, conv(for_u, u, None), conv(for_v, v, None), given)?;
+            [u, v] = self.level(level + 1, for_u.forward(u), for_v.forward(v), given)?;
         }
         if let (Some(for_u), Some(for_v)) = (&of.u_double, &of.v_double) {
             u = double(for_u, u, [height, width]);
@@ -334,10 +320,10 @@ impl ColumnNetwork for PixelCnnPlus {
         let ([n, d], [c, height, width]) = (x.dims(), self.sizes);
         let given = Given { condition, n, device: &x.value.device() };
         let x = x.reshape([n, height, width, c]);
-        let u = conv(&self.rows, moved(x.clone(), 1, 1), None);
+        let u = self.rows.forward(moved(x.clone(), 1, 1));
         // With zeros around the picture, row y of this convolution reads row y − 1, and column x of the next one x − 1.
-        let above = conv(&self.above, x.clone(), None);
-        let left = conv(&self.left, x.clone(), None).linear(|x| x.narrow(2, 0, width));
+        let above = self.above.forward(x.clone()).linear(|x| x.narrow(1, 0, height));
+        let left = self.left.forward(x.clone()).linear(|x| x.narrow(2, 0, width));
         let [_, v] = self.level(0, u, above + left, given)?;
         let (pixels, f) = (n * height * width, v.dims()[3]);
         let features = self.features.forward(elu(parts(v)).reshape([pixels, f]));

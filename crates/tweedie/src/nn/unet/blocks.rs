@@ -193,7 +193,7 @@ impl Resample {
         let conv = match (up, config.downsample_padding) {
             (true, _) => conv,
             (false, 0) => conv.with_stride(2).with_padding(0, 1),
-            (false, p) => conv.with_stride(2).with_padding(p, p),
+            (false, p) => conv.with_stride(2).with_padding(p, p as isize),
         };
         Self { conv: conv.init(&draws.purpose("conv"), device), up }
     }

@@ -1,8 +1,9 @@
 //! A PixelCNN++ on pictures whose pixels come one after the other: u row by row, v pixel by pixel.
 
-use super::{Block, Given, Level, PixelCnnPlus, both_signs, double, elu, gate, parts};
+use super::{Block, Given, Level, PixelCnnPlus, both_signs, double, elu, parts};
 use crate::Result;
 use crate::nn::autoregressive::pixels::Pixels;
+use crate::nn::conv::{at_pixels, gate};
 use crate::nn::layers::project;
 use crate::nn::{Conv2d, Linear};
 use crate::tensor::Dual;
@@ -116,9 +117,9 @@ impl<'a> RowBlock<'a> {
     fn forward(&mut self, x: Dual<4>, short: Option<Dual<4>>) -> Dual<4> {
         let mut h = self.first.forward(both_signs(x.clone()), None);
         if let (Some(across), Some(short)) = (&self.of.across, short) {
-            h = h + super::at_pixels(across, both_signs(short));
+            h = h + at_pixels(across, both_signs(short));
         }
-        x + gate(self.second.forward(both_signs(h), self.given.clone()))
+        x + gate(self.second.forward(both_signs(h), self.given.clone()), None)
     }
 }
 
@@ -146,7 +147,7 @@ impl<'a> PixelBlock<'a> {
         if let Some(given) = &self.given {
             y = y + given.clone();
         }
-        x + gate(y)
+        x + gate(y, None)
     }
 }
 

@@ -112,7 +112,8 @@ impl Affine {
             Weight::Matrix(weight) => tweedie_ops::linear(x, weight.clone(), bias, features),
             Weight::Kernel(weight, [h, w]) => {
                 let ([n, _], [out, into, kernel, _]) = (x.dims(), weight.dims());
-                let sizes = ConvSizes { stride: 1, padding: (kernel / 2, kernel / 2) };
+                let sizes =
+                    ConvSizes { stride: 1, padding: [(kernel / 2, kernel as isize / 2); 2] };
                 let added = Addend { bias, features, residual: None };
                 let y = conv2d(x.reshape([n, *h, *w, into]), weight.clone(), added, sizes);
                 y.reshape([n, h * w * out])
