@@ -9,6 +9,7 @@
 
 mod activation;
 mod adamw;
+mod affine;
 mod attention;
 mod conv;
 mod kernels;
@@ -16,6 +17,7 @@ mod mlp;
 mod norm;
 mod operation;
 mod pool;
+mod registers;
 mod resize;
 mod spline;
 #[cfg(test)]
@@ -23,6 +25,7 @@ mod tests;
 
 pub use activation::{activate, gate};
 pub use adamw::{AdamW, State, adamw, square_sum};
+pub use affine::{affine, bounded};
 pub use attention::{attention, causal_self_attention, self_attention};
 pub use conv::{Addend, ConvSizes, conv2d};
 pub use kernels::activation::Activation;
@@ -30,5 +33,6 @@ pub use kernels::linear::matrix_product;
 pub use kernels::spline::{Direction, Ends, Spline};
 pub use mlp::{LinearLayer, linear, mlp};
 pub use norm::{Modulation, Norm, Shares};
+pub use registers::clear_upper_registers;
 pub use resize::{double, halve, join};
 pub use spline::spline;

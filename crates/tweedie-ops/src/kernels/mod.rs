@@ -10,6 +10,7 @@
 
 pub mod activation;
 pub mod adamw;
+pub mod affine;
 pub mod attention;
 pub mod conv;
 pub mod gate;

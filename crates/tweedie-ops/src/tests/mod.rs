@@ -3,6 +3,7 @@
 
 mod activation;
 mod adamw;
+mod affine;
 mod attention;
 mod bounds;
 mod common;

@@ -112,6 +112,12 @@ proptest! {
     }
 
     #[test]
+    fn bounds(n in 1usize..40, width in 1usize..40, seed in 0u64..1000) {
+        let x = Input::new(&[n, width], seed);
+        assert_agree!([x => 2 as x], crate::bounded(x, 1.5));
+    }
+
+    #[test]
     fn gates(
         n in 1usize..40, width in 1usize..40, which in 0..Activation::ALL.len(), seed in 0u64..1000,
     ) {

@@ -11,6 +11,7 @@ use faer::linalg::matmul::matmul;
 use faer::linalg::triangular_inverse::invert_lower_triangular;
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 use serde::{Deserialize, Serialize};
+use tweedie_ops::clear_upper_registers;
 
 /// The kind of covariance of the components of a mixture. Names and arrays are those of scikit-learn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -187,6 +188,7 @@ impl Factor {
                 let inverse = MatRef::from_row_major_slice(inverse, width, width);
                 let out = MatMut::from_row_major_slice_mut(&mut white, rows, width);
                 matmul(out, Accum::Replace, x, inverse.transpose(), 1.0, Par::Seq);
+                clear_upper_registers();
                 let norm = |y: &[f64]| y.iter().map(|y| y * y).sum::<f64>();
                 squares.iter_mut().zip(white.chunks_exact(width)).for_each(|(s, y)| *s = norm(y));
             }
@@ -206,4 +208,5 @@ pub(super) fn add_gram(a: &[f64], width: usize, total: &mut [f64]) {
     let a = MatRef::from_row_major_slice(a, a.len() / width, width);
     let total = MatMut::from_row_major_slice_mut(total, width, width);
     matmul(total, Accum::Add, a.transpose(), a, 1.0, Par::Seq);
+    clear_upper_registers();
 }

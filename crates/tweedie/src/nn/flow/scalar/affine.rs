@@ -10,6 +10,7 @@
 use super::{ScalarMap, bounded};
 use crate::tensor::Dual;
 use serde::{Deserialize, Serialize};
+use tweedie_ops::Direction;
 
 /// The bound on |s|.
 const MOST_LOG_SCALE: f64 = 3.0;
@@ -25,6 +26,16 @@ fn shift_and_log_scale(parameters: Dual<2>, columns: usize) -> (Dual<2>, Dual<2>
     (half(0), bounded(half(columns), MOST_LOG_SCALE))
 }
 
+/// The values and the sum of the logarithms of their slopes by one operation, where there is one.
+fn fused(x: &Dual<2>, parameters: &Dual<2>, direction: Direction) -> Option<(Dual<2>, Dual<2>)> {
+    if x.tangent.is_some() || parameters.tangent.is_some() {
+        return None;
+    }
+    let (x, parameters, m) = (x.value.clone(), parameters.value.clone(), x.dims()[1]);
+    let all = tweedie_ops::affine(x, parameters, MOST_LOG_SCALE, direction)?;
+    Some((all.clone().narrow(1, 0, m).into(), all.narrow(1, m, 1).into()))
+}
+
 impl ScalarMap for Affine {
     fn parameters(&self) -> usize {
         2
@@ -35,12 +46,18 @@ impl ScalarMap for Affine {
     }
 
     fn to_noise(&self, x: Dual<2>, parameters: Dual<2>) -> (Dual<2>, Dual<2>) {
+        if let Some(found) = fused(&x, &parameters, Direction::ToNoise) {
+            return found;
+        }
         let (shift, log_scale) = shift_and_log_scale(parameters, x.dims()[1]);
         let log_shrink = -log_scale;
         ((x - shift) * log_shrink.clone().exp(), log_shrink.sum_dim(1))
     }
 
     fn to_data(&self, z: Dual<2>, parameters: Dual<2>) -> (Dual<2>, Dual<2>) {
+        if let Some(found) = fused(&z, &parameters, Direction::ToData) {
+            return found;
+        }
         let (shift, log_scale) = shift_and_log_scale(parameters, z.dims()[1]);
         (z * log_scale.clone().exp() + shift, log_scale.sum_dim(1))
     }

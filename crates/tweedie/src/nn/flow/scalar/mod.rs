@@ -72,8 +72,10 @@ registry! {
 
 /// `most` · tanh(x/`most`): about x for small x, and bounded by ±`most`.
 pub(in crate::nn) fn bounded<const D: usize>(x: Dual<D>, most: f64) -> Dual<D> {
-    use crate::nn::Activation;
-    Activation::Tanh.forward(x.mul_scalar(1.0 / most)).mul_scalar(most)
+    if x.tangent.is_none() {
+        return tweedie_ops::bounded(x.value, most).into();
+    }
+    x.mul_scalar(1.0 / most).tanh().mul_scalar(most)
 }
 
 /// u/(1 + |u|/`most`): about u for small u, and bounded by ±`most`.
