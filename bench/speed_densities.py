@@ -3,8 +3,7 @@
 bench/speed_peer.py takes these benchmarks in where the libraries are installed. Flows are zuko's, of five masked MLPs of
 128 and 128 units and, in `cnf`, a velocity of 64 and 64 with the tolerances of `tweedie bench`; log p and samples record
 nothing. The gated PixelCNN has the layers of ours: 2 x 3 convolutions downwards, three taps to the left, 32 channels.
-MADE has one hidden layer and multiplies its weights by masks, as is usual. Samples of the pictures' models take a pass
-of the network for each pixel.
+MADE has one hidden layer and multiplies its weights by masks, as is usual.
 """
 
 import importlib.util
@@ -101,14 +100,6 @@ def log_p(model, x):
     return -F.binary_cross_entropy_with_logits(model(x), (x + 1) / 2, reduction="none").sum(1)
 
 
-def pixel_by_pixel(model, n):
-    x = torch.zeros(n, SIDE * SIDE)
-    uniforms = torch.rand(n, SIDE * SIDE)
-    for i in range(SIDE * SIDE):
-        x[:, i] = 2 * (uniforms[:, i] < model(x)[:, i].sigmoid()).float() - 1
-    return x
-
-
 def flow(name):
     import zuko
 
@@ -160,7 +151,6 @@ def pictures(name, model, batch, rows):
     return {
         f"{name}.{batch}.train": trained(model, lambda network: -log_p(network, x).mean()),
         f"{name}.{rows}.log-p": plain(model, lambda network: log_p(network, few)),
-        f"{name}.{rows}.sample": plain(model, lambda network: pixel_by_pixel(network, rows)),
     }
 
 

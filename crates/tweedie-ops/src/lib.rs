@@ -33,6 +33,7 @@ pub use kernels::linear::matrix_product;
 pub use kernels::spline::{Direction, Ends, Spline};
 pub use mlp::{LinearLayer, linear, mlp};
 pub use norm::{Modulation, Norm, Shares};
+pub use operation::is_cpu;
 pub use registers::clear_upper_registers;
 pub use resize::{double, halve, join};
 pub use spline::spline;

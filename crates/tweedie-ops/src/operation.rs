@@ -11,7 +11,7 @@ use burn::backend::{
     Autodiff, BackendTensor, DispatchAutodiffContext, DispatchDevice, DispatchTensor,
     DispatchTensorKind, Flex, GradientCheckpointingStrategy,
 };
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use burn_flex::FlexTensor;
 use burn_std::{DType, Shape};
 use std::fmt::Debug;
@@ -75,7 +75,12 @@ pub(crate) trait Operation<const N: usize>: Debug + Send + 'static {
 
 /// Whether a tensor is of single precision on flex, as operations here require.
 pub(crate) fn is_ours<const D: usize>(x: &Tensor<D>) -> bool {
-    x.dtype() == DType::F32 && matches!(x.device().inner().as_dispatch(), DispatchDevice::Flex(_))
+    x.dtype() == DType::F32 && is_cpu(&x.device())
+}
+
+/// Whether tensors on this device are in the machine's memory, and its processors compute them.
+pub fn is_cpu(device: &Device) -> bool {
+    matches!(device.clone().inner().as_dispatch(), DispatchDevice::Flex(_))
 }
 
 /// A tensor as an input of [`apply`].

@@ -1,11 +1,13 @@
 //! Tensors of a batch: duals with their derivatives, integration in time, columns, and reading values back to the host.
 
 mod adaptive;
+mod blocks;
 mod derivative;
 mod dual;
 mod runge_kutta;
 
 pub use adaptive::{Tolerance, integrate_adaptive};
+pub(crate) use blocks::in_blocks;
 pub use derivative::{Divergence, Probe, Probes, divergence, gradient, hessian_vector, jvp, vjp};
 pub(crate) use derivative::{leaf, pull};
 pub use dual::Dual;

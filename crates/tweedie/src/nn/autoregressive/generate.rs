@@ -2,10 +2,13 @@
 
 use super::{Autoregressive, ColumnNetwork, Group, Random};
 use crate::data::{Condition, Generate, Rows};
-use crate::tensor::Dual;
+use crate::tensor::{Dual, in_blocks};
 use crate::{Draws, Error, Result};
 use burn::tensor::{Device, Tensor};
 use std::ops::Range;
+
+/// The least and the most rows that are drawn together.
+const BLOCK: [usize; 2] = [16, 256];
 
 /// A column of a model: its distribution, and the places of its values in a row.
 struct Column<'a> {
@@ -81,6 +84,25 @@ impl Autoregressive {
     }
 }
 
+impl Autoregressive {
+    /// [`Autoregressive::draw`] on all threads.
+    fn draw_in_blocks(
+        &self,
+        member: usize,
+        rows: &[u64],
+        condition: &Condition,
+        draws: &Draws,
+        device: &Device,
+    ) -> Result<Tensor<2>> {
+        condition.check(rows.len())?;
+        in_blocks(rows.len(), BLOCK, device, |part| {
+            let numbers: Vec<usize> = part.clone().collect();
+            let condition = condition.select(&numbers);
+            Ok(self.draw(member, &rows[part], &condition, draws, device)?.to_tensor(device))
+        })
+    }
+}
+
 impl Generate for Autoregressive {
     fn generate(
         &self,
@@ -91,7 +113,7 @@ impl Generate for Autoregressive {
     ) -> Result<Tensor<2>> {
         let numbers: Vec<u64> = rows.collect();
         if self.network.members() == 1 {
-            return Ok(self.draw(0, &numbers, condition, draws, device)?.to_tensor(device));
+            return self.draw_in_blocks(0, &numbers, condition, draws, device);
         }
         let d = self.places.len();
         let mut all = Rows::new(vec![0.0; numbers.len() * d], d)?;
@@ -102,7 +124,9 @@ impl Generate for Autoregressive {
                 continue;
             }
             let rows: Vec<u64> = own.iter().map(|i| numbers[*i]).collect();
-            let drawn = self.draw(member, &rows, &condition.select(&own), draws, device)?;
+            let given = condition.select(&own);
+            let drawn = self.draw_in_blocks(member, &rows, &given, draws, device)?;
+            let drawn = Rows::from_tensor(&drawn)?;
             for (i, row) in own.iter().zip(drawn.iter()) {
                 all.values_mut()[i * d..][..d].copy_from_slice(row);
             }

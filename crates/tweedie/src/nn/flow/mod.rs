@@ -49,12 +49,15 @@ pub use training::{Pass, Take};
 pub use transformer::{TransformerLayer, TransformerLayerConfig};
 
 use crate::data::{Condition, Generate, LogDensity, Rows};
-use crate::tensor::Dual;
+use crate::tensor::{Dual, in_blocks};
 use crate::{Draws, Error, Result};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use std::f64::consts::TAU;
 use std::ops::Range;
+
+/// The least and the most rows that go through a flow together where no derivative is wanted.
+const BLOCK: [usize; 2] = [64, 512];
 
 /// The bound on the input of a layer's network, in model units.
 pub(super) const REACH: f64 = 10.0;
@@ -139,7 +142,16 @@ impl Flow {
     /// # Errors
     /// As [`Generate::generate`].
     pub fn sample(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
-        let x = self.rows(z, condition)?;
+        self.check(&z.clone().into(), condition)?;
+        let ([n, _], device) = (z.dims(), z.device());
+        let x = match z.is_autodiff() {
+            true => self.rows(z, condition)?,
+            false => in_blocks(n, BLOCK, &device, |rows| {
+                let numbers: Vec<usize> = rows.clone().collect();
+                let z = z.clone().narrow(0, rows.start, rows.len());
+                self.rows(z, &condition.select(&numbers))
+            })?,
+        };
         let finite = |row: &[f32]| row.iter().all(|v| v.is_finite());
         match Rows::from_tensor(&x)?.iter().position(|row| !finite(row)) {
             None => Ok(x),
@@ -290,8 +302,21 @@ impl LogDensity for Flow {
     }
 
     fn log_density(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
-        let (z, log_det) = self.to_noise(x, condition)?;
-        Ok(standard_normal(z) + log_det)
+        let of = |x: Dual<2>, condition: &Condition| {
+            let (z, log_det) = self.to_noise(x, condition)?;
+            Ok(standard_normal(z) + log_det)
+        };
+        if x.value.is_autodiff() || x.tangent.is_some() {
+            return of(x, condition);
+        }
+        self.check(&x, condition)?;
+        let ([n, _], device) = (x.dims(), x.value.device());
+        let value = in_blocks(n, BLOCK, &device, |rows| {
+            let numbers: Vec<usize> = rows.clone().collect();
+            let x = x.value.clone().narrow(0, rows.start, rows.len());
+            Ok(of(x.into(), &condition.select(&numbers))?.value)
+        })?;
+        Ok(value.into())
     }
 }
 

@@ -66,7 +66,7 @@ const EXCEPTIONS: &[(&str, &[&str], &str)] = &[
         &["Ancestral", "EulerMaruyama"],
         "a page on one process by its SDE and by a chain",
     ),
-    ("tweedie-cli/src/bench/flows.rs", &["Flow", "flow"], "the network whose steps are timed"),
+    ("tweedie-cli/src/bench/densities.rs", &["Flow", "flow"], "the network whose steps are timed"),
     ("tweedie-cli/src/bench/train.rs", &["Ddim"], "the peer's sampler that is timed against"),
     ("tweedie-cli/src/reproduce/mnist_likelihood.rs", &["diffusion"], "a bound has such a term"),
     ("tweedie/src/process/sde.rs", &["diffusion"], "the coefficient of an SDE"),
