@@ -46,21 +46,26 @@ fn on_flex<const D: usize>(
     state: State,
 ) -> (Tensor<D>, State) {
     let gradient = Array::new(flex(gradient));
-    let mut parameter = own(flex(parameter));
+    let parameter = flex(parameter);
     let (mut mean, mut square) = (own(flex(state.mean)), own(flex(state.square)));
-    let (g, p) = (gradient.values(), parameter.storage_mut::<f32>());
-    let (m, v) = (mean.storage_mut::<f32>(), square.storage_mut::<f32>());
-    let average = match state.average {
-        None => {
-            step.update(g, p, m, v);
-            None
+    let mut average = state.average.map(|(average, decay)| (own(flex(average)), decay));
+    let g = gradient.values();
+    let means = [mean.storage_mut::<f32>(), square.storage_mut::<f32>()];
+    let averaged = average.as_mut().map(|(average, decay)| (average.storage_mut::<f32>(), *decay));
+    let parameter = match whole(&parameter) {
+        true => {
+            let mut parameter = parameter;
+            step.update(g, None, parameter.storage_mut::<f32>(), means, averaged);
+            parameter
         }
-        Some((average, decay)) => {
-            let mut average = own(flex(average));
-            step.update_averaged(g, p, m, v, (average.storage_mut::<f32>(), decay));
-            Some((Tensor::from_primitive::<Flex>(average), decay))
+        false => {
+            let before = Array::new(parameter);
+            let mut parameter = Buffer::new(before.values().len());
+            step.update(g, Some(before.values()), &mut parameter, means, averaged);
+            parameter.into_tensor(before.all_sizes())
         }
     };
+    let average = average.map(|(average, decay)| (Tensor::from_primitive::<Flex>(average), decay));
     let state = State {
         mean: Tensor::from_primitive::<Flex>(mean),
         square: Tensor::from_primitive::<Flex>(square),
@@ -76,12 +81,16 @@ fn flex<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     }
 }
 
+/// Whether a tensor is the whole of a buffer without another owner.
+fn whole(tensor: &FlexTensor) -> bool {
+    let layout = tensor.layout();
+    let all = layout.is_contiguous() && layout.start_offset() == 0;
+    tensor.is_unique() && all && tensor.storage::<f32>().len() == layout.num_elements()
+}
+
 /// The tensor itself if it is the whole of a buffer without another owner, else a copy.
 fn own(tensor: FlexTensor) -> FlexTensor {
-    let whole = tensor.layout().is_contiguous()
-        && tensor.layout().start_offset() == 0
-        && tensor.storage::<f32>().len() == tensor.layout().num_elements();
-    if tensor.is_unique() && whole {
+    if whole(&tensor) {
         return tensor;
     }
     let array = Array::new(tensor);

@@ -56,44 +56,40 @@ impl AdamW {
         }
     }
 
-    /// Steps the parameters and both means in place.
+    /// Steps the parameters and both means, the parameters in place, or from those in `before` if it is given. An
+    /// average and its decay d become d · average + (1 − d) · new parameters.
     pub fn update(
         &self,
         gradient: &[f32],
+        before: Option<&[f32]>,
         parameter: &mut [f32],
-        mean: &mut [f32],
-        square: &mut [f32],
+        [mean, square]: [&mut [f32]; 2],
+        average: Option<(&mut [f32], f64)>,
     ) {
-        assert!([parameter.len(), mean.len(), square.len()] == [gradient.len(); 3]);
+        let len = gradient.len();
+        assert!([parameter.len(), mean.len(), square.len()] == [len; 3]);
+        assert!(before.is_none_or(|before| before.len() == len));
+        assert!(average.as_ref().is_none_or(|(average, _)| average.len() == len));
         let constants = self.constants();
-        let state = mean.chunks_mut(PIECE).zip(square.chunks_mut(PIECE));
-        let tasks = gradient.chunks(PIECE).zip(parameter.chunks_mut(PIECE)).zip(state);
-        each(gradient.len() >= SERIAL, tasks, |((gradient, parameter), (mean, square))| {
-            step(constants, gradient, parameter, mean, square);
-        });
-    }
-
-    /// [`AdamW::update`], then `average` ← `decay` · average + (1 − decay) · new parameters.
-    pub fn update_averaged(
-        &self,
-        gradient: &[f32],
-        parameter: &mut [f32],
-        mean: &mut [f32],
-        square: &mut [f32],
-        (average, decay): (&mut [f32], f64),
-    ) {
-        assert!([parameter.len(), mean.len(), square.len()] == [gradient.len(); 3]);
-        assert_eq!(average.len(), gradient.len());
-        let constants = self.constants();
+        let decay = average.as_ref().map_or(1.0, |(_, decay)| *decay);
         let weights = [decay as f32, (1.0 - decay) as f32];
         let state = mean.chunks_mut(PIECE).zip(square.chunks_mut(PIECE));
-        let tasks = gradient.chunks(PIECE).zip(parameter.chunks_mut(PIECE)).zip(state);
-        let tasks = tasks.zip(average.chunks_mut(PIECE));
-        let large = gradient.len() >= SERIAL;
-        each(large, tasks, |(((gradient, parameter), (mean, square)), average)| {
-            // Piece by piece, so that data stay in the cache between the two.
+        let mut before = before.map(|before| before.chunks(PIECE));
+        let mut average = average.map(|(average, _)| average.chunks_mut(PIECE));
+        let pieces = gradient.chunks(PIECE).zip(parameter.chunks_mut(PIECE)).zip(state);
+        let tasks = pieces.map(|piece| {
+            let before = before.as_mut().and_then(Iterator::next);
+            (piece, before, average.as_mut().and_then(Iterator::next))
+        });
+        each(len >= SERIAL, tasks, |(((gradient, parameter), (mean, square)), before, average)| {
+            // Piece by piece, so that data stay in the cache from one to the next.
+            if let Some(before) = before {
+                parameter.copy_from_slice(before);
+            }
             step(constants, gradient, parameter, mean, square);
-            blend(weights, parameter, average);
+            if let Some(average) = average {
+                blend(weights, parameter, average);
+            }
         });
     }
 }

@@ -87,8 +87,8 @@ pub fn weight_gradients(layers: &[Outer]) -> Vec<Buffer> {
         work += layer.rows * layer.output * layer.input;
     }
     let size = |layer: &Linear| layer.output * layer.input;
-    let zeros = |Outer { layer, .. }: &Outer| Buffer::zeros(layer.split().0 * size(layer));
-    let mut sums: Vec<Buffer> = layers.iter().map(zeros).collect();
+    let place = |Outer { layer, .. }: &Outer| Buffer::new(layer.split().0 * size(layer));
+    let mut sums: Vec<Buffer> = layers.iter().map(place).collect();
     let shared: Vec<Shared> = sums.iter_mut().map(|sums| Shared::new(sums)).collect();
     super::each(work >= SERIAL, tasks.into_iter(), |(k, part, first)| {
         let Outer { layer, x, dy, reach } = layers[k];
@@ -97,6 +97,7 @@ pub fn weight_gradients(layers: &[Outer]) -> Vec<Buffer> {
         let at = part * size(&layer) + first * layer.input;
         // SAFETY: every task has its own rows of its own part.
         let sums = unsafe { shared[k].part(at, outputs * layer.input) };
+        sums.fill(0.0);
         let reach = reach.map(|reach| &reach[first..][..outputs]);
         let (from, to) = (part * layer.rows / parts, (part + 1) * layer.rows / parts);
         for row in (from..to).step_by(BLOCK) {
