@@ -1,6 +1,7 @@
 //! The library against closed forms, identities, naive versions and peers' numbers.
 
 mod autoregressive;
+mod blocks;
 mod bounds;
 mod chain;
 mod classifier;
