@@ -4,19 +4,18 @@ use super::measure::timed;
 use super::networks::draws;
 use super::train::{WARM_UP, finished};
 use super::{Benchmark, Workload};
-use std::collections::BTreeMap;
 use tweedie::burn::module::Module;
-use tweedie::burn::tensor::{Device, Gradients, Tensor};
-use tweedie::data::{Condition, Coordinate, Generate, Kind, Layout, LogDensity, Space};
+use tweedie::burn::tensor::{Device, Tensor};
+use tweedie::data::{Batch, Condition, Coordinate, Generate, Kind, Layout, LogDensity, Space};
 use tweedie::family::flow;
 use tweedie::nn::autoregressive::{
     AnyColumnNetworkConfig, Autoregressive, AutoregressiveConfig, MaskedNetworkConfig,
     PixelCnnConfig,
 };
-use tweedie::nn::flow::{Flow, FlowConfig};
+use tweedie::nn::flow::{Flow, FlowConfig, Take};
 use tweedie::nn::param_count;
 use tweedie::run::{Recipe, shipped};
-use tweedie::train::{AdamW, AdamWConfig};
+use tweedie::train::{AdamW, AdamWConfig, gradients_in_blocks};
 use tweedie::{Error, Result};
 
 /// Flows by their recipes, with the number of layers of each kind in a benchmark.
@@ -77,22 +76,21 @@ fn pictures(network: AnyColumnNetworkConfig, device: &Device) -> Result<Autoregr
 }
 
 /// A model that can be trained on one batch.
-trait Trained: Module + LogDensity + Generate + 'static {
-    /// The gradients of the mean of −log p over a batch, and that mean in nats.
-    fn loss(&self, x: Tensor<2>, take: &mut dyn FnMut(&Gradients)) -> Result<f64>;
+trait Trained: Module + LogDensity + Generate + Sync + 'static {
+    /// The gradients of `share` times the mean of −log p over a batch, and that mean in nats.
+    fn loss(&self, x: Tensor<2>, share: f64, take: Take) -> Result<f64>;
 }
 
 impl Trained for Flow {
-    fn loss(&self, x: Tensor<2>, take: &mut dyn FnMut(&Gradients)) -> Result<f64> {
-        let mut take = |gradients: &Gradients, _| take(gradients);
-        Ok(-self.descend(x, &Condition::None, 1.0, &draws("probes"), &mut take)?.0)
+    fn loss(&self, x: Tensor<2>, share: f64, take: Take) -> Result<f64> {
+        Ok(-self.descend(x, &Condition::None, share, &draws("probes"), take)?.0)
     }
 }
 
 impl Trained for Autoregressive {
-    fn loss(&self, x: Tensor<2>, take: &mut dyn FnMut(&Gradients)) -> Result<f64> {
+    fn loss(&self, x: Tensor<2>, share: f64, take: Take) -> Result<f64> {
         let loss = self.log_density(x.into(), &Condition::None)?.value.mean().neg();
-        take(&loss.backward());
+        take(&loss.clone().mul_scalar(share).backward(), 1.0);
         Ok(f64::from(loss.into_scalar::<f32>()))
     }
 }
@@ -107,12 +105,12 @@ struct Trainer<M> {
 impl<M: Trained> Trainer<M> {
     /// −log p, backward, AdamW; returns the loss in nats a row.
     fn step(&mut self) -> Result<f64> {
-        let mut gradients = BTreeMap::new();
-        let model = &self.model;
-        let loss =
-            model.loss(self.x.clone(), &mut |all| gradients = AdamW::gradients(model, all))?;
+        let batch = Batch { x: self.x.clone(), condition: Condition::None };
+        let (gradients, losses) = gradients_in_blocks(&self.model, batch, |model, block, take| {
+            Ok(block.share * model.loss(block.batch.x, block.share, take)?)
+        })?;
         self.model = self.adamw.step(self.model.clone(), &gradients, 1.0, 1e-3, None)?.0;
-        Ok(loss)
+        Ok(losses.iter().sum())
     }
 }
 

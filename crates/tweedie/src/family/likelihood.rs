@@ -1,13 +1,14 @@
 //! Maximum likelihood training by AdamW of any model with a log-density.
 
 use super::Start;
-use crate::data::{Condition, Encoding, Feed, LogDensity, Rows, Space};
+use crate::data::{Batch, Condition, Encoding, Feed, LogDensity, Rows, Space};
+use crate::nn::flow::Take;
 use crate::nn::{State, collect_params};
 use crate::tensor::{host_column, mean_and_error};
-use crate::train::{self, AdamW, Choice, Fit, Learner, Trainee, Values};
+use crate::train::{Block, Choice, Fit, Learner, Trainee, Values, gradients_in_blocks};
 use crate::{Draws, Error, Result};
 use burn::module::Module;
-use burn::tensor::{Device, Gradients, Tensor};
+use burn::tensor::{Device, Tensor};
 use std::path::Path;
 
 /// A density that [`LikelihoodLearner`] trains.
@@ -33,7 +34,7 @@ pub(super) trait Likelihood: LogDensity {
         condition: &Condition,
         scale: f64,
         draws: &Draws,
-        take: &mut dyn FnMut(&Gradients, f64),
+        take: Take,
     ) -> Result<(f64, f64)> {
         let log_p = self.training_log_p(x, condition, draws)?;
         let mean = mean_and_error(&host_column(&log_p)?).0;
@@ -76,7 +77,7 @@ pub(super) struct LikelihoodLearner<M: Module> {
     device: Device,
 }
 
-impl<M: Module + Likelihood> LikelihoodLearner<M> {
+impl<M: Module + Likelihood + Sync> LikelihoodLearner<M> {
     /// The learner of a model before its first step.
     pub fn new(model: M, fit: &Fit, units: Units, at: &Start) -> Result<Self> {
         let (data, batch, encoding) = (at.data()?, fit.batch, units.encoding);
@@ -114,7 +115,7 @@ impl<M: Module + Likelihood> LikelihoodLearner<M> {
     }
 }
 
-impl<M: Module + Likelihood> Learner for LikelihoodLearner<M> {
+impl<M: Module + Likelihood + Sync> Learner for LikelihoodLearner<M> {
     fn step(&mut self, step: u64) -> Result<Values> {
         let (device, parts) = (self.device.clone().autodiff(), self.fit.accumulate);
         let mut loss = 0.0;
@@ -122,17 +123,15 @@ impl<M: Module + Likelihood> Learner for LikelihoodLearner<M> {
             let batch = self.train.batch(step, part, &device)?;
             let columns = self.units.columns as f64;
             let draws = self.draws.purpose("probes").at(step).at(part);
-            let (module, mut sum) = (&self.model.module, train::Gradients::new());
-            let mut take = |backward: &Gradients, factor: f64| {
-                let mut part = AdamW::gradients(module, backward);
-                if factor != 1.0 {
-                    part.values_mut().for_each(|g| *g = g.clone().mul_scalar(factor));
-                }
-                AdamW::accumulate(&mut sum, part);
-            };
-            let (x, of) = (batch.x, &batch.condition);
-            let (log_p, penalty) = module.descend(x, of, 1.0 / columns, &draws, &mut take)?;
-            loss -= (log_p - penalty) / columns / parts as f64;
+            let (sum, found) =
+                gradients_in_blocks(&self.model.module, batch, |module, block, take| {
+                    let Block { batch: Batch { x, condition }, share, number } = block;
+                    let draws = if number == 0 { draws } else { draws.at(number) };
+                    let (log_p, penalty) =
+                        module.descend(x, &condition, share / columns, &draws, take)?;
+                    Ok(share * (log_p - penalty))
+                })?;
+            loss -= found.iter().sum::<f64>() / columns / parts as f64;
             if !loss.is_finite() {
                 let what = format!("the loss became {loss}");
                 return Err(Error::Diverged { what, step: step + 1 });

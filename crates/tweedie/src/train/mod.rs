@@ -2,6 +2,7 @@
 
 mod adamw;
 mod adaptive;
+mod blocks;
 mod checkpoint;
 mod choice;
 mod criterion;
@@ -20,6 +21,7 @@ mod window;
 pub use crate::nn::State;
 pub use adamw::{AdamW, AdamWConfig, Gradients, LearningRate};
 pub(crate) use adaptive::{AdaptiveLevels, ByNoising};
+pub use blocks::{Block, gradients_in_blocks};
 pub(crate) use checkpoint::{count, take_count};
 pub use checkpoint::{load_checkpoint, save_checkpoint};
 pub use choice::Selection;

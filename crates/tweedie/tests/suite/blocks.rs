@@ -1,13 +1,15 @@
-//! Rows that go through a model in blocks, on any number of threads.
+//! Rows that go through a model, or a step of training, in blocks on any number of threads.
 
 use crate::dual::randomised;
-use crate::support::{cpu, host};
+use crate::support::{all_close, cpu, host};
 use serde_json::json;
 use std::ops::Range;
+use tweedie::burn::module::Module;
 use tweedie::burn::tensor::Tensor;
-use tweedie::data::{Condition, Coordinate, Generate, Kind, Layout, LogDensity, Space};
+use tweedie::data::{Batch, Condition, Coordinate, Generate, Kind, Layout, LogDensity, Space};
 use tweedie::nn::autoregressive::{Autoregressive, AutoregressiveConfig};
 use tweedie::nn::flow::{Flow, FlowConfig};
+use tweedie::train::{AdamW, gradients_in_blocks};
 use tweedie::{Draws, Error, Result};
 
 const CLASSES: usize = 3;
@@ -81,5 +83,42 @@ fn a_condition_of_another_number_of_rows_is_refused() -> Result<()> {
         refused(flow.generate(0..ROWS, &few, &draws, &cpu()).map(drop));
         refused(pictures.generate(0..ROWS, &few, &draws, &cpu()).map(drop));
     });
+    Ok(())
+}
+
+/// The gradients of a batch in blocks are those of the batch at once, and the same bytes on any number of threads.
+#[test]
+fn gradients_of_blocks_add_up() -> Result<()> {
+    const BATCH: u64 = 700;
+    let flow = flow()?.train();
+    let x = Draws::new(3).normals(0..BATCH, WIDTH).to_tensor(&cpu()).autodiff();
+    let batch = Batch { x: x.clone(), condition: labels(0..BATCH) };
+    let in_blocks = || {
+        gradients_in_blocks(&flow, batch.clone(), |flow, block, take| {
+            let Batch { x, condition } = block.batch;
+            let rows = x.dims()[0];
+            let mean = flow.log_density(x.into(), &condition)?.value.mean();
+            take(&mean.mul_scalar(-1.0).backward(), block.share);
+            Ok((block.number, rows, block.share))
+        })
+    };
+    let (one, blocks) = on_threads(1, in_blocks)?;
+    assert_eq!(blocks, [(0, 350, 0.5), (1, 350, 0.5)]);
+    let whole = flow.log_density(x.into(), &batch.condition)?.value.mean().neg().backward();
+    let whole = AdamW::gradients(&flow, &whole);
+    assert!(one.len() > 10 && one.keys().eq(whole.keys()));
+    for (path, gradient) in &whole {
+        all_close(path, &host(&one[path]), &host(gradient), 1e-5);
+    }
+    for threads in [2, 3] {
+        let (found, _) = on_threads(threads, in_blocks)?;
+        assert!(found.iter().all(|(path, gradient)| host(gradient) == host(&one[path])));
+    }
+    // The error of the first block that has one.
+    let failing = gradients_in_blocks(&flow, batch, |_, block, _| match block.number {
+        0 => Ok(()),
+        _ => Err(Error::Diverged { what: "this one".into(), step: block.number }),
+    });
+    assert!(matches!(failing, Err(Error::Diverged { step: 1, .. })));
     Ok(())
 }

@@ -6,6 +6,7 @@ mod family;
 mod layers;
 mod oracle;
 mod pictures;
+mod points;
 mod residual;
 
 use crate::double::moved;
