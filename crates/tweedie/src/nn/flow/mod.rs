@@ -22,6 +22,7 @@ mod pixels;
 mod planar;
 mod radial;
 mod residual;
+mod root;
 mod scalar;
 mod training;
 mod transformer;

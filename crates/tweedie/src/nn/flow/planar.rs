@@ -14,6 +14,7 @@
 //! Turned round, x takes the closed form and z the root. The map starts as the identity, up to rounding.
 
 use super::parameters::RowParameters;
+use super::root::root;
 use super::{AnyBijection, Bijection, BijectionConfig, Place};
 use crate::data::Condition;
 use crate::tensor::Dual;
@@ -26,8 +27,6 @@ use serde::{Deserialize, Serialize};
 const LEAST_SLOPE: f64 = 1e-3;
 /// ‖w‖² below which wᵀû is taken as wᵀu, which is about 0.
 const LEAST_SQUARE: f64 = 1e-24;
-/// Steps of Newton's method or bisection: enough to halve any bracket to rounding.
-const ITERATIONS: usize = 80;
 
 /// Configuration of [`Planar`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,21 +147,11 @@ impl Ridge {
             steep: plain(&self.steep),
         };
         let reach = of.steep.clone().sub_scalar(1.0).abs();
-        let (mut low, mut high) = (end.clone() - reach.clone(), end.clone() + reach);
-        let mut t = end.clone();
-        for _ in 0..ITERATIONS {
-            let (found, slope) = of.rise(t.clone().into());
-            let over = found.value - end.clone();
-            let above = over.clone().greater_elem(0.0);
-            high = high.mask_where(above.clone(), t.clone());
-            low = low.mask_where(above.bool_not(), t.clone());
-            let newton = t - over / slope.value;
-            let outside =
-                newton.clone().lower(low.clone()).bool_or(newton.clone().greater(high.clone()));
-            let middle = (low.clone() + high.clone()).mul_scalar(0.5);
-            t = newton.mask_where(outside, middle);
-        }
-        t
+        let bracket = [end.clone() - reach.clone(), end.clone() + reach];
+        root(&end, bracket, end.clone(), |t| {
+            let (value, slope) = of.rise(t.into());
+            (value.value, slope.value)
+        })
     }
 }
 

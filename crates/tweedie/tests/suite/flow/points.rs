@@ -8,6 +8,7 @@ use burn::tensor::{DType, Gradients, Tensor};
 use tweedie::Result;
 use tweedie::data::LogDensity;
 use tweedie::nn::flow::Bijection;
+use tweedie::nn::param_count;
 
 const SIDE: usize = 100;
 /// The bound of splines, and their number of bins.
@@ -76,12 +77,14 @@ fn ten_thousand_points_come_back_with_finite_gradients() -> Result<()> {
             came_back(&what, [&x, &z.value, &back.value], &conditions, bar(&what, 1e-5));
             let (log_p, score) = flow.with_score(x.clone(), &none)?;
             assert!(host(&log_p).iter().chain(&host(&score)).all(|v| v.is_finite()), "{what}");
-            let tracked = flow.clone().train();
+            if param_count(&flow) == 0 {
+                continue;
+            }
+            let tracked = flow.train();
             let gradients = tracked.log_density(x.autodiff().into(), &none)?.value.sum().backward();
             let mut faults = Faults { gradients: &gradients, faults: 0, seen: 0 };
             tracked.visit(&mut faults);
-            let fixed = what.starts_with("permutation") || what.starts_with("logit");
-            assert!(faults.faults == 0 && (faults.seen > 0 || fixed), "{what}: by the weights");
+            assert!(faults.faults == 0 && faults.seen > 0, "{what}: by the weights");
         }
     }
     Ok(())

@@ -15,14 +15,13 @@
 use super::{ScalarMap, soft_bounded};
 use crate::Result;
 use crate::error::count;
+use crate::nn::flow::root::root;
 use crate::tensor::Dual;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 /// The bound on |s| and on the logits of π.
 const MOST: f64 = 5.0;
-/// Steps of Newton's method or bisection: enough to halve any bracket to rounding.
-const ITERATIONS: usize = 80;
 
 /// The logit of a mixture of logistic distribution functions; see the module's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,25 +85,13 @@ impl Mixture {
         let [n, m] = z.dims();
         let wide = z.clone().reshape([n, m, 1]);
         let ends = of.mean.value.clone() + of.log_scale.value.clone().exp() * wide;
-        let mut low = ends.clone().min_dim(2).reshape([n, m]);
-        let mut high = ends.max_dim(2).reshape([n, m]);
-        let mut x = (low.clone() + high.clone()).mul_scalar(0.5);
-        for _ in 0..ITERATIONS {
-            let (found, log_slope) = of.forward(x.clone().into());
-            let over = found.value - z.clone();
-            let above = over.clone().greater_elem(0.0);
-            high = high.mask_where(above.clone(), x.clone());
-            low = low.mask_where(above.bool_not(), x.clone());
-            let newton = x - over / log_slope.value.exp();
-            let outside = newton
-                .clone()
-                .lower(low.clone())
-                .bool_or(newton.clone().greater(high.clone()))
-                .bool_or(newton.clone().is_nan());
-            let middle = (low.clone() + high.clone()).mul_scalar(0.5);
-            x = newton.mask_where(outside, middle);
-        }
-        x
+        let low = ends.clone().min_dim(2).reshape([n, m]);
+        let high = ends.max_dim(2).reshape([n, m]);
+        let start = (low.clone() + high.clone()).mul_scalar(0.5);
+        root(&z, [low, high], start, |x| {
+            let (value, log_slope) = of.forward(x.into());
+            (value.value, log_slope.value.exp())
+        })
     }
 }
 
