@@ -36,14 +36,14 @@ pub struct Block {
 /// use tweedie::Draws;
 /// let device = Device::flex();
 /// let linear = LinearConfig::new(2, 1).init(&Draws::new(0), &device);
-/// let batch = Batch { x: Tensor::ones([600, 2], &device).autodiff(), condition: Condition::None };
+/// let batch = Batch { x: Tensor::ones([512, 2], &device).autodiff(), condition: Condition::None };
 /// let (gradients, rows) = gradients_in_blocks(&linear, batch, |linear, block, take| {
 ///     let rows = block.batch.x.dims()[0];
 ///     let mean = linear.forward(block.batch.x.into()).value.mean();
 ///     take(&mean.backward(), block.share);
 ///     Ok(rows)
 /// })?;
-/// assert_eq!(rows, [300, 300]);
+/// assert_eq!(rows, [256, 256]);
 /// assert_eq!(gradients["bias"].clone().into_scalar::<f32>(), 1.0);
 /// # Ok::<(), tweedie::Error>(())
 /// ```
