@@ -2,6 +2,7 @@
 
 use crate::{Error, Result};
 use burn::tensor::{Int, Tensor, TensorData};
+use std::ops::Range;
 
 /// The conditions of a batch, one for each row; "none" is the unconditional model of classifier-free guidance.
 ///
@@ -111,6 +112,27 @@ impl Condition {
                     present: rows.iter().map(|&i| present[i]).collect(),
                 }
             }
+        }
+    }
+
+    /// The conditions of neighbouring rows.
+    ///
+    /// ```
+    /// use tweedie::data::Condition;
+    /// let condition = Condition::Class(vec![Some(3), None, Some(1)]);
+    /// assert_eq!(condition.slice(1..3), Condition::Class(vec![None, Some(1)]));
+    /// ```
+    ///
+    /// # Panics
+    /// If a row lies beyond the last.
+    pub fn slice(&self, rows: Range<usize>) -> Self {
+        match self {
+            Condition::None => Condition::None,
+            Condition::Class(labels) => Condition::Class(labels[rows].to_vec()),
+            Condition::Vector { values, present } => Condition::Vector {
+                values: values.clone().narrow(0, rows.start, rows.len()),
+                present: present[rows].to_vec(),
+            },
         }
     }
 

@@ -59,10 +59,9 @@ pub fn level_errors(
     let mut square = vec![Vec::with_capacity(n); levels.len()];
     for start in (0..n).step_by(CHUNK) {
         let range = start..(start + CHUNK).min(n);
-        let indices: Vec<usize> = range.clone().collect();
         let x0 = rows.slice(range.clone()).to_tensor(device);
         let noise = draws.normals(range.start as u64..range.end as u64, width).to_tensor(device);
-        let condition = condition.select(&indices);
+        let condition = condition.slice(range);
         for (level, square) in levels.iter().zip(&mut square) {
             let levels = Levels::from(*level);
             let x = levels.noised(&x0, &noise)?;

@@ -100,11 +100,10 @@ impl RawDensity for InSpace<'_> {
 impl InSpace<'_> {
     fn part(&self, raw: &Rows, rows: Range<usize>, condition: &Condition) -> Result<LogProb> {
         let ids: Vec<u64> = rows.clone().map(|i| i as u64).collect();
-        let indices: Vec<usize> = rows.clone().collect();
         let noise = self.draws.purpose("dequantise");
-        let (x, log_q) = self.dequantise.encode(&raw.slice(rows), self.space, &noise, &ids)?;
-        let mut part =
-            self.density.log_prob(x.to_tensor(self.device), &condition.select(&indices))?;
+        let (x, log_q) =
+            self.dequantise.encode(&raw.slice(rows.clone()), self.space, &noise, &ids)?;
+        let mut part = self.density.log_prob(x.to_tensor(self.device), &condition.slice(rows))?;
         let volumes = self.space.log_volumes(&x)?;
         part.value.iter_mut().zip(log_q).for_each(|(value, log_q)| *value -= log_q);
         let counting = self.space.bits_per_dimension(0.0).is_some();

@@ -65,7 +65,7 @@ pub fn gradients_in_blocks<M: Module + Sync, T: Send>(
             1 => batch.clone(),
             _ => Batch {
                 x: batch.x.clone().narrow(0, range.start, range.len()),
-                condition: batch.condition.select(&range.clone().collect::<Vec<usize>>()),
+                condition: batch.condition.slice(range.clone()),
             },
         };
         let share = if count == 1 { 1.0 } else { range.len() as f64 / rows as f64 };

@@ -206,11 +206,10 @@ impl RawDensity for ExactDensity<'_> {
         let discrete = model.network.is_discrete();
         let measure = if discrete { Measure::Counting } else { Measure::Raw };
         in_parts(raw.len(), chunk(&model.space), observe, |rows| {
-            let indices: Vec<usize> = rows.clone().collect();
-            let x = model.space.encode(&raw.slice(rows))?;
+            let x = model.space.encode(&raw.slice(rows.clone()))?;
             let volumes = model.space.log_volumes_of_reals(&x)?;
             let x = x.to_tensor(&model.device);
-            let log_p = model.network.log_density(x.into(), &condition.select(&indices))?;
+            let log_p = model.network.log_density(x.into(), &condition.slice(rows))?;
             let log_p = host_column(&log_p.value)?;
             let value = log_p.iter().zip(volumes).map(|(log_p, volume)| log_p - volume).collect();
             Ok(LogProb { value, kind: Kind::Exact, standard_error: None, measure })

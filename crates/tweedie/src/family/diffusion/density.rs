@@ -194,8 +194,7 @@ impl RawDensity for DecoderBound<'_> {
     ) -> Result<LogProb> {
         condition.check(raw.len())?;
         in_parts(raw.len(), self.chunk, observe, |rows| {
-            let indices: Vec<usize> = rows.clone().collect();
-            let (part, condition) = (raw.slice(rows), condition.select(&indices));
+            let (part, condition) = (raw.slice(rows.clone()), condition.slice(rows));
             Ok(self.bound.integers(&part, self.space, &condition, &self.device)?.log_prob())
         })
     }

@@ -96,8 +96,7 @@ impl Autoregressive {
     ) -> Result<Tensor<2>> {
         condition.check(rows.len())?;
         in_blocks(rows.len(), BLOCK, device, |part| {
-            let numbers: Vec<usize> = part.clone().collect();
-            let condition = condition.select(&numbers);
+            let condition = condition.slice(part.clone());
             Ok(self.draw(member, &rows[part], &condition, draws, device)?.to_tensor(device))
         })
     }

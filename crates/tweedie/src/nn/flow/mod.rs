@@ -148,9 +148,8 @@ impl Flow {
         let x = match z.is_autodiff() {
             true => self.rows(z, condition)?,
             false => in_blocks(n, BLOCK, &device, |rows| {
-                let numbers: Vec<usize> = rows.clone().collect();
                 let z = z.clone().narrow(0, rows.start, rows.len());
-                self.rows(z, &condition.select(&numbers))
+                self.rows(z, &condition.slice(rows))
             })?,
         };
         let finite = |row: &[f32]| row.iter().all(|v| v.is_finite());
@@ -313,9 +312,8 @@ impl LogDensity for Flow {
         self.check(&x, condition)?;
         let ([n, _], device) = (x.dims(), x.value.device());
         let value = in_blocks(n, BLOCK, &device, |rows| {
-            let numbers: Vec<usize> = rows.clone().collect();
             let x = x.value.clone().narrow(0, rows.start, rows.len());
-            Ok(of(x.into(), &condition.select(&numbers))?.value)
+            Ok(of(x.into(), &condition.slice(rows))?.value)
         })?;
         Ok(value.into())
     }
