@@ -27,12 +27,13 @@ from pathlib import Path
 
 import speed_densities
 import torch
+from speed_densities import WARM_UP, clocked
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-ROUND, EXECUTIONS, WARM_UP = 0.3, 3, 3
+ROUND, EXECUTIONS = 0.3, 3
 WIDTH, SIDE, SAMPLES, STEPS = 32, 28, 64, 10
 
 
@@ -342,15 +343,6 @@ def optimiser():
     for _ in range(WARM_UP):
         step()
     return step, {}
-
-
-def clocked(work):
-    def timed():
-        before = time.perf_counter()
-        work()
-        return time.perf_counter() - before
-
-    return timed
 
 
 def benchmarks():

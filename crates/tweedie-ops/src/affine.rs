@@ -2,7 +2,7 @@
 
 use crate::kernels::affine::{Affines, bound, bound_backward};
 use crate::kernels::spline::Direction;
-use crate::operation::{Array, Operation, apply, given, input, is_ours};
+use crate::operation::{Array, OfOne, Operation, Unary, apply, given, input, is_ours};
 use crate::pool::Buffer;
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
@@ -27,7 +27,7 @@ pub fn affine(
 /// The value B tanh(x/B), about x for small x and within ±B, for the bound `most`, B.
 pub fn bounded<const D: usize>(x: Tensor<D>, most: f64) -> Tensor<D> {
     if is_ours(&x) {
-        return apply(Bounded(most as f32), [input(x)]);
+        return apply(OfOne(Bounded(most as f32)), [input(x)]);
     }
     x.mul_scalar(1.0 / most).tanh().mul_scalar(most)
 }
@@ -82,29 +82,12 @@ impl Operation<2> for Mapping {
 #[derive(Debug)]
 struct Bounded(f32);
 
-impl Bounded {
-    fn run(&self, x: &Array) -> FlexTensor {
-        let mut y = Buffer::new(x.values().len());
-        bound(self.0, x.values(), &mut y);
-        y.into_tensor(x.all_sizes())
-    }
-}
-
-impl Operation<1> for Bounded {
-    type Saved = Array;
-
-    fn forward(&self, [x]: [Option<Array>; 1]) -> FlexTensor {
-        self.run(&given(x))
+impl Unary for Bounded {
+    fn forward(&self, _: usize, x: &[f32], y: &mut [f32]) {
+        bound(self.0, x, y);
     }
 
-    fn record(&self, [x]: [Option<Array>; 1]) -> (FlexTensor, Array) {
-        let x = given(x);
-        (self.run(&x), x)
-    }
-
-    fn backward(&self, x: Array, dy: Array, _wanted: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let mut dx = Buffer::new(x.values().len());
-        bound_backward(self.0, x.values(), dy.values(), &mut dx);
-        [Some(dx.into_tensor(x.all_sizes()))]
+    fn backward(&self, _: usize, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+        bound_backward(self.0, x, dy, dx);
     }
 }

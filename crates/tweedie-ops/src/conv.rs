@@ -13,8 +13,8 @@ use burn_flex::FlexTensor;
 pub struct ConvSizes {
     /// The stride in both directions.
     pub stride: usize,
-    /// The zeros before and after the rows, and those before and after the columns; less than 0 after them cuts the last
-    /// ones off.
+    /// The zeros before and after the rows, and those before and after the columns; less than 0 after them cuts the
+    /// last ones off.
     pub padding: [(usize, isize); 2],
 }
 

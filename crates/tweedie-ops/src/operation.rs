@@ -193,3 +193,58 @@ impl<const N: usize, O: Operation<N>> Backward<Flex, N> for Step<O> {
         }
     }
 }
+
+/// A function of one array, element by element, or of the halves of its last dimension to one of them.
+pub(crate) trait Unary: Debug + Send + 'static {
+    /// Whether the output is half as wide as the input.
+    const HALVES: bool = false;
+
+    /// Computes y from x; `width` is that of a row of y.
+    fn forward(&self, width: usize, x: &[f32], y: &mut [f32]);
+
+    /// Computes the gradient by x from that by y.
+    fn backward(&self, width: usize, x: &[f32], dy: &[f32], dx: &mut [f32]);
+}
+
+/// A [`Unary`] function as an operation, which keeps its input.
+#[derive(Debug)]
+pub(crate) struct OfOne<F>(pub F);
+
+impl<F: Unary> OfOne<F> {
+    /// The shape of the output, and the width of its rows.
+    fn output(x: &Array) -> (Shape, usize) {
+        let mut shape = x.all_sizes();
+        let mut width = 1;
+        if let Some(last) = shape.last_mut() {
+            *last /= if F::HALVES { 2 } else { 1 };
+            width = *last;
+        }
+        (shape, width)
+    }
+
+    fn run(&self, x: &Array) -> FlexTensor {
+        let (shape, width) = Self::output(x);
+        let mut y = Buffer::new(x.values().len() / if F::HALVES { 2 } else { 1 });
+        self.0.forward(width, x.values(), &mut y);
+        y.into_tensor(shape)
+    }
+}
+
+impl<F: Unary> Operation<1> for OfOne<F> {
+    type Saved = Array;
+
+    fn forward(&self, [x]: [Option<Array>; 1]) -> FlexTensor {
+        self.run(&given(x))
+    }
+
+    fn record(&self, [x]: [Option<Array>; 1]) -> (FlexTensor, Array) {
+        let x = given(x);
+        (self.run(&x), x)
+    }
+
+    fn backward(&self, x: Array, dy: Array, _wanted: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let mut dx = Buffer::new(x.values().len());
+        self.0.backward(Self::output(&x).1, x.values(), dy.values(), &mut dx);
+        [Some(dx.into_tensor(x.all_sizes()))]
+    }
+}

@@ -2,8 +2,8 @@
 
 /// Clears the upper parts of the vector registers of the calling thread.
 ///
-/// Products of faer in double precision leave them in use. On some processors every scalar instruction then waits: on an
-/// Emerald Rapids an exponential took 150 ns in place of 4. Elsewhere this does nothing, or next to nothing.
+/// Products of faer in double precision leave them in use. On some processors every scalar instruction then waits: on
+/// an Emerald Rapids an exponential took 150 ns in place of 4. Elsewhere this does nothing, or next to nothing.
 pub fn clear_upper_registers() {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx") {

@@ -13,7 +13,7 @@ const COLUMNS: usize = 10;
 /// The rows and the components of a mixture.
 const ROWS: u64 = 20_000;
 const COMPONENTS: usize = 20;
-/// The rows under the kernels, and those whose density is asked for.
+/// The training rows of a kernel density estimate, one kernel each, and the query rows whose log-density it computes.
 const KERNELS: u64 = 10_000;
 const QUERIES: u64 = 2000;
 /// The size of each of two samples.

@@ -20,7 +20,7 @@ use tweedie::{Error, Result};
 
 /// Flows by their recipes, with the number of layers of each kind in a benchmark.
 const FLOWS: [(&str, usize); 3] = [("maf", 5), ("spline", 5), ("cnf", 1)];
-/// The columns of their rows, the rows of a step, and those of a density or a sample.
+/// The columns of a flow's data, the batch size of a training step, and the rows of a log-density or a sample.
 const COLUMNS: usize = 10;
 const BATCH: u64 = 512;
 const ROWS: u64 = 2000;

@@ -1,4 +1,4 @@
-//! Affine maps and bounds against their definitions in double precision, gradients against those of the definitions.
+//! Affine maps and B tanh(x/B) against formulas in double precision, gradients against finite differences.
 
 use super::common::*;
 use crate::kernels::affine::{Affines, bound, bound_backward};

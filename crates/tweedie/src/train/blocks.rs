@@ -1,8 +1,8 @@
 //! Gradients of a batch in blocks of rows that run side by side.
 //!
 //! Where rows are short, most operations of a training step are too small for several threads. A batch of many rows is
-//! therefore cut into equal blocks, each with a graph of its own, and the blocks' gradients are added in their order. The
-//! cut depends on the number of rows alone, so results do not depend on the threads.
+//! therefore cut into equal blocks, each with a graph of its own, and the blocks' gradients are added in their order.
+//! The cut depends on the number of rows alone, so results do not depend on the threads.
 
 use super::{AdamW, Gradients};
 use crate::Result;
@@ -25,8 +25,8 @@ pub struct Block {
     pub number: u64,
 }
 
-/// The gradients of a module's parameters, added over the blocks of a batch, and the results of `work` for each block in
-/// turn. `work` computes gradients of the module that it is given, which has the same parameters, and hands them over.
+/// The gradients of a module's parameters, added over the blocks of a batch, and the results of `work` for each block
+/// in turn. `work` computes gradients of the module that it is given, which has the same parameters, and hands them over.
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};

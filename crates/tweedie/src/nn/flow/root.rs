@@ -7,8 +7,8 @@ const MOST: usize = 300;
 /// The magnitude below which a change counts as much as at this magnitude.
 const SMALL: f64 = 1e-3;
 
-/// x with f(x) = `y` for each element, where f rises and the root lies between `low` and `high`, from `start`. `f` gives
-/// values and slopes. Without derivatives.
+/// x with f(x) = `y` for each element, where f rises and the root lies between `low` and `high`, from `start`. `f`
+/// gives values and slopes. Without derivatives.
 ///
 /// Steps are Newton's while they stay in the bracket and are at most half as long as the step before; others halve the
 /// bracket. So no plateau of f holds a step back. An element stays as it is once it moves by no more than its rounding,

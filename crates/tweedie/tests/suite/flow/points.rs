@@ -1,4 +1,4 @@
-//! Every bijection on ten thousand points of the plane: at zero, at the edges of bins and of intervals, and far outside.
+//! Every bijection on ten thousand points of the plane: at zero, at the edges of bins and intervals, and far outside.
 
 use super::contract::{came_back, jacobians};
 use super::*;
