@@ -8,8 +8,8 @@
 //! > |f(x) − S_n(x)| ≤ 3/(2n) + L r + Φ(−r/σ) for every x and every r > 0.
 //!
 //! The component means are the quantiles of f at the probabilities (i − ½)/n. The document's proof takes i/n, where the
-//! last, at probability 1, is infinite for a distribution with unbounded support. With ε = 9/(2n), the choices r = ε/(3L) and Φ(−r/σ) = ε/3 make each of the three terms ε/3 (equation
-//! 2.23).
+//! last, at probability 1, is infinite for a distribution with unbounded support. With ε = 9/(2n), the choices
+//! r = ε/(3L) and Φ(−r/σ) = ε/3 make each of the three terms ε/3 (equation 2.23).
 
 use super::{Covariance, Mixture};
 use crate::{Error, Result};
