@@ -115,6 +115,8 @@ fn probabilities_sum_to_one_over_all_rows() -> Result<()> {
 /// Pictures of one and of three channels and mixed columns, with networks for them.
 fn of_networks() -> Result<Vec<(Space, serde_json::Value)>> {
     let small = json!({ "name": "pixelcnn", "channels": 6, "layers": 3, "hidden": 8 });
+    let placed =
+        json!({ "name": "pixelcnn", "channels": 5, "layers": 2, "hidden": 8, "position": true });
     let masked = json!({ "name": "masked", "hidden": [24] });
     let [one, three] = [[1, 4, 3], [3, 2, 2]].map(|[c, h, w]| Space::image(c, h, w, 2));
     let (one, three) = (one?, three?);
@@ -125,6 +127,7 @@ fn of_networks() -> Result<Vec<(Space, serde_json::Value)>> {
     all.extend([(three.clone(), nade.clone()), (mixed(0), nade)]);
     let plus = json!({ "name": "pixelcnn++", "channels": 4, "blocks": 1, "hidden": 8 });
     all.extend([(one.clone(), plus.clone()), (three.clone(), plus)]);
+    all.extend([(one.clone(), placed.clone()), (three.clone(), placed)]);
     all.extend([(three.clone(), small), (three, tokens.clone()), (mixed(0), tokens)]);
     Ok(all)
 }

@@ -7,7 +7,9 @@
 //!
 //! v at a row reads the row and the one above it, three columns each; of the picture itself the two rows above. h at a
 //! pixel reads the pixel and the two to its left; of the picture itself only pixels to the left. So nothing reads its
-//! own pixel, and no pixel before it is blind. The channels of a pixel follow each other by a masked MLP with the
+//! own pixel, and no pixel before it is blind. With `position` the picture has two channels more, the row and the column
+//! of each pixel (Liu et al. 2018, *An intriguing failing of convolutional neural networks and the CoordConv solution*):
+//! by convolutions alone a pixel knows its place only as far from the edges as it sees. The channels of a pixel follow each other by a masked MLP with the
 //! features h of the pixel (row-wise MADE), whose outputs are the parameters of each channel.
 //!
 //! The order is pixel by pixel with its channels together. A sample takes each row of v and each pixel of h once.
@@ -24,7 +26,7 @@ use crate::nn::{
 use crate::tensor::Dual;
 use crate::{Draws, Result};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use tweedie_ops::ConvSizes;
 
@@ -45,17 +47,24 @@ pub struct PixelCnnConfig {
     pub layers: usize,
     /// The width of the hidden layer that leads from a pixel's features to its parameters.
     pub hidden: usize,
+    /// Whether the layers read the row and the column of each pixel, beside its channels.
+    pub position: bool,
 }
 
 impl Default for PixelCnnConfig {
     fn default() -> Self {
-        Self { channels: 32, layers: 5, hidden: 64 }
+        Self { channels: 32, layers: 5, hidden: 64, position: false }
     }
 }
 
 impl PixelCnnConfig {
     fn head(&self, columns: &Outline, channels: usize) -> MaskedMlpConfig {
         pixels::head(columns, channels, self.hidden)
+    }
+
+    /// The number of channels that the first layer reads.
+    fn input(&self, channels: usize) -> usize {
+        channels + if self.position { 2 } else { 0 }
     }
 }
 
@@ -80,8 +89,10 @@ impl ColumnNetworkConfig for PixelCnnConfig {
         let sizes = pixels::fits("pixelcnn", columns)?;
         let f = self.channels;
         let layer = |k: usize| {
-            let (input, draws) =
-                (if k == 0 { sizes[0] } else { f }, draws.purpose("layers").at(k as u64));
+            let (input, draws) = (
+                if k == 0 { self.input(sizes[0]) } else { f },
+                draws.purpose("layers").at(k as u64),
+            );
             let linear = |name: &str, from, to| {
                 LinearConfig::new(from, to).init(&draws.purpose(name), device)
             };
@@ -104,6 +115,7 @@ impl ColumnNetworkConfig for PixelCnnConfig {
             head: self.head(columns, sizes[0]).init(&draws.purpose("head"), device)?,
             sizes,
             channels: f,
+            position: self.position,
         }
         .into())
     }
@@ -122,7 +134,7 @@ impl ColumnNetworkConfig for PixelCnnConfig {
                 + classes
                 + vector
         };
-        layer(c as u128)
+        layer(self.input(c) as u128)
             + (self.layers as u128 - 1) * layer(f)
             + linear(f, self.hidden as u128)
             + self.head(columns, c).parameters()
@@ -163,6 +175,25 @@ pub struct PixelCnn {
     sizes: [usize; 3],
     #[module(skip)]
     channels: usize,
+    #[module(skip)]
+    position: bool,
+}
+
+impl PixelCnn {
+    /// The rows and columns of pixels beside their channels, if the layers read them: `[n, h, w, channels]` of the rows
+    /// from `row` on and the columns from `column` on.
+    fn placed(&self, x: Dual<4>, [row, column]: [usize; 2]) -> Dual<4> {
+        if !self.position {
+            return x;
+        }
+        let ([n, h, w, _], [_, height, width]) = (x.dims(), self.sizes);
+        let at = |k: usize, of: usize| 2.0 * (k + 1) as f32 / of as f32 - 1.0;
+        let places = (row..row + h)
+            .flat_map(|i| (column..column + w).flat_map(move |j| [at(i, height), at(j, width)]));
+        let places = TensorData::new(places.collect::<Vec<f32>>(), [1, h, w, 2]);
+        let places = Tensor::<4>::from_data(places, (&x.value.device(), x.value.dtype()));
+        Dual::cat(vec![x, Dual::from(places.expand([n, h, w, 2]))], 3)
+    }
 }
 
 impl GatedLayer {
@@ -205,7 +236,8 @@ impl ColumnNetwork for PixelCnn {
         let ([n, d], [c, height, width], f) = (x.dims(), self.sizes, self.channels);
         let device = x.value.device();
         let x = x.reshape([n, height, width, c]);
-        let (mut v, mut h) = (x.clone(), x.clone());
+        let mut v = self.placed(x.clone(), [0, 0]);
+        let mut h = v.clone();
         for (k, layer) in self.layers.iter().enumerate() {
             let [to_v, to_h] = layer.given(condition, n, &device, f)?;
             let a = layer.vertical.forward_plus(v, to_v, None);
@@ -243,6 +275,7 @@ impl ColumnNetwork for PixelCnn {
             across: Vec::new(),
             left: vec![Vec::new(); layers],
             picture: Vec::new(),
+            row: 0,
         };
         Ok(Box::new(Channels::new(&self.head, stacks, self.sizes)))
     }
@@ -261,8 +294,10 @@ struct Stacks<'a> {
     across: Vec<Dual<3>>,
     /// The last values of each layer's h before it in the present row, `[n, channels]`.
     left: Vec<Vec<Dual<2>>>,
-    /// The known pixels of the present row, `[n, channels]` each.
+    /// The known pixels of the present row, `[n, channels]` each, with their places if the layers read them.
     picture: Vec<Dual<2>>,
+    /// The number of the present row.
+    row: usize,
 }
 
 impl Stacks<'_> {
@@ -270,13 +305,19 @@ impl Stacks<'_> {
         Tensor::zeros(sizes, (&self.zeros.device(), self.zeros.dtype())).into()
     }
 
+    /// The number of channels that the first layer reads.
+    fn input(&self) -> usize {
+        self.of.sizes[0] + if self.of.position { 2 } else { 0 }
+    }
+
     /// Computes all layers of v in the present row.
     fn begin_row(&mut self) {
-        let ([n, _], [channels, _, width], f) =
-            (self.zeros.dims(), self.of.sizes, self.of.channels);
+        let ([n, _], [_, _, width], f) = (self.zeros.dims(), self.of.sizes, self.of.channels);
         if !self.picture.is_empty() {
             let row = Dual::cat(std::mem::take(&mut self.picture), 1);
-            self.rows[0].push(row.reshape([n, 1, width, channels]));
+            let row = row.reshape([n, 1, width, self.input()]);
+            self.rows[0].push(row);
+            self.row += 1;
         }
         self.across.clear();
         self.left.iter_mut().for_each(Vec::clear);
@@ -285,7 +326,7 @@ impl Stacks<'_> {
             // The first layer reads the two rows above its own, the others one of them and their own.
             self.rows[k].extend(v.take());
             let have = self.rows[k].len();
-            let input = if k == 0 { self.of.sizes[0] } else { f };
+            let input = if k == 0 { self.input() } else { f };
             let mut strip: Vec<Dual<4>> =
                 (have..ROWS).map(|_| self.zeros([n, 1, width, input])).collect();
             strip.extend(self.rows[k][have.saturating_sub(ROWS)..].iter().cloned());
@@ -316,7 +357,7 @@ impl Pixels for Stacks<'_> {
         let mut h: Option<Dual<2>> = None;
         for (k, layer) in self.of.layers.iter().enumerate() {
             self.left[k].extend(h.clone());
-            let input = if k == 0 { self.of.sizes[0] } else { f };
+            let input = if k == 0 { self.input() } else { f };
             // The nearest first.
             let zeros = || Tensor::zeros([n, input], (&self.zeros.device(), self.zeros.dtype()));
             let known = self.left[k].iter().rev().cloned();
@@ -337,6 +378,10 @@ impl Pixels for Stacks<'_> {
     }
 
     fn push(&mut self, pixel: Dual<2>) {
+        let [n, channels] = pixel.dims();
+        let pixel = pixel.reshape([n, 1, 1, channels]);
+        let pixel = self.of.placed(pixel, [self.row, self.picture.len()]);
+        let pixel = pixel.reshape([n, self.input()]);
         self.left[0].push(pixel.clone());
         self.picture.push(pixel);
     }
