@@ -15,6 +15,7 @@ pub mod attention;
 pub mod conv;
 pub mod gate;
 pub mod gemm;
+pub mod likelihood;
 pub mod linear;
 pub mod math;
 pub mod mlp;

@@ -8,6 +8,7 @@ mod attention;
 mod bounds;
 mod common;
 mod conv;
+mod likelihood;
 mod linear;
 mod math;
 mod mlp;

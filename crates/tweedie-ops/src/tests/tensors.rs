@@ -3,7 +3,7 @@
 use super::common::*;
 use crate::kernels::activation::Activation;
 use crate::kernels::spline::{Direction, Ends, Spline, Splines};
-use crate::{Addend, ConvSizes, LinearLayer, Modulation, Norm, Shares};
+use crate::{Addend, ConvSizes, LinearLayer, LogisticMixture, Modulation, Norm, Shares};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use proptest::prelude::*;
 
@@ -109,6 +109,13 @@ proptest! {
             assert_eq!(y.dims(), [n, h, w, 7]);
             y
         });
+    }
+
+    #[test]
+    fn likelihoods(n in 1usize..40, width in 1usize..40, seed in 0u64..1000) {
+        let (x, v) = (Input::new(&[n, width], seed), Input::new(&[n, width], seed + 1));
+        assert_agree!([x => 2 as x], crate::log_sum_exp(x));
+        assert_agree!([x => 2 as x, v => 2 as v], crate::bernoulli(x, v));
     }
 
     #[test]
@@ -224,6 +231,38 @@ proptest! {
         assert_agree!([x => 4 as x, z => 4 as z], crate::join(x, z));
         assert_agree!([x => 4 as x], crate::activate(x, Activation::ALL[which]));
     }
+}
+
+#[test]
+fn logistic_mixtures() {
+    let device = Device::flex().autodiff();
+    let of = LogisticMixture {
+        components: 3,
+        step: 0.25,
+        origin: 0.0,
+        ends: [-1.0, 1.0],
+        most: 9.0,
+        usual: -2.0,
+    };
+    let (n, m) = (4, 5);
+    let (x, parameters) = (numbers(n * m, 1), Input::new(&[n, m, 9], 2));
+    let (leaf, view) = parameters.tensor::<3>(DType::F32, &device);
+    let values = Tensor::<2>::from_data(TensorData::new(x.clone(), [n, m]), (&device, DType::F32));
+    let y = crate::logistic_mixture(values, view.clone(), of).unwrap();
+    let gradients = y.clone().sum().backward();
+    let numbers_of = |data: TensorData| data.try_into_vec::<f32>().unwrap();
+    let parameters = numbers_of(view.inner().to_data());
+    let (mut exact, mut dp) = (stale(n * m), stale(parameters.len()));
+    of.forward(&x, &parameters, &mut exact);
+    of.backward(&x, &parameters, &vec![1.0; n * m], &mut dp);
+    assert_same("y", &numbers_of(y.inner().to_data()), &exact);
+    // The view is of a leaf with its dimensions in reverse.
+    let found = leaf.grad(&gradients).unwrap().permute([2, 1, 0]);
+    let found = found.narrow(0, 1, n).narrow(1, 1, m).narrow(2, 1, 9);
+    assert_same("gradient", &numbers_of(found.to_data()), &dp);
+    let double = Tensor::<2>::zeros([1, 1], (&device, DType::F64));
+    let parameters = Tensor::<3>::zeros([1, 1, 9], (&device, DType::F64));
+    assert!(crate::logistic_mixture(double, parameters, of).is_none());
 }
 
 #[test]

@@ -99,6 +99,9 @@ impl Conditional for Categorical {
         if self.is_binary() {
             let logit = parameters.reshape([n, m]);
             let level = index.reshape([n, m]).float().cast(logit.value.dtype());
+            if logit.tangent.is_none() {
+                return tweedie_ops::bernoulli(logit.value, level).into();
+            }
             return logit.clone() * level - logit.softplus();
         }
         let chosen = parameters.clone().linear(|p: Tensor<3>| p.gather(2, index.clone()));

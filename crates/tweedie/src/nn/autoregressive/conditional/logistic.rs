@@ -17,6 +17,7 @@ use crate::tensor::Dual;
 use crate::{Error, Result};
 use burn::tensor::{Bool, Tensor};
 use serde::{Deserialize, Serialize};
+use tweedie_ops::LogisticMixture;
 
 /// The bound on |s|.
 const MOST: f64 = 9.0;
@@ -53,6 +54,19 @@ impl DiscretisedLogistic {
         let index = x.clone().sub_scalar(self.origin).div_scalar(step).round();
         let edge = |shift: f64| index.clone().add_scalar(shift).mul_scalar(step);
         [-0.5, 0.5].map(|shift| edge(shift).add_scalar(self.origin))
+    }
+
+    /// The mixture as an operation.
+    fn fused(&self) -> LogisticMixture {
+        let end = |end: Option<f64>, none: f32| end.map_or(none, |end| end as f32);
+        LogisticMixture {
+            components: self.components,
+            step: (2.0 * self.half) as f32,
+            origin: self.origin as f32,
+            ends: [end(self.ends.0, f32::NEG_INFINITY), end(self.ends.1, f32::INFINITY)],
+            most: MOST as f32,
+            usual: USUAL as f32,
+        }
     }
 
     /// 1 where the bin of a value ends below, and where it ends above; 0 where it is open.
@@ -93,6 +107,14 @@ impl Conditional for DiscretisedLogistic {
 
     fn log_prob(&self, x: Dual<3>, parameters: Dual<3>) -> Dual<2> {
         let ([n, m, _], k) = (x.dims(), self.components);
+        if parameters.tangent.is_none() {
+            let x = x.value.clone().detach().reshape([n, m]);
+            if let Some(log_p) =
+                tweedie_ops::logistic_mixture(x, parameters.value.clone(), self.fused())
+            {
+                return log_p.into();
+            }
+        }
         let part = |from| parameters.clone().linear(|p: Tensor<3>| p.narrow(2, from, k));
         let log_scale = soft_bounded(part(2 * k), MOST).add_scalar(USUAL);
         let (logits, mean, shrink) = (part(0), part(k), (-log_scale).exp());
