@@ -20,6 +20,7 @@ mod operation;
 mod pool;
 mod registers;
 mod resize;
+mod sequence;
 mod spline;
 #[cfg(test)]
 mod tests;
@@ -39,4 +40,5 @@ pub use norm::{Modulation, Norm, Shares};
 pub use operation::is_cpu;
 pub use registers::clear_upper_registers;
 pub use resize::{double, halve, join};
+pub use sequence::Sequence;
 pub use spline::spline;

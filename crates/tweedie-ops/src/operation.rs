@@ -88,6 +88,23 @@ pub(crate) fn input<const D: usize>(x: Tensor<D>) -> Option<DispatchTensor> {
     Some(x.into_dispatch())
 }
 
+/// A tensor's array, if it is [`is_ours`] and not recorded for a backward pass.
+pub(crate) fn plain<const D: usize>(x: Tensor<D>) -> Option<Array> {
+    if !is_ours(&x) {
+        return None;
+    }
+    match x.into_dispatch().kind {
+        DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => Some(Array::new(tensor)),
+        _ => None,
+    }
+}
+
+/// A tensor that is not recorded for a backward pass.
+pub(crate) fn from_plain<const D: usize>(x: FlexTensor) -> Tensor<D> {
+    let kind = DispatchTensorKind::Flex(BackendTensor::Float(x));
+    Tensor::from_dispatch(DispatchTensor { kind, autodiff: DispatchAutodiffContext::Disabled })
+}
+
 type AutodiffTensor = FloatTensor<Autodiff<Flex>>;
 
 /// An input's primitive, recorded or not.

@@ -22,6 +22,7 @@ pub mod mlp;
 pub mod norm;
 pub mod reduce;
 pub mod resize;
+pub mod sequence;
 pub mod spline;
 pub mod vector;
 

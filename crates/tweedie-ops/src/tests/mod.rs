@@ -15,5 +15,6 @@ mod mlp;
 mod norm;
 mod reach;
 mod resize;
+mod sequence;
 mod spline;
 mod tensors;

@@ -11,7 +11,9 @@ pub struct Sequence<'a> {
     of: Arranged<'a>,
     /// Features of the first layer, in the order of the masks.
     features: Option<Dual<2>>,
-    /// The known columns, then the known units of each hidden layer, in parts by degree.
+    /// The layers as one operation, while nothing is recorded or has a tangent.
+    fused: Option<tweedie_ops::Sequence>,
+    /// Without that, the known columns, then the known units of each hidden layer, in parts by degree.
     layers: Vec<Vec<Dual<2>>>,
     known: usize,
     rows: usize,
@@ -30,13 +32,34 @@ impl<'a> Sequence<'a> {
     pub(super) fn new(of: Arranged<'a>, features: Option<Dual<2>>, rows: usize) -> Self {
         let features = features.map(|features| of.masks.features(features));
         let layers = vec![Vec::new(); of.layers.len()];
-        Self { of, features, layers, known: 0, rows }
+        let fused = match &features {
+            Some(features) if features.tangent.is_some() => None,
+            _ => {
+                let layers = of.layers.iter().map(|of| (of.weight.clone(), of.bias.clone()));
+                let direct = of.direct.as_ref().map(|direct| direct.weight.clone());
+                let features = features.as_ref().map(|features| features.value.clone());
+                tweedie_ops::Sequence::new(rows, layers.collect(), direct, features)
+            }
+        };
+        Self { of, features, fused, layers, known: 0, rows }
     }
 
     /// Adds the next column, `[n, its number of values]`.
     pub fn push(&mut self, column: Dual<2>) {
-        self.layers[0].push(column);
         self.known += 1;
+        if let Some(fused) = &mut self.fused {
+            if column.tangent.is_none() && fused.push(column.value.clone()) {
+                return;
+            }
+            for (k, parts) in self.layers.iter_mut().enumerate() {
+                let known = fused.known(k);
+                if known.dims()[1] > 0 {
+                    parts.push(known.into());
+                }
+            }
+            self.fused = None;
+        }
+        self.layers[0].push(column);
     }
 
     /// The outputs whose limit is the number of known columns, `[n, their number]`, in their order.
@@ -49,15 +72,24 @@ impl<'a> Sequence<'a> {
             if units.is_empty() {
                 continue;
             }
+            let adds = self.of.adds(k);
+            if let Some(fused) = &mut self.fused {
+                let units: Vec<usize> = units.collect();
+                fused.hidden(k, &units, self.of.activation.fused(), adds);
+                continue;
+            }
             // The part of the same units in the layer before, which came in this pass.
-            let before = self.of.adds(k).then(|| self.layers[k].last().cloned()).flatten();
+            let before = adds.then(|| self.layers[k].last().cloned()).flatten();
             let h = self.units(k, Units::Range(units));
             let h = self.of.activation.forward(h);
             let h = if let Some(before) = before { h + before } else { h };
             self.layers[k + 1].push(h);
         }
         let outputs = &masks.degrees[last];
-        let wanted = (0..outputs.len()).filter(|o| outputs[*o] == self.known).collect();
+        let wanted: Vec<usize> = (0..outputs.len()).filter(|o| outputs[*o] == self.known).collect();
+        if let Some(fused) = &self.fused {
+            return fused.outputs(&wanted).into();
+        }
         let units = Units::of(wanted);
         let y = self.units(last, units.clone());
         match (&self.of.direct, whole(&mut self.layers[0])) {
