@@ -2,10 +2,9 @@
 
 use crate::kernels::affine::{Affines, bound, bound_backward};
 use crate::kernels::spline::Direction;
-use crate::operation::{Array, OfOne, Operation, Unary, apply, given, input, is_ours};
-use crate::pool::Buffer;
+use crate::operation::{Array, Binary, OfOne, OfTwo, Unary, apply, input, is_ours};
 use burn::tensor::Tensor;
-use burn_flex::FlexTensor;
+use burn_std::Shape;
 
 /// Maps values x `[n, m]` to (x − t) e^(−s) towards noise, or to x eˢ + t towards data; gives the m values of a row and
 /// then the sum of the logarithms of their slopes, `[n, m + 1]`. None if x is not of single precision on the CPU.
@@ -21,7 +20,7 @@ pub fn affine(
     direction: Direction,
 ) -> Option<Tensor<2>> {
     let mapping = Mapping { most: most as f32, direction };
-    is_ours(&x).then(|| apply(mapping, [input(x), input(parameters)]))
+    is_ours(&x).then(|| apply(OfTwo(mapping), [input(x), input(parameters)]))
 }
 
 /// The value B tanh(x/B), about x for small x and within ±B, for the bound `most`, B.
@@ -45,37 +44,20 @@ impl Mapping {
         assert!(fits, "affine maps of [{rows}, {width}] values take no [{others}, {all}]");
         Affines { rows, width, most: self.most, direction: self.direction }
     }
-
-    fn run(&self, inputs: [Option<Array>; 2]) -> (FlexTensor, [Array; 2]) {
-        let [x, parameters] = inputs.map(given);
-        let maps = self.maps(&x, &parameters);
-        let mut y = Buffer::new(maps.rows * (maps.width + 1));
-        maps.forward(x.values(), parameters.values(), &mut y);
-        (y.into_tensor([maps.rows, maps.width + 1]), [x, parameters])
-    }
 }
 
-impl Operation<2> for Mapping {
-    type Saved = [Array; 2];
-
-    fn forward(&self, inputs: [Option<Array>; 2]) -> FlexTensor {
-        self.run(inputs).0
+impl Binary for Mapping {
+    fn shape(&self, [x, parameters]: [&Array; 2]) -> Shape {
+        let maps = self.maps(x, parameters);
+        [maps.rows, maps.width + 1].into()
     }
 
-    fn record(&self, inputs: [Option<Array>; 2]) -> (FlexTensor, [Array; 2]) {
-        self.run(inputs)
+    fn forward(&self, [x, parameters]: [&Array; 2], y: &mut [f32]) {
+        self.maps(x, parameters).forward(x.values(), parameters.values(), y);
     }
 
-    fn backward(
-        &self,
-        [x, parameters]: [Array; 2],
-        dy: Array,
-        _wanted: [bool; 2],
-    ) -> [Option<FlexTensor>; 2] {
-        let maps = self.maps(&x, &parameters);
-        let [mut dx, mut dp] = [&x, &parameters].map(|input| Buffer::new(input.values().len()));
-        maps.backward(x.values(), parameters.values(), dy.values(), &mut dx, &mut dp);
-        [(dx, &x), (dp, &parameters)].map(|(d, input)| Some(d.into_tensor(input.all_sizes())))
+    fn backward(&self, [x, parameters]: [&Array; 2], dy: &[f32], [dx, dp]: [&mut [f32]; 2]) {
+        self.maps(x, parameters).backward(x.values(), parameters.values(), dy, dx, dp);
     }
 }
 

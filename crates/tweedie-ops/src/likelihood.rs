@@ -1,7 +1,7 @@
 //! Logarithms of sums of exponentials, and log-likelihoods of integers by logits.
 
 use crate::kernels::likelihood::{self as kernels, LogisticMixture};
-use crate::operation::{Array, Operation, apply, given, input, is_ours};
+use crate::operation::{Array, Binary, OfTwo, Operation, apply, given, input, is_ours};
 use crate::pool::Buffer;
 use burn::tensor::{Tensor, activation};
 use burn_flex::FlexTensor;
@@ -26,7 +26,7 @@ pub fn log_sum_exp<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 pub fn bernoulli<const D: usize>(logits: Tensor<D>, v: Tensor<D>) -> Tensor<D> {
     assert_eq!(logits.dims(), v.dims(), "each value has a logit");
     if is_ours(&logits) {
-        return apply(Bernoulli, [input(logits), input(v)]);
+        return apply(OfTwo(Bernoulli), [input(logits), input(v)]);
     }
     logits.clone() * v - activation::softplus(logits, 1.0)
 }
@@ -41,7 +41,7 @@ pub fn logistic_mixture(
     parameters: Tensor<3>,
     mixture: LogisticMixture,
 ) -> Option<Tensor<2>> {
-    is_ours(&x).then(|| apply(Mixture(mixture), [input(x), input(parameters)]))
+    is_ours(&x).then(|| apply(OfTwo(mixture), [input(x), input(parameters)]))
 }
 
 #[derive(Debug)]
@@ -86,63 +86,32 @@ impl Operation<1> for LogSumExp {
 #[derive(Debug)]
 struct Bernoulli;
 
-/// An output for each value of `like`, written by `fill`.
-fn filled(like: &Array, shape: Shape, fill: impl FnOnce(&mut [f32])) -> FlexTensor {
-    let mut y = Buffer::new(like.values().len());
-    fill(&mut y);
-    y.into_tensor(shape)
-}
-
-impl Operation<2> for Bernoulli {
-    type Saved = [Array; 2];
-
-    fn forward(&self, inputs: [Option<Array>; 2]) -> FlexTensor {
-        self.record(inputs).0
+impl Binary for Bernoulli {
+    fn shape(&self, [logits, _]: [&Array; 2]) -> Shape {
+        logits.all_sizes()
     }
 
-    fn record(&self, inputs: [Option<Array>; 2]) -> (FlexTensor, [Array; 2]) {
-        let [logits, v] = inputs.map(given);
-        let run = |y: &mut [f32]| kernels::bernoulli(logits.values(), v.values(), y);
-        (filled(&logits, logits.all_sizes(), run), [logits, v])
+    fn forward(&self, [logits, v]: [&Array; 2], y: &mut [f32]) {
+        kernels::bernoulli(logits.values(), v.values(), y);
     }
 
-    fn backward(
-        &self,
-        [logits, v]: [Array; 2],
-        dy: Array,
-        _wanted: [bool; 2],
-    ) -> [Option<FlexTensor>; 2] {
-        let [mut dlogits, mut dv] = [&logits, &v].map(|x| Buffer::new(x.values().len()));
-        let (x, levels) = (logits.values(), v.values());
-        kernels::bernoulli_backward(x, levels, dy.values(), &mut dlogits, &mut dv);
-        [(dlogits, &logits), (dv, &v)].map(|(d, x)| Some(d.into_tensor(x.all_sizes())))
+    fn backward(&self, [logits, v]: [&Array; 2], dy: &[f32], [dlogits, dv]: [&mut [f32]; 2]) {
+        kernels::bernoulli_backward(logits.values(), v.values(), dy, dlogits, dv);
     }
 }
 
-#[derive(Debug)]
-struct Mixture(LogisticMixture);
+impl Binary for LogisticMixture {
+    const BOTH: bool = false;
 
-impl Operation<2> for Mixture {
-    type Saved = [Array; 2];
-
-    fn forward(&self, inputs: [Option<Array>; 2]) -> FlexTensor {
-        self.record(inputs).0
+    fn shape(&self, [x, _]: [&Array; 2]) -> Shape {
+        x.all_sizes()
     }
 
-    fn record(&self, inputs: [Option<Array>; 2]) -> (FlexTensor, [Array; 2]) {
-        let [x, parameters] = inputs.map(given);
-        let run = |y: &mut [f32]| self.0.forward(x.values(), parameters.values(), y);
-        (filled(&x, x.all_sizes(), run), [x, parameters])
+    fn forward(&self, [x, parameters]: [&Array; 2], y: &mut [f32]) {
+        self.log_likelihood(x.values(), parameters.values(), y);
     }
 
-    fn backward(
-        &self,
-        [x, parameters]: [Array; 2],
-        dy: Array,
-        _wanted: [bool; 2],
-    ) -> [Option<FlexTensor>; 2] {
-        let (p, dy) = (parameters.values(), dy.values());
-        let run = |dp: &mut [f32]| self.0.backward(x.values(), p, dy, dp);
-        [None, Some(filled(&parameters, parameters.all_sizes(), run))]
+    fn backward(&self, [x, parameters]: [&Array; 2], dy: &[f32], [_, dp]: [&mut [f32]; 2]) {
+        self.slopes(x.values(), parameters.values(), dy, dp);
     }
 }

@@ -265,3 +265,55 @@ impl<F: Unary> Operation<1> for OfOne<F> {
         [Some(dx.into_tensor(x.all_sizes()))]
     }
 }
+
+/// A function of two arrays, such as values and the parameters of a map of them.
+pub(crate) trait Binary: Debug + Send + 'static {
+    /// Whether there is a gradient by the first array, and not by the second alone.
+    const BOTH: bool = true;
+
+    /// The shape of the output.
+    ///
+    /// # Panics
+    /// If the arrays do not fit.
+    fn shape(&self, inputs: [&Array; 2]) -> Shape;
+
+    /// Computes y.
+    fn forward(&self, inputs: [&Array; 2], y: &mut [f32]);
+
+    /// Computes the gradients by both arrays from that by y; of the first, without [`Binary::BOTH`], none.
+    fn backward(&self, inputs: [&Array; 2], dy: &[f32], gradients: [&mut [f32]; 2]);
+}
+
+/// A [`Binary`] function as an operation, which keeps its inputs.
+#[derive(Debug)]
+pub(crate) struct OfTwo<F>(pub F);
+
+impl<F: Binary> Operation<2> for OfTwo<F> {
+    type Saved = [Array; 2];
+
+    fn forward(&self, inputs: [Option<Array>; 2]) -> FlexTensor {
+        self.record(inputs).0
+    }
+
+    fn record(&self, inputs: [Option<Array>; 2]) -> (FlexTensor, [Array; 2]) {
+        let inputs = inputs.map(given);
+        let shape = self.0.shape(inputs.each_ref());
+        let mut y = Buffer::new(shape.num_elements());
+        self.0.forward(inputs.each_ref(), &mut y);
+        (y.into_tensor(shape), inputs)
+    }
+
+    fn backward(
+        &self,
+        inputs: [Array; 2],
+        dy: Array,
+        _wanted: [bool; 2],
+    ) -> [Option<FlexTensor>; 2] {
+        let [x, p] = inputs.each_ref();
+        let mut dx = Buffer::new(if F::BOTH { x.values().len() } else { 0 });
+        let mut dp = Buffer::new(p.values().len());
+        self.0.backward([x, p], dy.values(), [&mut dx, &mut dp]);
+        let dx = F::BOTH.then(|| dx.into_tensor(x.all_sizes()));
+        [dx, Some(dp.into_tensor(p.all_sizes()))]
+    }
+}

@@ -1,10 +1,9 @@
 //! Monotone rational-quadratic splines.
 
 use crate::kernels::spline::{Direction, Spline, Splines};
-use crate::operation::{Array, Operation, apply, given, input, is_ours};
-use crate::pool::Buffer;
+use crate::operation::{Array, Binary, OfTwo, apply, input, is_ours};
 use burn::tensor::Tensor;
-use burn_flex::FlexTensor;
+use burn_std::Shape;
 
 /// Maps values x `[n, m]` through monotone rational-quadratic splines, each of its own parameters; gives the m values
 /// of a row and then the sum of the logarithms of their slopes, `[n, m + 1]`. None if x is not of single precision on
@@ -22,7 +21,7 @@ pub fn spline(
     of: Spline,
     direction: Direction,
 ) -> Option<Tensor<2>> {
-    is_ours(&x).then(|| apply(Mapping { of, direction }, [input(x), input(parameters)]))
+    is_ours(&x).then(|| apply(OfTwo(Mapping { of, direction }), [input(x), input(parameters)]))
 }
 
 #[derive(Debug)]
@@ -38,37 +37,19 @@ impl Mapping {
         assert!(fits, "{:?} of [{rows}, {width}] values take no [{others}, {all}]", self.of);
         Splines { rows, width, family: self.of, direction: self.direction }
     }
-
-    fn run(&self, inputs: [Option<Array>; 2]) -> (FlexTensor, [Array; 2]) {
-        let [x, parameters] = inputs.map(given);
-        let splines = self.splines(&x, &parameters);
-        let shape = [splines.rows, splines.width + 1];
-        let mut y = Buffer::new(splines.rows * (splines.width + 1));
-        splines.forward(x.values(), parameters.values(), &mut y);
-        (y.into_tensor(shape), [x, parameters])
-    }
 }
 
-impl Operation<2> for Mapping {
-    type Saved = [Array; 2];
-
-    fn forward(&self, inputs: [Option<Array>; 2]) -> FlexTensor {
-        self.run(inputs).0
+impl Binary for Mapping {
+    fn shape(&self, [x, parameters]: [&Array; 2]) -> Shape {
+        let splines = self.splines(x, parameters);
+        [splines.rows, splines.width + 1].into()
     }
 
-    fn record(&self, inputs: [Option<Array>; 2]) -> (FlexTensor, [Array; 2]) {
-        self.run(inputs)
+    fn forward(&self, [x, parameters]: [&Array; 2], y: &mut [f32]) {
+        self.splines(x, parameters).forward(x.values(), parameters.values(), y);
     }
 
-    fn backward(
-        &self,
-        [x, parameters]: [Array; 2],
-        dy: Array,
-        _wanted: [bool; 2],
-    ) -> [Option<FlexTensor>; 2] {
-        let splines = self.splines(&x, &parameters);
-        let [mut dx, mut dp] = [&x, &parameters].map(|input| Buffer::new(input.values().len()));
-        splines.backward(x.values(), parameters.values(), dy.values(), &mut dx, &mut dp);
-        [(dx, &x), (dp, &parameters)].map(|(d, input)| Some(d.into_tensor(input.all_sizes())))
+    fn backward(&self, [x, parameters]: [&Array; 2], dy: &[f32], [dx, dp]: [&mut [f32]; 2]) {
+        self.splines(x, parameters).backward(x.values(), parameters.values(), dy, dx, dp);
     }
 }

@@ -257,7 +257,7 @@ impl LogisticMixture {
     }
 
     /// Computes the log-likelihood y of each value x.
-    pub fn forward(self, x: &[f32], parameters: &[f32], y: &mut [f32]) {
+    pub fn log_likelihood(self, x: &[f32], parameters: &[f32], y: &mut [f32]) {
         self.check(x, parameters, y);
         let (task, parallel) = self.task(x.len());
         let inputs = x.chunks(task).zip(parameters.chunks(task * 3 * self.components));
@@ -267,7 +267,7 @@ impl LogisticMixture {
     }
 
     /// Computes the gradient by the parameters from that by the log-likelihood of each value x.
-    pub fn backward(self, x: &[f32], parameters: &[f32], dy: &[f32], dparameters: &mut [f32]) {
+    pub fn slopes(self, x: &[f32], parameters: &[f32], dy: &[f32], dparameters: &mut [f32]) {
         self.check(x, parameters, dy);
         assert_eq!(parameters.len(), dparameters.len());
         let (task, parallel) = self.task(x.len());

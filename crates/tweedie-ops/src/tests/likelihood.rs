@@ -120,8 +120,8 @@ proptest! {
         let dy = numbers(count, seed + 2);
         let all = on_any_threads(|| {
             let (mut y, mut dp) = (stale(count), stale(parameters.len()));
-            of.forward(&x, &parameters, &mut y);
-            of.backward(&x, &parameters, &dy, &mut dp);
+            of.log_likelihood(&x, &parameters, &mut y);
+            of.slopes(&x, &parameters, &dy, &mut dp);
             vec![y, dp]
         });
         let (mut y, mut dp) = (Vec::new(), Vec::new());
@@ -133,7 +133,7 @@ proptest! {
         assert_close("y", &all[0], &y, 2e-6);
         assert_close("dparameters", &all[1], &dp, 1e-5);
         let (last, mut y) = (count - 1, [0.0]);
-        of.forward(&x[last..], &parameters[last * 3 * components..], &mut y);
+        of.log_likelihood(&x[last..], &parameters[last * 3 * components..], &mut y);
         assert_same("a value alone", &y, &all[0][last..]);
     }
 }
@@ -151,7 +151,7 @@ fn probabilities_sum_to_one_and_far_values_stay_finite() {
         let parameters = [0.3, -0.2, 0.11, -0.7, u, 0.5 * u].repeat(levels);
         let x: Vec<f32> = (0..levels).map(centre).collect();
         let mut y = stale(levels);
-        of.forward(&x, &parameters, &mut y);
+        of.log_likelihood(&x, &parameters, &mut y);
         let sum: f64 = y.iter().map(|y| f64::from(*y).exp()).sum();
         assert!((sum - 1.0).abs() < 1e-5, "{sum} at u = {u}");
     }
@@ -160,8 +160,8 @@ fn probabilities_sum_to_one_and_far_values_stay_finite() {
             let parameters = [1e30, -1e30, mean, -mean, u, -u];
             for x in [centre(0), centre(100), centre(levels - 1)] {
                 let (mut y, mut dp) = ([0.0], [0.0; 6]);
-                of.forward(&[x], &parameters, &mut y);
-                of.backward(&[x], &parameters, &[1.0], &mut dp);
+                of.log_likelihood(&[x], &parameters, &mut y);
+                of.slopes(&[x], &parameters, &[1.0], &mut dp);
                 let finite = y.iter().chain(&dp).all(|v| v.is_finite());
                 assert!(finite, "{y:?}, {dp:?} at {x} of mean {mean}, u {u}");
             }

@@ -253,8 +253,8 @@ fn logistic_mixtures() {
     let numbers_of = |data: TensorData| data.try_into_vec::<f32>().unwrap();
     let parameters = numbers_of(view.inner().to_data());
     let (mut exact, mut dp) = (stale(n * m), stale(parameters.len()));
-    of.forward(&x, &parameters, &mut exact);
-    of.backward(&x, &parameters, &vec![1.0; n * m], &mut dp);
+    of.log_likelihood(&x, &parameters, &mut exact);
+    of.slopes(&x, &parameters, &vec![1.0; n * m], &mut dp);
     assert_same("y", &numbers_of(y.inner().to_data()), &exact);
     // The view is of a leaf with its dimensions in reverse.
     let found = leaf.grad(&gradients).unwrap().permute([2, 1, 0]);
