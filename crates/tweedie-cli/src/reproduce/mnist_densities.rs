@@ -11,7 +11,14 @@ use tweedie::run::Run;
 pub const FIGURE: Figure = Figure {
     name: "mnist-densities",
     what: "log p of MNIST's test pictures under autoregressive models and flows, beside published figures",
-    models: &["mnist-made", "mnist-pixelcnn", "mnist-pixelcnn-grey", "mnist-maf", "mnist-glow"],
+    models: &[
+        "mnist-made",
+        "mnist-pixelcnn",
+        "mnist-pixelcnn-grey",
+        "mnist-made-gaussians",
+        "mnist-maf",
+        "mnist-glow",
+    ],
     needs_data: true,
     measure,
 };
@@ -30,7 +37,7 @@ struct Kind {
 /// The noise of a flow.
 const NOISE: &[&str] = &["uniform", "variational"];
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 6] = [
     Kind {
         recipe: "mnist-made",
         what: "MADE",
@@ -51,6 +58,13 @@ const KINDS: [Kind; 5] = [
         binary: false,
         noise: &[],
         published: "0.81 after 150 epochs, 852,160 parameters (uvadlc notebooks)",
+    },
+    Kind {
+        recipe: "mnist-made-gaussians",
+        what: "MADE with ten Gaussians",
+        binary: false,
+        noise: NOISE,
+        published: "1.41 (Papamakarios et al. 2017, converted)",
     },
     Kind {
         recipe: "mnist-maf",

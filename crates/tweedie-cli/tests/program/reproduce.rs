@@ -115,7 +115,13 @@ fn the_page_of_exact_densities_holds_what_was_measured() {
         let labels = ["--set", "data.label=none", "--set", "training.held_out_every=2"];
         done(here.path(), &[&["train"][..], &recipe, &few, &labels].concat());
     }
-    for (from, to) in [("made", "pixelcnn"), ("made", "pixelcnn-grey"), ("glow", "maf")] {
+    let copies = [
+        ("made", "pixelcnn"),
+        ("made", "pixelcnn-grey"),
+        ("glow", "made-gaussians"),
+        ("glow", "maf"),
+    ];
+    for (from, to) in copies {
         let run = |name: &str| here.path().join("runs").join(format!("mnist-{name}"));
         std::fs::create_dir(run(to)).unwrap();
         for file in ["run.json", "model.safetensors", "report.html", "time.json"] {

@@ -33,9 +33,10 @@
 use super::Normal;
 use crate::process::softplus;
 use crate::registry::registry;
+use crate::tensor::below_normal;
 use crate::{Error, Result};
 use burn::tensor::{Tensor, activation};
-use std::f64::consts::{FRAC_1_SQRT_2, LN_2};
+use std::f64::consts::LN_2;
 
 registry! {
     /// An f-divergence D_f(P‖Q) = ∫ q f(p/q) dx, in nats where f has a logarithm.
@@ -293,17 +294,13 @@ fn power_of_axes(alpha: f64, axes: &[[f64; 2]]) -> f64 {
 fn total_variation(axes: &[[f64; 2]]) -> Option<f64> {
     if axes.iter().all(|[_, c]| (c - 1.0).abs() < 1e-12) {
         let distance = axes.iter().map(|[m, _]| m * m).sum::<f64>().sqrt();
-        return Some(1.0 - 2.0 * below(-0.5 * distance));
+        return Some(1.0 - 2.0 * below_normal(-0.5 * distance));
     }
     let [[m, c]] = axes else { return None };
     // ln p − ln q is zero where (c − 1) x² + 2 m x − (m² + c ln c) is.
     let constant = m * m + c * c.ln();
     let far = -(m + (m * m + (c - 1.0) * constant).sqrt().copysign(*m));
-    let masses = [far / (c - 1.0), -constant / far].map(|x| below((x - m) / c.sqrt()) - below(x));
+    let masses = [far / (c - 1.0), -constant / far]
+        .map(|x| below_normal((x - m) / c.sqrt()) - below_normal(x));
     Some((masses[1] - masses[0]).abs())
-}
-
-/// Φ(x), the standard normal distribution function.
-fn below(x: f64) -> f64 {
-    0.5 * statrs::function::erf::erfc(-x * FRAC_1_SQRT_2)
 }

@@ -4,6 +4,7 @@ mod adaptive;
 mod blocks;
 mod derivative;
 mod dual;
+mod normal;
 mod runge_kutta;
 
 pub use adaptive::{Tolerance, integrate_adaptive};
@@ -11,6 +12,7 @@ pub(crate) use blocks::in_blocks;
 pub use derivative::{Divergence, Probe, Probes, divergence, gradient, hessian_vector, jvp, vjp};
 pub(crate) use derivative::{leaf, pull};
 pub use dual::Dual;
+pub(crate) use normal::{below_normal, log_below_normal};
 pub(crate) use runge_kutta::{Stage, integrate_dual, runge_kutta};
 
 use crate::{Error, Result};

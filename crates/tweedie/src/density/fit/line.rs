@@ -12,6 +12,7 @@
 //! r = ε/(3L) and Φ(−r/σ) = ε/3 make each of the three terms ε/3 (equation 2.23).
 
 use super::{Covariance, Mixture};
+use crate::tensor::below_normal;
 use crate::{Error, Result};
 use statrs::distribution::{ContinuousCDF, Normal};
 
@@ -80,11 +81,6 @@ impl Mixture {
         }
         Ok(0.5 * (low + high))
     }
-}
-
-/// Φ(x), the probability that a standard normal value is at most `x`.
-pub(crate) fn below_normal(x: f64) -> f64 {
-    0.5 * statrs::function::erf::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
 }
 
 /// The inverse of Φ.

@@ -28,7 +28,7 @@ pub use covariance::Covariance;
 pub use em::{Em, EmConfig, EmState, Regularisation};
 pub use kde::{Bandwidth, Kde, KernelShape};
 pub use laplace::Laplace;
-pub(crate) use line::{below_normal, normal_quantile};
+pub(crate) use line::normal_quantile;
 pub use mixture::Mixture;
 pub use points::Points;
 pub use student::StudentT;

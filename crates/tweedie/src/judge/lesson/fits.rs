@@ -11,9 +11,10 @@
 
 use super::{Lesson, for_machines, table};
 use crate::density::fit::{
-    Covariance, Distribution, Em, EmConfig, Mixture, Points, below_normal, normal_quantile,
+    Covariance, Distribution, Em, EmConfig, Mixture, Points, normal_quantile,
 };
 use crate::draw::{Plot, panels};
+use crate::tensor::below_normal;
 use crate::{Draws, Error, Result};
 use serde::Serialize;
 

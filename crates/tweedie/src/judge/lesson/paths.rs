@@ -9,10 +9,10 @@
 use super::{Lesson, for_machines, table};
 use crate::data::{Condition, Rows};
 use crate::denoise::{Component, Diffusing, GaussianMixture};
-use crate::density::fit::below_normal;
 use crate::draw::{Paths, Plot, flow, panels};
 use crate::process::{Level, Schedule, VpLinear};
 use crate::solve::{Ancestral, AnySolver, EulerMaruyama, Moment, Sampler};
+use crate::tensor::below_normal;
 use crate::{Draws, Result};
 use burn::tensor::Device;
 use image::RgbImage;

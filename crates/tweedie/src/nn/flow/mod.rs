@@ -44,7 +44,7 @@ pub use residual::{
     AnyLogDet, Exact, LogDet, LogDetEstimate, Residual, ResidualConfig, ResidualNetwork, Roulette,
     Series, convolution_norm, matrix_norm,
 };
-pub use scalar::{Affine, AnyScalarMap, LogisticMixture, ScalarMap, Shift, Spline};
+pub use scalar::{Affine, AnyScalarMap, LogisticMixture, NormalMixture, ScalarMap, Shift, Spline};
 pub(super) use scalar::{bounded, soft_bounded};
 pub use training::{Pass, Take};
 pub use transformer::{TransformerLayer, TransformerLayerConfig};

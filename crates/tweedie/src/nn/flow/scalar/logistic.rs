@@ -7,21 +7,14 @@
 //!
 //! > log ∂z/∂x = log f − log F − log(1 − F),
 //!
-//! all three as log-sum-exp over components, so that far tails stay exact: there z is affine in x. The inverse lies
-//! between the least and the greatest μ_k + e^(s_k) z, since each component alone has its inverse there. It is found by
-//! Newton's method held in that bracket; a last step carries the derivatives. |s| and the logits of π are bounded by
-//! [`MOST`]. The parameters of a value are logits, then μ, then s.
+//! all three as log-sum-exp over components, so that far tails stay exact: there z is affine in x.
 
-use super::{ScalarMap, soft_bounded};
+use super::ScalarMap;
+use super::mixture::{self, Mixture};
 use crate::Result;
 use crate::error::count;
-use crate::nn::flow::root::root;
 use crate::tensor::Dual;
-use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
-
-/// The bound on |s| and on the logits of π.
-const MOST: f64 = 5.0;
 
 /// The logit of a mixture of logistic distribution functions; see the module's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,62 +30,14 @@ impl Default for LogisticMixture {
     }
 }
 
-/// The components of each value's mixture, `[n, m, components]` each.
-struct Mixture {
-    log_weight: Dual<3>,
-    mean: Dual<3>,
-    log_scale: Dual<3>,
-}
-
-impl Mixture {
-    fn new(parameters: Dual<2>, columns: usize, components: usize) -> Self {
-        let [n, _] = parameters.dims();
-        let all = parameters.reshape([n, columns, 3 * components]);
-        let part =
-            |k| all.clone().linear(|all: Tensor<3>| all.narrow(2, k * components, components));
-        let logits = soft_bounded(part(0), MOST);
-        Self {
-            log_weight: logits.clone() - logits.log_sum_exp(2),
-            mean: part(1),
-            log_scale: soft_bounded(part(2), MOST),
-        }
-    }
-
-    /// z and the logarithm of its slope at x, `[n, m]` each.
-    fn forward(&self, x: Dual<2>) -> (Dual<2>, Dual<2>) {
-        let [n, m] = x.dims();
-        let u = (x.reshape([n, m, 1]) - self.mean.clone()) * (-self.log_scale.clone()).exp();
-        let (below, above) = (u.clone().log_sigmoid(), (-u).log_sigmoid());
-        let density = below.clone() + above.clone() - self.log_scale.clone();
-        let of = |part: Dual<3>| (part + self.log_weight.clone()).log_sum_exp(2).reshape([n, m]);
-        let (below, above, density) = (of(below), of(above), of(density));
-        (below.clone() - above.clone(), density - below - above)
-    }
-
-    /// The same without derivatives.
-    fn detached(&self) -> Self {
-        let plain = |part: &Dual<3>| Dual::from(part.value.clone().detach());
-        Self {
-            log_weight: plain(&self.log_weight),
-            mean: plain(&self.mean),
-            log_scale: plain(&self.log_scale),
-        }
-    }
-
-    /// x with z(x) = `z`, without derivatives.
-    fn solve(&self, z: Tensor<2>) -> Tensor<2> {
-        let of = self.detached();
-        let [n, m] = z.dims();
-        let wide = z.clone().reshape([n, m, 1]);
-        let ends = of.mean.value.clone() + of.log_scale.value.clone().exp() * wide;
-        let low = ends.clone().min_dim(2).reshape([n, m]);
-        let high = ends.max_dim(2).reshape([n, m]);
-        let start = (low.clone() + high.clone()).mul_scalar(0.5);
-        root(&z, [low, high], start, |x| {
-            let (value, log_slope) = of.forward(x.into());
-            (value.value, log_slope.value.exp())
-        })
-    }
+fn forward(of: &Mixture, x: Dual<2>) -> (Dual<2>, Dual<2>) {
+    let [n, m] = x.dims();
+    let u = of.standardised(x);
+    let (below, above) = (u.clone().log_sigmoid(), (-u).log_sigmoid());
+    let density = below.clone() + above.clone() - of.log_scale.clone();
+    let all = |part: Dual<3>| (part + of.log_weight.clone()).log_sum_exp(2).reshape([n, m]);
+    let (below, above, density) = (all(below), all(above), all(density));
+    (below.clone() - above.clone(), density - below - above)
 }
 
 impl ScalarMap for LogisticMixture {
@@ -110,19 +55,10 @@ impl ScalarMap for LogisticMixture {
     }
 
     fn to_noise(&self, x: Dual<2>, parameters: Dual<2>) -> (Dual<2>, Dual<2>) {
-        let of = Mixture::new(parameters, x.dims()[1], self.components);
-        let (z, log_slope) = of.forward(x);
-        (z, log_slope.sum_dim(1))
+        mixture::to_noise(x, parameters, self.components, forward)
     }
 
     fn to_data(&self, z: Dual<2>, parameters: Dual<2>) -> (Dual<2>, Dual<2>) {
-        let of = Mixture::new(parameters, z.dims()[1], self.components);
-        let x = of.solve(z.value.clone().detach());
-        // One step of Newton's method: by the implicit function theorem its derivatives are those of the inverse.
-        let (at, log_slope) = of.forward(x.clone().into());
-        let steep = (-log_slope.value.detach()).exp();
-        let x = (z - at) * steep + x;
-        let (_, log_slope) = of.forward(x.clone());
-        (x, -log_slope.sum_dim(1))
+        mixture::to_data(z, parameters, self.components, forward)
     }
 }

@@ -6,10 +6,13 @@
 //! where its parts have to differ from the start.
 
 mod affine;
+mod gaussian;
 mod logistic;
+mod mixture;
 mod spline;
 
 pub use affine::{Affine, Shift};
+pub use gaussian::NormalMixture;
 pub use logistic::LogisticMixture;
 pub use spline::Spline;
 
@@ -67,6 +70,8 @@ registry! {
             "monotone rational-quadratic spline with linear tails, bins = 8, bound = 5; periodic = true for angles",
         "logistic-mixture" LogisticMixture(LogisticMixture)
             "logit of a mixture of logistic distribution functions (Flow++, deep sigmoids), components = 8",
+        "gaussian-mixture" NormalMixture(NormalMixture)
+            "normal quantile of a mixture of Gaussians (MADE with a mixture for each column), components = 10",
     }
 }
 
