@@ -38,17 +38,20 @@ pub(crate) fn log_below_normal(x: f64) -> f64 {
     }
 }
 
-/// ln h(x).
-fn log_hazard(x: f64) -> f64 {
+/// ln Φ(x), ln h(x) and x + h(x).
+fn tail(x: f64) -> [f64; 3] {
+    let log_below = log_below_normal(x);
     if x < FAR {
-        return (rest(-x) - x).ln();
+        let rest = rest(-x);
+        return [log_below, (rest - x).ln(), rest];
     }
-    -0.5 * (x * x + TAU.ln()) - log_below_normal(x)
+    let log_hazard = -0.5 * (x * x + TAU.ln()) - log_below;
+    [log_below, log_hazard, x + log_hazard.exp()]
 }
 
-/// x + h(x).
-fn excess(x: f64) -> f64 {
-    if x < FAR { rest(-x) } else { x + log_hazard(x).exp() }
+/// ln h(x).
+fn log_hazard(x: f64) -> f64 {
+    tail(x)[1]
 }
 
 /// The x where ln Φ(x) = l; infinite for l of 0.
@@ -68,52 +71,64 @@ fn log_quantile(l: f64) -> f64 {
     x
 }
 
-/// The results of a function of each element, computed on the host in double precision.
-fn on_host<const D: usize>(x: &Tensor<D>, f: impl Fn(f64) -> f64 + Sync) -> Tensor<D> {
-    let (shape, kind) = (x.dims(), (&x.device(), x.dtype()));
-    let data = x.to_data().convert_dtype(DType::F64);
-    let mut values: Vec<f64> = data.iter::<f64>().collect();
-    values.par_chunks_mut(PIECE).for_each(|part| part.iter_mut().for_each(|v| *v = f(*v)));
-    Tensor::from_data(TensorData::new(values, shape).convert_dtype(x.dtype()), kind)
+/// N functions of each element, computed on the host in double precision.
+fn on_host<const D: usize, const N: usize>(
+    x: &Tensor<D>,
+    f: impl Fn(f64) -> [f64; N] + Sync,
+) -> [Tensor<D>; N] {
+    let (shape, device, dtype) = (x.dims(), x.device(), x.dtype());
+    let values: Vec<f64> = x.to_data().convert_dtype(DType::F64).iter::<f64>().collect();
+    let found: Vec<[f64; N]> = values.par_iter().with_min_len(PIECE).map(|x| f(*x)).collect();
+    std::array::from_fn(|k| {
+        let part: Vec<f64> = found.iter().map(|found| found[k]).collect();
+        let data = TensorData::new(part, shape).convert_dtype(dtype);
+        Tensor::from_data(data, (&device, dtype))
+    })
 }
 
-/// [`on_host`], with a slope, a function of x and f(x), for the backward pass.
-fn with_slope<const D: usize>(
-    x: Tensor<D>,
-    f: impl Fn(f64) -> f64 + Sync,
-    slope: impl Fn(f64) -> f64 + Sync,
-) -> Tensor<D> {
-    let value = on_host(&x, f);
+/// The values, with their slopes for the backward pass.
+fn sloped<const D: usize>(x: &Tensor<D>, value: Tensor<D>, slope: Tensor<D>) -> Tensor<D> {
     if !x.is_autodiff() {
         return value;
     }
-    let plain = x.clone().detach();
-    value + (x - plain.clone()) * on_host(&plain, slope)
+    value + (x.clone() - x.clone().detach()) * slope
+}
+
+/// ln Φ(x) and ln h(x) of each element.
+fn tails<const D: usize>(x: &Tensor<D>) -> [Tensor<D>; 2] {
+    let [log_below, log_hazard, excess] = on_host(x, tail);
+    let slope = log_hazard.clone().exp();
+    [sloped(x, log_below, slope), sloped(x, log_hazard, -excess)]
 }
 
 impl<const D: usize> Dual<D> {
-    /// ln Φ(x).
-    pub(crate) fn log_below_normal(self) -> Self {
-        self.map(
-            |x| with_slope(x, log_below_normal, |x| log_hazard(x).exp()),
-            |x, _| x.log_normal_hazard().exp(),
-        )
+    /// ln Φ(x) and ln h(x) with h = φ/Φ.
+    pub(crate) fn normal_tail(self) -> (Self, Self) {
+        if self.tangent.is_none() {
+            let [log_below, log_hazard] = tails(&self.value);
+            return (log_below.into(), log_hazard.into());
+        }
+        let log_below = |x: Tensor<D>| tails(&x)[0].clone();
+        let log_below = self.clone().map(log_below, |x, _| x.log_normal_hazard().exp());
+        (log_below, self.log_normal_hazard())
     }
 
     /// ln h(x) with h = φ/Φ.
     pub(crate) fn log_normal_hazard(self) -> Self {
-        self.map(
-            |x| with_slope(x, log_hazard, |x| -excess(x)),
-            |x, log_hazard| -(x + log_hazard.exp()),
-        )
+        let log_hazard = |x: Tensor<D>| tails(&x)[1].clone();
+        self.map(log_hazard, |x, log_hazard| -(x + log_hazard.exp()))
     }
 
     /// The x where ln Φ(x) is the value.
     pub(crate) fn log_normal_quantile(self) -> Self {
-        self.map(
-            |l| with_slope(l, log_quantile, |l| (-log_hazard(log_quantile(l))).exp()),
-            |_, x| (-x.log_normal_hazard()).exp(),
-        )
+        let value = |l: Tensor<D>| {
+            let [x, slope] = on_host(&l, |l| {
+                let x = log_quantile(l);
+                [x, (-log_hazard(x)).exp()]
+            });
+            sloped(&l, x, slope)
+        };
+        self.map(value, |_, x| (-x.log_normal_hazard()).exp())
     }
 }
 
@@ -141,7 +156,7 @@ mod tests {
                 assert!((found / exact - 1.0).abs() < 1e-6, "{x}: {found} for {exact}");
             };
             near(slope(&log_below_normal), log_hazard(x).exp());
-            near(slope(&log_hazard), -excess(x));
+            near(slope(&log_hazard), -tail(x)[2]);
             near(log_quantile(log_below_normal(x)) + 1e3, x + 1e3);
         }
         let far = -3e8;

@@ -43,11 +43,12 @@ fn forward(of: &Mixture, x: Dual<2>) -> (Dual<2>, Dual<2>) {
     let sign = upper.float().cast(u.value.dtype()).mul_scalar(-2.0).add_scalar(1.0);
     let u = u * sign.clone();
     // Far out terms are large, and r is of their differences.
-    let terms = u.clone().log_below_normal() + of.log_weight.clone();
+    let (log_below, log_hazard) = u.normal_tail();
+    let terms = log_below + of.log_weight.clone();
     let most = terms.value.clone().detach().max_dim(2);
     let terms = terms - most.clone();
     let sum = terms.clone().log_sum_exp(2);
-    let slopes = terms - sum.clone() + u.log_normal_hazard() - of.log_scale.clone();
+    let slopes = terms - sum.clone() + log_hazard - of.log_scale.clone();
     let log_f = sum + most;
     let z = log_f.log_normal_quantile();
     let log_slope = slopes.log_sum_exp(2) - z.clone().log_normal_hazard();
