@@ -58,7 +58,7 @@ use std::f64::consts::TAU;
 use std::ops::Range;
 
 /// The least and the most rows that go through a flow together where no derivative is wanted.
-const BLOCK: [usize; 2] = [64, 512];
+const BLOCK: [usize; 2] = [64, 1024];
 
 /// The bound on the input of a layer's network, in model units.
 pub(super) const REACH: f64 = 10.0;
