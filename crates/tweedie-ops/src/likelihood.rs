@@ -9,6 +9,13 @@ use burn_std::Shape;
 
 /// ln Σ eˣ over the last dimension, which stays with length 1.
 ///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// let x = Tensor::<2>::from_floats([[0.0, 0.0], [500.0, 500.0]], &Device::flex());
+/// let sums = tweedie_ops::log_sum_exp(x).to_data().try_into_vec::<f32>().unwrap();
+/// assert!((sums[0] - 2f32.ln()).abs() < 1e-6 && (sums[1] - 500.0 - 2f32.ln()).abs() < 1e-4);
+/// ```
+///
 /// # Panics
 /// If the last dimension has length 0.
 pub fn log_sum_exp<const D: usize>(x: Tensor<D>) -> Tensor<D> {
@@ -21,6 +28,15 @@ pub fn log_sum_exp<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 /// The log-likelihood x v − ln(1 + eˣ) of v in {0, 1} by its logit x, element by element.
 ///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// let device = Device::flex();
+/// let logits = Tensor::<1>::from_floats([0.0, 3f32.ln()], &device);
+/// let log_p = tweedie_ops::bernoulli(logits, Tensor::from_floats([1.0, 1.0], &device));
+/// let p = log_p.exp().to_data().try_into_vec::<f32>().unwrap(); // ½ and ¾
+/// assert!((p[0] - 0.5).abs() < 1e-6 && (p[1] - 0.75).abs() < 1e-6);
+/// ```
+///
 /// # Panics
 /// If the shapes differ.
 pub fn bernoulli<const D: usize>(logits: Tensor<D>, v: Tensor<D>) -> Tensor<D> {
@@ -31,8 +47,9 @@ pub fn bernoulli<const D: usize>(logits: Tensor<D>, v: Tensor<D>) -> Tensor<D> {
     logits.clone() * v - activation::softplus(logits, 1.0)
 }
 
-/// The log-likelihood of each of the values x `[n, m]` by its parameters `[n, m, 3 components]`, whose gradient is by
-/// the parameters alone. None if x is not of single precision on the CPU.
+/// The log-likelihood `[n, m]` of each of the values x `[n, m]`, centres of bins, by its parameters
+/// `[n, m, 3 components]` (Salimans et al. 2017, *PixelCNN++*, eqs. 1–2, exactly). Its gradient is by the parameters
+/// alone. None if x is not of single precision on the CPU.
 ///
 /// # Panics
 /// If shapes do not fit, or there are no components.

@@ -28,6 +28,20 @@ struct Layer {
 ///
 /// Layer 0 reads the columns that are known, layer k + 1 the units that are known of layer k, and the layer named
 /// `direct` the columns. A unit that is computed reads all that is known of its layer's inputs.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use tweedie_ops::Sequence;
+/// let device = Device::flex();
+/// // Two outputs of two columns: output 0 reads none of them, output 1 the first.
+/// let weight = Tensor::<2>::from_floats([[0.0, 0.0], [3.0, 0.0]], &device);
+/// let bias = Tensor::<1>::from_floats([1.0, 2.0], &device);
+/// let mut sequence = Sequence::new(1, vec![(weight, Some(bias))], None, None).unwrap();
+/// let first = sequence.outputs(&[0]).into_scalar::<f32>();
+/// sequence.push(Tensor::from_floats([[5.0]], &device));
+/// let second = sequence.outputs(&[1]).into_scalar::<f32>();
+/// assert_eq!([first, second], [1.0, 17.0]);
+/// ```
 #[derive(Debug)]
 pub struct Sequence {
     rows: usize,

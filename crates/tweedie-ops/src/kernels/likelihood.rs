@@ -158,18 +158,19 @@ pub fn bernoulli_backward(
     });
 }
 
-/// Mixtures of logistic distributions of integers, of which integer i has the bin `origin + step (i ± ½)`.
+/// Mixtures of logistic distributions, discretised: integer i has the bin `origin + step (i ± ½)`.
 ///
-/// Parameters of a value are the logits of all components, then their μ, then u, with s = u/(1 + |u|/`most`) + `usual`.
+/// The parameters of a value are the logits of all components, then μ of all, then u of all, with the logarithm of the
+/// scale s = u/(1 + |u|/`most`) + `usual`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LogisticMixture {
     /// The number of components.
     pub components: usize,
-    /// The width of a bin.
+    /// The width of a bin, greater than 0.
     pub step: f32,
     /// The centre of the bin of the integer 0.
     pub origin: f32,
-    /// The centres of the bins below which, and above which, all is in that bin; infinite for none.
+    /// The centres of the least and of the greatest integer's bins, which are open to their side; infinite for none.
     pub ends: [f32; 2],
     /// The bound on s − `usual`.
     pub most: f32,
@@ -312,8 +313,7 @@ fn sum_of<S: Simd>(simd: S, terms: &[f32]) -> Vector<S> {
     log(sum) + most
 }
 
-/// Computes ln π_k + ln(σ(B_k) − σ(A_k)) + ln Σ e^{logits} of all components into `terms`, and gives the logarithms of
-/// the sums of exponentials of the logits and of the terms.
+/// Computes logit + ln(σ(B) − σ(A)) of each component into `terms`, and gives ln Σ exp of the logits and of the terms.
 #[inline(always)]
 fn mixture<S: Simd>(
     of: LogisticMixture,
