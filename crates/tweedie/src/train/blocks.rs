@@ -26,7 +26,8 @@ pub struct Block {
 }
 
 /// The gradients of a module's parameters, added over the blocks of a batch, and the results of `work` for each block
-/// in turn. `work` computes gradients of the module that it is given, which has the same parameters, and hands them over.
+/// in turn. `work` computes gradients of the module that it is given, which has the same parameters, and hands them
+/// over.
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};

@@ -5,14 +5,14 @@
 //!
 //! > v ← gate(a),  a = W_v ∗ v,  h ← h + W_o gate(W_h ∗ h + W_a a),  gate(a, b) = tanh a ⊙ σ(b).
 //!
-//! v at a row reads the row and the one above it, three columns each; of the picture itself the two rows above. h at a
-//! pixel reads the pixel and the two to its left; of the picture itself only pixels to the left. So nothing reads its
-//! own pixel, and no pixel before it is blind. The channels of a pixel follow each other by a masked MLP with the features
-//! h of the pixel (row-wise MADE), whose outputs are the parameters of each channel.
+//! v at a row reads the row and the one above it, three columns each; of the picture itself the two rows above. h at
+//! a pixel reads the pixel and the two to its left; of the picture itself only pixels to the left. So nothing reads
+//! its own pixel, and no pixel before it is blind. The channels of a pixel follow each other by a masked MLP with the
+//! features h of the pixel (row-wise MADE), whose outputs are the parameters of each channel.
 //!
 //! With `position` the picture has two channels more, the row and the column of each pixel (Liu et al. 2018, *An
-//! intriguing failing of convolutional neural networks and the CoordConv solution*): by convolutions alone a pixel knows
-//! its place only as far from the edges as it sees.
+//! intriguing failing of convolutional neural networks and the CoordConv solution*): by convolutions alone a pixel
+//! knows its place only as far from the edges as it sees.
 //!
 //! The order is pixel by pixel with its channels together. A sample takes each row of v and each pixel of h once.
 

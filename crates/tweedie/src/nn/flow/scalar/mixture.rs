@@ -2,8 +2,8 @@
 //!
 //! A map is z = G⁻¹(F(x)) with F(x) = Σ_k π_k G((x − μ_k) e^(−s_k)). Its inverse lies between the least and the
 //! greatest μ_k + e^(s_k) z, since each component alone has its inverse there. It is found by Newton's method held in
-//! that bracket; a last step carries the derivatives. |s| and the logits of π are bounded by [`MOST`]. The parameters of
-//! a value are logits, then μ, then s.
+//! that bracket; a last step carries the derivatives. |s| and the logits of π are bounded by [`MOST`]. The parameters
+//! of a value are logits, then μ, then s.
 
 use super::soft_bounded;
 use crate::nn::flow::root::root;
