@@ -8,8 +8,8 @@
 
 use crate::tensor::Dual;
 use burn::tensor::{DType, Tensor, TensorData};
+use libm::erfc;
 use rayon::prelude::*;
-use statrs::function::erf::erfc;
 use std::f64::consts::{FRAC_1_SQRT_2, TAU};
 
 /// Where the continued fraction begins, and its number of terms.
