@@ -4,6 +4,7 @@ Run with NumPy, PyTorch, zuko and a built program:
 
     python bench/density_peer.py magic.dat                          # both flows, three seeds
     python bench/density_peer.py texture.dat --flows spline --seeds 1
+    python bench/density_peer.py magic.dat --compare                # our five kinds of density beside each other
     python bench/density_peer.py means                              # a mixture, whose entropy is printed
     python bench/density_peer.py scales
 
@@ -97,9 +98,9 @@ def peer(kind, parts, seed, steps, rate):
     return log_p.mean().item(), log_p.std().item() / math.sqrt(len(test)), seconds
 
 
-def own(program, kind, archive, seed, steps, rate, threads):
+def settings_of(kind, archive, seed, steps, rate):
     layers = '[{ name = "masked", hidden = [128, 128], activation = "relu", map = "%s" }, { name = "permutation" }]'
-    settings = {
+    return {
         "data": '{ source = "%s" }' % archive,
         "flow.depth": 5,
         "flow.layers": layers % kind,
@@ -112,15 +113,36 @@ def own(program, kind, archive, seed, steps, rate, threads):
         "training.held_out_every": 100,
         "training.held_out_rows": 100000,
         "training.sample_every": 0,
-        "evaluation.samples": 10,
+        "evaluation.samples": 500,
     }
+
+
+def train(program, recipe, run, settings, environment):
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    command = [program, "train", recipe, "--out", run, *sets]
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+
+
+def compare(program, archive, threads):
+    """Prints log p and paired differences of two flows, two mixtures and a kernel estimate."""
+    environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
+    data = {"data": '{ source = "%s" }' % archive}
+    models = [(kind, "maf", settings_of(kind, archive, 0, *FLOWS[kind])) for kind in ("spline", "affine")]
+    models += [(f"mixture-{k}", "gmm", {**data, "mixture.components": k}) for k in (50, 10)]
+    models.append(("kernels", "kde", data))
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [os.path.join(folder, name) for name, _, _ in models]
+        for run, (_, recipe, settings) in zip(runs, models):
+            train(program, recipe, run, settings, environment)
+        subprocess.run([program, "compare", *runs], check=True, env=environment)
+
+
+def own(program, kind, archive, seed, steps, rate, threads):
     with tempfile.TemporaryDirectory() as folder:
         run = os.path.join(folder, "run")
         environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
         start = time.perf_counter()
-        command = [program, "train", "maf", "--out", run, *sets]
-        subprocess.run(command, check=True, env=environment, capture_output=True)
+        train(program, "maf", run, settings_of(kind, archive, seed, steps, rate), environment)
         seconds = time.perf_counter() - start
         command = [program, "evaluate", run, "--metric", "logp", "--json"]
         found = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
@@ -135,6 +157,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="steps in place of each flow's own")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compare", action="store_true", help="compare our own densities instead")
     parser.add_argument("--program", default=str(PROGRAM))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -143,6 +166,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         archive = os.path.join(folder, "table.npz")
         np.savez(archive, **dict(zip(("train", "valid", "test"), parts)))
+        if options.compare:
+            return compare(options.program, archive, options.threads)
         for kind in options.flows:
             steps, rate = FLOWS[kind]
             steps = options.steps or steps
