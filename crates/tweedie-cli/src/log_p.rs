@@ -7,6 +7,8 @@ use tweedie::{Error, Result};
 
 /// Options of log p.
 #[derive(Default, clap::Args)]
+// Its command's own options are a group of this name.
+#[group(skip)]
 pub struct Options {
     /// Number of random rows to judge; by default `evaluation.log_p_rows` of the recipe, or else all held-out rows
     /// while rows × columns × network evaluations are below 2e8, fewer beyond.
