@@ -216,7 +216,7 @@ pub(crate) trait Unary: Debug + Send + 'static {
     /// Whether the output is half as wide as the input.
     const HALVES: bool = false;
 
-    /// Computes y from x; `width` is that of a row of y.
+    /// Computes the output y of an input x; each row of y has `width` elements.
     fn forward(&self, width: usize, x: &[f32], y: &mut [f32]);
 
     /// Computes the gradient by x from that by y.

@@ -138,7 +138,7 @@ impl Sequence {
         to.count += units.len();
     }
 
-    /// Units of the last of the layers, with those of the layer named `direct` added, `[rows, units]`.
+    /// The outputs of the network with the numbers `units`, `[rows, units]`: the last layer's, plus `direct`'s.
     ///
     /// # Panics
     /// If there are fewer units.

@@ -12,10 +12,7 @@
 //!
 //! with r_k = π_k Φ(u_k)/F and h = φ/Φ, in which nothing cancels far out: there z is affine in x.
 
-use super::ScalarMap;
-use super::mixture::{self, Mixture};
-use crate::Result;
-use crate::error::count;
+use super::mixture::{Mixture, MixtureMap};
 use crate::tensor::Dual;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::FRAC_1_SQRT_2;
@@ -34,47 +31,31 @@ impl Default for NormalMixture {
     }
 }
 
-fn forward(of: &Mixture, x: Dual<2>) -> (Dual<2>, Dual<2>) {
-    let [n, m] = x.dims();
-    let u = of.standardised(x);
-    // −1 where F is above ½, and 1 elsewhere; F to a few digits is enough.
-    let (plain, weight) = (u.value.clone().detach(), of.log_weight.value.clone().detach().exp());
-    let upper = (plain.mul_scalar(FRAC_1_SQRT_2).erf() * weight).sum_dim(2).greater_elem(0.0);
-    let sign = upper.float().cast(u.value.dtype()).mul_scalar(-2.0).add_scalar(1.0);
-    let u = u * sign.clone();
-    // Far out terms are large, and r is of their differences.
-    let (log_below, log_hazard) = u.normal_tail();
-    let terms = log_below + of.log_weight.clone();
-    let most = terms.value.clone().detach().max_dim(2);
-    let terms = terms - most.clone();
-    let sum = terms.clone().log_sum_exp(2);
-    let slopes = terms - sum.clone() + log_hazard - of.log_scale.clone();
-    let log_f = sum + most;
-    let z = log_f.log_normal_quantile();
-    let log_slope = slopes.log_sum_exp(2) - z.clone().log_normal_hazard();
-    ((z * sign).reshape([n, m]), log_slope.reshape([n, m]))
-}
-
-impl ScalarMap for NormalMixture {
-    fn check(&self) -> Result<()> {
-        count("components", self.components as u64, 256)
+impl MixtureMap for NormalMixture {
+    fn components(&self) -> usize {
+        self.components
     }
 
-    fn parameters(&self) -> usize {
-        3 * self.components
-    }
-
-    /// Components that start alike stay alike.
-    fn initial_gain(&self) -> f64 {
-        1.0
-    }
-
-    fn to_noise(&self, x: Dual<2>, parameters: Dual<2>) -> (Dual<2>, Dual<2>) {
-        mixture::to_noise(x, parameters, self.components, forward)
-    }
-
-    fn to_data(&self, z: Dual<2>, parameters: Dual<2>) -> (Dual<2>, Dual<2>) {
-        mixture::to_data(z, parameters, self.components, forward)
+    fn forward(of: &Mixture, x: Dual<2>) -> (Dual<2>, Dual<2>) {
+        let [n, m] = x.dims();
+        let u = of.standardised(x);
+        // −1 where F is above ½, and 1 elsewhere; F to a few digits is enough.
+        let (plain, weight) =
+            (u.value.clone().detach(), of.log_weight.value.clone().detach().exp());
+        let upper = (plain.mul_scalar(FRAC_1_SQRT_2).erf() * weight).sum_dim(2).greater_elem(0.0);
+        let sign = upper.float().cast(u.value.dtype()).mul_scalar(-2.0).add_scalar(1.0);
+        let u = u * sign.clone();
+        // Far out terms are large, and r is of their differences.
+        let (log_below, log_hazard) = u.normal_tail();
+        let terms = log_below + of.log_weight.clone();
+        let most = terms.value.clone().detach().max_dim(2);
+        let terms = terms - most.clone();
+        let sum = terms.clone().log_sum_exp(2);
+        let slopes = terms - sum.clone() + log_hazard - of.log_scale.clone();
+        let log_f = sum + most;
+        let z = log_f.log_normal_quantile();
+        let log_slope = slopes.log_sum_exp(2) - z.clone().log_normal_hazard();
+        ((z * sign).reshape([n, m]), log_slope.reshape([n, m]))
     }
 }
 
@@ -82,6 +63,7 @@ impl ScalarMap for NormalMixture {
 mod tests {
     use super::*;
     use crate::Draws;
+    use crate::nn::flow::ScalarMap;
     use burn::tensor::{DType, Device, Tensor};
     use std::f64::consts::TAU;
 

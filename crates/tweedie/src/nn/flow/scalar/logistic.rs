@@ -9,10 +9,7 @@
 //!
 //! all three as log-sum-exp over components, so that far tails stay exact: there z is affine in x.
 
-use super::ScalarMap;
-use super::mixture::{self, Mixture};
-use crate::Result;
-use crate::error::count;
+use super::mixture::{Mixture, MixtureMap};
 use crate::tensor::Dual;
 use serde::{Deserialize, Serialize};
 
@@ -30,35 +27,18 @@ impl Default for LogisticMixture {
     }
 }
 
-fn forward(of: &Mixture, x: Dual<2>) -> (Dual<2>, Dual<2>) {
-    let [n, m] = x.dims();
-    let u = of.standardised(x);
-    let (below, above) = (u.clone().log_sigmoid(), (-u).log_sigmoid());
-    let density = below.clone() + above.clone() - of.log_scale.clone();
-    let all = |part: Dual<3>| (part + of.log_weight.clone()).log_sum_exp(2).reshape([n, m]);
-    let (below, above, density) = (all(below), all(above), all(density));
-    (below.clone() - above.clone(), density - below - above)
-}
-
-impl ScalarMap for LogisticMixture {
-    fn check(&self) -> Result<()> {
-        count("components", self.components as u64, 256)
+impl MixtureMap for LogisticMixture {
+    fn components(&self) -> usize {
+        self.components
     }
 
-    fn parameters(&self) -> usize {
-        3 * self.components
-    }
-
-    /// Components that start alike stay alike.
-    fn initial_gain(&self) -> f64 {
-        1.0
-    }
-
-    fn to_noise(&self, x: Dual<2>, parameters: Dual<2>) -> (Dual<2>, Dual<2>) {
-        mixture::to_noise(x, parameters, self.components, forward)
-    }
-
-    fn to_data(&self, z: Dual<2>, parameters: Dual<2>) -> (Dual<2>, Dual<2>) {
-        mixture::to_data(z, parameters, self.components, forward)
+    fn forward(of: &Mixture, x: Dual<2>) -> (Dual<2>, Dual<2>) {
+        let [n, m] = x.dims();
+        let u = of.standardised(x);
+        let (below, above) = (u.clone().log_sigmoid(), (-u).log_sigmoid());
+        let density = below.clone() + above.clone() - of.log_scale.clone();
+        let all = |part: Dual<3>| (part + of.log_weight.clone()).log_sum_exp(2).reshape([n, m]);
+        let (below, above, density) = (all(below), all(above), all(density));
+        (below.clone() - above.clone(), density - below - above)
     }
 }

@@ -5,23 +5,23 @@
 //! that bracket; a last step carries the derivatives. |s| and the logits of π are bounded by [`MOST`]. The parameters
 //! of a value are logits, then μ, then s.
 
-use super::soft_bounded;
+use super::{ScalarMap, soft_bounded};
+use crate::Result;
+use crate::error::count;
 use crate::nn::flow::root::root;
 use crate::tensor::Dual;
 use burn::tensor::Tensor;
+use std::fmt::Debug;
 
 /// The bound on |s| and on the logits of π.
 const MOST: f64 = 5.0;
 
 /// The components of each value's mixture, `[n, m, components]` each.
-pub(super) struct Mixture {
+pub struct Mixture {
     pub log_weight: Dual<3>,
     pub mean: Dual<3>,
     pub log_scale: Dual<3>,
 }
-
-/// z and the logarithm of its slope at x, `[n, m]` each.
-pub(super) type Forward = fn(&Mixture, Dual<2>) -> (Dual<2>, Dual<2>);
 
 impl Mixture {
     fn new(parameters: Dual<2>, columns: usize, components: usize) -> Self {
@@ -54,7 +54,11 @@ impl Mixture {
     }
 
     /// x with z(x) = `z`, without derivatives.
-    fn solve(&self, z: Tensor<2>, forward: Forward) -> Tensor<2> {
+    fn solve(
+        &self,
+        z: Tensor<2>,
+        forward: impl Fn(&Self, Dual<2>) -> (Dual<2>, Dual<2>),
+    ) -> Tensor<2> {
         let of = self.detached();
         let [n, m] = z.dims();
         let wide = z.clone().reshape([n, m, 1]);
@@ -69,31 +73,43 @@ impl Mixture {
     }
 }
 
-/// Noise of data `x`, `[n, m]`, and the sum of the logarithms of slopes, `[n, 1]`.
-pub(super) fn to_noise(
-    x: Dual<2>,
-    parameters: Dual<2>,
-    components: usize,
-    forward: Forward,
-) -> (Dual<2>, Dual<2>) {
-    let of = Mixture::new(parameters, x.dims()[1], components);
-    let (z, log_slope) = forward(&of, x);
-    (z, log_slope.sum_dim(1))
+/// A map by the distribution function of a mixture.
+pub trait MixtureMap: Debug + Send + Sync {
+    /// The number of components, 1 to 256.
+    fn components(&self) -> usize;
+
+    /// z and the logarithm of its slope at x, `[n, m]` each.
+    fn forward(of: &Mixture, x: Dual<2>) -> (Dual<2>, Dual<2>);
 }
 
-/// Data of noise `z`, `[n, m]`, and the sum of the logarithms of slopes, `[n, 1]`.
-pub(super) fn to_data(
-    z: Dual<2>,
-    parameters: Dual<2>,
-    components: usize,
-    forward: Forward,
-) -> (Dual<2>, Dual<2>) {
-    let of = Mixture::new(parameters, z.dims()[1], components);
-    let x = of.solve(z.value.clone().detach(), forward);
-    // One step of Newton's method: by the implicit function theorem its derivatives are those of the inverse.
-    let (at, log_slope) = forward(&of, x.clone().into());
-    let steep = (-log_slope.value.detach()).exp();
-    let x = (z - at) * steep + x;
-    let (_, log_slope) = forward(&of, x.clone());
-    (x, -log_slope.sum_dim(1))
+impl<M: MixtureMap> ScalarMap for M {
+    fn check(&self) -> Result<()> {
+        count("components", self.components() as u64, 256)
+    }
+
+    fn parameters(&self) -> usize {
+        3 * self.components()
+    }
+
+    /// Components that start alike stay alike.
+    fn initial_gain(&self) -> f64 {
+        1.0
+    }
+
+    fn to_noise(&self, x: Dual<2>, parameters: Dual<2>) -> (Dual<2>, Dual<2>) {
+        let of = Mixture::new(parameters, x.dims()[1], self.components());
+        let (z, log_slope) = M::forward(&of, x);
+        (z, log_slope.sum_dim(1))
+    }
+
+    fn to_data(&self, z: Dual<2>, parameters: Dual<2>) -> (Dual<2>, Dual<2>) {
+        let of = Mixture::new(parameters, z.dims()[1], self.components());
+        let x = of.solve(z.value.clone().detach(), M::forward);
+        // One step of Newton's method: by the implicit function theorem its derivatives are those of the inverse.
+        let (at, log_slope) = M::forward(&of, x.clone().into());
+        let steep = (-log_slope.value.detach()).exp();
+        let x = (z - at) * steep + x;
+        let (_, log_slope) = M::forward(&of, x.clone());
+        (x, -log_slope.sum_dim(1))
+    }
 }
