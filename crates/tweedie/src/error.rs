@@ -156,6 +156,14 @@ pub(crate) fn within(key: &str, value: f64, low: f64, high: f64) -> Result<()> {
     Err(Error::config(key, format!("{value:?}"), format!("a number from {low:?} to {high:?}")))
 }
 
+/// Fails unless a batch of shape `[n, d]` has rows of length `width`.
+pub(crate) fn rows_of([n, d]: [usize; 2], width: usize) -> Result<()> {
+    if d == width {
+        return Ok(());
+    }
+    Err(Error::shape("batch", format!("{n} × {d}"), format!("n × {width}")))
+}
+
 /// The same error with its key inside a table.
 pub(crate) fn inside(table: &str, error: Error) -> Error {
     match error {

@@ -241,3 +241,77 @@ macro_rules! registry {
     };
 }
 pub(crate) use registry;
+
+/// Defines two enums of named choices of a module, one line for each choice: the configurations, by [`registry!`], and
+/// the modules that they make, to whose choice the methods of the trait that are listed are passed on.
+///
+/// `configurations AnyConfig: ConfigTrait = Default, "key"; modules Any: Trait { "name" Variant(Config => Module)
+/// "about", … } fn method(&self, of: Type) -> Type; …`. A method that takes `self` gives it back, alone or with another
+/// value.
+macro_rules! modules {
+    (
+        $(#[$meta:meta])*
+        configurations $configuration:ident: $of_configuration:ident = $default:ident, $key:literal;
+        $(#[$of_module:meta])*
+        modules $any:ident: $trait:ident {
+            $($name:literal $variant:ident($config:ty => $module:ty) $about:literal,)+
+        }
+        $($methods:tt)+
+    ) => {
+        crate::registry::registry! {
+            $(#[$meta])*
+            pub enum $configuration: $of_configuration = $default, $key {
+                $($name $variant($config) $about,)+
+            }
+        }
+
+        $(#[$of_module])*
+        #[derive(burn::module::Module, Debug)]
+        pub enum $any {
+            $(
+                #[doc = concat!("`", $name, "`: ", $about, ".")]
+                $variant($module),
+            )+
+        }
+
+        $(
+            impl From<$module> for $any {
+                fn from(own: $module) -> Self {
+                    Self::$variant(own)
+                }
+            }
+        )+
+
+        impl $trait for $any {
+            crate::registry::modules!(@methods [$($variant)+] $($methods)+);
+        }
+    };
+    (@methods $variants:tt) => {};
+    (@methods $variants:tt fn $name:ident(self, $($value:ident: $type:ty),*) -> Result<Self>; $($rest:tt)*) => {
+        fn $name(self, $($value: $type),*) -> Result<Self> {
+            crate::registry::modules!(@choice self $variants own => Ok(own.$name($($value),*)?.into()))
+        }
+        crate::registry::modules!(@methods $variants $($rest)*);
+    };
+    (@methods $variants:tt fn $name:ident(self, $($value:ident: $type:ty),*) -> Result<(Self, $other:ty)>; $($rest:tt)*) => {
+        fn $name(self, $($value: $type),*) -> Result<(Self, $other)> {
+            crate::registry::modules!(@choice self $variants own => {
+                let (own, other) = own.$name($($value),*)?;
+                Ok((own.into(), other))
+            })
+        }
+        crate::registry::modules!(@methods $variants $($rest)*);
+    };
+    (@methods $variants:tt fn $name:ident(&self $(, $value:ident: $type:ty)*) -> $out:ty; $($rest:tt)*) => {
+        fn $name(&self $(, $value: $type)*) -> $out {
+            crate::registry::modules!(@choice self $variants own => own.$name($($value),*))
+        }
+        crate::registry::modules!(@methods $variants $($rest)*);
+    };
+    (@choice $self:ident [$($variant:ident)+] $own:ident => $result:expr) => {
+        match $self {
+            $(Self::$variant($own) => $result,)+
+        }
+    };
+}
+pub(crate) use modules;

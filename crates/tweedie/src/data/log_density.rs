@@ -4,6 +4,7 @@
 //! and the score ∇ₓ ln γ = ∇ₓ log p.
 
 use crate::data::Condition;
+use crate::error::rows_of;
 use crate::tensor::{Dual, host_column};
 use crate::{Error, Result};
 use burn::tensor::{DType, Tensor, TensorData};
@@ -155,9 +156,7 @@ pub(crate) fn with_score_of_rows(
     x: &Tensor<2>,
 ) -> Result<(Tensor<2>, Tensor<2>)> {
     let [n, d] = x.dims();
-    if d != width {
-        return Err(Error::shape("batch", format!("{n} × {d}"), format!("n × {width}")));
-    }
+    rows_of([n, d], width)?;
     let x = x.clone().inner();
     let (log, score) = each(of_row, &doubles(&x)?, width);
     let on_device = |values, shape: [usize; 2]| {

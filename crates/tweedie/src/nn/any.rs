@@ -2,10 +2,9 @@
 
 use super::{Network, ResidualMlp, ResidualMlpConfig, UNet, UNetConfig};
 use crate::data::{Condition, Space};
-use crate::registry::registry;
+use crate::registry::{modules, registry};
 use crate::tensor::Dual;
 use crate::{Draws, Error, Result};
-use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 registry! {
@@ -86,59 +85,20 @@ pub(super) fn own(key: &str, value: &mut usize, own: usize) -> Result<()> {
     Ok(())
 }
 
-/// The registry of networks: for each a name, a configuration, a module, and one line of description.
-macro_rules! networks {
-    ($($name:literal $variant:ident($config:ty => $network:ty) $about:literal,)+) => {
-        registry! {
-            /// The configuration of any named network: `unet`, or `{ name = "mlp", hidden = 64 }`.
-            #[expect(clippy::large_enum_variant, reason = "a recipe has one")]
-            pub enum AnyNetworkConfig: NetworkConfig = Mlp, "network" {
-                $($name $variant($config) $about,)+
-            }
-        }
+modules! {
+    /// The configuration of any named network: `unet`, or `{ name = "mlp", hidden = 64 }`.
+    #[expect(clippy::large_enum_variant, reason = "a recipe has one")]
+    configurations AnyNetworkConfig: NetworkConfig = Mlp, "network";
 
-        /// Any named network. Paths of parameters are those of the network itself.
-        #[derive(Module, Debug)]
-        #[expect(clippy::large_enum_variant, reason = "a model has one")]
-        pub enum AnyNetwork {
-            $(
-                #[doc = $about]
-                $variant($network),
-            )+
-        }
+    /// Any named network. Paths of parameters are those of the network itself.
+    #[expect(clippy::large_enum_variant, reason = "a model has one")]
+    modules AnyNetwork: Network {
+        "mlp" Mlp(ResidualMlpConfig => ResidualMlp)
+            "residual MLP with adaptive normalisation, for points, tables and tiny pictures",
+        "unet" Unet(UNetConfig => UNet) "UNet for pictures, with the keys of diffusers' UNet2DModel",
+    }
 
-        $(
-            impl From<$network> for AnyNetwork {
-                fn from(network: $network) -> Self {
-                    Self::$variant(network)
-                }
-            }
-        )+
-
-        impl Network for AnyNetwork {
-            fn forward(&self, x: Dual<2>, noise: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
-                match self {
-                    $(Self::$variant(network) => network.forward(x, noise, condition),)+
-                }
-            }
-
-            fn in_training(self, draws: &Draws, description: Option<Tensor<2>>) -> Result<Self> {
-                match self {
-                    $(Self::$variant(network) => Ok(network.in_training(draws, description)?.into()),)+
-                }
-            }
-
-            fn width(&self) -> usize {
-                match self {
-                    $(Self::$variant(network) => network.width(),)+
-                }
-            }
-        }
-    };
-}
-
-networks! {
-    "mlp" Mlp(ResidualMlpConfig => ResidualMlp)
-        "residual MLP with adaptive normalisation, for points, tables and tiny pictures",
-    "unet" Unet(UNetConfig => UNet) "UNet for pictures, with the keys of diffusers' UNet2DModel",
+    fn forward(&self, x: Dual<2>, noise: Dual<2>, condition: &Condition) -> Result<Dual<2>>;
+    fn in_training(self, draws: &Draws, description: Option<Tensor<2>>) -> Result<Self>;
+    fn width(&self) -> usize;
 }

@@ -76,7 +76,8 @@ impl FlowModel {
     /// A generator of rows from noise with standard deviation `temperature`.
     fn at_temperature(&self, temperature: f64) -> Box<dyn Generate + '_> {
         let rows_at_once = (MOST_AT_ONCE / self.recipe.flow.activations()).clamp(1, 4096) as u64;
-        Box::new(TemperedFlow { flow: &self.flow, temperature, rows_at_once, rows: 0.into() })
+        let evaluations = AtomicU64::new(0);
+        Box::new(TemperedFlow { flow: &self.flow, temperature, rows_at_once, evaluations })
     }
 
     /// Fails for a flow whose density is conditional.
@@ -204,8 +205,8 @@ struct TemperedFlow<'a> {
     flow: &'a nn::flow::Flow,
     temperature: f64,
     rows_at_once: u64,
-    /// The number of rows generated so far.
-    rows: AtomicU64,
+    /// The number of network evaluations so far.
+    evaluations: AtomicU64,
 }
 
 impl Generate for TemperedFlow<'_> {
@@ -216,9 +217,11 @@ impl Generate for TemperedFlow<'_> {
         draws: &Draws,
         device: &Device,
     ) -> Result<Tensor<2>> {
-        self.rows.fetch_add(rows.end.saturating_sub(rows.start), Ordering::Relaxed);
         let noise = draws.normals(rows, self.flow.width()).to_tensor(device);
-        self.flow.sample(noise.mul_scalar(self.temperature), condition)
+        let noise = noise.mul_scalar(self.temperature);
+        let (x, evaluations) = self.flow.sample_with_evaluations(noise, condition)?;
+        self.evaluations.fetch_add(evaluations, Ordering::Relaxed);
+        Ok(x)
     }
 
     fn name(&self) -> String {
@@ -226,7 +229,7 @@ impl Generate for TemperedFlow<'_> {
     }
 
     fn network_evaluations(&self) -> u64 {
-        self.rows.load(Ordering::Relaxed)
+        self.evaluations.load(Ordering::Relaxed)
     }
 
     fn rows_at_once(&self) -> u64 {

@@ -6,7 +6,7 @@ use crate::data::{
 };
 use crate::denoise::{Component, GaussianMixture};
 use crate::density::fit::{Covariance, Mixture};
-use crate::density::{Density, Kind, LogProb, Measure};
+use crate::density::{Density, Kind, LogProb, Measure, check_batch};
 use crate::family::arrays::{none_left, take_shaped};
 use crate::tensor::Dual;
 use crate::train::State;
@@ -197,11 +197,8 @@ impl LogDensity for ByClass {
 
 impl Density for ByClass {
     fn log_prob(&self, x: Tensor<2>, condition: &Condition) -> Result<LogProb> {
+        check_batch(self.width, &x, condition)?;
         let [n, d] = x.dims();
-        if n == 0 || d != self.width {
-            let expected = format!("n × {}, n above 0", self.width);
-            return Err(Error::shape("batch", format!("{n} × {d}"), expected));
-        }
         let (of, x) = (self.of_rows(condition, n)?, doubles(&x)?);
         let rows = x.par_chunks_exact(d).zip(of);
         let value = rows.map(|(x, of)| self.log_p_of(of, x)).collect();

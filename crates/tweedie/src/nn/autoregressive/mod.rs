@@ -41,7 +41,7 @@ pub use pixelcnn_plus::{PixelCnnPlus, PixelCnnPlusConfig};
 pub use transformer::{CausalTransformer, CausalTransformerConfig};
 
 use crate::data::{Condition, Kind, LogDensity, Space};
-use crate::error::inside;
+use crate::error::{inside, rows_of};
 use crate::tensor::Dual;
 use crate::{Draws, Error, Result};
 use burn::module::Module;
@@ -287,11 +287,7 @@ impl Autoregressive {
     }
 
     fn check(&self, x: &Dual<2>) -> Result<()> {
-        let ([n, d], width) = (x.dims(), self.places.len());
-        match d == width {
-            true => Ok(()),
-            false => Err(Error::shape("batch", format!("{n} × {d}"), format!("n × {width}"))),
-        }
+        rows_of(x.dims(), self.places.len())
     }
 
     /// The number of members of an ensemble with shared weights, each with an order or masks of its own; 1 for a single

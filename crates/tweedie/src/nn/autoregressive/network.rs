@@ -5,7 +5,7 @@ use super::{
     NadeConfig, PixelCnn, PixelCnnConfig, PixelCnnPlus, PixelCnnPlusConfig,
 };
 use crate::data::{Condition, Layout};
-use crate::registry::registry;
+use crate::registry::modules;
 use crate::tensor::Dual;
 use crate::{Draws, Result};
 use burn::module::Module;
@@ -128,99 +128,35 @@ pub trait Columns {
     fn push(&mut self, column: Dual<2>);
 }
 
-/// The registry of networks: for each a name, a configuration, a module, and a description in one line.
-macro_rules! networks {
-    ($($name:literal $variant:ident($config:ty => $network:ty) $about:literal,)+) => {
-        registry! {
-            /// The configuration of any named network of columns: `masked`, or `{ name = "masked", hidden = [500] }`.
-            pub enum AnyColumnNetworkConfig: ColumnNetworkConfig = Masked, "network" {
-                $($name $variant($config) $about,)+
-            }
-        }
+modules! {
+    /// The configuration of any named network of columns: `masked`, or `{ name = "masked", hidden = [500] }`.
+    configurations AnyColumnNetworkConfig: ColumnNetworkConfig = Masked, "network";
 
-        /// Any named network of columns. Its parameters have the same names as in the network itself.
-        #[derive(Module, Debug)]
-        #[allow(clippy::large_enum_variant, reason = "a model has one")]
-        pub enum AnyColumnNetwork {
-            $(
-                #[doc = $about]
-                $variant($network),
-            )+
-        }
+    /// Any named network of columns. Its parameters have the same names as in the network itself.
+    #[allow(clippy::large_enum_variant, reason = "a model has one")]
+    modules AnyColumnNetwork: ColumnNetwork {
+        "masked" Masked(MaskedNetworkConfig => MaskedNetwork)
+            "masked MLP (MADE): one pass for log p, every unit once for a sample; orders = 8 is an ensemble",
+        "nade" Nade(NadeConfig => Nade)
+            "NADE: a hidden layer for each column with tied weights, by a running sum",
+        "pixelcnn" PixelCnn(PixelCnnConfig => PixelCnn)
+            "gated PixelCNN, of pictures: convolutions of the rows above and of the pixels to the left",
+        "pixelcnn++" PixelCnnPlus(PixelCnnPlusConfig => PixelCnnPlus)
+            "PixelCNN++, of pictures: gated residual blocks at two resolutions",
+        "transformer" Transformer(CausalTransformerConfig => CausalTransformer)
+            "causal transformer: each column attends to all columns before it",
+    }
 
-        $(
-            impl From<$network> for AnyColumnNetwork {
-                fn from(network: $network) -> Self {
-                    Self::$variant(network)
-                }
-            }
-        )+
-
-        impl ColumnNetwork for AnyColumnNetwork {
-            fn forward(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
-                match self {
-                    $(Self::$variant(network) => network.forward(x, condition),)+
-                }
-            }
-
-            fn columns(
-                &self,
-                condition: &Condition,
-                n: usize,
-                device: &Device,
-            ) -> Result<Box<dyn Columns + '_>> {
-                match self {
-                    $(Self::$variant(network) => network.columns(condition, n, device),)+
-                }
-            }
-
-            fn members(&self) -> usize {
-                match self {
-                    $(Self::$variant(network) => network.members(),)+
-                }
-            }
-
-            fn order(&self, member: usize) -> Option<&[usize]> {
-                match self {
-                    $(Self::$variant(network) => network.order(member),)+
-                }
-            }
-
-            fn forward_by(
-                &self,
-                member: usize,
-                x: Dual<2>,
-                condition: &Condition,
-            ) -> Result<Dual<2>> {
-                match self {
-                    $(Self::$variant(network) => network.forward_by(member, x, condition),)+
-                }
-            }
-
-            fn columns_by(
-                &self,
-                member: usize,
-                condition: &Condition,
-                n: usize,
-                device: &Device,
-            ) -> Result<Box<dyn Columns + '_>> {
-                match self {
-                    $(Self::$variant(network) => network.columns_by(member, condition, n, device),)+
-                }
-            }
-        }
-    };
-}
-
-networks! {
-    "masked" Masked(MaskedNetworkConfig => MaskedNetwork)
-        "masked MLP (MADE): one pass for log p, every unit once for a sample; orders = 8 is an ensemble",
-    "nade" Nade(NadeConfig => Nade)
-        "NADE: a hidden layer for each column with tied weights, by a running sum",
-    "pixelcnn" PixelCnn(PixelCnnConfig => PixelCnn)
-        "gated PixelCNN, of pictures: convolutions of the rows above and of the pixels to the left",
-    "pixelcnn++" PixelCnnPlus(PixelCnnPlusConfig => PixelCnnPlus)
-        "PixelCNN++, of pictures: gated residual blocks at two resolutions",
-    "transformer" Transformer(CausalTransformerConfig => CausalTransformer)
-        "causal transformer: each column attends to all columns before it",
+    fn forward(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>>;
+    fn columns(&self, condition: &Condition, n: usize, device: &Device) -> Result<Box<dyn Columns + '_>>;
+    fn members(&self) -> usize;
+    fn order(&self, member: usize) -> Option<&[usize]>;
+    fn forward_by(&self, member: usize, x: Dual<2>, condition: &Condition) -> Result<Dual<2>>;
+    fn columns_by(
+        &self,
+        member: usize,
+        condition: &Condition,
+        n: usize,
+        device: &Device
+    ) -> Result<Box<dyn Columns + '_>>;
 }

@@ -14,9 +14,10 @@
 use super::pixels::{columns_and_pixels, fits, per_pixel, unfold};
 use super::{AnyBijection, Bijection, BijectionConfig, Place, soft_bounded};
 use crate::data::{Condition, Rows};
+use crate::error::rows_of;
 use crate::nn::layers::constant;
 use crate::tensor::Dual;
-use crate::{Draws, Error, Result};
+use crate::{Draws, Result};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -91,9 +92,7 @@ impl ActivationNorm {
     /// m and s, `[1, width]` each, for rows of the map's width.
     fn shift_and_log_scale(&self, x: &Dual<2>) -> Result<(Tensor<2>, Tensor<2>)> {
         let ([n, d], [width]) = (x.dims(), self.shift.dims());
-        if d != width {
-            return Err(Error::shape("batch", format!("{n} × {d}"), format!("n × {width}")));
-        }
+        rows_of([n, d], width)?;
         let log_scale = Dual::from(self.log_scale.val().reshape([1, d]));
         let log_scale = soft_bounded(log_scale, MOST_LOG_SCALE).value;
         Ok((self.shift.val().reshape([1, d]), log_scale))

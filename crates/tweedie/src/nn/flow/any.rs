@@ -8,13 +8,12 @@ use super::{
     Triangular, TriangularConfig, training,
 };
 use crate::data::Condition;
+use crate::registry::modules;
 use crate::tensor::Dual;
 use crate::{Draws, Result};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
-use std::ops::Deref;
 
 /// An invertible map between data x and noise z, both `[n, width]`. Each direction returns the log-determinant of its
 /// own Jacobian, so that the two of a round trip add up to zero.
@@ -31,12 +30,13 @@ pub trait Bijection: Module {
     /// [`crate::Error::Shape`] if batch or condition do not fit.
     fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)>;
 
-    /// Maps noise `z`, `[n, width]`, to data x alone.
+    /// Maps noise `z`, `[n, width]`, to data x alone; returns x and the number of evaluations of a velocity by all
+    /// rows together, 0 without a differential equation.
     ///
     /// # Errors
     /// As [`Bijection::to_data`].
-    fn rows(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
-        Ok(self.to_data(z.into(), condition)?.0.value)
+    fn rows(&self, z: Tensor<2>, condition: &Condition) -> Result<(Tensor<2>, u64)> {
+        Ok((self.to_data(z.into(), condition)?.0.value, 0))
     }
 
     /// The bijection before the first step of training, whose first batch arrives as `x`, and the noise of that batch.
@@ -149,142 +149,56 @@ pub trait BijectionConfig: Debug + Send + Sync {
     fn activations(&self, place: &Place) -> usize;
 }
 
-/// The registry of bijections: for each a name, a configuration, a module, and a description in one line.
-macro_rules! bijections {
-    ($($name:literal $variant:ident($config:ty => $bijection:ty) $about:literal,)+) => {
-        /// The configuration of any named bijection: `{ name = "coupling", hidden = [64, 64] }`.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        #[serde(tag = "name")]
-        pub enum AnyBijectionConfig {
-            $(
-                #[doc = $about]
-                #[serde(rename = $name)]
-                $variant($config),
-            )+
-        }
+modules! {
+    /// The configuration of any named bijection: `permutation`, or `{ name = "coupling", hidden = [64, 64] }`.
+    configurations AnyBijectionConfig: BijectionConfig = Coupling, "layer";
 
-        impl AnyBijectionConfig {
-            /// Every name, with a description in one line.
-            pub const NAMES: &'static [(&'static str, &'static str)] = &[$(($name, $about)),+];
-        }
+    /// Any named bijection. Its parameters have the same names as in the bijection itself.
+    #[allow(clippy::large_enum_variant, reason = "a flow has few, and they are moved rarely")]
+    modules AnyBijection: Bijection {
+        "coupling" Coupling(CouplingConfig => Coupling)
+            "half of the columns determine the map of the others: NICE, RealNVP, spline couplings, Flow++",
+        "convolutional-coupling" ConvolutionalCoupling(ConvolutionalCouplingConfig => ConvolutionalCoupling)
+            "half of a picture determines the map of the other, by convolutions; mask = channels or checkerboard",
+        "masked" Masked(MaskedLayerConfig => MaskedLayer)
+            "the columns before a column determine its map: MAF, IAF, autoregressive splines",
+        "transformer" Transformer(TransformerLayerConfig => TransformerLayer)
+            "the patches of a picture before a patch determine its map (TarFlow); columns of other rows, one by one",
+        "permutation" Permutation(PermutationConfig => Permutation) "columns in another order",
+        "linear" Linear(TriangularConfig => Triangular)
+            "a linear map of all columns, P L U: the mixing layer of Glow",
+        "activation-norm" ActivationNorm(ActivationNormConfig => ActivationNorm)
+            "a shift and a scale of each column, which start from the first batch (Glow)",
+        "logit" Logit(LogitConfig => Logit)
+            "the logit of values between −1 and 1, such as a picture's; for the flow's `first` layers",
+        "planar" Planar(PlanarConfig => Planar)
+            "a ridge across all columns: a planar flow; inverse = true turns it round",
+        "radial" Radial(RadialConfig => Radial)
+            "columns drawn towards a point or away from it: a radial flow; inverse = true turns it round",
+        "residual" Residual(ResidualConfig => Residual)
+            "the identity and a contraction of all columns, an MLP or convolutions: a residual flow",
+        "continuous" Continuous(ContinuousConfig => Continuous)
+            "rows carried along a velocity field: a neural ODE, FFJORD; gradient = \"adjoint\" saves memory",
+    }
 
-        impl Deref for AnyBijectionConfig {
-            type Target = dyn BijectionConfig;
-
-            fn deref(&self) -> &Self::Target {
-                match self {
-                    $(Self::$variant(own) => own,)+
-                }
-            }
-        }
-
-        /// Any named bijection. Its parameters have the same names as in the bijection itself.
-        #[derive(Module, Debug)]
-        #[allow(clippy::large_enum_variant, reason = "a flow has few, and they are moved rarely")]
-        pub enum AnyBijection {
-            $(
-                #[doc = $about]
-                $variant($bijection),
-            )+
-        }
-
-        $(
-            impl From<$bijection> for AnyBijection {
-                fn from(bijection: $bijection) -> Self {
-                    Self::$variant(bijection)
-                }
-            }
-        )+
-
-        impl Bijection for AnyBijection {
-            fn to_noise(&self, x: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
-                match self {
-                    $(Self::$variant(bijection) => bijection.to_noise(x, condition),)+
-                }
-            }
-
-            fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
-                match self {
-                    $(Self::$variant(bijection) => bijection.to_data(z, condition),)+
-                }
-            }
-
-            fn rows(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
-                match self {
-                    $(Self::$variant(bijection) => bijection.rows(z, condition),)+
-                }
-            }
-
-            fn start(self, x: Tensor<2>, condition: &Condition) -> Result<(Self, Tensor<2>)> {
-                match self {
-                    $(Self::$variant(bijection) => {
-                        let (bijection, z) = bijection.start(x, condition)?;
-                        Ok((Self::$variant(bijection), z))
-                    })+
-                }
-            }
-
-            fn estimates(
-                &self,
-                x: Tensor<2>,
-                condition: &Condition,
-                by: (usize, &Draws),
-            ) -> Result<(Tensor<2>, Tensor<2>)> {
-                match self {
-                    $(Self::$variant(bijection) => bijection.estimates(x, condition, by),)+
-                }
-            }
-
-            fn pass(&self, x: Tensor<2>, condition: &Condition, draws: &Draws) -> Result<Pass> {
-                match self {
-                    $(Self::$variant(bijection) => bijection.pass(x, condition, draws),)+
-                }
-            }
-
-            fn has_adjoint(&self) -> bool {
-                match self {
-                    $(Self::$variant(bijection) => bijection.has_adjoint(),)+
-                }
-            }
-
-            fn pull(
-                &self,
-                ends: [Tensor<2>; 2],
-                condition: &Condition,
-                draws: &Draws,
-                by: (Tensor<2>, f64),
-                take: Take,
-            ) -> Result<Tensor<2>> {
-                match self {
-                    $(Self::$variant(own) => own.pull(ends, condition, draws, by, take),)+
-                }
-            }
-        }
-    };
-}
-
-bijections! {
-    "coupling" Coupling(CouplingConfig => Coupling)
-        "half of the columns determine the map of the others: NICE, RealNVP, spline couplings, Flow++",
-    "convolutional-coupling" ConvolutionalCoupling(ConvolutionalCouplingConfig => ConvolutionalCoupling)
-        "half of a picture determines the map of the other, by convolutions; mask = channels or checkerboard",
-    "masked" Masked(MaskedLayerConfig => MaskedLayer)
-        "the columns before a column determine its map: MAF, IAF, autoregressive splines",
-    "transformer" Transformer(TransformerLayerConfig => TransformerLayer)
-        "the patches of a picture before a patch determine its map (TarFlow); columns of other rows, one by one",
-    "permutation" Permutation(PermutationConfig => Permutation) "columns in another order",
-    "linear" Linear(TriangularConfig => Triangular)
-        "a linear map of all columns, P L U: the mixing layer of Glow",
-    "activation-norm" ActivationNorm(ActivationNormConfig => ActivationNorm)
-        "a shift and a scale of each column, which start from the first batch (Glow)",
-    "logit" Logit(LogitConfig => Logit)
-        "the logit of values between −1 and 1, such as a picture's; for the flow's `first` layers",
-    "planar" Planar(PlanarConfig => Planar)
-        "a ridge across all columns: a planar flow; inverse = true turns it round",
-    "radial" Radial(RadialConfig => Radial)
-        "columns drawn towards a point or away from it: a radial flow; inverse = true turns it round",
-    "residual" Residual(ResidualConfig => Residual)
-        "the identity and a contraction of all columns, an MLP or convolutions: a residual flow",
-    "continuous" Continuous(ContinuousConfig => Continuous)
-        "rows carried along a velocity field: a neural ODE, FFJORD; gradient = \"adjoint\" saves memory",
+    fn to_noise(&self, x: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)>;
+    fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)>;
+    fn rows(&self, z: Tensor<2>, condition: &Condition) -> Result<(Tensor<2>, u64)>;
+    fn start(self, x: Tensor<2>, condition: &Condition) -> Result<(Self, Tensor<2>)>;
+    fn estimates(
+        &self,
+        x: Tensor<2>,
+        condition: &Condition,
+        by: (usize, &Draws)
+    ) -> Result<(Tensor<2>, Tensor<2>)>;
+    fn pass(&self, x: Tensor<2>, condition: &Condition, draws: &Draws) -> Result<Pass>;
+    fn has_adjoint(&self) -> bool;
+    fn pull(
+        &self,
+        ends: [Tensor<2>; 2],
+        condition: &Condition,
+        draws: &Draws,
+        by: (Tensor<2>, f64),
+        take: Take
+    ) -> Result<Tensor<2>>;
 }

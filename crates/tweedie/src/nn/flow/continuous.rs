@@ -22,12 +22,12 @@
 use super::velocity::{Rates, Velocity};
 use super::{AnyBijection, Bijection, BijectionConfig, Pass, Place, Take};
 use crate::data::Condition;
-use crate::error::{count, inside, within};
+use crate::error::{count, inside, rows_of, within};
 use crate::nn::Activation;
 use crate::tensor::{
     Divergence, Dual, Probes, Stage, Tolerance, addresses, integrate_dual, leaf, runge_kutta,
 };
-use crate::{Draws, Error, Result};
+use crate::{Draws, Result};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -169,16 +169,6 @@ pub struct Continuous {
 }
 
 impl Continuous {
-    fn check(&self, x: &Tensor<2>) -> Result<()> {
-        let [n, d] = x.dims();
-        match d == self.width {
-            true => Ok(()),
-            false => {
-                Err(Error::shape("batch", format!("{n} × {d}"), format!("n × {}", self.width)))
-            }
-        }
-    }
-
     /// Rows at the end of a solve with adaptive steps, and each estimate of the integrated trace, `[n, estimates]`.
     fn adaptive(
         &self,
@@ -210,7 +200,7 @@ impl Continuous {
         span: (f64, f64),
         condition: &Condition,
     ) -> Result<(Dual<2>, Dual<2>)> {
-        self.check(&x.value)?;
+        rows_of(x.dims(), self.width)?;
         let probes = Divergence::Exact.probes(&Draws::new(0), &[], &x.value.clone().detach())?;
         self.adaptive(x, span, condition, &probes)
     }
@@ -248,14 +238,18 @@ impl Bijection for Continuous {
         self.exact(z, (1.0, 0.0), condition)
     }
 
-    fn rows(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
-        self.check(&z)?;
-        let n = z.dims()[0];
-        let rates = |active: &[usize], times: &[f64], x: Dual<2>| match active.len() == n {
-            true => self.velocity.forward(x, times, condition),
-            false => self.velocity.forward(x, times, &condition.select(active)),
+    fn rows(&self, z: Tensor<2>, condition: &Condition) -> Result<(Tensor<2>, u64)> {
+        rows_of(z.dims(), self.width)?;
+        let (n, mut evaluations) = (z.dims()[0], 0);
+        let rates = |active: &[usize], times: &[f64], x: Dual<2>| {
+            evaluations += active.len() as u64;
+            match active.len() == n {
+                true => self.velocity.forward(x, times, condition),
+                false => self.velocity.forward(x, times, &condition.select(active)),
+            }
         };
-        Ok(integrate_dual(rates, z.into(), (1.0, 0.0), self.tolerance)?.value)
+        let x = integrate_dual(rates, z.into(), (1.0, 0.0), self.tolerance)?.value;
+        Ok((x, evaluations))
     }
 
     fn estimates(
@@ -264,14 +258,14 @@ impl Bijection for Continuous {
         condition: &Condition,
         (probes, draws): (usize, &Draws),
     ) -> Result<(Tensor<2>, Tensor<2>)> {
-        self.check(&x)?;
+        rows_of(x.dims(), self.width)?;
         let probes = self.probes(Divergence::hutchinson(probes), &x, draws)?;
         let (z, log_det) = self.adaptive(x.into(), (0.0, 1.0), condition, &probes)?;
         Ok((z.value, log_det.value))
     }
 
     fn pass(&self, x: Tensor<2>, condition: &Condition, draws: &Draws) -> Result<Pass> {
-        self.check(&x)?;
+        rows_of(x.dims(), self.width)?;
         let ([n, d], options) = (x.dims(), (&x.device(), x.dtype()));
         let probes = self.probes(self.divergence, &x, draws)?;
         let sums = if self.is_penalised() { 2 } else { 1 };

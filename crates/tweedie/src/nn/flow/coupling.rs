@@ -12,7 +12,7 @@
 use super::scalar::{AnyScalarMap, bounded};
 use super::{AnyBijection, Bijection, BijectionConfig, Place, REACH};
 use crate::data::Condition;
-use crate::error::{count, inside};
+use crate::error::{count, inside, rows_of};
 use crate::nn::{
     Activation, ConditionEmbedding, ConditionEmbeddingConfig, Linear, LinearConfig, mlp,
 };
@@ -124,10 +124,7 @@ impl Coupling {
     /// The columns that stay, and the columns that are transformed.
     fn split(&self, x: Dual<2>) -> Result<(Dual<2>, Dual<2>)> {
         let ([n, d], kept) = (x.dims(), self.width / 2);
-        if d != self.width {
-            let expected = format!("n × {}", self.width);
-            return Err(Error::shape("batch", format!("{n} × {d}"), expected));
-        }
+        rows_of([n, d], self.width)?;
         let part = |from, len| x.clone().linear(|x| x.narrow(1, from, len));
         Ok((part(0, kept), part(kept, d - kept)))
     }

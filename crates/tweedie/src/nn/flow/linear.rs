@@ -15,9 +15,10 @@ use super::permutation::columns;
 use super::pixels::{columns_and_pixels, fits, per_pixel};
 use super::{AnyBijection, Bijection, BijectionConfig, Permutation, Place, soft_bounded};
 use crate::data::Condition;
+use crate::error::rows_of;
 use crate::nn::layers::{constant, project};
 use crate::tensor::Dual;
-use crate::{Draws, Error, Result};
+use crate::{Draws, Result};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -115,9 +116,7 @@ impl Triangular {
     fn factors(&self, x: &Dual<2>) -> Result<Factors> {
         let ([n, d], all) = (x.dims(), self.factors.val());
         let [_, width] = all.dims();
-        if d != width {
-            return Err(Error::shape("batch", format!("{n} × {d}"), format!("n × {width}")));
-        }
+        rows_of([n, d], width)?;
         let log_scale = self.log_scale.val().reshape([1, d]);
         Ok(Factors {
             lower: all.clone().tril(-1),

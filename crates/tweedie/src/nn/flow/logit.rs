@@ -8,9 +8,9 @@
 
 use super::{AnyBijection, Bijection, BijectionConfig, Place};
 use crate::data::Condition;
-use crate::error::within;
+use crate::error::{rows_of, within};
 use crate::tensor::Dual;
-use crate::{Draws, Error, Result};
+use crate::{Draws, Result};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -58,17 +58,6 @@ pub struct Logit {
 }
 
 impl Logit {
-    fn check(&self, x: &Dual<2>) -> Result<()> {
-        let [n, d] = x.dims();
-        match d == self.width {
-            true => Ok(()),
-            false => {
-                let expected = format!("n × {}", self.width);
-                Err(Error::shape("batch", format!("{n} × {d}"), expected))
-            }
-        }
-    }
-
     /// The slope at the edges, and z at the edge x = 1.
     fn edge(&self) -> (f64, f64) {
         let a = self.margin;
@@ -93,7 +82,7 @@ fn within_edge(x: Dual<2>, edge: f64) -> (Dual<2>, Dual<2>) {
 
 impl Bijection for Logit {
     fn to_noise(&self, x: Dual<2>, _: &Condition) -> Result<(Dual<2>, Dual<2>)> {
-        self.check(&x)?;
+        rows_of(x.dims(), self.width)?;
         let (slope, _) = self.edge();
         let (near, beyond) = within_edge(x, 1.0);
         let share = |x: Dual<2>| x.mul_scalar(0.5 - self.margin).add_scalar(0.5).log();
@@ -103,7 +92,7 @@ impl Bijection for Logit {
     }
 
     fn to_data(&self, z: Dual<2>, _: &Condition) -> Result<(Dual<2>, Dual<2>)> {
-        self.check(&z)?;
+        rows_of(z.dims(), self.width)?;
         let (slope, edge) = self.edge();
         let (near, beyond) = within_edge(z, edge);
         let log_slope = self.log_slope(near.clone().log_sigmoid() + (-near.clone()).log_sigmoid());

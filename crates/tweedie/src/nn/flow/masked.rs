@@ -12,10 +12,10 @@
 use super::scalar::{AnyScalarMap, bounded};
 use super::{AnyBijection, Bijection, BijectionConfig, Place, REACH};
 use crate::data::Condition;
-use crate::error::inside;
+use crate::error::{inside, rows_of};
 use crate::nn::{Activation, MaskedMlp, MaskedMlpConfig};
 use crate::tensor::Dual;
-use crate::{Draws, Error, Result};
+use crate::{Draws, Result};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -110,16 +110,6 @@ pub struct MaskedLayer {
 }
 
 impl MaskedLayer {
-    fn check(&self, x: &Dual<2>) -> Result<()> {
-        let [n, d] = x.dims();
-        match d == self.width {
-            true => Ok(()),
-            false => {
-                Err(Error::shape("batch", format!("{n} × {d}"), format!("n × {}", self.width)))
-            }
-        }
-    }
-
     /// All columns at once: z from x.
     fn pass(&self, x: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
         let parameters = self.network.forward(bounded(x.clone(), REACH), condition)?;
@@ -147,12 +137,12 @@ impl MaskedLayer {
 
 impl Bijection for MaskedLayer {
     fn to_noise(&self, x: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
-        self.check(&x)?;
+        rows_of(x.dims(), self.width)?;
         if self.inverse { self.in_turn(x, condition) } else { self.pass(x, condition) }
     }
 
     fn to_data(&self, z: Dual<2>, condition: &Condition) -> Result<(Dual<2>, Dual<2>)> {
-        self.check(&z)?;
+        rows_of(z.dims(), self.width)?;
         if self.inverse { self.pass(z, condition) } else { self.in_turn(z, condition) }
     }
 }

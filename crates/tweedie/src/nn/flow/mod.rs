@@ -56,6 +56,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use std::f64::consts::TAU;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The least and the most rows that go through a flow together where no derivative is wanted.
 const BLOCK: [usize; 2] = [64, 1024];
@@ -116,7 +117,7 @@ impl Flow {
         let mut stages = vec![z];
         for (layer, width) in self.layers.iter().zip(&self.widths).rev() {
             let (mapped, noise) = parts(stages[stages.len() - 1].clone().into(), *width);
-            let mapped = layer.rows(mapped.value, condition)?;
+            let (mapped, _) = layer.rows(mapped.value, condition)?;
             stages.push(whole(mapped.into(), noise).value);
         }
         Ok(stages)
@@ -143,18 +144,37 @@ impl Flow {
     /// # Errors
     /// As [`Generate::generate`].
     pub fn sample(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
+        Ok(self.sample_with_evaluations(z, condition)?.0)
+    }
+
+    /// Maps noise `z`, `[n, width]`, to rows of the same shape; returns them and the number of network evaluations by
+    /// all rows together: one a row, or those of the velocities of continuous layers.
+    ///
+    /// # Errors
+    /// As [`Generate::generate`].
+    pub fn sample_with_evaluations(
+        &self,
+        z: Tensor<2>,
+        condition: &Condition,
+    ) -> Result<(Tensor<2>, u64)> {
         self.check(&z.clone().into(), condition)?;
         let ([n, _], device) = (z.dims(), z.device());
+        let evaluations = AtomicU64::new(0);
+        let block = |z: Tensor<2>, condition: &Condition| {
+            let (x, own) = self.rows(z, condition)?;
+            evaluations.fetch_add(own, Ordering::Relaxed);
+            Ok(x)
+        };
         let x = match z.is_autodiff() {
-            true => self.rows(z, condition)?,
+            true => block(z, condition)?,
             false => in_blocks(n, BLOCK, &device, |rows| {
-                let z = z.clone().narrow(0, rows.start, rows.len());
-                self.rows(z, &condition.slice(rows))
+                block(z.clone().narrow(0, rows.start, rows.len()), &condition.slice(rows))
             })?,
         };
+        let evaluations = evaluations.into_inner().max(n as u64);
         let finite = |row: &[f32]| row.iter().all(|v| v.is_finite());
         match Rows::from_tensor(&x)?.iter().position(|row| !finite(row)) {
-            None => Ok(x),
+            None => Ok((x, evaluations)),
             Some(row) => {
                 let what = format!("row {row} of a flow's sample became NaN or infinite");
                 Err(Error::Diverged { what, step: self.layers.len() as u64 })
@@ -240,11 +260,12 @@ impl Bijection for Flow {
         })
     }
 
-    fn rows(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
+    fn rows(&self, z: Tensor<2>, condition: &Condition) -> Result<(Tensor<2>, u64)> {
         self.check(&z.clone().into(), condition)?;
-        self.steps().rev().try_fold(z, |z, (_, layer, width)| {
+        self.steps().rev().try_fold((z, 0), |(z, evaluations), (_, layer, width)| {
             let (mapped, noise) = parts(z.into(), width);
-            Ok(whole(layer.rows(mapped.value, condition)?.into(), noise).value)
+            let (x, own) = layer.rows(mapped.value, condition)?;
+            Ok((whole(x.into(), noise).value, evaluations + own))
         })
     }
 

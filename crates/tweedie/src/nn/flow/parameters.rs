@@ -2,8 +2,9 @@
 
 use super::Place;
 use crate::data::Condition;
+use crate::error::rows_of;
 use crate::nn::{ConditionEmbedding, ConditionEmbeddingConfig};
-use crate::{Draws, Error, Result};
+use crate::{Draws, Result};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -39,10 +40,7 @@ impl RowParameters {
     /// The parameters of the rows of a batch `x`: `[1, count]` for all of them, or `[n, count]`.
     pub fn forward(&self, x: &Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
         let ([n, d], device) = (x.dims(), x.device());
-        if d != self.width {
-            let expected = format!("n × {}", self.width);
-            return Err(Error::shape("batch", format!("{n} × {d}"), expected));
-        }
+        rows_of([n, d], self.width)?;
         let own = self.own.val();
         Ok(match self.condition.forward(condition, n, &device)? {
             Some(features) => own + features.value,

@@ -2,6 +2,7 @@
 
 use super::{AnyBijection, Bijection, BijectionConfig, Place};
 use crate::data::Condition;
+use crate::error::rows_of;
 use crate::tensor::Dual;
 use crate::{Draws, Error, Result};
 use burn::module::Module;
@@ -108,11 +109,7 @@ pub(super) fn chosen<const D: usize>(x: Dual<D>, dim: usize, numbers: &[usize]) 
 
 /// The columns with the numbers `columns`, and a log-determinant of zero.
 fn select(x: Dual<2>, columns: &[usize]) -> Result<(Dual<2>, Dual<2>)> {
-    let [n, d] = x.dims();
-    if d != columns.len() {
-        let expected = format!("n × {}", columns.len());
-        return Err(Error::shape("batch", format!("{n} × {d}"), expected));
-    }
+    rows_of(x.dims(), columns.len())?;
     let zero = x.value.clone().narrow(1, 0, 1).zeros_like();
     Ok((chosen(x, 1, columns), zero.into()))
 }

@@ -91,7 +91,7 @@ fn a_linear_field_s_flow_is_the_matrix_exponential() -> Result<()> {
     assert!(pass.penalty.is_none());
     all_close("fixed steps", &host(&pass.z), &right, 1e-7);
     all_close("their trace", &host(&pass.log_det), &[trace; 9], 1e-7);
-    all_close("rows", &host(&flow.rows(x.clone(), none)?), &host(&back.value), 1e-7);
+    all_close("rows", &host(&flow.rows(x.clone(), none)?.0), &host(&back.value), 1e-7);
     Ok(())
 }
 
@@ -375,6 +375,24 @@ fn penalties_shorten_the_paths_of_a_trained_flow() -> Result<()> {
     Ok(())
 }
 
+/// Sampling counts the velocity's evaluations of each row, whose step sizes are its own: more at a smaller tolerance,
+/// as many alone as in a batch, and those of every continuous layer.
+#[test]
+fn the_evaluations_of_a_velocity_are_counted() -> Result<()> {
+    let z = normal("noise", [200, 2]);
+    let count = |layers: usize, tolerance: f64, z: Tensor<2>| -> Result<u64> {
+        let flow = flow_of(2, layers, Given::Nothing, json!({ "tolerance": tolerance }))?;
+        Ok(double(&randomised(flow, 0.5)).sample_with_evaluations(z, &Condition::None)?.1)
+    };
+    let [loose, tight] = [1e-3, 1e-9].map(|tolerance| count(1, tolerance, z.clone()).unwrap());
+    assert!(200 * 7 <= loose && 2 * loose < tight, "{loose} {tight}");
+    let alone: Result<Vec<u64>> =
+        (0..200).map(|i| count(1, 1e-3, z.clone().narrow(0, i, 1))).collect();
+    assert_eq!(alone?.iter().sum::<u64>(), loose);
+    assert!(count(2, 1e-3, z)? >= 2 * 200 * 7);
+    Ok(())
+}
+
 /// Whatever the weights, log p and its derivatives are finite at any distance, both ways, in single precision.
 #[test]
 fn a_velocity_is_bounded_far_from_the_data() -> Result<()> {
@@ -384,7 +402,7 @@ fn a_velocity_is_bounded_far_from_the_data() -> Result<()> {
     assert!(host(&log_p).iter().chain(&host(&score)).all(|v| v.is_finite()));
     let (found, _, _) = gradients(&flow, &x, &Condition::None)?;
     assert!(found.values().flat_map(host).all(|v| v.is_finite()));
-    let drawn = host(&flow.rows(x.clone(), &Condition::None)?);
+    let drawn = host(&flow.rows(x.clone(), &Condition::None)?.0);
     // No speed passes Σ |W| of the last layer and its biases.
     for (moved, x) in drawn.iter().zip(host(&x)) {
         assert!((moved - x).abs() <= 100.0 + 1e-4 * x.abs(), "{x} moved to {moved}");

@@ -24,7 +24,7 @@ pub use norm::{convolution_norm, matrix_norm};
 
 use super::{AnyBijection, Bijection, BijectionConfig, Pass, Place};
 use crate::data::Condition;
-use crate::error::{count, inside, within};
+use crate::error::{count, inside, rows_of, within};
 use crate::nn::layers::constant;
 use crate::nn::{ConditionEmbedding, ConditionEmbeddingConfig, Conv2dConfig, LinearConfig};
 use crate::tensor::{Dual, host_column};
@@ -228,10 +228,7 @@ impl Residual {
     /// g for the rows of a batch.
     fn contraction(&self, x: &Dual<2>, condition: &Condition) -> Result<Contraction> {
         let ([n, d], device) = (x.dims(), x.value.device());
-        if d != self.width {
-            let expected = format!("n × {}", self.width);
-            return Err(Error::shape("batch", format!("{n} × {d}"), expected));
-        }
+        rows_of([n, d], self.width)?;
         let features = self.condition.forward(condition, n, &device)?;
         let limit = self.lipschitz.powf(1.0 / self.layers.len() as f64);
         let sides = self.picture.map_or([1, 1], |[_, h, w]| [h, w]);
@@ -356,9 +353,9 @@ impl Bijection for Residual {
         Ok(Pass { z: x + y.value, log_det, penalty: None })
     }
 
-    fn rows(&self, z: Tensor<2>, condition: &Condition) -> Result<Tensor<2>> {
+    fn rows(&self, z: Tensor<2>, condition: &Condition) -> Result<(Tensor<2>, u64)> {
         let z = z.into();
-        Ok(self.inverse(&self.contraction(&z, condition)?, z)?.value)
+        Ok((self.inverse(&self.contraction(&z, condition)?, z)?.value, 0))
     }
 
     fn start(self, x: Tensor<2>, condition: &Condition) -> Result<(Self, Tensor<2>)> {
