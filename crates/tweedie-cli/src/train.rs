@@ -182,6 +182,18 @@ impl Options {
     }
 }
 
+/// The seconds of all cores together that this process has taken; none where the system does not report them.
+fn cpu_seconds() -> Option<f64> {
+    #[cfg(unix)]
+    {
+        use rustix::time::{ClockId, clock_gettime};
+        let time = clock_gettime(ClockId::ProcessCPUTime);
+        Some(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
+    }
+    #[cfg(not(unix))]
+    None
+}
+
 /// Runs the training loop with its progress, and keeps samples at the steps of the recipe; gives the step if a signal
 /// stopped it.
 fn train(
@@ -195,12 +207,20 @@ fn train(
     let progress = Progress::new("training", config.steps, "steps", settings.json);
     let (mut smooth, mut held_out) = (None, String::new());
     let mut began = 0;
-    let (before, started) = (run.cost()?.unwrap_or_default(), Instant::now());
+    let (before, started, cpu_started) =
+        (run.cost()?.unwrap_or_default(), Instant::now(), cpu_seconds());
+    // Runs begun before these were measured stay without.
+    let cpu_before = if before.seconds > 0.0 { before.cpu_seconds } else { Some(0.0) };
     Memory::forget_peak();
     let cost = || {
         let peaks = [Memory::now().map(|memory| memory.peak), before.peak_memory_mb];
         let peak_memory_mb = peaks.into_iter().flatten().reduce(f64::max);
-        Cost { seconds: before.seconds + started.elapsed().as_secs_f64(), peak_memory_mb }
+        let cpu_now = cpu_seconds().zip(cpu_started).map(|(now, started)| now - started);
+        Cost {
+            seconds: before.seconds + started.elapsed().as_secs_f64(),
+            cpu_seconds: cpu_before.zip(cpu_now).map(|(before, now)| before + now),
+            peak_memory_mb,
+        }
     };
     let wanted = || stop.and_then(Stop::status).is_some();
     let stopped = train_until(learner, run.folder(), &config, wanted, |event| {

@@ -1,12 +1,15 @@
 //! Exact densities of MNIST's test pictures, beside published ones.
 
-use super::{Asked, Figure, Measured, Options, for_machines, table};
+use super::{Asked, Figure, Measured, Options, for_machines, make_for, table};
 use crate::{Settings, log_p};
 use serde::{Deserialize, Serialize};
+use std::fmt::Write;
 use tweedie::Result;
-use tweedie::data::Part;
+use tweedie::data::{Part, Space};
+use tweedie::draw::{Plot, save_png};
 use tweedie::judge::LogP;
 use tweedie::run::Run;
+use tweedie::train::curves;
 
 pub const FIGURE: Figure = Figure {
     name: "mnist-densities",
@@ -88,9 +91,13 @@ struct Found {
     run: String,
     /// The steps of training.
     steps: u64,
-    /// Minutes of training; none where they were not measured.
+    /// Minutes of training, by the clock; none where they were not measured.
     minutes: Option<f64>,
+    /// Minutes of all cores together; none where they were not measured.
+    cpu_minutes: Option<f64>,
     log_p: Vec<LogP>,
+    /// What was found on validation rows in training, in the unit of the table: steps and values.
+    validation: Vec<(f64, f64)>,
 }
 
 /// All results.
@@ -114,37 +121,54 @@ fn measure(options: &Options, settings: &Settings) -> Result<Option<Measured>> {
             let asked = log_p::Options::of_integers(kind.noise, options.rows).asked(None);
             let lines = asked.lines(&*model)?;
             let data = run.data()?.judged_on(Part::Test);
+            let validation = validation(&run, kind, &data.space)?;
             let log_p = settings.with(0, |at| asked.measure(&lines, &*model, &data, at))?;
+            let cost = run.cost()?;
             Ok(Found {
                 run: kind.recipe.into(),
                 steps: run.info.recipe.training.steps,
-                minutes: run.cost()?.map(|cost| cost.seconds / 60.0),
+                minutes: cost.map(|cost| cost.seconds / 60.0),
+                cpu_minutes: cost.and_then(|cost| cost.cpu_seconds).map(|seconds| seconds / 60.0),
                 log_p,
+                validation,
             })
         })?);
     }
     if !options.only.is_empty() {
         return Ok(None);
     }
-    let text = page(&found, options.rows);
+    let text = page(&found, options)?;
     Ok(Some((text, for_machines(&Results { models: found })?)))
 }
 
-/// The page in Markdown.
-fn page(found: &[Found], rows: usize) -> String {
+/// The curve of a run's validation rows: −log p in nats of zeros and ones, else in bits per dimension.
+fn validation(run: &Run, kind: &Kind, space: &Space) -> Result<Vec<(f64, f64)>> {
+    let entries = curves::read(run.file("curves.jsonl"))?;
+    let found = entries.into_iter().filter_map(|(step, values)| {
+        let (_, log_p) = values.into_iter().find(|(name, _)| name == "held_out/log_p")?;
+        let bits = || space.bits_per_dimension(log_p);
+        Some((step as f64, if kind.binary { -log_p } else { bits()? }))
+    });
+    Ok(found.collect())
+}
+
+/// The page in Markdown; writes its plots beside it.
+fn page(found: &[Found], options: &Options) -> Result<String> {
+    let (rows, images) = (options.rows, options.beside(FIGURE.name, "images"));
     let mut text = format!(
         "# Exact densities on MNIST\n\nWritten by `tweedie reproduce mnist-densities --data FOLDER --rows {rows}`. \
-         Small models, each trained for minutes on two cores, without labels, and chosen by validation rows; the \
-         published figures beside them took 50 to 460 epochs. Values are ± one standard error of the mean over the \
-         test pictures.\n"
+         Small models, each trained for minutes on two cores, without labels, and chosen by validation rows; \
+         the published figures beside them took 50 to 460 epochs. Values are ± one standard error of the mean over \
+         the test pictures.\n"
     );
-    for (binary, heading, unit) in [
+    for (binary, heading, unit, file) in [
         (
             true,
             "## Zeros and ones\n\nPixels are drawn as zeros and ones with their grey as probability: training pictures \
              anew at each showing, test pictures once, by a fixed seed. Figures are exact, and hold for this dynamic \
              binarisation alone: models trained on one fixed draw of the training pictures are worse by about 2 nats.",
             "−log p, nats a picture",
+            "mnist-densities-binary.png",
         ),
         (
             false,
@@ -154,12 +178,19 @@ fn page(found: &[Found], rows: usize) -> String {
              dimension of the integers, whatever a flow's layers make of them: those of a model behind a logit count \
              its log-determinant.",
             "bits per dimension",
+            "mnist-densities-levels.png",
         ),
     ] {
         let mut lines = Vec::new();
+        let mut plot = Plot::new("Validation pictures during training").x_name("step").y_name(unit);
         for kind in KINDS.iter().filter(|kind| kind.binary == binary) {
             for of in found.iter().filter(|of| of.run == kind.recipe) {
-                let minutes = of.minutes.map_or(String::new(), |minutes| format!("{minutes:.0}"));
+                let minutes = match (of.cpu_minutes, of.minutes) {
+                    (Some(minutes), _) => format!("{minutes:.0}"),
+                    (None, Some(minutes)) => format!("{minutes:.0} by the clock"),
+                    (None, None) => String::new(),
+                };
+                plot = plot.line(kind.recipe, &of.validation);
                 lines.extend(of.log_p.iter().map(|log_p| {
                     let figure = match (binary, log_p.bits_per_dimension) {
                         (false, Some(bits)) => {
@@ -183,8 +214,15 @@ fn page(found: &[Found], rows: usize) -> String {
                 }));
             }
         }
-        let headings = ["model", "recipe", "steps", "minutes", "noise", unit, "published"];
-        text += &format!("\n{heading}\n\n{}", table(&headings, &lines));
+        let headings =
+            ["model", "recipe", "steps", "minutes of a core", "noise", unit, "published"];
+        make_for(&images.join(file))?;
+        save_png(&plot.draw()?, images.join(file))?;
+        let table = table(&headings, &lines);
+        let _ = writeln!(
+            text,
+            "\n{heading}\n\n{table}\n![Validation pictures during training](images/{file})"
+        );
     }
-    text
+    Ok(text)
 }

@@ -13,8 +13,12 @@ const TIME: &str = "time.json";
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cost {
-    /// The seconds of training.
+    /// The seconds of training, by the clock.
     pub seconds: f64,
+    /// The seconds of all cores together that the process took in training; none where they were not measured. Other
+    /// work on the machine lengthens `seconds`, and these hardly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_seconds: Option<f64>,
     /// The most memory of a process that trained the run, in MB (10⁶ bytes); none where it was not measured. It
     /// includes the data, and not the memory of an accelerator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,14 +29,17 @@ impl Cost {
     /// The cost that a file's text states; none unless it is one.
     fn of(text: &str) -> Option<Self> {
         let cost: Self = serde_json::from_str(text).ok()?;
-        let sound = cost.seconds >= 0.0 && cost.peak_memory_mb.is_none_or(|mb| mb >= 0.0);
+        let optional = [cost.cpu_seconds, cost.peak_memory_mb];
+        let sound = cost.seconds >= 0.0 && optional.into_iter().flatten().all(|of| of >= 0.0);
         sound.then_some(cost)
     }
 
     /// The text of the file.
     fn text(&self) -> String {
+        let cpu = self.cpu_seconds.map(|seconds| format!(", \"cpu_seconds\": {seconds:.3}"));
         let memory = self.peak_memory_mb.map(|mb| format!(", \"peak_memory_mb\": {mb:.1}"));
-        format!("{{\"seconds\": {:.3}{}}}\n", self.seconds, memory.unwrap_or_default())
+        let optional = [cpu, memory].into_iter().flatten().collect::<String>();
+        format!("{{\"seconds\": {:.3}{optional}}}\n", self.seconds)
     }
 }
 
@@ -66,13 +73,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cost_is_read_as_written_and_older_runs_have_no_memory() {
-        for peak_memory_mb in [None, Some(123.5)] {
-            let cost = Cost { seconds: 2.25, peak_memory_mb };
+    fn a_cost_is_read_as_written_and_older_runs_have_seconds_alone() {
+        for (cpu_seconds, peak_memory_mb) in
+            [(None, None), (None, Some(123.5)), (Some(4.5), Some(123.5))]
+        {
+            let cost = Cost { seconds: 2.25, cpu_seconds, peak_memory_mb };
             assert_eq!(Cost::of(&cost.text()), Some(cost));
         }
         let older = "{\"seconds\": 1.500}\n";
-        assert_eq!(Cost { seconds: 1.5, peak_memory_mb: None }.text(), older);
+        assert_eq!(Cost { seconds: 1.5, ..Cost::default() }.text(), older);
         for damaged in ["", "{}", "{\"seconds\": -1}", "{\"seconds\": 1, \"minutes\": 2}"] {
             assert_eq!(Cost::of(damaged), None);
         }

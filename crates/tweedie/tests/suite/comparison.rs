@@ -73,7 +73,9 @@ fn by_hand(run: &Run) -> Vec<f64> {
 fn differences_are_those_of_the_same_rows() {
     let folder = tempfile::tempdir().unwrap();
     let runs = three(folder.path());
-    runs[1].save_cost(Cost { seconds: 2.5, peak_memory_mb: Some(64.0) }).unwrap();
+    runs[1]
+        .save_cost(Cost { seconds: 2.5, peak_memory_mb: Some(64.0), ..Cost::default() })
+        .unwrap();
     let (found, reference) = compared(&runs).unwrap();
     let rows: Vec<Vec<f64>> = runs.iter().map(by_hand).collect();
     assert_eq!(found.differences.len(), 3);
