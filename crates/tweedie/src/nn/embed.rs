@@ -125,6 +125,13 @@ impl ConditionEmbeddingConfig {
         self
     }
 
+    /// The number of values in the parameters.
+    pub fn parameters(&self) -> u128 {
+        let classes = if self.classes > 0 { self.classes as u128 + 1 } else { 0 };
+        let vector = if self.vector > 0 { self.vector as u128 + 2 } else { 0 };
+        (classes + vector) * self.width as u128
+    }
+
     /// The embedding with initial values from `draws`.
     pub fn init(&self, draws: &Draws, device: &Device) -> ConditionEmbedding {
         ConditionEmbedding {

@@ -127,10 +127,10 @@ impl MaskedMlpConfig {
             input = units as u128;
         }
         let first = self.hidden.first().map_or(outputs, |units| *units as u128);
-        let classes = if self.classes > 0 { (self.classes as u128 + 1) * first } else { 0 };
-        let vector = if self.vector > 0 { (self.vector as u128 + 2) * first } else { 0 };
+        let condition =
+            ConditionEmbeddingConfig::new(self.classes, self.vector, first as usize).parameters();
         let known = if self.orders > 1 { self.columns.len() as u128 * first } else { 0 };
-        sum + (input + 1) * outputs + classes + vector + known
+        sum + (input + 1) * outputs + condition + known
     }
 
     /// The approximate number of activations per row.

@@ -103,11 +103,10 @@ impl ResidualMlpConfig {
 
     /// The number of parameters of the network.
     pub fn parameters(&self) -> u128 {
-        let [width, classes, vector, h, blocks] =
-            [self.width, self.classes, self.vector, self.hidden, self.blocks].map(|n| n as u128);
+        let [width, h, blocks] = [self.width, self.hidden, self.blocks].map(|n| n as u128);
         let linear = |input: u128, output: u128| (input + 1) * output;
-        let condition = if classes > 0 { (classes + 1) * h } else { 0 }
-            + if vector > 0 { linear(vector + 1, h) } else { 0 };
+        let condition =
+            ConditionEmbeddingConfig::new(self.classes, self.vector, self.hidden).parameters();
         let block = 2 * h + linear(h, 2 * h) + 2 * linear(h, h);
         let time = linear(2 * FREQUENCIES as u128, h) + linear(h, h);
         let description = self.augmentation as u128 * h;

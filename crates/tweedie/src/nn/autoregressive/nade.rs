@@ -67,9 +67,8 @@ impl ColumnNetworkConfig for NadeConfig {
         let hidden = self.hidden as u128;
         let [values, outputs] = [&columns.values, &columns.parameters]
             .map(|counts| counts.iter().sum::<usize>() as u128);
-        let classes = if columns.classes > 0 { columns.classes as u128 + 1 } else { 0 };
-        let vector = if columns.vector > 0 { columns.vector as u128 + 2 } else { 0 };
-        (values + 1 + outputs + classes + vector) * hidden + outputs
+        let condition = ConditionEmbeddingConfig::new(columns.classes, columns.vector, self.hidden);
+        (values + 1 + outputs) * hidden + condition.parameters() + outputs
     }
 
     fn activations(&self, columns: &Outline) -> usize {

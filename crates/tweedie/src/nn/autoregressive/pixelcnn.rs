@@ -60,6 +60,11 @@ impl Default for PixelCnnConfig {
 }
 
 impl PixelCnnConfig {
+    /// The condition's part of a layer, of both stacks.
+    fn condition(&self, columns: &Outline) -> ConditionEmbeddingConfig {
+        ConditionEmbeddingConfig::new(columns.classes, columns.vector, 4 * self.channels)
+    }
+
     fn head(&self, columns: &Outline, channels: usize) -> MaskedMlpConfig {
         pixels::head(columns, channels, self.hidden)
     }
@@ -98,7 +103,6 @@ impl ColumnNetworkConfig for PixelCnnConfig {
             let linear = |name: &str, from, to| {
                 LinearConfig::new(from, to).init(&draws.purpose(name), device)
             };
-            let condition = ConditionEmbeddingConfig::new(columns.classes, columns.vector, 4 * f);
             GatedLayer {
                 // v at a row reads the row and the one above it, of the picture the two rows above.
                 vertical: Conv2dConfig::new(input, 2 * f, TAPS)
@@ -108,7 +112,7 @@ impl ColumnNetworkConfig for PixelCnnConfig {
                 horizontal: linear("horizontal", TAPS * input, 2 * f),
                 across: linear("across", 2 * f, 2 * f),
                 out: linear("out", f, f),
-                condition: condition.init(&draws.purpose("condition"), device),
+                condition: self.condition(columns).init(&draws.purpose("condition"), device),
             }
         };
         Ok(PixelCnn {
@@ -125,16 +129,14 @@ impl ColumnNetworkConfig for PixelCnnConfig {
     fn parameters(&self, columns: &Outline) -> u128 {
         let (f, [c, ..]) = (self.channels as u128, pixels::sizes(columns.layout).unwrap_or([1; 3]));
         let linear = |from: u128, to: u128| (from + 1) * to;
-        let classes = if columns.classes > 0 { (columns.classes as u128 + 1) * 4 * f } else { 0 };
-        let vector = if columns.vector > 0 { (columns.vector as u128 + 2) * 4 * f } else { 0 };
+        let condition = self.condition(columns).parameters();
         let layer = |input: u128| {
             let taps = TAPS as u128;
             linear(ROWS as u128 * taps * input, 2 * f)
                 + linear(taps * input, 2 * f)
                 + linear(2 * f, 2 * f)
                 + linear(f, f)
-                + classes
-                + vector
+                + condition
         };
         layer(self.input(c) as u128)
             + (self.layers as u128 - 1) * layer(f)

@@ -63,6 +63,11 @@ impl PixelCnnPlusConfig {
         pixels::head(columns, channels, self.hidden)
     }
 
+    /// The condition's part of a block.
+    fn condition(&self, columns: &Outline) -> ConditionEmbeddingConfig {
+        ConditionEmbeddingConfig::new(columns.classes, columns.vector, 2 * self.channels)
+    }
+
     /// The number of blocks of each stack at a resolution, there and back. Back there is one more, for the values
     /// before all blocks, but at the coarsest resolution, where the way back starts from the last values.
     fn counts(&self, level: usize) -> [usize; 2] {
@@ -140,7 +145,7 @@ impl ColumnNetworkConfig for PixelCnnPlusConfig {
     fn init(&self, columns: &Outline, draws: &Draws, device: &Device) -> Result<AnyColumnNetwork> {
         self.check()?;
         let (sizes, f) = (pixels::fits("pixelcnn++", columns)?, self.channels);
-        let condition = ConditionEmbeddingConfig::new(columns.classes, columns.vector, 2 * f);
+        let condition = self.condition(columns);
         let level = |k: usize| {
             self.init_level(k, &condition, &draws.purpose("levels").at(k as u64), device)
         };
@@ -160,11 +165,10 @@ impl ColumnNetworkConfig for PixelCnnPlusConfig {
 
     fn parameters(&self, columns: &Outline) -> u128 {
         let (f, [c, ..]) = (self.channels as u128, pixels::sizes(columns.layout).unwrap_or([1; 3]));
-        let classes = if columns.classes > 0 { (columns.classes as u128 + 1) * 2 * f } else { 0 };
-        let vector = if columns.vector > 0 { (columns.vector as u128 + 2) * 2 * f } else { 0 };
+        let condition = self.condition(columns).parameters();
         let conv = |taps: u128, input: u128, output: u128| (taps * input + 1) * output;
         let block = |taps: u128, across: u128| {
-            conv(taps, 2 * f, f) + conv(taps, 2 * f, 2 * f) + 2 * across * f + classes + vector
+            conv(taps, 2 * f, f) + conv(taps, 2 * f, 2 * f) + 2 * across * f + condition
         };
         let level = |k: usize| {
             let [there, back] = self.counts(k).map(|count| count as u128);

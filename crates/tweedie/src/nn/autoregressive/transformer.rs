@@ -131,13 +131,11 @@ impl ColumnNetworkConfig for CausalTransformerConfig {
         let (w, heads) = (self.width as u128, if shares(columns) { 1 } else { tokens });
         let block =
             4 * w + (w + 1) * 4 * w + (w + 1) * HIDDEN as u128 * w + (HIDDEN as u128 * w + 1) * w;
-        let classes = if columns.classes > 0 { (columns.classes as u128 + 1) * w } else { 0 };
-        let vector = if columns.vector > 0 { (columns.vector as u128 + 2) * w } else { 0 };
+        let condition = ConditionEmbeddingConfig::new(columns.classes, columns.vector, self.width);
         (tokens + values + 2) * w
             + self.layers as u128 * block
             + heads * (w + 1) * most
-            + classes
-            + vector
+            + condition.parameters()
     }
 
     fn activations(&self, columns: &Outline) -> usize {

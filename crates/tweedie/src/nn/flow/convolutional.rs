@@ -166,11 +166,11 @@ impl BijectionConfig for ConvolutionalCouplingConfig {
         let Some(picture) = place.picture else { return 0 };
         let (f, area) = (self.features as u128, (KERNEL * KERNEL) as u128);
         let (seen, parameters) = self.ends(picture, place.round);
-        let classes = if place.classes > 0 { (place.classes as u128 + 1) * f } else { 0 };
-        let vector = if place.vector > 0 { (place.vector as u128 + 2) * f } else { 0 };
+        let condition =
+            ConditionEmbeddingConfig::new(place.classes, place.vector, self.features).parameters();
         let block = (area * f + 1) * f + (f + 1) * 2 * f;
         let ends = (area * seen as u128 + 1) * f + (area * f + 1) * parameters as u128;
-        classes + vector + ends + self.blocks as u128 * block
+        condition + ends + self.blocks as u128 * block
     }
 
     fn activations(&self, place: &Place) -> usize {

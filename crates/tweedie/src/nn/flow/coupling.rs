@@ -94,10 +94,9 @@ impl BijectionConfig for CouplingConfig {
 
     fn parameters(&self, place: &Place) -> u128 {
         let linear = |(input, output): (usize, usize)| (input as u128 + 1) * output as u128;
-        let first = self.hidden.first().map_or(0, |units| *units as u128);
-        let classes = if place.classes > 0 { (place.classes as u128 + 1) * first } else { 0 };
-        let vector = if place.vector > 0 { (place.vector as u128 + 2) * first } else { 0 };
-        classes + vector + self.sizes(place).into_iter().map(linear).sum::<u128>()
+        let first = self.hidden.first().copied().unwrap_or(0);
+        let condition = ConditionEmbeddingConfig::new(place.classes, place.vector, first);
+        condition.parameters() + self.sizes(place).into_iter().map(linear).sum::<u128>()
     }
 
     fn activations(&self, place: &Place) -> usize {

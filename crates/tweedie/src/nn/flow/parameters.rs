@@ -32,9 +32,8 @@ impl RowParameters {
 
     /// The number of values of `count` parameters and their embedding.
     pub fn count(count: usize, place: &Place) -> u128 {
-        let classes = if place.classes > 0 { place.classes as u128 + 1 } else { 0 };
-        let vector = if place.vector > 0 { place.vector as u128 + 2 } else { 0 };
-        (1 + classes + vector) * count as u128
+        let condition = ConditionEmbeddingConfig::new(place.classes, place.vector, count);
+        count as u128 + condition.parameters()
     }
 
     /// The parameters of the rows of a batch `x`: `[1, count]` for all of them, or `[n, count]`.

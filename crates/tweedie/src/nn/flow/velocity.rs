@@ -79,11 +79,11 @@ impl Velocity {
 
     /// The number of values in the parameters.
     pub fn parameters(hidden: &[usize], place: &Place) -> u128 {
-        let first = hidden.first().map_or(0, |units| *units as u128);
+        let first = hidden.first().copied().unwrap_or(0);
         let linear = |(input, output): (usize, usize)| (input as u128 + 1) * output as u128;
-        let classes = if place.classes > 0 { place.classes as u128 + 1 } else { 0 };
-        let vector = if place.vector > 0 { place.vector as u128 + 2 } else { 0 };
-        (2 * FREQUENCIES as u128 + classes + vector) * first
+        let condition = ConditionEmbeddingConfig::new(place.classes, place.vector, first);
+        2 * FREQUENCIES as u128 * first as u128
+            + condition.parameters()
             + Self::sizes(hidden, place.width).into_iter().map(linear).sum::<u128>()
     }
 

@@ -185,11 +185,10 @@ impl BijectionConfig for ResidualConfig {
         let map = |(input, output, kernel): (usize, usize, usize)| {
             (input as u128 * (kernel * kernel) as u128 + 1) * output as u128
         };
-        let first = self.hidden.first().map_or(0, |units| *units as u128);
-        let classes = if place.classes > 0 { (place.classes as u128 + 1) * first } else { 0 };
-        let vector = if place.vector > 0 { (place.vector as u128 + 2) * first } else { 0 };
+        let first = self.hidden.first().copied().unwrap_or(0);
+        let condition = ConditionEmbeddingConfig::new(place.classes, place.vector, first);
         let maps = self.sizes(place).into_iter().map(map).sum::<u128>();
-        maps + classes + vector + self.hidden.len() as u128
+        maps + condition.parameters() + self.hidden.len() as u128
     }
 
     fn activations(&self, place: &Place) -> usize {
