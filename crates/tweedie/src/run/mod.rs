@@ -5,7 +5,7 @@
 //! | `run.json` | version, recipe, space, widths, the path of the data, and hashes of their parts |
 //! | `checkpoint.safetensors` | the learner's whole state |
 //! | `model.safetensors` | the averaged weights, for sampling |
-//! | `time.json` | the seconds and the peak memory of training |
+//! | `time.json` | the seconds, by the clock and of processors, and the peak memory of training |
 //! | `weights/step-….safetensors` | the averaged weights of earlier steps, with `training.keep_every` |
 //! | `curves.jsonl`, `events.out.tfevents…` | the curves |
 
