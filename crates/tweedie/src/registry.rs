@@ -242,12 +242,12 @@ macro_rules! registry {
 }
 pub(crate) use registry;
 
-/// Defines two enums of named choices of a module, one line for each choice: the configurations, by [`registry!`], and
-/// the modules that they make, to whose choice the methods of the trait that are listed are passed on.
+/// Defines two enums with one line for each choice: configurations, by [`registry!`], and the modules that they make.
+/// The listed methods of the trait are passed on to the chosen module.
 ///
 /// `configurations AnyConfig: ConfigTrait = Default, "key"; modules Any: Trait { "name" Variant(Config => Module)
-/// "about", … } fn method(&self, of: Type) -> Type; …`. A method that takes `self` gives it back, alone or with another
-/// value.
+/// "about", … } fn method(&self, value: Type) -> Type; …`. A method that takes `self` returns `Result<Self>`, or
+/// `Result<(Self, Type)>`.
 macro_rules! modules {
     (
         $(#[$meta:meta])*
