@@ -293,7 +293,10 @@ macro_rules! modules {
         }
         crate::registry::modules!(@methods $variants $($rest)*);
     };
-    (@methods $variants:tt fn $name:ident(self, $($value:ident: $type:ty),*) -> Result<(Self, $other:ty)>; $($rest:tt)*) => {
+    (
+        @methods $variants:tt
+        fn $name:ident(self, $($value:ident: $type:ty),*) -> Result<(Self, $other:ty)>; $($rest:tt)*
+    ) => {
         fn $name(self, $($value: $type),*) -> Result<(Self, $other)> {
             crate::registry::modules!(@choice self $variants own => {
                 let (own, other) = own.$name($($value),*)?;
