@@ -129,6 +129,10 @@ impl Family for Flow {
         }
         self.flow.fits().map_err(|e| inside("flow", e))?;
         let parameters = self.flow.parameters();
+        if parameters == 0 {
+            let expected = "at least one layer that learns, such as coupling";
+            return Err(Error::config("flow.layers", "no parameters", expected));
+        }
         if parameters > MOST_PARAMETERS {
             let problem = format!("{} make {parameters} parameters", self.flow.depth);
             let expected = format!("at most {MOST_PARAMETERS}");

@@ -11,7 +11,7 @@ use tweedie::family::chains::ChainsRecipe;
 use tweedie::family::flow::Flow;
 use tweedie::family::{Family, Integers, Model, Opener, Opening, Setting, Start, sample};
 use tweedie::mcmc::bulk_ess;
-use tweedie::nn::flow::FlowConfig;
+use tweedie::nn::flow::{FlowConfig, PermutationConfig};
 use tweedie::registry::read;
 use tweedie::tensor::mean_and_error;
 use tweedie::train::{Fit, Learner, Training};
@@ -173,6 +173,8 @@ fn what_a_flow_lacks_is_refused_by_name() -> Result<()> {
     };
     assert!(start(|of| of.flow.width = 3).starts_with("flow.width: 3"));
     assert!(start(|of| of.flow.depth = 0).starts_with("flow.depth: 0"));
+    let still = start(|of| of.flow.layers = vec![PermutationConfig::default().into()]);
+    assert!(still.starts_with("flow.layers: no parameters"), "{still}");
     assert!(start(|of| of.sampling.temperature = f64::NAN).starts_with("sampling.temperature"));
     assert!(start(|of| of.training.batch = 0).starts_with("training.batch: 0"));
     assert!(start(|of| of.training.dequantise = false).starts_with("training.dequantise"));
