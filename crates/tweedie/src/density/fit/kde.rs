@@ -14,10 +14,10 @@ use super::moments::{Maximum, Responsibilities};
 use super::{Distribution, Points, log_sum_exp};
 use crate::{Draws, Error, Result};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// The choice of the factor h of a [`Kde`]: `"scott"`, `"silverman"`, `"loo"` or a number.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bandwidth {
     /// Scott's rule, n^(−1/(d + 4)).
@@ -31,6 +31,45 @@ pub enum Bandwidth {
     /// The factor itself, above 0.
     #[serde(untagged)]
     Factor(f64),
+}
+
+const RULES: [&str; 3] = ["scott", "silverman", "loo"];
+
+impl<'de> Deserialize<'de> for Bandwidth {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        struct RuleOrFactor;
+
+        impl de::Visitor<'_> for RuleOrFactor {
+            type Value = Bandwidth;
+
+            fn expecting(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+                write!(out, "a number above 0 or one of {}", RULES.join(", "))
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> std::result::Result<Bandwidth, E> {
+                match name {
+                    "scott" => Ok(Bandwidth::Scott),
+                    "silverman" => Ok(Bandwidth::Silverman),
+                    "loo" => Ok(Bandwidth::LeaveOneOut),
+                    _ => Err(E::unknown_variant(name, &RULES)),
+                }
+            }
+
+            fn visit_f64<E: de::Error>(self, factor: f64) -> std::result::Result<Bandwidth, E> {
+                Ok(Bandwidth::Factor(factor))
+            }
+
+            fn visit_i64<E: de::Error>(self, factor: i64) -> std::result::Result<Bandwidth, E> {
+                Ok(Bandwidth::Factor(factor as f64))
+            }
+
+            fn visit_u64<E: de::Error>(self, factor: u64) -> std::result::Result<Bandwidth, E> {
+                Ok(Bandwidth::Factor(factor as f64))
+            }
+        }
+
+        from.deserialize_any(RuleOrFactor)
+    }
 }
 
 /// The matrix S, whose multiple h² S is the covariance of the kernel.

@@ -210,3 +210,25 @@ fn a_class_with_too_few_rows_is_named() {
     let error = bed.learner(&recipe).err().expect("refused").to_string();
     assert!(error.starts_with("mixture.components: 4 in class '1'"), "{error}");
 }
+
+#[test]
+fn a_bandwidth_is_a_number_or_the_name_of_a_rule() {
+    let read = |text: &str| -> Result<MixtureRecipe> {
+        let table: toml::Table = format!("mixture = {text}").parse().expect("a table");
+        tweedie::registry::read(toml::Value::Table(table), "")
+    };
+    for right in
+        ["'kde, bandwidth = \"silverman\"'", "'kde, bandwidth = 2'", "'kde, bandwidth = 0.5'"]
+    {
+        let recipe = read(right).expect("a recipe");
+        let table = toml::Value::try_from(&recipe).expect("a table");
+        assert_eq!(tweedie::registry::read::<MixtureRecipe>(table, "").expect("again"), recipe);
+    }
+    for (wrong, part) in [("scot", "`scott` perhaps"), ("rule", "one of scott, silverman, loo")] {
+        let wrong = format!("{{ name = 'kde', bandwidth = '{}' }}", wrong);
+        let error = read(&wrong).expect_err("refused").to_string();
+        assert!(error.starts_with("mixture.bandwidth: ") && error.contains(part), "{error}");
+    }
+    let error = read("{ name = 'kde', bandwidth = [1] }").expect_err("refused").to_string();
+    assert!(error.contains("expected a number above 0 or one of scott"), "{error}");
+}
