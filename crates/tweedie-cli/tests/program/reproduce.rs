@@ -124,7 +124,7 @@ fn the_page_of_exact_densities_holds_what_was_measured() {
     for (from, to) in copies {
         let run = |name: &str| here.path().join("runs").join(format!("mnist-{name}"));
         std::fs::create_dir(run(to)).unwrap();
-        for file in ["run.json", "model.safetensors", "report.html", "time.json"] {
+        for file in ["run.json", "model.safetensors", "report.html", "time.json", "curves.jsonl"] {
             std::fs::copy(run(from).join(file), run(to).join(file)).unwrap();
         }
     }
@@ -135,6 +135,12 @@ fn the_page_of_exact_densities_holds_what_was_measured() {
         let name = run["run"].as_str().unwrap();
         let binary = ["mnist-made", "mnist-pixelcnn"].contains(&name);
         let exact = binary || name == "mnist-pixelcnn-grey";
+        assert!(run["cpu_minutes"].as_f64().unwrap() > 0.0);
+        let curve = run["validation"].as_array().unwrap();
+        let (step, value) = (curve[0][0].as_f64().unwrap(), curve[0][1].as_f64().unwrap());
+        // 64 pixels have about 60 nats as zeros and ones, and 2 to 8 bits each of their levels.
+        let likely = if binary { 20.0..64.0 } else { 1.0..9.0 };
+        assert!(curve.len() == 1 && step == 2.0 && likely.contains(&value), "{name}: {value}");
         let lines = run["log_p"].as_array().unwrap();
         assert_eq!(lines.len(), if exact { 1 } else { 2 });
         for line in lines {
@@ -147,6 +153,10 @@ fn the_page_of_exact_densities_holds_what_was_measured() {
             assert!(part.contains(name) && part.contains(&shown), "{shown} of {name} in {page}");
             assert_eq!(line["kind"], if exact { "exact" } else { "lower-bound" });
         }
+    }
+    for picture in ["mnist-densities-binary.png", "mnist-densities-levels.png"] {
+        assert!(page.contains(&format!("(images/{picture})")), "{page}");
+        assert!(here.path().join("page/images").join(picture).exists());
     }
 }
 
