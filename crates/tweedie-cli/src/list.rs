@@ -44,7 +44,7 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         ("bijections", own(tweedie::nn::flow::AnyBijectionConfig::NAMES)),
         ("maps", own(tweedie::nn::flow::AnyScalarMap::NAMES)),
         ("log-determinants", own(tweedie::nn::flow::AnyLogDet::NAMES)),
-        ("conditionals", own(tweedie::nn::autoregressive::AnyConditional::NAMES)),
+        ("conditionals", own(tweedie::nn::conditional::AnyConditional::NAMES)),
         ("orders", own(tweedie::nn::autoregressive::Order::NAMES)),
         ("fits", own(tweedie::family::mixture::AnyFit::NAMES)),
         ("kernels", own(tweedie::mcmc::AnyKernel::NAMES)),

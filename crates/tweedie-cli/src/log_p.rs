@@ -22,6 +22,9 @@ pub struct Options {
     /// Paths of `sde` for each row; more paths raise the bound.
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     paths: Option<usize>,
+    /// Draws from the posterior of each row by a latent-variable model, 128 by default; more draws raise `importance`.
+    #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
+    draws: Option<usize>,
     /// Random probes of the divergence of `ode`, or `exact`; by default exact up to 16 dimensions, else 4. For `elbo`,
     /// noise levels drawn for each row, 64 by default.
     #[arg(long, allow_negative_numbers = true)]
@@ -74,6 +77,7 @@ impl Options {
     /// Fails for options that no run can have.
     pub fn check(&self) -> Result<()> {
         check_count("--paths", self.paths.map(|n| n as u64), 100_000)?;
+        check_count("--draws", self.draws.map(|n| n as u64), 1 << 24)?;
         check_count("--rows", self.rows.map(|n| n as u64), 1 << 30)?;
         check_count("--dequantise-steps", self.dequantise_steps, 1_000_000)?;
         let given = |names: &[String], name: &str| names.iter().any(|n| n == name || n == "all");
@@ -101,6 +105,7 @@ impl Options {
             options.extend(value.map(|value| (key.to_string(), value)));
         };
         set("paths", self.paths.map(|n| Value::Integer(n as i64)));
+        set("draws", self.draws.map(|n| Value::Integer(n as i64)));
         set("probes", self.probes.clone().map(Value::String));
         set("levels", self.levels.clone().map(Value::String));
         set("dequantise_steps", self.dequantise_steps.map(|n| Value::Integer(n as i64)));

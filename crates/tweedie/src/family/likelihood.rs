@@ -1,7 +1,7 @@
 //! Maximum likelihood training by AdamW of any model with a log-density.
 
 use super::Start;
-use crate::data::{Batch, Condition, Encoding, Feed, LogDensity, Rows, Space};
+use crate::data::{Batch, Condition, Encoding, Feed, Rows, Space};
 use crate::nn::flow::Take;
 use crate::nn::{State, collect_params};
 use crate::tensor::{host_column, mean_and_error};
@@ -11,23 +11,12 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use std::path::Path;
 
-/// A density that [`LikelihoodLearner`] trains.
-pub(super) trait Likelihood: LogDensity {
-    /// log p of a batch as training maximises it, `[n, 1]`: a bound of it from below, or that itself. `draws` are
-    /// random numbers of the batch, by which an ensemble chooses one of its members.
-    fn training_log_p(
-        &self,
-        x: Tensor<2>,
-        condition: &Condition,
-        draws: &Draws,
-    ) -> Result<Tensor<2>> {
-        let _ = draws;
-        Ok(self.log_density(x.into(), condition)?.value)
-    }
-
+/// A model that [`LikelihoodLearner`] trains by its log p, or by a bound of it.
+pub(super) trait Likelihood {
     /// Computes the gradients of the loss, the mean of (−log p + penalty) · `scale` over the rows of `x`, `[n, width]`,
     /// and calls `take` with them: once, or once for each of several parts, with a factor for each part. Returns the
-    /// means of log p and of the penalty over the rows. If one of them is not finite, `take` is not called.
+    /// means of log p and of the penalty over the rows. If one of them is not finite, `take` is not called. `draws` are
+    /// random numbers of the batch.
     fn descend(
         &self,
         x: Tensor<2>,
@@ -35,20 +24,25 @@ pub(super) trait Likelihood: LogDensity {
         scale: f64,
         draws: &Draws,
         take: Take,
-    ) -> Result<(f64, f64)> {
-        let log_p = self.training_log_p(x, condition, draws)?;
-        let mean = mean_and_error(&host_column(&log_p)?).0;
-        if mean.is_finite() {
-            take(&log_p.mean().mul_scalar(-scale).backward(), 1.0);
-        }
-        Ok((mean, 0.0))
-    }
+    ) -> Result<(f64, f64)>;
 
-    /// log p of held-out rows, `[n, 1]`, or unbiased estimates of it by `draws`.
-    fn held_out(&self, x: Tensor<2>, condition: &Condition, draws: &Draws) -> Result<Tensor<2>> {
-        let _ = draws;
-        Ok(self.log_density(x.into(), condition)?.value)
+    /// log p of held-out rows, `[n, 1]`, a lower bound or unbiased estimates of it by `draws`.
+    fn held_out(&self, x: Tensor<2>, condition: &Condition, draws: &Draws) -> Result<Tensor<2>>;
+}
+
+/// [`Likelihood::descend`] by reverse mode: `log_p` of each row, `[n, 1]`, and an expression of the same shape with its
+/// derivatives.
+pub(super) fn by_reverse_mode(
+    log_p: &Tensor<2>,
+    with_derivatives: Tensor<2>,
+    scale: f64,
+    take: Take,
+) -> Result<(f64, f64)> {
+    let mean = mean_and_error(&host_column(log_p)?).0;
+    if mean.is_finite() {
+        take(&with_derivatives.mean().mul_scalar(-scale).backward(), 1.0);
     }
+    Ok((mean, 0.0))
 }
 
 /// The data and the units of a model trained by [`LikelihoodLearner`].

@@ -9,6 +9,7 @@ pub mod chains;
 mod density;
 pub mod diffusion;
 pub mod flow;
+pub mod latent;
 mod likelihood;
 pub mod mixture;
 mod plan;
@@ -38,6 +39,7 @@ pub const FAMILIES: &[Entry] = &[
     Entry::of::<diffusion::Diffusion>(),
     Entry::of::<flow::Flow>(),
     Entry::of::<autoregressive::AutoregressiveRecipe>(),
+    Entry::of::<latent::LatentRecipe>(),
     Entry::of::<mixture::MixtureRecipe>(),
     Entry::of::<chains::ChainsRecipe>(),
 ];

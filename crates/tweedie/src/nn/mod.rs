@@ -3,10 +3,12 @@
 mod any;
 mod attention;
 pub mod autoregressive;
+pub mod conditional;
 mod conv;
 mod dropout;
 mod embed;
 pub mod flow;
+pub mod latent;
 mod layer_norm;
 mod layers;
 mod masked;

@@ -37,6 +37,8 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("cnf", include_str!("../../../../recipes/cnf.toml")),
     ("made", include_str!("../../../../recipes/made.toml")),
     ("transformer", include_str!("../../../../recipes/transformer.toml")),
+    ("vae", include_str!("../../../../recipes/vae.toml")),
+    ("iwae", include_str!("../../../../recipes/iwae.toml")),
     ("pixelcnn", include_str!("../../../../recipes/pixelcnn.toml")),
     ("gmm", include_str!("../../../../recipes/gmm.toml")),
     ("kde", include_str!("../../../../recipes/kde.toml")),

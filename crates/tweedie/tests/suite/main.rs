@@ -24,6 +24,7 @@ mod generators;
 mod guidance;
 mod house;
 mod integer_bounds;
+mod latent;
 mod layers;
 mod layers_peer;
 mod learned_schedule;

@@ -8,11 +8,14 @@ mod picture;
 
 pub use model::AutoregressiveModel;
 
-use super::likelihood::{Likelihood, LikelihoodLearner, Units, of_rows_as_they_are};
+use super::likelihood::{
+    Likelihood, LikelihoodLearner, Units, by_reverse_mode, of_rows_as_they_are,
+};
 use super::{Family, Model, Opening, Start};
-use crate::data::{Condition, Encoding, Space};
+use crate::data::{Condition, Encoding, LogDensity, Space};
 use crate::error::inside;
 use crate::nn::autoregressive::{Autoregressive, AutoregressiveConfig};
+use crate::nn::flow::Take;
 use crate::train::{Fit, Learner, MOST_PARAMETERS, State, averages, chosen};
 use crate::{Draws, Error, Result};
 use burn::tensor::Tensor;
@@ -33,13 +36,20 @@ pub struct AutoregressiveRecipe {
 const TABLE: &str = "autoregressive";
 
 impl Likelihood for Autoregressive {
-    fn training_log_p(
+    fn descend(
         &self,
         x: Tensor<2>,
         condition: &Condition,
+        scale: f64,
         draws: &Draws,
-    ) -> Result<Tensor<2>> {
-        Autoregressive::training_log_p(self, x, condition, draws)
+        take: Take,
+    ) -> Result<(f64, f64)> {
+        let log_p = self.training_log_p(x, condition, draws)?;
+        by_reverse_mode(&log_p, log_p.clone(), scale, take)
+    }
+
+    fn held_out(&self, x: Tensor<2>, condition: &Condition, _: &Draws) -> Result<Tensor<2>> {
+        Ok(self.log_density(x.into(), condition)?.value)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Samples of autoregressive models, column by column.
 
-use super::{Autoregressive, ColumnNetwork, Group, Random};
+use super::{Autoregressive, ColumnNetwork};
 use crate::data::{Condition, Generate, Rows};
+use crate::nn::conditional::Random;
 use crate::tensor::{Dual, in_blocks};
 use crate::{Draws, Error, Result};
 use burn::tensor::{Device, Tensor};
@@ -10,22 +11,7 @@ use std::ops::Range;
 /// The least and the most rows that are drawn together.
 const BLOCK: [usize; 2] = [16, 256];
 
-/// A column of a model: its distribution, and the places of its values in a row.
-struct Column<'a> {
-    group: &'a Group,
-    places: &'a [usize],
-}
-
 impl Autoregressive {
-    /// The columns in the order of the model.
-    fn columns<'a>(&'a self) -> Vec<Column<'a>> {
-        let of_group = |group: &'a Group| {
-            let places = self.places[group.values.clone()].chunks_exact(group.of.width());
-            places.map(move |places| Column { group, places })
-        };
-        self.groups.iter().flat_map(of_group).collect()
-    }
-
     /// The numbers of columns in the order of a member.
     fn order_by(&self, member: usize, count: usize) -> Vec<usize> {
         self.network.order(member).map_or_else(|| (0..count).collect(), <[usize]>::to_vec)
@@ -38,7 +24,7 @@ impl Autoregressive {
 
     /// The place in a row in model units of each value, in the order in which row `row` of a sample is drawn.
     pub fn order_of(&self, row: u64, draws: &Draws) -> Vec<usize> {
-        let columns = self.columns();
+        let columns = self.product.columns();
         let order = self.order_by(self.member(row, draws), columns.len());
         order.into_iter().flat_map(|j| columns[j].places.iter().copied()).collect()
     }
@@ -52,14 +38,14 @@ impl Autoregressive {
         draws: &Draws,
         device: &Device,
     ) -> Result<Rows> {
-        let (n, d, columns) = (rows.len(), self.places.len(), self.columns());
+        let (n, d, columns) = (rows.len(), self.product.places().len(), self.product.columns());
         let uniforms = draws.purpose("uniforms").uniforms_for(rows, 2 * columns.len());
         let normals = draws.purpose("normals").normals_for(rows, columns.len());
         let mut sequence = self.network.columns_by(member, condition, n, device)?;
         let mut all = Rows::new(vec![0.0; n * d], d)?;
         for (step, j) in self.order_by(member, columns.len()).into_iter().enumerate() {
-            let Column { group, places } = &columns[j];
-            let (width, count) = (places.len(), group.of.parameters());
+            let column = columns[j];
+            let (width, count) = (column.places.len(), column.parameters());
             let parameters = Rows::from_tensor(&sequence.next().value)?;
             let mut values = vec![0.0; n * width];
             for (i, value) in values.chunks_exact_mut(width).enumerate() {
@@ -70,14 +56,13 @@ impl Autoregressive {
                     let what = format!("the distribution of column {j} in row {}", rows[i]);
                     return Err(Error::Diverged { what, step: step as u64 });
                 }
-                group.of.draw(of, random, value);
+                column.draw(of, random, value);
                 let row = &mut all.values_mut()[i * d..][..d];
-                places.iter().zip(&*value).for_each(|(place, v)| row[*place] = *v);
+                column.places.iter().zip(&*value).for_each(|(place, v)| row[*place] = *v);
             }
             if step + 1 < columns.len() {
                 let values = Dual::from(Rows::new(values, width)?.to_tensor(device));
-                let seen = group.of.seen(values.reshape([n, 1, width]));
-                sequence.push(seen.reshape([n, width]));
+                sequence.push(column.seen(values));
             }
         }
         Ok(all)
@@ -114,7 +99,7 @@ impl Generate for Autoregressive {
         if self.network.members() == 1 {
             return self.draw_in_blocks(0, &numbers, condition, draws, device);
         }
-        let d = self.places.len();
+        let d = self.product.places().len();
         let mut all = Rows::new(vec![0.0; numbers.len() * d], d)?;
         let chosen: Vec<usize> = numbers.iter().map(|row| self.member(*row, draws)).collect();
         for member in 0..self.network.members() {

@@ -16,7 +16,6 @@
 //!
 //! Rows are in model units, integers at the centres of their bins. A category is one column of several values.
 
-mod conditional;
 mod generate;
 mod masked;
 mod nade;
@@ -27,9 +26,6 @@ mod pixelcnn_plus;
 mod pixels;
 mod transformer;
 
-pub use conditional::{
-    AnyConditional, Categorical, Conditional, DiscretisedLogistic, GaussianConditional, Random,
-};
 pub use masked::{MaskedNetwork, MaskedNetworkConfig};
 pub use nade::{Nade, NadeConfig};
 pub use network::{
@@ -40,15 +36,14 @@ pub use pixelcnn::{PixelCnn, PixelCnnConfig};
 pub use pixelcnn_plus::{PixelCnnPlus, PixelCnnPlusConfig};
 pub use transformer::{CausalTransformer, CausalTransformerConfig};
 
-use crate::data::{Condition, Kind, LogDensity, Space};
-use crate::error::{inside, rows_of};
+use crate::data::{Condition, LogDensity, Space};
+use crate::error::inside;
+use crate::nn::conditional::{AnyConditional, GaussianConditional, Product};
 use crate::tensor::Dual;
-use crate::{Draws, Error, Result};
+use crate::{Draws, Result};
 use burn::module::Module;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use conditional::ColumnDistribution;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
 
 /// Configuration of [`Autoregressive`].
 ///
@@ -85,18 +80,6 @@ impl Default for AutoregressiveConfig {
     }
 }
 
-/// Neighbouring columns of an order with the same distribution.
-#[derive(Debug, Clone)]
-struct Group {
-    of: ColumnDistribution,
-    /// The number of columns.
-    columns: usize,
-    /// Their values, in the order.
-    values: Range<usize>,
-    /// Their parameters.
-    parameters: Range<usize>,
-}
-
 impl AutoregressiveConfig {
     /// Fails, naming the key, unless every value is valid, whatever the data.
     ///
@@ -114,20 +97,8 @@ impl AutoregressiveConfig {
     /// [`Error::Config`].
     pub fn fits(&self, space: &Space) -> Result<()> {
         self.check()?;
-        let columns = self.outline(space, &self.plan(space)?)?;
+        let columns = self.outline(space, &self.product(space)?)?;
         self.network.fits(&columns).map_err(|e| inside("network", e))
-    }
-
-    /// The columns of a space that a model has, each with its place in model units.
-    fn columns(space: &Space) -> Vec<(usize, Range<usize>)> {
-        let mut at = 0;
-        let place = |j: usize| {
-            let from = at;
-            at += space.coordinate(j).model_width();
-            (j, from..at)
-        };
-        let all = (0..space.width()).map(place);
-        all.filter(|(j, _)| !matches!(space.coordinate(*j).kind, Kind::Identifier { .. })).collect()
     }
 
     /// The numbers of columns in the model's order.
@@ -139,51 +110,22 @@ impl AutoregressiveConfig {
         }
     }
 
-    /// The places of values in the order, and the groups of columns.
-    fn plan(&self, space: &Space) -> Result<(Vec<usize>, Vec<Group>)> {
-        let columns = Self::columns(space);
-        let (mut places, mut groups): (Vec<usize>, Vec<Group>) = (Vec::new(), Vec::new());
-        for j in self.ordered(space, columns.len())? {
-            let (column, place) = columns[j].clone();
-            let of =
-                ColumnDistribution::new(space.coordinate(column), &self.numbers, &self.integers)?;
-            let (values, parameters) = (of.width(), of.parameters());
-            let from = places.len();
-            places.extend(place);
-            match groups.last_mut().filter(|group| group.of == of) {
-                Some(group) => {
-                    group.columns += 1;
-                    group.values.end += values;
-                    group.parameters.end += parameters;
-                }
-                None => {
-                    let first = groups.last().map_or(0, |group| group.parameters.end);
-                    let parameters = first..first + parameters;
-                    groups.push(Group { of, columns: 1, values: from..from + values, parameters });
-                }
-            }
-        }
-        match places.is_empty() {
-            true => Err(Error::config("data", "no columns", "at least one")),
-            false => Ok((places, groups)),
-        }
+    /// The distributions of the columns in the model's order.
+    fn product(&self, space: &Space) -> Result<Product> {
+        let order = self.ordered(space, Product::count(space))?;
+        Product::new(space, &order, &self.numbers, &self.integers)
     }
 
-    fn outline(&self, space: &Space, (_, groups): &(Vec<usize>, Vec<Group>)) -> Result<Outline> {
-        let (mut values, mut parameters, mut gain) = (Vec::new(), Vec::new(), 0.0f64);
-        for group in groups {
-            gain = gain.max(group.of.initial_gain());
-            values.extend(vec![group.of.width(); group.columns]);
-            parameters.extend(vec![group.of.parameters(); group.columns]);
-        }
+    fn outline(&self, space: &Space, product: &Product) -> Result<Outline> {
+        let values = product.values();
         Ok(Outline {
             order: self.ordered(space, values.len())?,
             values,
-            parameters,
+            parameters: product.parameters(),
             layout: space.layout(),
             classes: space.classes().len(),
             vector: space.given_width(),
-            gain,
+            gain: product.initial_gain(),
         })
     }
 
@@ -192,7 +134,7 @@ impl AutoregressiveConfig {
     /// # Errors
     /// As [`AutoregressiveConfig::fits`].
     pub fn parameters(&self, space: &Space) -> Result<u128> {
-        Ok(self.network.parameters(&self.outline(space, &self.plan(space)?)?))
+        Ok(self.network.parameters(&self.outline(space, &self.product(space)?)?))
     }
 
     /// The approximate number of activations per row of `space`.
@@ -200,7 +142,7 @@ impl AutoregressiveConfig {
     /// # Errors
     /// As [`AutoregressiveConfig::fits`].
     pub fn activations(&self, space: &Space) -> Result<usize> {
-        Ok(self.network.activations(&self.outline(space, &self.plan(space)?)?))
+        Ok(self.network.activations(&self.outline(space, &self.product(space)?)?))
     }
 
     /// The model of rows of `space`, with initial values from `draws`.
@@ -209,13 +151,11 @@ impl AutoregressiveConfig {
     /// [`Error::Config`] naming a key that is invalid, or does not fit the data.
     pub fn init(&self, space: &Space, draws: &Draws, device: &Device) -> Result<Autoregressive> {
         self.check()?;
-        let plan = self.plan(space)?;
-        let columns = self.outline(space, &plan)?;
+        let product = self.product(space)?;
+        let columns = self.outline(space, &product)?;
         let network = self.network.init(&columns, &draws.purpose("network"), device);
         let network = network.map_err(|e| inside("network", e))?;
-        let (places, groups) = plan;
-        let discrete = (0..space.width()).all(|j| space.coordinate(j).is_discrete());
-        Ok(Autoregressive { network, places, groups, discrete })
+        Ok(Autoregressive { network, product })
     }
 }
 
@@ -237,57 +177,15 @@ impl AutoregressiveConfig {
 pub struct Autoregressive {
     /// The network that computes the parameters of all distributions.
     network: AnyColumnNetwork,
-    /// The place in a row in model units of each value, in the order.
+    /// The distributions of the columns in the model's order.
     #[module(skip)]
-    places: Vec<usize>,
-    #[module(skip)]
-    groups: Vec<Group>,
-    /// Whether every column has probabilities.
-    #[module(skip)]
-    discrete: bool,
-}
-
-/// Columns of `x` in another order.
-fn select(x: Dual<2>, columns: &[usize]) -> Dual<2> {
-    if columns.iter().copied().eq(0..x.dims()[1]) {
-        return x;
-    }
-    let numbers: Vec<i32> = columns.iter().map(|j| *j as i32).collect();
-    let numbers = TensorData::new(numbers, [columns.len()]);
-    let numbers = Tensor::<1, Int>::from_data(numbers, (&x.value.device(), DType::I32));
-    x.linear(|x| x.select(1, numbers.clone()))
-}
-
-/// A range of values as those of `columns` columns, `[n, columns, width]`.
-fn part(of: &Dual<2>, range: &Range<usize>, columns: usize) -> Dual<3> {
-    let n = of.dims()[0];
-    let part = of.clone().linear(|of: Tensor<2>| of.narrow(1, range.start, range.len()));
-    part.reshape([n, columns, range.len() / columns])
-}
-
-/// Parts side by side, of which there is at least one.
-fn side_by_side(mut parts: Vec<Dual<2>>) -> Dual<2> {
-    if parts.len() == 1 { parts.remove(0) } else { Dual::cat(parts, 1) }
+    product: Product,
 }
 
 impl Autoregressive {
     /// Whether every column is an integer or a name, so that rows have probabilities.
     pub fn is_discrete(&self) -> bool {
-        self.discrete
-    }
-
-    /// Values in the order as the network reads them.
-    fn seen(&self, x: &Dual<2>) -> Dual<2> {
-        let n = x.dims()[0];
-        let each = self.groups.iter().map(|group| {
-            let values = part(x, &group.values, group.columns);
-            group.of.seen(values).reshape([n, group.values.len()])
-        });
-        side_by_side(each.collect())
-    }
-
-    fn check(&self, x: &Dual<2>) -> Result<()> {
-        rows_of(x.dims(), self.places.len())
+        self.product.is_discrete()
     }
 
     /// The number of members of an ensemble with shared weights, each with an order or masks of its own; 1 for a single
@@ -298,7 +196,7 @@ impl Autoregressive {
 
     /// The place in a row in model units of each value, in the order of the model.
     pub fn places(&self) -> &[usize] {
-        &self.places
+        self.product.places()
     }
 
     /// log p of each column given those before it in the order of a member, `[n, columns]`, in the order of the model.
@@ -314,14 +212,9 @@ impl Autoregressive {
         x: Dual<2>,
         condition: &Condition,
     ) -> Result<Dual<2>> {
-        self.check(&x)?;
-        let x = select(x, &self.places);
-        let parameters = self.network.forward_by(member, self.seen(&x), condition)?;
-        let each = self.groups.iter().map(|group| {
-            let values = part(&x, &group.values, group.columns);
-            group.of.log_prob(values, part(&parameters, &group.parameters, group.columns))
-        });
-        Ok(side_by_side(each.collect()))
+        let x = self.product.ordered(x)?;
+        let parameters = self.network.forward_by(member, self.product.seen(&x), condition)?;
+        Ok(self.product.log_prob(&x, &parameters))
     }
 
     /// log p of each row by a member, `[n, 1]`.
@@ -358,7 +251,7 @@ impl Autoregressive {
 
 impl LogDensity for Autoregressive {
     fn width(&self) -> usize {
-        self.places.len()
+        self.product.places().len()
     }
 
     /// Of an ensemble, ln of the mean probability over its members.

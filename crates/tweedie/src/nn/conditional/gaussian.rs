@@ -15,6 +15,7 @@ use crate::{Error, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
+use std::ops::Range;
 
 /// The bound on |s|.
 const MOST: f64 = 7.0;
@@ -56,6 +57,10 @@ impl Conditional for GaussianConditional {
     /// Components that start alike stay alike.
     fn initial_gain(&self) -> f64 {
         1.0
+    }
+
+    fn scales(&self) -> Range<usize> {
+        2 * self.components..3 * self.components
     }
 
     fn log_prob(&self, x: Dual<3>, parameters: Dual<3>) -> Dual<2> {

@@ -17,6 +17,7 @@ use crate::tensor::Dual;
 use crate::{Error, Result};
 use burn::tensor::{Bool, Tensor};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use tweedie_ops::LogisticMixture;
 
 /// The bound on |s|.
@@ -103,6 +104,10 @@ impl Conditional for DiscretisedLogistic {
     /// Components that start alike stay alike.
     fn initial_gain(&self) -> f64 {
         1.0
+    }
+
+    fn scales(&self) -> Range<usize> {
+        2 * self.components..3 * self.components
     }
 
     fn log_prob(&self, x: Dual<3>, parameters: Dual<3>) -> Dual<2> {

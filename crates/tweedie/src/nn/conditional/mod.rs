@@ -1,4 +1,4 @@
-//! Conditional distributions of one column given the columns before it.
+//! Conditional distributions of columns, given the columns before them or a latent variable.
 //!
 //! A network computes the parameters of each column's distribution; a distribution gives the log-probability of a
 //! value and draws one. Values are in model units. Integers and categories have probabilities; real numbers have
@@ -7,10 +7,12 @@
 mod categorical;
 mod gaussian;
 mod logistic;
+mod product;
 
 pub use categorical::Categorical;
 pub use gaussian::GaussianConditional;
 pub use logistic::DiscretisedLogistic;
+pub use product::{Column, Product};
 
 use crate::Result;
 use crate::data::{Coordinate, Kind};
@@ -19,6 +21,7 @@ use crate::registry::registry;
 use crate::tensor::Dual;
 use burn::tensor::Tensor;
 use std::fmt::Debug;
+use std::ops::Range;
 
 /// The random numbers of one value: two uniform in [0, 1), and a standard normal.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +61,11 @@ pub trait Conditional: Debug + Send + Sync {
         0.0
     }
 
+    /// The parameters that are logarithms of scales; none by default.
+    fn scales(&self) -> Range<usize> {
+        0..0
+    }
+
     /// The values `x`, `[n, m, width]`, as a network reads them: bounded, so that far rows have a finite density.
     fn seen(&self, x: Dual<3>) -> Dual<3> {
         bounded(x, REACH)
@@ -85,7 +93,7 @@ registry! {
 /// The distribution of a column with its indicators: of the value where there is one, and of whether it is missing or
 /// in the pile.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct ColumnDistribution {
+struct ColumnDistribution {
     value: AnyConditional,
     /// The number of indicators: of missing values, of a pile.
     indicators: usize,
@@ -118,6 +126,12 @@ impl ColumnDistribution {
 
     pub fn initial_gain(&self) -> f64 {
         self.value.initial_gain()
+    }
+
+    /// As [`Conditional::scales`].
+    pub fn scales(&self) -> Range<usize> {
+        let Range { start, end } = self.value.scales();
+        start + self.indicators..end + self.indicators
     }
 
     /// As [`Conditional::seen`].

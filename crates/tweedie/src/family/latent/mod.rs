@@ -1,0 +1,99 @@
+//! Latent-variable models: variational and importance-weighted autoencoders.
+//!
+//! The loss is minus the bound of log p of a row, in nats per column; integers, names, missing values and piles have
+//! probabilities, real numbers have densities in model units. For data with classes, encoder and decoder take the
+//! class.
+
+mod model;
+
+pub use model::LatentModel;
+
+use super::likelihood::{
+    Likelihood, LikelihoodLearner, Units, by_reverse_mode, of_rows_as_they_are,
+};
+use super::{Family, Model, Opening, Start};
+use crate::data::{Condition, Encoding, Space};
+use crate::error::inside;
+use crate::nn::flow::Take;
+use crate::nn::latent::{LatentConfig, LatentVariable};
+use crate::train::{Fit, Learner, MOST_PARAMETERS, State, averages, chosen};
+use crate::{Draws, Error, Result};
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The latent-variable family's part of a recipe. Integers are learnt as integers, whatever `training.dequantise`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LatentRecipe {
+    /// The networks, the distributions of columns and the bound.
+    pub latent: LatentConfig,
+    /// The training of the networks.
+    pub training: Fit,
+}
+
+/// The table that [`LatentConfig`] is read from.
+const TABLE: &str = "latent";
+
+impl Likelihood for LatentVariable {
+    fn descend(
+        &self,
+        x: Tensor<2>,
+        condition: &Condition,
+        scale: f64,
+        draws: &Draws,
+        take: Take,
+    ) -> Result<(f64, f64)> {
+        let [value, expression] = self.bound(&x, condition, draws)?;
+        by_reverse_mode(&value, expression, scale, take)
+    }
+
+    fn held_out(&self, x: Tensor<2>, condition: &Condition, draws: &Draws) -> Result<Tensor<2>> {
+        let [value, _] = self.bound(&x, condition, draws)?;
+        Ok(value)
+    }
+}
+
+impl Family for LatentRecipe {
+    const NAME: &'static str = "latent";
+    const ABOUT: &'static str = "latent-variable model: an encoder and a decoder (VAE, IWAE), bounds and estimates of log p";
+
+    fn check(&self) -> Result<()> {
+        self.latent.check().map_err(|e| inside(TABLE, e))?;
+        self.training.check().map_err(|e| inside("training", e))
+    }
+
+    fn resolve(self, at: &Start) -> Result<Self> {
+        at.data()?;
+        self.training.check_with(at.training)?;
+        let parameters = self.latent.parameters(at.space).map_err(|e| inside(TABLE, e))?;
+        if parameters > MOST_PARAMETERS {
+            let problem = format!("{parameters} parameters");
+            let expected = format!("at most {MOST_PARAMETERS}");
+            return Err(Error::config("latent.decoder", problem, expected));
+        }
+        let batch = self.training.check_batch(self.latent.activations(at.space)?);
+        batch.map_err(|e| inside("training", e))?;
+        of_rows_as_they_are(&self.training, "a latent-variable model")?;
+        Ok(self)
+    }
+
+    fn learner(&self, at: &Start) -> Result<Box<dyn Learner>> {
+        let draws = Draws::new(at.seed).purpose("initial");
+        let model = self.latent.init(at.space, &draws, at.device)?;
+        let units = Units {
+            encoding: Encoding::Centres,
+            columns: at.space.width(),
+            log_volumes: Space::log_volumes_of_reals,
+        };
+        Ok(Box::new(LikelihoodLearner::new(model, &self.training, units, at)?))
+    }
+
+    fn weights(&self, checkpoint: State) -> Result<State> {
+        chosen(&checkpoint).map_or_else(|| averages(&checkpoint), Ok)
+    }
+
+    fn model(&self, at: &Opening, weights: &State, origin: &Path) -> Result<Box<dyn Model>> {
+        Ok(Box::new(LatentModel::new(self.clone(), at, weights, origin)?))
+    }
+}

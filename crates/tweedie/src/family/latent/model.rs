@@ -1,0 +1,181 @@
+//! A latent-variable network with its weights, as a model.
+
+use super::LatentRecipe;
+use crate::data::{Condition, Generate, Rows, Space};
+use crate::density::{Kind, LogProb, Measure, RawDensity, in_parts};
+use crate::error::{count, one_of};
+use crate::family::density::{chunk, no_keys};
+use crate::family::{DensityEntry, Integers, Judge, Model, Opening, Setting};
+use crate::nn::latent::{Importance, LatentVariable};
+use crate::nn::map_params;
+use crate::registry::read;
+use crate::train::State;
+use crate::{Draws, Error, Result};
+use burn::tensor::{Device, Tensor};
+use serde::Deserialize;
+use std::any::Any;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use toml::{Table, Value};
+
+/// The names of the densities.
+const IMPORTANCE: &str = "importance";
+const ELBO: &str = "elbo";
+/// The most activations of the rows generated at once.
+const MOST_AT_ONCE: usize = 1 << 24;
+
+/// The options of a density.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Options {
+    /// The number of draws from the posterior of each row.
+    draws: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { draws: 128 }
+    }
+}
+
+/// A trained latent-variable model: samples, and bounds of log p.
+pub struct LatentModel {
+    /// The resolved recipe.
+    pub recipe: LatentRecipe,
+    /// The networks: distributions of rows in model units.
+    pub network: LatentVariable,
+    space: Space,
+    rows_at_once: u64,
+    device: Device,
+}
+
+impl LatentModel {
+    /// The model of a resolved recipe with its weights; `origin` is the name of their file in errors.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the weights do not fit the networks.
+    pub fn new(recipe: LatentRecipe, at: &Opening, weights: &State, origin: &Path) -> Result<Self> {
+        let network = recipe.latent.init(&at.space, &Draws::new(0), &at.device)?;
+        let activations = recipe.latent.activations(&at.space)?.max(1);
+        Ok(Self {
+            network: map_params(network, weights, origin)?,
+            rows_at_once: (MOST_AT_ONCE / activations).clamp(1, 1024) as u64,
+            recipe,
+            space: at.space.clone(),
+            device: at.device.clone(),
+        })
+    }
+}
+
+impl Model for LatentModel {
+    fn space(&self) -> &Space {
+        &self.space
+    }
+
+    fn generator(&self, sampling: &Table, _: &Setting) -> Result<Box<dyn Generate + '_>> {
+        no_keys(sampling, "no option: z is drawn from the prior, and each column given z")?;
+        Ok(Box::new(RowCounter { model: self, rows: 0.into() }))
+    }
+
+    fn densities(&self) -> Vec<DensityEntry> {
+        let entry = |name, about| DensityEntry { name, about, integers: vec![Integers::None] };
+        vec![
+            entry(IMPORTANCE, "log p by importance sampling from the posterior, draws = 128"),
+            entry(ELBO, "the evidence lower bound, the mean of draws = 128 estimates"),
+        ]
+    }
+
+    fn density(&self, name: &str, options: &Table, _: Integers, at: &Setting) -> Result<Judge<'_>> {
+        if ![IMPORTANCE, ELBO].contains(&name) {
+            return Err(Error::config("density", name, one_of(name, &[IMPORTANCE, ELBO])));
+        }
+        let Options { draws } = read(Value::Table(options.clone()), "")?;
+        count("draws", draws as u64, 1 << 24)?;
+        let bound = name == ELBO;
+        let of = Draws::new(at.seed).purpose("importance");
+        let density = Box::new(Weighted { model: self, draws, bound, of });
+        Ok(Judge { density, how: format!("{draws} draws"), evaluations: draws as f64 })
+    }
+
+    fn any(&self) -> &dyn Any {
+        self
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// The model as a generator that counts its rows.
+struct RowCounter<'a> {
+    model: &'a LatentModel,
+    rows: AtomicU64,
+}
+
+impl Generate for RowCounter<'_> {
+    fn generate(
+        &self,
+        rows: Range<u64>,
+        condition: &Condition,
+        draws: &Draws,
+        device: &Device,
+    ) -> Result<Tensor<2>> {
+        self.rows.fetch_add(rows.end.saturating_sub(rows.start), Ordering::Relaxed);
+        self.model.network.generate(rows, condition, draws, device)
+    }
+
+    fn name(&self) -> String {
+        self.model.network.name()
+    }
+
+    fn network_evaluations(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    fn rows_at_once(&self) -> u64 {
+        self.model.rows_at_once
+    }
+}
+
+/// Lower bounds of log p of raw rows, by weights of draws from the posterior.
+struct Weighted<'a> {
+    model: &'a LatentModel,
+    /// The number of draws of a row.
+    draws: usize,
+    /// Whether logarithms are averaged, and not weights.
+    bound: bool,
+    of: Draws,
+}
+
+impl RawDensity for Weighted<'_> {
+    fn log_prob(
+        &self,
+        raw: &Rows,
+        condition: &Condition,
+        observe: &mut dyn FnMut(usize),
+    ) -> Result<LogProb> {
+        condition.check(raw.len())?;
+        let model = self.model;
+        let discrete = model.network.product().is_discrete();
+        let measure = if discrete { Measure::Counting } else { Measure::Raw };
+        let at_once = chunk(&model.space).min(256);
+        in_parts(raw.len(), at_once, observe, |rows| {
+            let x = model.space.encode(&raw.slice(rows.clone()))?;
+            let volumes = model.space.log_volumes_of_reals(&x)?;
+            let (x, condition) = (x.to_tensor(&model.device), condition.slice(rows));
+            let found = model.network.importance(x, &condition, self.draws, &self.of)?;
+            let of = |row: &Importance| match self.bound {
+                true => (row.mean_log_weight, row.mean_error),
+                false => (row.log_p, row.standard_error),
+            };
+            let (value, errors): (Vec<f64>, Vec<f64>) = found.iter().map(of).unzip();
+            Ok(LogProb {
+                value: value.iter().zip(volumes).map(|(log_p, volume)| log_p - volume).collect(),
+                kind: Kind::LowerBound,
+                standard_error: (self.draws > 1).then_some(errors),
+                measure,
+            })
+        })
+    }
+}

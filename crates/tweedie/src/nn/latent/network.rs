@@ -1,0 +1,110 @@
+//! Fully connected networks of encoders and decoders.
+
+use crate::data::Condition;
+use crate::error::count;
+use crate::nn::{
+    Activation, ConditionEmbedding, ConditionEmbeddingConfig, Linear, LinearConfig, mlp,
+};
+use crate::tensor::Dual;
+use crate::{Draws, Result};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+/// The most hidden layers, and the most units of each.
+const MOST_LAYERS: u64 = 64;
+const MOST_UNITS: u64 = 1 << 16;
+
+/// Fails, naming the key inside of `hidden`, unless these are the widths of hidden layers; none is a linear map.
+pub(super) fn check_hidden(hidden: &[usize]) -> Result<()> {
+    if hidden.is_empty() {
+        return Ok(());
+    }
+    count("", hidden.len() as u64, MOST_LAYERS)?;
+    hidden.iter().try_for_each(|units| count("", *units as u64, MOST_UNITS))
+}
+
+/// The sizes of a network: its input, its hidden layers and its output.
+pub(super) struct Sizes<'a> {
+    pub input: usize,
+    pub hidden: &'a [usize],
+    pub output: usize,
+    /// The number of classes, and the length of vectors, that rows are conditioned on; 0 for none.
+    pub given: [usize; 2],
+}
+
+impl Sizes<'_> {
+    /// The input and the output of each layer.
+    fn layers(&self) -> Vec<(usize, usize)> {
+        let inputs = std::iter::once(self.input).chain(self.hidden.iter().copied());
+        inputs.zip(self.hidden.iter().copied().chain([self.output])).collect()
+    }
+
+    fn condition(&self) -> ConditionEmbeddingConfig {
+        let first = self.hidden.first().copied().unwrap_or(self.output);
+        ConditionEmbeddingConfig::new(self.given[0], self.given[1], first)
+    }
+
+    /// The number of values in the parameters.
+    pub fn parameters(&self) -> u128 {
+        let linear = |(input, output): (usize, usize)| (input as u128 + 1) * output as u128;
+        self.condition().parameters() + self.layers().into_iter().map(linear).sum::<u128>()
+    }
+
+    /// The approximate number of activations of a row.
+    pub fn activations(&self) -> usize {
+        self.input + 2 * self.hidden.iter().sum::<usize>() + self.output
+    }
+
+    /// The network with initial values from `draws`, those of the last layer times `gain`.
+    pub fn init(
+        &self,
+        activation: Activation,
+        gain: f64,
+        draws: &Draws,
+        device: &Device,
+    ) -> LatentNetwork {
+        let last = self.hidden.len();
+        let layer = |(k, (input, output)): (usize, (usize, usize))| {
+            let gain = if k == last { gain } else { 1.0 };
+            let draws = draws.purpose("linears").at(k as u64);
+            LinearConfig::new(input, output).with_gain(gain).init(&draws, device)
+        };
+        LatentNetwork {
+            linears: self.layers().into_iter().enumerate().map(layer).collect(),
+            condition: self.condition().init(&draws.purpose("condition"), device),
+            activation,
+        }
+    }
+}
+
+/// An MLP whose first layer also takes the condition.
+#[derive(Module, Debug)]
+pub(super) struct LatentNetwork {
+    linears: Vec<Linear>,
+    condition: ConditionEmbedding,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl LatentNetwork {
+    /// The output for rows `x`, `[n, input]`.
+    pub fn forward(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
+        let ([n, _], device) = (x.dims(), x.value.device());
+        let last = self.linears.len() - 1;
+        let after = |k: usize| (k < last).then_some(self.activation);
+        let all: Vec<(&Linear, Option<Activation>)> =
+            self.linears.iter().enumerate().map(|(k, linear)| (linear, after(k))).collect();
+        let Some(features) = self.condition.forward(condition, n, &device)? else {
+            return Ok(mlp(x, &all, None));
+        };
+        let features = features.linear(|f: Tensor<2>| {
+            let [_, width] = f.dims();
+            f.expand([n, width])
+        });
+        let first = self.linears[0].forward_plus(x, features);
+        Ok(match after(0) {
+            None => first,
+            Some(activation) => mlp(activation.forward(first), &all[1..], None),
+        })
+    }
+}

@@ -1,0 +1,327 @@
+//! Latent-variable models against linear-Gaussian ones, whose posterior and density are known.
+
+use crate::double::moved;
+use crate::dual::normal;
+use crate::support::{cpu, doubles, host, within};
+use burn::module::Module;
+use burn::tensor::{DType, Tensor};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::f64::consts::TAU;
+use tweedie::data::{Condition, Coordinate, Dataset, Kind, Layout, Rows, Space, Split};
+use tweedie::family::latent::LatentRecipe;
+use tweedie::family::{Family, Opener, Start};
+use tweedie::nn::latent::{LatentConfig, LatentVariable};
+use tweedie::nn::{collect_params, map_params};
+use tweedie::tensor::mean_and_error;
+use tweedie::train::{AdamW, Fit, Training};
+use tweedie::{Draws, Error, Result};
+
+/// The space of `width` real columns in their own units.
+fn plain(width: usize) -> Space {
+    Space::vector(&(1..=width).map(|j| format!("x{j}")).collect::<Vec<_>>()).expect("a space")
+}
+
+fn config(keys: serde_json::Value) -> LatentConfig {
+    serde_json::from_value(keys).expect("a configuration")
+}
+
+/// x = W z + b + σ ε with two orthogonal columns of W, and a posterior whose mean is off by `shift` and whose standard
+/// deviation is `wide` times the exact one.
+struct Linear {
+    weight: [[f64; 2]; 3],
+    bias: [f64; 3],
+    sd: f64,
+}
+
+const LINEAR: Linear =
+    Linear { weight: [[1.2, 0.4], [-0.8, 0.6], [0.0, 0.5]], bias: [0.3, -1.0, 0.5], sd: 0.7 };
+
+impl Linear {
+    /// The squared length of a column of W.
+    fn square(&self, k: usize) -> f64 {
+        self.weight.iter().map(|row| row[k] * row[k]).sum()
+    }
+
+    /// The variance of z_k in the posterior.
+    fn variance(&self, k: usize) -> f64 {
+        1.0 / (1.0 + self.square(k) / self.sd.powi(2))
+    }
+
+    /// log p of a row.
+    fn log_p(&self, x: &[f64]) -> f64 {
+        let y: Vec<f64> = x.iter().zip(self.bias).map(|(x, b)| x - b).collect();
+        let mut sum = 3.0 * TAU.ln() + 2.0 * self.sd.ln();
+        let mut form = y.iter().map(|y| y * y).sum::<f64>() / self.sd.powi(2);
+        for k in 0..2 {
+            let along: f64 = y.iter().zip(self.weight).map(|(y, row)| y * row[k]).sum();
+            let all = self.sd.powi(2) + self.square(k);
+            sum += all.ln();
+            form -= along * along / (self.sd.powi(2) * all);
+        }
+        -0.5 * (sum + form)
+    }
+
+    /// The model in double precision.
+    fn model(&self, bound: serde_json::Value, (shift, wide): (f64, f64)) -> Result<LatentVariable> {
+        let keys =
+            json!({ "width": 2, "encoder": [], "decoder": [], "scale": "one", "bound": bound });
+        let model = moved(&config(keys).init(&plain(3), &Draws::new(0), &cpu())?, 0.0);
+        // u with u/(1 + |u|/most) = s.
+        let unbounded = |s: f64, most: f64| s / (1.0 - s.abs() / most);
+        let mut params = collect_params(&model)?;
+        for (path, data) in &mut params {
+            let values: Vec<f64> = match path.as_str() {
+                "scales" => vec![unbounded(self.sd.ln(), 7.0)],
+                // A logit, a mean and a scale for each column.
+                "decoder.linears.0.weight" => self
+                    .weight
+                    .iter()
+                    .flat_map(|row| [0.0, 0.0, row[0], row[1], 0.0, 0.0])
+                    .collect(),
+                "decoder.linears.0.bias" => self.bias.iter().flat_map(|b| [0.0, *b, 0.0]).collect(),
+                "encoder.linears.0.weight" => {
+                    let mean = |k: usize| {
+                        let factor = self.variance(k) / self.sd.powi(2);
+                        self.weight.map(|row| factor * row[k])
+                    };
+                    [mean(0), mean(1), [0.0; 3], [0.0; 3]].concat()
+                }
+                "encoder.linears.0.bias" => {
+                    let mean = |k: usize| {
+                        let along: f64 =
+                            self.bias.iter().zip(self.weight).map(|(b, row)| b * row[k]).sum();
+                        shift - self.variance(k) / self.sd.powi(2) * along
+                    };
+                    let log_sd = |k: usize| unbounded((wide * self.variance(k).sqrt()).ln(), 12.0);
+                    vec![mean(0), mean(1), log_sd(0), log_sd(1)]
+                }
+                other => panic!("{other}"),
+            };
+            data.as_mut_slice::<f64>().expect("doubles").copy_from_slice(&values);
+        }
+        map_params(model, &params, std::path::Path::new("here"))
+    }
+}
+
+#[test]
+fn with_the_exact_posterior_every_weight_is_the_density() -> Result<()> {
+    let model = LINEAR.model(json!({}), (0.0, 1.0))?;
+    let x = normal::<2>("x", [40, 3]).mul_scalar(2.0);
+    for (row, x) in model
+        .importance(x.clone(), &Condition::None, 7, &Draws::new(1))?
+        .iter()
+        .zip(host(&x).chunks(3))
+    {
+        within("log p", row.log_p, LINEAR.log_p(x), 1e-9);
+        within("its bound", row.mean_log_weight, LINEAR.log_p(x), 1e-9);
+        assert!(row.standard_error < 1e-9 && (row.effective - 7.0).abs() < 1e-6);
+    }
+    // The closed form of the divergence has the mean of its draws.
+    let [value, _] = model.bound(&x, &Condition::None, &Draws::new(2))?;
+    let gaps: Vec<f64> =
+        host(&value).iter().zip(host(&x).chunks(3)).map(|(v, x)| v - LINEAR.log_p(x)).collect();
+    let (mean, error) = mean_and_error(&gaps);
+    assert!(mean.abs() < 4.9 * error && error > 1e-3, "{mean} ± {error}");
+    Ok(())
+}
+
+/// With weights over p(x) of mean 1 and variance χ²(p(z | x) ‖ q), k (log p − E_k) tends to ½ χ². The mean weight less
+/// one is a control variate.
+#[test]
+fn bounds_rise_to_the_density_at_the_rate_of_theory() -> Result<()> {
+    let (shift, wide) = (0.2f64, 1.2f64);
+    let model = LINEAR.model(json!({}), (shift, wide))?;
+    // ∫ p²/q of each dimension, with q's mean off by `shift` and its standard deviation wider.
+    let chi: f64 = (0..2)
+        .map(|k| {
+            let (p, q) = (LINEAR.variance(k), wide * wide * LINEAR.variance(k));
+            let both = 2.0 * q - p;
+            q / (p * both).sqrt() * (shift * shift / both).exp()
+        })
+        .product::<f64>()
+        - 1.0;
+    let (rows, most) = (4000, 512);
+    let x = [1.0, -0.5, 0.8];
+    let right = LINEAR.log_p(&x);
+    let mut found = BTreeMap::<usize, Vec<f64>>::new();
+    for part in 0..4 {
+        let n = rows / 4;
+        let batch = doubles(&x.repeat(n), 3);
+        let noise = normal::<2>(&format!("noise {part}"), [n * most, 2]);
+        let all = host(&model.log_weights(&batch, &Condition::None, most, noise)?);
+        for weights in all.chunks(most) {
+            for k in [1usize, 8, 32, 128, 512] {
+                let of = |some: &[f64]| {
+                    let mean = some.iter().map(|w| (w - right).exp()).sum::<f64>() / k as f64;
+                    [mean.ln(), mean - 1.0]
+                };
+                let each: Vec<[f64; 2]> = weights.chunks(k).map(of).collect();
+                let share = each.len() as f64;
+                let [log, over] = [0, 1].map(|i| each.iter().map(|e| e[i]).sum::<f64>() / share);
+                found.entry(k).or_default().push(log - over);
+            }
+        }
+    }
+    let gap = |k: usize| mean_and_error(&found[&k].iter().map(|g| -g).collect::<Vec<_>>());
+    for (a, b) in [(1, 8), (8, 32), (32, 128), (128, 512)] {
+        assert!(gap(b).0 < gap(a).0, "{k:?}", k = [gap(a), gap(b)]);
+    }
+    for k in [128, 512] {
+        let (gap, error) = gap(k);
+        let k = k as f64;
+        // The next term is of order χ⁴/k.
+        within("half χ²", k * gap, 0.5 * chi, 4.9 * k * error + 4.0 * chi * (1.0 + chi) / k);
+    }
+    let slope = (gap(8).0 / gap(512).0).ln() / 64f64.ln();
+    within("slope", slope, 1.0, 0.1);
+    Ok(())
+}
+
+/// The gradients by the encoder's parameters of batches of one repeated row: their mean, and their spread.
+fn gradients(bound: serde_json::Value, from: (f64, f64)) -> Result<Vec<(f64, f64)>> {
+    let model = LINEAR.model(bound, from)?.train();
+    let (batches, n) = (60, 400);
+    let x = doubles(&[1.0, -0.5, 0.8].repeat(n), 3).into_data();
+    let x = Tensor::<2>::from_data(x, (&cpu().autodiff(), DType::F64));
+    let mut all = vec![Vec::new(); 16];
+    for k in 0..batches {
+        let [_, expression] = model.bound(&x, &Condition::None, &Draws::new(7).at(k))?;
+        let found = AdamW::gradients(&model, &expression.mean().backward());
+        let encoder = found.iter().filter(|(path, _)| path.starts_with("encoder"));
+        let values: Vec<f64> = encoder.flat_map(|(_, gradient)| host(gradient)).collect();
+        all.iter_mut().zip(values).for_each(|(all, value)| all.push(value));
+    }
+    Ok(all.iter().map(|values| mean_and_error(values)).collect())
+}
+
+#[test]
+fn estimators_of_the_gradient_have_one_mean_and_the_noise_of_theory() -> Result<()> {
+    let of = |k: usize, name: &str| {
+        gradients(json!({ "k": k, "gradient": name }), (0.3, 1.3)).map(|all| all.into_iter())
+    };
+    // One row, so that all parameters of a line of weights have the same gradient up to a factor.
+    for k in [1, 16] {
+        for (a, b) in of(k, "pathwise")?.zip(of(k, "doubly")?) {
+            let bar = 4.9 * (a.1 * a.1 + b.1 * b.1).sqrt() + 1e-12;
+            within(format!("gradient, k = {k}"), a.0, b.0, bar);
+        }
+    }
+    for (a, b) in of(1, "pathwise")?.zip(of(1, "path-only")?) {
+        within("gradient", a.0, b.0, 4.9 * (a.1 * a.1 + b.1 * b.1).sqrt() + 1e-12);
+    }
+    // The signal is the mean of the less noisy one.
+    let noise =
+        |k: usize, name: &str| of(k, name).map(|all| all.map(|(_, error)| error).sum::<f64>());
+    let signal = |k: usize| of(k, "doubly").map(|all| all.map(|(mean, _)| mean.abs()).sum::<f64>());
+    let ratio = |name: &str| -> Result<f64> {
+        let [few, many] = [4, 64].map(|k| Ok::<_, Error>(signal(k)? / noise(k, name)?));
+        Ok((many? / few?).ln() / 16f64.ln())
+    };
+    within("slope of the doubly reparameterised one", ratio("doubly")?, 0.5, 0.15);
+    within("slope of the pathwise one", ratio("pathwise")?, -0.5, 0.15);
+    // At the exact posterior the path alone has no gradient, draw by draw.
+    let still = gradients(json!({ "gradient": "path-only" }), (0.0, 1.0))?;
+    assert!(still.iter().all(|(mean, error)| mean.abs() < 1e-9 && *error < 1e-9), "{still:?}");
+    let noisy = gradients(json!({}), (0.0, 1.0))?;
+    assert!(noisy.iter().any(|(_, error)| *error > 1e-4), "{noisy:?}");
+    Ok(())
+}
+
+/// Over all rows of zeros and ones the estimates of probability, each of mean p, add up to one.
+#[test]
+fn probabilities_add_up_to_one() -> Result<()> {
+    let bits = 6;
+    let column = |j: usize| Coordinate {
+        kind: Kind::Quantised { low: Some(0), high: Some(1) },
+        shift: 1.0,
+        scale: 1.0,
+        ..Coordinate::real(format!("bit {j}"))
+    };
+    let space = Space::new(Layout::Vector { width: bits }, (0..bits).map(column).collect())?;
+    let keys = json!({ "width": 3, "encoder": [8], "decoder": [8] });
+    let model = config(keys).init(&space, &Draws::new(4), &cpu())?;
+    let every: Vec<f32> =
+        (0..1 << bits).flat_map(|i: u32| (0..bits).map(move |j| (i >> j & 1) as f32)).collect();
+    let x = space.encode(&Rows::new(every, bits)?)?.to_tensor(&cpu());
+    let found = model.importance(x, &Condition::None, 4000, &Draws::new(3))?;
+    let (sum, square) = found.iter().fold((0.0, 0.0), |(sum, square), row| {
+        let p = row.log_p.exp();
+        (sum + p, square + (p * row.standard_error).powi(2))
+    });
+    within("the sum", sum, 1.0, 4.9 * square.sqrt());
+    assert!(square.sqrt() < 0.02);
+    Ok(())
+}
+
+/// Every pattern of signs of five columns, which thus are uncorrelated with mean 0: the maximum of the likelihood of
+/// probabilistic PCA (Tipping & Bishop 1999, eqs. 12–15) is known.
+#[test]
+fn a_linear_model_learns_probabilistic_pca() -> Result<()> {
+    let spread = [3.0f64, 2.0, 1.0, 0.8, 0.9];
+    let row = |i: usize| {
+        spread.iter().enumerate().map(move |(j, a)| if i >> j & 1 == 1 { *a } else { -a })
+    };
+    let values: Vec<f32> = (0..32).flat_map(|i| row(i).map(|v| v as f32)).collect();
+    let split = Split::new(Rows::new(values, 5)?, None)?;
+    let data = Dataset::new("signs", plain(5), split.clone(), split)?;
+    let rest = spread[2..].iter().map(|a| a * a).sum::<f64>() / 3.0;
+    let most = -0.5 * (5.0 * TAU.ln() + 2.0 * (6.0f64).ln() + 3.0 * rest.ln() + 5.0);
+    let latent = config(json!({
+        "width": 2, "encoder": [], "decoder": [], "scale": "one", "bound": { "gradient": "path-only" }
+    }));
+    let training = Fit { batch: 32, learning_rate: 2e-2, ema: 0.0, ..Fit::default() };
+    let recipe = LatentRecipe { latent, training };
+    let open: Opener = std::sync::Arc::new(|_| Err(Error::undefined("a run", "there is none")));
+    let steps = Training { steps: 2500, ..Training::default() };
+    let start = Start {
+        space: &data.space,
+        data: Some(&data),
+        training: &steps,
+        seed: 5,
+        device: &cpu(),
+        open: &open,
+    };
+    let recipe = recipe.resolve(&start)?;
+    let mut learner = recipe.learner(&start)?;
+    (0..steps.steps).try_for_each(|step| learner.step(step).map(|_| ()))?;
+    let model = recipe.latent.init(&data.space, &Draws::new(0), &cpu())?;
+    let weights = learner.weights()?;
+    let model = map_params(model, &weights, std::path::Path::new("here"))?;
+    let x = data.train.rows().to_tensor(&cpu());
+    let found = model.importance(x, &Condition::None, 200, &Draws::new(6))?;
+    let mean = |of: fn(&tweedie::nn::latent::Importance) -> f64| {
+        found.iter().map(of).sum::<f64>() / found.len() as f64
+    };
+    within("log p", mean(|row| row.log_p), most, 1e-3);
+    within("its bound", mean(|row| row.mean_log_weight), most, 1e-3);
+    // The decoder spans the columns of greatest variance.
+    let data = &weights["decoder.linears.0.weight"];
+    let decoder = data.clone().convert::<f64>().try_into_vec::<f64>().expect("numbers");
+    for j in 2..5 {
+        let means = &decoder[(3 * j + 1) * 2..][..2];
+        assert!(means.iter().all(|w| w.abs() < 0.02), "{decoder:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_by_name() {
+    let refused = |keys: serde_json::Value| match config(keys).check() {
+        Err(error) => error.to_string(),
+        Ok(()) => "accepted".into(),
+    };
+    for (keys, begins) in [
+        (json!({ "width": 0 }), "width: 0"),
+        (json!({ "encoder": [0] }), "encoder"),
+        (json!({ "decoder": [4, 0] }), "decoder"),
+        (json!({ "bound": { "k": 0 } }), "bound.k: 0"),
+        (json!({ "bound": { "m": 0 } }), "bound.m: 0"),
+        (json!({ "bound": { "m": 16000, "k": 16000 } }), "bound.m: 16000 with k = 16000"),
+        (json!({ "bound": { "k": 2, "gradient": "path-only" } }), "bound.gradient: path-only"),
+    ] {
+        let error = refused(keys);
+        assert!(error.starts_with(begins), "{error}");
+    }
+    assert_eq!(refused(json!({ "encoder": [], "decoder": [] })), "accepted");
+}
