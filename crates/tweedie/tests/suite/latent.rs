@@ -115,7 +115,7 @@ fn with_the_exact_posterior_every_weight_is_the_density() -> Result<()> {
     {
         within("log p", row.log_p, LINEAR.log_p(x), 1e-9);
         within("its bound", row.mean_log_weight, LINEAR.log_p(x), 1e-9);
-        assert!(row.standard_error < 1e-9 && (row.effective - 7.0).abs() < 1e-6);
+        assert!(row.standard_error < 1e-6 && (row.effective - 7.0).abs() < 1e-6);
     }
     // The closed form of the divergence has the mean of its draws.
     let [value, _] = model.bound(&x, &Condition::None, &Draws::new(2))?;
@@ -270,10 +270,10 @@ fn a_linear_model_learns_probabilistic_pca() -> Result<()> {
     let latent = config(json!({
         "width": 2, "encoder": [], "decoder": [], "scale": "one", "bound": { "gradient": "path-only" }
     }));
-    let training = Fit { batch: 32, learning_rate: 2e-2, ema: 0.0, ..Fit::default() };
+    let training = Fit { batch: 32, learning_rate: 1e-2, ema: 0.0, ..Fit::default() };
     let recipe = LatentRecipe { latent, training };
     let open: Opener = std::sync::Arc::new(|_| Err(Error::undefined("a run", "there is none")));
-    let steps = Training { steps: 2500, ..Training::default() };
+    let steps = Training { steps: 8000, ..Training::default() };
     let start = Start {
         space: &data.space,
         data: Some(&data),
