@@ -28,6 +28,13 @@ pub(super) trait Likelihood {
 
     /// log p of held-out rows, `[n, 1]`, a lower bound or unbiased estimates of it by `draws`.
     fn held_out(&self, x: Tensor<2>, condition: &Condition, draws: &Draws) -> Result<Tensor<2>>;
+
+    /// KL of the posterior to the prior of each latent dimension, in nats, `[n, dimensions]`; none without a latent
+    /// variable.
+    fn divergences(&self, x: Tensor<2>, condition: &Condition) -> Result<Option<Tensor<2>>> {
+        let _ = (x, condition);
+        Ok(None)
+    }
 }
 
 /// [`Likelihood::descend`] by reverse mode: `log_p` of each row, `[n, 1]`, and an expression of the same shape with its
@@ -69,7 +76,13 @@ pub(super) struct LikelihoodLearner<M: Module> {
     units: Units,
     draws: Draws,
     device: Device,
+    /// The mean KL of each latent dimension when held-out rows were seen last; empty before, and without a latent
+    /// variable.
+    divergences: Vec<f64>,
 }
+
+/// The nats below which a latent dimension tells nothing of a row.
+const UNUSED: f64 = 0.01;
 
 impl<M: Module + Likelihood + Sync> LikelihoodLearner<M> {
     /// The learner of a model before its first step.
@@ -90,7 +103,23 @@ impl<M: Module + Likelihood + Sync> LikelihoodLearner<M> {
             units,
             draws: Draws::new(at.seed),
             device: at.device.clone(),
+            divergences: Vec::new(),
         })
+    }
+
+    /// The mean KL of each latent dimension on held-out rows; empty without a latent variable.
+    fn mean_divergences(&self, model: &M, feed: &Feed) -> Result<Vec<f64>> {
+        let (mut sums, mut count) = (Vec::new(), 0.0);
+        for batch in feed.all(&self.draws.purpose("held out"), &self.device) {
+            let batch = batch?;
+            let Some(found) = model.divergences(batch.x, &batch.condition)? else { break };
+            let [n, d] = found.dims();
+            sums.resize(d, 0.0);
+            count += n as f64;
+            let found = host_column(&found.sum_dim(0).reshape([d, 1]))?;
+            sums.iter_mut().zip(found).for_each(|(sum, own)| *sum += own);
+        }
+        Ok(sums.into_iter().map(|sum| sum / count).collect())
     }
 
     /// The loss of a model on held-out rows, and the mean log p of a row. The noise is the same each time, so that a
@@ -138,8 +167,8 @@ impl<M: Module + Likelihood + Sync> Learner for LikelihoodLearner<M> {
             .into())
     }
 
-    /// The held-out loss in nats per column and model units, and the mean log p of a row in nats and the data's own
-    /// units.
+    /// The held-out loss in nats per column and model units, the mean log p of a row in nats and the data's own units,
+    /// and with a latent variable the KL of the averaged weights' posterior to the prior.
     fn held_out(&mut self) -> Result<Values> {
         let Some(feed) = &self.held_out else { return Ok(Values::default()) };
         self.choice.begin();
@@ -153,9 +182,12 @@ impl<M: Module + Likelihood + Sync> Learner for LikelihoodLearner<M> {
                 least = (loss, log_p);
             }
         }
+        self.divergences = self.mean_divergences(&self.model.averaged(), feed)?;
+        let divergence = (!self.divergences.is_empty()).then(|| self.divergences.iter().sum());
+        let divergence = divergence.map(|sum: f64| ("held_out/kl", sum));
         let chosen = self.choice.loss().map(|loss| ("held_out/chosen", loss));
         let values = [("held_out/loss", least.0), ("held_out/log_p", least.1)];
-        Ok(values.into_iter().chain(chosen).collect())
+        Ok(values.into_iter().chain(divergence).chain(chosen).collect())
     }
 
     fn save(&self) -> Result<State> {
@@ -172,6 +204,17 @@ impl<M: Module + Likelihood + Sync> Learner for LikelihoodLearner<M> {
             None => Ok(()),
             Some(name) => Err(Error::file(origin, name, "unknown", "only what a learner saves")),
         }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        if self.divergences.is_empty() {
+            return Vec::new();
+        }
+        let sum: f64 = self.divergences.iter().sum();
+        let unused = self.divergences.iter().filter(|nats| **nats < UNUSED).count();
+        let all = self.divergences.len();
+        let used = format!("{unused} of {all} latent dimensions have less than {UNUSED} nats");
+        vec![format!("KL(posterior ‖ prior) of held-out rows: {sum:.2} nats a row; {used}")]
     }
 
     fn weights(&self) -> Result<State> {

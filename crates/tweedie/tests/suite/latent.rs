@@ -8,13 +8,14 @@ use burn::tensor::{DType, Tensor};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
+use std::path::Path;
 use tweedie::data::{Condition, Coordinate, Dataset, Kind, Layout, Rows, Space, Split};
 use tweedie::family::latent::LatentRecipe;
 use tweedie::family::{Family, Opener, Start};
-use tweedie::nn::latent::{LatentConfig, LatentVariable};
+use tweedie::nn::latent::{Estimator, Importance, LatentConfig, LatentVariable};
 use tweedie::nn::{collect_params, map_params};
 use tweedie::tensor::mean_and_error;
-use tweedie::train::{AdamW, Fit, Training};
+use tweedie::train::{AdamW, Fit, Learner, Training};
 use tweedie::{Draws, Error, Result};
 
 /// The space of `width` real columns in their own units.
@@ -100,7 +101,7 @@ impl Linear {
             };
             data.as_mut_slice::<f64>().expect("doubles").copy_from_slice(&values);
         }
-        map_params(model, &params, std::path::Path::new("here"))
+        map_params(model, &params, Path::new("here"))
     }
 }
 
@@ -254,54 +255,75 @@ fn probabilities_add_up_to_one() -> Result<()> {
     Ok(())
 }
 
-/// Every pattern of signs of five columns, which thus are uncorrelated with mean 0: the maximum of the likelihood of
-/// probabilistic PCA (Tipping & Bishop 1999, eqs. 12–15) is known.
-#[test]
-fn a_linear_model_learns_probabilistic_pca() -> Result<()> {
-    let spread = [3.0f64, 2.0, 1.0, 0.8, 0.9];
-    let row = |i: usize| {
-        spread.iter().enumerate().map(move |(j, a)| if i >> j & 1 == 1 { *a } else { -a })
-    };
-    let values: Vec<f32> = (0..32).flat_map(|i| row(i).map(|v| v as f32)).collect();
-    let split = Split::new(Rows::new(values, 5)?, None)?;
-    let data = Dataset::new("signs", plain(5), split.clone(), split)?;
-    let rest = spread[2..].iter().map(|a| a * a).sum::<f64>() / 3.0;
-    let most = -0.5 * (5.0 * TAU.ln() + 2.0 * (6.0f64).ln() + 3.0 * rest.ln() + 5.0);
-    let latent = config(json!({
-        "width": 2, "encoder": [], "decoder": [], "scale": "one", "bound": { "gradient": "path-only" }
-    }));
-    let training = Fit { batch: 32, learning_rate: 1e-2, ema: 0.0, ..Fit::default() };
+/// Every pattern of signs of columns with these magnitudes, which thus are uncorrelated with mean 0.
+fn signs(spread: &[f64]) -> Result<Dataset> {
+    let d = spread.len();
+    let sign = |i: usize, j: usize| if i >> j & 1 == 1 { 1.0 } else { -1.0 };
+    let row = |i: usize| (0..d).map(move |j| (spread[j] * sign(i, j)) as f32);
+    let split = Split::new(Rows::new((0..1 << d).flat_map(row).collect(), d)?, None)?;
+    Dataset::new("signs", plain(d), split.clone(), split)
+}
+
+/// A linear model with one scale, after training on all rows at once, with its learner.
+fn learnt(data: &Dataset, width: usize) -> Result<(LatentVariable, Box<dyn Learner>)> {
+    let keys = json!({ "width": width, "encoder": [], "decoder": [], "scale": "one" });
+    let mut latent = config(keys);
+    latent.bound.gradient = Estimator::PathOnly;
+    let batch = data.train.rows().len();
+    let training = Fit { batch, learning_rate: 1e-2, ema: 0.0, ..Fit::default() };
     let recipe = LatentRecipe { latent, training };
     let open: Opener = std::sync::Arc::new(|_| Err(Error::undefined("a run", "there is none")));
-    let steps = Training { steps: 8000, ..Training::default() };
+    let (steps, device) = (Training { steps: 8000, ..Training::default() }, cpu());
     let start = Start {
         space: &data.space,
-        data: Some(&data),
+        data: Some(data),
         training: &steps,
         seed: 5,
-        device: &cpu(),
+        device: &device,
         open: &open,
     };
     let recipe = recipe.resolve(&start)?;
     let mut learner = recipe.learner(&start)?;
     (0..steps.steps).try_for_each(|step| learner.step(step).map(|_| ()))?;
-    let model = recipe.latent.init(&data.space, &Draws::new(0), &cpu())?;
-    let weights = learner.weights()?;
-    let model = map_params(model, &weights, std::path::Path::new("here"))?;
+    let model = recipe.latent.init(&data.space, &Draws::new(0), &device)?;
+    Ok((map_params(model, &learner.weights()?, Path::new("here"))?, learner))
+}
+
+/// The maximum of the likelihood of probabilistic PCA is known (Tipping & Bishop 1999, eqs. 12–15).
+#[test]
+fn a_linear_model_learns_probabilistic_pca() -> Result<()> {
+    let spread = [3.0f64, 2.0, 1.0, 0.8, 0.9];
+    let rest = spread[2..].iter().map(|a| a * a).sum::<f64>() / 3.0;
+    let most = -0.5 * (5.0 * TAU.ln() + 2.0 * 6f64.ln() + 3.0 * rest.ln() + 5.0);
+    let data = signs(&spread)?;
+    let (model, learner) = learnt(&data, 2)?;
     let x = data.train.rows().to_tensor(&cpu());
     let found = model.importance(x, &Condition::None, 200, &Draws::new(6))?;
-    let mean = |of: fn(&tweedie::nn::latent::Importance) -> f64| {
-        found.iter().map(of).sum::<f64>() / found.len() as f64
-    };
+    let mean = |of: fn(&Importance) -> f64| found.iter().map(of).sum::<f64>() / 32.0;
     within("log p", mean(|row| row.log_p), most, 1e-3);
     within("its bound", mean(|row| row.mean_log_weight), most, 1e-3);
     // The decoder spans the columns of greatest variance.
-    let data = &weights["decoder.linears.0.weight"];
-    let decoder = data.clone().convert::<f64>().try_into_vec::<f64>().expect("numbers");
+    let decoder = learner.weights()?["decoder.linears.0.weight"].clone().convert::<f64>();
+    let decoder = decoder.try_into_vec::<f64>().expect("numbers");
     for j in 2..5 {
         let means = &decoder[(3 * j + 1) * 2..][..2];
         assert!(means.iter().all(|w| w.abs() < 0.02), "{decoder:?}");
     }
+    Ok(())
+}
+
+/// Two of five columns stand out from noise of variance 1, so that two of four latent dimensions are of use; the others
+/// have KLs of ½ ln 9 and ½ ln 4.
+#[test]
+fn latent_dimensions_without_use_are_counted() -> Result<()> {
+    let (_, mut learner) = learnt(&signs(&[3.0, 2.0, 1.0, 1.0, 1.0])?, 4)?;
+    assert!(learner.notes().is_empty());
+    let values = learner.held_out()?;
+    let kl = values.iter().find(|(name, _)| *name == "held_out/kl").expect("a KL").1;
+    within("KL", kl, 6f64.ln(), 5e-3);
+    let notes = learner.notes().join("\n");
+    assert!(notes.contains("2 of 4 latent dimensions have less than 0.01 nats"), "{notes}");
+    assert!(notes.contains(&format!("{kl:.2} nats a row")), "{notes}");
     Ok(())
 }
 

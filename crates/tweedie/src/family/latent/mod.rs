@@ -52,6 +52,10 @@ impl Likelihood for LatentVariable {
         let [value, _] = self.bound(&x, condition, draws)?;
         Ok(value)
     }
+
+    fn divergences(&self, x: Tensor<2>, condition: &Condition) -> Result<Option<Tensor<2>>> {
+        Ok(Some(self.posterior(x, condition)?.divergences()))
+    }
 }
 
 impl Family for LatentRecipe {

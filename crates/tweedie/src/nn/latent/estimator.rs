@@ -112,7 +112,7 @@ impl LatentVariable {
         let z = posterior.draw(count, noise.cast(x.dtype()));
         if k == 1 && bound.gradient == Estimator::Pathwise {
             let seen = self.log_likelihood(x, z, condition, count)?.mean_dim(1);
-            let value = seen - posterior.divergence();
+            let value = seen - posterior.divergences().sum_dim(1);
             return Ok([value.clone(), value]);
         }
         let fixed = posterior.detach();

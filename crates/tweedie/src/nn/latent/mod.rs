@@ -232,12 +232,12 @@ impl Posterior {
         by_row(normal_log_prob(scaled) - log_sd.sum_dim(1), draws)
     }
 
-    /// KL(q ‖ N(0, I)) of each row, `[n, 1]`.
-    pub fn divergence(&self) -> Tensor<2> {
+    /// KL(q ‖ N(0, I)) of each row in nats, by dimension, `[n, width]`.
+    pub fn divergences(&self) -> Tensor<2> {
         let square = |x: &Tensor<2>| x.clone() * x.clone();
         let variance = self.log_sd.clone().mul_scalar(2.0).exp();
         let each = square(&self.mean) + variance - self.log_sd.clone().mul_scalar(2.0);
-        each.sub_scalar(1.0).sum_dim(1).mul_scalar(0.5)
+        each.sub_scalar(1.0).mul_scalar(0.5)
     }
 
     fn detach(&self) -> Self {
