@@ -6,6 +6,7 @@
 mod arrays;
 pub mod autoregressive;
 pub mod chains;
+mod counter;
 mod density;
 pub mod diffusion;
 pub mod flow;

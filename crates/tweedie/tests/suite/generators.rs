@@ -9,6 +9,7 @@ use tweedie::data::{Condition, Generate, Space, Toy};
 use tweedie::mcmc::{Banana, Funnel};
 use tweedie::nn::autoregressive::AutoregressiveConfig;
 use tweedie::nn::flow::FlowConfig;
+use tweedie::nn::latent::LatentConfig;
 use tweedie::solve::Sampler;
 
 /// Generators by the names of their types.
@@ -17,6 +18,8 @@ fn generators() -> Vec<(&'static str, Box<dyn Generate>)> {
     let space = Space::image(1, 3, 3, 5).expect("a space");
     let columns = AutoregressiveConfig::default().init(&space, &Draws::new(0), &cpu());
     let columns = columns.expect("an autoregressive model");
+    let latent = LatentConfig::default().init(&space, &Draws::new(0), &cpu());
+    let latent = latent.expect("a latent-variable model");
     let sampler = Sampler::new(Arc::new(eight_gaussians()), Arc::new(COSINE)).with_steps(8);
     let mut all: Vec<(&'static str, Box<dyn Generate>)> = vec![
         ("Banana", Box::new(Banana::default())),
@@ -24,6 +27,7 @@ fn generators() -> Vec<(&'static str, Box<dyn Generate>)> {
         ("GaussianMixture", Box::new(eight_gaussians())),
         ("Flow", Box::new(flow)),
         ("Autoregressive", Box::new(columns)),
+        ("LatentVariable", Box::new(latent)),
         ("Sampler", Box::new(sampler)),
     ];
     all.extend(Toy::ALL.map(|toy| ("Toy", Box::new(toy) as Box<dyn Generate>)));

@@ -5,6 +5,7 @@ use super::picture::filling;
 use crate::data::{Condition, Generate, LogDensity, Rows, Space};
 use crate::density::{Kind, LogProb, Measure, NormalisedDensity, RawDensity, in_parts};
 use crate::error::one_of;
+use crate::family::counter::RowCounter;
 use crate::family::density::{chunk, no_keys};
 use crate::family::plane::Plane;
 use crate::family::{
@@ -16,12 +17,11 @@ use crate::nn::map_params;
 use crate::tensor::host_column;
 use crate::train::State;
 use crate::{Draws, Error, Result};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use std::any::Any;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use toml::Table;
 
 /// The name of the only density.
@@ -89,7 +89,7 @@ impl Model for AutoregressiveModel {
 
     fn generator(&self, sampling: &Table, _: &Setting) -> Result<Box<dyn Generate + '_>> {
         no_keys(sampling, "no option: every column is drawn from its distribution")?;
-        Ok(Box::new(RowCounter { model: self, rows: 0.into() }))
+        Ok(Box::new(RowCounter::new(&self.network, self.rows_at_once)))
     }
 
     fn densities(&self) -> Vec<DensityEntry> {
@@ -114,7 +114,7 @@ impl Model for AutoregressiveModel {
 
     fn exact(&self) -> Result<Box<dyn Generate + '_>> {
         self.check_real("exact draws of a run")?;
-        Ok(Box::new(RowCounter { model: self, rows: 0.into() }))
+        Ok(Box::new(RowCounter::new(&self.network, self.rows_at_once)))
     }
 
     fn pictures<'a>(&'a self, at: &'a PictureSetting<'a>) -> Vec<Picture<'a>> {
@@ -157,37 +157,6 @@ impl Model for AutoregressiveModel {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
-    }
-}
-
-/// The model as a generator that counts its rows.
-struct RowCounter<'a> {
-    model: &'a AutoregressiveModel,
-    rows: AtomicU64,
-}
-
-impl Generate for RowCounter<'_> {
-    fn generate(
-        &self,
-        rows: Range<u64>,
-        condition: &Condition,
-        draws: &Draws,
-        device: &Device,
-    ) -> Result<Tensor<2>> {
-        self.rows.fetch_add(rows.end.saturating_sub(rows.start), Ordering::Relaxed);
-        self.model.network.generate(rows, condition, draws, device)
-    }
-
-    fn name(&self) -> String {
-        self.model.network.name()
-    }
-
-    fn network_evaluations(&self) -> u64 {
-        self.rows.load(Ordering::Relaxed)
-    }
-
-    fn rows_at_once(&self) -> u64 {
-        self.model.rows_at_once
     }
 }
 

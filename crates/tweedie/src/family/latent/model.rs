@@ -4,6 +4,7 @@ use super::LatentRecipe;
 use crate::data::{Condition, Generate, Rows, Space};
 use crate::density::{Kind, LogProb, Measure, RawDensity, in_parts};
 use crate::error::{count, one_of};
+use crate::family::counter::RowCounter;
 use crate::family::density::{chunk, no_keys};
 use crate::family::{DensityEntry, Integers, Judge, Model, Opening, Setting};
 use crate::nn::latent::{Importance, LatentVariable};
@@ -11,12 +12,10 @@ use crate::nn::map_params;
 use crate::registry::read;
 use crate::train::State;
 use crate::{Draws, Error, Result};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use serde::Deserialize;
 use std::any::Any;
-use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use toml::{Table, Value};
 
 /// The names of the densities.
@@ -75,7 +74,7 @@ impl Model for LatentModel {
 
     fn generator(&self, sampling: &Table, _: &Setting) -> Result<Box<dyn Generate + '_>> {
         no_keys(sampling, "no option: z is drawn from the prior, and each column given z")?;
-        Ok(Box::new(RowCounter { model: self, rows: 0.into() }))
+        Ok(Box::new(RowCounter::new(&self.network, self.rows_at_once)))
     }
 
     fn densities(&self) -> Vec<DensityEntry> {
@@ -104,37 +103,6 @@ impl Model for LatentModel {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
-    }
-}
-
-/// The model as a generator that counts its rows.
-struct RowCounter<'a> {
-    model: &'a LatentModel,
-    rows: AtomicU64,
-}
-
-impl Generate for RowCounter<'_> {
-    fn generate(
-        &self,
-        rows: Range<u64>,
-        condition: &Condition,
-        draws: &Draws,
-        device: &Device,
-    ) -> Result<Tensor<2>> {
-        self.rows.fetch_add(rows.end.saturating_sub(rows.start), Ordering::Relaxed);
-        self.model.network.generate(rows, condition, draws, device)
-    }
-
-    fn name(&self) -> String {
-        self.model.network.name()
-    }
-
-    fn network_evaluations(&self) -> u64 {
-        self.rows.load(Ordering::Relaxed)
-    }
-
-    fn rows_at_once(&self) -> u64 {
-        self.model.rows_at_once
     }
 }
 
