@@ -320,7 +320,7 @@ fn latent_dimensions_without_use_are_counted() -> Result<()> {
     assert!(learner.notes().is_empty());
     let values = learner.held_out()?;
     let kl = values.iter().find(|(name, _)| *name == "held_out/kl").expect("a KL").1;
-    within("KL", kl, 6f64.ln(), 5e-3);
+    within("KL", kl, 6f64.ln(), 0.05);
     let notes = learner.notes().join("\n");
     assert!(notes.contains("2 of 4 latent dimensions have less than 0.01 nats"), "{notes}");
     assert!(notes.contains(&format!("{kl:.2} nats a row")), "{notes}");
