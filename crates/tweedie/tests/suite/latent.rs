@@ -229,6 +229,40 @@ fn estimators_of_the_gradient_have_one_mean_and_the_noise_of_theory() -> Result<
     Ok(())
 }
 
+/// Draws of a row from its own posterior have the posterior's predictive moments, b + W μ and W Σ Wᵀ + σ² I.
+#[test]
+fn reconstructions_are_of_the_posterior() -> Result<()> {
+    let model = LINEAR.model(json!({}), (0.0, 1.0))?;
+    let x = [1.0, -0.5, 0.8];
+    let batch = doubles(&[x, [9.0; 3]].concat(), 3);
+    let n = 4000;
+    let draw = |k: u64| {
+        host(
+            &model
+                .reconstruct(batch.clone(), &Condition::None, &Draws::new(3).at(k))
+                .expect("rows"),
+        )
+    };
+    let all: Vec<Vec<f64>> = (0..n).map(draw).collect();
+    let alone = model.reconstruct(doubles(&x, 3), &Condition::None, &Draws::new(3).at(0))?;
+    assert_eq!(host(&alone), all[0][..3]);
+    let y: Vec<f64> = x.iter().zip(LINEAR.bias).map(|(x, b)| x - b).collect();
+    for j in 0..3 {
+        let (mut mean, mut variance) = (LINEAR.bias[j], LINEAR.sd.powi(2));
+        for k in 0..2 {
+            let along: f64 = y.iter().zip(LINEAR.weight).map(|(y, row)| y * row[k]).sum();
+            mean += LINEAR.weight[j][k] * LINEAR.variance(k) / LINEAR.sd.powi(2) * along;
+            variance += LINEAR.weight[j][k].powi(2) * LINEAR.variance(k);
+        }
+        let column: Vec<f64> = all.iter().map(|row| row[j] - mean).collect();
+        let (found, _) = mean_and_error(&column);
+        let squares = column.iter().map(|v| v * v).sum::<f64>() / n as f64;
+        within("mean", found, 0.0, 4.9 * (variance / n as f64).sqrt());
+        within("variance", squares, variance, 4.9 * variance * (2.0 / n as f64).sqrt());
+    }
+    Ok(())
+}
+
 /// Over all rows of zeros and ones the estimates of probability, each of mean p, add up to one.
 #[test]
 fn probabilities_add_up_to_one() -> Result<()> {

@@ -1,6 +1,6 @@
 //! Pictures that a model fills value by value, and where it is uncertain.
 
-use crate::data::{Condition, Layout, Rows, Space, Split};
+use crate::data::{Layout, Rows, Space, Split};
 use crate::draw::{Grid, Plot, panels, stacked};
 use crate::nn::autoregressive::Autoregressive;
 use crate::{Draws, Error, Result};
@@ -47,12 +47,7 @@ pub(super) fn filling(
     let grid = Grid::new(&stages, [channels, height, width], highest)?.columns(STAGES).draw()?;
     let Some(real) = real.filter(|real| !real.is_empty()) else { return Ok(grid) };
     let some = real.select(&(0..real.len().min(REAL)).collect::<Vec<_>>());
-    let condition = match some.labels() {
-        Some(labels) if !space.classes().is_empty() => {
-            Condition::Class(labels.iter().map(|label| Some(*label)).collect())
-        }
-        _ => Condition::None,
-    };
+    let condition = some.condition(space, device)?;
     let x = space.encode(some.rows())?.to_tensor(device);
     let mut bits = vec![0.0; height * width];
     for member in 0..network.members() {

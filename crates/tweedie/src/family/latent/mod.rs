@@ -5,6 +5,7 @@
 //! class.
 
 mod model;
+mod picture;
 
 pub use model::LatentModel;
 

@@ -1,18 +1,22 @@
 //! A latent-variable network with its weights, as a model.
 
 use super::LatentRecipe;
+use super::picture::reconstructions;
 use crate::data::{Condition, Generate, Rows, Space};
-use crate::density::{Kind, LogProb, Measure, RawDensity, in_parts};
+use crate::density::{Density, Kind, LogProb, Measure, RawDensity, in_parts};
 use crate::error::{count, one_of};
 use crate::family::counter::RowCounter;
 use crate::family::density::{chunk, no_keys};
-use crate::family::{DensityEntry, Integers, Judge, Model, Opening, Setting};
+use crate::family::plane::Plane;
+use crate::family::{
+    DensityEntry, Drawing, Integers, Judge, Model, Opening, Picture, PictureSetting, Setting,
+};
 use crate::nn::latent::{Importance, LatentVariable};
 use crate::nn::map_params;
 use crate::registry::read;
 use crate::train::State;
 use crate::{Draws, Error, Result};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
 use std::any::Any;
 use std::path::Path;
@@ -45,6 +49,7 @@ pub struct LatentModel {
     /// The networks: distributions of rows in model units.
     pub network: LatentVariable,
     space: Space,
+    classes: Vec<usize>,
     rows_at_once: u64,
     device: Device,
 }
@@ -62,6 +67,7 @@ impl LatentModel {
             rows_at_once: (MOST_AT_ONCE / activations).clamp(1, 1024) as u64,
             recipe,
             space: at.space.clone(),
+            classes: at.classes.clone(),
             device: at.device.clone(),
         })
     }
@@ -97,12 +103,59 @@ impl Model for LatentModel {
         Ok(Judge { density, how: format!("{draws} draws"), evaluations: draws as f64 })
     }
 
+    fn pictures<'a>(&'a self, at: &'a PictureSetting<'a>) -> Vec<Picture<'a>> {
+        let draws = Draws::new(at.seed).purpose("pictures");
+        let plane = move || {
+            let density = &InPlane { model: self, draws };
+            let (space, classes) = (&self.space, &self.classes[..]);
+            let title = "Density of the model, estimated";
+            Plane { space, classes, density, title }.draw(at).map(Drawing::Still)
+        };
+        let again = move || {
+            let (network, space) = (&self.network, &self.space);
+            reconstructions(network, space, at.real(), &draws, at.device).map(Drawing::Still)
+        };
+        vec![
+            Picture {
+                name: "density",
+                about: "the data and the model's density, by importance sampling",
+                draw: Box::new(plane),
+            },
+            Picture {
+                name: "reconstructions",
+                about: "real pictures, and draws given latent variables from the posterior of each",
+                draw: Box::new(again),
+            },
+        ]
+    }
+
     fn any(&self) -> &dyn Any {
         self
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
+    }
+}
+
+/// The number of draws of a point for pictures of the plane.
+const OF_POINTS: usize = 64;
+
+/// Estimates of the density of rows in model units, for pictures.
+struct InPlane<'a> {
+    model: &'a LatentModel,
+    draws: Draws,
+}
+
+impl Density for InPlane<'_> {
+    fn log_prob(&self, x: Tensor<2>, condition: &Condition) -> Result<LogProb> {
+        let found = self.model.network.importance(x, condition, OF_POINTS, &self.draws)?;
+        Ok(LogProb {
+            value: found.iter().map(|row| row.log_p).collect(),
+            kind: Kind::LowerBound,
+            standard_error: Some(found.iter().map(|row| row.standard_error).collect()),
+            measure: Measure::Standardised,
+        })
     }
 }
 

@@ -419,6 +419,55 @@ impl LatentVariable {
     }
 }
 
+impl LatentVariable {
+    /// Draws a row for each latent variable in `z`, `[n, width]`, with the random numbers of `rows`.
+    fn draw(
+        &self,
+        z: Tensor<2>,
+        condition: &Condition,
+        draws: &Draws,
+        rows: &[u64],
+    ) -> Result<Tensor<2>> {
+        let device = z.device();
+        let parameters = Rows::from_tensor(&self.decoded(z, condition)?.value)?;
+        let count = self.product.parameters().len();
+        let uniforms = draws.purpose("uniforms").uniforms_for(rows, 2 * count);
+        let normals = draws.purpose("normals").normals_for(rows, count);
+        let d = self.product.places().len();
+        let mut all = Rows::new(vec![0.0; rows.len() * d], d)?;
+        for (i, row) in all.values_mut().chunks_exact_mut(d).enumerate() {
+            let of = parameters.row(i);
+            if of.iter().any(|v| !v.is_finite()) {
+                let what = format!("the distribution of row {}", rows[i]);
+                return Err(Error::Diverged { what, step: 0 });
+            }
+            let random = |j: usize| {
+                let [choice, uniform] = [0, 1].map(|k| uniforms.row(i)[2 * j + k]);
+                Random { choice, uniform, normal: normals.row(i)[j] }
+            };
+            self.product.draw(of, random, row);
+        }
+        Ok(all.to_tensor(&device))
+    }
+
+    /// Draws a row from the decoder for a draw from the posterior of each row of `x`, `[n, width]`. Equal rows have
+    /// equal draws.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if batch or condition do not fit; [`Error::Diverged`] for a distribution that is not finite.
+    pub fn reconstruct(
+        &self,
+        x: Tensor<2>,
+        condition: &Condition,
+        draws: &Draws,
+    ) -> Result<Tensor<2>> {
+        let (rows, device, kind) = (addresses(&x)?, x.device(), x.dtype());
+        let noise = draws.purpose("z").normals_for(&rows, self.width).to_tensor(&device);
+        let z = self.posterior(x, condition)?.draw(1, noise.cast(kind));
+        self.draw(z, condition, draws, &rows)
+    }
+}
+
 impl Generate for LatentVariable {
     fn generate(
         &self,
@@ -430,25 +479,7 @@ impl Generate for LatentVariable {
         let numbers: Vec<u64> = rows.collect();
         condition.check(numbers.len())?;
         let z = draws.purpose("z").normals_for(&numbers, self.width).to_tensor(device);
-        let parameters = Rows::from_tensor(&self.decoded(z, condition)?.value)?;
-        let count = self.product.parameters().len();
-        let uniforms = draws.purpose("uniforms").uniforms_for(&numbers, 2 * count);
-        let normals = draws.purpose("normals").normals_for(&numbers, count);
-        let d = self.product.places().len();
-        let mut all = Rows::new(vec![0.0; numbers.len() * d], d)?;
-        for (i, row) in all.values_mut().chunks_exact_mut(d).enumerate() {
-            let of = parameters.row(i);
-            if of.iter().any(|v| !v.is_finite()) {
-                let what = format!("the distribution of row {}", numbers[i]);
-                return Err(Error::Diverged { what, step: 0 });
-            }
-            let random = |j: usize| {
-                let [choice, uniform] = [0, 1].map(|k| uniforms.row(i)[2 * j + k]);
-                Random { choice, uniform, normal: normals.row(i)[j] }
-            };
-            self.product.draw(of, random, row);
-        }
-        Ok(all.to_tensor(device))
+        self.draw(z, condition, draws, &numbers)
     }
 
     fn name(&self) -> String {
