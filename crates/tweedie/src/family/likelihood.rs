@@ -5,7 +5,10 @@ use crate::data::{Batch, Condition, Encoding, Feed, Rows, Space};
 use crate::nn::flow::Take;
 use crate::nn::{State, collect_params};
 use crate::tensor::{host_column, mean_and_error};
-use crate::train::{Block, Choice, Fit, Learner, Trainee, Values, gradients_in_blocks};
+use crate::train::{
+    Block, Choice, Fit, Learner, MOST_PARAMETERS, Trainee, Values, averages, chosen,
+    gradients_in_blocks,
+};
 use crate::{Draws, Error, Result};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -220,6 +223,33 @@ impl<M: Module + Likelihood + Sync> Learner for LikelihoodLearner<M> {
     fn weights(&self) -> Result<State> {
         self.choice.weights().map_or_else(|| collect_params(&self.model.averaged()), Ok)
     }
+}
+
+/// The learner of a model of the columns of a space, integers as integers.
+pub(super) fn learner_of_columns<M>(model: M, fit: &Fit, at: &Start) -> Result<Box<dyn Learner>>
+where
+    M: Module + Likelihood + Sync + 'static,
+{
+    let units = Units {
+        encoding: Encoding::Centres,
+        columns: at.space.width(),
+        log_volumes: Space::log_volumes_of_reals,
+    };
+    Ok(Box::new(LikelihoodLearner::new(model, fit, units, at)?))
+}
+
+/// The weights to sample with, from a checkpoint of [`LikelihoodLearner`]: the chosen ones, or else the average.
+pub(super) fn weights(checkpoint: &State) -> Result<State> {
+    chosen(checkpoint).map_or_else(|| averages(checkpoint), Ok)
+}
+
+/// Fails, naming `key`, for more parameters than a model may have.
+pub(super) fn check_size(key: &str, parameters: u128) -> Result<()> {
+    if parameters <= MOST_PARAMETERS {
+        return Ok(());
+    }
+    let expected = format!("at most {MOST_PARAMETERS}");
+    Err(Error::config(key, format!("{parameters} parameters"), expected))
 }
 
 /// Fails, naming the key, if training changes rows, so that a model would not be `what` of the rows as they are.

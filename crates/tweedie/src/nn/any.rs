@@ -90,7 +90,7 @@ modules! {
     #[expect(clippy::large_enum_variant, reason = "a recipe has one")]
     configurations AnyNetworkConfig: NetworkConfig = Mlp, "network";
 
-    /// Any named network. Paths of parameters are those of the network itself.
+    /// Any named network. Its parameters have the same names as in the network itself.
     #[expect(clippy::large_enum_variant, reason = "a model has one")]
     modules AnyNetwork: Network {
         "mlp" Mlp(ResidualMlpConfig => ResidualMlp)

@@ -346,8 +346,8 @@ fn a_linear_model_learns_probabilistic_pca() -> Result<()> {
     Ok(())
 }
 
-/// Two of five columns stand out from noise of variance 1, so that at most three of four latent dimensions come to be of
-/// use, with KLs whose sum tends to ½ ln 9 + ½ ln 4.
+/// Two of five columns stand out from noise of variance 1, so that at most three of four latent dimensions come to be
+/// of use, with KLs whose sum tends to ½ ln 9 + ½ ln 4.
 #[test]
 fn latent_dimensions_without_use_are_counted() -> Result<()> {
     let data = signs(&[3.0, 2.0, 1.0, 1.0, 1.0])?;
@@ -375,8 +375,8 @@ fn what_makes_no_sense_is_refused_by_name() {
     };
     for (keys, begins) in [
         (json!({ "width": 0 }), "width: 0"),
-        (json!({ "encoder": [0] }), "encoder"),
-        (json!({ "decoder": [4, 0] }), "decoder"),
+        (json!({ "encoder": [0] }), "encoder: 0"),
+        (json!({ "decoder": [4, 0] }), "decoder: 0"),
         (json!({ "bound": { "k": 0 } }), "bound.k: 0"),
         (json!({ "bound": { "m": 0 } }), "bound.m: 0"),
         (json!({ "bound": { "m": 16000, "k": 16000 } }), "bound.m: 16000 with k = 16000"),

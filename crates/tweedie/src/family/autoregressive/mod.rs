@@ -9,15 +9,15 @@ mod picture;
 pub use model::AutoregressiveModel;
 
 use super::likelihood::{
-    Likelihood, LikelihoodLearner, Units, by_reverse_mode, of_rows_as_they_are,
+    Likelihood, by_reverse_mode, check_size, learner_of_columns, of_rows_as_they_are, weights,
 };
 use super::{Family, Model, Opening, Start};
-use crate::data::{Condition, Encoding, LogDensity, Space};
+use crate::data::{Condition, LogDensity, Space};
 use crate::error::inside;
 use crate::nn::autoregressive::{Autoregressive, AutoregressiveConfig};
 use crate::nn::flow::Take;
-use crate::train::{Fit, Learner, MOST_PARAMETERS, State, averages, chosen};
-use crate::{Draws, Error, Result};
+use crate::train::{Fit, Learner, State};
+use crate::{Draws, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -72,11 +72,7 @@ impl Family for AutoregressiveRecipe {
         self.training.check_with(at.training)?;
         self.check_space(at.space)?;
         let parameters = self.autoregressive.parameters(at.space)?;
-        if parameters > MOST_PARAMETERS {
-            let problem = format!("{parameters} parameters");
-            let expected = format!("at most {MOST_PARAMETERS}");
-            return Err(Error::config("autoregressive.network", problem, expected));
-        }
+        check_size("autoregressive.network", parameters)?;
         let batch = self.training.check_batch(self.autoregressive.activations(at.space)?);
         batch.map_err(|e| inside("training", e))?;
         of_rows_as_they_are(&self.training, "an autoregressive model")?;
@@ -86,16 +82,11 @@ impl Family for AutoregressiveRecipe {
     fn learner(&self, at: &Start) -> Result<Box<dyn Learner>> {
         let draws = Draws::new(at.seed).purpose("initial");
         let model = self.autoregressive.init(at.space, &draws, at.device)?;
-        let units = Units {
-            encoding: Encoding::Centres,
-            columns: at.space.width(),
-            log_volumes: Space::log_volumes_of_reals,
-        };
-        Ok(Box::new(LikelihoodLearner::new(model, &self.training, units, at)?))
+        learner_of_columns(model, &self.training, at)
     }
 
     fn weights(&self, checkpoint: State) -> Result<State> {
-        chosen(&checkpoint).map_or_else(|| averages(&checkpoint), Ok)
+        weights(&checkpoint)
     }
 
     fn model(&self, at: &Opening, weights: &State, origin: &Path) -> Result<Box<dyn Model>> {

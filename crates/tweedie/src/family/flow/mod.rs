@@ -11,14 +11,14 @@ mod picture;
 
 pub use model::FlowModel;
 
-use super::likelihood::{Likelihood, LikelihoodLearner, Units, of_rows_as_they_are};
+use super::likelihood::{Likelihood, LikelihoodLearner, Units, of_rows_as_they_are, weights};
 use super::{Family, Model, Opening, Start};
 use crate::data::{Condition, Feed, Layout, LogDensity, Space};
 use crate::error::{inside, within};
 use crate::nn;
 use crate::nn::flow::{Bijection, FlowConfig, Take};
 use crate::tensor::Divergence;
-use crate::train::{Fit, Learner, MOST_PARAMETERS, State, averages, chosen};
+use crate::train::{Fit, Learner, MOST_PARAMETERS, State};
 use crate::{Draws, Error, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -163,7 +163,7 @@ impl Family for Flow {
     }
 
     fn weights(&self, checkpoint: State) -> Result<State> {
-        chosen(&checkpoint).map_or_else(|| averages(&checkpoint), Ok)
+        weights(&checkpoint)
     }
 
     fn model(&self, at: &Opening, weights: &State, origin: &Path) -> Result<Box<dyn Model>> {

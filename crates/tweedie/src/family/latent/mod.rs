@@ -10,15 +10,15 @@ mod picture;
 pub use model::LatentModel;
 
 use super::likelihood::{
-    Likelihood, LikelihoodLearner, Units, by_reverse_mode, of_rows_as_they_are,
+    Likelihood, by_reverse_mode, check_size, learner_of_columns, of_rows_as_they_are, weights,
 };
 use super::{Family, Model, Opening, Start};
-use crate::data::{Condition, Encoding, Space};
+use crate::data::Condition;
 use crate::error::inside;
 use crate::nn::flow::Take;
 use crate::nn::latent::{LatentConfig, LatentVariable};
-use crate::train::{Fit, Learner, MOST_PARAMETERS, State, averages, chosen};
-use crate::{Draws, Error, Result};
+use crate::train::{Fit, Learner, State};
+use crate::{Draws, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -61,7 +61,8 @@ impl Likelihood for LatentVariable {
 
 impl Family for LatentRecipe {
     const NAME: &'static str = "latent";
-    const ABOUT: &'static str = "latent-variable model: an encoder and a decoder (VAE, IWAE), bounds and estimates of log p";
+    const ABOUT: &'static str =
+        "latent-variable model: encoder and decoder (VAE, IWAE), lower bounds of log p";
 
     fn check(&self) -> Result<()> {
         self.latent.check().map_err(|e| inside(TABLE, e))?;
@@ -72,11 +73,7 @@ impl Family for LatentRecipe {
         at.data()?;
         self.training.check_with(at.training)?;
         let parameters = self.latent.parameters(at.space).map_err(|e| inside(TABLE, e))?;
-        if parameters > MOST_PARAMETERS {
-            let problem = format!("{parameters} parameters");
-            let expected = format!("at most {MOST_PARAMETERS}");
-            return Err(Error::config("latent.decoder", problem, expected));
-        }
+        check_size("latent.decoder", parameters)?;
         let batch = self.training.check_batch(self.latent.activations(at.space)?);
         batch.map_err(|e| inside("training", e))?;
         of_rows_as_they_are(&self.training, "a latent-variable model")?;
@@ -86,16 +83,11 @@ impl Family for LatentRecipe {
     fn learner(&self, at: &Start) -> Result<Box<dyn Learner>> {
         let draws = Draws::new(at.seed).purpose("initial");
         let model = self.latent.init(at.space, &draws, at.device)?;
-        let units = Units {
-            encoding: Encoding::Centres,
-            columns: at.space.width(),
-            log_volumes: Space::log_volumes_of_reals,
-        };
-        Ok(Box::new(LikelihoodLearner::new(model, &self.training, units, at)?))
+        learner_of_columns(model, &self.training, at)
     }
 
     fn weights(&self, checkpoint: State) -> Result<State> {
-        chosen(&checkpoint).map_or_else(|| averages(&checkpoint), Ok)
+        weights(&checkpoint)
     }
 
     fn model(&self, at: &Opening, weights: &State, origin: &Path) -> Result<Box<dyn Model>> {

@@ -68,7 +68,7 @@ fn select(x: Dual<2>, columns: &[usize]) -> Dual<2> {
     x.linear(|x| x.select(1, numbers.clone()))
 }
 
-/// A range of values as those of `columns` columns, `[n, columns, width]`.
+/// The entries `range` of each row of `of`, `[n, all]`, split evenly among `columns` columns: `[n, columns, width]`.
 fn part(of: &Dual<2>, range: &Range<usize>, columns: usize) -> Dual<3> {
     let n = of.dims()[0];
     let part = of.clone().linear(|of: Tensor<2>| of.narrow(1, range.start, range.len()));
@@ -201,7 +201,8 @@ impl Product {
         side_by_side(each.collect())
     }
 
-    /// log p of each column, `[n, columns]`, of values in the order, `[n, width]`, by all parameters, `[n, parameters]`.
+    /// log p of each column, `[n, columns]`, for values in the order, `[n, width]`, and all parameters,
+    /// `[n, parameters]`.
     pub fn log_prob(&self, x: &Dual<2>, parameters: &Dual<2>) -> Dual<2> {
         let each = self.groups.iter().map(|group| {
             let values = part(x, &group.values, group.columns);

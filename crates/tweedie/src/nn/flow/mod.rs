@@ -147,8 +147,9 @@ impl Flow {
         Ok(self.sample_with_evaluations(z, condition)?.0)
     }
 
-    /// Maps noise `z`, `[n, width]`, to rows of the same shape; returns them and the number of network evaluations by
-    /// all rows together: one a row, or those of the velocities of continuous layers.
+    /// Maps noise `z`, `[n, width]`, to rows of the same shape; returns them and the number of network evaluations,
+    /// summed over the rows. Without continuous layers it is one for each row; with them, every evaluation of a velocity
+    /// network counts.
     ///
     /// # Errors
     /// As [`Generate::generate`].

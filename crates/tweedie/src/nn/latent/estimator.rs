@@ -9,7 +9,7 @@
 //! (Kingma & Welling 2014; Roeder, Wu & Duvenaud 2017, *Sticking the landing*, eq. 8; Tucker et al. 2019, *Doubly
 //! reparameterized gradient estimators for Monte Carlo objectives*, eq. 8). The first and the last have one mean. The
 //! second has it for k = 1 alone; there it vanishes at the exact posterior, draw by draw. The signal-to-noise ratio of
-//! the first falls with k, that of the last grows.
+//! the pathwise gradient falls like 1/√k, and that of the doubly reparameterised gradient grows like √k.
 
 use super::{LatentVariable, by_row, normal_log_prob};
 use crate::data::Condition;
@@ -94,8 +94,8 @@ fn shares(log_weights: &Tensor<2>, k: usize) -> Tensor<2> {
 }
 
 impl LatentVariable {
-    /// The bound of each row of `x`, `[n, 1]`, by which training goes, and an expression of the same shape whose derivatives estimate the
-    /// bound's; random numbers are those of `draws` by the row's place.
+    /// An estimate of the training bound of each row of `x`, `[n, 1]`, and an expression of the same shape whose
+    /// derivatives estimate those of the bound. Normal numbers are `draws.normals` of the rows, in the order of the batch.
     ///
     /// # Errors
     /// [`Error::Shape`] if batch or condition do not fit.

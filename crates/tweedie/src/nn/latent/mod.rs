@@ -105,7 +105,7 @@ impl LatentConfig {
     pub fn check(&self) -> Result<()> {
         count("width", self.width as u64, MOST_WIDTH)?;
         for (key, hidden) in [("encoder", &self.encoder), ("decoder", &self.decoder)] {
-            check_hidden(hidden).map_err(|e| inside(key, e))?;
+            check_hidden(key, hidden)?;
         }
         self.numbers.check().map_err(|e| inside("numbers", e))?;
         self.integers.check().map_err(|e| inside("integers", e))?;

@@ -14,13 +14,13 @@ use burn::tensor::{Device, Tensor};
 const MOST_LAYERS: u64 = 64;
 const MOST_UNITS: u64 = 1 << 16;
 
-/// Fails, naming the key inside of `hidden`, unless these are the widths of hidden layers; none is a linear map.
-pub(super) fn check_hidden(hidden: &[usize]) -> Result<()> {
+/// Fails, naming `key`, unless these are the widths of hidden layers; an empty list makes the network linear.
+pub(super) fn check_hidden(key: &str, hidden: &[usize]) -> Result<()> {
     if hidden.is_empty() {
         return Ok(());
     }
-    count("", hidden.len() as u64, MOST_LAYERS)?;
-    hidden.iter().try_for_each(|units| count("", *units as u64, MOST_UNITS))
+    count(key, hidden.len() as u64, MOST_LAYERS)?;
+    hidden.iter().try_for_each(|units| count(key, *units as u64, MOST_UNITS))
 }
 
 /// The sizes of a network: its input, its hidden layers and its output.
