@@ -148,8 +148,8 @@ impl Flow {
     }
 
     /// Maps noise `z`, `[n, width]`, to rows of the same shape; returns them and the number of network evaluations,
-    /// summed over the rows. Without continuous layers it is one for each row; with them, every evaluation of a velocity
-    /// network counts.
+    /// summed over the rows. Without continuous layers it is one for each row; with them, every evaluation of a
+    /// velocity network counts.
     ///
     /// # Errors
     /// As [`Generate::generate`].

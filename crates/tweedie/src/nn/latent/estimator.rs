@@ -95,7 +95,8 @@ fn shares(log_weights: &Tensor<2>, k: usize) -> Tensor<2> {
 
 impl LatentVariable {
     /// An estimate of the training bound of each row of `x`, `[n, 1]`, and an expression of the same shape whose
-    /// derivatives estimate those of the bound. Normal numbers are `draws.normals` of the rows, in the order of the batch.
+    /// derivatives estimate those of the bound. Normal numbers are `draws.normals` of the rows, in the order of the
+    /// batch.
     ///
     /// # Errors
     /// [`Error::Shape`] if batch or condition do not fit.
