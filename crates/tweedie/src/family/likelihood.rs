@@ -3,6 +3,7 @@
 use super::Start;
 use crate::data::{Batch, Condition, Encoding, Feed, Rows, Space};
 use crate::nn::flow::Take;
+use crate::nn::latent::Multiplier;
 use crate::nn::{State, collect_params};
 use crate::tensor::{host_column, mean_and_error};
 use crate::train::{
@@ -11,32 +12,74 @@ use crate::train::{
 };
 use crate::{Draws, Error, Result};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use std::path::Path;
 
 /// A model that [`LikelihoodLearner`] trains by its log p, or by a bound of it.
 pub(super) trait Likelihood {
     /// Computes the gradients of the loss, the mean of (−log p + penalty) · `scale` over the rows of `x`, `[n, width]`,
-    /// and calls `take` with them: once, or once for each of several parts, with a factor for each part. Returns the
-    /// means of log p and of the penalty over the rows. If one of them is not finite, `take` is not called. `draws` are
-    /// random numbers of the batch.
+    /// and calls `take` with them: once, or once for each of several parts, with a factor for each part. If a mean is
+    /// not finite, `take` is not called.
     fn descend(
         &self,
         x: Tensor<2>,
         condition: &Condition,
         scale: f64,
-        draws: &Draws,
+        at: &Moment,
         take: Take,
-    ) -> Result<(f64, f64)>;
+    ) -> Result<Found>;
+
+    /// What the parts of [`Likelihood::divergences`] are, in words.
+    fn parts(&self) -> &'static str {
+        "latent dimensions"
+    }
+
+    /// The multiplier of a constraint on the likelihood term, before the first step; none by default.
+    fn multiplier(&self) -> Option<Multiplier> {
+        None
+    }
 
     /// log p of held-out rows, `[n, 1]`, a lower bound or unbiased estimates of it by `draws`.
     fn held_out(&self, x: Tensor<2>, condition: &Condition, draws: &Draws) -> Result<Tensor<2>>;
 
-    /// KL of the posterior to the prior of each latent dimension, in nats, `[n, dimensions]`; none without a latent
-    /// variable.
+    /// KL of the posterior to the prior in parts, such as latent dimensions, in nats, `[n, parts]`; none without a
+    /// latent variable.
     fn divergences(&self, x: Tensor<2>, condition: &Condition) -> Result<Option<Tensor<2>>> {
         let _ = (x, condition);
         Ok(None)
+    }
+}
+
+/// The moment of a batch in training.
+pub(super) struct Moment {
+    /// The number of the step, from 0.
+    pub step: u64,
+    /// Random numbers of the batch.
+    pub draws: Draws,
+    /// The multiplier of a constraint; 1 without one.
+    pub multiplier: f64,
+}
+
+/// What [`Likelihood::descend`] finds: means over the rows of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    /// log p, a bound of it or an estimate.
+    pub log_p: f64,
+    /// The penalty.
+    pub penalty: f64,
+    /// The terms of a bound in nats, ln p(x | z) and ln q(z | x)/p(z); none without a latent variable.
+    pub terms: Option<[f64; 2]>,
+}
+
+impl Found {
+    /// The sum of the means over several batches, each with its share of the rows.
+    fn sum(all: &[(f64, Self)]) -> Self {
+        let of = |value: fn(&Self) -> f64| all.iter().map(|(share, own)| share * value(own)).sum();
+        let term = |k: usize| -> Option<f64> {
+            all.iter().map(|(share, own)| own.terms.map(|terms| share * terms[k])).sum()
+        };
+        let terms = term(0).zip(term(1)).map(|(a, b)| [a, b]);
+        Self { log_p: of(|own| own.log_p), penalty: of(|own| own.penalty), terms }
     }
 }
 
@@ -47,12 +90,12 @@ pub(super) fn by_reverse_mode(
     with_derivatives: Tensor<2>,
     scale: f64,
     take: Take,
-) -> Result<(f64, f64)> {
+) -> Result<Found> {
     let mean = mean_and_error(&host_column(log_p)?).0;
     if mean.is_finite() {
         take(&with_derivatives.mean().mul_scalar(-scale).backward(), 1.0);
     }
-    Ok((mean, 0.0))
+    Ok(Found { log_p: mean, penalty: 0.0, terms: None })
 }
 
 /// The data and the units of a model trained by [`LikelihoodLearner`].
@@ -79,12 +122,17 @@ pub(super) struct LikelihoodLearner<M: Module> {
     units: Units,
     draws: Draws,
     device: Device,
-    /// The mean KL of each latent dimension when held-out rows were seen last; empty before, and without a latent
+    /// The multiplier of a constraint on the likelihood term.
+    multiplier: Option<Multiplier>,
+    /// The mean KL of each part of the latent variable when held-out rows were seen last; empty before, and without a latent
     /// variable.
     divergences: Vec<f64>,
 }
 
-/// The nats below which a latent dimension tells nothing of a row.
+/// The name of a constraint's multiplier in a checkpoint.
+const MULTIPLIER: &str = "multiplier";
+
+/// The nats below which a part of a latent variable tells nothing of a row.
 const UNUSED: f64 = 0.01;
 
 impl<M: Module + Likelihood + Sync> LikelihoodLearner<M> {
@@ -96,6 +144,7 @@ impl<M: Module + Likelihood + Sync> LikelihoodLearner<M> {
         let held_out = Feed::held_out(data, encoding, batch.max(256), most)?;
         let choice = Choice::new(fit, held_out.is_some());
         Ok(Self {
+            multiplier: model.multiplier(),
             model: Trainee::new(model, &fit.optimiser()),
             train,
             held_out,
@@ -110,7 +159,7 @@ impl<M: Module + Likelihood + Sync> LikelihoodLearner<M> {
         })
     }
 
-    /// The mean KL of each latent dimension on held-out rows; empty without a latent variable.
+    /// The mean KL of each part of the latent variable on held-out rows; empty without a latent variable.
     fn mean_divergences(&self, model: &M, feed: &Feed) -> Result<Vec<f64>> {
         let (mut sums, mut count) = (Vec::new(), 0.0);
         for batch in feed.all(&self.draws.purpose("held out"), &self.device) {
@@ -144,30 +193,45 @@ impl<M: Module + Likelihood + Sync> LikelihoodLearner<M> {
 impl<M: Module + Likelihood + Sync> Learner for LikelihoodLearner<M> {
     fn step(&mut self, step: u64) -> Result<Values> {
         let (device, parts) = (self.device.clone().autodiff(), self.fit.accumulate);
-        let mut loss = 0.0;
+        let columns = self.units.columns;
+        let multiplier = self.multiplier.map_or(1.0, |multiplier| multiplier.value());
+        let mut all = Vec::new();
         for part in 0..parts as u64 {
             let batch = self.train.batch(step, part, &device)?;
-            let columns = self.units.columns as f64;
             let draws = self.draws.purpose("probes").at(step).at(part);
             let (sum, found) =
                 gradients_in_blocks(&self.model.module, batch, |module, block, take| {
                     let Block { batch: Batch { x, condition }, share, number } = block;
                     let draws = if number == 0 { draws } else { draws.at(number) };
-                    let (log_p, penalty) =
-                        module.descend(x, &condition, share / columns, &draws, take)?;
-                    Ok(share * (log_p - penalty))
+                    let at = Moment { step, draws, multiplier };
+                    let scale = share / columns as f64;
+                    Ok((share, module.descend(x, &condition, scale, &at, take)?))
                 })?;
-            loss -= found.iter().sum::<f64>() / columns / parts as f64;
+            let found = Found::sum(&found);
+            let loss = (found.penalty - found.log_p) / columns as f64;
             if !loss.is_finite() {
                 let what = format!("the loss became {loss}");
                 return Err(Error::Diverged { what, step: step + 1 });
             }
             self.model.take_in_sum(sum);
+            all.push((1.0 / parts as f64, found));
         }
+        let found = Found::sum(&all);
         let factor = self.fit.decay.factor(step, self.steps, self.fit.warmup);
         let (norm, rate) = (self.model.step(factor)?, self.fit.learning_rate * factor);
-        Ok([("train/loss", loss), ("train/gradient_norm", norm), ("train/learning_rate", rate)]
-            .into())
+        let mut values = vec![
+            ("train/loss", (found.penalty - found.log_p) / columns as f64),
+            ("train/gradient_norm", norm),
+            ("train/learning_rate", rate),
+        ];
+        if let Some([likelihood, divergence]) = found.terms {
+            values.extend([("train/log_likelihood", likelihood), ("train/kl", divergence)]);
+            if let Some(multiplier) = self.multiplier {
+                values.push(("train/multiplier", multiplier.value()));
+                self.multiplier = Some(multiplier.after(likelihood, columns)?);
+            }
+        }
+        Ok(values.into_iter().collect())
     }
 
     /// The held-out loss in nats per column and model units, the mean log p of a row in nats and the data's own units,
@@ -197,11 +261,22 @@ impl<M: Module + Likelihood + Sync> Learner for LikelihoodLearner<M> {
         let mut state = State::new();
         self.model.save("", &mut state)?;
         self.choice.save(&mut state);
+        if let Some(multiplier) = self.multiplier {
+            state.insert(MULTIPLIER.to_string(), TensorData::new(multiplier.state().to_vec(), [3]));
+        }
         Ok(state)
     }
 
     fn load(&mut self, mut state: State, origin: &Path) -> Result<()> {
         self.choice.load(&mut state, origin)?;
+        if let Some(multiplier) = &mut self.multiplier {
+            let found = state.remove(MULTIPLIER).and_then(|data| data.try_to_vec::<f64>().ok());
+            let found = found.and_then(|own| <[f64; 3]>::try_from(own).ok());
+            let expected = "the three numbers of a constraint's multiplier";
+            let missing =
+                || Error::file(origin, MULTIPLIER, "missing or of another kind", expected);
+            *multiplier = multiplier.with_state(found.ok_or_else(missing)?);
+        }
         self.model.load("", &mut state, origin)?;
         match state.keys().next() {
             None => Ok(()),
@@ -210,14 +285,15 @@ impl<M: Module + Likelihood + Sync> Learner for LikelihoodLearner<M> {
     }
 
     fn notes(&self) -> Vec<String> {
-        if self.divergences.is_empty() {
-            return Vec::new();
-        }
-        let sum: f64 = self.divergences.iter().sum();
-        let unused = self.divergences.iter().filter(|nats| **nats < UNUSED).count();
-        let all = self.divergences.len();
-        let used = format!("{unused} of {all} latent dimensions have less than {UNUSED} nats");
-        vec![format!("KL(posterior ‖ prior) of held-out rows: {sum:.2} nats a row; {used}")]
+        let constraint = self.multiplier.map(|multiplier| multiplier.note(self.units.columns));
+        let divergence = (!self.divergences.is_empty()).then(|| {
+            let sum: f64 = self.divergences.iter().sum();
+            let unused = self.divergences.iter().filter(|nats| **nats < UNUSED).count();
+            let (all, parts) = (self.divergences.len(), self.model.module.parts());
+            let used = format!("{unused} of {all} {parts} have less than {UNUSED} nats");
+            format!("KL(posterior ‖ prior) of held-out rows: {sum:.2} nats a row; {used}")
+        });
+        divergence.into_iter().chain(constraint).collect()
     }
 
     fn weights(&self) -> Result<State> {

@@ -39,6 +39,8 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("transformer", include_str!("../../../../recipes/transformer.toml")),
     ("vae", include_str!("../../../../recipes/vae.toml")),
     ("iwae", include_str!("../../../../recipes/iwae.toml")),
+    ("vampprior", include_str!("../../../../recipes/vampprior.toml")),
+    ("ladder", include_str!("../../../../recipes/ladder.toml")),
     ("pixelcnn", include_str!("../../../../recipes/pixelcnn.toml")),
     ("gmm", include_str!("../../../../recipes/gmm.toml")),
     ("kde", include_str!("../../../../recipes/kde.toml")),

@@ -70,8 +70,13 @@ pub fn along_parameters<M: Module>(
     value: impl Fn(&M) -> f64,
 ) -> (f64, f64) {
     let tracked = moved(module, 0.0).train();
-    let gradients = surrogate(&tracked).backward();
-    let mut along = Along { gradients: &gradients, sum: 0.0, count: 0 };
+    let along = slope(&tracked, &surrogate(&tracked).backward());
+    (along, difference(|h| value(&moved(module, h)), 0.0, 1e-3))
+}
+
+/// Σ of the gradients of a module's parameters times the direction.
+pub fn slope<M: Module>(tracked: &M, gradients: &Gradients) -> f64 {
+    let mut along = Along { gradients, sum: 0.0, count: 0 };
     tracked.visit(&mut along);
-    (along.sum, difference(|h| value(&moved(module, h)), 0.0, 1e-3))
+    along.sum
 }

@@ -1,5 +1,8 @@
 //! Latent-variable models against linear-Gaussian ones, whose posterior and density are known.
 
+mod aggregate;
+mod parts;
+
 use crate::double::moved;
 use crate::dual::normal;
 use crate::support::{cpu, doubles, host, within};
@@ -303,6 +306,15 @@ fn learnt(data: &Dataset, width: usize) -> Result<(LatentVariable, Box<dyn Learn
     let keys = json!({ "width": width, "encoder": [], "decoder": [], "scale": "one" });
     let mut latent = config(keys);
     latent.bound.gradient = Estimator::PathOnly;
+    learnt_by(latent, data, 8000)
+}
+
+/// A model after some steps of training on all rows at once, with its learner.
+fn learnt_by(
+    latent: LatentConfig,
+    data: &Dataset,
+    count: u64,
+) -> Result<(LatentVariable, Box<dyn Learner>)> {
     let batch = data.train.rows().len();
     let training = Fit { batch, learning_rate: 1e-2, ema: 0.0, ..Fit::default() };
     let recipe = LatentRecipe { latent, training };
@@ -318,7 +330,7 @@ fn learnt(data: &Dataset, width: usize) -> Result<(LatentVariable, Box<dyn Learn
     };
     let recipe = recipe.resolve(&start)?;
     let mut learner = recipe.learner(&start)?;
-    (0..steps.steps).try_for_each(|step| learner.step(step).map(|_| ()))?;
+    (0..count).try_for_each(|step| learner.step(step).map(|_| ()))?;
     let model = recipe.latent.init(&data.space, &Draws::new(0), &device)?;
     Ok((map_params(model, &learner.weights()?, Path::new("here"))?, learner))
 }

@@ -9,7 +9,8 @@ mod picture;
 pub use model::AutoregressiveModel;
 
 use super::likelihood::{
-    Likelihood, by_reverse_mode, check_size, learner_of_columns, of_rows_as_they_are, weights,
+    Found, Likelihood, Moment, by_reverse_mode, check_size, learner_of_columns,
+    of_rows_as_they_are, weights,
 };
 use super::{Family, Model, Opening, Start};
 use crate::data::{Condition, LogDensity, Space};
@@ -41,10 +42,10 @@ impl Likelihood for Autoregressive {
         x: Tensor<2>,
         condition: &Condition,
         scale: f64,
-        draws: &Draws,
+        at: &Moment,
         take: Take,
-    ) -> Result<(f64, f64)> {
-        let log_p = self.training_log_p(x, condition, draws)?;
+    ) -> Result<Found> {
+        let log_p = self.training_log_p(x, condition, &at.draws)?;
         by_reverse_mode(&log_p, log_p.clone(), scale, take)
     }
 

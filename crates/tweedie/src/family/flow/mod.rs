@@ -11,7 +11,9 @@ mod picture;
 
 pub use model::FlowModel;
 
-use super::likelihood::{Likelihood, LikelihoodLearner, Units, of_rows_as_they_are, weights};
+use super::likelihood::{
+    Found, Likelihood, LikelihoodLearner, Moment, Units, of_rows_as_they_are, weights,
+};
 use super::{Family, Model, Opening, Start};
 use crate::data::{Condition, Feed, Layout, LogDensity, Space};
 use crate::error::{inside, within};
@@ -74,10 +76,11 @@ impl Likelihood for nn::flow::Flow {
         x: Tensor<2>,
         condition: &Condition,
         scale: f64,
-        draws: &Draws,
+        at: &Moment,
         take: Take,
-    ) -> Result<(f64, f64)> {
-        nn::flow::Flow::descend(self, x, condition, scale, draws, take)
+    ) -> Result<Found> {
+        let (log_p, penalty) = nn::flow::Flow::descend(self, x, condition, scale, &at.draws, take)?;
+        Ok(Found { log_p, penalty, terms: None })
     }
 
     /// By one random vector where a trace of all columns would take long.

@@ -4,21 +4,24 @@
 //! probabilities, real numbers have densities in model units. For data with classes, encoder and decoder take the
 //! class.
 
+mod aggregate;
 mod model;
 mod picture;
 
 pub use model::LatentModel;
 
 use super::likelihood::{
-    Likelihood, by_reverse_mode, check_size, learner_of_columns, of_rows_as_they_are, weights,
+    Found, Likelihood, Moment, by_reverse_mode, check_size, learner_of_columns,
+    of_rows_as_they_are, weights,
 };
 use super::{Family, Model, Opening, Start};
 use crate::data::Condition;
 use crate::error::inside;
 use crate::nn::flow::Take;
-use crate::nn::latent::{LatentConfig, LatentVariable};
+use crate::nn::latent::{LatentConfig, LatentVariable, Multiplier};
+use crate::tensor::{host_column, mean_and_error};
 use crate::train::{Fit, Learner, State};
-use crate::{Draws, Result};
+use crate::{Draws, Error, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -42,11 +45,23 @@ impl Likelihood for LatentVariable {
         x: Tensor<2>,
         condition: &Condition,
         scale: f64,
-        draws: &Draws,
+        at: &Moment,
         take: Take,
-    ) -> Result<(f64, f64)> {
-        let [value, expression] = self.bound(&x, condition, draws)?;
-        by_reverse_mode(&value, expression, scale, take)
+    ) -> Result<Found> {
+        let factors = self.terms().factors(at.step, at.multiplier);
+        let found = self.bound_by(&x, condition, &at.draws, &factors)?;
+        let mean = |of: &Tensor<2>| Ok::<_, Error>(mean_and_error(&host_column(of)?).0);
+        let terms = Some([mean(&found.likelihood)?, mean(&found.divergence)?]);
+        let descent = by_reverse_mode(&found.value, found.expression, scale, take)?;
+        Ok(Found { terms, ..descent })
+    }
+
+    fn parts(&self) -> &'static str {
+        LatentVariable::parts(self)
+    }
+
+    fn multiplier(&self) -> Option<Multiplier> {
+        self.terms().constraint.map(Multiplier::new)
     }
 
     fn held_out(&self, x: Tensor<2>, condition: &Condition, draws: &Draws) -> Result<Tensor<2>> {
@@ -55,7 +70,7 @@ impl Likelihood for LatentVariable {
     }
 
     fn divergences(&self, x: Tensor<2>, condition: &Condition) -> Result<Option<Tensor<2>>> {
-        Ok(Some(self.posterior(x, condition)?.divergences()))
+        self.divergences_of(x, condition, &Draws::new(0).purpose("divergences")).map(Some)
     }
 }
 
@@ -83,6 +98,9 @@ impl Family for LatentRecipe {
     fn learner(&self, at: &Start) -> Result<Box<dyn Learner>> {
         let draws = Draws::new(at.seed).purpose("initial");
         let model = self.latent.init(at.space, &draws, at.device)?;
+        let train = at.data()?.train.rows();
+        let rows = |numbers: &[usize]| at.space.encode(&train.select(numbers));
+        let model = model.start(train.len(), &rows).map_err(|e| inside(TABLE, e))?;
         learner_of_columns(model, &self.training, at)
     }
 

@@ -1,7 +1,7 @@
 //! A latent-variable network with its weights, as a model.
 
 use super::LatentRecipe;
-use super::picture::reconstructions;
+use super::picture::{latent_layers, reconstructions};
 use crate::data::{Condition, Generate, Rows, Space};
 use crate::density::{Density, Kind, LogProb, Measure, RawDensity, in_parts};
 use crate::error::{count, one_of};
@@ -9,8 +9,10 @@ use crate::family::counter::RowCounter;
 use crate::family::density::{chunk, no_keys};
 use crate::family::plane::Plane;
 use crate::family::{
-    DensityEntry, Drawing, Integers, Judge, Model, Opening, Picture, PictureSetting, Setting,
+    DensityEntry, Drawing, Integers, Judge, Loader, Model, Opening, Picture, PictureSetting,
+    Setting,
 };
+use crate::metric::judge::Score;
 use crate::nn::latent::{Importance, LatentVariable};
 use crate::nn::map_params;
 use crate::registry::read;
@@ -48,10 +50,12 @@ pub struct LatentModel {
     pub recipe: LatentRecipe,
     /// The networks: distributions of rows in model units.
     pub network: LatentVariable,
-    space: Space,
-    classes: Vec<usize>,
+    pub(super) space: Space,
+    pub(super) classes: Vec<usize>,
     rows_at_once: u64,
-    device: Device,
+    /// The training data, for the aggregate posterior.
+    pub(super) data: Loader,
+    pub(super) device: Device,
 }
 
 impl LatentModel {
@@ -68,6 +72,7 @@ impl LatentModel {
             recipe,
             space: at.space.clone(),
             classes: at.classes.clone(),
+            data: at.data.clone(),
             device: at.device.clone(),
         })
     }
@@ -103,6 +108,10 @@ impl Model for LatentModel {
         Ok(Judge { density, how: format!("{draws} draws"), evaluations: draws as f64 })
     }
 
+    fn diagnostics(&self) -> Result<Vec<Score>> {
+        self.of_aggregate()
+    }
+
     fn pictures<'a>(&'a self, at: &'a PictureSetting<'a>) -> Vec<Picture<'a>> {
         let draws = Draws::new(at.seed).purpose("pictures");
         let plane = move || {
@@ -115,6 +124,15 @@ impl Model for LatentModel {
             let (network, space) = (&self.network, &self.space);
             reconstructions(network, space, at.real(), &draws, at.device).map(Drawing::Still)
         };
+        let data = || {
+            let why = |why: &String| Error::undefined("a picture of the aggregate posterior", why);
+            at.data.as_ref().map_err(why)
+        };
+        let latents = move || self.plane_of_latents(data()?).map(Drawing::Still);
+        let holes = move || self.holes(data()?, &draws).map(Drawing::Still);
+        let layers = move || {
+            latent_layers(&self.network, &self.space, &draws, at.device).map(Drawing::Still)
+        };
         vec![
             Picture {
                 name: "density",
@@ -125,6 +143,21 @@ impl Model for LatentModel {
                 name: "reconstructions",
                 about: "real pictures, and draws given latent variables from the posterior of each",
                 draw: Box::new(again),
+            },
+            Picture {
+                name: "latents",
+                about: "two latent dimensions: the posteriors of all training rows beside the prior",
+                draw: Box::new(latents),
+            },
+            Picture {
+                name: "holes",
+                about: "pictures from draws of the prior where no training row's posterior is, and elsewhere",
+                draw: Box::new(holes),
+            },
+            Picture {
+                name: "latent-layers",
+                about: "pictures drawn below fixed upper layers of latent variables",
+                draw: Box::new(layers),
             },
         ]
     }

@@ -84,6 +84,27 @@ impl Conditional for Categorical {
         if self.is_binary() { 1 } else { self.levels }
     }
 
+    /// Logits by the shares of the levels, each counted once more than it is seen.
+    fn marginal(&self, values: &mut dyn Iterator<Item = Vec<f32>>) -> Option<Vec<f32>> {
+        let mut counts = vec![1.0f64; self.levels];
+        let most = |value: &[f32]| (0..value.len()).max_by(|a, b| value[*a].total_cmp(&value[*b]));
+        for value in values {
+            let level = match self.steps {
+                None => most(&value).unwrap_or_default(),
+                Some((low, step)) => {
+                    let level = ((f64::from(value[0]) - low) / step).round();
+                    level.clamp(0.0, self.levels as f64 - 1.0) as usize
+                }
+            };
+            counts[level] += 1.0;
+        }
+        if self.is_binary() {
+            return Some(vec![(counts[1] / counts[0]).ln() as f32]);
+        }
+        let mean = counts.iter().map(|count| count.ln()).sum::<f64>() / counts.len() as f64;
+        Some(counts.iter().map(|count| (count.ln() - mean) as f32).collect())
+    }
+
     /// Names are read as they are, and two integers as 0 and 1: where most are 0, only the others count.
     fn seen(&self, x: Dual<3>) -> Dual<3> {
         match self.steps {

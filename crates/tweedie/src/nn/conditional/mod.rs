@@ -66,6 +66,13 @@ pub trait Conditional: Debug + Send + Sync {
         0..0
     }
 
+    /// The parameters of the distribution that values, each of length `width`, have by themselves, for a network to
+    /// start from; none by default.
+    fn marginal(&self, values: &mut dyn Iterator<Item = Vec<f32>>) -> Option<Vec<f32>> {
+        let _ = values;
+        None
+    }
+
     /// The values `x`, `[n, m, width]`, as a network reads them: bounded, so that far rows have a finite density.
     fn seen(&self, x: Dual<3>) -> Dual<3> {
         bounded(x, REACH)
@@ -187,7 +194,7 @@ impl ColumnDistribution {
 
 /// The index that a uniform number chooses by softmax probabilities of `logits`, and the number's place within that
 /// index's share, uniform in [0, 1) again.
-fn choose(logits: &[f32], uniform: f32) -> (usize, f32) {
+pub(super) fn choose(logits: &[f32], uniform: f32) -> (usize, f32) {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weight = |logit: &f32| f64::from(logit - most).exp();
     let mut rest = f64::from(uniform) * logits.iter().map(weight).sum::<f64>();

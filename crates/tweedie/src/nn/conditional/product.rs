@@ -1,7 +1,7 @@
 //! The distributions of all columns of a space, each by parameters of its own.
 
 use super::{AnyConditional, ColumnDistribution, Random};
-use crate::data::{Kind, Space};
+use crate::data::{Kind, Rows, Space};
 use crate::error::rows_of;
 use crate::tensor::Dual;
 use crate::{Error, Result};
@@ -172,6 +172,22 @@ impl Product {
         let (mut from, mut all) = (0, Vec::new());
         for column in self.columns() {
             all.extend(column.of.scales().map(|k| from + k));
+            from += column.parameters();
+        }
+        all
+    }
+
+    /// The parameters of the distribution that each column has by itself in `rows`, in model units, each with its place
+    /// among all parameters; columns whose distribution has no such parameters are left out.
+    pub fn marginals(&self, rows: &Rows) -> Vec<(usize, f32)> {
+        let (mut from, mut all) = (0, Vec::new());
+        for column in self.columns() {
+            let value = |row: &[f32]| column.places.iter().map(|place| row[*place]).collect();
+            let own = match column.of.indicators {
+                0 => column.of.value.marginal(&mut rows.iter().map(value)),
+                _ => None,
+            };
+            all.extend((from..).zip(own.into_iter().flatten()));
             from += column.parameters();
         }
         all

@@ -11,7 +11,8 @@
 //! second has it for k = 1 alone; there it vanishes at the exact posterior, draw by draw. The signal-to-noise ratio of
 //! the pathwise gradient falls like 1/√k, and that of the doubly reparameterised gradient grows like √k.
 
-use super::{LatentVariable, by_row, normal_log_prob};
+use super::posterior::by_row;
+use super::{Factors, LatentVariable, Posterior, Prior};
 use crate::data::Condition;
 use crate::error::count;
 use crate::registry::registry;
@@ -93,6 +94,19 @@ fn shares(log_weights: &Tensor<2>, k: usize) -> Tensor<2> {
     (each - all.reshape([n * (draws / k), 1])).exp().reshape([n, draws])
 }
 
+/// Estimates of the training bound and of its two terms for each row of a batch, `[n, 1]` each.
+#[derive(Debug, Clone)]
+pub struct BoundEstimate {
+    /// The bound.
+    pub value: Tensor<2>,
+    /// An expression whose derivatives estimate those of the bound, its terms weighted by [`Factors`].
+    pub expression: Tensor<2>,
+    /// The mean ln p(x | z) of the draws.
+    pub likelihood: Tensor<2>,
+    /// The mean ln q(z | x)/p(z) of the draws, in closed form where there is one.
+    pub divergence: Tensor<2>,
+}
+
 impl LatentVariable {
     /// An estimate of the training bound of each row of `x`, `[n, 1]`, and an expression of the same shape whose
     /// derivatives estimate those of the bound. Normal numbers are `draws.normals` of the rows, in the order of the
@@ -106,34 +120,106 @@ impl LatentVariable {
         condition: &Condition,
         draws: &Draws,
     ) -> Result<[Tensor<2>; 2]> {
-        let bound = &self.bound;
-        let ([n, _], count, k) = (x.dims(), bound.draws(), bound.k);
-        let noise = draws.normals(0..(n * count) as u64, self.width).to_tensor(&x.device());
-        let posterior = self.posterior(x.clone(), condition)?;
-        let z = posterior.draw(count, noise.cast(x.dtype()));
-        if k == 1 && bound.gradient == Estimator::Pathwise {
-            let seen = self.log_likelihood(x, z, condition, count)?.mean_dim(1);
-            let value = seen - posterior.divergences().sum_dim(1);
-            return Ok([value.clone(), value]);
-        }
-        let fixed = posterior.detach();
-        let log_weights = |z: Tensor<2>| {
-            let q = if bound.gradient == Estimator::Pathwise { &posterior } else { &fixed };
-            let log_q = q.log_prob(count, &z);
-            let log_prior = by_row(normal_log_prob(z.clone()), count);
-            Ok::<_, Error>(self.log_likelihood(x, z, condition, count)? + log_prior - log_q)
-        };
-        if bound.gradient != Estimator::Doubly {
-            let value = mean_of_logarithms(log_weights(z)?, k);
-            return Ok([value.clone(), value]);
-        }
-        // The derivative by z is multiplied by the shares, once here and once below.
-        let still = z.clone().detach();
-        let own = shares(&log_weights(still.clone())?, k);
-        let z = still.clone() + (z - still) * own.clone().reshape([n * count, 1]);
-        let log_weights = log_weights(z)?;
-        let value = mean_of_logarithms(log_weights.clone().detach(), k);
-        let m = bound.m as f64;
-        Ok([value, (log_weights * own).sum_dim(1).div_scalar(m)])
+        let found = self.bound_by(x, condition, draws, &Factors::default())?;
+        Ok([found.value, found.expression])
     }
+
+    /// As [`LatentVariable::bound`], with both terms, and weights of the terms in the expression.
+    ///
+    /// # Errors
+    /// As [`LatentVariable::bound`].
+    pub fn bound_by(
+        &self,
+        x: &Tensor<2>,
+        condition: &Condition,
+        draws: &Draws,
+        factors: &Factors,
+    ) -> Result<BoundEstimate> {
+        let ([n, _], count) = (x.dims(), self.bound.draws());
+        let noise = draws.normals(0..(n * count) as u64, self.latent_width());
+        let noise = noise.to_tensor(&x.device()).cast(x.dtype());
+        let posterior = self.posterior(x.clone(), condition)?;
+        if self.bound.k > 1 || self.bound.gradient != Estimator::Pathwise {
+            return self.by_weights(x, condition, (&posterior, noise), factors);
+        }
+        let (z, parts) = self.infer_in_parts(&posterior, count, noise)?;
+        let likelihood = self.log_likelihood(x, z, condition, count)?.mean_dim(1);
+        let divergence = parts.clone().sum_dim(1);
+        let value = likelihood.clone() - divergence.clone();
+        let expression = match *factors == Factors::default() {
+            true => value.clone(),
+            false => {
+                let seen = likelihood.clone().mul_scalar(factors.likelihood);
+                let cost = above(parts, factors.free).mul_scalar(factors.divergence);
+                // Of the size of the bound's gradient, whatever the multiplier.
+                (seen - cost).div_scalar(factors.likelihood.max(1.0))
+            }
+        };
+        Ok(BoundEstimate { value, expression, likelihood, divergence })
+    }
+
+    /// [`LatentVariable::bound_by`] by the weights of draws.
+    fn by_weights(
+        &self,
+        x: &Tensor<2>,
+        condition: &Condition,
+        (posterior, noise): (&Posterior, Tensor<2>),
+        factors: &Factors,
+    ) -> Result<BoundEstimate> {
+        let Bound { k, m, gradient } = self.bound;
+        let count = k * m;
+        let terms = |z: Tensor<2>| {
+            let log_q = posterior.detach().log_prob(count, &z);
+            let log_prior = by_row(self.prior.log_prob(z.clone(), &self.encode())?, count);
+            Ok::<_, Error>((self.log_likelihood(x, z, condition, count)?, log_prior - log_q))
+        };
+        let weigh = |likelihood: &Tensor<2>, log_ratio: &Tensor<2>, by: f64| {
+            if by == 1.0 {
+                return likelihood.clone() + log_ratio.clone();
+            }
+            likelihood.clone() + log_ratio.clone().mul_scalar(by)
+        };
+        let (likelihood, log_ratio, own) = match gradient {
+            Estimator::Pathwise => {
+                let (z, log_ratio) = self.infer(posterior, count, noise)?;
+                (self.log_likelihood(x, z, condition, count)?, log_ratio, None)
+            }
+            Estimator::PathOnly => {
+                let (likelihood, log_ratio) = terms(posterior.draw(count, noise))?;
+                (likelihood, log_ratio, None)
+            }
+            Estimator::Doubly => {
+                // The derivative by z is multiplied by the shares, once here and once below.
+                let z = posterior.draw(count, noise);
+                let still = z.clone().detach();
+                let (likelihood, log_ratio) = terms(still.clone())?;
+                let own = shares(&weigh(&likelihood, &log_ratio, factors.divergence), k);
+                let [rows, _] = z.dims();
+                let z = still.clone() + (z - still) * own.clone().reshape([rows, 1]);
+                let (likelihood, log_ratio) = terms(z)?;
+                (likelihood, log_ratio, Some(own))
+            }
+        };
+        let plain = weigh(&likelihood, &log_ratio, 1.0);
+        let value = mean_of_logarithms(plain.clone(), k);
+        let by = factors.divergence;
+        let log_weights = if by == 1.0 { plain } else { weigh(&likelihood, &log_ratio, by) };
+        let (value, expression) = match own {
+            Some(own) => (value.detach(), (log_weights * own).sum_dim(1).div_scalar(m as f64)),
+            None if by == 1.0 => (value.clone(), value),
+            None => (value, mean_of_logarithms(log_weights, k)),
+        };
+        let (likelihood, divergence) = (likelihood.mean_dim(1), log_ratio.mean_dim(1).neg());
+        Ok(BoundEstimate { value, expression, likelihood, divergence })
+    }
+}
+
+/// The sum over groups of dimensions of their divergences, `[n, groups]`; a group whose mean over the rows is below
+/// `free` nats is left out.
+fn above(parts: Tensor<2>, free: f64) -> Tensor<2> {
+    if free == 0.0 {
+        return parts.sum_dim(1);
+    }
+    let kept = parts.clone().detach().mean_dim(0).greater_elem(free).float().cast(parts.dtype());
+    (parts * kept).sum_dim(1)
 }

@@ -1,13 +1,13 @@
 //! Fully connected networks of encoders and decoders.
 
-use crate::data::Condition;
+use crate::data::{Condition, Rows};
 use crate::error::count;
 use crate::nn::{
     Activation, ConditionEmbedding, ConditionEmbeddingConfig, Linear, LinearConfig, mlp,
 };
 use crate::tensor::Dual;
 use crate::{Draws, Result};
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 /// The most hidden layers, and the most units of each.
@@ -87,6 +87,18 @@ pub(super) struct LatentNetwork {
 }
 
 impl LatentNetwork {
+    /// The network with other values in the last layer's bias, each with its place.
+    pub fn with_outputs(mut self, values: &[(usize, f32)]) -> Result<Self> {
+        let last = self.linears.last_mut().and_then(|last| last.bias.as_mut());
+        let Some(bias) = last else { return Ok(self) };
+        let device = bias.val().device();
+        let [count] = bias.dims();
+        let mut own = Rows::from_tensor(&bias.val().reshape([1, count]))?;
+        values.iter().for_each(|(place, value)| own.values_mut()[*place] = *value);
+        *bias = Param::from_tensor(own.to_tensor(&device).reshape([count]));
+        Ok(self)
+    }
+
     /// The output for rows `x`, `[n, input]`.
     pub fn forward(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
         let ([n, _], device) = (x.dims(), x.value.device());
