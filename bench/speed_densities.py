@@ -3,10 +3,12 @@
 bench/speed_peer.py takes these benchmarks in where the libraries are installed. Flows are zuko's, of five masked MLPs of
 128 and 128 units and, in `cnf`, a velocity of 64 and 64 with the tolerances of `tweedie bench`; log p and samples record
 nothing. The gated PixelCNN has the layers of ours: 2 x 3 convolutions downwards, three taps to the left, 32 channels.
-MADE has one hidden layer and multiplies its weights by masks, as is usual.
+MADE has one hidden layer and multiplies its weights by masks, as is usual. Autoencoders are those of Burda, Grosse and
+Salakhutdinov's protocol.
 """
 
 import importlib.util
+import math
 import time
 
 import torch
@@ -154,6 +156,45 @@ def pictures(name, model, batch, rows):
     }
 
 
+class Autoencoder(nn.Module):
+    """784 pixels, two tanh layers of 200 units each way, 50 latent dimensions."""
+
+    def __init__(self, width=50, hidden=200, pixels=SIDE * SIDE):
+        super().__init__()
+        inner = lambda first: [nn.Linear(first, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh()]
+        self.encoder = nn.Sequential(*inner(pixels), nn.Linear(hidden, 2 * width))
+        self.decoder = nn.Sequential(*inner(width), nn.Linear(hidden, pixels))
+
+    def log_weights(self, x, k):
+        mean, log_sd = self.encoder(x).chunk(2, -1)
+        noise = torch.randn(k, *mean.shape)
+        z = mean + log_sd.exp() * noise
+        logits, bits = self.decoder(z), ((x + 1) / 2).expand(k, *x.shape)
+        seen = -F.binary_cross_entropy_with_logits(logits, bits, reduction="none").sum(-1)
+        # The constants of both normal densities cancel.
+        return seen + (0.5 * (noise**2 - z**2) + log_sd).sum(-1)
+
+    def bound(self, x, k):
+        if k > 1:
+            return self.log_weights(x, k).logsumexp(0) - math.log(k)
+        mean, log_sd = self.encoder(x).chunk(2, -1)
+        logits = self.decoder(mean + log_sd.exp() * torch.randn_like(mean))
+        seen = -F.binary_cross_entropy_with_logits(logits, (x + 1) / 2, reduction="none").sum(-1)
+        return seen - 0.5 * (mean**2 + (2 * log_sd).exp() - 2 * log_sd - 1).sum(-1)
+
+
+def autoencoders():
+    found = {}
+    for name, k in (("vae", 1), ("iwae-50", 50)):
+        for batch in (100, 20):
+            x = binary(batch)
+            loss = lambda network, x=x, k=k: -network.bound(x, k).mean()
+            found[f"{name}.{batch}.train"] = trained(Autoencoder, loss)
+    x = binary(1)
+    found["vae.5000.log-p"] = plain(Autoencoder, lambda network: network.log_weights(x, 5000).logsumexp(0))
+    return found
+
+
 def flows():
     found = {}
     x, rows = torch.randn(BATCH, COLUMNS), torch.randn(ROWS, COLUMNS)
@@ -209,6 +250,7 @@ def benchmarks():
         found |= flows()
     found |= pictures("made-8000", lambda: Made(8000), 64, 16)
     found |= pictures("pixelcnn", PixelCnn, 32, 16)
+    found |= autoencoders()
     if installed("sklearn"):
         found |= {"em.10.20000.step": em, "kde.10.2000.log-p": kde}
     if installed("ot"):

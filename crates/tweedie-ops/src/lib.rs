@@ -34,7 +34,7 @@ pub use kernels::activation::Activation;
 pub use kernels::likelihood::LogisticMixture;
 pub use kernels::linear::matrix_product;
 pub use kernels::spline::{Direction, Ends, Spline};
-pub use likelihood::{bernoulli, log_sum_exp, logistic_mixture};
+pub use likelihood::{bernoulli, bernoulli_rows, log_sum_exp, logistic_mixture};
 pub use mlp::{LinearLayer, linear, mlp};
 pub use norm::{Modulation, Norm, Shares};
 pub use operation::is_cpu;

@@ -1,6 +1,6 @@
 //! Logarithms of sums of exponentials, and log-likelihoods of integers by logits.
 
-use crate::kernels::likelihood::{self as kernels, LogisticMixture};
+use crate::kernels::likelihood::{self as kernels, Draws, LogisticMixture};
 use crate::operation::{Array, Binary, OfTwo, Operation, apply, given, input, is_ours};
 use crate::pool::Buffer;
 use burn::tensor::{Tensor, activation};
@@ -45,6 +45,33 @@ pub fn bernoulli<const D: usize>(logits: Tensor<D>, v: Tensor<D>) -> Tensor<D> {
         return apply(OfTwo(Bernoulli), [input(logits), input(v)]);
     }
     logits.clone() * v - activation::softplus(logits, 1.0)
+}
+
+/// The log-likelihood Σ_j x_j v_j − ln(1 + e^{x_j}) of rows v of zeros and ones, `[n, width]`, by several rows x of logits
+/// for each, those of a row of values below each other, `[n · draws, width]`; `[n · draws, 1]`. The values are not
+/// copied. Its gradient is by the logits alone.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// let device = Device::flex();
+/// let logits = Tensor::<2>::from_floats([[0.0, 0.0], [3f32.ln(), 0.0]], &device);
+/// let log_p = tweedie_ops::bernoulli_rows(Tensor::from_floats([[1.0, 0.0]], &device), logits);
+/// let p = log_p.exp().to_data().try_into_vec::<f32>().unwrap(); // ½ · ½ and ¾ · ½
+/// assert!((p[0] - 0.25).abs() < 1e-6 && (p[1] - 0.375).abs() < 1e-6);
+/// ```
+///
+/// # Panics
+/// If rows are empty, their widths differ, or some rows of values have more rows of logits than others.
+pub fn bernoulli_rows(v: Tensor<2>, logits: Tensor<2>) -> Tensor<2> {
+    let ([n, width], [all, of_logits]) = (v.dims(), logits.dims());
+    assert_eq!(width, of_logits, "each value has a logit");
+    assert!(n > 0 && width > 0 && all.is_multiple_of(n), "each row has as many rows of logits");
+    if is_ours(&logits) {
+        return apply(OfTwo(BernoulliRows), [input(v), input(logits)]);
+    }
+    let draws = all / n;
+    let v = v.reshape([n, 1, width]).expand([n, draws, width]).reshape([all, width]);
+    bernoulli(logits, v).sum_dim(1)
 }
 
 /// The log-likelihood `[n, m]` of each of the values x `[n, m]`, centres of bins, by its parameters
@@ -114,6 +141,34 @@ impl Binary for Bernoulli {
 
     fn backward(&self, [logits, v]: [&Array; 2], dy: &[f32], [dlogits, dv]: [&mut [f32]; 2]) {
         kernels::bernoulli_backward(logits.values(), v.values(), dy, dlogits, dv);
+    }
+}
+
+#[derive(Debug)]
+struct BernoulliRows;
+
+impl BernoulliRows {
+    /// The widths of the rows, and how many rows of logits each row of values has.
+    fn draws([v, logits]: [&Array; 2]) -> Draws {
+        let (v, logits) = (v.all_sizes(), logits.all_sizes());
+        Draws { width: v[1], draws: logits[0] / v[0] }
+    }
+}
+
+impl Binary for BernoulliRows {
+    const BOTH: bool = false;
+
+    fn shape(&self, [_, logits]: [&Array; 2]) -> Shape {
+        Shape::from([logits.all_sizes()[0], 1])
+    }
+
+    fn forward(&self, [v, logits]: [&Array; 2], y: &mut [f32]) {
+        kernels::bernoulli_rows(Self::draws([v, logits]), v.values(), logits.values(), y);
+    }
+
+    fn backward(&self, [v, logits]: [&Array; 2], dy: &[f32], [_, dlogits]: [&mut [f32]; 2]) {
+        let of = Self::draws([v, logits]);
+        kernels::bernoulli_rows_backward(of, v.values(), logits.values(), dy, dlogits);
     }
 }
 

@@ -47,7 +47,7 @@ fn normals(n: u64, device: &Device) -> Tensor<2> {
 }
 
 /// Pictures of zeros and ones in model units, each pixel with probability ½.
-fn binary(n: u64, device: &Device) -> Tensor<2> {
+pub fn binary(n: u64, device: &Device) -> Tensor<2> {
     draws("x").normals(0..n, SIDE * SIDE).to_tensor(device).sign()
 }
 
@@ -62,6 +62,12 @@ fn flow(recipe: &str, depth: usize, device: &Device) -> Result<Flow> {
 
 /// An autoregressive model of pictures of zeros and ones.
 fn pictures(network: AnyColumnNetworkConfig, device: &Device) -> Result<Autoregressive> {
+    let config = AutoregressiveConfig { network, ..AutoregressiveConfig::default() };
+    config.init(&binary_space()?, &draws("network"), device)
+}
+
+/// The space of pictures of zeros and ones.
+pub fn binary_space() -> Result<Space> {
     let kind = Kind::Quantised { low: Some(0), high: Some(1) };
     let pixel = |i| Coordinate {
         kind: kind.clone(),
@@ -70,14 +76,12 @@ fn pictures(network: AnyColumnNetworkConfig, device: &Device) -> Result<Autoregr
         ..Coordinate::real(format!("pixel {i}"))
     };
     let layout = Layout::Image { channels: 1, height: SIDE, width: SIDE };
-    let space = Space::new(layout, (0..SIDE * SIDE).map(pixel).collect())?;
-    let config = AutoregressiveConfig { network, ..AutoregressiveConfig::default() };
-    config.init(&space, &draws("network"), device)
+    Space::new(layout, (0..SIDE * SIDE).map(pixel).collect())
 }
 
 /// A model that can be trained on one batch.
-trait Trained: Module + LogDensity + Generate + Sync + 'static {
-    /// The gradients of `share` times the mean of −log p over a batch, and that mean in nats.
+pub trait Trained: Module + Sync + 'static {
+    /// The gradients of `share` times the mean of −log p over a batch, or of its bound, and that mean in nats.
     fn loss(&self, x: Tensor<2>, share: f64, take: Take) -> Result<f64>;
 }
 
@@ -115,7 +119,7 @@ impl<M: Trained> Trainer<M> {
 }
 
 /// A training step on as many rows as the first of `rows`, and the density and a sample of as many as the second.
-fn of<M: Trained>(
+fn of<M: Trained + LogDensity + Generate>(
     name: &str,
     [batch, rows]: [u64; 2],
     x: fn(u64, &Device) -> Tensor<2>,
@@ -147,7 +151,8 @@ fn of<M: Trained>(
     ]
 }
 
-fn training<M: Trained>(model: M, x: Tensor<2>, device: &Device) -> Result<Workload> {
+/// Training steps of a model on one batch.
+pub fn training<M: Trained>(model: M, x: Tensor<2>, device: &Device) -> Result<Workload> {
     let parameters = param_count(&model) as f64;
     let adamw = AdamW::new(AdamWConfig { clip: 0.0, ..AdamWConfig::default() });
     let mut trainer = Trainer { model: model.train(), x: x.autodiff(), adamw };

@@ -3,6 +3,7 @@
 mod attention;
 mod classical;
 mod densities;
+mod latent;
 mod measure;
 mod networks;
 mod ops;
@@ -220,8 +221,13 @@ impl Measurement {
 
 /// Every benchmark, in the order in which they are measured.
 fn all() -> Vec<Benchmark> {
-    let groups =
-        [ops::benchmarks(), train::benchmarks(), densities::benchmarks(), classical::benchmarks()];
+    let groups = [
+        ops::benchmarks(),
+        train::benchmarks(),
+        densities::benchmarks(),
+        latent::benchmarks(),
+        classical::benchmarks(),
+    ];
     groups.into_iter().flatten().collect()
 }
 

@@ -19,8 +19,8 @@ fn load<S: Simd>(simd: S, from: &[f32]) -> Vector<S> {
 }
 
 #[inline(always)]
-fn of<S: Simd>(curve: impl Curve, x: Vector<S>) -> Vector<S> {
-    Vector::new(x.simd(), curve.value(x.simd(), x.lanes))
+fn curve<S: Simd>(of: impl Curve, x: Vector<S>) -> Vector<S> {
+    Vector::new(x.simd(), of.value(x.simd(), x.lanes))
 }
 
 #[inline(always)]
@@ -71,15 +71,21 @@ vectorized! {
     }
 }
 
+/// The share of a sum below which a term's gradient is 0: far below a rounding error of the sum's. The products that
+/// follow are ten times slower on the subnormal numbers that such gradients become.
+const LEAST_SHARE: f32 = 1e-15;
+
 vectorized! {
     fn sum_slopes<'a>(
         simd: S, width: usize, x: &'a [f32], y: &'a [f32], dy: &'a [f32], dx: &'a mut [f32],
     ) -> () {
         let rows = x.chunks_exact(width).zip(dx.chunks_exact_mut(width));
+        let (zero, least) = (Vector::splat(simd, 0.0), Vector::splat(simd, LEAST_SHARE));
         for ((x, dx), (y, dy)) in rows.zip(y.iter().zip(dy)) {
             let (y, dy) = (Vector::splat(simd, *y), Vector::splat(simd, *dy));
             for (x, dx) in x.chunks(S::F32_LANES).zip(dx.chunks_mut(S::F32_LANES)) {
-                simd.partial_store_f32s(dx, (dy * exp(load(simd, x) - y)).lanes);
+                let share = exp(load(simd, x) - y);
+                simd.partial_store_f32s(dx, (dy * zero.or(share.less(least), share)).lanes);
             }
         }
     }
@@ -94,7 +100,7 @@ pub fn log_sum_exp(width: usize, x: &[f32], y: &mut [f32]) {
     each(x.len() >= SERIAL, tasks, |(x, y)| sums(width, x, y));
 }
 
-/// Computes the gradient dx = dy e^{x − y} of [`log_sum_exp`].
+/// Computes the gradient dx = dy e^{x − y} of [`log_sum_exp`]; 0 where e^{x − y} is below [`LEAST_SHARE`].
 pub fn log_sum_exp_backward(width: usize, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32]) {
     assert!(width > 0, "a sum has terms");
     assert_eq!(x.len(), elements([y.len(), width]));
@@ -111,7 +117,7 @@ vectorized! {
         let inputs = logits.chunks(S::F32_LANES).zip(v.chunks(S::F32_LANES));
         for ((logit, v), y) in inputs.zip(y.chunks_mut(S::F32_LANES)) {
             let [logit, v] = [logit, v].map(|part| load(simd, part));
-            simd.partial_store_f32s(y, (logit * v - of(Softplus, logit)).lanes);
+            simd.partial_store_f32s(y, (logit * v - curve(Softplus, logit)).lanes);
         }
     }
 }
@@ -125,7 +131,7 @@ vectorized! {
         let outputs = dlogits.chunks_mut(S::F32_LANES).zip(dv.chunks_mut(S::F32_LANES));
         for (((logit, v), dy), (dlogit, dv)) in inputs.zip(dy.chunks(S::F32_LANES)).zip(outputs) {
             let [logit, v, dy] = [logit, v, dy].map(|part| load(simd, part));
-            simd.partial_store_f32s(dlogit, (dy * (v - of(Sigmoid, logit))).lanes);
+            simd.partial_store_f32s(dlogit, (dy * (v - curve(Sigmoid, logit))).lanes);
             simd.partial_store_f32s(dv, (dy * logit).lanes);
         }
     }
@@ -155,6 +161,96 @@ pub fn bernoulli_backward(
     let tasks = inputs.zip(dlogits.chunks_mut(PIECE).zip(dv.chunks_mut(PIECE)));
     each(dy.len() >= SERIAL, tasks, |(((logits, v), dy), (dlogits, dv))| {
         binary_slopes(logits, v, dy, dlogits, dv);
+    });
+}
+
+/// Rows of logits and the values they are of: row i of the logits belongs to row i / `draws` of the values.
+#[derive(Debug, Clone, Copy)]
+pub struct Draws {
+    /// The number of values in a row.
+    pub width: usize,
+    /// The number of rows of logits for each row of values.
+    pub draws: usize,
+}
+
+impl Draws {
+    /// Row `i` of the logits' values.
+    #[inline(always)]
+    fn values(self, v: &[f32], i: usize) -> &[f32] {
+        let from = i / self.draws * self.width;
+        &v[from..from + self.width]
+    }
+
+    /// The number of rows of a task.
+    fn rows(self) -> usize {
+        (PIECE / self.width).max(1)
+    }
+}
+
+vectorized! {
+    fn binary_rows<'a>(
+        simd: S, of: Draws, start: usize, v: &'a [f32], logits: &'a [f32], y: &'a mut [f32],
+    ) -> () {
+        for (i, (logits, y)) in logits.chunks_exact(of.width).zip(y).enumerate() {
+            let v = of.values(v, start + i);
+            let mut sum = Vector::splat(simd, 0.0);
+            for (logit, v) in logits.chunks(S::F32_LANES).zip(v.chunks(S::F32_LANES)) {
+                let [x, v] = [logit, v].map(|part| load(simd, part));
+                let own = x * v - curve(Softplus, x);
+                sum = sum + first(own, logit.len(), 0.0);
+            }
+            *y = simd.reduce_sum_f32s(sum.lanes);
+        }
+    }
+}
+
+vectorized! {
+    fn binary_row_slopes<'a>(
+        simd: S, of: Draws, start: usize, v: &'a [f32], logits: &'a [f32], dy: &'a [f32],
+        dlogits: &'a mut [f32],
+    ) -> () {
+        let rows = logits.chunks_exact(of.width).zip(dlogits.chunks_exact_mut(of.width));
+        for (i, ((logits, dlogits), dy)) in rows.zip(dy).enumerate() {
+            let (v, dy) = (of.values(v, start + i), Vector::splat(simd, *dy));
+            let inputs = logits.chunks(S::F32_LANES).zip(v.chunks(S::F32_LANES));
+            for ((logit, v), dlogit) in inputs.zip(dlogits.chunks_mut(S::F32_LANES)) {
+                let [x, v] = [logit, v].map(|part| load(simd, part));
+                let slope = dy * (v - curve(Sigmoid, x));
+                simd.partial_store_f32s(dlogit, slope.lanes);
+            }
+        }
+    }
+}
+
+/// Computes y = Σ_j x_j v_j − ln(1 + e^{x_j}) of each row x of logits, with the row v of values that it belongs to.
+pub fn bernoulli_rows(of: Draws, v: &[f32], logits: &[f32], y: &mut [f32]) {
+    assert!(of.width > 0 && of.draws > 0, "rows have values, and values have logits");
+    assert_eq!(logits.len(), elements([y.len(), of.width]));
+    assert_eq!(elements([v.len(), of.draws]), logits.len());
+    let rows = of.rows();
+    let tasks = logits.chunks(rows * of.width).zip(y.chunks_mut(rows)).enumerate();
+    each(logits.len() >= SERIAL, tasks, |(k, (logits, y))| {
+        binary_rows(of, k * rows, v, logits, y);
+    });
+}
+
+/// Computes the gradient of [`bernoulli_rows`] by the logits.
+pub fn bernoulli_rows_backward(
+    of: Draws,
+    v: &[f32],
+    logits: &[f32],
+    dy: &[f32],
+    dlogits: &mut [f32],
+) {
+    assert!(of.width > 0 && of.draws > 0, "rows have values, and values have logits");
+    assert_eq!(logits.len(), elements([dy.len(), of.width]));
+    assert_eq!(elements([v.len(), of.draws]), logits.len());
+    assert_eq!(logits.len(), dlogits.len());
+    let rows = of.rows();
+    let outputs = dy.chunks(rows).zip(dlogits.chunks_mut(rows * of.width));
+    let tasks = logits.chunks(rows * of.width).zip(outputs).enumerate();
+    each(logits.len() >= SERIAL, tasks, |(k, (logits, (dy, dlogits)))| {
+        binary_row_slopes(of, k * rows, v, logits, dy, dlogits);
     });
 }
 
@@ -285,18 +381,18 @@ impl<S: Simd> Component<S> {
     #[inline(always)]
     fn log_p(self, bins: Bins<S>) -> Vector<S> {
         // 1 − e^{−w} = tanh(w/2) (1 + e^{−w}).
-        let gap = log(of(Tanh, self.width * 0.5) + LEAST) + of(Softplus, -self.width);
+        let gap = log(curve(Tanh, self.width * 0.5) + LEAST) + curve(Softplus, -self.width);
         gap * (bins.ends_below * bins.ends_above)
-            - of(Softplus, -self.above) * bins.ends_above
-            - of(Softplus, self.below) * bins.ends_below
+            - curve(Softplus, -self.above) * bins.ends_above
+            - curve(Softplus, self.below) * bins.ends_below
     }
 
     /// The derivatives of [`Component::log_p`] by μ and by s.
     #[inline(always)]
     fn slopes(self, bins: Bins<S>) -> [Vector<S>; 2] {
-        let by_above = of(Sigmoid, -self.above) * bins.ends_above;
-        let by_below = of(Sigmoid, self.below) * bins.ends_below;
-        let gap = of(Sigmoid, -self.width) / (of(Tanh, self.width * 0.5) + LEAST);
+        let by_above = curve(Sigmoid, -self.above) * bins.ends_above;
+        let by_below = curve(Sigmoid, self.below) * bins.ends_below;
+        let gap = curve(Sigmoid, -self.width) / (curve(Tanh, self.width * 0.5) + LEAST);
         let by_width = gap * (bins.ends_below * bins.ends_above);
         let by_mean = (by_below - by_above) * self.shrink;
         let by_scale = by_below * self.below - by_above * self.above - by_width * self.width;

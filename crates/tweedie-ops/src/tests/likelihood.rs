@@ -2,7 +2,8 @@
 
 use super::common::*;
 use crate::kernels::likelihood::{
-    LogisticMixture, bernoulli, bernoulli_backward, log_sum_exp, log_sum_exp_backward,
+    Draws, LogisticMixture, bernoulli, bernoulli_backward, bernoulli_rows, bernoulli_rows_backward,
+    log_sum_exp, log_sum_exp_backward,
 };
 use proptest::prelude::*;
 
@@ -97,6 +98,38 @@ proptest! {
         assert_close("y", &all[0], &of(&|i| x[i] * v[i] - soft(x[i])), 1e-6);
         assert_close("dlogits", &all[1], &of(&|i| dy[i] * (v[i] - sigmoid(x[i]))), 1e-6);
         assert_close("dv", &all[2], &of(&|i| dy[i] * x[i]), 1e-6);
+    }
+
+    #[test]
+    fn bernoulli_likelihoods_of_rows_are_sums_over_their_values(
+        n in 1usize..6,
+        draws in prop_oneof![1usize..5, 300usize..700],
+        width in 1usize..70,
+        seed in 0u64..1000,
+    ) {
+        let all = n * draws * width;
+        let logits: Vec<f32> = numbers(all, seed).iter().map(|x| 20.0 * x).collect();
+        let v: Vec<f32> = numbers(n * width, seed + 1).iter().map(|x| f32::from(*x > 0.0)).collect();
+        let dy = numbers(n * draws, seed + 2);
+        let of = Draws { width, draws };
+        let found = on_any_threads(|| {
+            let (mut y, mut dx) = (stale(n * draws), stale(all));
+            bernoulli_rows(of, &v, &logits, &mut y);
+            bernoulli_rows_backward(of, &v, &logits, &dy, &mut dx);
+            vec![y, dx]
+        });
+        let (x, v, dy) = (wide(&logits), wide(&v), wide(&dy));
+        let soft = |x: f64| activate(crate::Activation::Softplus, x);
+        let value = |i: usize| v[i / width / draws * width + i % width];
+        let each = |i: usize| x[i] * value(i) - soft(x[i]);
+        let rows = (0..n * draws).map(|row| (row * width..(row + 1) * width).map(each).sum());
+        assert_close("y", &found[0], &rows.collect::<Vec<f64>>(), 1e-5);
+        let slopes = (0..all).map(|i| dy[i / width] * (value(i) - sigmoid(x[i])));
+        assert_close("dlogits", &found[1], &slopes.collect::<Vec<f64>>(), 1e-6);
+        let (mut y, last) = ([0.0], n * draws - 1);
+        let own = &v.iter().map(|v| *v as f32).collect::<Vec<f32>>()[(n - 1) * width..];
+        bernoulli_rows(Draws { width, draws: 1 }, own, &logits[last * width..], &mut y);
+        assert_same("a row alone", &y, &found[0][last..]);
     }
 
     #[test]

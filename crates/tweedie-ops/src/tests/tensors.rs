@@ -116,6 +116,10 @@ proptest! {
         let (x, v) = (Input::new(&[n, width], seed), Input::new(&[n, width], seed + 1));
         assert_agree!([x => 2 as x], crate::log_sum_exp(x));
         assert_agree!([x => 2 as x, v => 2 as v], crate::bernoulli(x, v));
+        assert_agree!([x => 2 as x], {
+            let v = x.clone().detach().narrow(0, 0, 1).sign();
+            crate::bernoulli_rows(v, x)
+        });
     }
 
     #[test]

@@ -129,6 +129,12 @@ impl Conditional for Categorical {
         (chosen - parameters.log_sum_exp(2)).reshape([n, m])
     }
 
+    fn log_prob_by_draws(&self, x: &Tensor<2>, parameters: &Tensor<2>) -> Option<Tensor<2>> {
+        let (low, step) = self.steps.filter(|_| self.is_binary() && x.dims()[0] > 0)?;
+        let level = x.clone().sub_scalar(low).div_scalar(step).round().clamp(0.0, 1.0);
+        Some(tweedie_ops::bernoulli_rows(level, parameters.clone()))
+    }
+
     fn draw(&self, parameters: &[f32], random: Random, out: &mut [f32]) {
         let level = match parameters {
             [logit] if self.is_binary() => choose(&[0.0, *logit], random.choice).0,

@@ -227,6 +227,24 @@ impl Product {
         side_by_side(each.collect())
     }
 
+    /// log p of whole rows, `[n · draws, 1]`, for values in the order, `[n, width]`, and parameters of several draws for
+    /// each row, those of a row below each other, `[n · draws, parameters]`.
+    pub fn log_prob_by_draws(&self, x: Tensor<2>, parameters: Tensor<2>) -> Tensor<2> {
+        if let [group] = &self.groups[..]
+            && group.of.indicators == 0
+            && let Some(sum) = group.of.value.log_prob_by_draws(&x, &parameters)
+        {
+            return sum;
+        }
+        let ([n, width], [all, _]) = (x.dims(), parameters.dims());
+        let draws = all / n.max(1);
+        let x = match draws {
+            1 => x,
+            _ => x.reshape([n, 1, width]).expand([n, draws, width]).reshape([all, width]),
+        };
+        self.log_prob(&x.into(), &parameters.into()).value.sum_dim(1)
+    }
+
     /// Draws a row in model units into `row` by all parameters; `random` gives the random numbers of a column.
     pub fn draw(&self, parameters: &[f32], random: impl Fn(usize) -> Random, row: &mut [f32]) {
         let (mut from, mut values) = (0, Vec::new());

@@ -86,12 +86,18 @@ fn mean_of_logarithms(log_weights: Tensor<2>, k: usize) -> Tensor<2> {
     each.reshape([n, m]).sub_scalar((k as f64).ln()).mean_dim(1)
 }
 
+/// The share of a sum of weights below which a draw has no gradient: far below a rounding error of the others', and slow
+/// to multiply by.
+const LEAST_SHARE: f64 = 1e-15;
+
 /// The weights of each logarithm over their sum, `[n, m k]`, without derivatives.
 fn shares(log_weights: &Tensor<2>, k: usize) -> Tensor<2> {
     let [n, draws] = log_weights.dims();
     let each = log_weights.clone().detach().reshape([n * (draws / k), k]);
     let all = tweedie_ops::log_sum_exp(each.clone());
-    (each - all.reshape([n * (draws / k), 1])).exp().reshape([n, draws])
+    let share = (each - all.reshape([n * (draws / k), 1])).exp().reshape([n, draws]);
+    let small = share.clone().lower_elem(LEAST_SHARE);
+    share.mask_fill(small, 0.0)
 }
 
 /// Estimates of the training bound and of its two terms for each row of a batch, `[n, 1]` each.

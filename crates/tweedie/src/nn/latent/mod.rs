@@ -48,7 +48,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use ladder::{Ladder, normal_of};
 use network::LatentNetwork;
-use posterior::{by_row, repeated};
+use posterior::by_row;
 
 /// The bound on |ln σ| of the posterior.
 const MOST_LOG_SD: f64 = 12.0;
@@ -272,8 +272,8 @@ impl LatentVariable {
                 self.decoded(z, &given.select(&rows))?
             }
         };
-        let x = self.product.ordered(repeated(x.clone(), draws).into())?;
-        Ok(by_row(self.product.log_prob(&x, &parameters).value.sum_dim(1), draws))
+        let x = self.product.ordered(x.clone().into())?.value;
+        Ok(by_row(self.product.log_prob_by_draws(x, parameters.value), draws))
     }
 
     /// ln w of `draws` draws of each row of `x`, `[n, draws]`, from normal numbers `noise`,
