@@ -67,9 +67,21 @@ impl Linear {
     }
 
     /// The model in double precision.
-    fn model(&self, bound: serde_json::Value, (shift, wide): (f64, f64)) -> Result<LatentVariable> {
-        let keys =
-            json!({ "width": 2, "encoder": [], "decoder": [], "scale": "one", "bound": bound });
+    fn model(&self, bound: serde_json::Value, from: (f64, f64)) -> Result<LatentVariable> {
+        self.model_by(json!({ "bound": bound }), from)
+    }
+
+    /// The same with other keys of the configuration.
+    fn model_by(
+        &self,
+        mut keys: serde_json::Value,
+        (shift, wide): (f64, f64),
+    ) -> Result<LatentVariable> {
+        keys["width"] = json!(2);
+        keys["scale"] = json!("one");
+        for network in ["encoder", "decoder"] {
+            keys[network] = json!([]);
+        }
         let model = moved(&config(keys).init(&plain(3), &Draws::new(0), &cpu())?, 0.0);
         // u with u/(1 + |u|/most) = s.
         let unbounded = |s: f64, most: f64| s / (1.0 - s.abs() / most);
@@ -306,20 +318,20 @@ fn learnt(data: &Dataset, width: usize) -> Result<(LatentVariable, Box<dyn Learn
     let keys = json!({ "width": width, "encoder": [], "decoder": [], "scale": "one" });
     let mut latent = config(keys);
     latent.bound.gradient = Estimator::PathOnly;
-    learnt_by(latent, data, 8000)
+    learnt_by(latent, data, [8000, 8000])
 }
 
-/// A model after some steps of training on all rows at once, with its learner.
+/// A model after `count` of `all` steps of training on all rows at once, with its learner.
 fn learnt_by(
     latent: LatentConfig,
     data: &Dataset,
-    count: u64,
+    [count, all]: [u64; 2],
 ) -> Result<(LatentVariable, Box<dyn Learner>)> {
     let batch = data.train.rows().len();
     let training = Fit { batch, learning_rate: 1e-2, ema: 0.0, ..Fit::default() };
     let recipe = LatentRecipe { latent, training };
     let open: Opener = std::sync::Arc::new(|_| Err(Error::undefined("a run", "there is none")));
-    let (steps, device) = (Training { steps: 8000, ..Training::default() }, cpu());
+    let (steps, device) = (Training { steps: all, ..Training::default() }, cpu());
     let start = Start {
         space: &data.space,
         data: Some(data),
@@ -342,19 +354,42 @@ fn a_linear_model_learns_probabilistic_pca() -> Result<()> {
     let rest = spread[2..].iter().map(|a| a * a).sum::<f64>() / 3.0;
     let most = -0.5 * (5.0 * TAU.ln() + 2.0 * 6f64.ln() + 3.0 * rest.ln() + 5.0);
     let data = signs(&spread)?;
-    let (model, learner) = learnt(&data, 2)?;
-    let x = data.train.rows().to_tensor(&cpu());
-    let found = model.importance(x, &Condition::None, 200, &Draws::new(6))?;
-    let mean = |of: fn(&Importance) -> f64| found.iter().map(of).sum::<f64>() / 32.0;
-    within("log p", mean(|row| row.log_p), most, 1e-3);
-    within("its bound", mean(|row| row.mean_log_weight), most, 1e-3);
-    // The decoder spans the columns of greatest variance.
-    let decoder = learner.weights()?["decoder.linears.0.weight"].clone().convert::<f64>();
-    let decoder = decoder.try_into_vec::<f64>().expect("numbers");
-    for j in 2..5 {
-        let means = &decoder[(3 * j + 1) * 2..][..2];
-        assert!(means.iter().all(|w| w.abs() < 0.02), "{decoder:?}");
+    let fitted = json!({ "width": 2, "encoder": [], "decoder": [], "scale": "one",
+        "posterior": { "name": "per-row", "steps": 25, "rate": 0.3, "pairs": 1 } });
+    // By an encoder, and without one.
+    for (model, learner) in [learnt(&data, 2)?, learnt_by(config(fitted), &data, [1200, 1200])?] {
+        let x = data.train.rows().to_tensor(&cpu());
+        let found = model.importance(x, &Condition::None, 200, &Draws::new(6))?;
+        let mean = |of: fn(&Importance) -> f64| found.iter().map(of).sum::<f64>() / 32.0;
+        within("log p", mean(|row| row.log_p), most, 1e-3);
+        within("its bound", mean(|row| row.mean_log_weight), most, 2e-3);
+        // The decoder spans the columns of greatest variance.
+        let decoder = learner.weights()?["decoder.linears.0.weight"].clone().convert::<f64>();
+        let decoder = decoder.try_into_vec::<f64>().expect("numbers");
+        for j in 2..5 {
+            let means = &decoder[(3 * j + 1) * 2..][..2];
+            assert!(means.iter().all(|w| w.abs() < 0.02), "{decoder:?}");
+        }
     }
+    Ok(())
+}
+
+/// Fitted to a row of a linear model, the normal distribution is the posterior; alone as among others.
+#[test]
+fn a_posterior_without_an_encoder_is_fitted_to_its_row() -> Result<()> {
+    let keys = json!({ "posterior": { "name": "per-row", "steps": 400, "rate": 0.1, "pairs": 2 } });
+    let model = LINEAR.model_by(keys, (0.0, 1.0))?;
+    let exact = LINEAR.model(json!({}), (0.0, 1.0))?;
+    let x = normal::<2>("x", [12, 3]).mul_scalar(2.0);
+    let [own, right] =
+        [&model, &exact].map(|of| of.posterior(x.clone(), &Condition::None).expect("a posterior"));
+    for (a, b) in [(own.mean.clone(), right.mean), (own.log_sd.clone(), right.log_sd)] {
+        for (a, b) in host(&a).iter().zip(host(&b)) {
+            within("a parameter", *a, b, 2e-3);
+        }
+    }
+    let alone = model.posterior(x.narrow(0, 5, 1), &Condition::None)?;
+    assert_eq!(host(&alone.mean), host(&own.mean.narrow(0, 5, 1)));
     Ok(())
 }
 

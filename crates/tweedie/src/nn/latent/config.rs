@@ -118,12 +118,14 @@ impl LatentConfig {
 
     /// Fails, naming the key, unless prior, posterior, layers and bound go together.
     fn check_parts(&self) -> Result<()> {
-        let (layered, flow) = (!self.above.is_empty(), self.posterior.flow(self.width).is_some());
-        if layered && flow {
+        let layered = !self.above.is_empty();
+        let flow = self.posterior.flow(self.width).is_some();
+        let per_row = self.posterior.per_row().is_some();
+        if layered && (flow || per_row) {
             let expected = "normal: latent variables in layers have normal posteriors";
             return Err(Error::config("posterior", self.posterior.name(), expected));
         }
-        if self.prior.reads_encoder() && (layered || flow) {
+        if self.prior.reads_encoder() && (layered || flow || per_row) {
             let expected = "a prior that does not read the encoder: normal, mixture or flow; or one layer with a normal \
                             posterior";
             return Err(Error::config("prior", self.prior.name(), expected));
@@ -203,7 +205,9 @@ impl LatentConfig {
     /// As [`LatentConfig::init`].
     pub fn parameters(&self, space: &Space) -> Result<u128> {
         let product = self.product(space)?;
-        let networks: u128 = self.sizes(space, &product).iter().map(Sizes::parameters).sum();
+        let [encoder, decoder] = self.sizes(space, &product).map(|sizes| sizes.parameters());
+        let per_row = self.posterior.per_row().is_some();
+        let networks = if per_row { decoder } else { encoder + decoder };
         let flow = self.posterior.fitted(self.width)?.map_or(0, |flow| flow.parameters());
         let prior = self.prior.parameters(self.top(), space);
         let scales = self.shared_scales(&product) as u128;
@@ -218,7 +222,8 @@ impl LatentConfig {
         let [encoder, decoder] = self.sizes(space, &self.product(space)?);
         let flow = self.posterior.fitted(self.width)?.map_or(0, |flow| flow.activations());
         let draw = decoder.activations() + flow + self.ladder().activations();
-        let each = draw.saturating_mul(self.bound.draws());
+        let fitted = self.posterior.per_row().map_or(0, |by| 2 * by.pairs);
+        let each = draw.saturating_mul(self.bound.draws().max(fitted));
         Ok(encoder.activations().saturating_add(each))
     }
 
@@ -232,9 +237,12 @@ impl LatentConfig {
         let product = self.product(space)?;
         let flow = self.posterior.fitted(self.width)?;
         let [encoder, decoder] = self.sizes(space, &product);
-        let activation = self.activation;
+        let (activation, per_row) = (self.activation, self.posterior.per_row());
         Ok(LatentVariable {
-            encoder: encoder.init(activation, 1.0, &draws.purpose("encoder"), device),
+            encoder: per_row
+                .is_none()
+                .then(|| encoder.init(activation, 1.0, &draws.purpose("encoder"), device)),
+            per_row: per_row.unwrap_or_default(),
             decoder: decoder.init(activation, 1.0, &draws.purpose("decoder"), device),
             scales: match self.shared_scales(&product) {
                 0 => None,

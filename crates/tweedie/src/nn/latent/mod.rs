@@ -22,6 +22,7 @@ mod generate;
 mod importance;
 mod ladder;
 mod network;
+mod per_row;
 mod posterior;
 mod prior;
 mod terms;
@@ -31,6 +32,7 @@ pub use config::{LatentConfig, Scale};
 pub use estimator::{Bound, BoundEstimate, Estimator};
 pub use importance::Importance;
 pub use ladder::{Inference, LatentLayer};
+pub use per_row::PerRowPosterior;
 pub use posterior::{AnyPosterior, FlowPosterior, NormalPosterior, Posterior, PosteriorConfig};
 pub use prior::{
     AnyPrior, AnyPriorConfig, Encode, FlowPrior, FlowPriorConfig, MixturePrior, MixturePriorConfig,
@@ -72,7 +74,8 @@ const MOST_WIDTH: u64 = 1 << 12;
 /// ```
 #[derive(Module, Debug)]
 pub struct LatentVariable {
-    encoder: LatentNetwork,
+    /// The encoder; none where posteriors are fitted to rows.
+    encoder: Option<LatentNetwork>,
     decoder: LatentNetwork,
     /// The logarithms of scales that rows share, in place of the decoder's.
     scales: Option<Param<Tensor<1>>>,
@@ -83,6 +86,9 @@ pub struct LatentVariable {
     ladder: Option<Ladder>,
     #[module(skip)]
     product: Product,
+    /// How posteriors are fitted to rows without an encoder.
+    #[module(skip)]
+    per_row: PerRowPosterior,
     #[module(skip)]
     width: usize,
     /// Whether the decoder reads all layers, and not the lowest alone.
@@ -125,14 +131,17 @@ impl LatentVariable {
         self.flow.is_none() && self.ladder.is_none()
     }
 
-    /// The normal distribution that the encoder gives each row of `x`, `[n, width]` in model units: the posterior, or
+    /// The normal distribution that the encoder gives, or that is fitted to, each row of `x`, `[n, width]` in model units: the posterior, or
     /// what its flow or its layers start from.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) if batch or condition do not fit.
     pub fn posterior(&self, x: Tensor<2>, condition: &Condition) -> Result<Posterior> {
+        let Some(encoder) = &self.encoder else {
+            return self.fitted(&x, condition, &self.per_row);
+        };
         let x = self.product.ordered(x.into())?;
-        let out = self.encoder.forward(x, condition)?.value;
+        let out = encoder.forward(x, condition)?.value;
         let ([_, all], own) = (out.dims(), 2 * self.width);
         let context = (all > own).then(|| out.clone().narrow(1, own, all - own));
         Ok(Posterior { context, ..normal_of(&out, self.width) })

@@ -7,6 +7,7 @@
 //! autoregressive flow*, eq. 10). A layer with `inverse = true` is evaluated in one pass from z₀ to z: planar and radial
 //! flows, and masked layers, which are inverse autoregressive flows then.
 
+use super::PerRowPosterior;
 use crate::Result;
 use crate::data::Condition;
 use crate::error::{count, inside};
@@ -28,6 +29,11 @@ pub trait PosteriorConfig: Debug + Send + Sync {
     /// [`Error::Config`](crate::Error::Config).
     fn check(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// How the distribution is fitted to each row, if there is no encoder.
+    fn per_row(&self) -> Option<PerRowPosterior> {
+        None
     }
 
     /// The flow of `width` latent dimensions, if there is one.
@@ -84,6 +90,8 @@ registry! {
         "flow" Flow(FlowPosterior)
             "a flow from a normal distribution, conditioned on the encoder: planar, radial, inverse autoregressive, \
              coupling",
+        "per-row" PerRow(PerRowPosterior)
+            "a normal distribution fitted to each row by steps = 50 of Adam, without an encoder",
     }
 }
 

@@ -80,7 +80,9 @@ fn telling(model: LatentVariable) -> Result<LatentVariable> {
 fn probabilities_add_up_to_one_and_are_those_of_samples() -> Result<()> {
     let (count, rows) = (5, 40_000u64);
     let (space, x) = bits(count)?;
-    for keys in every() {
+    let fitted =
+        json!({ "width": 3, "decoder": [8], "posterior": { "name": "per-row", "steps": 20 } });
+    for keys in every().into_iter().chain([fitted]) {
         let model = telling(config(keys.clone()).init(&space, &Draws::new(4), &cpu())?)?;
         let found = model.importance(x.clone(), &Condition::None, 8000, &Draws::new(3))?;
         let (sum, square) = found.iter().fold((0.0, 0.0), |(sum, square), row| {
@@ -247,7 +249,7 @@ fn a_constraint_is_met_or_refused() -> Result<()> {
     };
     // At the bound's own optimum it has 6.59 nats.
     for nats in [6.3, 7.5] {
-        let (_, mut learner) = learnt_by(config(keys(nats)), &data, 3000)?;
+        let (_, mut learner) = learnt_by(config(keys(nats)), &data, [3000, 8000])?;
         let mut all = Vec::new();
         for step in 3000..3200 {
             let values = learner.step(step)?;
@@ -285,9 +287,9 @@ fn a_resumed_run_is_the_same() -> Result<()> {
         json!({ "width": 2, "encoder": [5], "decoder": [5], "above": [{ "width": 2 }],
             "posterior": "normal" }),
     ] {
-        let (_, mut whole) = learnt_by(config(keys.clone()), &data, 20)?;
+        let (_, mut whole) = learnt_by(config(keys.clone()), &data, [20, 8000])?;
         let state = whole.save()?;
-        let (_, mut again) = learnt_by(config(keys), &data, 0)?;
+        let (_, mut again) = learnt_by(config(keys), &data, [0, 8000])?;
         again.load(state, Path::new("here"))?;
         for step in 20..40 {
             assert_eq!(whole.step(step)?, again.step(step)?);
@@ -335,6 +337,9 @@ fn parts_that_do_not_go_together_are_refused_by_name() {
         (json!({ "prior": "vamp", "posterior": "flow" }), "prior: vamp"),
         (json!({ "prior": "vamp", "above": layers }), "prior: vamp"),
         (json!({ "posterior": "flow", "above": layers }), "posterior: flow"),
+        (json!({ "posterior": "per-row", "above": layers }), "posterior: per-row"),
+        (json!({ "posterior": "per-row", "prior": "vamp" }), "prior: vamp"),
+        (json!({ "posterior": { "name": "per-row", "steps": 0 } }), "posterior.steps: 0"),
         (json!({ "posterior": { "name": "flow", "layers": [] } }), "posterior.layers: none"),
         (json!({ "above": [{ "width": 0 }] }), "above.0.width: 0"),
         (json!({ "inference": "bottom-up" }), "inference: given, with one layer"),
