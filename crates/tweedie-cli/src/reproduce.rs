@@ -32,12 +32,13 @@ struct Figure {
     measure: fn(&Options, &Settings) -> Result<Option<Measured>>,
 }
 
-const FIGURES: [Figure; 5] = [
+const FIGURES: [Figure; 6] = [
     mnist_diffusion::FIGURE,
     mnist_likelihood::FIGURE,
     mnist_densities::FIGURE,
     lessons::FITS,
     lessons::PATHS,
+    lessons::DIRAC,
 ];
 
 /// Options of `tweedie reproduce`.

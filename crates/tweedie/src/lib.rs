@@ -12,6 +12,7 @@ pub mod draws;
 pub mod error;
 pub mod family;
 pub mod files;
+pub mod game;
 pub mod judge;
 pub mod mcmc;
 pub mod metric;

@@ -18,6 +18,14 @@ pub const FITS: Figure = Figure {
     measure: |options, _| write(FITS.name, lesson::fits()?, options).map(Some),
 };
 
+pub const DIRAC: Figure = Figure {
+    name: "dirac",
+    what: "the smallest game: which steps of generator and critic converge, and how fast",
+    models: &[],
+    needs_data: false,
+    measure: |options, _| write(DIRAC.name, lesson::dirac()?, options).map(Some),
+};
+
 pub const PATHS: Figure = Figure {
     name: "paths",
     what: "one path as SDE, ODE and chain; a flow against a denoiser",

@@ -88,7 +88,7 @@ impl FDivergence {
     }
 
     /// Fails unless the order is finite.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         match self {
             Self::Alpha { alpha } if !alpha.is_finite() => {
                 Err(Error::config("alpha", format!("{alpha}"), "a finite number"))

@@ -3,6 +3,7 @@
 //! A family turns a recipe and data into a learner, and saved weights into a [`Model`]. Commands and evaluation use the
 //! model alone: it generates rows, gives densities of rows, and draws pictures, or returns the reason why it cannot.
 
+pub mod adversarial;
 mod arrays;
 pub mod autoregressive;
 pub mod chains;
@@ -41,6 +42,7 @@ pub const FAMILIES: &[Entry] = &[
     Entry::of::<flow::Flow>(),
     Entry::of::<autoregressive::AutoregressiveRecipe>(),
     Entry::of::<latent::LatentRecipe>(),
+    Entry::of::<adversarial::AdversarialRecipe>(),
     Entry::of::<mixture::MixtureRecipe>(),
     Entry::of::<chains::ChainsRecipe>(),
 ];

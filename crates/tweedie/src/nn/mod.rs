@@ -8,6 +8,7 @@ mod conv;
 mod dropout;
 mod embed;
 pub mod flow;
+pub mod game;
 pub mod latent;
 mod layer_norm;
 mod layers;

@@ -1,5 +1,6 @@
 //! Families other than diffusion through the interface of runs: a recipe's part gives a learner, its weights a model.
 
+mod adversarial;
 mod chains;
 mod contract;
 mod every;

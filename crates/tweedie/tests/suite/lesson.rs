@@ -3,7 +3,7 @@
 use crate::support::within;
 use tweedie::Error;
 use tweedie::density::fit::{Covariance, Distribution, Mixture};
-use tweedie::judge::lesson::{Gaussian, fits, least_kl, least_w1, paths};
+use tweedie::judge::lesson::{Gaussian, dirac, fits, least_kl, least_w1, paths};
 
 const LEVELS: usize = 20_000;
 
@@ -147,4 +147,24 @@ fn the_densities_of_sde_and_ode_are_exact() {
     }
     let last = |kind: usize| *all(kind).last().unwrap();
     assert!(last(2) > 1.5 * last(1), "{} and {}", last(2), last(1));
+}
+
+/// Every rate of the page is within 2 % of theory; a factor of 1 is held over 1,000 steps.
+#[test]
+fn the_page_of_the_smallest_game_has_the_rates_of_theory() {
+    let lesson = dirac().unwrap();
+    for (file, image) in &lesson.pictures {
+        assert!(lesson.text.contains(&format!("(images/{file})")) && image.width() > 1000);
+    }
+    let rates = lesson.figures["rates"].as_array().unwrap();
+    assert_eq!(rates.len(), 8);
+    for rate in rates {
+        match rate["error"].as_f64() {
+            Some(error) => assert!(error.abs() < 0.02, "{rate}"),
+            None => within("factor", rate["found"].as_f64().unwrap(), 1.0, 1e-5),
+        }
+    }
+    for circle in lesson.figures["circles"].as_array().unwrap() {
+        assert!(circle["theta"][1].as_f64().unwrap() > 0.02, "{circle}");
+    }
 }

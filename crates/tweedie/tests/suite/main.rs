@@ -20,6 +20,7 @@ mod families;
 mod feed;
 mod fit;
 mod flow;
+mod game;
 mod generators;
 mod guidance;
 mod house;

@@ -8,8 +8,10 @@ use tweedie::denoise::{Clock, Prediction};
 use tweedie::divergence::FDivergence;
 use tweedie::family::chains::{AnyPlace, AnyTarget};
 use tweedie::family::mixture::AnyFit;
+use tweedie::game::{AnyGameLoss, AnyMmdKernel, AnyRegulariser};
 use tweedie::mcmc::AnyKernel;
 use tweedie::nn::AnyNetworkConfig;
+use tweedie::nn::game::AnyPlayerConfig;
 use tweedie::objective::AnyObjective;
 use tweedie::process::{AnySchedule, LevelDistribution};
 use tweedie::registry::{named_option, read};
@@ -31,6 +33,10 @@ macro_rules! every {
         $check::<AnyTarget>(AnyTarget::NAMES);
         $check::<AnyPlace>(AnyPlace::NAMES);
         $check::<FDivergence>(FDivergence::NAMES);
+        $check::<AnyGameLoss>(AnyGameLoss::NAMES);
+        $check::<AnyRegulariser>(AnyRegulariser::NAMES);
+        $check::<AnyMmdKernel>(AnyMmdKernel::NAMES);
+        $check::<AnyPlayerConfig>(AnyPlayerConfig::NAMES);
     };
 }
 

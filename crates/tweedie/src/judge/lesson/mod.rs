@@ -1,8 +1,10 @@
 //! Pages that teach: computations in closed form or by quadrature, with their pictures.
 
+mod dirac;
 mod fits;
 mod paths;
 
+pub use dirac::dirac;
 pub use fits::{Gaussian, fits, least_kl, least_w1};
 pub use paths::paths;
 

@@ -32,7 +32,7 @@ fn chains() -> [ChainsRecipe; 3] {
 }
 
 /// Twelve steps at once and after a stop in a checkpoint: equal states, weights and values.
-fn resumes<F: Family>(bed: &Bed, recipe: &F) {
+pub(super) fn resumes<F: Family>(bed: &Bed, recipe: &F) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("checkpoint.safetensors");
     let fresh = || bed.learner(recipe).expect("a learner");
