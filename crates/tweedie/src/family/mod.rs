@@ -9,6 +9,7 @@ pub mod chains;
 mod counter;
 mod density;
 pub mod diffusion;
+pub mod energy;
 pub mod flow;
 pub mod latent;
 mod likelihood;
@@ -41,6 +42,7 @@ pub const FAMILIES: &[Entry] = &[
     Entry::of::<flow::Flow>(),
     Entry::of::<autoregressive::AutoregressiveRecipe>(),
     Entry::of::<latent::LatentRecipe>(),
+    Entry::of::<energy::EnergyRecipe>(),
     Entry::of::<mixture::MixtureRecipe>(),
     Entry::of::<chains::ChainsRecipe>(),
 ];

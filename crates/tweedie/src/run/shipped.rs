@@ -40,6 +40,8 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("vae", include_str!("../../../../recipes/vae.toml")),
     ("iwae", include_str!("../../../../recipes/iwae.toml")),
     ("pixelcnn", include_str!("../../../../recipes/pixelcnn.toml")),
+    ("ebm", include_str!("../../../../recipes/ebm.toml")),
+    ("rbm", include_str!("../../../../recipes/rbm.toml")),
     ("gmm", include_str!("../../../../recipes/gmm.toml")),
     ("kde", include_str!("../../../../recipes/kde.toml")),
     ("mala", include_str!("../../../../recipes/mala.toml")),

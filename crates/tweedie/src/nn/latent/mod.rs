@@ -15,7 +15,7 @@
 //! Rows are in model units, integers at the centres of their bins.
 
 mod estimator;
-mod network;
+pub(super) mod network;
 
 pub use estimator::{Bound, Estimator};
 
