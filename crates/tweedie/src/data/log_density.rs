@@ -6,7 +6,7 @@
 use crate::data::Condition;
 use crate::error::rows_of;
 use crate::tensor::{Dual, host_column};
-use crate::{Error, Result};
+use crate::{Draws, Error, Result};
 use burn::tensor::{DType, Tensor, TensorData};
 use rayon::prelude::*;
 
@@ -74,6 +74,21 @@ pub trait LogDensity: Send + Sync {
     fn by_row(&self) -> Option<&dyn RowDensity> {
         None
     }
+
+    /// The conditional distributions of blocks of a row's values, if they can be drawn from.
+    fn by_blocks(&self) -> Option<&dyn Blocks> {
+        None
+    }
+}
+
+/// Draws of each block of a row's values from its distribution given the others under γ, as Gibbs sampling needs.
+pub trait Blocks: Send + Sync {
+    /// The rows `x`, `[n, width]`, after each block has been drawn once. Row i depends on its values and on the random
+    /// numbers of row `rows[i]` of `draws` alone.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if rows do not fit.
+    fn sweep(&self, x: Tensor<2>, rows: &[u64], draws: &Draws) -> Result<Tensor<2>>;
 }
 
 /// ln γ and ∇ ln γ of a single row in double precision on the host: the form of a density that is a plain function.

@@ -45,7 +45,7 @@ pub use feed::Feed;
 pub use filter::Filter;
 pub use form::Form;
 pub use generate::{Batch, Generate};
-pub use log_density::{ConditionalDensity, LogDensity, RowDensity, row_by_row};
+pub use log_density::{Blocks, ConditionalDensity, LogDensity, RowDensity, row_by_row};
 pub(crate) use log_density::{doubles, each_row, of_rows, with_score_of_rows};
 pub use monotone::Monotone;
 pub use pattern::Pattern;

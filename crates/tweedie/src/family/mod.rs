@@ -10,6 +10,7 @@ pub mod chains;
 mod counter;
 mod density;
 pub mod diffusion;
+pub mod energy;
 pub mod flow;
 pub mod latent;
 mod likelihood;
@@ -43,6 +44,7 @@ pub const FAMILIES: &[Entry] = &[
     Entry::of::<autoregressive::AutoregressiveRecipe>(),
     Entry::of::<latent::LatentRecipe>(),
     Entry::of::<adversarial::AdversarialRecipe>(),
+    Entry::of::<energy::EnergyRecipe>(),
     Entry::of::<mixture::MixtureRecipe>(),
     Entry::of::<chains::ChainsRecipe>(),
 ];

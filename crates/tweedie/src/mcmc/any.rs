@@ -1,6 +1,6 @@
 //! Kernels by name.
 
-use super::{Mala, RandomWalk, Transition, Ula};
+use super::{Gibbs, Mala, RandomWalk, Transition, Ula};
 use crate::registry::registry;
 
 registry! {
@@ -19,5 +19,7 @@ registry! {
             "the unadjusted Langevin algorithm, which needs the score alone; off by its step size",
         "mala" Mala(Mala)
             "the Metropolis-adjusted Langevin algorithm, which needs both; the default",
+        "gibbs" Gibbs(Gibbs)
+            "Gibbs sampling, which needs the distribution of each block given the others",
     }
 }

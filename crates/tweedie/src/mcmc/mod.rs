@@ -7,15 +7,19 @@
 //!
 //! else stay. [`RandomWalk`] proposes x + σ z. [`Mala`] proposes a step of Langevin dynamics dx = ∇log p dt + √2 dw,
 //! which [`Ula`] takes without the test (*An Introduction to Generative Modeling with Flows and Diffusion Models*, sec.
-//! 3.3.3 and eq. 6.62; Roberts & Tweedie 1996), leaving a density that is off by O(ε).
+//! 3.3.3 and eq. 6.62; Roberts & Tweedie 1996), leaving a density that is off by O(ε). [`Gibbs`] draws each block of
+//! values given the others, where their distributions are known. [`Annealing`] weighs chains whose density changes from
+//! one that can be drawn from to another, and so finds the ratio of their integrals.
 //!
 //! Rows are independent chains: the noise of row i at step k is addressed by (draws, k, i), and each row adapts its own
 //! step size. Log densities, scores, noise scales and acceptance are in double precision.
 
+mod annealing;
 mod any;
 mod at_level;
 mod chains;
 mod diagnostics;
+mod gibbs;
 mod mala;
 mod metropolis;
 mod random_walk;
@@ -24,10 +28,12 @@ mod targets;
 mod ula;
 mod warm_up;
 
+pub use annealing::{Annealing, AnnealingPath, GeometricPath};
 pub use any::AnyKernel;
 pub use at_level::AtLevel;
 pub use chains::Chains;
 pub use diagnostics::{bulk_ess, r_hat};
+pub use gibbs::Gibbs;
 pub use mala::Mala;
 pub use random_walk::RandomWalk;
 pub use targets::{Banana, Funnel};

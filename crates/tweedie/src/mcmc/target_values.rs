@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 /// The values of a target that a kernel needs at each row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Needs {
+    Nothing,
     LogDensity,
     Score,
     Both,
@@ -32,6 +33,7 @@ impl TargetValues {
         if let Some(density) = target.by_row() {
             let (log_density, score) = each_row(density, x, width);
             return Ok(match needs {
+                Needs::Nothing => Self { width, ..Self::default() },
                 Needs::LogDensity => Self { width, log_density, score: Vec::new() },
                 Needs::Score => Self { width, log_density: Vec::new(), score },
                 Needs::Both => Self { width, log_density, score },
@@ -39,6 +41,7 @@ impl TargetValues {
         }
         let (batch, none) = (tensor(x), Condition::None);
         let (log, score) = match needs {
+            Needs::Nothing => (None, None),
             Needs::LogDensity => (Some(target.log_density(batch.into(), &none)?.value), None),
             Needs::Score => (None, Some(target.score(batch, &none)?)),
             Needs::Both => {
@@ -72,8 +75,9 @@ impl TargetValues {
 
     /// Whether the values `needs` are present.
     pub(super) fn has(&self, needs: Needs) -> bool {
-        let log = needs == Needs::Score || self.has_log_density();
-        log && (needs == Needs::LogDensity || self.has_score())
+        let log = matches!(needs, Needs::LogDensity | Needs::Both);
+        let score = matches!(needs, Needs::Score | Needs::Both);
+        (self.has_log_density() || !log) && (self.has_score() || !score)
     }
 
     /// The values that are present; none if there are none.

@@ -7,6 +7,7 @@ pub mod conditional;
 mod conv;
 mod dropout;
 mod embed;
+pub mod energy;
 pub mod flow;
 pub mod game;
 pub mod latent;

@@ -29,6 +29,7 @@ pub use score_matching::{
     ExplicitScoreMatching, Implicit, ImplicitScoreMatching, SlicedScoreMatching, Slices,
 };
 pub use score_model::{AsEnergy, Functional, Inputs, ScoreModel};
+pub(crate) use score_model::{slice_along, slice_of_energy};
 pub use variance::LearnedVariance;
 pub use weighting::Weighting;
 

@@ -149,9 +149,7 @@ impl<N: Network> ScoreModel for EnergyDenoiser<N> {
         v: Tensor<2>,
     ) -> Result<[Tensor<2>; 2]> {
         let line = Dual::line(x.clone(), v);
-        let Dual { value, tangent, second } = self.energy(line, levels, condition)?;
-        let minus = |part: Option<Tensor<2>>| part.map_or_else(|| value.zeros_like(), Tensor::neg);
-        Ok([minus(tangent), minus(second)])
+        Ok(slice_along(self.energy(line, levels, condition)?))
     }
 
     fn slice_by_differences(
@@ -160,14 +158,30 @@ impl<N: Network> ScoreModel for EnergyDenoiser<N> {
         v: Tensor<2>,
         step: Tensor<2>,
     ) -> Result<[Tensor<2>; 2]> {
-        let way = v * step.clone();
-        let at = |x: Tensor<2>| Ok(self.energy(x.into(), levels, condition)?.value);
-        let here = at(x.clone())?;
-        let (ahead, behind): (Tensor<2>, Tensor<2>) =
-            (at(x.clone() + way.clone())?, at(x.clone() - way)?);
-        let slope = (behind.clone() - ahead.clone()) / step.clone().mul_scalar(2.0);
-        Ok([slope, (here.mul_scalar(2.0) - ahead - behind) / step.square()])
+        slice_of_energy(|x| Ok(self.energy(x.into(), levels, condition)?.value), x, v, step)
     }
+}
+
+/// v·s and vᵀ ∇s v of the score s = −∇E by central differences of an energy, as
+/// [`ScoreModel::slice_by_differences`].
+pub(crate) fn slice_of_energy(
+    energy: impl Fn(Tensor<2>) -> Result<Tensor<2>>,
+    x: &Tensor<2>,
+    v: Tensor<2>,
+    step: Tensor<2>,
+) -> Result<[Tensor<2>; 2]> {
+    let way = v * step.clone();
+    let here = energy(x.clone())?;
+    let (ahead, behind) = (energy(x.clone() + way.clone())?, energy(x.clone() - way)?);
+    let slope = (behind.clone() - ahead.clone()) / step.clone().mul_scalar(2.0);
+    Ok([slope, (here.mul_scalar(2.0) - ahead - behind) / step.square()])
+}
+
+/// v·s and vᵀ ∇s v of the score s = −∇E by the derivatives of E along x + t v, as [`ScoreModel::slice`].
+pub(crate) fn slice_along(along: Dual<2>) -> [Tensor<2>; 2] {
+    let Dual { value, tangent, second } = along;
+    let minus = |part: Option<Tensor<2>>| part.map_or_else(|| value.zeros_like(), Tensor::neg);
+    [minus(tangent), minus(second)]
 }
 
 /// Adapts an objective of an energy to an objective of its network, as learners need.

@@ -47,6 +47,8 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("mmd-gan", include_str!("../../../../recipes/mmd-gan.toml")),
     ("r3gan", include_str!("../../../../recipes/r3gan.toml")),
     ("pixelcnn", include_str!("../../../../recipes/pixelcnn.toml")),
+    ("ebm", include_str!("../../../../recipes/ebm.toml")),
+    ("rbm", include_str!("../../../../recipes/rbm.toml")),
     ("gmm", include_str!("../../../../recipes/gmm.toml")),
     ("kde", include_str!("../../../../recipes/kde.toml")),
     ("mala", include_str!("../../../../recipes/mala.toml")),

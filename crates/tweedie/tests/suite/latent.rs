@@ -318,7 +318,7 @@ fn learnt(data: &Dataset, width: usize) -> Result<(LatentVariable, Box<dyn Learn
     let keys = json!({ "width": width, "encoder": [], "decoder": [], "scale": "one" });
     let mut latent = config(keys);
     latent.bound.gradient = Estimator::PathOnly;
-    learnt_by(latent, data, [8000, 8000])
+    learnt_by(latent, data, [8000, 8000], 1e-2)
 }
 
 /// A model after `count` of `all` steps of training on all rows at once, with its learner.
@@ -326,9 +326,10 @@ fn learnt_by(
     latent: LatentConfig,
     data: &Dataset,
     [count, all]: [u64; 2],
+    learning_rate: f64,
 ) -> Result<(LatentVariable, Box<dyn Learner>)> {
     let batch = data.train.rows().len();
-    let training = Fit { batch, learning_rate: 1e-2, ema: 0.0, ..Fit::default() };
+    let training = Fit { batch, learning_rate, ema: 0.0, ..Fit::default() };
     let recipe = LatentRecipe { latent, training };
     let open: Opener = std::sync::Arc::new(|_| Err(Error::undefined("a run", "there is none")));
     let (steps, device) = (Training { steps: all, ..Training::default() }, cpu());
@@ -355,9 +356,11 @@ fn a_linear_model_learns_probabilistic_pca() -> Result<()> {
     let most = -0.5 * (5.0 * TAU.ln() + 2.0 * 6f64.ln() + 3.0 * rest.ln() + 5.0);
     let data = signs(&spread)?;
     let fitted = json!({ "width": 2, "encoder": [], "decoder": [], "scale": "one",
-        "posterior": { "name": "per-row", "steps": 25, "rate": 0.3, "pairs": 1 } });
+        "posterior": { "name": "per-row", "steps": 40, "rate": 0.3, "pairs": 2 } });
     // By an encoder, and without one.
-    for (model, learner) in [learnt(&data, 2)?, learnt_by(config(fitted), &data, [1200, 1200])?] {
+    for (model, learner) in
+        [learnt(&data, 2)?, learnt_by(config(fitted), &data, [2000, 2000], 3e-2)?]
+    {
         let x = data.train.rows().to_tensor(&cpu());
         let found = model.importance(x, &Condition::None, 200, &Draws::new(6))?;
         let mean = |of: fn(&Importance) -> f64| found.iter().map(of).sum::<f64>() / 32.0;

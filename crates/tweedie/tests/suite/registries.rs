@@ -8,7 +8,7 @@ use tweedie::denoise::{Clock, Prediction};
 use tweedie::divergence::FDivergence;
 use tweedie::family::chains::{AnyPlace, AnyTarget};
 use tweedie::family::mixture::AnyFit;
-use tweedie::game::{AnyGameLoss, AnyMmdKernel, AnyRegulariser};
+use tweedie::game::{AnyGameLoss, AnyKernel as AnyMmdKernel, AnyRegulariser};
 use tweedie::mcmc::AnyKernel;
 use tweedie::nn::AnyNetworkConfig;
 use tweedie::nn::game::AnyPlayerConfig;
@@ -28,14 +28,14 @@ macro_rules! every {
         $check::<AnyObjective>(AnyObjective::NAMES);
         $check::<AnyNetworkConfig>(AnyNetworkConfig::NAMES);
         $check::<LevelDistribution>(LevelDistribution::NAMES);
-        $check::<AnyKernel>(AnyKernel::NAMES);
+        $check::<AnyMmdKernel>(AnyMmdKernel::NAMES);
         $check::<AnyFit>(AnyFit::NAMES);
         $check::<AnyTarget>(AnyTarget::NAMES);
         $check::<AnyPlace>(AnyPlace::NAMES);
         $check::<FDivergence>(FDivergence::NAMES);
         $check::<AnyGameLoss>(AnyGameLoss::NAMES);
         $check::<AnyRegulariser>(AnyRegulariser::NAMES);
-        $check::<AnyMmdKernel>(AnyMmdKernel::NAMES);
+        $check::<AnyKernel>(AnyKernel::NAMES);
         $check::<AnyPlayerConfig>(AnyPlayerConfig::NAMES);
     };
 }

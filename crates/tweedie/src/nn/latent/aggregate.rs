@@ -27,7 +27,7 @@ const IN_HOLES: f64 = 0.01;
 /// The aggregate posterior of rows, as a mixture; see the module's head.
 #[derive(Debug, Clone)]
 pub struct Aggregate {
-    /// The means and logarithms of standard deviations of the rows' posteriors, in double precision.
+    /// The means and logarithms of standard deviations of the rows' posteriors.
     components: Posterior,
     /// The numbers of some rows, and a draw from the posterior of each.
     chosen: Vec<usize>,
@@ -78,8 +78,8 @@ impl Aggregate {
         for batch in batches {
             let Batch { x, condition } = batch?;
             let of = model.posterior(x, &condition)?;
-            means.push(of.mean.cast(DType::F64));
-            log_sds.push(of.log_sd.cast(DType::F64));
+            means.push(of.mean);
+            log_sds.push(of.log_sd);
         }
         if means.is_empty() {
             return Err(Error::undefined(what, "there are no rows"));
@@ -91,7 +91,7 @@ impl Aggregate {
         let count = if n < DRAWS { n * DRAWS.div_ceil(n) } else { DRAWS };
         let chosen: Vec<usize> = order.into_iter().cycle().take(count).collect();
         let noise = draws.purpose("aggregate").normals(0..chosen.len() as u64, width);
-        let noise = noise.to_tensor(&components.mean.device()).cast(DType::F64);
+        let noise = noise.to_tensor(&components.mean.device()).cast(components.mean.dtype());
         let z = components.of(&chosen).draw(1, noise);
         let log_q = components.log_mixture(&z)?;
         Ok(Self { components, chosen, z, log_q })
@@ -102,7 +102,7 @@ impl Aggregate {
     /// # Errors
     /// [`Error::Device`] if a tensor cannot be read.
     pub fn log_prob(&self, z: &Tensor<2>) -> Result<Vec<f64>> {
-        self.components.log_mixture(&z.clone().cast(DType::F64))
+        self.components.log_mixture(&z.clone().cast(self.z.dtype()))
     }
 
     /// ln q(z) below which a draw lies in a hole.

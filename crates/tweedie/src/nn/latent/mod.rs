@@ -21,7 +21,7 @@ mod estimator;
 mod generate;
 mod importance;
 mod ladder;
-mod network;
+pub(super) mod network;
 mod per_row;
 mod posterior;
 mod prior;

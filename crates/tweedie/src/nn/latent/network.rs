@@ -15,7 +15,7 @@ const MOST_LAYERS: u64 = 64;
 const MOST_UNITS: u64 = 1 << 16;
 
 /// Fails, naming `key`, unless these are the widths of hidden layers; an empty list makes the network linear.
-pub(super) fn check_hidden(key: &str, hidden: &[usize]) -> Result<()> {
+pub(in crate::nn) fn check_hidden(key: &str, hidden: &[usize]) -> Result<()> {
     if hidden.is_empty() {
         return Ok(());
     }
@@ -24,7 +24,7 @@ pub(super) fn check_hidden(key: &str, hidden: &[usize]) -> Result<()> {
 }
 
 /// The sizes of a network: its input, its hidden layers and its output.
-pub(super) struct Sizes<'a> {
+pub(in crate::nn) struct Sizes<'a> {
     pub input: usize,
     pub hidden: &'a [usize],
     pub output: usize,
@@ -79,7 +79,7 @@ impl Sizes<'_> {
 
 /// An MLP whose first layer also takes the condition.
 #[derive(Module, Debug)]
-pub(super) struct LatentNetwork {
+pub(in crate::nn) struct LatentNetwork {
     linears: Vec<Linear>,
     condition: ConditionEmbedding,
     #[module(skip)]

@@ -7,13 +7,13 @@
 //!
 //! with the decoder held fixed; then follows a step of the decoder on fresh draws from q (Hoffman et al. 2013,
 //! *Stochastic variational inference*, sec. 2.3; *An Introduction to Generative Modeling with Flows and Diffusion
-//! Models*, sec. 3.2.3). The numbers ε are the same in all steps, in pairs ε and −ε, and scaled to a mean square of 1 in
-//! each dimension, so that the mean of a linear function of z, and of the square of a dimension, are exact. They depend
-//! on the row's values alone.
+//! Models*, sec. 3.2.3). The numbers ε are the same in all steps, in pairs ε and −ε, with a mean square of 1 in each
+//! dimension; the first dimensions, as many as there are pairs, have mean products of 0. So the means of linear functions
+//! of z, and with a pair for each dimension of quadratic ones, are exact. They depend on the row's values alone.
 
 use super::LatentVariable;
 use super::posterior::{Posterior, PosteriorConfig};
-use crate::data::Condition;
+use crate::data::{Condition, Rows};
 use crate::error::{count, within};
 use crate::tensor::{addresses, leaf, pull};
 use crate::{Draws, Result};
@@ -56,15 +56,34 @@ impl PosteriorConfig for PerRowPosterior {
     }
 }
 
-/// Normal numbers of each row, `[n · 2 pairs, width]`, those of a row below each other: each number with its negative,
-/// and a mean square of 1 over the draws of a row and dimension.
-fn paired(x: &Tensor<2>, width: usize, pairs: usize) -> Result<Tensor<2>> {
-    let ([n, _], rows) = (x.dims(), addresses(x)?);
-    let all = Draws::new(0).purpose("per row").normals_for(&rows, width * pairs);
-    let half = all.to_tensor(&x.device()).cast(x.dtype()).reshape([n, pairs, width]);
-    let square = half.clone() * half.clone();
-    let half = half / square.mean_dim(1).sqrt();
-    Ok(Tensor::cat(vec![half.clone(), half.neg()], 1).reshape([n * 2 * pairs, width]))
+/// Normal numbers of each row, `[rows · 2 pairs, width]`, those of a row below each other: each number with its negative,
+/// with mean squares of 1 over the draws of a row, and mean products of 0 between the first `pairs` dimensions.
+fn paired(rows: &[u64], width: usize, pairs: usize) -> Result<Rows> {
+    let all = Draws::new(0).purpose("per row").normals_for(rows, width * pairs);
+    let mut found = Vec::with_capacity(rows.len() * 2 * pairs * width);
+    for row in all.iter() {
+        let mut columns: Vec<Vec<f64>> = Vec::with_capacity(width);
+        for own in row.chunks(pairs) {
+            let mut own: Vec<f64> = own.iter().map(|v| f64::from(*v)).collect();
+            for other in columns.iter().take(pairs - 1) {
+                let along = product(&own, other) / product(other, other);
+                own.iter_mut().zip(other).for_each(|(v, other)| *v -= along * other);
+            }
+            let size = (product(&own, &own) / pairs as f64).sqrt().max(f64::MIN_POSITIVE);
+            own.iter_mut().for_each(|v| *v /= size);
+            columns.push(own);
+        }
+        let half = |sign: f64| {
+            let columns = &columns;
+            (0..pairs).flat_map(move |i| columns.iter().map(move |own| (sign * own[i]) as f32))
+        };
+        found.extend(half(1.0).chain(half(-1.0)));
+    }
+    Rows::new(found, width)
+}
+
+fn product(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 impl LatentVariable {
@@ -79,7 +98,8 @@ impl LatentVariable {
         let model = self.valid();
         let x = if x.is_autodiff() { x.clone().inner() } else { x.clone() };
         let ([n, _], width, draws) = (x.dims(), self.width, 2 * by.pairs);
-        let noise = paired(&x, width, by.pairs)?;
+        let noise = paired(&addresses(&x)?, width, by.pairs)?.to_tensor(&x.device());
+        let noise = noise.cast(x.dtype());
         let mut at = Tensor::<2>::zeros([n, 2 * width], (&x.device(), x.dtype()));
         let [mut mean, mut square] = [at.clone(), at.clone()];
         for step in 0..by.steps {

@@ -4,7 +4,7 @@ use super::{files, root};
 use std::path::Path;
 
 /// The rooms from the ground up; rooms of one line do not know each other.
-const FLOORS: [&[&str]; 19] = [
+const FLOORS: [&[&str]; 20] = [
     &["error"],
     &["files", "registry", "rows"],
     &["draws"],
@@ -13,7 +13,8 @@ const FLOORS: [&[&str]; 19] = [
     &["nn", "transport"],
     &["process"],
     &["denoise"],
-    &["mcmc", "path"],
+    &["path"],
+    &["mcmc"],
     &["solve"],
     &["density"],
     &["objective"],

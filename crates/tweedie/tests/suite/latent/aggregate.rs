@@ -46,7 +46,7 @@ fn parts_of_the_mean_divergence_are_their_integrals() -> Result<()> {
         within(format!("information, {prior}"), value, information, 4.9 * error);
         let (value, error) = found.marginal;
         within(format!("KL, {prior}"), value, marginal, 4.9 * error);
-        within("their sum", found.information.0 + found.marginal.0, found.divergence, 1e-9);
+        within("their sum", found.information.0 + found.marginal.0, found.divergence, 1e-5);
         if prior == "normal" {
             let mean = host(&of.divergences()).iter().sum::<f64>() / 32.0;
             within("the mean KL", found.divergence, mean, 1e-4);
@@ -54,7 +54,7 @@ fn parts_of_the_mean_divergence_are_their_integrals() -> Result<()> {
         // Densities are those of the mixture; a hundredth of its draws lie in holes.
         let z = aggregate.draws();
         for (z, log_q) in host(&z).iter().zip(aggregate.log_prob(&z)?).take(50) {
-            within("ln q", log_q, q(*z).ln(), 1e-6);
+            within("ln q", log_q, q(*z).ln(), 1e-4);
         }
         let inside = aggregate.log_prob(&z)?.iter().filter(|own| **own < aggregate.hole()).count();
         within("holes", inside as f64 / found.draws as f64, 0.01, 1e-3);

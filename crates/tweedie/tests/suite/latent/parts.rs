@@ -249,7 +249,7 @@ fn a_constraint_is_met_or_refused() -> Result<()> {
     };
     // At the bound's own optimum it has 6.59 nats.
     for nats in [6.3, 7.5] {
-        let (_, mut learner) = learnt_by(config(keys(nats)), &data, [3000, 8000])?;
+        let (_, mut learner) = learnt_by(config(keys(nats)), &data, [3000, 8000], 1e-2)?;
         let mut all = Vec::new();
         for step in 3000..3200 {
             let values = learner.step(step)?;
@@ -287,9 +287,9 @@ fn a_resumed_run_is_the_same() -> Result<()> {
         json!({ "width": 2, "encoder": [5], "decoder": [5], "above": [{ "width": 2 }],
             "posterior": "normal" }),
     ] {
-        let (_, mut whole) = learnt_by(config(keys.clone()), &data, [20, 8000])?;
+        let (_, mut whole) = learnt_by(config(keys.clone()), &data, [20, 8000], 1e-2)?;
         let state = whole.save()?;
-        let (_, mut again) = learnt_by(config(keys), &data, [0, 8000])?;
+        let (_, mut again) = learnt_by(config(keys), &data, [0, 8000], 1e-2)?;
         again.load(state, Path::new("here"))?;
         for step in 20..40 {
             assert_eq!(whole.step(step)?, again.step(step)?);
