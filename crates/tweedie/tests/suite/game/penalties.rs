@@ -8,10 +8,7 @@ use burn::tensor::DType;
 use faer::Mat;
 use std::path::Path;
 use tweedie::data::Condition;
-use tweedie::game::{
-    AdversaryConfig, AnyGameLoss, AnyRegulariser, GradientPenalty, Round,
-    Slopes,
-};
+use tweedie::game::{AdversaryConfig, AnyGameLoss, AnyRegulariser, GradientPenalty, Round, Slopes};
 use tweedie::nn::game::Play;
 use tweedie::nn::{collect_params, map_params};
 use tweedie::objective::Loss;
