@@ -16,7 +16,7 @@ use std::fmt::Debug;
 const MOST_TERMS: usize = 64;
 
 /// A kernel of two points by their squared distance.
-pub trait Kernel: Debug + Send + Sync {
+pub trait MmdKernel: Debug + Send + Sync {
     /// Fails, naming the key, unless every option is valid.
     ///
     /// # Errors
@@ -32,16 +32,16 @@ registry! {
     ///
     /// ```
     /// use tweedie::burn::tensor::{Device, Tensor};
-    /// use tweedie::game::AnyKernel;
-    /// let kernel = AnyKernel::parse("gaussian, bandwidths = [1.0]")?;
+    /// use tweedie::game::AnyMmdKernel;
+    /// let kernel = AnyMmdKernel::parse("gaussian, bandwidths = [1.0]")?;
     /// let squares = Tensor::<2>::from_floats([[2.0]], &Device::flex());
     /// let k = kernel.of_squares(squares.into()).value.into_scalar::<f32>();
     /// assert!((k - (-1f32).exp()).abs() < 1e-6);
     /// # Ok::<(), tweedie::Error>(())
     /// ```
-    pub enum AnyKernel: Kernel = RationalQuadratic, "kernel" {
-        "gaussian" Gaussian(Gaussian) "Σ exp(−‖x − y‖²/2σ²) over bandwidths σ",
-        "rational-quadratic" RationalQuadratic(RationalQuadratic)
+    pub enum AnyMmdKernel: MmdKernel = RationalQuadratic, "kernel" {
+        "gaussian" Gaussian(GaussianKernel) "Σ exp(−‖x − y‖²/2σ²) over bandwidths σ",
+        "rational-quadratic" RationalQuadratic(RationalQuadraticKernel)
             "Σ (1 + ‖x − y‖²/2α)^(−α) over exponents α; the default",
     }
 }
@@ -63,18 +63,18 @@ fn sum(terms: impl Iterator<Item = Dual<2>>, like: &Dual<2>) -> Dual<2> {
 /// A sum of Gaussian kernels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Gaussian {
+pub struct GaussianKernel {
     /// The bandwidths σ, in model units or in units of the critic's outputs.
     pub bandwidths: Vec<f64>,
 }
 
-impl Default for Gaussian {
+impl Default for GaussianKernel {
     fn default() -> Self {
         Self { bandwidths: vec![0.05, 0.1, 0.2, 0.5, 1.0, 2.0] }
     }
 }
 
-impl Kernel for Gaussian {
+impl MmdKernel for GaussianKernel {
     fn check(&self) -> Result<()> {
         check_all("bandwidths", &self.bandwidths)
     }
@@ -88,18 +88,18 @@ impl Kernel for Gaussian {
 /// A sum of rational quadratic kernels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct RationalQuadratic {
+pub struct RationalQuadraticKernel {
     /// The exponents α.
     pub alphas: Vec<f64>,
 }
 
-impl Default for RationalQuadratic {
+impl Default for RationalQuadraticKernel {
     fn default() -> Self {
         Self { alphas: vec![0.2, 0.5, 1.0, 2.0, 5.0] }
     }
 }
 
-impl Kernel for RationalQuadratic {
+impl MmdKernel for RationalQuadraticKernel {
     fn check(&self) -> Result<()> {
         check_all("alphas", &self.alphas)
     }

@@ -11,7 +11,7 @@
 //!
 //! > w(x) = mean_i k(φ(x), φ(x_i)) − mean_j k(φ(x), φ(y_j)).
 
-use super::{AnyKernel, GameLoss, Kernel};
+use super::{AnyMmdKernel, GameLoss, MmdKernel};
 use crate::Result;
 use crate::error::{count, inside};
 use crate::tensor::Dual;
@@ -23,14 +23,14 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct Mmd {
     /// The kernel.
-    pub kernel: AnyKernel,
+    pub kernel: AnyMmdKernel,
     /// The number of outputs of the critic that the kernel is of; 0 for no critic: a kernel of rows in model units.
     pub features: usize,
 }
 
 impl Default for Mmd {
     fn default() -> Self {
-        Self { kernel: AnyKernel::default(), features: 16 }
+        Self { kernel: AnyMmdKernel::default(), features: 16 }
     }
 }
 
@@ -45,7 +45,7 @@ fn squares(a: Dual<2>, b: Dual<2>) -> Dual<2> {
 }
 
 /// The mean of a kernel over pairs of different rows of one sample, `[1]`.
-fn within_sample(kernel: &dyn Kernel, x: &Tensor<2>) -> Tensor<1> {
+fn within_sample(kernel: &dyn MmdKernel, x: &Tensor<2>) -> Tensor<1> {
     let [n, _] = x.dims();
     let all = kernel.of_squares(squares(x.clone().into(), x.clone().into())).value;
     let diagonal = Tensor::<2>::eye(n, &all.device()).cast(all.dtype());
@@ -57,13 +57,13 @@ fn within_sample(kernel: &dyn Kernel, x: &Tensor<2>) -> Tensor<1> {
 ///
 /// ```
 /// use tweedie::burn::tensor::{Device, Tensor};
-/// use tweedie::game::{Gaussian, mmd_squared};
+/// use tweedie::game::{GaussianKernel, mmd_squared};
 /// let rows = |v: [[f32; 1]; 2]| Tensor::<2>::from_floats(v, &Device::flex());
-/// let kernel = Gaussian { bandwidths: vec![1.0] };
+/// let kernel = GaussianKernel { bandwidths: vec![1.0] };
 /// let found = mmd_squared(&kernel, &rows([[0.0], [1.0]]), &rows([[9.0], [10.0]])).into_scalar::<f32>();
 /// assert!((found - 2.0 * (-0.5f32).exp()).abs() < 1e-6); // distant samples, each with one pair 1 apart
 /// ```
-pub fn mmd_squared(kernel: &dyn Kernel, on_p: &Tensor<2>, on_q: &Tensor<2>) -> Tensor<1> {
+pub fn mmd_squared(kernel: &dyn MmdKernel, on_p: &Tensor<2>, on_q: &Tensor<2>) -> Tensor<1> {
     let across = kernel.of_squares(squares(on_p.clone().into(), on_q.clone().into())).value;
     within_sample(kernel, on_p) + within_sample(kernel, on_q) - across.mean().mul_scalar(2.0)
 }

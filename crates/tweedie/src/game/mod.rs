@@ -18,7 +18,7 @@ mod wasserstein;
 
 pub use adversary::{Adversary, AdversaryConfig, Round, Turn};
 pub use dirac::Dirac;
-pub use kernel::{AnyKernel, Gaussian, Kernel, RationalQuadratic};
+pub use kernel::{AnyMmdKernel, GaussianKernel, MmdKernel, RationalQuadraticKernel};
 pub use logistic::{FDivergenceLoss, Hinge, LeastSquares, NonSaturating, Relativistic, Saturating};
 pub use loss::{AnyGameLoss, GameLoss};
 pub use mmd::{Mmd, mmd_squared};

@@ -26,7 +26,6 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("mnist-made", include_str!("../../../../recipes/mnist-made.toml")),
     ("mnist-pixelcnn", include_str!("../../../../recipes/mnist-pixelcnn.toml")),
     ("mnist-made-gaussians", include_str!("../../../../recipes/mnist-made-gaussians.toml")),
-    ("mnist-gan", include_str!("../../../../recipes/mnist-gan.toml")),
     ("mnist-maf", include_str!("../../../../recipes/mnist-maf.toml")),
     ("points", include_str!("../../../../recipes/points.toml")),
     ("table", include_str!("../../../../recipes/table.toml")),

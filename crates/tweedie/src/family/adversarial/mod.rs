@@ -16,7 +16,7 @@ use crate::data::Space;
 use crate::error::{count, inside};
 use crate::game::AdversaryConfig;
 use crate::nn::game::{AnyPlayerConfig, Role};
-use crate::train::{AdamWConfig, Fit, Learner, LearningRate, State, averages};
+use crate::train::{AdamWConfig, Fit, Learner, State, averages};
 use crate::{Error, Result};
 use learner::GameLearner;
 use serde::{Deserialize, Serialize};
@@ -54,10 +54,10 @@ impl Default for GeneratorRecipe {
 }
 
 impl Default for AdversarialRecipe {
-    /// AdamW without a mean of gradients, whose pull lags behind the other player, at a constant rate.
+    /// AdamW without a mean of gradients, whose pull lags behind the other player.
     fn default() -> Self {
         let adamw = AdamWConfig { beta_1: 0.0, beta_2: 0.99, clip: 0.0, ..AdamWConfig::default() };
-        let training = Fit { adamw, decay: LearningRate::Constant, ..Fit::default() };
+        let training = Fit { adamw, ..Fit::default() };
         Self { generator: GeneratorRecipe::default(), critic: AdversaryConfig::default(), training }
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn check(weight: f64, every: u64) -> Result<()> {
 
 /// The factor of a penalty at a step; none in steps without it.
 pub(super) fn factor(weight: f64, every: u64, step: u64) -> Option<f64> {
-    step.is_multiple_of(every.max(1)).then(|| weight * every as f64)
+    step.is_multiple_of(every.max(1)).then_some(weight * every as f64)
 }
 
 /// ½ γ ‖∇D‖² at rows `x`.

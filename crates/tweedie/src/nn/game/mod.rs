@@ -107,7 +107,6 @@ modules! {
     /// assert_eq!(critic.forward(x.into(), &Condition::None)?.dims(), [5, 1]);
     /// # Ok::<(), tweedie::Error>(())
     /// ```
-    #[expect(clippy::large_enum_variant, reason = "a game has two")]
     modules Player: Play {
         "mlp" Perceptron(PerceptronPlayerConfig => PerceptronPlayer)
             "fully connected layers, for points, tables and tiny pictures",

