@@ -9,7 +9,8 @@ use tweedie::{Error, Result};
 #[derive(clap::Args)]
 pub struct Options {
     /// Kind of names to list: recipes, families, data, networks, column-networks, objectives, schedules, predictions,
-    /// clocks, solvers, grids, bijections, maps, log-determinants, conditionals, orders, fits, kernels or devices.
+    /// clocks, solvers, grids, bijections, maps, log-determinants, conditionals, orders, energies, energy-objectives,
+    /// fits, kernels or devices.
     kind: Option<String>,
 }
 
@@ -46,6 +47,8 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         ("log-determinants", own(tweedie::nn::flow::AnyLogDet::NAMES)),
         ("conditionals", own(tweedie::nn::conditional::AnyConditional::NAMES)),
         ("orders", own(tweedie::nn::autoregressive::Order::NAMES)),
+        ("energies", own(tweedie::nn::energy::AnyEnergyConfig::NAMES)),
+        ("energy-objectives", own(tweedie::family::energy::AnyEnergyObjective::NAMES)),
         ("fits", own(tweedie::family::mixture::AnyFit::NAMES)),
         ("kernels", own(tweedie::mcmc::AnyKernel::NAMES)),
         ("devices", devices),

@@ -2,6 +2,7 @@
 
 mod chains;
 mod contract;
+mod energies;
 mod every;
 mod mixture;
 

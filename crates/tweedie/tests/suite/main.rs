@@ -32,6 +32,7 @@ mod lesson;
 mod levels;
 mod likelihood;
 mod linear_sde;
+mod machines;
 mod martingale;
 mod mcmc;
 mod mixture;
