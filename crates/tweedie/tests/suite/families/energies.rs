@@ -249,7 +249,7 @@ fn the_density_of_an_energy_in_the_plane_integrates_to_one() {
 /// network's start makes of them; persistent chains find them if their kernel jumps from one to the other.
 #[test]
 fn score_matching_is_blind_to_the_shares_of_far_modes() {
-    let mode = |i: u64| if i % 5 == 0 { -1.0 } else { 1.0 };
+    let mode = |i: u64| if i.is_multiple_of(5) { -1.0 } else { 1.0 };
     let row = |i: u64| (6.0 * mode(i) + 0.6 * Draws::new(5).normal_f64(i, 0)) as f32;
     let space =
         Space::new(Layout::Vector { width: 1 }, vec![Coordinate::real("x")]).expect("a space");
