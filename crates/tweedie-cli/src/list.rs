@@ -9,8 +9,8 @@ use tweedie::{Error, Result};
 #[derive(clap::Args)]
 pub struct Options {
     /// Kind of names to list: recipes, families, data, networks, column-networks, objectives, schedules, predictions,
-    /// clocks, solvers, grids, bijections, maps, log-determinants, conditionals, orders, players, losses, regularisers,
-    /// fits, kernels or devices.
+    /// clocks, solvers, grids, bijections, maps, log-determinants, conditionals, orders, priors, posteriors, inferences,
+    /// players, losses, regularisers, energies, energy-objectives, fits, kernels or devices.
     kind: Option<String>,
 }
 
@@ -47,9 +47,14 @@ pub fn run(options: &Options, settings: &Settings) -> Result<()> {
         ("log-determinants", own(tweedie::nn::flow::AnyLogDet::NAMES)),
         ("conditionals", own(tweedie::nn::conditional::AnyConditional::NAMES)),
         ("orders", own(tweedie::nn::autoregressive::Order::NAMES)),
+        ("priors", own(tweedie::nn::latent::AnyPriorConfig::NAMES)),
+        ("posteriors", own(tweedie::nn::latent::AnyPosterior::NAMES)),
+        ("inferences", own(tweedie::nn::latent::Inference::NAMES)),
         ("players", own(tweedie::nn::game::AnyPlayerConfig::NAMES)),
         ("losses", own(tweedie::game::AnyGameLoss::NAMES)),
         ("regularisers", own(tweedie::game::AnyRegulariser::NAMES)),
+        ("energies", own(tweedie::nn::energy::AnyEnergyConfig::NAMES)),
+        ("energy-objectives", own(tweedie::family::energy::AnyEnergyObjective::NAMES)),
         ("fits", own(tweedie::family::mixture::AnyFit::NAMES)),
         ("kernels", own(tweedie::mcmc::AnyKernel::NAMES)),
         ("devices", devices),

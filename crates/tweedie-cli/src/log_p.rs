@@ -23,8 +23,12 @@ pub struct Options {
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     paths: Option<usize>,
     /// Draws from the posterior of each row by a latent-variable model, 128 by default; more draws raise `importance`.
+    /// For `annealed`, the chains in either direction, 200 by default.
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     draws: Option<usize>,
+    /// Temperatures of `annealed`, the log p of an energy, 1000 by default; more bring its two estimates of ln Z nearer.
+    #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
+    temperatures: Option<usize>,
     /// Random probes of the divergence of `ode`, or `exact`; by default exact up to 16 dimensions, else 4. For `elbo`,
     /// noise levels drawn for each row, 64 by default.
     #[arg(long, allow_negative_numbers = true)]
@@ -78,6 +82,7 @@ impl Options {
     pub fn check(&self) -> Result<()> {
         check_count("--paths", self.paths.map(|n| n as u64), 100_000)?;
         check_count("--draws", self.draws.map(|n| n as u64), 1 << 24)?;
+        check_count("--temperatures", self.temperatures.map(|n| n as u64), 1 << 24)?;
         check_count("--rows", self.rows.map(|n| n as u64), 1 << 30)?;
         check_count("--dequantise-steps", self.dequantise_steps, 1_000_000)?;
         let given = |names: &[String], name: &str| names.iter().any(|n| n == name || n == "all");
@@ -106,6 +111,7 @@ impl Options {
         };
         set("paths", self.paths.map(|n| Value::Integer(n as i64)));
         set("draws", self.draws.map(|n| Value::Integer(n as i64)));
+        set("temperatures", self.temperatures.map(|n| Value::Integer(n as i64)));
         set("probes", self.probes.clone().map(Value::String));
         set("levels", self.levels.clone().map(Value::String));
         set("dequantise_steps", self.dequantise_steps.map(|n| Value::Integer(n as i64)));

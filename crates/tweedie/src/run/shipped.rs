@@ -25,6 +25,7 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("mnist-pixelcnn-grey", include_str!("../../../../recipes/mnist-pixelcnn-grey.toml")),
     ("mnist-made", include_str!("../../../../recipes/mnist-made.toml")),
     ("mnist-pixelcnn", include_str!("../../../../recipes/mnist-pixelcnn.toml")),
+    ("mnist-rbm", include_str!("../../../../recipes/mnist-rbm.toml")),
     ("mnist-made-gaussians", include_str!("../../../../recipes/mnist-made-gaussians.toml")),
     ("mnist-maf", include_str!("../../../../recipes/mnist-maf.toml")),
     ("points", include_str!("../../../../recipes/points.toml")),

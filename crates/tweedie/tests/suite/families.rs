@@ -3,6 +3,7 @@
 mod adversarial;
 mod chains;
 mod contract;
+mod energies;
 mod every;
 mod mixture;
 

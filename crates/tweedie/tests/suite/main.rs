@@ -33,6 +33,7 @@ mod lesson;
 mod levels;
 mod likelihood;
 mod linear_sde;
+mod machines;
 mod martingale;
 mod mcmc;
 mod mixture;

@@ -1,6 +1,7 @@
 //! Markov chains: targets against quadrature and differences, kernels against the moments that they must preserve,
 //! diagnostics against a peer.
 
+mod annealing;
 mod diagnostics;
 mod gradients;
 mod kernels;

@@ -7,11 +7,14 @@ use toml::{Table, Value};
 use tweedie::denoise::{Clock, Prediction};
 use tweedie::divergence::FDivergence;
 use tweedie::family::chains::{AnyPlace, AnyTarget};
+use tweedie::family::energy::AnyEnergyObjective;
 use tweedie::family::mixture::AnyFit;
-use tweedie::game::{AnyGameLoss, AnyKernel as AnyMmdKernel, AnyRegulariser};
+use tweedie::game::{AnyGameLoss, AnyMmdKernel, AnyRegulariser};
 use tweedie::mcmc::AnyKernel;
 use tweedie::nn::AnyNetworkConfig;
+use tweedie::nn::energy::AnyEnergyConfig;
 use tweedie::nn::game::AnyPlayerConfig;
+use tweedie::nn::latent::{AnyPosterior, AnyPriorConfig};
 use tweedie::objective::AnyObjective;
 use tweedie::process::{AnySchedule, LevelDistribution};
 use tweedie::registry::{named_option, read};
@@ -37,6 +40,10 @@ macro_rules! every {
         $check::<AnyRegulariser>(AnyRegulariser::NAMES);
         $check::<AnyKernel>(AnyKernel::NAMES);
         $check::<AnyPlayerConfig>(AnyPlayerConfig::NAMES);
+        $check::<AnyPriorConfig>(AnyPriorConfig::NAMES);
+        $check::<AnyPosterior>(AnyPosterior::NAMES);
+        $check::<AnyEnergyConfig>(AnyEnergyConfig::NAMES);
+        $check::<AnyEnergyObjective>(AnyEnergyObjective::NAMES);
     };
 }
 

@@ -31,7 +31,7 @@ impl Walk {
     ) -> Result<(Tensor<2>, f64)> {
         let density = EnergyDensity::new(energy.clone()).with_temperature(self.temperature);
         let rows: Vec<u64> = (0..x.dims()[0] as u64).collect();
-        self.on(&density, detached(x), rows, &draws.purpose("chains"), number)
+        self.on(&density, detached(x), rows, &draws.purpose("walk"), number)
     }
 
     /// As [`Walk::run`], with the random numbers of `rows`.
@@ -96,7 +96,7 @@ fn put(into: &mut Rows, at: impl Iterator<Item = usize>, rows: &Rows) {
 /// Fails, naming the share of chains, if some have left the box.
 fn inside(x: &[f64], width: usize, step: u64) -> Result<()> {
     let all = x.len() / width;
-    let out = x.chunks(width).filter(|x| x.iter().any(|v| !(v.abs() <= BOX))).count();
+    let out = x.chunks(width).filter(|x| x.iter().any(|v| v.is_nan() || v.abs() > BOX)).count();
     if out == 0 {
         return Ok(());
     }

@@ -52,7 +52,7 @@ impl Generate for ChainEnds<'_> {
         let x = self.starts(&rows, draws, device)?;
         let steps = rows.len() as u64 * self.walk.steps as u64;
         self.evaluations.fetch_add(steps, Ordering::Relaxed);
-        Ok(self.walk.on(&self.density, x, rows, &draws.purpose("chains"), 0)?.0)
+        Ok(self.walk.on(&self.density, x, rows, &draws.purpose("walk"), 0)?.0)
     }
 
     fn name(&self) -> String {

@@ -107,16 +107,19 @@ fn check_kernel(kernel: &AnyKernel) -> Result<()> {
 }
 
 impl EnergyRecipe {
-    /// The kernel of rows and of annealing: that of `sampling` or of training, with a Metropolis test.
+    /// The kernel of rows: that of `sampling`, or that of training with a Metropolis test.
     fn resolved_kernel(&self) -> AnyKernel {
-        let own = self.sampling.kernel.or(self.objective.kernel());
-        match own {
-            Some(AnyKernel::Ula(ula)) if self.sampling.kernel.is_none() => {
-                Mala { step_size: ula.step_size, ..Mala::default() }.into()
-            }
-            Some(kernel) => kernel,
-            None => default_kernel(&self.energy),
-        }
+        let of_training = || self.objective.kernel().map(with_test);
+        let own = self.sampling.kernel.or_else(of_training);
+        own.unwrap_or_else(|| default_kernel(&self.energy))
+    }
+}
+
+/// A kernel that leaves its target invariant: the same one, with a Metropolis test where it lacks one.
+fn with_test(kernel: AnyKernel) -> AnyKernel {
+    match kernel {
+        AnyKernel::Ula(own) => Mala { step_size: own.step_size, ..Mala::default() }.into(),
+        other => other,
     }
 }
 
@@ -151,7 +154,8 @@ fn check_data(recipe: &EnergyRecipe, space: &Space) -> Result<()> {
 
 impl Family for EnergyRecipe {
     const NAME: &'static str = "energy";
-    const ABOUT: &'static str = "energy-based models and Boltzmann machines, by chains or score matching; ln Z by annealing";
+    const ABOUT: &'static str =
+        "energies: networks and Boltzmann machines, by chains or score matching; ln Z by annealing";
 
     fn check(&self) -> Result<()> {
         self.energy.check().map_err(|e| inside("energy", e))?;

@@ -4,7 +4,7 @@ use super::chains::Walk;
 use super::generator::ChainEnds;
 use super::learner::{take_buffer, take_moments};
 use super::normaliser::{LogZ, anneal};
-use super::{ChainStart, EnergyRecipe, EnergySampling};
+use super::{ChainStart, EnergyRecipe, EnergySampling, with_test};
 use crate::data::{Condition, Generate, LogDensity, Rows, Space};
 use crate::density::{Density, Kind, LogProb, Measure, RawDensity, Uniform, check_batch, in_parts};
 use crate::error::{count, one_of};
@@ -39,14 +39,12 @@ struct Options {
     /// The number of temperatures.
     temperatures: usize,
     /// The number of chains in either direction.
-    chains: usize,
-    /// The number of steps at each temperature.
-    steps: usize,
+    draws: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { temperatures: 1000, chains: 200, steps: 1 }
+        Self { temperatures: 1000, draws: 200 }
     }
 }
 
@@ -112,10 +110,13 @@ impl EnergyModel {
             return Ok(found.clone());
         }
         count("temperatures", options.temperatures as u64, 1 << 24)?;
-        count("chains", options.chains as u64, 1 << 20)?;
-        count("steps", options.steps as u64, 1 << 20)?;
-        if options.chains < 2 {
-            return Err(Error::config("chains", options.chains.to_string(), "at least 2"));
+        count("draws", options.draws as u64, 1 << 20)?;
+        if options.draws < 2 {
+            return Err(Error::config(
+                "draws",
+                "1",
+                "at least 2 chains, whose spread is the error",
+            ));
         }
         let report = |done| {
             let (what, unit) = ("ln Z by annealing".to_string(), "directions");
@@ -123,11 +124,11 @@ impl EnergyModel {
         };
         report(0);
         let (sampling, draws) = (self.recipe.sampling, Draws::new(at.seed).purpose("annealing"));
-        let rows = 0..options.chains as u64;
+        let rows = 0..options.draws as u64;
         let ends = self.ends(sampling).generate(rows, &Condition::None, &draws, &self.device)?;
-        let kernel = self.kernel(&sampling);
-        let Options { temperatures, steps, .. } = options;
-        let annealing = Annealing { kernel: &*kernel, temperatures, steps };
+        let kernel = with_test(self.kernel(&sampling));
+        let annealing =
+            Annealing { kernel: &*kernel, temperatures: options.temperatures, steps: 1 };
         let found = anneal(&self.density, &self.base, annealing, ends, (&draws, &self.device))?;
         report(2);
         known().push((key, found.clone()));
@@ -179,7 +180,7 @@ impl Model for EnergyModel {
         let enumerated = entry(ENUMERATED, "log p with Z enumerated");
         let annealed = entry(
             ANNEALED,
-            "log p by ln Z of annealing, the larger of two directions: temperatures = 1000, chains = 200, steps = 1",
+            "log p by ln Z of annealing, the larger of two directions, temperatures = 1000, draws = 200",
         );
         match self.density.energy().is_enumerable() {
             true => vec![enumerated, annealed],
@@ -191,9 +192,6 @@ impl Model for EnergyModel {
         let names: Vec<&str> = self.densities().iter().map(|entry| entry.name).collect();
         if !names.contains(&name) {
             return Err(Error::config("density", name, one_of(name, &names)));
-        }
-        if name == ENUMERATED {
-            no_keys(options, "no option: Z is enumerated")?;
         }
         let options: Options = read(Value::Table(options.clone()), "")?;
         let (own, how) = self.normalised(name, options, at)?;
@@ -217,11 +215,10 @@ impl Model for EnergyModel {
     fn pictures<'a>(&'a self, at: &'a PictureSetting<'a>) -> Vec<Picture<'a>> {
         let plane = move || {
             let setting = Setting { device: at.device, seed: at.seed, observe: &|_| {} };
-            let (density, how) = self.normalised(self.first(), Options::default(), &setting)?;
-            let title =
-                format!("Density of the model, {}", how.split(';').next().unwrap_or_default());
+            let (density, _) = self.normalised(self.first(), Options::default(), &setting)?;
+            let title = "Density of the model, by its estimate of ln Z";
             let (space, classes) = (&self.space, &[][..]);
-            Plane { space, classes, density: &density, title: &title }.draw(at).map(Drawing::Still)
+            Plane { space, classes, density: &density, title }.draw(at).map(Drawing::Still)
         };
         vec![Picture {
             name: "density",

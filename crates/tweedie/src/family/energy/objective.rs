@@ -274,21 +274,21 @@ fn mean_of(column: &Tensor<2>) -> Result<f64> {
     Ok(mean_and_error(&host_column(&detached(column.clone()))?).0)
 }
 
-/// The most nats of a mean energy: beyond them an energy grows without bound.
+/// The most nats of a mean energy, and of the gap between data and chains: beyond them an energy grows without bound.
 const MOST_ENERGY: f64 = 1e6;
+const MOST_GAP: f64 = 1e4;
 
-/// Fails unless mean energies are bounded.
-fn bounded(energies: [f64; 2], step: u64) -> Result<()> {
-    match energies.into_iter().find(|energy| !(energy.abs() <= MOST_ENERGY)) {
-        None => Ok(()),
-        Some(energy) => {
-            let what = format!(
-                "a mean energy grew without bound (`objective.penalty` or a lower rate keeps it small): {energy:.3e} \
-                 nats, beyond ±{MOST_ENERGY:e},"
-            );
-            Err(Error::Diverged { what, step })
-        }
+/// Fails unless the mean energies of data and of chains are bounded.
+fn bounded([data, chains]: [f64; 2], step: u64) -> Result<()> {
+    if data.abs() <= MOST_ENERGY && chains.abs() <= MOST_ENERGY && (data - chains).abs() <= MOST_GAP
+    {
+        return Ok(());
     }
+    let what = format!(
+        "the energy grew without bound (`objective.penalty`, more steps or a lower rate keep it small): {data:.3e} \
+         nats of data, {chains:.3e} of chains,"
+    );
+    Err(Error::Diverged { what, step })
 }
 
 /// The likelihood with Z enumerated; it has no options.

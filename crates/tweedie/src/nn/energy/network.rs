@@ -1,6 +1,6 @@
 //! A network as an energy, E(x) = f(x) + ½ ‖x‖²: an MLP f grows at most linearly, so that Z is finite (*An
-//! Introduction to Generative Modeling with Flows and Diffusion Models*, sec. 2.3.3; Du & Mordatch, "Implicit generation
-//! and modeling with energy based models", 2019).
+//! Introduction to Generative Modeling with Flows and Diffusion Models*, sec. 2.3.3; Du & Mordatch, "Implicit
+//! generation and modeling with energy based models", 2019).
 
 use super::{AnyEnergy, Energy, EnergyConfig, Moments, of_machines};
 use crate::data::{Condition, Space};

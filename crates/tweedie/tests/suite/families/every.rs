@@ -13,7 +13,7 @@ use tweedie::train::{Learner, load_checkpoint, save_checkpoint};
 use tweedie::{Draws, Result};
 
 /// What makes families small whose defaults are not, or gives them rows in the plane.
-const SMALL: [(&str, &[&str]); 4] = [
+const SMALL: [(&str, &[&str]); 5] = [
     (
         "diffusion",
         &["network.name=mlp", "network.hidden=16", "network.blocks=1", "training.batch=32"],
@@ -22,6 +22,15 @@ const SMALL: [(&str, &[&str]); 4] = [
     (
         "autoregressive",
         &["autoregressive.network={ name = \"masked\", hidden = [16, 16] }", "training.batch=32"],
+    ),
+    (
+        "energy",
+        &[
+            "energy={ name = \"network\", hidden = [16, 16] }",
+            "objective={ name = \"persistent\", buffer = 64 }",
+            "training.batch=32",
+            "sampling.steps=20",
+        ],
     ),
     ("chains", &["target=pinwheel", "chains.rows=12", "chains.keep=8"]),
 ];

@@ -75,6 +75,7 @@ const EXCEPTIONS: &[(&str, &[&str], &str)] = &[
     ("tweedie/src/denoise/mixture.rs", &["mixture"], "the argument of an error"),
     ("tweedie/src/density/fit/mixture.rs", &["mixture"], "the argument of an error"),
     ("tweedie/src/mcmc/chains.rs", &["chains"], "the argument of an error"),
+    ("tweedie/src/nn/energy", &["energy"], "the table of recipes that names one"),
     ("tweedie/src/nn/flow", &["Flow", "flow"], "the network, not the family that trains it"),
     ("tweedie/src/nn/latent", &["Flow", "flow", "mixture"], "distributions of latent variables"),
 ];
