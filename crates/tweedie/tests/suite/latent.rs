@@ -356,7 +356,7 @@ fn a_linear_model_learns_probabilistic_pca() -> Result<()> {
     let most = -0.5 * (5.0 * TAU.ln() + 2.0 * 6f64.ln() + 3.0 * rest.ln() + 5.0);
     let data = signs(&spread)?;
     let fitted = json!({ "width": 2, "encoder": [], "decoder": [], "scale": "one",
-        "posterior": { "name": "per-row", "steps": 40, "rate": 0.3, "pairs": 2 } });
+        "posterior": { "name": "per-row", "steps": 12, "rate": 0.7, "pairs": 2 } });
     // By an encoder, and without one.
     for (model, learner) in
         [learnt(&data, 2)?, learnt_by(config(fitted), &data, [2000, 2000], 3e-2)?]
@@ -380,7 +380,7 @@ fn a_linear_model_learns_probabilistic_pca() -> Result<()> {
 /// Fitted to a row of a linear model, the normal distribution is the posterior; alone as among others.
 #[test]
 fn a_posterior_without_an_encoder_is_fitted_to_its_row() -> Result<()> {
-    let keys = json!({ "posterior": { "name": "per-row", "steps": 400, "rate": 0.1, "pairs": 2 } });
+    let keys = json!({ "posterior": { "name": "per-row", "steps": 60, "rate": 0.5, "pairs": 2 } });
     let model = LINEAR.model_by(keys, (0.0, 1.0))?;
     let exact = LINEAR.model(json!({}), (0.0, 1.0))?;
     let x = normal::<2>("x", [12, 3]).mul_scalar(2.0);
