@@ -11,8 +11,8 @@
 //!
 //! > −γ/2 ± √(γ²/4 − ¼)
 //!
-//! (lemma 3.1 with f′(0)² = ¼). A penalty centred at 1, and clipped weights, keep ψ away from 0 or do nothing there, and
-//! the game circles (lemmas 2.5 and 2.6).
+//! (lemma 3.1 with f′(0)² = ¼). A penalty centred at 1, and clipped weights, keep ψ away from 0 or do nothing there,
+//! and the game circles (lemmas 2.5 and 2.6).
 
 use super::{AnyGameLoss, AnyRegulariser, Round, Slopes};
 use crate::data::Condition;
@@ -126,8 +126,8 @@ impl Dirac {
         Ok(path)
     }
 
-    /// The factors by which one step multiplies distances from (0, 0) along its two directions, the larger first: moduli
-    /// of the eigenvalues of the map of `steps` steps at a radius, to the power 1/`steps`.
+    /// The factors by which one step multiplies distances from (0, 0) along its two directions, the larger first:
+    /// moduli of the eigenvalues of the map of `steps` steps at a radius, to the power 1/`steps`.
     ///
     /// # Errors
     /// As [`Dirac::path`].

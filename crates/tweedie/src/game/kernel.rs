@@ -2,8 +2,8 @@
 //!
 //! > Gaussian Σ_σ exp(−s/2σ²),  rational quadratic Σ_α (1 + s/2α)^(−α)
 //!
-//! (Li et al. 2017, *MMD GAN*; Bińkowski, Sutherland, Arbel & Gretton 2018, *Demystifying MMD GANs*, sec. 4). The second
-//! falls slowly, so that distant points still attract.
+//! (Li et al. 2017, *MMD GAN*; Bińkowski, Sutherland, Arbel & Gretton 2018, *Demystifying MMD GANs*, sec. 4). The
+//! second falls slowly, so that distant points still attract.
 
 use crate::error::within;
 use crate::registry::registry;

@@ -20,8 +20,8 @@
 //!
 //! > critic E_{P×Q} s(D(y) − D(x)),  generator E_{P×Q} s(D(x) − D(y)),  x from P, y from Q.
 //!
-//! It tells the pair (x, y) from the pair (y, x). Their ratio is p(x) q(y)/(q(x) p(y)), so that D = ln(p/q) is best here
-//! as well, and the critic's loss is then ln 2 − JS(P × Q, Q × P).
+//! It tells the pair (x, y) from the pair (y, x). Their ratio is p(x) q(y)/(q(x) p(y)), so that D = ln(p/q) is best
+//! here as well, and the critic's loss is then ln 2 − JS(P × Q, Q × P).
 
 use super::GameLoss;
 use crate::Result;

@@ -63,7 +63,7 @@ registry! {
         "f-divergence" FDivergence(FDivergenceLoss) "the variational form of any f-divergence",
         "hinge" Hinge(Hinge) "hinge losses; the best critic gives total variation",
         "least-squares" LeastSquares(LeastSquares) "squared distances to labels of ±1",
-        "relativistic" Relativistic(Relativistic) "logistic losses of differences between rows of the data and of the generator",
+        "relativistic" Relativistic(Relativistic) "logistic losses of differences between rows in pairs",
         "wasserstein" Wasserstein(Wasserstein) "differences of means; W₁ for critics of slope 1",
         "mmd" Mmd(Mmd) "maximum mean discrepancy, of a kernel of rows or of a critic's outputs",
     }

@@ -106,7 +106,8 @@ impl AdversarialRecipe {
 
 impl Family for AdversarialRecipe {
     const NAME: &'static str = "adversarial";
-    const ABOUT: &'static str = "generator against a critic (GAN, f-GAN, WGAN, MMD-GAN, R3GAN): samples in one pass, no density";
+    const ABOUT: &'static str =
+        "generator against a critic (GAN, WGAN, MMD-GAN, R3GAN): rows in one pass, no density";
 
     fn check(&self) -> Result<()> {
         count("generator.latent", self.generator.latent as u64, MOST_LATENT)?;

@@ -168,8 +168,8 @@ fn text(Figures { rates, circles }: &Figures) -> String {
     let headings = ["game", "least ∣θ∣", "greatest ∣θ∣"];
     let circles = table(&headings, &circles.iter().map(circle).collect::<Vec<_>>());
     format!(
-        "# The smallest game\n\nWritten by `tweedie reproduce dirac`, in seconds and without data. The data are at 0, the \
-         generator's only row is at θ, and the critic is D(x) = ψ x. The one point at which neither player wants to \
+        "# The smallest game\n\nWritten by `tweedie reproduce dirac`, in seconds and without data. The data are at 0, \
+         the generator's only row is at θ, and the critic is D(x) = ψ x. The one point at which neither player wants to \
          move is (0, 0). The paths are by the same losses, penalties and derivatives as every game is trained \
          with.\n\n![Paths of six games from the same start](images/dirac-paths.png)\n\n## Without a penalty\n\nEach \
          player's best answer makes the other one move on: the critic points to the data, the generator overshoots \
@@ -178,8 +178,8 @@ fn text(Figures { rates, circles }: &Figures) -> String {
          h²/4). If the generator answers the critic's new ψ, the distance stays. So a game is no descent: no loss \
          falls, and more training makes nothing better. The text says that training is unstable; precisely, it is \
          at the edge of stability, and which side of it depends on the order of the steps. (Here the generator \
-         descends the negative of the critic's loss. By the logistic loss of the other label it comes nearer while it is \
-         far away, and circles in the end as well.)\n\n## Zero-centred \
+         descends the negative of the critic's loss. By the logistic loss of the other label it comes nearer while it \
+         is far away, and circles in the end as well.)\n\n## Zero-centred \
          penalties\n\nR₁ = ½ γ ‖∇D‖² at the data, and R₂ at the generator's row, pull ψ to 0, as friction does. Both \
          are the same here, since D has the slope ψ everywhere. For small steps the distance shrinks at the rates −γ/2 \
          ± √(γ²/4 − ¼): up to γ = 1 the players spiral, beyond it the slow direction is slower again. Factors of one \

@@ -6,8 +6,8 @@
 //! groups of channels of each picture.
 //!
 //! A critic may keep the spectral norm of each of its layers at a limit (Miyato et al. 2018, *Spectral normalization
-//! for generative adversarial networks*, sec. 2.1): the norm of the operator, for a convolution as well, not that of its
-//! reshaped kernel; see [`residual`](super::flow::Residual) for how it is bounded. There is no state: the norm is
+//! for generative adversarial networks*, sec. 2.1): the norm of the operator, for a convolution as well, not that of
+//! its reshaped kernel; see [`residual`](super::flow::Residual) for how it is bounded. There is no state: the norm is
 //! computed from the weights.
 
 mod convolutional;
