@@ -35,8 +35,8 @@ fn generators() -> Vec<(&'static str, Box<dyn Generate>)> {
 }
 
 /// Generators that only a family's model has, which the test of every family runs.
-const OF_FAMILIES: [&str; 5] =
-    ["ByClass", "Generator", "RowCounter", "ShuffledDraws", "TemperedFlow"];
+const OF_FAMILIES: [&str; 7] =
+    ["ByClass", "ChainEnds", "Generator", "Player", "RowCounter", "ShuffledDraws", "TemperedFlow"];
 
 /// The types that the library's sources make generators.
 fn implementors(folder: &Path) -> Vec<String> {

@@ -358,20 +358,20 @@ fn a_linear_model_learns_probabilistic_pca() -> Result<()> {
     let fitted = json!({ "width": 2, "encoder": [], "decoder": [], "scale": "one",
         "posterior": { "name": "per-row", "steps": 12, "rate": 0.7, "pairs": 2 } });
     // By an encoder, and without one.
-    for (model, learner) in
-        [learnt(&data, 2)?, learnt_by(config(fitted), &data, [2000, 2000], 3e-2)?]
-    {
+    let by_encoder = learnt(&data, 2)?;
+    let by_rows = learnt_by(config(fitted), &data, [2000, 2000], 3e-2)?;
+    for ((model, learner), bar) in [(by_encoder, 1e-3), (by_rows, 1e-2)] {
         let x = data.train.rows().to_tensor(&cpu());
         let found = model.importance(x, &Condition::None, 200, &Draws::new(6))?;
         let mean = |of: fn(&Importance) -> f64| found.iter().map(of).sum::<f64>() / 32.0;
-        within("log p", mean(|row| row.log_p), most, 1e-3);
-        within("its bound", mean(|row| row.mean_log_weight), most, 2e-3);
+        within("log p", mean(|row| row.log_p), most, bar);
+        within("its bound", mean(|row| row.mean_log_weight), most, 2.0 * bar);
         // The decoder spans the columns of greatest variance.
         let decoder = learner.weights()?["decoder.linears.0.weight"].clone().convert::<f64>();
         let decoder = decoder.try_into_vec::<f64>().expect("numbers");
         for j in 2..5 {
             let means = &decoder[(3 * j + 1) * 2..][..2];
-            assert!(means.iter().all(|w| w.abs() < 0.02), "{decoder:?}");
+            assert!(means.iter().all(|w| w.abs() < 20.0 * bar), "{decoder:?}");
         }
     }
     Ok(())

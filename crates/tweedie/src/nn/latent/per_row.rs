@@ -103,7 +103,8 @@ impl LatentVariable {
         let mut at = Tensor::<2>::zeros([n, 2 * width], (&x.device(), x.dtype()));
         for _ in 0..by.steps {
             let tracked = leaf(at.clone());
-            let (z, parts) = model.infer_in_parts(&halves(&tracked, width), draws, noise.clone())?;
+            let (z, parts) =
+                model.infer_in_parts(&halves(&tracked, width), draws, noise.clone())?;
             let seen = model.log_likelihood(&x, z, condition, draws)?.mean_dim(1);
             let slope = pull(&tracked, seen - parts.sum_dim(1));
             let [of, slope] = [&at, &slope].map(|of| halves(of, width));

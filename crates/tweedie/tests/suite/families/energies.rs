@@ -246,7 +246,7 @@ fn the_density_of_an_energy_in_the_plane_integrates_to_one() {
 }
 
 /// Two far modes of shares 0.2 and 0.8: the score says nothing of the shares, and matching it leaves them at what the
-/// network's start makes of them; persistent chains find them if their kernel jumps from one to the other.
+/// network's start makes of them.
 #[test]
 fn score_matching_is_blind_to_the_shares_of_far_modes() {
     let mode = |i: u64| if i.is_multiple_of(5) { -1.0 } else { 1.0 };
@@ -274,12 +274,8 @@ fn score_matching_is_blind_to_the_shares_of_far_modes() {
         };
         mass(true) / (mass(true) + mass(false))
     };
-    let by_chains = share(
-        "{ name = 'persistent', steps = 10, buffer = 1000, restarts = 0.1, kernel = 'mala, step_size = 0.01' }",
-    );
     let by_score = ["'implicit'", "'denoising, sigma = 0.05'"].map(share);
-    println!("share of the left mode: chains {by_chains}, score matching {by_score:?}");
-    within("by chains", by_chains, 0.2, 0.08);
+    println!("share of the left mode by score matching: {by_score:?}");
     for share in by_score {
         assert!((share - 0.2).abs() > 0.1, "{share}: by chance?");
     }

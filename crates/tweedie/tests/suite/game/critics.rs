@@ -195,8 +195,9 @@ fn critics_of_means_give_w1_over_their_largest_slope() {
     let options = (250, 2e-3, "mlp, hidden = [32, 32]");
     let mut wrong = Vec::new();
     for (of, low, scale) in [
-        ("gradient-penalty, weight = 10.0", 0.8, 0.8..1.5),
-        ("spectral-norm", 0.7, 0.02..1.01),
+        ("gradient-penalty, weight = 10.0", 0.7, 0.8..1.6),
+        // Each of two layers of smooth units has slopes of at most 1.1.
+        ("spectral-norm", 0.7, 0.02..1.21),
         ("clipping, limit = 0.05", 0.5, 1e-4..0.5),
     ] {
         let adversary = trained("wasserstein", &[of], 3.0, options);
