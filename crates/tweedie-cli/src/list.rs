@@ -9,8 +9,8 @@ use tweedie::{Error, Result};
 #[derive(clap::Args)]
 pub struct Options {
     /// Kind of names to list: recipes, families, data, networks, column-networks, objectives, schedules, predictions,
-    /// clocks, solvers, grids, bijections, maps, log-determinants, conditionals, orders, priors, posteriors, inferences,
-    /// players, losses, regularisers, energies, energy-objectives, fits, kernels or devices.
+    /// clocks, solvers, grids, bijections, maps, log-determinants, conditionals, orders, priors, posteriors,
+    /// inferences, players, losses, regularisers, energies, energy-objectives, fits, kernels or devices.
     kind: Option<String>,
 }
 

@@ -26,7 +26,7 @@ pub struct Options {
     /// For `annealed`, the chains in either direction, 200 by default.
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     draws: Option<usize>,
-    /// Temperatures of `annealed`, the log p of an energy, 1000 by default; more bring its two estimates of ln Z nearer.
+    /// Temperatures of `annealed`, the log p of an energy, 1000 by default; with more its two estimates of ln Z agree.
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     temperatures: Option<usize>,
     /// Random probes of the divergence of `ode`, or `exact`; by default exact up to 16 dimensions, else 4. For `elbo`,

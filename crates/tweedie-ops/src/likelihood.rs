@@ -47,9 +47,11 @@ pub fn bernoulli<const D: usize>(logits: Tensor<D>, v: Tensor<D>) -> Tensor<D> {
     logits.clone() * v - activation::softplus(logits, 1.0)
 }
 
-/// The log-likelihood Σ_j x_j v_j − ln(1 + e^{x_j}) of rows v of zeros and ones, `[n, width]`, by several rows x of logits
-/// for each, those of a row of values below each other, `[n · draws, width]`; `[n · draws, 1]`. The values are not
-/// copied. Its gradient is by the logits alone.
+/// Log-likelihoods of rows of zeros and ones under several Bernoulli distributions each, such as the draws of a
+/// decoder: Σ_j x_j v_j − ln(1 + e^{x_j}), `[n · draws, 1]`.
+///
+/// `v` are the rows, `[n, width]`, and `logits` the logits x, `[n · draws, width]`: all draws of the first row, then
+/// those of the second, and so on. Rows are not copied for their draws. The gradient is by the logits alone.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

@@ -1,7 +1,8 @@
 //! Conditions: a class or a vector for each row, each possibly "none".
 
+use crate::tensor::select_rows;
 use crate::{Error, Result};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 use std::ops::Range;
 
 /// The conditions of a batch, one for each row; "none" is the unconditional model of classifier-free guidance.
@@ -103,15 +104,10 @@ impl Condition {
         match self {
             Condition::None => Condition::None,
             Condition::Class(labels) => Condition::Class(rows.iter().map(|&i| labels[i]).collect()),
-            Condition::Vector { values, present } => {
-                let indices: Vec<i64> = rows.iter().map(|&i| i as i64).collect();
-                let data = TensorData::new(indices, [rows.len()]);
-                let indices = Tensor::<1, Int>::from_data(data, &values.device());
-                Condition::Vector {
-                    values: values.clone().select(0, indices),
-                    present: rows.iter().map(|&i| present[i]).collect(),
-                }
-            }
+            Condition::Vector { values, present } => Condition::Vector {
+                values: select_rows(values, rows),
+                present: rows.iter().map(|&i| present[i]).collect(),
+            },
         }
     }
 

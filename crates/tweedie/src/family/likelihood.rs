@@ -1,6 +1,7 @@
 //! Maximum likelihood training by AdamW of any model with a log-density.
 
 use super::Start;
+use super::arrays::none_left;
 use crate::data::{Batch, Condition, Encoding, Feed, Rows, Space};
 use crate::nn::flow::Take;
 use crate::nn::latent::Multiplier;
@@ -124,8 +125,8 @@ pub(super) struct LikelihoodLearner<M: Module> {
     device: Device,
     /// The multiplier of a constraint on the likelihood term.
     multiplier: Option<Multiplier>,
-    /// The mean KL of each part of the latent variable when held-out rows were seen last; empty before, and without a latent
-    /// variable.
+    /// The mean KL of each part of the latent variable when held-out rows were seen last; empty before, and without a
+    /// latent variable.
     divergences: Vec<f64>,
 }
 
@@ -278,10 +279,7 @@ impl<M: Module + Likelihood + Sync> Learner for LikelihoodLearner<M> {
             *multiplier = multiplier.with_state(found.ok_or_else(missing)?);
         }
         self.model.load("", &mut state, origin)?;
-        match state.keys().next() {
-            None => Ok(()),
-            Some(name) => Err(Error::file(origin, name, "unknown", "only what a learner saves")),
-        }
+        none_left(&state, origin)
     }
 
     fn notes(&self) -> Vec<String> {

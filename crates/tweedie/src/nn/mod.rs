@@ -16,6 +16,7 @@ mod layers;
 mod masked;
 mod mlp;
 mod params;
+mod perceptron;
 mod resize;
 mod safetensors;
 mod sequential;

@@ -3,6 +3,7 @@
 use super::AdversarialRecipe;
 use crate::data::{Condition, Feed, Generate};
 use crate::family::Start;
+use crate::family::arrays::none_left;
 use crate::game::{Adversary, Round};
 use crate::nn::game::Player;
 use crate::nn::{State, collect_params};
@@ -146,10 +147,7 @@ impl Learner for GameLearner {
     fn load(&mut self, mut state: State, origin: &Path) -> Result<()> {
         self.adversary.load(CRITIC, &mut state, origin)?;
         self.generator.load("", &mut state, origin)?;
-        match state.keys().next() {
-            None => Ok(()),
-            Some(name) => Err(Error::file(origin, name, "unknown", "only what a learner saves")),
-        }
+        none_left(&state, origin)
     }
 
     fn weights(&self) -> Result<State> {

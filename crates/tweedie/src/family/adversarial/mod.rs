@@ -41,7 +41,7 @@ pub struct AdversarialRecipe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GeneratorRecipe {
-    /// The number of normal numbers that a row is made of.
+    /// The width of the noise z ~ N(0, I) that the generator maps to a row.
     pub latent: usize,
     /// The network.
     pub network: AnyPlayerConfig,

@@ -174,9 +174,9 @@ impl Learner for EnergyLearner {
         Ok(own.into_iter().chain(values).collect())
     }
 
-    /// The loss that weights can be chosen by, with log p of a row in the data's own units where Z is enumerated. By
-    /// chains there is none, and the mean energy of held-out rows minus that of chains stands for it: near zero where
-    /// both look alike to the energy.
+    /// The held-out loss: of score matching, or −log p per column where Z is enumerated. Contrastive divergence has no
+    /// loss that two sets of weights could be compared by; for it these are the mean energy of held-out rows, and its
+    /// difference from the mean energy of the persistent chains, near 0 for a model that fits.
     fn held_out(&mut self) -> Result<Values> {
         let Some(feed) = &self.held_out else { return Ok(Values::default()) };
         self.choice.begin();

@@ -75,7 +75,8 @@ pub struct EnergySampling {
     pub steps: usize,
     /// The start of chains.
     pub start: ChainStart,
-    /// The kernel; if absent that of training, with a Metropolis test.
+    /// The kernel of the Markov chains. By default it is the kernel of training; Langevin steps then get a Metropolis
+    /// test (MALA).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<AnyKernel>,
 }

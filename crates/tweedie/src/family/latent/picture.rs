@@ -50,8 +50,8 @@ pub(super) fn highest(space: &Space) -> f32 {
 const BELOW: u64 = 3;
 const PARTS: usize = 10;
 
-/// Pictures of a model with several layers: for each layer from the highest down, it and the layers above are fixed in a
-/// column, and everything below is drawn anew in each line.
+/// Pictures of a model with several layers: for each layer from the highest down, it and the layers above are fixed in
+/// a column, and everything below is drawn anew in each line.
 ///
 /// # Errors
 /// [`Error::Undefined`] unless there are several layers, and rows are pictures without a condition; errors of the

@@ -169,8 +169,8 @@ fn text(Figures { rates, circles }: &Figures) -> String {
     let circles = table(&headings, &circles.iter().map(circle).collect::<Vec<_>>());
     format!(
         "# The smallest game\n\nWritten by `tweedie reproduce dirac`, in seconds and without data. The data are at 0, \
-         the generator's only row is at θ, and the critic is D(x) = ψ x. The one point at which neither player wants to \
-         move is (0, 0). The paths are by the same losses, penalties and derivatives as every game is trained \
+         the generator's only row is at θ, and the critic is D(x) = ψ x. The one point at which neither player wants \
+         to move is (0, 0). The paths are by the same losses, penalties and derivatives as every game is trained \
          with.\n\n![Paths of six games from the same start](images/dirac-paths.png)\n\n## Without a penalty\n\nEach \
          player's best answer makes the other one move on: the critic points to the data, the generator overshoots \
          them, and the critic turns round. With small steps the players circle. If both step at once from the same \

@@ -81,9 +81,9 @@ pub trait Conditional: Debug + Send + Sync {
     /// The log-probability of values `x`, `[n, m, width]`, by their parameters, `[n, m, parameters]`; `[n, m]`.
     fn log_prob(&self, x: Dual<3>, parameters: Dual<3>) -> Dual<2>;
 
-    /// The sum of the log-probabilities of columns of values `x`, `[n, columns · width]`, by parameters of several draws
-    /// for each row, those of a row below each other, `[n · draws, columns · parameters]`; `[n · draws, 1]`. None where
-    /// no operation does so without copies of the values.
+    /// The sum of the log-probabilities of columns of values `x`, `[n, columns · width]`, by parameters of several
+    /// draws for each row, those of a row below each other, `[n · draws, columns · parameters]`; `[n · draws, 1]`. None
+    /// where no operation does so without copies of the values.
     fn log_prob_by_draws(&self, x: &Tensor<2>, parameters: &Tensor<2>) -> Option<Tensor<2>> {
         let _ = (x, parameters);
         None

@@ -227,8 +227,8 @@ impl Product {
         side_by_side(each.collect())
     }
 
-    /// log p of whole rows, `[n · draws, 1]`, for values in the order, `[n, width]`, and parameters of several draws for
-    /// each row, those of a row below each other, `[n · draws, parameters]`.
+    /// log p of whole rows, `[n · draws, 1]`, for values in the order, `[n, width]`, and parameters of several draws
+    /// for each row, those of a row below each other, `[n · draws, parameters]`.
     pub fn log_prob_by_draws(&self, x: Tensor<2>, parameters: Tensor<2>) -> Tensor<2> {
         if let [group] = &self.groups[..]
             && group.of.indicators == 0

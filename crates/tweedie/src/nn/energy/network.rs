@@ -6,7 +6,7 @@ use super::{AnyEnergy, Energy, EnergyConfig, Moments, of_machines};
 use crate::data::{Condition, Space};
 use crate::error::rows_of;
 use crate::nn::Activation;
-use crate::nn::latent::network::{LatentNetwork, Sizes, check_hidden};
+use crate::nn::perceptron::{Perceptron, Sizes, check_hidden};
 use crate::tensor::Dual;
 use crate::{Draws, Result};
 use burn::module::Module;
@@ -74,7 +74,7 @@ impl EnergyConfig for NetworkEnergyConfig {
 /// A network as an energy; see the module's head.
 #[derive(Module, Debug)]
 pub struct NetworkEnergy {
-    network: LatentNetwork,
+    network: Perceptron,
     #[module(skip)]
     width: usize,
     #[module(skip)]

@@ -13,11 +13,9 @@
 //! without normalisation. Conditions go into the first layer of the generator, and into the layer before the last of
 //! the critic.
 
-use super::{
-    ACTIVATION, Play, Player, PlayerConfig, Role, check_input, misfit, normed, normed_kernel,
-};
+use super::{ACTIVATION, Play, Player, PlayerConfig, Role, misfit, normed, normed_kernel};
 use crate::data::{Condition, Kind, Layout, Space};
-use crate::error::count;
+use crate::error::{count, rows_of};
 use crate::nn::conv::{channels_first, channels_last, convolve};
 use crate::nn::layers::project;
 use crate::nn::{
@@ -297,7 +295,7 @@ impl ConvolutionalPlayer {
 
 impl Play for ConvolutionalPlayer {
     fn forward(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
-        check_input(&x, self.input)?;
+        rows_of(x.dims(), self.input)?;
         let [n, _] = x.dims();
         let features = self.condition.forward(condition, n, &x.value.device())?;
         Ok(if self.generates { self.rise(x, features) } else { self.fall(x, features) })

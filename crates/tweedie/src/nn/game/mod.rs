@@ -150,11 +150,6 @@ fn normed_kernel(weight: Tensor<4>, sides: [usize; 2], norm: Option<f64>) -> Ten
     weight * factor.reshape([1, 1, 1, 1])
 }
 
-/// Fails unless `x` has rows of `width` values.
-fn check_input(x: &Dual<2>, width: usize) -> Result<()> {
-    crate::error::rows_of(x.dims(), width)
-}
-
 /// The default activation of players.
 const ACTIVATION: Activation = Activation::Silu;
 

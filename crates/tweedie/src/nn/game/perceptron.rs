@@ -1,16 +1,15 @@
 //! A multilayer perceptron as a generator or as a critic, whose first layer also takes the condition.
 
-use super::{ACTIVATION, Play, Player, PlayerConfig, Role, check_input, normed};
+use super::{ACTIVATION, Play, Player, PlayerConfig, Role, normed};
 use crate::data::{Condition, Space};
-use crate::error::count;
-use crate::nn::layers::project;
-use crate::nn::{Activation, ConditionEmbedding, ConditionEmbeddingConfig, Linear, LinearConfig};
+use crate::error::rows_of;
+use crate::nn::Activation;
+use crate::nn::perceptron::{Perceptron, Sizes, check_hidden};
 use crate::tensor::Dual;
 use crate::{Draws, Result};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
-use tweedie_ops::LinearLayer;
 
 /// The options of a [`PerceptronPlayer`].
 ///
@@ -34,28 +33,19 @@ impl Default for PerceptronPlayerConfig {
 }
 
 impl PerceptronPlayerConfig {
-    /// The input and the output of each layer.
-    fn layers(&self, role: Role, space: &Space) -> Vec<(usize, usize)> {
+    fn sizes(&self, role: Role, space: &Space) -> Sizes<'_> {
         let (input, output) = match role {
             Role::Generator(latent) => (latent, space.model_width()),
             Role::Critic { features, .. } => (space.model_width(), features),
         };
-        let inputs = std::iter::once(input).chain(self.hidden.iter().copied());
-        inputs.zip(self.hidden.iter().copied().chain([output])).collect()
-    }
-
-    fn condition(&self, role: Role, space: &Space) -> ConditionEmbeddingConfig {
-        let first = self.layers(role, space)[0].1;
-        ConditionEmbeddingConfig::new(space.classes().len(), space.given_width(), first)
+        let given = [space.classes().len(), space.given_width()];
+        Sizes { input, hidden: &self.hidden, output, given }
     }
 }
 
 impl PlayerConfig for PerceptronPlayerConfig {
     fn check(&self) -> Result<()> {
-        if !self.hidden.is_empty() {
-            count("hidden", self.hidden.len() as u64, 64)?;
-        }
-        self.hidden.iter().try_for_each(|units| count("hidden", *units as u64, 1 << 16))
+        check_hidden("hidden", &self.hidden)
     }
 
     fn check_space(&self, _: &Space) -> Result<()> {
@@ -63,24 +53,13 @@ impl PlayerConfig for PerceptronPlayerConfig {
     }
 
     fn init(&self, role: Role, space: &Space, draws: &Draws, device: &Device) -> Result<Player> {
-        let layer = |(k, (input, output)): (u64, (usize, usize))| {
-            LinearConfig::new(input, output).init(&draws.purpose("linears").at(k), device)
-        };
-        let layers = self.layers(role, space);
-        let own = PerceptronPlayer {
-            input: layers[0].0,
-            linears: (0..).zip(layers).map(layer).collect(),
-            condition: self.condition(role, space).init(&draws.purpose("condition"), device),
-            activation: self.activation,
-            norm: role.norm(),
-        };
-        Ok(own.into())
+        let sizes = self.sizes(role, space);
+        let network = sizes.init(self.activation, 1.0, draws, device);
+        Ok(PerceptronPlayer { network, input: sizes.input, norm: role.norm() }.into())
     }
 
     fn parameters(&self, role: Role, space: &Space) -> u128 {
-        let linear = |(input, output): (usize, usize)| (input as u128 + 1) * output as u128;
-        let layers = self.layers(role, space).into_iter().map(linear).sum::<u128>();
-        layers + self.condition(role, space).parameters()
+        self.sizes(role, space).parameters()
     }
 
     fn activations(&self, space: &Space) -> usize {
@@ -91,67 +70,25 @@ impl PlayerConfig for PerceptronPlayerConfig {
 /// A multilayer perceptron of a game; see [`PerceptronPlayerConfig`].
 #[derive(Module, Debug)]
 pub struct PerceptronPlayer {
-    linears: Vec<Linear>,
-    condition: ConditionEmbedding,
+    network: Perceptron,
     #[module(skip)]
     input: usize,
-    #[module(skip)]
-    activation: Activation,
     #[module(skip)]
     norm: Option<f64>,
 }
 
-impl PerceptronPlayer {
-    /// Weights and bias of each layer, with their activations.
-    fn layers(&self) -> impl Iterator<Item = (Tensor<2>, Option<Tensor<1>>, Option<Activation>)> {
-        let last = self.linears.len() - 1;
-        self.linears.iter().enumerate().map(move |(k, linear)| {
-            let weight = normed(linear.weight.val(), self.norm);
-            (weight, linear.bias(), (k < last).then_some(self.activation))
-        })
-    }
-}
-
 impl Play for PerceptronPlayer {
     fn forward(&self, x: Dual<2>, condition: &Condition) -> Result<Dual<2>> {
-        check_input(&x, self.input)?;
-        let [n, _] = x.dims();
-        let features = self.condition.forward(condition, n, &x.value.device())?;
-        let Some(features) = features else {
-            return Ok(all(x, self.layers()));
-        };
-        let mut layers = self.layers();
-        let Some((weight, bias, activation)) = layers.next() else { return Ok(x) };
-        let first = project(x, weight, bias) + features;
-        Ok(match activation {
-            None => first,
-            Some(activation) => all(activation.forward(first), layers),
-        })
+        rows_of(x.dims(), self.input)?;
+        match self.norm {
+            None => self.network.forward(x, condition),
+            norm => self.network.forward_with(x, condition, |weight| normed(weight, norm)),
+        }
     }
 
     fn input(&self) -> usize {
         self.input
     }
-}
-
-/// Applies linear layers with their activations, in one pass where there are no tangents.
-fn all(
-    x: Dual<2>,
-    layers: impl Iterator<Item = (Tensor<2>, Option<Tensor<1>>, Option<Activation>)>,
-) -> Dual<2> {
-    if x.tangent.is_some() {
-        return layers.fold(x, |x, (weight, bias, activation)| {
-            let y = project(x, weight, bias);
-            if let Some(activation) = activation { activation.forward(y) } else { y }
-        });
-    }
-    let layer = |(weight, bias, activation): (_, _, Option<Activation>)| LinearLayer {
-        weight,
-        bias,
-        activation: activation.map_or(tweedie_ops::Activation::None, Activation::fused),
-        reach: None,
-    };
-    tweedie_ops::mlp(x.value, layers.map(layer).collect(), None).into()
 }
 
 #[cfg(test)]

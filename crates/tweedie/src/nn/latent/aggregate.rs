@@ -12,10 +12,10 @@
 use super::posterior::Posterior;
 use super::prior::log_components;
 use super::{LatentVariable, Prior};
-use crate::data::{Batch, Condition};
-use crate::tensor::{host_column, mean_and_error};
+use crate::data::Batch;
+use crate::tensor::{host_column, mean_and_error, select_rows};
 use crate::{Draws, Error, Result};
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 
 /// The number of draws of the aggregate posterior, and of the prior; more for fewer rows, of each equally many.
 const DRAWS: usize = 2000;
@@ -49,13 +49,6 @@ pub struct AggregateScores {
     pub holes: f64,
     /// The number of draws of each.
     pub draws: usize,
-}
-
-/// Rows of a tensor by their numbers.
-fn select(x: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
-    let numbers: Vec<i32> = rows.iter().map(|i| *i as i32).collect();
-    let data = TensorData::new(numbers, [rows.len()]);
-    x.clone().select(0, Tensor::<1, Int>::from_data(data, (&x.device(), DType::I32)))
 }
 
 impl Aggregate {
@@ -133,9 +126,7 @@ impl Aggregate {
     pub fn scores(&self, model: &LatentVariable, draws: &Draws) -> Result<AggregateScores> {
         let own = self.components.of(&self.chosen);
         let log_own = host_column(&own.log_prob(1, &self.z))?;
-        let encode = |x: Tensor<2>| model.posterior(x, &Condition::None);
-        let log_p =
-            host_column(&model.prior().log_prob(self.z.clone().cast(DType::F32), &encode)?)?;
+        let log_p = model.log_prior(self.z.clone())?;
         let difference =
             |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a - b).collect() };
         let information = difference(&log_own, &self.log_q);
@@ -163,7 +154,7 @@ impl Aggregate {
 impl Posterior {
     /// The distributions of some rows.
     fn of(&self, rows: &[usize]) -> Self {
-        let [mean, log_sd] = [&self.mean, &self.log_sd].map(|part| select(part, rows));
+        let [mean, log_sd] = [&self.mean, &self.log_sd].map(|part| select_rows(part, rows));
         Self { mean, log_sd, context: None }
     }
 

@@ -1,7 +1,6 @@
 //! The configuration of latent-variable models.
 
 use super::ladder::LadderConfig;
-use super::network::{Sizes, check_hidden};
 use super::{
     AnyPosterior, AnyPriorConfig, Bound, Estimator, Inference, LatentLayer, LatentVariable,
     MOST_WIDTH, Terms,
@@ -10,6 +9,7 @@ use crate::data::Space;
 use crate::error::{count, inside};
 use crate::nn::Activation;
 use crate::nn::conditional::{AnyConditional, GaussianConditional, Product};
+use crate::nn::perceptron::{Sizes, check_hidden};
 use crate::registry::registry;
 use crate::{Draws, Error, Result};
 use burn::module::Param;
@@ -126,8 +126,7 @@ impl LatentConfig {
             return Err(Error::config("posterior", self.posterior.name(), expected));
         }
         if self.prior.reads_encoder() && (layered || flow || per_row) {
-            let expected = "a prior that does not read the encoder: normal, mixture or flow; or one layer with a normal \
-                            posterior";
+            let expected = "normal, mixture or flow: a prior that reads no encoder; or a normal posterior of one layer";
             return Err(Error::config("prior", self.prior.name(), expected));
         }
         for (key, given) in
@@ -150,7 +149,8 @@ impl LatentConfig {
     fn check_space(&self, space: &Space) -> Result<()> {
         let given = !space.classes().is_empty() || space.given_width() > 0;
         if self.prior.reads_encoder() && given {
-            let expected = "a prior that does not read the encoder, since rows have conditions; or data.label = \"none\"";
+            let expected =
+                "normal, mixture or flow, since rows have conditions; or data.label = \"none\"";
             return Err(Error::config("prior", self.prior.name(), expected));
         }
         self.posterior.fitted(self.width).map(|_| ())

@@ -86,8 +86,8 @@ fn mean_of_logarithms(log_weights: Tensor<2>, k: usize) -> Tensor<2> {
     each.reshape([n, m]).sub_scalar((k as f64).ln()).mean_dim(1)
 }
 
-/// The share of a sum of weights below which a draw has no gradient: far below a rounding error of the others', and slow
-/// to multiply by.
+/// The share of a sum of weights below which a draw has no gradient: far below a rounding error of the others', and
+/// slow to multiply by.
 const LEAST_SHARE: f64 = 1e-15;
 
 /// The weights of each logarithm over their sum, `[n, m k]`, without derivatives.

@@ -55,7 +55,7 @@ impl LatentVariable {
     /// Equal rows have equal draws.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) if batch or condition do not fit; [`Error::Device`](crate::Error::Device) if a tensor cannot be read.
+    /// As [`LatentVariable::log_weights`]; [`crate::Error::Device`] if a tensor cannot be read.
     pub fn importance(
         &self,
         x: Tensor<2>,

@@ -4,25 +4,25 @@
 //!
 //! > p(x, z) = p(x | z_1) p(z_1 | z_2) … p(z_{L−1} | z_L) p(z_L),  p(z_l | z_{l+1}) = N(μ_p, σ_p²),
 //!
-//! by networks of one layer's own (*An Introduction to Generative Modeling with Flows and Diffusion Models*, sec. 3.3.1;
-//! Sønderby et al. 2016, *Ladder variational autoencoders*, eqs. 1–18). Inference goes one of three ways:
+//! by networks of one layer's own (*An Introduction to Generative Modeling with Flows and Diffusion Models*, sec.
+//! 3.3.1; Sønderby et al. 2016, *Ladder variational autoencoders*, eqs. 1–18). Inference goes one of three ways:
 //!
 //! * bottom-up, as the model is turned round: q(z_1 | x) q(z_2 | z_1) … q(z_L | z_{L−1});
 //! * top-down, by precisions: networks from x upwards give μ̂_l, σ̂_l; with the prior of the layer at the draw above,
 //!   q(z_l | z_{l+1}, x) = N((μ̂ σ̂⁻² + μ_p σ_p⁻²) σ², σ²),  σ⁻² = σ̂⁻² + σ_p⁻²;
-//! * top-down, by differences from the prior: q = N(μ_p + Δμ, σ_p² e^{2δ}), where a network computes Δμ and δ from x and
-//!   z_{l+1} (Vahdat & Kautz 2020, *NVAE*, eq. 4).
+//! * top-down, by differences from the prior: q = N(μ_p + Δμ, σ_p² e^{2δ}), where a network computes Δμ and δ from x
+//!   and z_{l+1} (Vahdat & Kautz 2020, *NVAE*, eq. 4).
 //!
 //! Both ways down have divergences in closed form by dimension, given the draws above.
 
 use super::MOST_LOG_SD;
-use super::network::{LatentNetwork, Sizes, check_hidden};
 use super::posterior::{Posterior, repeated};
 use super::prior::{AnyPrior, Encode, Prior};
 use crate::data::Condition;
 use crate::error::count;
 use crate::nn::Activation;
 use crate::nn::flow::soft_bounded;
+use crate::nn::perceptron::{Perceptron, Sizes, check_hidden};
 use crate::registry::registry;
 use crate::{Draws, Error, Result};
 use burn::module::Module;
@@ -35,7 +35,7 @@ const MOST_ABOVE: usize = 63;
 registry! {
     /// The inference of latent variables in layers.
     pub word Inference = TopDown {
-        "top-down" TopDown "from the highest layer, the prior of each weighted by precisions with what x tells of it (ladder)",
+        "top-down" TopDown "from the highest layer, by the precisions of its prior and of what x tells of it (ladder)",
         "residual" Residual "from the highest layer, by differences from the prior of each (NVAE)",
         "bottom-up" BottomUp "from the lowest layer, each given the one below",
     }
@@ -171,11 +171,11 @@ impl LadderConfig<'_> {
 #[derive(Module, Debug)]
 pub(super) struct Ladder {
     /// The networks upwards, the lowest first.
-    up: Vec<LatentNetwork>,
+    up: Vec<Perceptron>,
     /// The networks of the prior of each layer, given the layer above.
-    down: Vec<LatentNetwork>,
+    down: Vec<Perceptron>,
     /// The networks of differences from the prior.
-    aside: Vec<LatentNetwork>,
+    aside: Vec<Perceptron>,
     /// The number of dimensions of all layers, the lowest first.
     #[module(skip)]
     widths: Vec<usize>,
@@ -192,8 +192,21 @@ pub(super) struct LadderDraws {
     pub z: Vec<Tensor<2>>,
     /// ln p(z) − ln q(z | x) of each draw, `[draws, 1]`.
     pub log_ratio: Tensor<2>,
-    /// ln q − ln p of each draw in parts, by layer or by dimension, or its mean given the draws above, `[draws, parts]`.
+    /// ln q − ln p of each draw in parts, by layer or by dimension, or its mean given the draws above, `[draws,
+    /// parts]`.
     pub divergence: Tensor<2>,
+}
+
+/// What draws of all layers are asked for with.
+pub(super) struct Asked<'a> {
+    /// The prior of the highest layer.
+    pub prior: &'a AnyPrior,
+    /// The encoder, for priors that read it.
+    pub encode: &'a Encode<'a>,
+    /// The number of draws of each row.
+    pub draws: usize,
+    /// Standard normal numbers of each layer, the lowest first, `[n · draws, dimensions]`.
+    pub noise: &'a [Tensor<2>],
 }
 
 /// The normal distribution of parameters `out`, `[n, at least 2 width]`.
@@ -258,28 +271,16 @@ impl Ladder {
         Ok(all)
     }
 
-    /// Draws of all layers, `draws` for each row, from the encoder's output for the lowest layer and normal numbers of
-    /// each layer, `[n · draws, width]`.
-    pub fn infer(
-        &self,
-        lowest: &Posterior,
-        (prior, encode): (&AnyPrior, &Encode<'_>),
-        draws: usize,
-        noise: &[Tensor<2>],
-    ) -> Result<LadderDraws> {
+    /// Draws of all layers from the encoder's output for the lowest one.
+    pub fn infer(&self, lowest: &Posterior, of: &Asked) -> Result<LadderDraws> {
         match self.inference {
-            Inference::BottomUp => self.bottom_up(lowest, (prior, encode), draws, noise),
-            _ => self.top_down(lowest, (prior, encode), draws, noise),
+            Inference::BottomUp => self.bottom_up(lowest, of),
+            _ => self.top_down(lowest, of),
         }
     }
 
-    fn bottom_up(
-        &self,
-        lowest: &Posterior,
-        (prior, encode): (&AnyPrior, &Encode<'_>),
-        draws: usize,
-        noise: &[Tensor<2>],
-    ) -> Result<LadderDraws> {
+    fn bottom_up(&self, lowest: &Posterior, of: &Asked) -> Result<LadderDraws> {
+        let Asked { prior, encode, draws, noise } = *of;
         let first = lowest.draw(draws, noise[0].clone());
         let mut log_q = vec![lowest.log_prob(draws, &first).reshape([-1, 1])];
         let mut z = vec![first];
@@ -302,13 +303,8 @@ impl Ladder {
         Ok(LadderDraws { z, log_ratio: divergence.clone().sum_dim(1).neg(), divergence })
     }
 
-    fn top_down(
-        &self,
-        lowest: &Posterior,
-        (prior, encode): (&AnyPrior, &Encode<'_>),
-        draws: usize,
-        noise: &[Tensor<2>],
-    ) -> Result<LadderDraws> {
+    fn top_down(&self, lowest: &Posterior, of: &Asked) -> Result<LadderDraws> {
+        let Asked { prior, encode, draws, noise } = *of;
         let (own, features) = self.upwards(lowest)?;
         let top = own.len() - 1;
         let highest = own[top].draw(draws, noise[top].clone());

@@ -21,7 +21,6 @@ mod estimator;
 mod generate;
 mod importance;
 mod ladder;
-pub(super) mod network;
 mod per_row;
 mod posterior;
 mod prior;
@@ -44,12 +43,12 @@ use crate::data::Condition;
 use crate::nn::conditional::Product;
 use crate::nn::dtype_of;
 use crate::nn::flow::Flow;
+use crate::nn::perceptron::Perceptron;
 use crate::tensor::{Dual, addresses, host_column};
 use crate::{Draws, Result};
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use ladder::{Ladder, normal_of};
-use network::LatentNetwork;
+use ladder::{Asked, Ladder, normal_of};
 use posterior::by_row;
 
 /// The bound on |ln σ| of the posterior.
@@ -75,8 +74,8 @@ const MOST_WIDTH: u64 = 1 << 12;
 #[derive(Module, Debug)]
 pub struct LatentVariable {
     /// The encoder; none where posteriors are fitted to rows.
-    encoder: Option<LatentNetwork>,
-    decoder: LatentNetwork,
+    encoder: Option<Perceptron>,
+    decoder: Perceptron,
     /// The logarithms of scales that rows share, in place of the decoder's.
     scales: Option<Param<Tensor<1>>>,
     prior: AnyPrior,
@@ -131,8 +130,8 @@ impl LatentVariable {
         self.flow.is_none() && self.ladder.is_none()
     }
 
-    /// The normal distribution that the encoder gives, or that is fitted to, each row of `x`, `[n, width]` in model units: the posterior, or
-    /// what its flow or its layers start from.
+    /// The normal distribution that the encoder gives, or that is fitted to, each row of `x`, `[n, width]` in model
+    /// units: the posterior, or what its flow or its layers start from.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) if batch or condition do not fit.
@@ -177,8 +176,9 @@ impl LatentVariable {
     ) -> Result<(Tensor<2>, Tensor<2>)> {
         let encode = self.encode();
         if let Some(ladder) = &self.ladder {
-            let (by, noise) = ((&self.prior, &encode as &Encode<'_>), self.by_layer(&noise));
-            let found = ladder.infer(posterior, by, draws, &noise)?;
+            let (prior, noise) = (&self.prior, self.by_layer(&noise));
+            let of = Asked { prior, encode: &encode, draws, noise: &noise };
+            let found = ladder.infer(posterior, &of)?;
             return Ok((self.seen(found.z), by_row(found.log_ratio, draws)));
         }
         let (z, log_q) = posterior.draw_with_log_prob(self.flow.as_ref(), draws, noise)?;
@@ -186,8 +186,8 @@ impl LatentVariable {
         Ok((z, log_prior - log_q))
     }
 
-    /// As [`LatentVariable::infer`], with ln q(z | x)/p(z) in parts, `[n, parts]`, in place of its negative: its mean by
-    /// dimension in closed form where there is one, otherwise by layer, and the mean over draws.
+    /// As [`LatentVariable::infer`], with ln q(z | x)/p(z) in parts, `[n, parts]`, in place of its negative: its mean
+    /// by dimension in closed form where there is one, otherwise by layer, and the mean over draws.
     fn infer_in_parts(
         &self,
         posterior: &Posterior,
@@ -199,7 +199,8 @@ impl LatentVariable {
         }
         if let Some(ladder) = &self.ladder {
             let (encode, noise) = (self.encode(), self.by_layer(&noise));
-            let found = ladder.infer(posterior, (&self.prior, &encode), draws, &noise)?;
+            let of = Asked { prior: &self.prior, encode: &encode, draws, noise: &noise };
+            let found = ladder.infer(posterior, &of)?;
             let [all, parts] = found.divergence.dims();
             let each = found.divergence.reshape([all / draws, draws, parts]);
             return Ok((self.seen(found.z), each.mean_dim(1).reshape([all / draws, parts])));
@@ -227,9 +228,9 @@ impl LatentVariable {
         }
     }
 
-    /// Estimates of ln q(z | x)/p(z) of each row of `x`, `[n, width]`, in nats, `[n, parts]`: by dimension in closed form
-    /// where there is one (given the layers above, which are drawn), otherwise by layer from a draw. Equal rows have
-    /// equal draws.
+    /// Estimates of ln q(z | x)/p(z) of each row of `x`, `[n, width]`, in nats, `[n, parts]`: by dimension in closed
+    /// form where there is one (given the layers above, which are drawn), otherwise by layer from a draw. Equal rows
+    /// have equal draws.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) if batch or condition do not fit.

@@ -5,21 +5,22 @@
 //!
 //! > σ⁻² ← σ⁻² − 2ρ ∂L/∂σ² = σ⁻² (1 − ρ ∂L/∂ln σ),  μ ← μ + ρ σ² ∂L/∂μ
 //!
-//! (Khan & Lin 2017, *Conjugate-computation variational inference*): in a linear model with ρ = 1 one step is exact where
-//! dimensions do not interact. A step changes a variance by at most four times, and a mean by at most a standard
-//! deviation of the prior. Then follows a step of the decoder on fresh draws from q (Hoffman et al. 2013,
-//! *Stochastic variational inference*, sec. 2.3; *An Introduction to Generative Modeling with Flows and Diffusion
-//! Models*, sec. 3.2.3). The draws of ∂L are z = μ + σ ε with the same numbers ε in all steps, in pairs ε and −ε, with a
-//! mean square of 1 in each dimension; the first dimensions, as many as there are pairs, have mean products of 0. So the
-//! means of linear functions of z, and with a pair for each dimension of quadratic ones, are exact. They depend on the
-//! row's values alone.
+//! (Khan & Lin 2017, *Conjugate-computation variational inference*): in a linear model with ρ = 1 one step is exact
+//! where dimensions do not interact. A step changes a variance by at most four times, and a mean by at most a standard
+//! deviation of the prior. Then follows a step of the decoder on fresh draws from q (Hoffman et al. 2013, *Stochastic
+//! variational inference*, sec. 2.3; *An Introduction to Generative Modeling with Flows and Diffusion Models*, sec.
+//! 3.2.3). The draws of ∂L are z = μ + σ ε with the same numbers ε in all steps, in pairs ε and −ε, with a mean square
+//! of 1 in each dimension; the first dimensions, as many as there are pairs, have mean products of 0. So the means of
+//! linear functions of z, and with a pair for each dimension of quadratic ones, are exact. They depend on the row's
+//! values alone.
 
 use super::LatentVariable;
 use super::posterior::{Posterior, PosteriorConfig};
 use crate::data::{Condition, Rows};
 use crate::error::{count, within};
-use crate::tensor::{addresses, leaf, pull};
+use crate::tensor::{addresses, detached, leaf, pull};
 use crate::{Draws, Result};
+use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -56,8 +57,9 @@ impl PosteriorConfig for PerRowPosterior {
     }
 }
 
-/// Normal numbers of each row, `[rows · 2 pairs, width]`, those of a row below each other: each number with its negative,
-/// with mean squares of 1 over the draws of a row, and mean products of 0 between the first `pairs` dimensions.
+/// Normal numbers of each row, `[rows · 2 pairs, width]`, those of a row below each other: each number with its
+/// negative, with mean squares of 1 over the draws of a row, and mean products of 0 between the first `pairs`
+/// dimensions.
 fn paired(rows: &[u64], width: usize, pairs: usize) -> Result<Rows> {
     let all = Draws::new(0).purpose("per row").normals_for(rows, width * pairs);
     let mut found = Vec::with_capacity(rows.len() * 2 * pairs * width);
@@ -94,9 +96,8 @@ impl LatentVariable {
         condition: &Condition,
         by: &PerRowPosterior,
     ) -> Result<Posterior> {
-        use burn::module::Module;
         let model = self.valid();
-        let x = if x.is_autodiff() { x.clone().inner() } else { x.clone() };
+        let x = detached(x.clone());
         let ([n, _], width, draws) = (x.dims(), self.width, 2 * by.pairs);
         let noise = paired(&addresses(&x)?, width, by.pairs)?.to_tensor(&x.device());
         let noise = noise.cast(x.dtype());

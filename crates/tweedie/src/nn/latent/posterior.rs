@@ -4,8 +4,8 @@
 //!
 //! The flow f is conditioned on further outputs h of the encoder, its context (Rezende & Mohamed 2015, *Variational
 //! inference with normalizing flows*, eqs. 13–15; Kingma et al. 2016, *Improved variational inference with inverse
-//! autoregressive flow*, eq. 10). A layer with `inverse = true` is evaluated in one pass from z₀ to z: planar and radial
-//! flows, and masked layers, which are inverse autoregressive flows then.
+//! autoregressive flow*, eq. 10). A layer with `inverse = true` is evaluated in one pass from z₀ to z: planar and
+//! radial flows, and masked layers, which are inverse autoregressive flows then.
 
 use super::PerRowPosterior;
 use crate::Result;

@@ -174,8 +174,8 @@ fn a_game_that_diverges_stops_and_keeps_its_checkpoint() -> Result<()> {
 
 const R1_AND_R2: &str = "'r1, weight = 0.01', 'r2, weight = 0.01'";
 
-/// Eight Gaussians of standard deviation 0.1 on a circle of radius 2, after a short game: every one has a fiftieth of the
-/// samples within three standard deviations, and all together more than half of them.
+/// Eight Gaussians of standard deviation 0.1 on a circle of radius 2, after a short game: every one has a fiftieth of
+/// the samples within three standard deviations, and all together more than half of them.
 #[test]
 fn a_game_with_penalties_finds_all_of_eight_gaussians() -> Result<()> {
     let draws = tweedie::Draws::new(5);

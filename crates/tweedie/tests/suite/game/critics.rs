@@ -185,8 +185,9 @@ fn steepest(adversary: &Adversary, rows: &[Tensor<2>; 2]) -> f64 {
     norms.fold(0.0, f64::max)
 }
 
-/// Two normals 3 apart have W₁ = 3. On the rows that it is valued on, a critic over its largest slope is below their own
-/// W₁ but for slopes between them. A penalty holds slopes on average alone. Clipped weights have a scale of their own.
+/// Two normals 3 apart have W₁ = 3. On the rows that it is valued on, a critic over its largest slope is below their
+/// own W₁ but for slopes between them. A penalty holds slopes on average alone. Clipped weights have a scale of their
+/// own.
 #[test]
 fn critics_of_means_give_w1_over_their_largest_slope() {
     let rows = [normals(1500, [3.0, 0.0], 7), normals(1500, [0.0; 2], 8)];

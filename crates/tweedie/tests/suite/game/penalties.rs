@@ -80,7 +80,7 @@ fn linear(width: usize, length: f64) -> Player {
     let network = critic("mlp, hidden = []", &plain(width));
     let mut params = collect_params(&network).expect("weights");
     let weights = vec![length / (width as f64).sqrt(); width];
-    let weight = params.get_mut("linears.0.weight").expect("a matrix");
+    let weight = params.get_mut("network.linears.0.weight").expect("a matrix");
     weight.as_mut_slice::<f64>().expect("doubles").copy_from_slice(&weights);
     map_params(network, &params, Path::new("here")).expect("weights")
 }

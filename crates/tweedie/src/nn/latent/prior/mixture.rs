@@ -12,9 +12,10 @@ use crate::error::{count, rows_of};
 use crate::nn::conditional::choose;
 use crate::nn::flow::soft_bounded;
 use crate::nn::latent::MOST_LOG_SD;
+use crate::tensor::{host_column, select_rows};
 use crate::{Draws, Result};
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
 
@@ -86,7 +87,7 @@ impl Prior for MixturePrior {
     }
 
     fn draw(&self, noise: Tensor<2>, uniforms: &[f32], _: &Encode<'_>) -> Result<Tensor<2>> {
-        let logits = crate::tensor::host_column(&self.logits.val().reshape([-1, 1]))?;
+        let logits = host_column(&self.logits.val().reshape([-1, 1]))?;
         let logits: Vec<f32> = logits.into_iter().map(|logit| logit as f32).collect();
         let chosen = uniforms.iter().map(|u| choose(&logits, *u).0);
         Ok(of_components(noise, self.means.val(), self.log_sds(), &chosen.collect::<Vec<_>>()))
@@ -120,8 +121,6 @@ pub(in crate::nn::latent) fn of_components(
     log_sds: Tensor<2>,
     components: &[usize],
 ) -> Tensor<2> {
-    let numbers: Vec<i32> = components.iter().map(|k| *k as i32).collect();
-    let data = TensorData::new(numbers, [components.len()]);
-    let chosen = Tensor::<1, Int>::from_data(data, (&noise.device(), DType::I32));
-    means.select(0, chosen.clone()) + log_sds.select(0, chosen).exp() * noise
+    let [means, log_sds] = [means, log_sds].map(|of| select_rows(&of, components));
+    means + log_sds.exp() * noise
 }

@@ -2,9 +2,9 @@
 //!
 //! > p(z) = (1/K) Σ_k q(z | u_k)
 //!
-//! with pseudo-inputs u_k learnt with the model (Tomczak & Welling 2018, *VAE with a VampPrior*, eq. 10). The best prior
-//! of a bound is the aggregate posterior, the mean of q(z | x) over all rows; the pseudo-inputs stand for the rows. They
-//! start at training rows, drawn without repetition, and stay between the limits of their columns:
+//! with pseudo-inputs u_k learnt with the model (Tomczak & Welling 2018, *VAE with a VampPrior*, eq. 10). The best
+//! prior of a bound is the aggregate posterior, the mean of q(z | x) over all rows; the pseudo-inputs stand for the
+//! rows. They start at training rows, drawn without repetition, and stay between the limits of their columns:
 //!
 //! > u = low + (high − low) σ(v), by free numbers v.
 

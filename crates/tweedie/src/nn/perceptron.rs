@@ -1,10 +1,9 @@
-//! Fully connected networks of encoders and decoders.
+//! Fully connected networks with a condition: encoders and decoders, energies, generators and critics.
 
+use super::layers::project;
+use super::{Activation, ConditionEmbedding, ConditionEmbeddingConfig, Linear, LinearConfig, mlp};
 use crate::data::{Condition, Rows};
 use crate::error::count;
-use crate::nn::{
-    Activation, ConditionEmbedding, ConditionEmbeddingConfig, Linear, LinearConfig, mlp,
-};
 use crate::tensor::Dual;
 use crate::{Draws, Result};
 use burn::module::{Module, Param};
@@ -15,7 +14,7 @@ const MOST_LAYERS: u64 = 64;
 const MOST_UNITS: u64 = 1 << 16;
 
 /// Fails, naming `key`, unless these are the widths of hidden layers; an empty list makes the network linear.
-pub(in crate::nn) fn check_hidden(key: &str, hidden: &[usize]) -> Result<()> {
+pub(super) fn check_hidden(key: &str, hidden: &[usize]) -> Result<()> {
     if hidden.is_empty() {
         return Ok(());
     }
@@ -24,7 +23,7 @@ pub(in crate::nn) fn check_hidden(key: &str, hidden: &[usize]) -> Result<()> {
 }
 
 /// The sizes of a network: its input, its hidden layers and its output.
-pub(in crate::nn) struct Sizes<'a> {
+pub(super) struct Sizes<'a> {
     pub input: usize,
     pub hidden: &'a [usize],
     pub output: usize,
@@ -62,14 +61,14 @@ impl Sizes<'_> {
         gain: f64,
         draws: &Draws,
         device: &Device,
-    ) -> LatentNetwork {
+    ) -> Perceptron {
         let last = self.hidden.len();
         let layer = |(k, (input, output)): (usize, (usize, usize))| {
             let gain = if k == last { gain } else { 1.0 };
             let draws = draws.purpose("linears").at(k as u64);
             LinearConfig::new(input, output).with_gain(gain).init(&draws, device)
         };
-        LatentNetwork {
+        Perceptron {
             linears: self.layers().into_iter().enumerate().map(layer).collect(),
             condition: self.condition().init(&draws.purpose("condition"), device),
             activation,
@@ -79,14 +78,14 @@ impl Sizes<'_> {
 
 /// An MLP whose first layer also takes the condition.
 #[derive(Module, Debug)]
-pub(in crate::nn) struct LatentNetwork {
+pub(super) struct Perceptron {
     linears: Vec<Linear>,
     condition: ConditionEmbedding,
     #[module(skip)]
     activation: Activation,
 }
 
-impl LatentNetwork {
+impl Perceptron {
     /// The network with other values in the last layer's bias, each with its place.
     pub fn with_outputs(mut self, values: &[(usize, f32)]) -> Result<Self> {
         let last = self.linears.last_mut().and_then(|last| last.bias.as_mut());
@@ -118,5 +117,26 @@ impl LatentNetwork {
             None => first,
             Some(activation) => mlp(activation.forward(first), &all[1..], None),
         })
+    }
+
+    /// As [`Perceptron::forward`], with each layer's weights as `weights` changes them.
+    pub fn forward_with(
+        &self,
+        x: Dual<2>,
+        condition: &Condition,
+        weights: impl Fn(Tensor<2>) -> Tensor<2>,
+    ) -> Result<Dual<2>> {
+        let ([n, _], device) = (x.dims(), x.value.device());
+        let mut features = self.condition.forward(condition, n, &device)?;
+        let last = self.linears.len() - 1;
+        let layer = |x: Dual<2>, (k, linear): (usize, &Linear)| {
+            let y = project(x, weights(linear.weight.val()), linear.bias());
+            let y = match features.take() {
+                None => y,
+                Some(features) => y + features,
+            };
+            if k < last { self.activation.forward(y) } else { y }
+        };
+        Ok(self.linears.iter().enumerate().fold(x, layer))
     }
 }
