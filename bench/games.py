@@ -83,6 +83,7 @@ network = {{ name = 'mlp', activation = 'relu' }}
 steps = {steps}
 batch = 256
 learning_rate = 2e-3
+adamw = {{ beta_1 = 0.0, beta_2 = 0.99 }}
 decay = "cosine"
 ema = 0.995
 sample_every = 0

@@ -204,6 +204,7 @@ impl LatentConfig {
     /// # Errors
     /// As [`LatentConfig::init`].
     pub fn parameters(&self, space: &Space) -> Result<u128> {
+        self.check_space(space)?;
         let product = self.product(space)?;
         let [encoder, decoder] = self.sizes(space, &product).map(|sizes| sizes.parameters());
         let per_row = self.posterior.per_row().is_some();

@@ -138,7 +138,7 @@ impl Multiplier {
     /// The multiplier after a step with a mean ln p(x | z) of `likelihood` nats a row, of `columns` columns.
     ///
     /// # Errors
-    /// [`Error::Diverged`] if it passes every bound: the constraint cannot be met.
+    /// [`Error::Config`] if it passes every bound: the constraint cannot be met.
     pub fn after(self, likelihood: f64, columns: usize) -> Result<Self> {
         let now = (-likelihood - self.constraint.nats) / columns as f64;
         // The first mean is the first value.
@@ -147,14 +147,14 @@ impl Multiplier {
         let log = self.log + self.constraint.rate * violation.clamp(-1.0, 1.0);
         let steps = self.steps + 1;
         if log > MOST_LOG_MULTIPLIER {
-            let what = format!(
-                "the constraint latent.terms.constraint.nats = {} cannot be met: −ln p(x | z) is still {:.4} nats a \
-                 row, and the multiplier rose from 1 to {:.3e}; give it more nats, or a larger model",
+            let problem = format!(
+                "{}, and −ln p(x | z) is still {:.4} nats a row at step {steps}, while the multiplier rose from 1 to {:.3e}",
                 self.constraint.nats,
                 -likelihood,
                 log.exp()
             );
-            return Err(Error::Diverged { what, step: steps });
+            let expected = "more nats, or a larger model";
+            return Err(Error::config("latent.terms.constraint.nats", problem, expected));
         }
         Ok(Self { log: log.max(-MOST_LOG_MULTIPLIER), violation, steps, ..self })
     }

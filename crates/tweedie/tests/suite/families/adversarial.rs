@@ -174,8 +174,8 @@ fn a_game_that_diverges_stops_and_keeps_its_checkpoint() -> Result<()> {
 
 const R1_AND_R2: &str = "'r1, weight = 0.01', 'r2, weight = 0.01'";
 
-/// Eight Gaussians of standard deviation 0.1 on a circle of radius 2, after a short game: every one has a fiftieth of
-/// the samples within three standard deviations, and all together more than half of them.
+/// Eight Gaussians of standard deviation 0.1 on a circle of radius 2, after a short game: every one has a
+/// twentieth of the samples within three standard deviations, and all together more than four fifths of them.
 #[test]
 fn a_game_with_penalties_finds_all_of_eight_gaussians() -> Result<()> {
     let draws = tweedie::Draws::new(5);
@@ -191,10 +191,10 @@ fn a_game_with_penalties_finds_all_of_eight_gaussians() -> Result<()> {
     let network = "network = { name = 'mlp', activation = 'relu' }";
     let game: AdversarialRecipe = recipe(&format!(
         "generator = {{ latent = 2, {network} }}\n\
-         training = {{ batch = 256, ema = 0.99, learning_rate = 2e-3 }}\n\
+         training = {{ batch = 256, ema = 0.99, learning_rate = 2e-3, adamw = {{ beta_1 = 0.0, beta_2 = 0.99 }} }}\n\
          critic = {{ {network}, loss = 'relativistic', regularisers = [{R1_AND_R2}] }}"
     ));
-    let model = Bed::with_data(data, 3000).trained(&game)?;
+    let model = Bed::with_data(data, 2000).trained(&game)?;
     let raw = space.decode(&Rows::from_tensor(&rows(&*model, 0..4000, &Condition::None)?)?)?;
     let mut shares = [0.0; 8];
     for row in raw.iter() {
@@ -205,8 +205,8 @@ fn a_game_with_penalties_finds_all_of_eight_gaussians() -> Result<()> {
         }
     }
     println!("{shares:.3?}, {:.3}", shares.iter().sum::<f64>());
-    assert!(shares.iter().all(|share| *share > 0.02), "{shares:?}");
-    // An even ring would have 0.38.
-    assert!(shares.iter().sum::<f64>() > 0.5, "{shares:?}");
+    // An even ring would have 0.048 at each, and 0.38 in all.
+    assert!(shares.iter().all(|share| *share > 0.05), "{shares:?}");
+    assert!(shares.iter().sum::<f64>() > 0.8, "{shares:?}");
     Ok(())
 }

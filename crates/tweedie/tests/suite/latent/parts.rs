@@ -271,7 +271,8 @@ fn a_constraint_is_met_or_refused() -> Result<()> {
         Err(error) => Some(error.to_string()),
     });
     let error = error.expect("an error");
-    assert!(error.contains("constraint.nats = 1 cannot be met") && error.contains("30.0000 nats"));
+    assert!(error.starts_with("latent.terms.constraint.nats: 1, and"), "{error}");
+    assert!(error.contains("30.0000 nats") && error.contains("the multiplier rose"), "{error}");
     Ok(())
 }
 
