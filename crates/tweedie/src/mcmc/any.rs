@@ -1,6 +1,6 @@
 //! Kernels by name.
 
-use super::{Gibbs, Mala, RandomWalk, Transition, Ula};
+use super::{Gibbs, Hmc, Mala, RandomWalk, Transition, Ula};
 use crate::registry::registry;
 
 registry! {
@@ -19,6 +19,8 @@ registry! {
             "the unadjusted Langevin algorithm, which needs the score alone; off by its step size",
         "mala" Mala(Mala)
             "the Metropolis-adjusted Langevin algorithm, which needs both; the default",
+        "hmc" Hmc(Hmc)
+            "Hamiltonian Monte Carlo of leapfrog = 10 steps, which needs both",
         "gibbs" Gibbs(Gibbs)
             "Gibbs sampling, which needs the distribution of each block given the others",
     }

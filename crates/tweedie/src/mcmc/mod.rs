@@ -7,9 +7,10 @@
 //!
 //! else stay. [`RandomWalk`] proposes x + σ z. [`Mala`] proposes a step of Langevin dynamics dx = ∇log p dt + √2 dw,
 //! which [`Ula`] takes without the test (*An Introduction to Generative Modeling with Flows and Diffusion Models*, sec.
-//! 3.3.3 and eq. 6.62; Roberts & Tweedie 1996), leaving a density that is off by O(ε). [`Gibbs`] draws each block of
-//! values given the others, where their distributions are known. [`Annealing`] weighs chains whose density changes from
-//! one that can be drawn from to another, and so finds the ratio of their integrals.
+//! 3.3.3 and eq. 6.62; Roberts & Tweedie 1996), leaving a density that is off by O(ε). [`Hmc`] proposes the end of a
+//! path of Hamiltonian dynamics. [`Gibbs`] draws each block of values given the others, where their distributions are
+//! known. [`Annealing`] weighs chains whose density changes from one that can be drawn from to another, and so finds the
+//! ratio of their integrals.
 //!
 //! Rows are independent chains: the noise of row i at step k is addressed by (draws, k, i), and each row adapts its own
 //! step size. Log densities, scores, noise scales and acceptance are in double precision.
@@ -20,6 +21,7 @@ mod at_level;
 mod chains;
 mod diagnostics;
 mod gibbs;
+mod hmc;
 mod mala;
 mod metropolis;
 mod random_walk;
@@ -34,6 +36,7 @@ pub use at_level::AtLevel;
 pub use chains::Chains;
 pub use diagnostics::{bulk_ess, r_hat};
 pub use gibbs::Gibbs;
+pub use hmc::Hmc;
 pub use mala::Mala;
 pub use random_walk::RandomWalk;
 pub use targets::{Banana, Funnel};

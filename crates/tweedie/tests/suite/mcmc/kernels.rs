@@ -3,7 +3,7 @@
 use super::*;
 use tweedie::Result;
 use tweedie::data::Toy;
-use tweedie::mcmc::{Funnel, Mala, RandomWalk, Ula};
+use tweedie::mcmc::{Funnel, Hmc, Mala, RandomWalk, Ula};
 
 /// A kernel that stays where it is: it keeps every density and finds none.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ impl Transition for Stay {
 
 const WALK: RandomWalk = RandomWalk { step_size: 0.9, warm_up: 0, acceptance: 0.234 };
 const MALA: Mala = Mala { step_size: 0.35, warm_up: 0, acceptance: 0.574 };
+const HMC: Hmc = Hmc { step_size: 0.35, leapfrog: 4, warm_up: 0, acceptance: 0.8 };
 
 /// How far the moments of a Gaussian are from right after `steps` steps from exact draws or from a point far off.
 fn deviation(kernel: &dyn Transition, exactly: bool, steps: u64) -> f64 {
@@ -37,7 +38,7 @@ fn deviation(kernel: &dyn Transition, exactly: bool, steps: u64) -> f64 {
 
 #[test]
 fn metropolis_kernels_keep_the_moments_of_a_gaussian_exactly() {
-    for kernel in [&WALK as &dyn Transition, &MALA] {
+    for kernel in [&WALK as &dyn Transition, &MALA, &HMC] {
         let found = deviation(kernel, true, 40);
         assert!(found < BAR, "{kernel:?}: {found} standard errors");
     }
@@ -48,7 +49,7 @@ fn metropolis_kernels_keep_the_moments_of_a_gaussian_exactly() {
 
 #[test]
 fn metropolis_kernels_find_the_moments_of_a_gaussian_from_a_wrong_start() {
-    for (kernel, steps) in [(&WALK as &dyn Transition, 250), (&MALA, 150)] {
+    for (kernel, steps) in [(&WALK as &dyn Transition, 250), (&MALA, 150), (&HMC, 50)] {
         let found = deviation(kernel, false, steps);
         assert!(found < BAR, "{kernel:?}: {found} standard errors");
     }
@@ -61,7 +62,8 @@ fn metropolis_kernels_find_the_moments_of_a_gaussian_from_a_wrong_start() {
 fn metropolis_kernels_keep_the_funnel_s_first_coordinate() {
     let (target, n) = (Funnel::default(), 20_000);
     let walk_of = RandomWalk { step_size: 0.7, ..WALK };
-    for kernel in [&walk_of as &dyn Transition, &Mala { step_size: 0.2, ..MALA }] {
+    let (mala, hmc) = (Mala { step_size: 0.2, ..MALA }, Hmc { step_size: 0.4, ..HMC });
+    for kernel in [&walk_of as &dyn Transition, &mala, &hmc] {
         let start = kernel.init(exact(&target, n, 3), &target).expect("a start");
         let before: Vec<f64> = start.values().chunks(10).map(|x| x[0]).collect();
         let (chains, infos) = walk(kernel, start, &target, 30, &Draws::new(4));
@@ -81,7 +83,7 @@ fn metropolis_kernels_keep_the_funnel_s_first_coordinate() {
 #[test]
 fn chains_never_leave_the_support() {
     let (toy, n) = (Toy::Checkerboard, 8000);
-    for kernel in [&WALK as &dyn Transition, &MALA] {
+    for kernel in [&WALK as &dyn Transition, &MALA, &HMC] {
         let start = kernel.init(exact(&toy, n, 5), &toy).expect("a start");
         let (chains, _) = walk(kernel, start, &toy, 30, &Draws::new(6));
         let mut counts = [0.0; 16];
@@ -129,13 +131,48 @@ fn an_acceptance_ratio_is_that_of_densities_and_proposals() {
     all_close("what is kept", next.score().expect("MALA keeps it"), &t, 1e-14);
 }
 
+/// A leapfrog step of ε from fresh momenta is a Langevin step of ε²/2, with the same noise and the same test.
+#[test]
+fn one_leapfrog_step_is_a_metropolised_langevin_step() {
+    let target = Funnel { width: 3, scale: 0.7 };
+    let hmc = Hmc { step_size: 0.6, leapfrog: 1, ..HMC };
+    let mala = Mala { step_size: 0.18, ..MALA };
+    let run = |kernel: &dyn Transition| {
+        let start = kernel.init(exact(&target, 100, 12), &target).expect("a start");
+        walk(kernel, start, &target, 20, &Draws::new(13))
+    };
+    let ((a, by_hmc), (b, by_mala)) = (run(&hmc), run(&mala));
+    all_close("rows", a.values(), b.values(), 1e-10);
+    for (a, b) in by_hmc.iter().zip(&by_mala) {
+        assert_eq!(a.accepted, b.accepted);
+        all_close("ln ratios", &a.log_ratio, &b.log_ratio, 1e-9);
+    }
+}
+
+/// Errors of leapfrog steps are of second order: at a fourth of the step an ln ratio is a sixteenth.
+#[test]
+fn leapfrog_steps_keep_the_energy_to_second_order() {
+    let target = Funnel { width: 3, scale: 0.7 };
+    let spread = |step_size: f64, leapfrog: usize| {
+        let kernel = Hmc { step_size, leapfrog, ..HMC };
+        let start = kernel.init(exact(&target, 400, 14), &target).expect("a start");
+        let (_, info) = kernel.step(start, &target, &Draws::new(15)).expect("a step");
+        let mut all: Vec<f64> = info.log_ratio.iter().map(|ratio| ratio.abs()).collect();
+        all.sort_by(f64::total_cmp);
+        all[200]
+    };
+    let ratio = spread(0.08, 10) / spread(0.02, 40);
+    assert!((14.0..18.0).contains(&ratio), "{ratio}");
+}
+
 #[test]
 fn warm_up_finds_the_acceptance_and_then_leaves_the_step_alone() {
     let target = Funnel { width: 20, scale: 0.5 };
-    let kernels: [(&dyn Transition, f64); 3] = [
+    let kernels: [(&dyn Transition, f64); 4] = [
         (&RandomWalk { step_size: 30.0, warm_up: 500, acceptance: 0.234 }, 0.234),
         (&Mala { step_size: 1e-4, warm_up: 500, acceptance: 0.574 }, 0.574),
         (&Mala { step_size: 10.0, warm_up: 500, acceptance: 0.8 }, 0.8),
+        (&Hmc { step_size: 3.0, leapfrog: 5, warm_up: 500, acceptance: 0.7 }, 0.7),
     ];
     for (kernel, acceptance) in kernels {
         let start = kernel.init(exact(&target, 40, 9), &target).expect("a start");

@@ -5,15 +5,16 @@ use burn::tensor::{DType, TensorData};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tweedie::data::{Condition, RowDensity};
-use tweedie::mcmc::{Funnel, Mala, RandomWalk, Ula};
+use tweedie::mcmc::{Funnel, Hmc, Mala, RandomWalk, Ula};
 use tweedie::tensor::Dual;
 use tweedie::{Error, Result};
 
-fn kernels() -> [Box<dyn Transition>; 3] {
+fn kernels() -> [Box<dyn Transition>; 4] {
     [
         Box::new(RandomWalk { step_size: 0.5, warm_up: 15, ..RandomWalk::default() }),
         Box::new(Mala { step_size: 0.1, warm_up: 15, ..Mala::default() }),
         Box::new(Ula { step_size: 1e-3 }),
+        Box::new(Hmc { step_size: 0.1, leapfrog: 3, warm_up: 15, ..Hmc::default() }),
     ]
 }
 
@@ -135,7 +136,7 @@ fn rows_and_tensors_of_a_target_make_the_same_chains() {
 #[test]
 fn chains_of_one_kernel_continue_under_another() {
     let funnel = Funnel { width: 3, scale: 1.0 };
-    let [walk_of, mala, ula] = kernels();
+    let [walk_of, mala, ula, _] = kernels();
     let both = mala.init(starts()[1].clone(), &funnel).unwrap();
     // The walk forgets the score, ULA the log density; each computes what it needs.
     let (walked, _) = walk(&*walk_of, both, &funnel, 3, &Draws::new(6));
@@ -206,10 +207,11 @@ fn options_of_kernels_are_read_and_checked() {
     assert_eq!(mala, Mala { step_size: 0.2, warm_up: 10, acceptance: 0.574 });
     assert!(toml::from_str::<Ula>("step = 0.2").is_err());
     assert!(toml::from_str::<RandomWalk>("acceptance = 0.3").unwrap().check().is_ok());
-    let wrong: [(Box<dyn Transition>, &str); 4] = [
+    let wrong: [(Box<dyn Transition>, &str); 5] = [
         (Box::new(Ula { step_size: 0.0 }), "kernel.step_size"),
         (Box::new(Mala { step_size: f64::NAN, ..mala }), "kernel.step_size"),
         (Box::new(Mala { acceptance: 1.0, ..mala }), "kernel.acceptance"),
+        (Box::new(Hmc { leapfrog: 0, ..Hmc::default() }), "kernel.leapfrog"),
         (Box::new(RandomWalk { step_size: -1.0, ..RandomWalk::default() }), "kernel.step_size"),
     ];
     for (kernel, key) in wrong {
