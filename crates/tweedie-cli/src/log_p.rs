@@ -23,10 +23,11 @@ pub struct Options {
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     paths: Option<usize>,
     /// Draws from the posterior of each row by a latent-variable model, 128 by default; more draws raise `importance`.
-    /// For `annealed`, the chains in either direction, 200 by default.
+    /// For `annealed`, the chains of each row, 16 by default, or those of an energy in either direction, 200.
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     draws: Option<usize>,
-    /// Temperatures of `annealed`, the log p of an energy, 1000 by default; with more its two estimates of ln Z agree.
+    /// Temperatures of `annealed`: 1000 by default for the log p of an energy, whose two estimates of ln Z agree with
+    /// more, and 100 for a latent-variable model.
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     temperatures: Option<usize>,
     /// Random probes of the divergence of `ode`, or `exact`; by default exact up to 16 dimensions, else 4. For `elbo`,
@@ -76,6 +77,12 @@ impl Options {
     pub fn of_integers(names: &[&str], rows: usize) -> Self {
         let dequantise = names.iter().map(|name| name.to_string()).collect();
         Self { rows: Some(rows), dequantise, ..Self::default() }
+    }
+
+    /// Options that judge `rows` rows by one density, from `draws` draws of each.
+    pub fn by_draws(density: &str, draws: usize, rows: usize) -> Self {
+        let density = vec![density.into()];
+        Self { rows: Some(rows), density, draws: Some(draws), ..Self::default() }
     }
 
     /// Fails for options that no run can have.

@@ -1,7 +1,9 @@
 //! `tweedie reproduce`: pages of the docs with their figures, some of which take hours, from recipes or from known
 //! distributions.
 
+mod families;
 mod lessons;
+mod mnist_bounds;
 mod mnist_densities;
 mod mnist_diffusion;
 mod mnist_likelihood;
@@ -32,10 +34,12 @@ struct Figure {
     measure: fn(&Options, &Settings) -> Result<Option<Measured>>,
 }
 
-const FIGURES: [Figure; 6] = [
+const FIGURES: [Figure; 8] = [
     mnist_diffusion::FIGURE,
     mnist_likelihood::FIGURE,
     mnist_densities::FIGURE,
+    mnist_bounds::FIGURE,
+    families::FIGURE,
     lessons::FITS,
     lessons::PATHS,
     lessons::DIRAC,

@@ -4,11 +4,11 @@ use super::Start;
 use super::arrays::none_left;
 use crate::data::{Batch, Condition, Encoding, Feed, Rows, Space};
 use crate::nn::flow::Take;
-use crate::nn::latent::Multiplier;
+use crate::nn::latent::{Lesson, Matcher, Multiplier};
 use crate::nn::{State, collect_params};
 use crate::tensor::{host_column, mean_and_error};
 use crate::train::{
-    Block, Choice, Fit, Learner, MOST_PARAMETERS, Trainee, Values, averages, chosen,
+    Block, Choice, Fit, Learner, MOST_PARAMETERS, Optimiser, Trainee, Values, averages, chosen,
     gradients_in_blocks,
 };
 use crate::{Draws, Error, Result};
@@ -40,6 +40,18 @@ pub(super) trait Likelihood {
         None
     }
 
+    /// A network that learns beside the model and before it in each step; none by default.
+    fn matcher(&self, optimiser: Optimiser, at: &Start) -> Result<Option<Matcher>> {
+        let _ = (optimiser, at);
+        Ok(None)
+    }
+
+    /// Lets that network learn from some rows. Returns its mean loss and the mean norm of its gradient.
+    fn teach(&self, matcher: &mut Matcher, of: &Lesson, factor: f64) -> Result<[f64; 2]> {
+        let _ = (matcher, of, factor);
+        Ok([0.0; 2])
+    }
+
     /// log p of held-out rows, `[n, 1]`, a lower bound or unbiased estimates of it by `draws`.
     fn held_out(&self, x: Tensor<2>, condition: &Condition, draws: &Draws) -> Result<Tensor<2>>;
 
@@ -52,13 +64,15 @@ pub(super) trait Likelihood {
 }
 
 /// The moment of a batch in training.
-pub(super) struct Moment {
+pub(super) struct Moment<'a> {
     /// The number of the step, from 0.
     pub step: u64,
     /// Random numbers of the batch.
     pub draws: Draws,
     /// The multiplier of a constraint; 1 without one.
     pub multiplier: f64,
+    /// The network that learns beside the model.
+    pub matcher: Option<&'a Matcher>,
 }
 
 /// What [`Likelihood::descend`] finds: means over the rows of a batch.
@@ -125,6 +139,8 @@ pub(super) struct LikelihoodLearner<M: Module> {
     device: Device,
     /// The multiplier of a constraint on the likelihood term.
     multiplier: Option<Multiplier>,
+    /// The network that learns beside the model.
+    matcher: Option<Matcher>,
     /// The mean KL of each part of the latent variable when held-out rows were seen last; empty before, and without a
     /// latent variable.
     divergences: Vec<f64>,
@@ -132,6 +148,8 @@ pub(super) struct LikelihoodLearner<M: Module> {
 
 /// The name of a constraint's multiplier in a checkpoint.
 const MULTIPLIER: &str = "multiplier";
+/// The beginning of the names of the second network's arrays in a checkpoint.
+const MATCHER: &str = "matcher.";
 
 /// The nats below which a part of a latent variable tells nothing of a row.
 const UNUSED: f64 = 0.01;
@@ -146,6 +164,7 @@ impl<M: Module + Likelihood + Sync> LikelihoodLearner<M> {
         let choice = Choice::new(fit, held_out.is_some());
         Ok(Self {
             multiplier: model.multiplier(),
+            matcher: model.matcher(fit.optimiser(), at)?,
             model: Trainee::new(model, &fit.optimiser()),
             train,
             held_out,
@@ -196,15 +215,23 @@ impl<M: Module + Likelihood + Sync> Learner for LikelihoodLearner<M> {
         let (device, parts) = (self.device.clone().autodiff(), self.fit.accumulate);
         let columns = self.units.columns;
         let multiplier = self.multiplier.map_or(1.0, |multiplier| multiplier.value());
-        let mut all = Vec::new();
+        let factor = self.fit.decay.factor(step, self.steps, self.fit.warmup);
+        let (mut all, mut taught) = (Vec::new(), [0.0; 2]);
         for part in 0..parts as u64 {
             let batch = self.train.batch(step, part, &device)?;
             let draws = self.draws.purpose("probes").at(step).at(part);
+            if let Some(matcher) = &mut self.matcher {
+                let (x, draws) = (batch.x.clone().inner(), draws.purpose("matcher"));
+                let of = Lesson { x: &x, condition: &batch.condition, draws: &draws, step };
+                let found = self.model.module.teach(matcher, &of, factor)?;
+                taught.iter_mut().zip(found).for_each(|(sum, own)| *sum += own / parts as f64);
+            }
+            let matcher = self.matcher.as_ref();
             let (sum, found) =
                 gradients_in_blocks(&self.model.module, batch, |module, block, take| {
                     let Block { batch: Batch { x, condition }, share, number } = block;
                     let draws = if number == 0 { draws } else { draws.at(number) };
-                    let at = Moment { step, draws, multiplier };
+                    let at = Moment { step, draws, multiplier, matcher };
                     let scale = share / columns as f64;
                     Ok((share, module.descend(x, &condition, scale, &at, take)?))
                 })?;
@@ -218,7 +245,6 @@ impl<M: Module + Likelihood + Sync> Learner for LikelihoodLearner<M> {
             all.push((1.0 / parts as f64, found));
         }
         let found = Found::sum(&all);
-        let factor = self.fit.decay.factor(step, self.steps, self.fit.warmup);
         let (norm, rate) = (self.model.step(factor)?, self.fit.learning_rate * factor);
         let mut values = vec![
             ("train/loss", (found.penalty - found.log_p) / columns as f64),
@@ -231,6 +257,10 @@ impl<M: Module + Likelihood + Sync> Learner for LikelihoodLearner<M> {
                 values.push(("train/multiplier", multiplier.value()));
                 self.multiplier = Some(multiplier.after(likelihood, columns)?);
             }
+        }
+        if self.matcher.is_some() {
+            let [loss, norm] = taught;
+            values.extend([("train/matcher", loss), ("train/matcher_gradient_norm", norm)]);
         }
         Ok(values.into_iter().collect())
     }
@@ -261,6 +291,7 @@ impl<M: Module + Likelihood + Sync> Learner for LikelihoodLearner<M> {
     fn save(&self) -> Result<State> {
         let mut state = State::new();
         self.model.save("", &mut state)?;
+        self.matcher.iter().try_for_each(|matcher| matcher.save(MATCHER, &mut state))?;
         self.choice.save(&mut state);
         if let Some(multiplier) = self.multiplier {
             state.insert(MULTIPLIER.to_string(), TensorData::new(multiplier.state().to_vec(), [3]));
@@ -277,6 +308,9 @@ impl<M: Module + Likelihood + Sync> Learner for LikelihoodLearner<M> {
             let missing =
                 || Error::file(origin, MULTIPLIER, "missing or of another kind", expected);
             *multiplier = multiplier.with_state(found.ok_or_else(missing)?);
+        }
+        if let Some(matcher) = &mut self.matcher {
+            matcher.load(MATCHER, &mut state, origin)?;
         }
         self.model.load("", &mut state, origin)?;
         none_left(&state, origin)

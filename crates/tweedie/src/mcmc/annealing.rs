@@ -154,6 +154,22 @@ impl Annealing<'_> {
         start: Tensor<2>,
         draws: &Draws,
     ) -> Result<(Tensor<2>, Vec<f64>)> {
+        let rows: Vec<u64> = (0..start.dims()[0] as u64).collect();
+        self.run_as(path, direction, start, &rows, draws)
+    }
+
+    /// As [`Annealing::run`], with the random numbers of row `rows[i]` of `draws` for chain i.
+    ///
+    /// # Errors
+    /// As [`Annealing::run`].
+    pub fn run_as(
+        &self,
+        path: &dyn AnnealingPath,
+        direction: Direction,
+        start: Tensor<2>,
+        rows: &[u64],
+        draws: &Draws,
+    ) -> Result<(Tensor<2>, Vec<f64>)> {
         self.check()?;
         let last = self.temperatures;
         let beta = |k: usize| match direction {
@@ -167,7 +183,7 @@ impl Annealing<'_> {
             log_w.iter_mut().zip(ratios).for_each(|(sum, ratio)| *sum += ratio);
             if k < last {
                 let (target, draws) = (path.at(beta(k))?, draws.at(k as u64));
-                let mut chains = self.kernel.init(x, &*target)?;
+                let mut chains = self.kernel.init(x, &*target)?.with_rows(rows.to_vec())?;
                 for _ in 0..self.steps {
                     chains = self.kernel.step(chains, &*target, &draws)?.0;
                 }

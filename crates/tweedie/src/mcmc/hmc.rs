@@ -5,13 +5,17 @@
 //! and the test of Metropolis with the ratio e^{H(x, p) − H(x′, p′)}: the steps keep volumes and, with the sign of p
 //! turned, lead back (Duane et al., "Hybrid Monte Carlo", 1987; Neal, "MCMC using Hamiltonian dynamics", 2011, sec. 3.2).
 //! One leapfrog step is a step of the Metropolis-adjusted Langevin algorithm of time ε²/2.
+//!
+//! On a normal distribution of standard deviation s the dynamics turn by the angle L ε/s, and near a multiple of π a
+//! proposal is where the chain was, or opposite. Each proposal has an ε of its own, so that no chain keeps to such an
+//! angle (Neal 2011, sec. 4.2; Mackenzie 1989).
 
 use super::metropolis::{Proposal, metropolis, refusal};
 use super::target_values::Needs;
 use super::warm_up::{WarmUp, check_step_size};
 use super::{Chains, Info, Transition};
 use crate::data::LogDensity;
-use crate::error::count;
+use crate::error::{count, within};
 use crate::{Draws, Result};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -41,6 +45,8 @@ const MOST_STEPS: u64 = 1 << 16;
 pub struct Hmc {
     /// ε, the time of a leapfrog step; the initial value if there is a warm-up.
     pub step_size: f64,
+    /// The greatest change of ε in a proposal, as a share of it: ε is uniform between (1 − jitter) ε and (1 + jitter) ε.
+    pub jitter: f64,
     /// L, the number of leapfrog steps of a proposal.
     pub leapfrog: usize,
     /// The number of steps during which each chain adapts its ε; 0 for no warm-up.
@@ -51,7 +57,7 @@ pub struct Hmc {
 
 impl Default for Hmc {
     fn default() -> Self {
-        Self { step_size: 0.1, leapfrog: 10, warm_up: 0, acceptance: 0.8 }
+        Self { step_size: 0.1, jitter: 0.3, leapfrog: 10, warm_up: 0, acceptance: 0.8 }
     }
 }
 
@@ -64,11 +70,10 @@ impl Hmc {
     }
 }
 
-/// Adds `share` of a step of each chain along `by` to `to`.
-fn advance(to: &mut [f64], by: &[f64], chains: &Chains, share: f64) {
-    let w = chains.width;
-    let rows = to.chunks_mut(w).zip(by.chunks(w)).zip(&chains.step_size);
-    for ((to, by), eps) in rows {
+/// Adds `share` of the step of each row along `by` to `to`.
+fn advance(to: &mut [f64], by: &[f64], steps: &[f64], share: f64) {
+    let w = to.len() / steps.len().max(1);
+    for ((to, by), eps) in to.chunks_mut(w).zip(by.chunks(w)).zip(steps) {
         to.iter_mut().zip(by).for_each(|(to, by)| *to += share * eps * by);
     }
 }
@@ -94,14 +99,19 @@ impl Transition for Hmc {
         let refuse = refusal(Self::NAME);
         let chains = chains.knowing(target, Needs::Both).map_err(&refuse)?;
         let mut momenta = chains.noise(draws);
+        let lengths = draws.at(chains.steps).purpose("length");
+        let length = |(eps, row): (&f64, &u64)| {
+            eps * (1.0 + self.jitter * (2.0 * lengths.uniform_f64(*row, 0) - 1.0))
+        };
+        let steps: Vec<f64> = chains.step_size.iter().zip(&chains.rows).map(length).collect();
         let before = kinetic(&momenta, chains.width);
         let (mut x, mut known) = (chains.x.clone(), chains.known.clone());
         for _ in 0..self.leapfrog {
-            advance(&mut momenta, &known.score, &chains, 0.5);
-            advance(&mut x, &momenta, &chains, 1.0);
+            advance(&mut momenta, &known.score, &steps, 0.5);
+            advance(&mut x, &momenta, &steps, 1.0);
             chains.round(&mut x);
             known = chains.at(&x, target, Needs::Both).map_err(&refuse)?;
-            advance(&mut momenta, &known.score, &chains, 0.5);
+            advance(&mut momenta, &known.score, &steps, 0.5);
         }
         let after = kinetic(&momenta, chains.width);
         let ratio = |i: usize| {
@@ -114,6 +124,7 @@ impl Transition for Hmc {
 
     fn check(&self) -> Result<()> {
         check_step_size(self.step_size)?;
+        within("kernel.jitter", self.jitter, 0.0, 0.999)?;
         count("kernel.leapfrog", self.leapfrog as u64, MOST_STEPS)?;
         self.adaptation().check()
     }

@@ -62,6 +62,35 @@ impl ModuleVisitor for Along<'_> {
     }
 }
 
+/// The gradient of the parameter at a path.
+struct At<'a> {
+    gradients: &'a Gradients,
+    names: Vec<String>,
+    path: &'a str,
+    found: Vec<f64>,
+}
+
+impl ModuleVisitor for At<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.names.push(name.into());
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.names.pop();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.names.join(".") == self.path {
+            self.found = param.val().grad(self.gradients).map_or(Vec::new(), |own| host(&own));
+        }
+    }
+}
+
+/// The gradient of the parameter of a module at a path; empty without one.
+pub fn gradient_at<M: Module>(tracked: &M, gradients: &Gradients, path: &str) -> Vec<f64> {
+    let mut at = At { gradients, names: Vec::new(), path, found: Vec::new() };
+    tracked.visit(&mut at);
+    at.found
+}
+
 /// Σ of a surrogate's gradient times the direction, for a surrogate of the module in double precision; and the
 /// difference of a value by moving along it.
 pub fn along_parameters<M: Module>(

@@ -1,7 +1,7 @@
 //! Normalising flows: the contract of bijections, the density of a flow, and the family.
 
 mod continuous;
-mod contract;
+pub mod contract;
 mod family;
 mod layers;
 mod oracle;

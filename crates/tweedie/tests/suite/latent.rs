@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod parts;
+mod posteriors;
 
 use crate::double::moved;
 use crate::dual::normal;
@@ -302,9 +303,20 @@ fn learnt_by(
     [count, all]: [u64; 2],
     learning_rate: f64,
 ) -> Result<(LatentVariable, Box<dyn Learner>)> {
+    let training = Fit { learning_rate, ..Fit::default() };
+    learnt_with(latent, data, [count, all], training)
+}
+
+/// As [`learnt_by`], with other options of training.
+fn learnt_with(
+    latent: LatentConfig,
+    data: &Dataset,
+    [count, all]: [u64; 2],
+    training: Fit,
+) -> Result<(LatentVariable, Box<dyn Learner>)> {
     let batch = data.train.rows().len();
-    let training = Fit { batch, learning_rate, ema: 0.0, ..Fit::default() };
-    let recipe = LatentRecipe { latent, training };
+    let training = Fit { batch, ema: 0.0, ..training };
+    let recipe = LatentRecipe { latent, training, ..LatentRecipe::default() };
     let open: Opener = std::sync::Arc::new(|_| Err(Error::undefined("a run", "there is none")));
     let (steps, device) = (Training { steps: all, ..Training::default() }, cpu());
     let start = Start {
@@ -406,6 +418,13 @@ fn what_makes_no_sense_is_refused_by_name() {
         (json!({ "bound": { "m": 0 } }), "bound.m: 0"),
         (json!({ "bound": { "m": 16000, "k": 16000 } }), "bound.m: 16000 with k = 16000"),
         (json!({ "bound": { "k": 2, "gradient": "path-only" } }), "bound.gradient: path-only"),
+        (json!({ "bound": { "k": 2, "elbo": 1.5 } }), "bound.elbo: 1.5"),
+        (json!({ "bound": { "elbo": 0.5 } }), "bound.elbo: 0.5"),
+        (json!({ "bound": { "k": 2, "partial": true } }), "bound.partial: true"),
+        (
+            json!({ "bound": { "k": 2, "m": 2, "partial": true, "gradient": "doubly" } }),
+            "bound.gradient: doubly",
+        ),
     ] {
         let error = refused(keys);
         assert!(error.starts_with(begins), "{error}");

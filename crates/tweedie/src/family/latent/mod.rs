@@ -18,18 +18,23 @@ use super::{Family, Model, Opening, Start};
 use crate::data::Condition;
 use crate::error::inside;
 use crate::nn::flow::Take;
-use crate::nn::latent::{LatentConfig, LatentVariable, Multiplier};
+use crate::nn::latent::{LatentConfig, LatentVariable, Lesson, Matcher, Multiplier};
+use crate::nn::{collect_params, map_params};
 use crate::tensor::{host_column, mean_and_error};
-use crate::train::{Fit, Learner, State};
+use crate::train::{Fit, Learner, Optimiser, State};
 use crate::{Draws, Error, Result};
+use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The latent-variable family's part of a recipe. Integers are learnt as integers, whatever `training.dequantise`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LatentRecipe {
+    /// A trained run of the family, with the same networks, whose weights training starts from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<PathBuf>,
     /// The networks, the distributions of columns and the bound.
     pub latent: LatentConfig,
     /// The training of the networks.
@@ -49,7 +54,7 @@ impl Likelihood for LatentVariable {
         take: Take,
     ) -> Result<Found> {
         let factors = self.terms().factors(at.step, at.multiplier);
-        let found = self.bound_by(&x, condition, &at.draws, &factors)?;
+        let found = self.bound_by(&x, condition, &at.draws, &factors, at.matcher)?;
         let mean = |of: &Tensor<2>| Ok::<_, Error>(mean_and_error(&host_column(of)?).0);
         let terms = Some([mean(&found.likelihood)?, mean(&found.divergence)?]);
         let descent = by_reverse_mode(&found.value, found.expression, scale, take)?;
@@ -58,6 +63,17 @@ impl Likelihood for LatentVariable {
 
     fn parts(&self) -> &'static str {
         LatentVariable::parts(self)
+    }
+
+    fn matcher(&self, optimiser: Optimiser, at: &Start) -> Result<Option<Matcher>> {
+        let draws = Draws::new(at.seed).purpose("matcher");
+        let matching = self.matching();
+        let found = matching.matcher(self.latent_width(), at.space, optimiser, &draws, at.device);
+        found.map_err(|e| inside("latent.matching", e))
+    }
+
+    fn teach(&self, matcher: &mut Matcher, of: &Lesson, factor: f64) -> Result<[f64; 2]> {
+        matcher.learn(&self.valid(), of, factor)
     }
 
     fn multiplier(&self) -> Option<Multiplier> {
@@ -72,6 +88,16 @@ impl Likelihood for LatentVariable {
     fn divergences(&self, x: Tensor<2>, condition: &Condition) -> Result<Option<Tensor<2>>> {
         self.divergences_of(x, condition, &Draws::new(0).purpose("divergences")).map(Some)
     }
+}
+
+/// The model with the weights of a run.
+fn of_run(model: LatentVariable, run: &Path, at: &Start) -> Result<LatentVariable> {
+    let other = (at.open)(run)?;
+    let Some(other) = other.any().downcast_ref::<LatentModel>() else {
+        let found = format!("{}, of another family", run.display());
+        return Err(Error::config("start", found, "a run of a latent-variable model"));
+    };
+    map_params(model, &collect_params(&other.network)?, run)
 }
 
 impl Family for LatentRecipe {
@@ -95,12 +121,19 @@ impl Family for LatentRecipe {
         Ok(self)
     }
 
+    fn inputs(&self) -> Vec<PathBuf> {
+        self.start.iter().cloned().collect()
+    }
+
     fn learner(&self, at: &Start) -> Result<Box<dyn Learner>> {
         let draws = Draws::new(at.seed).purpose("initial");
         let model = self.latent.init(at.space, &draws, at.device)?;
         let train = at.data()?.train.rows();
         let rows = |numbers: &[usize]| at.space.encode(&train.select(numbers));
-        let model = model.start(train.len(), &rows).map_err(|e| inside(TABLE, e))?;
+        let model = match &self.start {
+            None => model.start(train.len(), &rows).map_err(|e| inside(TABLE, e))?,
+            Some(run) => of_run(model, run, at)?,
+        };
         learner_of_columns(model, &self.training, at)
     }
 

@@ -12,6 +12,7 @@ use crate::family::{
     DensityEntry, Drawing, Integers, Judge, Loader, Model, Opening, Picture, PictureSetting,
     Setting,
 };
+use crate::mcmc::{Annealing, Hmc};
 use crate::metric::judge::Score;
 use crate::nn::latent::{Importance, LatentVariable};
 use crate::nn::map_params;
@@ -27,6 +28,7 @@ use toml::{Table, Value};
 /// The names of the densities.
 const IMPORTANCE: &str = "importance";
 const ELBO: &str = "elbo";
+const ANNEALED: &str = "annealed";
 /// The most activations of the rows generated at once.
 const MOST_AT_ONCE: usize = 1 << 24;
 
@@ -42,6 +44,36 @@ impl Default for Options {
     fn default() -> Self {
         Self { draws: 128 }
     }
+}
+
+/// The options of the density by annealing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct AnnealedOptions {
+    /// The number of chains of each row.
+    draws: usize,
+    /// The number of temperatures from prior to posterior.
+    temperatures: usize,
+    /// The time of a leapfrog step.
+    step_size: f64,
+    /// The number of leapfrog steps at a temperature.
+    leapfrog: usize,
+}
+
+impl Default for AnnealedOptions {
+    fn default() -> Self {
+        Self { draws: 16, temperatures: 100, step_size: 0.1, leapfrog: 5 }
+    }
+}
+
+/// How weights of mean p(x) are drawn, and what is made of them.
+enum Weighing {
+    /// The logarithm of the mean weight of draws from the posterior.
+    Importance,
+    /// The mean logarithm of the weights of draws from the posterior.
+    Bound,
+    /// The logarithm of the mean weight of chains from the prior.
+    Annealed { kernel: Hmc, temperatures: usize },
 }
 
 /// A trained latent-variable model: samples, and bounds of log p.
@@ -93,18 +125,35 @@ impl Model for LatentModel {
         vec![
             entry(IMPORTANCE, "log p by importance sampling from the posterior, draws = 128"),
             entry(ELBO, "the evidence lower bound, the mean of draws = 128 estimates"),
+            entry(
+                ANNEALED,
+                "log p by annealed importance sampling from the prior, draws = 16, temperatures = 100",
+            ),
         ]
     }
 
     fn density(&self, name: &str, options: &Table, _: Integers, at: &Setting) -> Result<Judge<'_>> {
-        if ![IMPORTANCE, ELBO].contains(&name) {
-            return Err(Error::config("density", name, one_of(name, &[IMPORTANCE, ELBO])));
+        let names = [IMPORTANCE, ELBO, ANNEALED];
+        if !names.contains(&name) {
+            return Err(Error::config("density", name, one_of(name, &names)));
         }
-        let Options { draws } = read(Value::Table(options.clone()), "")?;
-        count("draws", draws as u64, 1 << 24)?;
-        let bound = name == ELBO;
+        let options = Value::Table(options.clone());
         let of = Draws::new(at.seed).purpose("importance");
-        let density = Box::new(Weighted { model: self, draws, bound, of });
+        if name == ANNEALED {
+            let AnnealedOptions { draws, temperatures, step_size, leapfrog } = read(options, "")?;
+            count("draws", draws as u64, 1 << 16)?;
+            let kernel = Hmc { step_size, leapfrog, ..Hmc::default() };
+            Annealing { kernel: &kernel, temperatures, steps: 1 }.check()?;
+            let by = Weighing::Annealed { kernel, temperatures };
+            let density = Box::new(Weighted { model: self, draws, by, of });
+            let how = format!("{draws} chains through {temperatures} temperatures");
+            let evaluations = (draws * temperatures * leapfrog) as f64;
+            return Ok(Judge { density, how, evaluations });
+        }
+        let Options { draws } = read(options, "")?;
+        count("draws", draws as u64, 1 << 24)?;
+        let by = if name == ELBO { Weighing::Bound } else { Weighing::Importance };
+        let density = Box::new(Weighted { model: self, draws, by, of });
         Ok(Judge { density, how: format!("{draws} draws"), evaluations: draws as f64 })
     }
 
@@ -192,13 +241,12 @@ impl Density for InPlane<'_> {
     }
 }
 
-/// Lower bounds of log p of raw rows, by weights of draws from the posterior.
+/// Lower bounds of log p of raw rows, by weights of mean p(x).
 struct Weighted<'a> {
     model: &'a LatentModel,
     /// The number of draws of a row.
     draws: usize,
-    /// Whether logarithms are averaged, and not weights.
-    bound: bool,
+    by: Weighing,
     of: Draws,
 }
 
@@ -218,10 +266,16 @@ impl RawDensity for Weighted<'_> {
             let x = model.space.encode(&raw.slice(rows.clone()))?;
             let volumes = model.space.log_volumes_of_reals(&x)?;
             let (x, condition) = (x.to_tensor(&model.device), condition.slice(rows));
-            let found = model.network.importance(x, &condition, self.draws, &self.of)?;
-            let of = |row: &Importance| match self.bound {
-                true => (row.mean_log_weight, row.mean_error),
-                false => (row.log_p, row.standard_error),
+            let found = match &self.by {
+                Weighing::Annealed { kernel, temperatures } => {
+                    let by = Annealing { kernel, temperatures: *temperatures, steps: 1 };
+                    model.network.annealed(&x, &condition, self.draws, &by, &self.of)?
+                }
+                _ => model.network.importance(x, &condition, self.draws, &self.of)?,
+            };
+            let of = |row: &Importance| match self.by {
+                Weighing::Bound => (row.mean_log_weight, row.mean_error),
+                _ => (row.log_p, row.standard_error),
             };
             let (value, errors): (Vec<f64>, Vec<f64>) = found.iter().map(of).unzip();
             Ok(LogProb {

@@ -5,7 +5,7 @@ mod plots;
 mod tables;
 mod words;
 
-pub use page::page;
+pub use page::{page, pictures};
 
 use super::reference::{Floor, Reference};
 use super::samples::generate;

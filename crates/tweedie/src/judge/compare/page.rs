@@ -28,7 +28,7 @@ pub fn page(compared: &ComparisonResult, data: &Dataset) -> Result<Report> {
     models(&mut report, compared)?;
     if let Some(drawn) = densities(compared, data)? {
         report.heading("Densities");
-        report.picture(&png_bytes(&drawn)?, "p(x) of each model, all in the same colours.")?;
+        report.picture(&png_bytes(&drawn)?, OF_DENSITIES)?;
     }
     samples(&mut report, compared, data)?;
     report.heading("What these numbers say");
@@ -56,33 +56,17 @@ fn models(report: &mut Report, compared: &ComparisonResult) -> Result<()> {
 fn samples(report: &mut Report, compared: &ComparisonResult, data: &Dataset) -> Result<()> {
     report.heading("Samples");
     let last: Vec<&Point> = compared.by_run().into_iter().filter_map(<[Point]>::last).collect();
-    let caption = |point: &Point| {
-        let run = compared.label(&point.run);
-        match point.evaluations {
-            0.0 => run.to_string(),
-            n => format!("{run}, {n:.0} evaluation{}", if n == 1.0 { "" } else { "s" }),
-        }
-    };
-    let name = if compared.part.is_some() { "held-out data" } else { "exact draws" };
     let held_out = data.held_out.rows();
-    if in_the_plane(&data.space) {
-        let names: Vec<String> = last.iter().map(|point| caption(point)).collect();
-        let of = |(point, name): (&&Point, &'_ String)| {
-            Some((name.clone(), point.samples.as_ref()?.rows().clone()))
-        };
-        let drawn: Vec<(String, Rows)> = last.iter().zip(&names).filter_map(of).collect();
-        let mut sets = vec![(name, held_out)];
-        sets.extend(drawn.iter().map(|(name, rows)| (&name[..], rows)));
-        let axes = [0, 1].map(|k| data.space.column_name(k));
-        let all = side_by_side(&sets, &axes[0], &axes[1])?;
-        report.picture(&png_bytes(&all)?, "Samples of each model on the axes of the data.")?;
+    if let Some(all) = points(compared, data)? {
+        report.picture(&png_bytes(&all)?, OF_SAMPLES)?;
     } else {
+        let name = real_rows(compared);
         let real = png_bytes(&picture(&data.space, &data.held_out, None)?)?;
         let mut pictures = vec![(real, name.to_string())];
         for point in last {
             let Some(samples) = &point.samples else { continue };
             let drawn = picture(&data.space, samples, Some(held_out))?;
-            pictures.push((png_bytes(&drawn)?, caption(point)));
+            pictures.push((png_bytes(&drawn)?, caption(compared, point)));
         }
         beside(report, &pictures)?;
     }
@@ -109,6 +93,52 @@ fn samples(report: &mut Report, compared: &ComparisonResult, data: &Dataset) -> 
     });
     let draw = |(name, plot): &(&str, Plot)| Ok((png_bytes(&plot.draw()?)?, name.to_string()));
     beside(report, &plots.iter().map(draw).collect::<Result<Vec<_>>>()?)
+}
+
+/// The captions of densities and of samples in the plane.
+const OF_DENSITIES: &str = "p(x) of each model, all in the same colours.";
+const OF_SAMPLES: &str = "Samples of each model on the axes of the data.";
+
+/// The pictures of densities and of samples, for data in the plane: a name, a caption and the picture.
+///
+/// # Errors
+/// Errors of drawing.
+pub fn pictures(
+    compared: &ComparisonResult,
+    data: &Dataset,
+) -> Result<Vec<(&'static str, &'static str, RgbImage)>> {
+    let densities = densities(compared, data)?.map(|image| ("densities", OF_DENSITIES, image));
+    let samples = points(compared, data)?.map(|image| ("samples", OF_SAMPLES, image));
+    Ok(densities.into_iter().chain(samples).collect())
+}
+
+/// The name of a point with its evaluations.
+fn caption(compared: &ComparisonResult, point: &Point) -> String {
+    let run = compared.label(&point.run);
+    match point.evaluations {
+        0.0 => run.to_string(),
+        n => format!("{run}, {n:.0} evaluation{}", if n == 1.0 { "" } else { "s" }),
+    }
+}
+
+/// What real rows are called.
+fn real_rows(compared: &ComparisonResult) -> &'static str {
+    if compared.part.is_some() { "held-out data" } else { "exact draws" }
+}
+
+/// Samples of each model in the plane; none for other data.
+fn points(compared: &ComparisonResult, data: &Dataset) -> Result<Option<RgbImage>> {
+    if !in_the_plane(&data.space) {
+        return Ok(None);
+    }
+    let last = compared.by_run().into_iter().filter_map(<[Point]>::last);
+    let of =
+        |point: &Point| Some((caption(compared, point), point.samples.as_ref()?.rows().clone()));
+    let drawn: Vec<(String, Rows)> = last.filter_map(of).collect();
+    let mut sets = vec![(real_rows(compared), data.held_out.rows())];
+    sets.extend(drawn.iter().map(|(name, rows)| (&name[..], rows)));
+    let axes = [0, 1].map(|k| data.space.column_name(k));
+    side_by_side(&sets, &axes[0], &axes[1]).map(Some)
 }
 
 /// Adds a table.

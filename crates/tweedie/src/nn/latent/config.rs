@@ -2,8 +2,8 @@
 
 use super::ladder::LadderConfig;
 use super::{
-    AnyPosterior, AnyPriorConfig, Bound, Estimator, Inference, LatentLayer, LatentVariable,
-    MOST_WIDTH, Terms,
+    AnyMatching, AnyPosterior, AnyPriorConfig, Bound, Estimator, Inference, LatentLayer,
+    LatentVariable, MOST_WIDTH, Refinement, Terms,
 };
 use crate::data::Space;
 use crate::error::{count, inside};
@@ -73,6 +73,12 @@ pub struct LatentConfig {
     /// The weights of the bound's terms in training.
     #[serde(skip_serializing_if = "crate::registry::is_default")]
     pub terms: Terms,
+    /// How training brings the posterior to the prior.
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
+    pub matching: AnyMatching,
+    /// Chains from each draw of the posterior, at whose ends decoder and prior are trained; none if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refine: Option<Refinement>,
 }
 
 impl Default for LatentConfig {
@@ -92,6 +98,8 @@ impl Default for LatentConfig {
             skips: false,
             bound: Bound::default(),
             terms: Terms::default(),
+            matching: AnyMatching::default(),
+            refine: None,
         }
     }
 }
@@ -113,7 +121,48 @@ impl LatentConfig {
         self.ladder().check()?;
         self.bound.check().map_err(|e| inside("bound", e))?;
         self.terms.check(&self.bound).map_err(|e| inside("terms", e))?;
-        self.check_parts()
+        self.matching.check().map_err(|e| inside("matching", e))?;
+        self.refine.map_or(Ok(()), |refine| refine.check()).map_err(|e| inside("refine", e))?;
+        self.check_parts()?;
+        self.check_matching()
+    }
+
+    /// Fails, naming the key, unless the posterior can be matched and refined as asked.
+    fn check_matching(&self) -> Result<()> {
+        let (implicit, layered) = (self.posterior.noise() > 0, !self.above.is_empty());
+        let by_network = !self.matching.needs_density();
+        if implicit && !by_network {
+            let expected = "adversarial, denoising or aggregate: the posterior has no density";
+            return Err(Error::config("matching", self.matching.name(), expected));
+        }
+        let plain = self.posterior == AnyPosterior::default() || implicit;
+        if by_network && (layered || !plain) {
+            let found =
+                format!("`{}` with layers, a flow or fitted posteriors", self.matching.name());
+            let expected = "density, or a posterior of one layer that is normal or implicit";
+            return Err(Error::config("matching", found, expected));
+        }
+        if self.prior.reads_encoder() && (by_network || self.refine.is_some()) {
+            let expected = "normal, mixture or flow: a prior that reads no encoder";
+            return Err(Error::config("prior", self.prior.name(), expected));
+        }
+        if by_network && (self.bound.k > 1 || self.bound.gradient != Estimator::Pathwise) {
+            let expected = "k = 1 and pathwise gradients: weights need the posterior's density";
+            return Err(Error::config("bound", "of another kind", expected));
+        }
+        if by_network && self.terms.free > 0.0 {
+            let expected = "no such key: the divergence is estimated as a whole";
+            return Err(Error::config("terms.free", self.terms.free.to_string(), expected));
+        }
+        if self.bound.partial && (layered || self.prior.reads_encoder()) {
+            let expected = "false, or one layer and a prior that reads no encoder";
+            return Err(Error::config("bound.partial", "true", expected));
+        }
+        if self.refine.is_some() && (layered || self.terms != Terms::default()) {
+            let expected = "no such key, or latent variables of one layer and plain terms";
+            return Err(Error::config("refine", "given", expected));
+        }
+        Ok(())
     }
 
     /// Fails, naming the key, unless prior, posterior, layers and bound go together.
@@ -121,11 +170,12 @@ impl LatentConfig {
         let layered = !self.above.is_empty();
         let flow = self.posterior.flow(self.width).is_some();
         let per_row = self.posterior.per_row().is_some();
-        if layered && (flow || per_row) {
+        let auxiliary = self.posterior.auxiliary().is_some();
+        if layered && (flow || per_row || auxiliary) {
             let expected = "normal: latent variables in layers have normal posteriors";
             return Err(Error::config("posterior", self.posterior.name(), expected));
         }
-        if self.prior.reads_encoder() && (layered || flow || per_row) {
+        if self.prior.reads_encoder() && (layered || flow || per_row || auxiliary) {
             let expected = "normal, mixture or flow: a prior that reads no encoder; or a normal posterior of one layer";
             return Err(Error::config("prior", self.prior.name(), expected));
         }
@@ -137,7 +187,11 @@ impl LatentConfig {
                 return Err(Error::config(key, "given, with one layer", expected));
             }
         }
-        if self.bound.gradient != Estimator::Pathwise && (layered || flow) {
+        if self.bound.partial && auxiliary {
+            let expected = "false: the others are for a posterior without an auxiliary variable";
+            return Err(Error::config("bound.partial", "true", expected));
+        }
+        if self.bound.gradient != Estimator::Pathwise && (layered || flow || auxiliary) {
             let expected = "pathwise: the others are for one layer with a normal posterior";
             let found = format!("{:?}", self.bound.gradient).to_lowercase();
             return Err(Error::config("bound.gradient", found, expected));
@@ -194,7 +248,12 @@ impl LatentConfig {
         let (values, parameters) = (product.places().len(), product.parameters().iter().sum());
         let outputs = self.posterior.outputs(self.width) + self.ladder().context();
         [
-            Sizes { input: values, hidden: &self.encoder, output: outputs, given },
+            Sizes {
+                input: values + self.posterior.noise(),
+                hidden: &self.encoder,
+                output: outputs,
+                given,
+            },
             Sizes { input: self.seen(), hidden: &self.decoder, output: parameters, given },
         ]
     }
@@ -211,7 +270,9 @@ impl LatentConfig {
         let networks = if per_row { decoder } else { encoder + decoder };
         let flow = self.posterior.fitted(self.width)?.map_or(0, |flow| flow.parameters());
         let prior = self.prior.parameters(self.top(), space);
-        let scales = self.shared_scales(&product) as u128;
+        let (auxiliary, values) = (self.posterior.auxiliary(), product.places().len());
+        let auxiliary = auxiliary.map_or(0, |own| own.parameters(values, self.width));
+        let scales = self.shared_scales(&product) as u128 + auxiliary;
         Ok(networks + flow + prior + self.ladder().parameters() + scales)
     }
 
@@ -222,7 +283,9 @@ impl LatentConfig {
     pub fn activations(&self, space: &Space) -> Result<usize> {
         let [encoder, decoder] = self.sizes(space, &self.product(space)?);
         let flow = self.posterior.fitted(self.width)?.map_or(0, |flow| flow.activations());
-        let draw = decoder.activations() + flow + self.ladder().activations();
+        let auxiliary = self.posterior.auxiliary();
+        let auxiliary = auxiliary.map_or(0, |own| own.activations(encoder.input, self.width));
+        let draw = decoder.activations() + flow + auxiliary + self.ladder().activations();
         let fitted = self.posterior.per_row().map_or(0, |by| 2 * by.pairs);
         let each = draw.saturating_mul(self.bound.draws().max(fitted));
         Ok(encoder.activations().saturating_add(each))
@@ -251,12 +314,19 @@ impl LatentConfig {
             },
             prior: self.prior.init(self.top(), space, &draws.purpose("prior"), device)?,
             flow: flow.map(|flow| flow.init(&draws.purpose("flow"), device)).transpose()?,
+            auxiliary: self.posterior.auxiliary().map(|own| {
+                let widths = [product.places().len(), self.width];
+                own.init(widths, activation, &draws.purpose("auxiliary"), device)
+            }),
             ladder: self.ladder().init(&draws.purpose("ladder"), device),
             product,
             width: self.width,
+            noise: self.posterior.noise(),
             skips: self.skips,
             bound: self.bound,
             terms: self.terms,
+            matching: self.matching.clone(),
+            refinement: self.refine,
         })
     }
 

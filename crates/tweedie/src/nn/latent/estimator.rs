@@ -10,13 +10,18 @@
 //! reparameterized gradient estimators for Monte Carlo objectives*, eq. 8). The first and the last have one mean. The
 //! second has it for k = 1 alone; there it vanishes at the exact posterior, draw by draw. The signal-to-noise ratio of
 //! the pathwise gradient falls like 1/√k, and that of the doubly reparameterised gradient grows like √k.
+//!
+//! A partial bound lets decoder and prior climb the logarithm of the mean of all m k weights, and the encoder the mean
+//! of m logarithms of k; a share β of the evidence lower bound makes it β E ln w + (1 − β) E_k (Rainforth et al. 2018,
+//! *Tighter variational bounds are not necessarily better*, eqs. 16 and 17: PIWAE, CIWAE).
 
 use super::posterior::by_row;
-use super::{Factors, LatentVariable, Posterior, Prior};
+use super::{Factors, LatentVariable, Matcher, Posterior, Prior};
 use crate::data::Condition;
-use crate::error::count;
+use crate::error::{count, within};
 use crate::registry::registry;
 use crate::{Draws, Error, Result};
+use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +38,7 @@ registry! {
 }
 
 /// The bound that training maximises: the mean of m logarithms of the mean of k weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bound {
     /// The number of weights in a logarithm: 1 for the evidence lower bound, more for importance-weighted ones.
@@ -42,11 +47,17 @@ pub struct Bound {
     pub m: usize,
     /// The estimator of the encoder's gradient.
     pub gradient: Estimator,
+    /// Whether decoder and prior climb one logarithm of all m k weights, and the encoder alone m of k.
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
+    pub partial: bool,
+    /// The share of the evidence lower bound in the bound, from 0 to 1.
+    #[serde(skip_serializing_if = "crate::registry::is_default")]
+    pub elbo: f64,
 }
 
 impl Default for Bound {
     fn default() -> Self {
-        Self { k: 1, m: 1, gradient: Estimator::default() }
+        Self { k: 1, m: 1, gradient: Estimator::default(), partial: false, elbo: 0.0 }
     }
 }
 
@@ -71,7 +82,32 @@ impl Bound {
             let expected = "doubly: for k above 1 this estimator is biased";
             return Err(Error::config("gradient", "path-only", expected));
         }
+        within("elbo", self.elbo, 0.0, 1.0)?;
+        if (self.partial || self.elbo > 0.0) && self.gradient != Estimator::Pathwise {
+            let expected = "pathwise, for a bound that is partial or has a share of another";
+            let found = format!("{:?}", self.gradient).to_lowercase();
+            return Err(Error::config("gradient", found, expected));
+        }
+        if self.partial && (self.m == 1 || self.k == 1) {
+            let expected = "false, or m and k above 1: otherwise both bounds are one";
+            return Err(Error::config("partial", "true", expected));
+        }
+        if self.elbo > 0.0 && self.k == 1 {
+            let expected = "0, or k above 1: for k = 1 the bound is that already";
+            return Err(Error::config("elbo", self.elbo.to_string(), expected));
+        }
         Ok(())
+    }
+}
+
+impl Bound {
+    /// The bound of logarithms of the mean of `k` weights, from ln w, `[n, m k]`; `[n, 1]`.
+    fn of(&self, log_weights: Tensor<2>, k: usize) -> Tensor<2> {
+        if self.elbo == 0.0 {
+            return mean_of_logarithms(log_weights, k);
+        }
+        let plain = log_weights.clone().mean_dim(1).mul_scalar(self.elbo);
+        plain + mean_of_logarithms(log_weights, k).mul_scalar(1.0 - self.elbo)
     }
 }
 
@@ -126,11 +162,13 @@ impl LatentVariable {
         condition: &Condition,
         draws: &Draws,
     ) -> Result<[Tensor<2>; 2]> {
-        let found = self.bound_by(x, condition, draws, &Factors::default())?;
+        let found = self.bound_by(x, condition, draws, &Factors::default(), None)?;
         Ok([found.value, found.expression])
     }
 
-    /// As [`LatentVariable::bound`], with both terms, and weights of the terms in the expression.
+    /// As [`LatentVariable::bound`], with both terms, weights of the terms in the expression, and the network that
+    /// matches posterior and prior in training, where there is one. Without it a posterior that has no density is taken
+    /// for the normal distribution with its moments, which gives a lower bound, too.
     ///
     /// # Errors
     /// As [`LatentVariable::bound`].
@@ -140,11 +178,34 @@ impl LatentVariable {
         condition: &Condition,
         draws: &Draws,
         factors: &Factors,
+        matcher: Option<&Matcher>,
+    ) -> Result<BoundEstimate> {
+        let of = (draws, self.bound.draws());
+        let plain = |model: &Self| match matcher {
+            Some(matcher) => model.by_matching(x, condition, of, factors, matcher),
+            None => model.by_density(x, condition, draws, factors),
+        };
+        match &self.refinement {
+            Some(by) if x.is_autodiff() => self.by_refinement(by, x, condition, of, plain),
+            _ => plain(self),
+        }
+    }
+
+    /// [`LatentVariable::bound_by`] by the densities of posterior and prior.
+    fn by_density(
+        &self,
+        x: &Tensor<2>,
+        condition: &Condition,
+        draws: &Draws,
+        factors: &Factors,
     ) -> Result<BoundEstimate> {
         let ([n, _], count) = (x.dims(), self.bound.draws());
-        let noise = draws.normals(0..(n * count) as u64, self.latent_width());
+        let noise = draws.normals(0..(n * count) as u64, self.inference_width());
         let noise = noise.to_tensor(&x.device()).cast(x.dtype());
         let posterior = self.posterior(x.clone(), condition)?;
+        if self.bound.partial {
+            return self.partial(x, condition, (&posterior, noise), factors);
+        }
         if self.bound.k > 1 || self.bound.gradient != Estimator::Pathwise {
             return self.by_weights(x, condition, (&posterior, noise), factors);
         }
@@ -164,6 +225,42 @@ impl LatentVariable {
         Ok(BoundEstimate { value, expression, likelihood, divergence })
     }
 
+    /// The model with decoder and prior held fixed.
+    pub(super) fn with_decoder_fixed(&self) -> Self {
+        let mut still = self.clone();
+        still.decoder = still.decoder.no_grad();
+        still.scales = still.scales.no_grad();
+        still.prior = still.prior.no_grad();
+        still
+    }
+
+    /// [`LatentVariable::bound_by`] with a bound for the encoder, and another for decoder and prior, whose value is
+    /// given.
+    fn partial(
+        &self,
+        x: &Tensor<2>,
+        condition: &Condition,
+        (posterior, noise): (&Posterior, Tensor<2>),
+        factors: &Factors,
+    ) -> Result<BoundEstimate> {
+        let count = self.bound.draws();
+        let of_encoder = self.with_decoder_fixed().by_weights(
+            x,
+            condition,
+            (posterior, noise.clone()),
+            factors,
+        )?;
+        let (z, log_q) = posterior.detach().draw_with_log_prob(self.flow.as_ref(), count, noise)?;
+        let (z, log_q) = (z.detach(), log_q.detach());
+        let log_prior = by_row(self.prior.log_prob(z.clone(), &self.encode())?, count);
+        let likelihood = self.log_likelihood(x, z, condition, count)?;
+        let (log_ratio, by) = (log_prior - log_q, factors.divergence);
+        let value = self.bound.of(likelihood.clone() + log_ratio.clone(), count);
+        let of_decoder = self.bound.of(likelihood + log_ratio.mul_scalar(by), count);
+        let expression = of_encoder.expression + of_decoder;
+        Ok(BoundEstimate { value, expression, ..of_encoder })
+    }
+
     /// [`LatentVariable::bound_by`] by the weights of draws.
     fn by_weights(
         &self,
@@ -172,7 +269,7 @@ impl LatentVariable {
         (posterior, noise): (&Posterior, Tensor<2>),
         factors: &Factors,
     ) -> Result<BoundEstimate> {
-        let Bound { k, m, gradient } = self.bound;
+        let Bound { k, m, gradient, .. } = self.bound;
         let count = k * m;
         let terms = |z: Tensor<2>| {
             let log_q = posterior.detach().log_prob(count, &z);
@@ -207,13 +304,13 @@ impl LatentVariable {
             }
         };
         let plain = weigh(&likelihood, &log_ratio, 1.0);
-        let value = mean_of_logarithms(plain.clone(), k);
+        let value = self.bound.of(plain.clone(), k);
         let by = factors.divergence;
         let log_weights = if by == 1.0 { plain } else { weigh(&likelihood, &log_ratio, by) };
         let (value, expression) = match own {
             Some(own) => (value.detach(), (log_weights * own).sum_dim(1).div_scalar(m as f64)),
             None if by == 1.0 => (value.clone(), value),
-            None => (value, mean_of_logarithms(log_weights, k)),
+            None => (value, self.bound.of(log_weights, k)),
         };
         let (likelihood, divergence) = (likelihood.mean_dim(1), log_ratio.mean_dim(1).neg());
         Ok(BoundEstimate { value, expression, likelihood, divergence })

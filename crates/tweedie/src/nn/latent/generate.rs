@@ -124,6 +124,10 @@ impl LatentVariable {
         draws: &Draws,
     ) -> Result<Tensor<2>> {
         let (rows, device, kind) = (addresses(&x)?, x.device(), x.dtype());
+        if self.is_implicit() || self.refinement.is_some() || self.auxiliary.is_some() {
+            let z = self.draw_posterior(&x, condition, 1, draws)?;
+            return self.draw(z, condition, draws, &rows);
+        }
         let noise = draws.purpose("z").normals_for(&rows, self.latent_width()).to_tensor(&device);
         let (z, _) = self.infer(&self.posterior(x, condition)?, 1, noise.cast(kind))?;
         self.draw(z, condition, draws, &rows)

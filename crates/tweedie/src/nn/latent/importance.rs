@@ -26,7 +26,7 @@ pub struct Importance {
 
 impl Importance {
     /// The estimate from the logarithms of a row's weights.
-    fn new(log_weights: &[f64]) -> Self {
+    pub(super) fn of(log_weights: &[f64]) -> Self {
         let k = log_weights.len() as f64;
         let most = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let weights = log_weights.iter().map(|w| (w - most).exp());
@@ -64,7 +64,7 @@ impl LatentVariable {
         draws: &Draws,
     ) -> Result<Vec<Importance>> {
         let ([n, _], device, kind) = (x.dims(), x.device(), x.dtype());
-        let (rows, width) = (addresses(&x)?, self.latent_width());
+        let (rows, width) = (addresses(&x)?, self.inference_width());
         let values = self.product.parameters().iter().sum::<usize>().max(width);
         let at_once = (MOST_AT_ONCE / (values * n).max(1)).clamp(1, count);
         let mut all = vec![Vec::with_capacity(count); n];
@@ -81,6 +81,6 @@ impl LatentVariable {
             all.iter_mut().zip(found.chunks(some)).for_each(|(all, some)| all.extend(some));
             done += some;
         }
-        Ok(all.iter().map(|log_weights| Importance::new(log_weights)).collect())
+        Ok(all.iter().map(|log_weights| Importance::of(log_weights)).collect())
     }
 }

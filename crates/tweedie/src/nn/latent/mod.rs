@@ -16,27 +16,38 @@
 //! vector or several layers of them. Rows are in model units, integers at the centres of their bins.
 
 mod aggregate;
+mod auxiliary;
 mod config;
 mod estimator;
 mod generate;
 mod importance;
 mod ladder;
+mod matching;
 mod per_row;
 mod posterior;
 mod prior;
+mod refine;
 mod terms;
 
 pub use aggregate::{Aggregate, AggregateScores};
+pub use auxiliary::AuxiliaryPosterior;
 pub use config::{LatentConfig, Scale};
 pub use estimator::{Bound, BoundEstimate, Estimator};
 pub use importance::Importance;
 pub use ladder::{Inference, LatentLayer};
+pub use matching::{
+    AdversarialMatching, AggregateMatching, AnyMatching, DenoisingMatching, DensityMatching,
+    Lesson, Matcher, Matching,
+};
 pub use per_row::PerRowPosterior;
-pub use posterior::{AnyPosterior, FlowPosterior, NormalPosterior, Posterior, PosteriorConfig};
+pub use posterior::{
+    AnyPosterior, FlowPosterior, ImplicitPosterior, NormalPosterior, Posterior, PosteriorConfig,
+};
 pub use prior::{
     AnyPrior, AnyPriorConfig, Encode, FlowPrior, FlowPriorConfig, MixturePrior, MixturePriorConfig,
     NormalPrior, NormalPriorConfig, Prior, PriorConfig, VampPrior, VampPriorConfig,
 };
+pub use refine::Refinement;
 pub use terms::{Constraint, Factors, Multiplier, Terms};
 
 use crate::data::Condition;
@@ -44,8 +55,9 @@ use crate::nn::conditional::Product;
 use crate::nn::dtype_of;
 use crate::nn::flow::Flow;
 use crate::nn::perceptron::Perceptron;
-use crate::tensor::{Dual, addresses, host_column};
+use crate::tensor::{Dual, addresses, detached, host_column};
 use crate::{Draws, Result};
+use auxiliary::Auxiliary;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use ladder::{Asked, Ladder, normal_of};
@@ -53,6 +65,9 @@ use posterior::by_row;
 
 /// The bound on |ln σ| of the posterior.
 const MOST_LOG_SD: f64 = 12.0;
+/// The number of draws that the moments of an implicit posterior are computed from, and the least variance.
+const MOMENTS: usize = 32;
+const LEAST_VARIANCE: f64 = 1e-12;
 /// The most latent dimensions.
 const MOST_WIDTH: u64 = 1 << 12;
 
@@ -81,6 +96,8 @@ pub struct LatentVariable {
     prior: AnyPrior,
     /// The flow of the posterior.
     flow: Option<Flow>,
+    /// The networks of an auxiliary variable of the posterior.
+    auxiliary: Option<Auxiliary>,
     /// The layers of latent variables above the lowest.
     ladder: Option<Ladder>,
     #[module(skip)]
@@ -90,6 +107,9 @@ pub struct LatentVariable {
     per_row: PerRowPosterior,
     #[module(skip)]
     width: usize,
+    /// The number of normal numbers that the encoder of an implicit posterior reads; 0 for a posterior with a density.
+    #[module(skip)]
+    noise: usize,
     /// Whether the decoder reads all layers, and not the lowest alone.
     #[module(skip)]
     skips: bool,
@@ -97,6 +117,10 @@ pub struct LatentVariable {
     bound: Bound,
     #[module(skip)]
     terms: Terms,
+    #[module(skip)]
+    matching: AnyMatching,
+    #[module(skip)]
+    refinement: Option<Refinement>,
 }
 
 impl LatentVariable {
@@ -127,11 +151,33 @@ impl LatentVariable {
 
     /// Whether the posterior is a normal distribution with independent dimensions, and the latent variable one vector.
     pub fn is_mean_field(&self) -> bool {
-        self.flow.is_none() && self.ladder.is_none()
+        let plain = self.flow.is_none() && self.ladder.is_none() && self.auxiliary.is_none();
+        plain && !self.is_implicit()
+    }
+
+    /// Whether the posterior can be drawn from and has no density.
+    pub fn is_implicit(&self) -> bool {
+        self.noise > 0
+    }
+
+    /// How training brings the posterior to the prior.
+    pub fn matching(&self) -> &AnyMatching {
+        &self.matching
+    }
+
+    /// The number of normal numbers that a draw of the posterior takes.
+    fn noise_width(&self) -> usize {
+        if self.is_implicit() { self.noise } else { self.inference_width() }
+    }
+
+    /// The number of normal numbers that the inference of a row takes.
+    fn inference_width(&self) -> usize {
+        self.latent_width() + self.auxiliary.as_ref().map_or(0, Auxiliary::width)
     }
 
     /// The normal distribution that the encoder gives, or that is fitted to, each row of `x`, `[n, width]` in model
-    /// units: the posterior, or what its flow or its layers start from.
+    /// units: the posterior, that of its auxiliary variable, what its flow or its layers start from, or for a posterior without a density the normal
+    /// distribution with its means and standard deviations, without derivatives.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) if batch or condition do not fit.
@@ -139,11 +185,34 @@ impl LatentVariable {
         let Some(encoder) = &self.encoder else {
             return self.fitted(&x, condition, &self.per_row);
         };
+        if self.is_implicit() {
+            return self.valid().moments(&detached(x), condition);
+        }
         let x = self.product.ordered(x.into())?;
+        if let Some(auxiliary) = &self.auxiliary {
+            let out = encoder.forward(x.clone(), condition)?.value;
+            let context = Some(x.value);
+            return Ok(Posterior { context, ..normal_of(&out, auxiliary.width()) });
+        }
         let out = encoder.forward(x, condition)?.value;
         let ([_, all], own) = (out.dims(), 2 * self.width);
         let context = (all > own).then(|| out.clone().narrow(1, own, all - own));
         Ok(Posterior { context, ..normal_of(&out, self.width) })
+    }
+
+    /// The means and standard deviations of an implicit posterior, by the same draws for all rows.
+    fn moments(&self, x: &Tensor<2>, condition: &Condition) -> Result<Posterior> {
+        let ([n, _], width) = (x.dims(), self.width);
+        let noise = Draws::new(0).purpose("moments").normals(0..MOMENTS as u64, self.noise);
+        let noise = noise.to_tensor(&x.device()).cast(x.dtype()).reshape([1, MOMENTS, self.noise]);
+        let noise = noise.expand([n, MOMENTS, self.noise]).reshape([n * MOMENTS, self.noise]);
+        let z = self.drawn(x, condition, MOMENTS, noise)?.reshape([n, MOMENTS, width]);
+        let mean = z.clone().mean_dim(1);
+        let off = z - mean.clone();
+        let variance = (off.clone() * off).sum_dim(1).div_scalar(MOMENTS as f64 - 1.0);
+        let log_sd = variance.add_scalar(LEAST_VARIANCE).log().mul_scalar(0.5);
+        let [mean, log_sd] = [mean, log_sd].map(|of| of.reshape([n, width]));
+        Ok(Posterior { mean, log_sd, context: None })
     }
 
     /// The posterior of a row without a condition, for priors that read the encoder.
@@ -181,7 +250,10 @@ impl LatentVariable {
             let found = ladder.infer(posterior, &of)?;
             return Ok((self.seen(found.z), by_row(found.log_ratio, draws)));
         }
-        let (z, log_q) = posterior.draw_with_log_prob(self.flow.as_ref(), draws, noise)?;
+        let (z, log_q) = match &self.auxiliary {
+            Some(auxiliary) => auxiliary.draw(posterior, draws, noise)?,
+            None => posterior.draw_with_log_prob(self.flow.as_ref(), draws, noise)?,
+        };
         let log_prior = by_row(self.prior.log_prob(z.clone(), &encode)?, draws);
         Ok((z, log_prior - log_q))
     }
@@ -241,7 +313,7 @@ impl LatentVariable {
         draws: &Draws,
     ) -> Result<Tensor<2>> {
         let (rows, device, kind) = (addresses(&x)?, x.device(), x.dtype());
-        let noise = draws.normals_for(&rows, self.latent_width()).to_tensor(&device).cast(kind);
+        let noise = draws.normals_for(&rows, self.inference_width()).to_tensor(&device).cast(kind);
         Ok(self.infer_in_parts(&self.posterior(x, condition)?, 1, noise)?.1)
     }
 
@@ -287,7 +359,7 @@ impl LatentVariable {
     }
 
     /// ln w of `draws` draws of each row of `x`, `[n, draws]`, from normal numbers `noise`,
-    /// `[n · draws, latent dimensions]`, those of a row below each other.
+    /// `[n · draws, latent dimensions]` (those of an auxiliary variable before them), those of a row below each other.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) if batch or condition do not fit.

@@ -7,7 +7,7 @@
 //! autoregressive flow*, eq. 10). A layer with `inverse = true` is evaluated in one pass from z₀ to z: planar and
 //! radial flows, and masked layers, which are inverse autoregressive flows then.
 
-use super::PerRowPosterior;
+use super::{AuxiliaryPosterior, PerRowPosterior};
 use crate::Result;
 use crate::data::Condition;
 use crate::error::{count, inside};
@@ -33,6 +33,17 @@ pub trait PosteriorConfig: Debug + Send + Sync {
 
     /// How the distribution is fitted to each row, if there is no encoder.
     fn per_row(&self) -> Option<PerRowPosterior> {
+        None
+    }
+
+    /// The number of normal numbers that the encoder reads beside the row and maps to z; 0 for a posterior with a
+    /// density.
+    fn noise(&self) -> usize {
+        0
+    }
+
+    /// The auxiliary variable, if there is one.
+    fn auxiliary(&self) -> Option<AuxiliaryPosterior> {
         None
     }
 
@@ -83,6 +94,31 @@ impl PosteriorConfig for FlowPosterior {
     }
 }
 
+/// A posterior that can only be drawn from: z = f(x, ε) by the encoder, ε ~ N(0, I). Training needs a
+/// [`Matching`](super::Matching) other than by densities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImplicitPosterior {
+    /// The number of normal numbers ε.
+    pub noise: usize,
+}
+
+impl Default for ImplicitPosterior {
+    fn default() -> Self {
+        Self { noise: 16 }
+    }
+}
+
+impl PosteriorConfig for ImplicitPosterior {
+    fn check(&self) -> Result<()> {
+        count("noise", self.noise as u64, MOST_CONTEXT)
+    }
+
+    fn noise(&self) -> usize {
+        self.noise
+    }
+}
+
 registry! {
     /// The posterior of the latent variable: `normal`, or `{ name = "flow", layers = [..], depth = 4 }`.
     pub enum AnyPosterior: PosteriorConfig = Normal, "posterior" {
@@ -92,12 +128,22 @@ registry! {
              coupling",
         "per-row" PerRow(PerRowPosterior)
             "a normal distribution fitted to each row in steps = 30, without an encoder",
+        "auxiliary" Auxiliary(AuxiliaryPosterior)
+            "a mixture of normal distributions over an auxiliary variable of width = 16 dimensions",
+        "implicit" Implicit(ImplicitPosterior)
+            "any distribution: the encoder maps the row and noise = 16 normal numbers to z; no density",
     }
 }
 
 impl AnyPosterior {
     /// The number of values of an encoder's output for `width` latent dimensions.
     pub(super) fn outputs(&self, width: usize) -> usize {
+        if self.noise() > 0 {
+            return width;
+        }
+        if let Some(auxiliary) = self.auxiliary() {
+            return 2 * auxiliary.width;
+        }
         2 * width + self.flow(width).map_or(0, |flow| flow.vector)
     }
 

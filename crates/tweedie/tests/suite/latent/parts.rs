@@ -30,6 +30,9 @@ fn every() -> Vec<serde_json::Value> {
         json!({ "posterior": { "name": "flow", "depth": 2, "context": 5,
             "layers": [{ "name": "coupling" }, { "name": "permutation" }] },
             "prior": { "name": "mixture" } }),
+        json!({ "posterior": { "name": "auxiliary", "width": 2, "hidden": [6] } }),
+        json!({ "posterior": { "name": "auxiliary", "width": 3, "hidden": [] },
+            "prior": { "name": "mixture", "components": 3 } }),
         json!({ "above": [{ "width": 2, "hidden": [6] }], "inference": "bottom-up" }),
         json!({ "above": [{ "width": 2, "hidden": [6] }, { "width": 1, "hidden": [] }] }),
         json!({ "above": [{ "width": 2, "hidden": [6] }, { "width": 2 }],
@@ -124,7 +127,10 @@ fn closed_forms_agree_with_draws_and_gradients_with_differences() -> Result<()> 
                 let all = match way {
                     0 => host(&model.bound(&x, &Condition::None, &draws)?[0]),
                     _ => {
-                        let noise = normal::<2>(&format!("noise {k}"), [n, model.latent_width()]);
+                        let extra = keys["posterior"]["name"].as_str() == Some("auxiliary");
+                        let extra = if extra { &keys["posterior"]["width"] } else { &json!(0) };
+                        let width = model.latent_width() + extra.as_u64().unwrap_or(0) as usize;
+                        let noise = normal::<2>(&format!("noise {k}"), [n, width]);
                         host(&model.log_weights(&x, &Condition::None, 1, noise)?)
                     }
                 };
@@ -224,7 +230,7 @@ fn weights_of_terms_are_those_of_their_definitions() -> Result<()> {
     let model = moved(&randomised(model.init(&space, &Draws::new(4), &cpu())?, 0.4), 0.0).train();
     let x = Tensor::<2>::from_data(x.cast(DType::F64).to_data(), (&cpu().autodiff(), DType::F64));
     let along = |factors: Factors| -> Result<f64> {
-        let found = model.bound_by(&x, &Condition::None, &Draws::new(1), &factors)?;
+        let found = model.bound_by(&x, &Condition::None, &Draws::new(1), &factors, None)?;
         Ok(slope(&model, &found.expression.mean().backward()))
     };
     let of = |likelihood, divergence, free| Factors { likelihood, divergence, free };
@@ -287,6 +293,12 @@ fn a_resumed_run_is_the_same() -> Result<()> {
             "prior": { "name": "vamp", "components": 6 } }),
         json!({ "width": 2, "encoder": [5], "decoder": [5], "above": [{ "width": 2 }],
             "posterior": "normal" }),
+        json!({ "width": 2, "encoder": [5], "decoder": [5], "posterior": "implicit",
+            "matching": { "name": "adversarial", "hidden": [5] } }),
+        json!({ "width": 2, "encoder": [5], "decoder": [5], "posterior": "implicit",
+            "matching": { "name": "denoising", "hidden": [5] } }),
+        json!({ "width": 2, "encoder": [5], "decoder": [5], "matching": "aggregate" }),
+        json!({ "width": 2, "encoder": [5], "decoder": [5], "refine": { "steps": 2 } }),
     ] {
         let (_, mut whole) = learnt_by(config(keys.clone()), &data, [20, 8000], 1e-2)?;
         let state = whole.save()?;
@@ -339,6 +351,13 @@ fn parts_that_do_not_go_together_are_refused_by_name() {
         (json!({ "prior": "vamp", "above": layers }), "prior: vamp"),
         (json!({ "posterior": "flow", "above": layers }), "posterior: flow"),
         (json!({ "posterior": "per-row", "above": layers }), "posterior: per-row"),
+        (json!({ "posterior": "auxiliary", "above": layers }), "posterior: auxiliary"),
+        (json!({ "posterior": "auxiliary", "prior": "vamp" }), "prior: vamp"),
+        (json!({ "posterior": { "name": "auxiliary", "width": 0 } }), "posterior.width: 0"),
+        (
+            json!({ "posterior": "auxiliary", "bound": { "k": 2, "m": 2, "partial": true } }),
+            "bound.partial: true",
+        ),
         (json!({ "posterior": "per-row", "prior": "vamp" }), "prior: vamp"),
         (json!({ "posterior": { "name": "per-row", "steps": 0 } }), "posterior.steps: 0"),
         (json!({ "posterior": { "name": "flow", "layers": [] } }), "posterior.layers: none"),
@@ -349,6 +368,24 @@ fn parts_that_do_not_go_together_are_refused_by_name() {
             json!({ "bound": { "k": 2, "gradient": "doubly" }, "posterior": "flow" }),
             "bound.gradient: doubly",
         ),
+        (json!({ "posterior": "implicit" }), "matching: density"),
+        (json!({ "posterior": { "name": "implicit", "noise": 0 } }), "posterior.noise: 0"),
+        (
+            json!({ "posterior": "implicit", "matching": "adversarial", "bound": { "k": 5 } }),
+            "bound: of another kind",
+        ),
+        (json!({ "matching": "denoising", "posterior": "flow" }), "matching: `denoising`"),
+        (json!({ "matching": "denoising", "prior": "vamp" }), "prior: vamp"),
+        (json!({ "matching": "aggregate", "terms": { "free": 1.0 } }), "terms.free: 1"),
+        (json!({ "matching": { "name": "adversarial", "steps": 0 } }), "matching.steps: 0"),
+        (json!({ "matching": { "name": "denoising", "noise": 0.0 } }), "matching.noise: 0"),
+        (
+            json!({ "matching": { "name": "aggregate", "critic": { "steps": 0 } } }),
+            "matching.critic.steps: 0",
+        ),
+        (json!({ "refine": { "steps": 0 } }), "refine.steps: 0"),
+        (json!({ "refine": {}, "above": layers }), "refine: given"),
+        (json!({ "refine": { "kernel": { "name": "mala", "step_size": 0.0 } } }), "refine.kernel"),
         (json!({ "terms": { "free": -1.0 } }), "terms.free: -1"),
         (json!({ "terms": { "free": 1.0 }, "bound": { "k": 2 } }), "terms.free: given"),
         (json!({ "terms": { "constraint": { "nats": 1.0 }, "warmup": 3 } }), "terms.constraint"),

@@ -1,6 +1,7 @@
 //! Kernels against the moments that they must preserve and converge to.
 
 use super::*;
+use burn::tensor::DType;
 use tweedie::Result;
 use tweedie::data::Toy;
 use tweedie::mcmc::{Funnel, Hmc, Mala, RandomWalk, Ula};
@@ -22,7 +23,7 @@ impl Transition for Stay {
 
 const WALK: RandomWalk = RandomWalk { step_size: 0.9, warm_up: 0, acceptance: 0.234 };
 const MALA: Mala = Mala { step_size: 0.35, warm_up: 0, acceptance: 0.574 };
-const HMC: Hmc = Hmc { step_size: 0.35, leapfrog: 4, warm_up: 0, acceptance: 0.8 };
+const HMC: Hmc = Hmc { step_size: 0.35, jitter: 0.3, leapfrog: 4, warm_up: 0, acceptance: 0.8 };
 
 /// How far the moments of a Gaussian are from right after `steps` steps from exact draws or from a point far off.
 fn deviation(kernel: &dyn Transition, exactly: bool, steps: u64) -> f64 {
@@ -135,10 +136,11 @@ fn an_acceptance_ratio_is_that_of_densities_and_proposals() {
 #[test]
 fn one_leapfrog_step_is_a_metropolised_langevin_step() {
     let target = Funnel { width: 3, scale: 0.7 };
-    let hmc = Hmc { step_size: 0.6, leapfrog: 1, ..HMC };
+    let hmc = Hmc { step_size: 0.6, jitter: 0.0, leapfrog: 1, ..HMC };
     let mala = Mala { step_size: 0.18, ..MALA };
     let run = |kernel: &dyn Transition| {
-        let start = kernel.init(exact(&target, 100, 12), &target).expect("a start");
+        let start = exact(&target, 100, 12).cast(DType::F64);
+        let start = kernel.init(start, &target).expect("a start");
         walk(kernel, start, &target, 20, &Draws::new(13))
     };
     let ((a, by_hmc), (b, by_mala)) = (run(&hmc), run(&mala));
@@ -154,7 +156,7 @@ fn one_leapfrog_step_is_a_metropolised_langevin_step() {
 fn leapfrog_steps_keep_the_energy_to_second_order() {
     let target = Funnel { width: 3, scale: 0.7 };
     let spread = |step_size: f64, leapfrog: usize| {
-        let kernel = Hmc { step_size, leapfrog, ..HMC };
+        let kernel = Hmc { step_size, jitter: 0.0, leapfrog, ..HMC };
         let start = kernel.init(exact(&target, 400, 14), &target).expect("a start");
         let (_, info) = kernel.step(start, &target, &Draws::new(15)).expect("a step");
         let mut all: Vec<f64> = info.log_ratio.iter().map(|ratio| ratio.abs()).collect();
@@ -165,6 +167,24 @@ fn leapfrog_steps_keep_the_energy_to_second_order() {
     assert!((14.0..18.0).contains(&ratio), "{ratio}");
 }
 
+/// At half a turn a chain of fixed length only changes sides; with lengths of their own chains forget their start.
+#[test]
+fn lengths_of_their_own_break_the_resonance() {
+    let one = Component::isotropic(1.0, vec![0.0], 1.0);
+    let target = GaussianMixture::new(vec![one]).expect("a mixture");
+    let mean_after = |jitter: f64| {
+        let leapfrog = 40;
+        let kernel = Hmc { step_size: std::f64::consts::PI / 40.0, jitter, leapfrog, ..HMC };
+        let start = doubles(&[3.0], 1).expand([2000, 1]);
+        let start = kernel.init(start, &target).expect("a start");
+        let (chains, _) = walk(&kernel, start, &target, 30, &Draws::new(16));
+        chains.values().iter().sum::<f64>() / 2000.0
+    };
+    let (fixed, own) = (mean_after(0.0), mean_after(0.5));
+    assert!(fixed > 2.5, "{fixed}");
+    within("with lengths of their own", own, 0.0, BAR / 2000f64.sqrt());
+}
+
 #[test]
 fn warm_up_finds_the_acceptance_and_then_leaves_the_step_alone() {
     let target = Funnel { width: 20, scale: 0.5 };
@@ -172,7 +192,7 @@ fn warm_up_finds_the_acceptance_and_then_leaves_the_step_alone() {
         (&RandomWalk { step_size: 30.0, warm_up: 500, acceptance: 0.234 }, 0.234),
         (&Mala { step_size: 1e-4, warm_up: 500, acceptance: 0.574 }, 0.574),
         (&Mala { step_size: 10.0, warm_up: 500, acceptance: 0.8 }, 0.8),
-        (&Hmc { step_size: 3.0, leapfrog: 5, warm_up: 500, acceptance: 0.7 }, 0.7),
+        (&Hmc { step_size: 3.0, leapfrog: 5, warm_up: 500, acceptance: 0.7, ..HMC }, 0.7),
     ];
     for (kernel, acceptance) in kernels {
         let start = kernel.init(exact(&target, 40, 9), &target).expect("a start");
