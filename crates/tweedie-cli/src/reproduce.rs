@@ -32,12 +32,13 @@ struct Figure {
     measure: fn(&Options, &Settings) -> Result<Option<Measured>>,
 }
 
-const FIGURES: [Figure; 6] = [
+const FIGURES: [Figure; 7] = [
     mnist_diffusion::FIGURE,
     mnist_likelihood::FIGURE,
     mnist_densities::FIGURE,
     lessons::FITS,
     lessons::PATHS,
+    lessons::GAP,
     lessons::DIRAC,
 ];
 

@@ -18,6 +18,14 @@ pub const FITS: Figure = Figure {
     measure: |options, _| write(FITS.name, lesson::fits()?, options).map(Some),
 };
 
+pub const GAP: Figure = Figure {
+    name: "gap",
+    what: "log p beside its bounds: where each is greatest, and what closes the gap",
+    models: &[],
+    needs_data: false,
+    measure: |options, _| write(GAP.name, lesson::gap()?, options).map(Some),
+};
+
 pub const DIRAC: Figure = Figure {
     name: "dirac",
     what: "the smallest game: which steps of generator and critic converge, and how fast",
