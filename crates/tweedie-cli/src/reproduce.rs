@@ -32,13 +32,14 @@ struct Figure {
     measure: fn(&Options, &Settings) -> Result<Option<Measured>>,
 }
 
-const FIGURES: [Figure; 7] = [
+const FIGURES: [Figure; 8] = [
     mnist_diffusion::FIGURE,
     mnist_likelihood::FIGURE,
     mnist_densities::FIGURE,
     lessons::FITS,
     lessons::PATHS,
     lessons::GAP,
+    lessons::ESTIMATORS,
     lessons::DIRAC,
 ];
 

@@ -26,6 +26,14 @@ pub const GAP: Figure = Figure {
     measure: |options, _| write(GAP.name, lesson::gap()?, options).map(Some),
 };
 
+pub const ESTIMATORS: Figure = Figure {
+    name: "estimators",
+    what: "estimators of one mean: their variances, and where steps by them end",
+    models: &[],
+    needs_data: false,
+    measure: |options, _| write(ESTIMATORS.name, lesson::estimators()?, options).map(Some),
+};
+
 pub const DIRAC: Figure = Figure {
     name: "dirac",
     what: "the smallest game: which steps of generator and critic converge, and how fast",

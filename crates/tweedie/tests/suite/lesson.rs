@@ -1,5 +1,6 @@
 //! Pages that teach: their fits against closed forms, their densities against each other.
 
+mod estimators;
 mod gap;
 
 use crate::support::within;

@@ -1,11 +1,13 @@
 //! Pages that teach: computations in closed form or by quadrature, with their pictures.
 
 mod dirac;
+mod estimators;
 mod fits;
 mod gap;
 mod paths;
 
 pub use dirac::dirac;
+pub use estimators::{Bowl, Gradient, draw_by_size, estimators, exponential_variance, mean_size};
 pub use fits::{Gaussian, fits, least_kl, least_w1};
 pub use gap::{LinearModel, LinearPosterior, Matrix, Pairs, gap};
 pub use paths::paths;
