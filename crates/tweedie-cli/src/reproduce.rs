@@ -32,7 +32,7 @@ struct Figure {
     measure: fn(&Options, &Settings) -> Result<Option<Measured>>,
 }
 
-const FIGURES: [Figure; 8] = [
+const FIGURES: [Figure; 9] = [
     mnist_diffusion::FIGURE,
     mnist_likelihood::FIGURE,
     mnist_densities::FIGURE,
@@ -40,6 +40,7 @@ const FIGURES: [Figure; 8] = [
     lessons::PATHS,
     lessons::GAP,
     lessons::ESTIMATORS,
+    lessons::FINITE_SAMPLES,
     lessons::DIRAC,
 ];
 

@@ -34,6 +34,14 @@ pub const ESTIMATORS: Figure = Figure {
     measure: |options, _| write(ESTIMATORS.name, lesson::estimators()?, options).map(Some),
 };
 
+pub const FINITE_SAMPLES: Figure = Figure {
+    name: "finite-samples",
+    what: "critics of two equal distributions, by how many rows they see, and what they do to a generator",
+    models: &[],
+    needs_data: false,
+    measure: |options, _| write(FINITE_SAMPLES.name, lesson::finite_samples()?, options).map(Some),
+};
+
 pub const DIRAC: Figure = Figure {
     name: "dirac",
     what: "the smallest game: which steps of generator and critic converge, and how fast",

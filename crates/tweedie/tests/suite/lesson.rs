@@ -1,6 +1,7 @@
 //! Pages that teach: their fits against closed forms, their densities against each other.
 
 mod estimators;
+mod finite_samples;
 mod gap;
 
 use crate::support::within;

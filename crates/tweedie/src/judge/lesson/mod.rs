@@ -2,12 +2,14 @@
 
 mod dirac;
 mod estimators;
+mod finite_samples;
 mod fits;
 mod gap;
 mod paths;
 
 pub use dirac::dirac;
 pub use estimators::{Bowl, Gradient, draw_by_size, estimators, exponential_variance, mean_size};
+pub use finite_samples::{critic_of_equals, critic_slopes, finite_samples, generator_gradient};
 pub use fits::{Gaussian, fits, least_kl, least_w1};
 pub use gap::{LinearModel, LinearPosterior, Matrix, Pairs, gap};
 pub use paths::paths;
