@@ -34,7 +34,7 @@ struct Figure {
     measure: fn(&Options, &Settings) -> Result<Option<Measured>>,
 }
 
-const FIGURES: [Figure; 8] = [
+const FIGURES: [Figure; 11] = [
     mnist_diffusion::FIGURE,
     mnist_likelihood::FIGURE,
     mnist_densities::FIGURE,
@@ -42,6 +42,9 @@ const FIGURES: [Figure; 8] = [
     families::FIGURE,
     lessons::FITS,
     lessons::PATHS,
+    lessons::GAP,
+    lessons::ESTIMATORS,
+    lessons::FINITE_SAMPLES,
     lessons::DIRAC,
 ];
 

@@ -18,6 +18,30 @@ pub const FITS: Figure = Figure {
     measure: |options, _| write(FITS.name, lesson::fits()?, options).map(Some),
 };
 
+pub const GAP: Figure = Figure {
+    name: "gap",
+    what: "log p beside its bounds: where each is greatest, and what closes the gap",
+    models: &[],
+    needs_data: false,
+    measure: |options, _| write(GAP.name, lesson::gap()?, options).map(Some),
+};
+
+pub const ESTIMATORS: Figure = Figure {
+    name: "estimators",
+    what: "estimators of one mean: their variances, and where steps by them end",
+    models: &[],
+    needs_data: false,
+    measure: |options, _| write(ESTIMATORS.name, lesson::estimators()?, options).map(Some),
+};
+
+pub const FINITE_SAMPLES: Figure = Figure {
+    name: "finite-samples",
+    what: "critics of two equal distributions, by how many rows they see, and what they do to a generator",
+    models: &[],
+    needs_data: false,
+    measure: |options, _| write(FINITE_SAMPLES.name, lesson::finite_samples()?, options).map(Some),
+};
+
 pub const DIRAC: Figure = Figure {
     name: "dirac",
     what: "the smallest game: which steps of generator and critic converge, and how fast",

@@ -1,5 +1,9 @@
 //! Pages that teach: their fits against closed forms, their densities against each other.
 
+mod estimators;
+mod finite_samples;
+mod gap;
+
 use crate::support::within;
 use tweedie::Error;
 use tweedie::density::fit::{Covariance, Distribution, Mixture};

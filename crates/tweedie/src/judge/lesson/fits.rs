@@ -9,7 +9,7 @@
 //! Of a Gaussian both are the Gaussian itself. Of the uniform distribution on 0 to 1 they are N(½, 1/12) and
 //! N(½, s²) with s = (Φ(z) − ½)/z and z = √(2 ln 2).
 
-use super::{Lesson, for_machines, table};
+use super::{Lesson, for_machines, greatest, table};
 use crate::density::fit::{
     Covariance, Distribution, Em, EmConfig, Mixture, Points, normal_quantile,
 };
@@ -20,8 +20,6 @@ use serde::Serialize;
 
 /// The number of levels of a quantile function.
 const LEVELS: usize = 20_000;
-/// Steps of the search for the least W₁; each leaves 0.618 of the bracket.
-const SECTIONS: usize = 80;
 /// Rows that a mixture is fitted to, and its components.
 const ROWS: u64 = 4000;
 const COMPONENTS: usize = 10;
@@ -94,18 +92,7 @@ pub fn least_w1(quantiles: &[f64]) -> Result<Gaussian> {
         let cost = quantiles.iter().zip(&z).map(|(q, z)| (q - mean - deviation * z).abs());
         (cost.sum::<f64>() / n, mean)
     };
-    // Golden section search of a convex function.
-    let golden = 0.5 * (5f64.sqrt() - 1.0);
-    let (mut low, mut high) = (0.0, 3.0 * start.deviation);
-    for _ in 0..SECTIONS {
-        let (a, b) = (high - golden * (high - low), low + golden * (high - low));
-        if best(a).0 < best(b).0 {
-            high = b;
-        } else {
-            low = a;
-        }
-    }
-    let deviation = 0.5 * (low + high);
+    let deviation = greatest(0.0, 3.0 * start.deviation, |deviation| -best(deviation).0);
     Ok(Gaussian { mean: best(deviation).1, deviation })
 }
 
