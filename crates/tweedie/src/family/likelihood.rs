@@ -4,7 +4,7 @@ use super::Start;
 use super::arrays::none_left;
 use crate::data::{Batch, Condition, Encoding, Feed, Rows, Space};
 use crate::nn::flow::Take;
-use crate::nn::latent::{Lesson, Matcher, Multiplier};
+use crate::nn::latent::{Matcher, MatcherStep, Multiplier};
 use crate::nn::{State, collect_params};
 use crate::tensor::{host_column, mean_and_error};
 use crate::train::{
@@ -47,7 +47,7 @@ pub(super) trait Likelihood {
     }
 
     /// Lets that network learn from some rows. Returns its mean loss and the mean norm of its gradient.
-    fn teach(&self, matcher: &mut Matcher, of: &Lesson, factor: f64) -> Result<[f64; 2]> {
+    fn teach(&self, matcher: &mut Matcher, of: &MatcherStep, factor: f64) -> Result<[f64; 2]> {
         let _ = (matcher, of, factor);
         Ok([0.0; 2])
     }
@@ -222,7 +222,7 @@ impl<M: Module + Likelihood + Sync> Learner for LikelihoodLearner<M> {
             let draws = self.draws.purpose("probes").at(step).at(part);
             if let Some(matcher) = &mut self.matcher {
                 let (x, draws) = (batch.x.clone().inner(), draws.purpose("matcher"));
-                let of = Lesson { x: &x, condition: &batch.condition, draws: &draws, step };
+                let of = MatcherStep { x: &x, condition: &batch.condition, draws: &draws, step };
                 let found = self.model.module.teach(matcher, &of, factor)?;
                 taught.iter_mut().zip(found).for_each(|(sum, own)| *sum += own / parts as f64);
             }

@@ -18,7 +18,7 @@ use super::{Family, Model, Opening, Start};
 use crate::data::Condition;
 use crate::error::inside;
 use crate::nn::flow::Take;
-use crate::nn::latent::{LatentConfig, LatentVariable, Lesson, Matcher, Multiplier};
+use crate::nn::latent::{LatentConfig, LatentVariable, Matcher, MatcherStep, Multiplier};
 use crate::nn::{collect_params, map_params};
 use crate::tensor::{host_column, mean_and_error};
 use crate::train::{Fit, Learner, Optimiser, State};
@@ -72,7 +72,7 @@ impl Likelihood for LatentVariable {
         found.map_err(|e| inside("latent.matching", e))
     }
 
-    fn teach(&self, matcher: &mut Matcher, of: &Lesson, factor: f64) -> Result<[f64; 2]> {
+    fn teach(&self, matcher: &mut Matcher, of: &MatcherStep, factor: f64) -> Result<[f64; 2]> {
         matcher.learn(&self.valid(), of, factor)
     }
 

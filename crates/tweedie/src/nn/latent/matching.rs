@@ -261,7 +261,7 @@ enum Kind {
 }
 
 /// Some rows, their conditions and the random numbers of a step.
-pub struct Lesson<'a> {
+pub struct MatcherStep<'a> {
     /// Rows in model units outside of any graph, `[n, width]`.
     pub x: &'a Tensor<2>,
     /// The condition of each.
@@ -272,7 +272,7 @@ pub struct Lesson<'a> {
     pub step: u64,
 }
 
-impl Lesson<'_> {
+impl MatcherStep<'_> {
     fn normals(&self, purpose: &'static str, turn: u64, [rows, width]: [usize; 2]) -> Tensor<2> {
         let draws = self.draws.purpose(purpose).at(turn);
         draws.normals(0..rows as u64, width).to_tensor(&self.x.device()).cast(self.x.dtype())
@@ -296,13 +296,55 @@ fn softplus(v: Tensor<2>) -> Tensor<2> {
     activation::softplus(v, 1.0)
 }
 
+/// The logistic loss of a critic on draws of the posterior and of N(0, I), `[1]`.
+fn of_ratio(
+    critic: &Perceptron,
+    model: &LatentVariable,
+    posterior: &Posterior,
+    of: &MatcherStep,
+    turn: u64,
+) -> Result<Tensor<1>> {
+    let z = model.draws_of(of, turn, 1)?;
+    let (e, normal) = (posterior.standardised(&z, 1), of.normals("contrast", turn, z.dims()));
+    let on = |e: Tensor<2>| {
+        let input = seen_with(model, of.x, 1, vec![e])?.autodiff();
+        Ok::<_, Error>(critic.forward(input.into(), of.condition)?.value)
+    };
+    Ok(softplus(on(e)?.neg()).mean() + softplus(on(normal)?).mean())
+}
+
+/// The loss of a denoiser with noise of size δ on some draws of each row's posterior, `[1]`.
+fn of_score(
+    network: &Perceptron,
+    (noise, draws): (f64, usize),
+    model: &LatentVariable,
+    posterior: &Posterior,
+    of: &MatcherStep,
+    turn: u64,
+) -> Result<Tensor<1>> {
+    let z = model.draws_of(of, turn, draws)?;
+    let ([n, _], e) = (z.dims(), posterior.standardised(&z, draws));
+    let size = of.normals("size", turn, [n, 1]).abs().mul_scalar(noise);
+    let u = of.normals("noise", turn, z.dims());
+    let moved = e + u.clone() * size.clone();
+    let input = seen_with(model, of.x, draws, vec![moved, size.clone()])?.autodiff();
+    let given = repeated_condition(of.condition, of.x.dims()[0], draws);
+    let off = u.autodiff() + network.forward(input.into(), &given)?.value * size.autodiff();
+    Ok((off.clone() * off).sum_dim(1).mean())
+}
+
 impl Matcher {
     /// Takes its steps on draws of the posteriors of `model` (outside of automatic differentiation) for some rows, at
     /// `factor` times the learning rate. Returns the mean loss and the mean norm of its gradient.
     ///
     /// # Errors
     /// [`Error::Diverged`] if a loss is not finite; [`Error::Shape`] if rows do not fit.
-    pub fn learn(&mut self, model: &LatentVariable, of: &Lesson, factor: f64) -> Result<[f64; 2]> {
+    pub fn learn(
+        &mut self,
+        model: &LatentVariable,
+        of: &MatcherStep,
+        factor: f64,
+    ) -> Result<[f64; 2]> {
         let mut mean = [0.0; 2];
         if self.steps == 0 {
             return Ok(mean);
@@ -311,29 +353,12 @@ impl Matcher {
         for turn in 0..steps {
             let found = match &mut self.kind {
                 Kind::Ratio(critic) => {
-                    let z = model.draws_of(of, turn, 1)?;
-                    let ([n, width], e) = (z.dims(), posterior.standardised(&z, 1));
-                    let normal = of.normals("contrast", turn, [n, width]);
-                    let tracked = |e| seen_with(model, of.x, 1, vec![e]).map(Tensor::autodiff);
-                    let on = |e| {
-                        Ok::<_, Error>(
-                            critic.module.forward(tracked(e)?.into(), of.condition)?.value,
-                        )
-                    };
-                    let loss = softplus(on(e)?.neg()).mean() + softplus(on(normal)?).mean();
+                    let loss = of_ratio(&critic.module, model, &posterior, of, turn)?;
                     descend(critic, loss, of.step, factor)?
                 }
                 Kind::Score { network, noise, draws } => {
-                    let z = model.draws_of(of, turn, *draws)?;
-                    let ([n, width], e) = (z.dims(), posterior.standardised(&z, *draws));
-                    let size = of.normals("size", turn, [n, 1]).abs().mul_scalar(*noise);
-                    let u = of.normals("noise", turn, [n, width]);
-                    let moved = e + u.clone() * size.clone();
-                    let input = seen_with(model, of.x, *draws, vec![moved, size.clone()])?;
-                    let given = repeated_condition(of.condition, of.x.dims()[0], *draws);
-                    let score = network.module.forward(input.autodiff().into(), &given)?.value;
-                    let off = u.autodiff() + score * size.autodiff();
-                    let loss = (off.clone() * off).sum_dim(1).mean();
+                    let by = (*noise, *draws);
+                    let loss = of_score(&network.module, by, model, &posterior, of, turn)?;
                     descend(network, loss, of.step, factor)?
                 }
                 Kind::Aggregate { adversary, .. } => {
@@ -405,7 +430,7 @@ impl Posterior {
 
 impl LatentVariable {
     /// `count` draws of the posterior of each row.
-    fn draws_of(&self, of: &Lesson, turn: u64, count: usize) -> Result<Tensor<2>> {
+    fn draws_of(&self, of: &MatcherStep, turn: u64, count: usize) -> Result<Tensor<2>> {
         let [n, _] = of.x.dims();
         let noise = of.normals("posterior", turn, [n * count, self.noise_width()]);
         self.drawn(of.x, of.condition, count, noise)

@@ -37,7 +37,7 @@ pub use importance::Importance;
 pub use ladder::{Inference, LatentLayer};
 pub use matching::{
     AdversarialMatching, AggregateMatching, AnyMatching, DenoisingMatching, DensityMatching,
-    Lesson, Matcher, Matching,
+    Matcher, MatcherStep, Matching,
 };
 pub use per_row::PerRowPosterior;
 pub use posterior::{

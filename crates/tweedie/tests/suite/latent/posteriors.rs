@@ -14,7 +14,7 @@ use std::path::Path;
 use tweedie::data::{Condition, Dataset, Rows, Split};
 use tweedie::mcmc::{Annealing, Hmc};
 use tweedie::metric::neighbours::two_sample;
-use tweedie::nn::latent::{Factors, Importance, LatentVariable, Lesson, Matcher};
+use tweedie::nn::latent::{Factors, Importance, LatentVariable, Matcher, MatcherStep};
 use tweedie::nn::{collect_params, map_params};
 use tweedie::tensor::mean_and_error;
 use tweedie::train::{AdamWConfig, Fit, Optimiser, Trainee};
@@ -69,7 +69,7 @@ fn teach(
     let model = model.valid();
     for step in 0..steps {
         let (x, draws) = (rows(step), Draws::new(2).at(step));
-        let of = Lesson { x: &x, condition: &Condition::None, draws: &draws, step };
+        let of = MatcherStep { x: &x, condition: &Condition::None, draws: &draws, step };
         let factor = 1.0 - step as f64 / steps as f64;
         matcher.learn(&model, &of, factor)?;
     }
@@ -304,7 +304,7 @@ impl Folded {
             let draws = Draws::new(6).at(step);
             if let Some(matcher) = &mut matcher {
                 let (x, draws) = (x.clone().inner(), draws.purpose("matcher"));
-                let of = Lesson { x: &x, condition: &Condition::None, draws: &draws, step };
+                let of = MatcherStep { x: &x, condition: &Condition::None, draws: &draws, step };
                 matcher.learn(&model.module.valid(), &of, factor)?;
             }
             let factors = Factors::default();
