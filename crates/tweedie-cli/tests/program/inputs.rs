@@ -69,6 +69,41 @@ fn guidance_without_a_condition_is_refused_and_of_a_recipe_costs_nothing() {
 }
 
 #[test]
+fn training_starts_from_the_weights_of_another_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let sets = |more: &[&'static str]| -> Vec<&'static str> {
+        let all = [
+            "latent.width=2",
+            "latent.encoder=[8]",
+            "latent.decoder=[8]",
+            "training.selection=last",
+        ];
+        let each = all.into_iter().chain(["evaluation.samples=50"]).chain(more.iter().copied());
+        let head = ["train", "vae", "--data", "moons"];
+        head.into_iter().chain(each.flat_map(|set| ["--set", set])).collect()
+    };
+    let run = |out: &'static str, more: &[&'static str]| [sets(more), vec!["--out", out]].concat();
+    done(folder.path(), &run("first", &["training.steps=40"]));
+    let still = ["training.steps=1", "training.learning_rate=1e-30", "training.ema=0"];
+    done(folder.path(), &run("run", &[&still[..], &["start='first'"]].concat()));
+    let own = sampled(folder.path(), &[]);
+    let first = ["sample", "first", "-n", "8", "-o", "first.npy"];
+    done(folder.path(), &first);
+    assert_eq!(own, npy::read(folder.path().join("first.npy")).unwrap().1);
+    // A finished run does not need the other one any more.
+    std::fs::remove_dir_all(folder.path().join("first")).unwrap();
+    assert_eq!(sampled(folder.path(), &[]), own);
+    done(folder.path(), &["train", "kde", "--out", "kde", "--set", "data.n=200"]);
+    for (status, words, more) in [
+        (2, "a run of a latent-variable model", &["start='kde'"][..]),
+        (1, "absent", &["start='absent'"]),
+        (1, "encoder", &["start='run'", "latent.encoder=[9]"]),
+    ] {
+        refused(folder.path(), status, &[words], &run("again", more));
+    }
+}
+
+#[test]
 fn a_weaker_run_on_other_rows_or_of_another_family_is_refused() {
     let folder = copy_of(numbers());
     let others = tempfile::tempdir().unwrap();

@@ -118,6 +118,9 @@ impl Family for LatentRecipe {
         let batch = self.training.check_batch(self.latent.activations(at.space)?);
         batch.map_err(|e| inside("training", e))?;
         of_rows_as_they_are(&self.training, "a latent-variable model")?;
+        if let Some(run) = &self.start {
+            of_run(self.latent.init(at.space, &Draws::new(0), at.device)?, run, at)?;
+        }
         Ok(self)
     }
 
