@@ -14,6 +14,7 @@ pub mod family;
 pub mod files;
 pub mod game;
 pub mod judge;
+pub mod latent;
 pub mod mcmc;
 pub mod metric;
 pub mod nn;

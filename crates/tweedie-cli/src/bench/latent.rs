@@ -6,8 +6,8 @@ use super::networks::draws;
 use tweedie::Result;
 use tweedie::burn::tensor::{Device, Tensor};
 use tweedie::data::Condition;
+use tweedie::latent::{Bound, Estimator, LatentConfig, LatentVariable};
 use tweedie::nn::flow::Take;
-use tweedie::nn::latent::{Bound, Estimator, LatentConfig, LatentVariable};
 
 /// The numbers of rows of a training step.
 const BATCHES: [u64; 2] = [100, 20];

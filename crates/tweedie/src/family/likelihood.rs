@@ -3,8 +3,8 @@
 use super::Start;
 use super::arrays::none_left;
 use crate::data::{Batch, Condition, Encoding, Feed, Rows, Space};
+use crate::latent::{Matcher, MatcherStep, Multiplier};
 use crate::nn::flow::Take;
-use crate::nn::latent::{Matcher, MatcherStep, Multiplier};
 use crate::nn::{State, collect_params};
 use crate::tensor::{host_column, mean_and_error};
 use crate::train::{

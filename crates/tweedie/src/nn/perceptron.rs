@@ -14,7 +14,7 @@ const MOST_LAYERS: u64 = 64;
 const MOST_UNITS: u64 = 1 << 16;
 
 /// Fails, naming `key`, unless these are the widths of hidden layers; an empty list makes the network linear.
-pub(super) fn check_hidden(key: &str, hidden: &[usize]) -> Result<()> {
+pub(crate) fn check_hidden(key: &str, hidden: &[usize]) -> Result<()> {
     if hidden.is_empty() {
         return Ok(());
     }
@@ -23,7 +23,7 @@ pub(super) fn check_hidden(key: &str, hidden: &[usize]) -> Result<()> {
 }
 
 /// The sizes of a network: its input, its hidden layers and its output.
-pub(super) struct Sizes<'a> {
+pub(crate) struct Sizes<'a> {
     pub input: usize,
     pub hidden: &'a [usize],
     pub output: usize,
@@ -78,7 +78,7 @@ impl Sizes<'_> {
 
 /// An MLP whose first layer also takes the condition.
 #[derive(Module, Debug)]
-pub(super) struct Perceptron {
+pub(crate) struct Perceptron {
     linears: Vec<Linear>,
     condition: ConditionEmbedding,
     #[module(skip)]

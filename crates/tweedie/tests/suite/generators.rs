@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use tweedie::Draws;
 use tweedie::data::{Condition, Generate, Space, Toy};
+use tweedie::latent::LatentConfig;
 use tweedie::mcmc::{Banana, Funnel};
 use tweedie::nn::autoregressive::AutoregressiveConfig;
 use tweedie::nn::flow::FlowConfig;
-use tweedie::nn::latent::LatentConfig;
 use tweedie::solve::Sampler;
 
 /// Generators by the names of their types.

@@ -16,7 +16,7 @@ use std::path::Path;
 use tweedie::data::{Condition, Dataset, Rows, Space, Split};
 use tweedie::family::latent::LatentRecipe;
 use tweedie::family::{Family, Opener, Start};
-use tweedie::nn::latent::{Estimator, Importance, LatentConfig, LatentVariable};
+use tweedie::latent::{Estimator, Importance, LatentConfig, LatentVariable};
 use tweedie::nn::{collect_params, map_params};
 use tweedie::tensor::mean_and_error;
 use tweedie::train::{AdamW, Fit, Learner, Training};

@@ -3,9 +3,9 @@
 use super::LatentModel;
 use crate::data::{Condition, Dataset, Encoding, Feed, Layout, Rows};
 use crate::draw::{Grid, Plot, panels};
+use crate::latent::Aggregate;
 use crate::metric::judge::Score;
 use crate::metric::neighbours::two_sample;
-use crate::nn::latent::Aggregate;
 use crate::{Draws, Error, Result};
 use burn::tensor::Tensor;
 use image::RgbImage;

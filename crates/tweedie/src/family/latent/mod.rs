@@ -17,8 +17,8 @@ use super::likelihood::{
 use super::{Family, Model, Opening, Start};
 use crate::data::Condition;
 use crate::error::inside;
+use crate::latent::{LatentConfig, LatentVariable, Matcher, MatcherStep, Multiplier};
 use crate::nn::flow::Take;
-use crate::nn::latent::{LatentConfig, LatentVariable, Matcher, MatcherStep, Multiplier};
 use crate::nn::{collect_params, map_params};
 use crate::tensor::{host_column, mean_and_error};
 use crate::train::{Fit, Learner, Optimiser, State};

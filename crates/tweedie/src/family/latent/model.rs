@@ -12,9 +12,9 @@ use crate::family::{
     DensityEntry, Drawing, Integers, Judge, Loader, Model, Opening, Picture, PictureSetting,
     Setting,
 };
+use crate::latent::{Importance, LatentVariable};
 use crate::mcmc::{Annealing, Hmc};
 use crate::metric::judge::Score;
-use crate::nn::latent::{Importance, LatentVariable};
 use crate::nn::map_params;
 use crate::registry::read;
 use crate::train::State;

@@ -2,7 +2,7 @@
 
 use crate::data::{Condition, Layout, Rows, Space, Split};
 use crate::draw::Grid;
-use crate::nn::latent::LatentVariable;
+use crate::latent::LatentVariable;
 use crate::{Draws, Error, Result};
 use burn::tensor::Device;
 use image::RgbImage;

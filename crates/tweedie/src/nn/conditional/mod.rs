@@ -202,7 +202,7 @@ impl ColumnDistribution {
 
 /// The index that a uniform number chooses by softmax probabilities of `logits`, and the number's place within that
 /// index's share, uniform in [0, 1) again.
-pub(super) fn choose(logits: &[f32], uniform: f32) -> (usize, f32) {
+pub(crate) fn choose(logits: &[f32], uniform: f32) -> (usize, f32) {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weight = |logit: &f32| f64::from(logit - most).exp();
     let mut rest = f64::from(uniform) * logits.iter().map(weight).sum::<f64>();

@@ -44,8 +44,9 @@ pub use residual::{
     AnyLogDet, Exact, LogDet, LogDetEstimate, Residual, ResidualConfig, ResidualNetwork, Roulette,
     Series, convolution_norm, matrix_norm,
 };
+pub(super) use scalar::bounded;
+pub(crate) use scalar::soft_bounded;
 pub use scalar::{Affine, AnyScalarMap, LogisticMixture, NormalMixture, ScalarMap, Shift, Spline};
-pub(super) use scalar::{bounded, soft_bounded};
 pub use training::{Pass, Take};
 pub use transformer::{TransformerLayer, TransformerLayerConfig};
 
@@ -62,7 +63,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const BLOCK: [usize; 2] = [64, 1024];
 
 /// The bound on the input of a layer's network, in model units.
-pub(super) const REACH: f64 = 10.0;
+pub(crate) const REACH: f64 = 10.0;
 
 /// A normalising flow: N(0, I) transformed by bijections. Its density is exact, and it generates rows in one pass.
 ///

@@ -4,7 +4,7 @@ use super::{files, root};
 use std::path::Path;
 
 /// The rooms from the ground up; rooms of one line do not know each other.
-const FLOORS: [&[&str]; 20] = [
+const FLOORS: [&[&str]; 21] = [
     &["error"],
     &["files", "registry", "rows"],
     &["draws"],
@@ -22,6 +22,7 @@ const FLOORS: [&[&str]; 20] = [
     &["train"],
     &["divergence", "draw"],
     &["game"],
+    &["latent"],
     &["family"],
     &["run"],
     &["judge", "diffusers"],

@@ -77,7 +77,7 @@ const EXCEPTIONS: &[(&str, &[&str], &str)] = &[
     ("tweedie/src/mcmc/chains.rs", &["chains"], "the argument of an error"),
     ("tweedie/src/nn/energy", &["energy"], "the table of recipes that names one"),
     ("tweedie/src/nn/flow", &["Flow", "flow"], "the network, not the family that trains it"),
-    ("tweedie/src/nn/latent", &["Flow", "flow", "mixture"], "distributions of latent variables"),
+    ("tweedie/src/latent", &["Flow", "flow", "mixture"], "distributions of latent variables"),
 ];
 
 /// A registered family or solver.

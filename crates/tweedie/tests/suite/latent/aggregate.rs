@@ -7,7 +7,7 @@ use crate::support::{cpu, host, simpson, within};
 use serde_json::json;
 use std::f64::consts::TAU;
 use tweedie::data::{Batch, Condition};
-use tweedie::nn::latent::Aggregate;
+use tweedie::latent::Aggregate;
 use tweedie::{Draws, Result};
 
 /// With one latent dimension both parts of the mean divergence are integrals over a line; they add up to it.

@@ -9,7 +9,7 @@ use burn::tensor::{DType, Tensor};
 use serde_json::json;
 use std::path::Path;
 use tweedie::data::{Condition, Coordinate, Generate, Kind, Layout, Rows, Space};
-use tweedie::nn::latent::{Constraint, Factors, LatentVariable, Multiplier, Terms};
+use tweedie::latent::{Constraint, Factors, LatentVariable, Multiplier, Terms};
 use tweedie::nn::{collect_params, map_params};
 use tweedie::tensor::mean_and_error;
 use tweedie::{Draws, Result};
@@ -294,7 +294,7 @@ fn a_resumed_run_is_the_same() -> Result<()> {
         json!({ "width": 2, "encoder": [5], "decoder": [5], "above": [{ "width": 2 }],
             "posterior": "normal" }),
         json!({ "width": 2, "encoder": [5], "decoder": [5], "posterior": "implicit",
-            "matching": { "name": "adversarial", "hidden": [5] } }),
+            "matching": { "name": "critic", "hidden": [5] } }),
         json!({ "width": 2, "encoder": [5], "decoder": [5], "posterior": "implicit",
             "matching": { "name": "denoising", "hidden": [5] } }),
         json!({ "width": 2, "encoder": [5], "decoder": [5], "matching": "aggregate" }),
@@ -371,13 +371,13 @@ fn parts_that_do_not_go_together_are_refused_by_name() {
         (json!({ "posterior": "implicit" }), "matching: density"),
         (json!({ "posterior": { "name": "implicit", "noise": 0 } }), "posterior.noise: 0"),
         (
-            json!({ "posterior": "implicit", "matching": "adversarial", "bound": { "k": 5 } }),
+            json!({ "posterior": "implicit", "matching": "critic", "bound": { "k": 5 } }),
             "bound: of another kind",
         ),
         (json!({ "matching": "denoising", "posterior": "flow" }), "matching: `denoising`"),
         (json!({ "matching": "denoising", "prior": "vamp" }), "prior: vamp"),
         (json!({ "matching": "aggregate", "terms": { "free": 1.0 } }), "terms.free: 1"),
-        (json!({ "matching": { "name": "adversarial", "steps": 0 } }), "matching.steps: 0"),
+        (json!({ "matching": { "name": "critic", "steps": 0 } }), "matching.steps: 0"),
         (json!({ "matching": { "name": "denoising", "noise": 0.0 } }), "matching.noise: 0"),
         (
             json!({ "matching": { "name": "aggregate", "critic": { "steps": 0 } } }),

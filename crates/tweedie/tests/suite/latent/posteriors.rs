@@ -12,9 +12,9 @@ use serde_json::json;
 use std::f64::consts::TAU;
 use std::path::Path;
 use tweedie::data::{Condition, Dataset, Rows, Split};
+use tweedie::latent::{Factors, Importance, LatentVariable, Matcher, MatcherStep};
 use tweedie::mcmc::{Annealing, Hmc};
 use tweedie::metric::neighbours::two_sample;
-use tweedie::nn::latent::{Factors, Importance, LatentVariable, Matcher, MatcherStep};
 use tweedie::nn::{collect_params, map_params};
 use tweedie::tensor::mean_and_error;
 use tweedie::train::{AdamWConfig, Fit, Optimiser, Trainee};
@@ -106,7 +106,7 @@ fn a_gaussian_sampler_has_the_ratio_and_the_score_of_its_closed_form() -> Result
     let x = Draws::new(4).normals(0..2000, 1).to_tensor(&cpu());
     let log_det = f64::from(SPREAD[0][0] * SPREAD[1][1]).ln();
     for matching in [
-        json!({ "name": "adversarial", "steps": 1, "hidden": [64, 64] }),
+        json!({ "name": "critic", "steps": 1, "hidden": [64, 64] }),
         json!({ "name": "denoising", "steps": 1, "hidden": [64, 64], "noise": 0.05 }),
     ] {
         let (model, mut matcher) = sampler(matching)?;
@@ -357,7 +357,7 @@ impl Folded {
 fn posteriors_of_any_shape_find_a_ring_and_two_modes() -> Result<()> {
     let steps = 1500;
     let implicit = |matching: serde_json::Value| json!({ "posterior": { "name": "implicit", "noise": 4 }, "matching": matching });
-    let critic = json!({ "name": "adversarial", "hidden": [64, 64], "steps": 3 });
+    let critic = json!({ "name": "critic", "hidden": [64, 64], "steps": 3 });
     let denoiser = json!({ "name": "denoising", "hidden": [64, 64], "steps": 3, "noise": 0.3,
         "learning_rate": 5e-3 });
     let mixture = json!({ "posterior": { "name": "auxiliary", "width": 2, "hidden": [64] } });

@@ -84,7 +84,7 @@ pub(in crate::nn) fn bounded<const D: usize>(x: Dual<D>, most: f64) -> Dual<D> {
 }
 
 /// u/(1 + |u|/`most`): about u for small u, and bounded by ±`most`.
-pub(in crate::nn) fn soft_bounded<const D: usize>(u: Dual<D>, most: f64) -> Dual<D> {
+pub(crate) fn soft_bounded<const D: usize>(u: Dual<D>, most: f64) -> Dual<D> {
     let sign = u.value.clone().detach().sign();
     let size = (u.clone() * sign).mul_scalar(1.0 / most).add_scalar(1.0);
     u * size.recip()

@@ -138,7 +138,7 @@ impl LatentVariable {
         let noise = draws.purpose("refine").normals(0..(n * count) as u64, self.noise_width());
         let noise = noise.to_tensor(&x.device()).cast(x.dtype());
         let z = self.drawn(x, condition, count, noise)?;
-        let z = self.refined(by, x, condition, z, &draws.purpose("chains"))?;
+        let z = self.refined(by, x, condition, z, &draws.purpose("refined"))?;
         let z = if x.is_autodiff() { z.autodiff() } else { z };
         let joint = Given { model: self, likelihood: Some((x, condition)) };
         let log = joint.log_density(z.into(), &Condition::None)?.value.reshape([n, count]);
@@ -173,7 +173,7 @@ impl LatentVariable {
         let z = self.drawn(x, condition, count, noise)?;
         match &self.refinement {
             None => Ok(z),
-            Some(by) => self.refined(by, x, condition, z, &draws.purpose("chains")),
+            Some(by) => self.refined(by, x, condition, z, &draws.purpose("refined")),
         }
     }
 

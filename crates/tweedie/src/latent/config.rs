@@ -31,7 +31,7 @@ registry! {
 /// use tweedie::Draws;
 /// use tweedie::burn::tensor::Device;
 /// use tweedie::data::shipped;
-/// use tweedie::nn::latent::LatentConfig;
+/// use tweedie::latent::LatentConfig;
 /// let space = shipped::digits()?.space;
 /// let model = LatentConfig::default().init(&space, &Draws::new(0), &Device::flex())?;
 /// # Ok::<(), tweedie::Error>(())
@@ -132,7 +132,7 @@ impl LatentConfig {
         let (implicit, layered) = (self.posterior.noise() > 0, !self.above.is_empty());
         let by_network = !self.matching.needs_density();
         if implicit && !by_network {
-            let expected = "adversarial, denoising or aggregate: the posterior has no density";
+            let expected = "critic, denoising or aggregate: the posterior has no density";
             return Err(Error::config("matching", self.matching.name(), expected));
         }
         let plain = self.posterior == AnyPosterior::default() || implicit;

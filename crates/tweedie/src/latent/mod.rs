@@ -36,8 +36,8 @@ pub use estimator::{Bound, BoundEstimate, Estimator};
 pub use importance::Importance;
 pub use ladder::{Inference, LatentLayer};
 pub use matching::{
-    AdversarialMatching, AggregateMatching, AnyMatching, DenoisingMatching, DensityMatching,
-    Matcher, MatcherStep, Matching,
+    AggregateMatching, AnyMatching, CriticMatching, DenoisingMatching, DensityMatching, Matcher,
+    MatcherStep, Matching,
 };
 pub use per_row::PerRowPosterior;
 pub use posterior::{
@@ -77,7 +77,7 @@ const MOST_WIDTH: u64 = 1 << 12;
 /// use tweedie::Draws;
 /// use tweedie::burn::tensor::Device;
 /// use tweedie::data::{Condition, Generate, shipped};
-/// use tweedie::nn::latent::LatentConfig;
+/// use tweedie::latent::LatentConfig;
 /// let (device, data) = (Device::flex(), shipped::digits()?);
 /// let model = LatentConfig::default().init(&data.space, &Draws::new(0), &device)?;
 /// let label = Condition::class(7, 3);

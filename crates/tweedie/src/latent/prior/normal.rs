@@ -2,7 +2,7 @@
 
 use super::{AnyPrior, Encode, Prior, PriorConfig};
 use crate::data::Space;
-use crate::nn::latent::posterior::normal_log_prob;
+use crate::latent::posterior::normal_log_prob;
 use crate::{Draws, Result};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};

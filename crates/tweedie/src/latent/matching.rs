@@ -85,7 +85,7 @@ impl Matching for DensityMatching {
 /// By a critic of rows and latent variables; see the module's head.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct AdversarialMatching {
+pub struct CriticMatching {
     /// The widths of the critic's hidden layers.
     pub hidden: Vec<usize>,
     /// The number of its steps for each step of the model.
@@ -95,7 +95,7 @@ pub struct AdversarialMatching {
     pub learning_rate: Option<f64>,
 }
 
-impl Default for AdversarialMatching {
+impl Default for CriticMatching {
     fn default() -> Self {
         Self { hidden: vec![128, 128], steps: 3, learning_rate: None }
     }
@@ -141,10 +141,10 @@ impl Default for AggregateMatching {
 }
 
 registry! {
-    /// How training brings the posterior to the prior: `density`, or `{ name = "adversarial", steps = 5 }`.
+    /// How training brings the posterior to the prior: `density`, or `{ name = "critic", steps = 5 }`.
     pub enum AnyMatching: Matching = Density, "matching" {
         "density" Density(DensityMatching) "by the densities of posterior and prior; the default",
-        "adversarial" Adversarial(AdversarialMatching)
+        "critic" Critic(CriticMatching)
             "by a critic of rows and latent variables that learns their ratio (adversarial variational Bayes)",
         "denoising" Denoising(DenoisingMatching)
             "by a denoiser of latent variables that learns the posterior's score (AR-DAE)",
@@ -179,7 +179,7 @@ fn of_both(
     sizes.init(Activation::Silu, 0.0, draws, device)
 }
 
-impl Matching for AdversarialMatching {
+impl Matching for CriticMatching {
     fn check(&self) -> Result<()> {
         check_network(&self.hidden, self.steps, self.learning_rate)
     }

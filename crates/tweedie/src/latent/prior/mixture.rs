@@ -9,9 +9,9 @@
 use super::{AnyPrior, Encode, MOST_COMPONENTS, Prior, PriorConfig};
 use crate::data::Space;
 use crate::error::{count, rows_of};
+use crate::latent::MOST_LOG_SD;
 use crate::nn::conditional::choose;
 use crate::nn::flow::soft_bounded;
-use crate::nn::latent::MOST_LOG_SD;
 use crate::tensor::{host_column, select_rows};
 use crate::{Draws, Result};
 use burn::module::{Module, Param};
@@ -96,7 +96,7 @@ impl Prior for MixturePrior {
 
 /// ln N(z_i; μ_k, diag σ_k²) for all rows of `z`, `[n, width]`, and all components, `[components, width]`;
 /// `[n, components]`.
-pub(in crate::nn::latent) fn log_components(
+pub(in crate::latent) fn log_components(
     z: Tensor<2>,
     means: Tensor<2>,
     log_sds: Tensor<2>,
@@ -115,7 +115,7 @@ pub(in crate::nn::latent) fn log_components(
 }
 
 /// μ_k + σ_k ε of the component k of each row of noise ε, `[n, width]`.
-pub(in crate::nn::latent) fn of_components(
+pub(in crate::latent) fn of_components(
     noise: Tensor<2>,
     means: Tensor<2>,
     log_sds: Tensor<2>,
