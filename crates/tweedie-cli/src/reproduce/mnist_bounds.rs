@@ -123,7 +123,7 @@ fn page(found: &[Found], options: &Options) -> Result<String> {
     let image = options.beside(FIGURE.name, "images").join(file);
     make_for(&image)?;
     save_png(&plot.draw()?, &image)?;
-    let draws = DRAWS.map(|draws| format!("E, {draws} draws"));
+    let draws = DRAWS.map(|draws| format!("E, {draws} draw{}", if draws == 1 { "" } else { "s" }));
     let headings = ["recipe", "steps", "minutes of a core"].map(String::from);
     let headings: Vec<&str> = headings.iter().chain(&draws).map(String::as_str).collect();
     Ok(format!(
