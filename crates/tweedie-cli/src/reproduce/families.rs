@@ -67,7 +67,7 @@ fn measure(options: &Options, settings: &Settings) -> Result<Option<Measured>> {
         options.sweep.compare_at(("steps", &[]), 2000, &runs, true, settings)?;
     let mut text = String::from(
         "# One run of every family\n\nWritten by `tweedie reproduce families`. Each recipe as it is shipped, trained on two \
-         moons by `train RECIPE --data moons` and judged by the same 2,000 test points, on which none was trained. \
+         moons by `train RECIPE --data moons` and judged by the same test points, on which none was trained. \
          The first table is of what the families can say; the numbers come after.\n",
     );
     let of =
