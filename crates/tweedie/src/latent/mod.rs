@@ -12,8 +12,9 @@
 //! bounds are not necessarily better*, eq. 7). Sums of weights are taken in logarithms, and all terms are sums over
 //! columns and dimensions, in nats.
 //!
-//! The prior is any of [`AnyPrior`], the posterior a normal distribution or a flow from it, and the latent variable one
-//! vector or several layers of them. Rows are in model units, integers at the centres of their bins.
+//! The prior is any of [`AnyPrior`], the posterior any of [`AnyPosterior`], with a density or without one, refined by
+//! chains if wanted, and the latent variable one vector or several layers of them. Rows are in model units, integers at
+//! the centres of their bins.
 
 mod aggregate;
 mod auxiliary;

@@ -57,10 +57,10 @@ impl Refinement {
     }
 }
 
-/// ln p(z) + β ln p(x | z) as a density of z, for several draws of each row x, those of a row below each other.
+/// ln p(x, z), or ln p(z) alone, as a density of z, for several draws of each row x, those of a row below each other.
 struct Given<'a> {
     model: &'a LatentVariable,
-    /// The rows and their conditions, of the likelihood; without it the density is the prior.
+    /// The rows and their conditions; without them the density is the prior.
     likelihood: Option<(&'a Tensor<2>, &'a Condition)>,
 }
 
