@@ -66,8 +66,8 @@ fn measure(options: &Options, settings: &Settings) -> Result<Option<Measured>> {
     let (compared, reference) =
         options.sweep.compare_at(("steps", &[]), 2000, &runs, true, settings)?;
     let mut text = String::from(
-        "# One run of every family\n\nWritten by `tweedie reproduce families`. Each recipe as it is shipped, trained on two \
-         moons by `train RECIPE --data moons` and judged by the same test points, on which none was trained. \
+        "# One run of every family\n\nWritten by `tweedie reproduce families`. Each recipe as it is shipped, trained on \
+         two moons by `train RECIPE --data moons` and judged by the same test points, on which none was trained. \
          The first table is of what the families can say; the numbers come after.\n",
     );
     let of =
@@ -78,8 +78,8 @@ fn measure(options: &Options, settings: &Settings) -> Result<Option<Measured>> {
     let (headings, lines) = compared.models();
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
     text += &format!(
-        "\n## log p\n\n`KL` is of the data to the model, from the known density of the points. Kinds are told apart: an \
-         exact log p, a lower bound, an estimate, or none.\n\n{}",
+        "\n## log p\n\n`KL` is of the data to the model, from the known density of the points. Kinds are told apart: \
+         an exact log p, a lower bound, an estimate, or none.\n\n{}",
         table(&headings, &lines)
     );
     for (name, caption, image) in pictures(&compared, &reference.data)? {
@@ -92,8 +92,8 @@ fn measure(options: &Options, settings: &Settings) -> Result<Option<Measured>> {
     let (headings, lines) = compared.samples(true);
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
     text += &format!(
-        "\n## Samples\n\n{} of each; ± is one standard error, and the last line has {} in place of samples.\n\n{}\n## What \
-         these numbers say\n",
+        "\n## Samples\n\n{} of each; ± is one standard error, and the last line has {} in place of samples.\n\n{}\n## \
+         What these numbers say\n",
         compared.samples,
         compared.floor,
         table(&headings, &lines)

@@ -127,13 +127,14 @@ fn page(found: &[Found], options: &Options) -> Result<String> {
     let headings = ["recipe", "steps", "minutes of a core"].map(String::from);
     let headings: Vec<&str> = headings.iter().chain(&draws).map(String::as_str).collect();
     Ok(format!(
-        "# Bounds on MNIST\n\nWritten by `tweedie reproduce mnist-bounds --data FOLDER --rows {rows}`.\n\nTwo layers of \
-         200 tanh units in encoder and decoder and 50 latent dimensions, on pixels drawn as zeros and ones with their \
-         grey as probability: training pictures anew at each showing, test pictures once, by a fixed seed. Batches have \
-         20 pictures, and weights are chosen by validation pictures. Published figures of these networks are of 3,280 \
-         epochs, which are 9.8 million such steps, and of all 60,000 training pictures (here 55,000).\n\nE is −log p of \
-         a test picture in nats by importance sampling, an upper bound that falls with the number of draws; ± is one \
-         standard error of the mean over the pictures.\n\n{}\n{}\n![Validation pictures during training](images/{file})\n",
+        "# Bounds on MNIST\n\nWritten by `tweedie reproduce mnist-bounds --data FOLDER --rows {rows}`.\n\nTwo layers \
+         of 200 tanh units in encoder and decoder and 50 latent dimensions, on pixels drawn as zeros and ones with \
+         their grey as probability: training pictures anew at each showing, test pictures once, by a fixed seed. Batches \
+         have 20 pictures, and weights are chosen by validation pictures. Published figures of these networks are of \
+         3,280 epochs, which are 9.8 million such steps, and of all 60,000 training pictures (here 55,000).\n\nE is −log p \
+         of a test picture in nats by importance sampling, an upper bound that falls with the number of draws; ± is one \
+         standard error of the mean over the pictures.\n\n{}\n{}\n\
+         ![Validation pictures during training](images/{file})\n",
         table(&headings, &lines),
         table(&["recipe", "model", "published, 5,000 draws"], &models),
     ))

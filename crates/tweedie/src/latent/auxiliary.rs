@@ -3,8 +3,8 @@
 //! > y ~ q(y | x),  z ~ q(z | x, y),  w = p(x | z) p(z) r(y | x, z) / (q(y | x) q(z | x, y)),
 //!
 //! all of them normal. Whatever r, the mean of w is p(x), and the bound of ln p(x) is tight where r is q(y | x, z)
-//! (Maaløe, Sønderby, Sønderby & Winther 2016, *Auxiliary deep generative models*, eqs. 3–6; Ranganath, Tran & Blei 2016,
-//! *Hierarchical variational models*).
+//! (Maaløe, Sønderby, Sønderby & Winther 2016, *Auxiliary deep generative models*, eqs. 3–6; Ranganath, Tran & Blei
+//! 2016, *Hierarchical variational models*).
 
 use super::ladder::normal_of;
 use super::posterior::{Posterior, PosteriorConfig, repeated};

@@ -16,8 +16,8 @@
 //! at h → 0 is the score of the density of ε, and the derivatives of D are those of E_q [z · s/σ − ln p(z)] with s
 //! fixed (Lim et al. 2020, *AR-DAE: towards unbiased neural entropy gradient estimation*, eqs. 6 and 9).
 //!
-//! *Aggregate*: a critic of z alone, as in any game, between draws of the prior and of q(z) = (1/N) Σ q(z | x_i); a row's
-//! posterior is free (Makhzani et al. 2016, *Adversarial autoencoders*).
+//! *Aggregate*: a critic of z alone, as in any game, between draws of the prior and of q(z) = (1/N) Σ q(z | x_i); a
+//! row's posterior is free (Makhzani et al. 2016, *Adversarial autoencoders*).
 
 use super::posterior::{by_row, normal_log_prob, repeated};
 use super::{BoundEstimate, Factors, LatentVariable, Posterior, Prior};
@@ -510,7 +510,8 @@ impl LatentVariable {
         Ok(Some(critic.module.valid().forward(input.into(), condition)?.value))
     }
 
-    /// The denoiser's ∇_z ln q(z | x) at draws `z` of the posterior of each row, `[n, width]`; none for other matchings.
+    /// The denoiser's ∇_z ln q(z | x) at draws `z` of the posterior of each row, `[n, width]`; none for other
+    /// matchings.
     ///
     /// # Errors
     /// [`Error::Shape`] if rows do not fit.

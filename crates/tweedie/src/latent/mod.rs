@@ -177,8 +177,8 @@ impl LatentVariable {
     }
 
     /// The normal distribution that the encoder gives, or that is fitted to, each row of `x`, `[n, width]` in model
-    /// units: the posterior, that of its auxiliary variable, what its flow or its layers start from, or for a posterior without a density the normal
-    /// distribution with its means and standard deviations, without derivatives.
+    /// units: the posterior, that of its auxiliary variable, what its flow or its layers start from, or for a posterior
+    /// without a density the normal distribution with its means and standard deviations, without derivatives.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) if batch or condition do not fit.

@@ -154,8 +154,8 @@ impl LatentVariable {
     /// ends of chains where there are any. Equal rows have equal draws.
     ///
     /// # Errors
-    /// [`Error::Shape`] if batch or condition do not fit; [`Error::Undefined`] for latent variables in layers; errors of
-    /// the chains.
+    /// [`Error::Shape`] if batch or condition do not fit; [`Error::Undefined`] for latent variables in layers; errors
+    /// of the chains.
     pub fn draw_posterior(
         &self,
         x: &Tensor<2>,

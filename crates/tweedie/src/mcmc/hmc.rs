@@ -3,8 +3,8 @@
 //! > p ← p + (ε/2) ∇ln γ(x),  x ← x + ε p,  p ← p + (ε/2) ∇ln γ(x),
 //!
 //! and the test of Metropolis with the ratio e^{H(x, p) − H(x′, p′)}: the steps keep volumes and, with the sign of p
-//! turned, lead back (Duane et al., "Hybrid Monte Carlo", 1987; Neal, "MCMC using Hamiltonian dynamics", 2011, sec. 3.2).
-//! One leapfrog step is a step of the Metropolis-adjusted Langevin algorithm of time ε²/2.
+//! turned, lead back (Duane et al., "Hybrid Monte Carlo", 1987; Neal, "MCMC using Hamiltonian dynamics", 2011, sec.
+//! 3.2). One leapfrog step is a step of the Metropolis-adjusted Langevin algorithm of time ε²/2.
 //!
 //! On a normal distribution of standard deviation s the dynamics turn by the angle L ε/s, and near a multiple of π a
 //! proposal is where the chain was, or opposite. Each proposal has an ε of its own, so that no chain keeps to such an
@@ -45,7 +45,7 @@ const MOST_STEPS: u64 = 1 << 16;
 pub struct Hmc {
     /// ε, the time of a leapfrog step; the initial value if there is a warm-up.
     pub step_size: f64,
-    /// The greatest change of ε in a proposal, as a share of it: ε is uniform between (1 − jitter) ε and (1 + jitter) ε.
+    /// The greatest change of ε in a proposal, as a share of it: uniform between (1 − jitter) ε and (1 + jitter) ε.
     pub jitter: f64,
     /// L, the number of leapfrog steps of a proposal.
     pub leapfrog: usize,

@@ -9,8 +9,8 @@
 //! which [`Ula`] takes without the test (*An Introduction to Generative Modeling with Flows and Diffusion Models*, sec.
 //! 3.3.3 and eq. 6.62; Roberts & Tweedie 1996), leaving a density that is off by O(ε). [`Hmc`] proposes the end of a
 //! path of Hamiltonian dynamics. [`Gibbs`] draws each block of values given the others, where their distributions are
-//! known. [`Annealing`] weighs chains whose density changes from one that can be drawn from to another, and so finds the
-//! ratio of their integrals.
+//! known. [`Annealing`] weighs chains whose density changes from one that can be drawn from to another, and so finds
+//! the ratio of their integrals.
 //!
 //! Rows are independent chains: the noise of row i at step k is addressed by (draws, k, i), and each row adapts its own
 //! step size. Log densities, scores, noise scales and acceptance are in double precision.

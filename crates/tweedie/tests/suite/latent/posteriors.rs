@@ -356,7 +356,9 @@ impl Folded {
 #[test]
 fn posteriors_of_any_shape_find_a_ring_and_two_modes() -> Result<()> {
     let steps = 1500;
-    let implicit = |matching: serde_json::Value| json!({ "posterior": { "name": "implicit", "noise": 4 }, "matching": matching });
+    let noise = json!({ "name": "implicit", "noise": 4 });
+    let implicit =
+        |matching: serde_json::Value| json!({ "posterior": noise, "matching": matching });
     let critic = json!({ "name": "critic", "hidden": [64, 64], "steps": 3 });
     let denoiser = json!({ "name": "denoising", "hidden": [64, 64], "steps": 3, "noise": 0.3,
         "learning_rate": 5e-3 });
