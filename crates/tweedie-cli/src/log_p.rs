@@ -23,7 +23,7 @@ pub struct Options {
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     paths: Option<usize>,
     /// Draws from the posterior of each row by a latent-variable model, 128 by default; more draws raise `importance`.
-    /// For `annealed`, the chains of each row, 16 by default, or those of an energy in either direction, 200.
+    /// With `annealed`, the number of Markov chains: 16 for each row by default, or 200 in each direction for an energy.
     #[arg(long, allow_negative_numbers = true, value_parser = crate::whole::<usize>)]
     draws: Option<usize>,
     /// Temperatures of `annealed`: 1000 by default for the log p of an energy, whose two estimates of ln Z agree with

@@ -66,13 +66,13 @@ impl Default for AnnealedOptions {
     }
 }
 
-/// How weights of mean p(x) are drawn, and what is made of them.
+/// The estimator of log p from importance weights w, whose mean is p(x).
 enum Weighing {
-    /// The logarithm of the mean weight of draws from the posterior.
+    /// ln of the mean w of draws from the posterior.
     Importance,
-    /// The mean logarithm of the weights of draws from the posterior.
+    /// The mean ln w of draws from the posterior: the evidence lower bound.
     Bound,
-    /// The logarithm of the mean weight of chains from the prior.
+    /// ln of the mean w of annealed importance sampling from the prior.
     Annealed { kernel: Hmc, temperatures: usize },
 }
 
@@ -241,7 +241,7 @@ impl Density for InPlane<'_> {
     }
 }
 
-/// Lower bounds of log p of raw rows, by weights of mean p(x).
+/// Lower bounds of log p of raw rows, by importance weights.
 struct Weighted<'a> {
     model: &'a LatentModel,
     /// The number of draws of a row.

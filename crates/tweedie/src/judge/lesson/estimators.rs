@@ -174,7 +174,8 @@ struct Distance {
     exact: Vec<f64>,
     found: Vec<f64>,
     error: Vec<f64>,
-    /// The distance of the mean of θ, with that of noise-free steps, after the first of the steps.
+    /// The distance to the optimum at the first of `steps`: of the mean of θ over the runs, and of gradient descent
+    /// without noise.
     mean: [f64; 2],
     /// The standard error of the mean's distance.
     mean_error: f64,

@@ -1,10 +1,10 @@
 //! Critics of finite samples (*An Introduction to Generative Modeling with Flows and Diffusion Models*, sec. 2.5.3,
 //! figure 2.9).
 //!
-//! Data and generator are both N(0, 1) on the line, so that every distance between them is 0 and no slope of a critic
-//! is of use. n rows of each share no value: between the two samples as they are, Jensen–Shannon is ln 2, whatever n,
-//! and a critic that is free comes to it by slopes without a bound. Losses and penalties are those of every
-//! [`game`](crate::game).
+//! Data and generator are both N(0, 1) on the line, so that every distance between them is 0 and the best critic is
+//! constant. Two samples of n rows have no value in common: the Jensen–Shannon divergence between the samples is ln 2,
+//! whatever n, and an unregularised critic approaches it with slopes that grow without limit. Losses and penalties are
+//! those of [`game`](crate::game).
 //!
 //! In a game the generator is G(z) = μ + s z, begun at μ = 0, s = 1; from N(0, 1) it is at the Wasserstein-2 distance
 //! √(μ² + (s − 1)²).
