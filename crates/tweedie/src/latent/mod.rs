@@ -23,6 +23,7 @@ mod estimator;
 mod generate;
 mod importance;
 mod ladder;
+mod matcher;
 mod matching;
 mod per_row;
 mod posterior;
@@ -36,9 +37,9 @@ pub use config::{LatentConfig, Scale};
 pub use estimator::{Bound, BoundEstimate, Estimator};
 pub use importance::Importance;
 pub use ladder::{Inference, LatentLayer};
+pub use matcher::{Matcher, MatcherStep};
 pub use matching::{
-    AggregateMatching, AnyMatching, CriticMatching, DenoisingMatching, DensityMatching, Matcher,
-    MatcherStep, Matching,
+    AggregateMatching, AnyMatching, CriticMatching, DenoisingMatching, DensityMatching, Matching,
 };
 pub use per_row::PerRowPosterior;
 pub use posterior::{

@@ -13,7 +13,7 @@
 //! Along γ_β(z) = p(z) p(x | z)^β annealed importance sampling from the prior gives weights of mean p(x) (Wu et al.
 //! 2017, *On the quantitative analysis of decoder-based generative models*, sec. 3), whatever the posterior.
 
-use super::matching::repeated_condition;
+use super::matcher::repeated_condition;
 use super::{BoundEstimate, Importance, LatentVariable, Prior};
 use crate::data::{Condition, LogDensity};
 use crate::error::{count, inside};
