@@ -3,6 +3,7 @@
 mod aggregate;
 mod parts;
 mod posteriors;
+mod shapes;
 
 use crate::double::moved;
 use crate::dual::normal;
